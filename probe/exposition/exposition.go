@@ -1,0 +1,441 @@
+// Package exposition reads the Prometheus text format (version 0.0.4): the bytes
+// of a /metrics page become samples.
+//
+// It is written for the way a page of an inference engine looks: most of its
+// lines are histogram buckets that nobody asked for. A [Parser] is told which
+// names are wanted; the line of any other is left after its name. What it does
+// keep, names and label sets, it keeps once: reading the same page again
+// allocates next to nothing.
+//
+// The format: https://prometheus.io/docs/instrumenting/exposition_formats/.
+package exposition
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// Type is the declared type of a family.
+type Type uint8
+
+// The types of the text format. A family without a TYPE line, or of a type that
+// the format does not know, is Untyped.
+const (
+	Untyped Type = iota
+	Counter
+	Gauge
+	Histogram
+	Summary
+)
+
+// Label is one name and its value.
+type Label struct{ Name, Value string }
+
+// Labels is the label set of a series, sorted by name.
+type Labels struct {
+	pairs []Label
+	key   string
+}
+
+// Key identifies the set: two sets of the same names and values have the same
+// key, whatever the order in which a page wrote them.
+func (l *Labels) Key() string { return l.key }
+
+// Pairs gives the labels sorted by name. It must not be modified.
+func (l *Labels) Pairs() []Label { return l.pairs }
+
+// Get gives the value of the label name, or "" where the set has none: the
+// format does not distinguish the two.
+func (l *Labels) Get(name string) string {
+	for _, p := range l.pairs {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+// Sample is one line of a page. Its name is the sample's own, as
+// `x_bucket` or `x_total`; the family it belongs to is found by [Page.Types].
+type Sample struct {
+	Name   string
+	Labels *Labels
+	Value  float64
+}
+
+// Page holds what was wanted of one page.
+type Page struct {
+	// Types has the declared type of every wanted family, also of one without samples.
+	Types map[string]Type
+	// Samples are in the order of the page.
+	Samples []Sample
+}
+
+// Most names and label sets that a parser remembers; a page that has more (a
+// flood, or an error) is read all the same, only slower.
+const (
+	maxNames  = 1 << 14
+	maxLabels = 1 << 18
+)
+
+// Parser reads pages of one endpoint, one after the other. It is not safe for
+// concurrent use.
+type Parser struct {
+	want   func(name string) bool
+	names  map[string]verdict
+	labels map[string]*Labels
+}
+
+type verdict struct {
+	name   string
+	wanted bool
+}
+
+// NewParser makes a parser that keeps the samples and TYPE lines whose name is
+// wanted: want is asked once for each name that a page has, for sample names
+// (`x_total`, `x_bucket`) and for declared family names (`x`). A nil want keeps all.
+func NewParser(want func(name string) bool) *Parser {
+	return &Parser{want: want, names: map[string]verdict{}, labels: map[string]*Labels{}}
+}
+
+// ErrCut is returned for a page whose last line has no end: the rest is missing.
+var ErrCut = errors.New("the page is cut off in its last line")
+
+// Parse reads a whole page into page, whose slices and maps are reused. A broken
+// line is an error that tells its number; what was read up to it stays in page.
+// Lines of names that are not wanted are not looked at behind the name.
+func (p *Parser) Parse(body []byte, page *Page) error {
+	if page.Types == nil {
+		page.Types = map[string]Type{}
+	}
+	clear(page.Types)
+	page.Samples = page.Samples[:0]
+	var last string // raw name of the line before: most lines repeat it
+	var v verdict
+	for number := 1; len(body) > 0; number++ {
+		end := bytes.IndexByte(body, '\n')
+		if end < 0 {
+			return ErrCut
+		}
+		line := body[:end]
+		body = body[end+1:]
+		for len(line) > 0 && isBlank(line[0]) {
+			line = line[1:]
+		}
+		if len(line) == 0 {
+			continue
+		}
+		if line[0] == '#' {
+			p.comment(line, page)
+			continue
+		}
+		var rest []byte
+		if n := len(last); n > 0 && len(line) > n && string(line[:n]) == last && endsName(line[n]) {
+			rest = line[n:]
+		} else if line[0] == '{' {
+			// {"quoted name", label="value"} 1: every such line is read.
+			last, v, rest = "", verdict{wanted: true}, line
+		} else {
+			n := nameLength(line)
+			if n == 0 || n == len(line) || !endsName(line[n]) {
+				return fmt.Errorf("line %d: no metric name at %.40q", number, line)
+			}
+			v = p.verdict(line[:n])
+			last, rest = v.name, line[n:]
+		}
+		if !v.wanted {
+			continue
+		}
+		s, err := p.sample(v.name, rest)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", number, err)
+		}
+		if s.Name == "" {
+			return fmt.Errorf("line %d: no metric name at %.40q", number, line)
+		}
+		if v.name == "" && p.want != nil && !p.want(s.Name) {
+			continue
+		}
+		page.Samples = append(page.Samples, s)
+	}
+	return nil
+}
+
+// verdict tells whether a name is wanted, and gives it as a lasting string.
+func (p *Parser) verdict(raw []byte) verdict {
+	if v, ok := p.names[string(raw)]; ok {
+		return v
+	}
+	name := string(raw)
+	v := verdict{name: name, wanted: p.want == nil || p.want(name)}
+	if len(p.names) < maxNames {
+		p.names[name] = v
+	}
+	return v
+}
+
+// comment reads a TYPE line; every other comment is skipped.
+func (p *Parser) comment(line []byte, page *Page) {
+	fields := bytes.TrimLeft(line[1:], " \t")
+	if !bytes.HasPrefix(fields, []byte("TYPE")) {
+		return
+	}
+	fields = fields[len("TYPE"):]
+	if len(fields) == 0 || !isBlank(fields[0]) {
+		return
+	}
+	fields = bytes.TrimLeft(fields, " \t")
+	var name string
+	if len(fields) > 0 && fields[0] == '"' {
+		quoted, rest, err := unquote(fields[1:])
+		if err != nil {
+			return
+		}
+		name, fields = quoted, rest
+		if p.want != nil && !p.want(name) {
+			return
+		}
+	} else {
+		n := nameLength(fields)
+		v := p.verdict(fields[:n])
+		if !v.wanted {
+			return
+		}
+		name, fields = v.name, fields[n:]
+	}
+	if name == "" {
+		return
+	}
+	switch string(bytes.Trim(fields, " \t\r")) {
+	case "counter":
+		page.Types[name] = Counter
+	case "gauge":
+		page.Types[name] = Gauge
+	case "histogram":
+		page.Types[name] = Histogram
+	case "summary":
+		page.Types[name] = Summary
+	default:
+		page.Types[name] = Untyped
+	}
+}
+
+// sample reads what follows a name: labels, value, and a timestamp that nothing
+// here needs.
+func (p *Parser) sample(name string, rest []byte) (Sample, error) {
+	s := Sample{Name: name, Labels: noLabels}
+	rest = bytes.TrimLeft(rest, " \t")
+	if len(rest) > 0 && rest[0] == '{' {
+		end := closingBrace(rest)
+		if end < 0 {
+			return s, fmt.Errorf("labels of %s are not closed", name)
+		}
+		raw := rest[1:end]
+		rest = rest[end+1:]
+		labels, ok := p.labels[string(raw)]
+		if ok && name != "" {
+			s.Labels = labels
+		} else {
+			quotedName, parsed, err := parseLabels(raw)
+			if err != nil {
+				return s, err
+			}
+			if quotedName != "" {
+				if name != "" {
+					return s, fmt.Errorf("%s has a second name, %q, in its labels", name, quotedName)
+				}
+				s.Name = quotedName
+			}
+			s.Labels = parsed
+			if name != "" && len(p.labels) < maxLabels {
+				p.labels[string(raw)] = parsed
+			}
+		}
+	}
+	rest = bytes.TrimLeft(rest, " \t")
+	n := 0
+	for n < len(rest) && !isBlank(rest[n]) {
+		n++
+	}
+	value, ok := parseValue(rest[:n])
+	if !ok {
+		return s, fmt.Errorf("value of %s: %.40q is not a number", s.Name, rest[:n])
+	}
+	s.Value = value
+	if stamp := bytes.Trim(rest[n:], " \t"); len(stamp) > 0 {
+		if _, err := strconv.ParseInt(string(stamp), 10, 64); err != nil {
+			return s, fmt.Errorf("timestamp of %s: %.40q is not a whole number", s.Name, stamp)
+		}
+	}
+	return s, nil
+}
+
+var noLabels = &Labels{}
+
+// closingBrace finds the brace that ends the label set which starts rest.
+func closingBrace(rest []byte) int {
+	for i := 1; i < len(rest); i++ {
+		switch rest[i] {
+		case '}':
+			return i
+		case '"':
+			for i++; i < len(rest) && rest[i] != '"'; i++ {
+				if rest[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return -1
+}
+
+// parseLabels reads the inside of the braces: name="value" pairs, and in the
+// UTF-8 form of the format the metric's own name as a string without a value.
+func parseLabels(raw []byte) (metric string, _ *Labels, err error) {
+	var pairs []Label
+	for {
+		raw = bytes.TrimLeft(raw, " \t")
+		if len(raw) == 0 {
+			break
+		}
+		var name string
+		quoted := raw[0] == '"'
+		if quoted {
+			if name, raw, err = unquote(raw[1:]); err != nil {
+				return "", nil, err
+			}
+		} else {
+			n := labelNameLength(raw)
+			if n == 0 {
+				return "", nil, fmt.Errorf("no label name at %.40q", raw)
+			}
+			name, raw = string(raw[:n]), raw[n:]
+		}
+		raw = bytes.TrimLeft(raw, " \t")
+		if quoted && (len(raw) == 0 || raw[0] == ',') {
+			if metric != "" || name == "" {
+				return "", nil, fmt.Errorf("label %q has no value", name)
+			}
+			metric = name
+		} else {
+			if len(raw) == 0 || raw[0] != '=' {
+				return "", nil, fmt.Errorf("label %s has no value", name)
+			}
+			raw = bytes.TrimLeft(raw[1:], " \t")
+			if len(raw) == 0 || raw[0] != '"' {
+				return "", nil, fmt.Errorf("value of label %s is not quoted", name)
+			}
+			var value string
+			if value, raw, err = unquote(raw[1:]); err != nil {
+				return "", nil, fmt.Errorf("value of label %s: %w", name, err)
+			}
+			pairs = append(pairs, Label{name, value})
+			raw = bytes.TrimLeft(raw, " \t")
+		}
+		if len(raw) > 0 {
+			if raw[0] != ',' {
+				return "", nil, fmt.Errorf("no comma between labels at %.40q", raw)
+			}
+			raw = raw[1:]
+		}
+	}
+	sort.SliceStable(pairs, func(i, j int) bool { return pairs[i].Name < pairs[j].Name })
+	var key strings.Builder
+	for i, p := range pairs {
+		if i > 0 && pairs[i-1].Name == p.Name {
+			return "", nil, fmt.Errorf("label %s stands twice", p.Name)
+		}
+		key.WriteString(strconv.Quote(p.Name))
+		key.WriteByte('=')
+		key.WriteString(strconv.Quote(p.Value))
+		key.WriteByte(',')
+	}
+	return metric, &Labels{pairs: pairs, key: key.String()}, nil
+}
+
+// unquote reads a string up to its closing quote, the opening one already read.
+// The format escapes the backslash, the quote and the newline, nothing else.
+func unquote(raw []byte) (string, []byte, error) {
+	end := 0
+	escaped := false
+	for ; end < len(raw) && raw[end] != '"'; end++ {
+		if raw[end] == '\\' {
+			escaped = true
+			end++
+		}
+	}
+	if end >= len(raw) {
+		return "", nil, errors.New("the quotes are not closed")
+	}
+	text := raw[:end]
+	if escaped {
+		out := make([]byte, 0, len(text))
+		for i := 0; i < len(text); i++ {
+			c := text[i]
+			if c == '\\' {
+				i++
+				switch text[i] {
+				case '\\', '"':
+					c = text[i]
+				case 'n':
+					c = '\n'
+				default:
+					return "", nil, fmt.Errorf("unknown escape \\%c", text[i])
+				}
+			}
+			out = append(out, c)
+		}
+		text = out
+	}
+	if !utf8.Valid(text) {
+		return "", nil, errors.New("not valid UTF-8")
+	}
+	return string(text), raw[end+1:], nil
+}
+
+// parseValue reads a number as Go's strconv does, without its hexadecimal and
+// underscore forms. Whole numbers, as `14518.0`, are what most lines have.
+func parseValue(b []byte) (float64, bool) {
+	var n uint64
+	i := 0
+	for ; i < len(b) && i < 15 && b[i] >= '0' && b[i] <= '9'; i++ {
+		n = n*10 + uint64(b[i]-'0')
+	}
+	if i > 0 && (i == len(b) || i == len(b)-2 && b[i] == '.' && b[i+1] == '0') {
+		return float64(n), true
+	}
+	if len(b) == 0 || bytes.ContainsAny(b, "pP_xX") {
+		return 0, false
+	}
+	// The string lives only as long as the call.
+	x, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(b), len(b)), 64)
+	return x, err == nil
+}
+
+func nameLength(b []byte) int {
+	for i, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == ':' || i > 0 && c >= '0' && c <= '9') {
+			return i
+		}
+	}
+	return len(b)
+}
+
+func labelNameLength(b []byte) int {
+	for i, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || i > 0 && c >= '0' && c <= '9') {
+			return i
+		}
+	}
+	return len(b)
+}
+
+func endsName(c byte) bool { return c == '{' || isBlank(c) }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }

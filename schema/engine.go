@@ -1,0 +1,342 @@
+package schema
+
+// Engine holds what the engine told of itself over the run's window.
+type Engine struct {
+	// Where the figures come from.
+	Source string `json:"source" enum:"http,multiprocess,none,mixed"`
+	// The endpoints that were read.
+	Endpoints []Endpoint `json:"endpoints"`
+	// Names of the served models.
+	Models []string `json:"models"`
+	// The pipeline stage that these figures are of; null for an engine without stages.
+	Stage *string `json:"stage"`
+	// The time that the figures cover.
+	Window *Window `json:"window"`
+	// How the engine was polled.
+	Scrapes *Scrapes `json:"scrapes"`
+	// Requests of the window.
+	Requests *Requests `json:"requests"`
+	// Tokens of the window.
+	Tokens *Tokens `json:"tokens"`
+	// Rates over the window's active time.
+	Throughput *Throughput `json:"throughput"`
+	// Latencies that the engine measured.
+	LatencySeconds *Latency `json:"latency_seconds"`
+	// The KV cache.
+	KVCache *KVCache `json:"kv_cache"`
+	// The prefix caches.
+	PrefixCache *PrefixCache `json:"prefix_cache"`
+	// Speculative decoding.
+	Speculative *Speculative `json:"speculative"`
+	// KV offloading.
+	KVOffload *KVOffload `json:"kv_offload"`
+	// Other KV connectors.
+	KVConnectors []KVConnector `json:"kv_connectors" schema:"nullable"`
+	// The effective configuration.
+	Config *EngineConfig `json:"config"`
+	// Each engine's own figures.
+	Instances []Instance `json:"instances"`
+}
+
+// Endpoint is one address that was read.
+type Endpoint struct {
+	// The address, user info removed.
+	URL string `json:"url"`
+	// The engine's version.
+	Version *string `json:"version"`
+	// How it was read.
+	Source string `json:"source" enum:"http,multiprocess"`
+	// Start of the process behind it (UTC, RFC 3339).
+	ProcessStartTime *string `json:"process_start_time"`
+}
+
+// Window is the time between the two readings that the deltas are taken from.
+type Window struct {
+	// What counters are counted from: a reading before the start, zero for an engine that came up inside the run, or files.
+	Base string `json:"base" enum:"scraped,zero,files"`
+	// What the last reading is: settled after the exit, unsettled, taken before a shutdown signal went on, the last that succeeded, or files.
+	Final string `json:"final" enum:"settled,unsettled,before_signal,last_good,files"`
+	// How long before the command's end the last reading was taken; 0 when it came after.
+	FinalAgeSeconds Float `json:"final_age_seconds"`
+	// Length of the window.
+	DurationSeconds Float `json:"duration_seconds"`
+	// The intervals between polls in which a token counter rose or requests were running at either end.
+	ActiveSecondsEst *Float `json:"active_seconds_est"`
+	// How long the last observations were waited for after the exit.
+	SettleSeconds Float `json:"settle_seconds"`
+	// How often the engine's counters restarted inside the window.
+	Resets int64 `json:"resets"`
+}
+
+// Scrapes tells how the engine was polled.
+type Scrapes struct {
+	// Readings that succeeded.
+	Count int64 `json:"count"`
+	// Readings that failed while the engine was known to be up.
+	Errors int64 `json:"errors"`
+	// Mean time between two readings; null with fewer than two.
+	PeriodSeconds *Float `json:"period_seconds"`
+	// Median wall time of a reading.
+	MedianSeconds *Float `json:"median_seconds"`
+	// Longest time between two readings; null with fewer than two.
+	MaxGapSeconds *Float `json:"max_gap_seconds"`
+}
+
+// Gauge summarises a polled gauge.
+type Gauge struct {
+	// The last reading.
+	Last *Float `json:"last"`
+	// Mean over time.
+	Mean *Float `json:"mean"`
+	// Highest reading. A lower bound: see scrapes.
+	Peak *Float `json:"peak"`
+}
+
+// Requests counts the window's requests.
+type Requests struct {
+	// Finished requests by vLLM's finished_reason.
+	Finished map[string]int64 `json:"finished" schema:"nullable"`
+	// Preemptions (events, not requests).
+	Preemptions *int64 `json:"preemptions"`
+	// Requests in execution batches.
+	Running *Gauge `json:"running"`
+	// Requests waiting.
+	Waiting *Gauge `json:"waiting"`
+	// Mean running requests divided by max_num_seqs.
+	BatchUtilization *Float `json:"batch_utilization"`
+}
+
+// Tokens counts the window's tokens.
+type Tokens struct {
+	// Prompt tokens of requests whose prefill finished, cached ones included.
+	Prompt *int64 `json:"prompt"`
+	// Prompt tokens by where their KV came from.
+	PromptBySource map[string]int64 `json:"prompt_by_source" schema:"nullable"`
+	// Generated tokens.
+	Generation *int64 `json:"generation"`
+	// Prompt tokens per finished request.
+	PromptPerRequest *Distribution `json:"prompt_per_request"`
+	// Generated tokens per finished request.
+	GenerationPerRequest *Distribution `json:"generation_per_request"`
+	// Tokens per engine step.
+	PerIteration *Distribution `json:"per_iteration"`
+}
+
+// Throughput holds rates over the active time of the window.
+type Throughput struct {
+	// Finished requests per second.
+	RequestsPerSecond *Float `json:"requests_per_second"`
+	// Prompt tokens per second, cached ones included.
+	PromptTokensPerSecond *Float `json:"prompt_tokens_per_second"`
+	// Generated tokens per second.
+	GenerationTokensPerSecond *Float `json:"generation_tokens_per_second"`
+}
+
+// Distribution is a histogram's share of the window. Quantiles are estimates by
+// Prometheus's rule (linear within the bucket).
+type Distribution struct {
+	// Observations.
+	Count int64 `json:"count"`
+	// Their sum.
+	Sum Float `json:"sum"`
+	// Their mean, exact.
+	Mean *Float `json:"mean"`
+	// Estimated median.
+	P50Est *Float `json:"p50_est"`
+	// Estimated 90th percentile.
+	P90Est *Float `json:"p90_est"`
+	// Estimated 95th percentile.
+	P95Est *Float `json:"p95_est"`
+	// Estimated 99th percentile.
+	P99Est *Float `json:"p99_est"`
+	// The highest finite bucket bound, set when an estimate is null for lying beyond it.
+	Above *Float `json:"above"`
+}
+
+// Latency holds the engine's latency distributions, under vLLM's family names.
+type Latency struct {
+	// From arrival in the front-end to the first token.
+	TimeToFirstToken *Distribution `json:"time_to_first_token"`
+	// Between two output events of a request.
+	InterTokenLatency *Distribution `json:"inter_token_latency"`
+	// Mean per output token of each request.
+	TimePerOutputToken *Distribution `json:"time_per_output_token"`
+	// From arrival to the last token.
+	E2ERequestLatency *Distribution `json:"e2e_request_latency"`
+	// From being queued to being scheduled first.
+	RequestQueueTime *Distribution `json:"request_queue_time"`
+	// From being scheduled to the first token.
+	RequestPrefillTime *Distribution `json:"request_prefill_time"`
+	// From the first to the last token.
+	RequestDecodeTime *Distribution `json:"request_decode_time"`
+	// From being scheduled to the last token.
+	RequestInferenceTime *Distribution `json:"request_inference_time"`
+}
+
+// KVCache tells how full the KV cache was.
+type KVCache struct {
+	// Fraction 0..1 of KV blocks in use, the highest over engines.
+	Usage *Gauge `json:"usage"`
+	// KV blocks of all engines together.
+	NumGPUBlocks *int64 `json:"num_gpu_blocks"`
+	// Tokens per block.
+	BlockSize *int64 `json:"block_size"`
+	// Capacity of one engine's cache in tokens.
+	SizeTokens *int64 `json:"size_tokens"`
+	// Peak usage times capacity: tokens in the cache of the fullest engine.
+	PeakTokens *int64 `json:"peak_tokens"`
+}
+
+// PrefixCache holds the three caches that prompts can hit.
+type PrefixCache struct {
+	// The engine's own cache, in tokens.
+	Local *CacheHits `json:"local"`
+	// A KV connector's cache, in tokens.
+	External *CacheHits `json:"external"`
+	// The multimodal cache, in items.
+	Multimodal *CacheHits `json:"multimodal"`
+}
+
+// CacheHits counts a cache's queries over the window.
+type CacheHits struct {
+	// Queries, in the cache's unit.
+	Queries int64 `json:"queries"`
+	// Hits, in the same unit.
+	Hits int64 `json:"hits"`
+	// Hits divided by queries.
+	HitRate *Float `json:"hit_rate"`
+}
+
+// Speculative holds the figures of speculative decoding.
+type Speculative struct {
+	// The method, as ngram or eagle3.
+	Method *string `json:"method"`
+	// Drafts proposed.
+	Drafts *int64 `json:"drafts"`
+	// Tokens proposed.
+	DraftTokens *int64 `json:"draft_tokens"`
+	// Tokens accepted.
+	AcceptedTokens *int64 `json:"accepted_tokens"`
+	// Accepted divided by drafted tokens.
+	AcceptanceRate *Float `json:"acceptance_rate"`
+	// Mean tokens per step: 1 + accepted tokens / drafts.
+	AcceptanceLength *Float `json:"acceptance_length"`
+	// Accepted tokens by position in the draft.
+	AcceptedPerPosition []int64 `json:"accepted_per_position" schema:"nullable"`
+}
+
+// KVOffload holds the figures of KV offloading.
+type KVOffload struct {
+	// From the offload tier to the GPU.
+	Load *KVTransfer `json:"load"`
+	// From the GPU to the offload tier.
+	Store *KVTransfer `json:"store"`
+	// How long look-ups delayed requests.
+	LookupDelaySeconds *LookupDelay `json:"lookup_delay_seconds"`
+	// Failed allocations in the offload tier.
+	AllocationFailures *int64 `json:"allocation_failures"`
+	// Stores skipped by the store threshold.
+	StoresSkipped *int64 `json:"stores_skipped"`
+	// Fractions of the CPU tier pinned by transfers; not its occupancy.
+	CPUPinned *CPUPinned `json:"cpu_pinned"`
+	// The tiers' own figures.
+	Tiers []KVTier `json:"tiers" schema:"nullable"`
+}
+
+// KVTransfer holds the transfers of one direction.
+type KVTransfer struct {
+	// Bytes moved.
+	Bytes *int64 `json:"bytes"`
+	// Time spent moving them.
+	Seconds *Float `json:"seconds"`
+	// Transfers.
+	Operations *int64 `json:"operations"`
+	// 10^9 bytes per second of transfer time.
+	GigabytesPerSecondBusy *Float `json:"gigabytes_per_second_busy"`
+	// 10^9 bytes per second of the window's active time.
+	GigabytesPerSecondWall *Float `json:"gigabytes_per_second_wall"`
+	// Bytes per transfer.
+	SizeBytes *Distribution `json:"size_bytes"`
+}
+
+// LookupDelay holds the delays of look-ups in the offload tiers, in seconds.
+type LookupDelay struct {
+	// Of look-ups answered at once.
+	Sync *Distribution `json:"sync"`
+	// Of look-ups answered later.
+	Async *Distribution `json:"async"`
+}
+
+// CPUPinned holds fractions of the CPU tier pinned by transfers.
+type CPUPinned struct {
+	// By any transfer.
+	Usage *Gauge `json:"usage"`
+	// By writes.
+	Write *Gauge `json:"write"`
+	// By reads.
+	Read *Gauge `json:"read"`
+}
+
+// KVTier holds one offload tier's figures.
+type KVTier struct {
+	// The tier's label.
+	Tier string `json:"tier"`
+	// Blocks asked for.
+	Queries *int64 `json:"queries"`
+	// Blocks found.
+	Hits *int64 `json:"hits"`
+	// Hits divided by queries.
+	HitRate *Float `json:"hit_rate"`
+	// Bytes read.
+	ReadBytes *int64 `json:"read_bytes"`
+	// Time spent reading.
+	ReadSeconds *Float `json:"read_seconds"`
+	// Bytes written.
+	WriteBytes *int64 `json:"write_bytes"`
+	// Time spent writing.
+	WriteSeconds *Float `json:"write_seconds"`
+	// Failed jobs.
+	Failures *int64 `json:"failures"`
+}
+
+// KVConnector holds the figures of one KV connector.
+type KVConnector struct {
+	// The connector's name, as nixl.
+	Name string `json:"name"`
+	// Transfer times in seconds.
+	Transfers *Distribution `json:"transfers"`
+	// Bytes moved.
+	Bytes *int64 `json:"bytes"`
+	// Failed transfers.
+	Failures *int64 `json:"failures"`
+}
+
+// EngineConfig is the effective configuration, with the source of every key.
+type EngineConfig struct {
+	// Settings by vLLM's names.
+	Values map[string]any `json:"values"`
+	// Which source gave each.
+	Sources map[string]string `json:"sources"`
+}
+
+// Instance holds one engine's own figures.
+type Instance struct {
+	// Index into engine.endpoints.
+	Endpoint int `json:"endpoint"`
+	// The engine's label; null where the endpoint gives none.
+	Engine *string `json:"engine"`
+	// The stage's label; null for an engine without stages.
+	Stage *string `json:"stage"`
+	// The replica's label; null for an engine without stages.
+	Replica *string `json:"replica"`
+	// Highest polled KV-cache usage, a fraction 0..1.
+	KVCacheUsagePeak *Float `json:"kv_cache_usage_peak"`
+	// Highest polled number of running requests.
+	RequestsRunningPeak *int64 `json:"requests_running_peak"`
+	// Requests finished in the window.
+	RequestsFinished *int64 `json:"requests_finished"`
+	// Prompt tokens of the window.
+	PromptTokens *int64 `json:"prompt_tokens"`
+	// Generated tokens of the window.
+	GenerationTokens *int64 `json:"generation_tokens"`
+}

@@ -1,0 +1,287 @@
+// Package schema is the event: what vobs writes about one generation run.
+//
+// The types here are the contract with every consumer. The first eight keys of
+// [GenerationObservability] are the frozen core: name for name, type for type and
+// in the order of NeMo Safe Synthesizer's GenerationObservability. Everything
+// behind them is additive. Within one [Version] a key is never renamed, never
+// retyped and never changes its meaning; consumers must ignore keys they do not
+// know, outside the core.
+//
+// Sizes are bytes, times are seconds, fractions are 0..1; only the core keeps
+// the `_gb` (GiB) and `_perc` (a fraction) of the seed. A quantity that could not
+// be measured is null, and an entry of `unavailable` names it, or a group above
+// it, and says why.
+//
+// The JSON Schema beside this file, event.schema.json, is generated from these
+// types: their doc comments are its descriptions.
+package schema
+
+//go:generate go run ./internal/schemagen -o event.schema.json
+
+// Version is the schema_version that this package writes.
+const Version = 1
+
+// GenerationObservability is one event: one run of one command.
+type GenerationObservability struct {
+	Core
+
+	// Version of the schema that this event follows.
+	SchemaVersion int `json:"schema_version"`
+	// True in a preliminary event, written while the command was still running.
+	Partial bool `json:"partial"`
+	// Intended engine settings that the engine did not take, as `name: intended=… actual=…`; null when none could be compared.
+	FlagMismatches []string `json:"flag_mismatches" schema:"nullable"`
+	// Settings that were intended and could be compared; null when no comparison was made.
+	FlagsChecked []string `json:"flags_checked" schema:"nullable"`
+	// Settings that were intended and could not be compared, with the reason; null when no comparison was made.
+	FlagsUnchecked []FlagUnchecked `json:"flags_unchecked" schema:"nullable"`
+	// The command and how it ended.
+	Run Run `json:"run"`
+	// What observing cost.
+	Overhead *Overhead `json:"overhead"`
+	// The host and the command's process tree.
+	Host *Host `json:"host"`
+	// The GPUs that the command could see: [] when none is visible, null when NVML is unavailable.
+	GPUs []GPU `json:"gpus" schema:"nullable"`
+	// The engine's own figures over the run's window.
+	Engine *Engine `json:"engine"`
+	// The figures of a vllm-omni pipeline.
+	Omni *Omni `json:"omni"`
+	// Figures that need both the GPUs' and the engine's readings.
+	Efficiency *Efficiency `json:"efficiency"`
+	// What casts doubt on figures of this event.
+	Validity []Validity `json:"validity"`
+	// What is null, and why.
+	Unavailable []Unavailable `json:"unavailable"`
+}
+
+// Core is the frozen part of the event, as NeMo Safe Synthesizer defines it
+// (nemo_safe_synthesizer/generation/vllm_observability.py, pydantic with
+// extra="forbid"): a strict consumer accepts these eight keys and no other.
+type Core struct {
+	// Peak device-wide memory in GiB, the highest single device's among those that the command used.
+	PeakVRAMGB *Float `json:"peak_vram_gb"`
+	// Last reading of the KV-cache usage as a fraction 0..1, the highest over engines; the true peak is engine.kv_cache.usage.peak.
+	KVCacheUsagePerc *Float `json:"kv_cache_usage_perc"`
+	// Prefix-cache hits divided by queries over the run's window, both in tokens, summed over engines.
+	PrefixCacheHitRate *Float `json:"prefix_cache_hit_rate"`
+	// Accepted divided by drafted speculative tokens over the run's window, summed over engines.
+	SpecAcceptRate *Float `json:"spec_accept_rate"`
+	// Load averages of the host over 1, 5 and 15 minutes, read before the command started.
+	LoadavgPre *LoadAvg `json:"loadavg_pre"`
+	// Load averages of the host over 1, 5 and 15 minutes, read after the command ended.
+	LoadavgPost *LoadAvg `json:"loadavg_post"`
+	// The engine's effective settings, of the seed's six keys those that could be read.
+	EngineRuntimeConfig EngineRuntimeConfig `json:"engine_runtime_config"`
+	// True when an intended setting disagrees with the effective one; false also when nothing was compared: see flags_checked.
+	FlagDidNotEngage bool `json:"flag_did_not_engage"`
+}
+
+// LoadAvg holds /proc/loadavg's averages over 1, 5 and 15 minutes: mean numbers
+// of runnable and uninterruptible tasks of the whole host.
+type LoadAvg [3]Float
+
+// EngineRuntimeConfig has the seed's keys only; an unknown one is absent, never
+// null (nemo_safe_synthesizer's probe_engine_runtime_config).
+type EngineRuntimeConfig struct {
+	// Most sequences that one scheduler step may run.
+	MaxNumSeqs *int64 `json:"max_num_seqs,omitempty"`
+	// Most tokens that one scheduler step may process.
+	MaxNumBatchedTokens *int64 `json:"max_num_batched_tokens,omitempty"`
+	// Whether prompts are prefilled in chunks.
+	EnableChunkedPrefill *bool `json:"enable_chunked_prefill,omitempty"`
+	// Whether the prefix cache is on.
+	EnablePrefixCaching *bool `json:"enable_prefix_caching,omitempty"`
+	// Data type of the KV cache, as the engine spells it.
+	KVCacheDtype *string `json:"kv_cache_dtype,omitempty"`
+	// Method of speculative decoding.
+	SpeculativeMethod *string `json:"speculative_method,omitempty"`
+}
+
+// FlagUnchecked is an intended setting that could not be compared.
+type FlagUnchecked struct {
+	// Name of the setting.
+	Flag string `json:"flag"`
+	// Why it could not be compared.
+	Reason string `json:"reason"`
+}
+
+// Run identifies the run and tells how the command ended.
+type Run struct {
+	// Identity of this run (UUID version 7: it sorts by time).
+	ID string `json:"id"`
+	// The command's arguments, secrets replaced by <redacted>; at most 64 KiB in all.
+	Command []string `json:"command"`
+	// Labels given by --label.
+	Labels map[string]string `json:"labels"`
+	// When the command was started (UTC, RFC 3339).
+	StartedAt string `json:"started_at"`
+	// When the command had ended (UTC, RFC 3339); null in a partial event.
+	EndedAt *string `json:"ended_at"`
+	// How long the command ran, by the monotonic clock.
+	DurationSeconds Float `json:"duration_seconds"`
+	// The command's exit code; null when a signal ended it, when it never started or still runs.
+	ExitCode *int `json:"exit_code"`
+	// Name of the signal that ended the command, as SIGTERM; null when it exited.
+	Signal *string `json:"signal"`
+	// Whether the command left a core dump.
+	CoreDumped bool `json:"core_dumped"`
+	// Whether a shutdown signal reached vobs or its terminal while the command ran.
+	Interrupted bool `json:"interrupted"`
+	// Why the command could not be started; null when it was.
+	StartError *string `json:"start_error"`
+	// Descendants of the command that outlived it.
+	Leftovers []Leftover `json:"leftovers"`
+	// Name of the host.
+	Hostname string `json:"hostname"`
+	// Version of the vobs that wrote this event.
+	VobsVersion string `json:"vobs_version"`
+}
+
+// Leftover is a descendant of the command that outlived it.
+type Leftover struct {
+	// Process id.
+	PID int `json:"pid"`
+	// Its command line, or its name where it has none; secrets redacted.
+	Command string `json:"command"`
+	// Resident memory; null where it could not be read.
+	RSSBytes *int64 `json:"rss_bytes"`
+	// Memory it holds on the sampled GPUs; null where that is not known.
+	GPUMemoryBytes *int64 `json:"gpu_memory_bytes"`
+}
+
+// Overhead is what vobs itself cost.
+type Overhead struct {
+	// User and system CPU time of the vobs process, from its start until this event was assembled.
+	CPUSeconds Float `json:"cpu_seconds"`
+	// Peak resident memory of the vobs process.
+	MaxRSSBytes *int64 `json:"max_rss_bytes"`
+}
+
+// Host holds the host's figures and those of the command's process tree.
+type Host struct {
+	// CPUs of the host (loadavg is host-wide).
+	CPUCount *int `json:"cpu_count"`
+	// CPUs that the cgroup allows; null when it sets no limit.
+	CPULimit *Float `json:"cpu_limit"`
+	// Memory of the host.
+	MemoryTotalBytes *int64 `json:"memory_total_bytes"`
+	// Memory that the cgroup allows; null when it sets no limit.
+	MemoryLimitBytes *int64 `json:"memory_limit_bytes"`
+	// User and system CPU time of the command and its descendants.
+	TreeCPUSeconds *Float `json:"tree_cpu_seconds"`
+	// Highest sampled sum of the resident memory of the command and its descendants; shared pages count in each process. A lower bound.
+	TreePeakRSSBytes *int64 `json:"tree_peak_rss_bytes"`
+	// Time in which some task of the host waited for a resource (/proc/pressure, `some`), over the run.
+	PressureSomeSeconds *Pressure `json:"pressure_some_seconds"`
+	// How the process tree was sampled.
+	Sampling *Sampling `json:"sampling"`
+}
+
+// Pressure is the time, in seconds, in which some task stalled on a resource.
+type Pressure struct {
+	// Waiting for a CPU.
+	CPU *Float `json:"cpu"`
+	// Waiting for memory.
+	Memory *Float `json:"memory"`
+	// Waiting for input or output.
+	IO *Float `json:"io"`
+}
+
+// Sampling tells how good a sampled peak can be: what lasted shorter than the
+// longest gap may have been missed.
+type Sampling struct {
+	// Mean time between two readings; null with fewer than two.
+	PeriodSeconds *Float `json:"period_seconds"`
+	// Readings taken.
+	Samples int64 `json:"samples"`
+	// Readings that failed.
+	Errors int64 `json:"errors"`
+	// Longest time between two readings; null with fewer than two.
+	MaxGapSeconds *Float `json:"max_gap_seconds"`
+}
+
+// Efficiency joins the GPUs' readings and the engine's.
+type Efficiency struct {
+	// Energy of the command's GPUs per generated token.
+	JoulesPerGenerationToken *Float `json:"joules_per_generation_token"`
+	// Energy of the command's GPUs per finished request.
+	JoulesPerRequest *Float `json:"joules_per_request"`
+	// Generated tokens per second and GPU that the command used.
+	GenerationTokensPerSecondPerGPU *Float `json:"generation_tokens_per_second_per_gpu"`
+}
+
+// Omni holds the figures of a vllm-omni pipeline. No field is read yet: the
+// group is null in every event of this version.
+type Omni struct{}
+
+// Severity says how much a validity note matters.
+type Severity string
+
+// The severities of a [Validity] note.
+const (
+	Info    Severity = "info"
+	Warning Severity = "warning"
+	Error   Severity = "error"
+)
+
+// Validity is a doubt about figures of this event.
+type Validity struct {
+	// Stable name of the kind of doubt, as short_window.
+	Code string `json:"code"`
+	// How much it matters.
+	Severity Severity `json:"severity" enum:"info,warning,error"`
+	// What was seen and what it means for the figures.
+	Message string `json:"message"`
+	// The figure that gave rise to it.
+	Evidence *Evidence `json:"evidence"`
+}
+
+// Evidence is the figure behind a validity note.
+type Evidence struct {
+	// Path of the figure in this event.
+	Field string `json:"field"`
+	// Its value.
+	Value any `json:"value"`
+	// The limit that it was held against.
+	Threshold any `json:"threshold"`
+}
+
+// Unavailable says why a figure, or a group of figures, is null.
+type Unavailable struct {
+	// Path of the figure in this event, as gpus.0.baseline_bytes.
+	Field string `json:"field"`
+	// Why, and where possible what would give it.
+	Reason string `json:"reason"`
+}
+
+// Notes collects, beside figures, the reasons for missing ones and doubts about
+// present ones. The zero value is ready for use.
+type Notes struct {
+	Unavailable []Unavailable
+	Validity    []Validity
+}
+
+// Missing records why the figure at path field is null. A second reason for the
+// same field is dropped: the first one is the cause.
+func (n *Notes) Missing(field, reason string) {
+	for _, u := range n.Unavailable {
+		if u.Field == field {
+			return
+		}
+	}
+	n.Unavailable = append(n.Unavailable, Unavailable{Field: field, Reason: reason})
+}
+
+// Doubt records a validity note; evidence may be nil.
+func (n *Notes) Doubt(code string, severity Severity, message string, evidence *Evidence) {
+	n.Validity = append(n.Validity, Validity{Code: code, Severity: severity, Message: message, Evidence: evidence})
+}
+
+// Add appends other's entries.
+func (n *Notes) Add(other Notes) {
+	for _, u := range other.Unavailable {
+		n.Missing(u.Field, u.Reason)
+	}
+	n.Validity = append(n.Validity, other.Validity...)
+}

@@ -1,0 +1,76 @@
+package schema
+
+import (
+	"math"
+	"strconv"
+)
+
+// Float is a number that keeps its fraction in JSON (64 is written as 64.0), as
+// pydantic writes a float: a consumer in Python that reads an event and writes
+// it again gets the same bytes. NaN and the infinities have no JSON form; they
+// are written as null, but a producer must not let them come so far: see [F].
+type Float float64
+
+// F gives a pointer to x for a nullable field, or nil where x is NaN or infinite.
+func F(x float64) *Float {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	f := Float(x)
+	return &f
+}
+
+// Ptr gives a pointer to v, for nullable fields.
+func Ptr[T any](v T) *T { return &v }
+
+// Value reads a nullable number: its value and whether there is one.
+func (f *Float) Value() (float64, bool) {
+	if f == nil {
+		return 0, false
+	}
+	return float64(*f), true
+}
+
+// MarshalJSON writes the shortest digits that read back as the same number, in
+// the layout of Rust's ryu, which pydantic's serialiser uses: decimal notation
+// from 1e-5 to below 1e16 and always with a fraction, exponents else.
+func (f Float) MarshalJSON() ([]byte, error) {
+	x := float64(f)
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return []byte("null"), nil
+	}
+	if x == 0 {
+		if math.Signbit(x) {
+			return []byte("-0.0"), nil
+		}
+		return []byte("0.0"), nil
+	}
+	if a := math.Abs(x); a >= 1e-5 && a < 1e16 {
+		b := strconv.AppendFloat(nil, x, 'f', -1, 64)
+		for _, c := range b {
+			if c == '.' {
+				return b, nil
+			}
+		}
+		return append(b, '.', '0'), nil
+	}
+	// strconv writes 1e-06 and 1e+16, ryu 1e-6 and 1e16.
+	b := strconv.AppendFloat(nil, x, 'e', -1, 64)
+	out := b[:0]
+	for i := 0; i < len(b); i++ {
+		out = append(out, b[i])
+		if b[i] == 'e' {
+			i++
+			if b[i] == '-' {
+				out = append(out, '-')
+			}
+			i++
+			for i < len(b)-1 && b[i] == '0' {
+				i++
+			}
+			out = append(out, b[i:]...)
+			break
+		}
+	}
+	return out, nil
+}
