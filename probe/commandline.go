@@ -1,0 +1,201 @@
+package probe
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// CommandLine is what a command's arguments tell of an engine's address.
+type CommandLine struct {
+	// Server says that the command is itself a vLLM server.
+	Server bool
+	// Targets are the addresses: of a server its own one, of a client those that
+	// it is pointed at.
+	Targets []Target
+}
+
+// vLLM's defaults: vllm/entrypoints/openai/cli_args.py, vllm/benchmarks/serve.py.
+const (
+	defaultPort       = "8000"
+	metricsPath       = "/metrics"
+	silencedFlag      = "--disable-access-log-for-endpoints"
+	uvicornSilentFlag = "--disable-uvicorn-access-log"
+)
+
+// clientFlags are flags of benchmark clients whose value is the engine's address
+// (vllm bench serve, GuideLLM, AIPerf, genai-perf, inference-perf, lm-eval and
+// scripts like them).
+var clientFlags = []string{"url", "base-url", "api-url", "api-base", "server-url", "endpoint-url", "target", "openai-api-base", "openai-base-url"}
+
+// ReadCommandLine finds engines in a command's arguments, by vLLM's own flags
+// and defaults and by the usual flags of clients. It looks through launchers
+// (env, nice, uv run), not into the text of `sh -c`. A URL that no such flag
+// introduces counts only where it leads to this host: who is asked must be meant.
+func ReadCommandLine(args []string) CommandLine {
+	if i := serverAt(args); i >= 0 {
+		t, ok := serverTarget(args[i:])
+		if !ok {
+			return CommandLine{Server: true}
+		}
+		return CommandLine{Server: true, Targets: []Target{t}}
+	}
+	var c CommandLine
+	add := func(address string) {
+		// Whatever the path of the API is, the metrics are at the server's root.
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return
+		}
+		t, err := ParseTarget((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: metricsPath}).String())
+		if err != nil {
+			return
+		}
+		t.Origin = FromCommandLine
+		for _, known := range c.Targets {
+			if known.Name() == t.Name() {
+				return
+			}
+		}
+		c.Targets = append(c.Targets, t)
+	}
+	for i, arg := range args {
+		if name, value, ok := flagValue(args, i); ok && slices.Contains(clientFlags, name) {
+			add(value)
+			continue
+		}
+		if u, err := url.Parse(arg); err == nil && isLoopbackName(u.Hostname()) {
+			add(arg)
+		}
+	}
+	if len(c.Targets) == 0 && benchServe(args) {
+		host, port := "127.0.0.1", defaultPort
+		if v, ok := lastFlag(args, "host"); ok {
+			host = v
+		}
+		if v, ok := lastFlag(args, "port"); ok {
+			port = v
+		}
+		add("http://" + net.JoinHostPort(host, port))
+	}
+	return c
+}
+
+// serverAt finds the word that starts a vLLM server: `vllm serve`, or `python -m
+// vllm.entrypoints.openai.api_server`; -1 where there is none.
+func serverAt(args []string) int {
+	for i, arg := range args {
+		next := ""
+		if i+1 < len(args) {
+			next = args[i+1]
+		}
+		switch {
+		case filepath.Base(arg) == "vllm" && next == "serve":
+			return i + 1
+		case arg == "-m" && strings.HasPrefix(next, "vllm.entrypoints.") && strings.HasSuffix(next, "api_server"):
+			return i + 1
+		case filepath.Base(arg) == "sh" || filepath.Base(arg) == "bash":
+			if strings.HasPrefix(next, "-") && strings.Contains(next, "c") {
+				return -1 // the rest is a program, not arguments
+			}
+		}
+	}
+	return -1
+}
+
+func benchServe(args []string) bool {
+	for i := range args {
+		if i+2 < len(args) && filepath.Base(args[i]) == "vllm" && args[i+1] == "bench" && args[i+2] == "serve" {
+			return true
+		}
+	}
+	return false
+}
+
+// serverTarget is the address at which a server with these flags answers on this host.
+func serverTarget(args []string) (Target, bool) {
+	if _, ok := lastFlag(args, "headless"); ok {
+		return Target{}, false
+	}
+	t := Target{}
+	if socket, ok := lastFlag(args, "uds"); ok {
+		parsed, err := ParseTarget("unix://" + socket)
+		if err != nil {
+			return t, false
+		}
+		t = parsed
+	} else {
+		u := url.URL{Scheme: "http"}
+		if _, ok := lastFlag(args, "ssl-keyfile"); ok {
+			u.Scheme = "https"
+		}
+		host, port := "127.0.0.1", defaultPort
+		if v, ok := lastFlag(args, "host"); ok && v != "" {
+			host = v
+		}
+		if v, ok := lastFlag(args, "port"); ok {
+			port = v
+		}
+		u.Host = net.JoinHostPort(host, port)
+		parsed, err := ParseTarget(u.String())
+		if err != nil {
+			return t, false
+		}
+		t = parsed
+	}
+	t.Origin = FromCommandLine
+	t.ExactPath = SilencesMetrics(args)
+	return t, true
+}
+
+// SilencesMetrics says whether a vLLM server's arguments keep /metrics, and only
+// that path, out of its access log: then exactly that path is to be asked.
+func SilencesMetrics(args []string) bool {
+	for i := range args {
+		if name, value, ok := flagValue(args, i); ok && "--"+name == silencedFlag {
+			for _, path := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
+				if path == metricsPath {
+					return !slices.Contains(args, uvicornSilentFlag)
+				}
+			}
+		}
+	}
+	return false
+}
+
+// flagValue reads the long flag that starts at args[i]: --name=value or --name
+// value; the name with dashes. A flag without a value has the next word as one.
+func flagValue(args []string, i int) (name, value string, ok bool) {
+	name, found := strings.CutPrefix(args[i], "--")
+	if !found || name == "" {
+		return "", "", false
+	}
+	if n, v, ok := strings.Cut(name, "="); ok {
+		return strings.ReplaceAll(n, "_", "-"), v, true
+	}
+	if i+1 < len(args) {
+		value = args[i+1]
+	}
+	return strings.ReplaceAll(name, "_", "-"), value, true
+}
+
+// lastFlag gives the value of a long flag's last occurrence.
+func lastFlag(args []string, name string) (value string, ok bool) {
+	for i := range args {
+		if n, v, is := flagValue(args, i); is && n == name {
+			value, ok = v, true
+		}
+	}
+	return value, ok
+}
+
+func isLoopbackName(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.Unmap().IsLoopback() || ip.IsUnspecified())
+}

@@ -1,0 +1,252 @@
+package probe
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// baseBudget is the longest that the readings before the start may delay it.
+	baseBudget = time.Second
+	// settleBudget is the longest that the last observations are waited for.
+	settleBudget = 2 * time.Second
+)
+
+// Config says how engines are asked.
+type Config struct {
+	// Interval between two polls; 0 is `auto`: the longest of 500 ms and 100
+	// times the median wall time of a request.
+	Interval time.Duration
+	// Headers are sent with every request.
+	Headers http.Header
+	// CA verifies https servers; nil uses the system's, and then a loopback
+	// server is not verified.
+	CA *x509.CertPool
+}
+
+// Prober reads the engines of one run. Its methods may be called from several
+// goroutines; their order in a run is Add, Base, Start, then Add and
+// BeforeShutdown at any time, Finish.
+type Prober struct {
+	cfg     Config
+	ctx     context.Context
+	cancel  context.CancelFunc
+	polling sync.WaitGroup
+
+	mu        sync.Mutex
+	endpoints []*endpoint
+	gauges    map[Origin]*gauges
+	best      Origin // the best origin that has yielded vLLM samples
+	yielded   bool
+	started   time.Time // of the command; zero before
+	finishing bool
+}
+
+// New makes a Prober without any address.
+func New(cfg Config) *Prober {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Prober{
+		cfg: cfg, ctx: ctx, cancel: cancel,
+		gauges: map[Origin]*gauges{FromFlag: newGauges(), FromCommandLine: newGauges(), FromTree: newGauges()},
+	}
+}
+
+// Add makes an address known; one that is known already, or whose origin is
+// outdone by one that has yielded figures, changes nothing. After Start it is
+// polled at once.
+func (p *Prober) Add(t Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.finishing || p.yielded && p.best < t.Origin {
+		return
+	}
+	for _, e := range p.endpoints {
+		if e.target.Name() == t.Name() {
+			return
+		}
+	}
+	e := newEndpoint(p, len(p.endpoints), t)
+	p.endpoints = append(p.endpoints, e)
+	if !p.started.IsZero() {
+		p.poll(e)
+	}
+}
+
+// Targets lists the addresses known so far.
+func (p *Prober) Targets() []Target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Target
+	for _, e := range p.endpoints {
+		out = append(out, e.target)
+	}
+	return out
+}
+
+// poll starts an endpoint's goroutine. The lock is held.
+func (p *Prober) poll(e *endpoint) {
+	p.polling.Add(1)
+	go func() {
+		defer p.polling.Done()
+		e.follow(p.ctx)
+	}()
+}
+
+// found notes that an origin has yielded vLLM samples. The lock is held.
+func (p *Prober) found(o Origin) {
+	if !p.yielded || o < p.best {
+		p.best, p.yielded = o, true
+	}
+}
+
+// outdone says whether a better origin than o has yielded figures.
+func (p *Prober) outdone(o Origin) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.yielded && p.best < o
+}
+
+// snapshot copies the list of endpoints.
+func (p *Prober) snapshot() []*endpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]*endpoint(nil), p.endpoints...)
+}
+
+// Base takes the readings that counters count from, of all known addresses at
+// once and within 1 s. An address where nobody listens costs nothing.
+func (p *Prober) Base(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, baseBudget)
+	defer cancel()
+	p.each(p.snapshot(), func(e *endpoint) {
+		_, err := e.read(ctx, true, before)
+		if err != nil && !refused(err) {
+			p.mu.Lock()
+			e.silent = !e.stranger
+			p.mu.Unlock()
+		}
+	})
+}
+
+// each runs f for every endpoint, side by side.
+func (p *Prober) each(endpoints []*endpoint, f func(*endpoint)) {
+	var wg sync.WaitGroup
+	for _, e := range endpoints {
+		wg.Go(func() { f(e) })
+	}
+	wg.Wait()
+}
+
+// Start begins to poll: the command has started at this time.
+func (p *Prober) Start(commandStarted time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.started = commandStarted
+	for _, e := range p.endpoints {
+		p.poll(e)
+	}
+}
+
+// BeforeShutdown takes one more reading of every engine that is up, before a
+// shutdown signal goes on to it, within ctx.
+func (p *Prober) BeforeShutdown(ctx context.Context) {
+	var up []*endpoint
+	for _, e := range p.snapshot() {
+		p.mu.Lock()
+		if e.up && !(p.yielded && p.best < e.target.Origin) {
+			up = append(up, e)
+		}
+		p.mu.Unlock()
+	}
+	p.each(up, func(e *endpoint) { _, _ = e.read(ctx, true, shutdown) })
+}
+
+// Finish stops polling, waits within ctx and 2 s for the last observations of
+// the engines that yielded figures, and says what it all amounts to. The command
+// ended at this time.
+func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
+	p.mu.Lock()
+	p.finishing = true
+	p.mu.Unlock()
+	p.cancel()
+	p.polling.Wait()
+	ctx, cancel := context.WithTimeout(ctx, settleBudget)
+	defer cancel()
+	var mu sync.Mutex
+	settled := map[*endpoint]bool{}
+	chosen := p.chosen()
+	p.each(chosen, func(e *endpoint) {
+		ok := e.settle(ctx)
+		mu.Lock()
+		settled[e] = ok
+		mu.Unlock()
+		if !ok {
+			return
+		}
+		e.askVersion(ctx)
+	})
+	for _, e := range p.snapshot() {
+		e.client.close()
+	}
+	return p.report(chosen, settled, commandEnded)
+}
+
+// chosen gives the endpoints whose figures count: those of the best origin that
+// yielded any. One that never answered during the run is asked a last time, if
+// nothing else did.
+func (p *Prober) chosen() []*endpoint {
+	p.mu.Lock()
+	yielded := p.yielded
+	p.mu.Unlock()
+	if !yielded {
+		ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
+		defer cancel()
+		p.each(p.snapshot(), func(e *endpoint) { _, _ = e.read(ctx, true, after) })
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*endpoint
+	for _, e := range p.endpoints {
+		if e.up && e.target.Origin == p.best {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Answers says whether somebody answers at an address: before the start of a
+// server, that is a foreign one.
+func Answers(ctx context.Context, t Target) bool {
+	network, address := "tcp", hostPort(t.URL.Hostname(), t.URL.Port())
+	switch {
+	case t.Socket != "":
+		network, address = "unix", t.Socket
+	case t.URL.Port() == "":
+		address = net.JoinHostPort(t.URL.Hostname(), map[string]string{"http": "80", "https": "443"}[t.URL.Scheme])
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+// Check asks an address once: nil where it answers with vLLM samples. It serves
+// --strict.
+func Check(ctx context.Context, cfg Config, t Target) error {
+	p := New(cfg)
+	p.Add(t)
+	defer p.cancel()
+	e := p.endpoints[0]
+	defer e.client.close()
+	if _, err := e.read(ctx, true, before); err != nil {
+		return fmt.Errorf("no engine: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,389 @@
+package probe
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"io"
+	"log"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// The figures that the client counted, and the exact differences of the pages,
+// are in testdata/expositions/README.md and in the recordings' own protocol.
+func TestRecordedEngine(t *testing.T) {
+	report := bracket(t, recording(t, "serve_default_pre"), underLoad(t), recording(t, "serve_default_post"))
+	g := report.Engine
+	if g.Window.Base != "scraped" || g.Window.Final != "settled" || g.Window.FinalAgeSeconds != 0 || g.Window.Resets != 0 {
+		t.Errorf("window: %+v", g.Window)
+	}
+	if diff := cmp.Diff([]string{"tiny"}, g.Models); diff != "" {
+		t.Error(diff)
+	}
+	if v := g.Endpoints[0]; *v.Version != "0.32.0" || v.ProcessStartTime == nil || *v.ProcessStartTime != "2026-11-21T23:23:55.11Z" {
+		t.Errorf("endpoint: %s", asJSON(v))
+	}
+	if diff := cmp.Diff(map[string]int64{"stop": 0, "length": 60, "abort": 0, "error": 0, "repetition": 0}, g.Requests.Finished); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(map[string]int64{"local_compute": 7350, "local_cache_hit": 7168, "external_kv_transfer": 0}, g.Tokens.PromptBySource); diff != "" {
+		t.Error(diff)
+	}
+	if *g.Tokens.Prompt != 14518 || *g.Tokens.Generation != 5737 || *g.Requests.Preemptions != 0 {
+		t.Errorf("tokens: %s", asJSON(g.Tokens))
+	}
+	if h := g.PrefixCache.Local; h.Queries != 14518 || h.Hits != 7168 || !near(h.HitRate, 7168.0/14518) || report.PrefixCacheHitRate != h.HitRate {
+		t.Errorf("prefix cache: %s", asJSON(h))
+	}
+	ttft := g.LatencySeconds.TimeToFirstToken
+	if ttft.Count != 60 || !near(&ttft.Sum, 2.8157277107238770) || !near(ttft.Mean, 2.8157277107238770/60) ||
+		!near(ttft.P50Est, 0.04+0.02*6/23) || !near(ttft.P90Est, 0.09) || !near(ttft.P95Est, 0.095) || !near(ttft.P99Est, 0.099) || ttft.Above != nil {
+		t.Errorf("TTFT: %s", asJSON(ttft))
+	}
+	for name, got := range map[string][2]*schema.Float{
+		"inter-token": {&g.LatencySeconds.InterTokenLatency.Sum, schema.F(49.0684688)},
+		"per token":   {&g.LatencySeconds.TimePerOutputToken.Sum, schema.F(0.520843232)},
+		"e2e":         {&g.LatencySeconds.E2ERequestLatency.Sum, schema.F(51.7193079)},
+		"queue":       {&g.LatencySeconds.RequestQueueTime.Sum, schema.F(0.001732478)},
+		"prefill":     {&g.LatencySeconds.RequestPrefillTime.Sum, schema.F(1.24793579)},
+		"decode":      {&g.LatencySeconds.RequestDecodeTime.Sum, schema.F(49.0684688)},
+		"inference":   {&g.LatencySeconds.RequestInferenceTime.Sum, schema.F(50.3164046)},
+		"prompt":      {&g.Tokens.PromptPerRequest.Sum, schema.F(14518)},
+		"generation":  {&g.Tokens.GenerationPerRequest.Sum, schema.F(5737)},
+		"iteration":   {&g.Tokens.PerIteration.Sum, schema.F(13087)},
+	} {
+		if math.Abs(float64(*got[0]-*got[1])) > 1e-8*float64(*got[1]) {
+			t.Errorf("sum of %s is %v, want %v", name, *got[0], *got[1])
+		}
+	}
+	if u := g.KVCache.Usage; *u.Peak != 0.0005493499359091603 || *u.Last != 0 || *report.KVCacheUsagePerc != 0 {
+		t.Errorf("usage: %s", asJSON(u))
+	}
+	if k := g.KVCache; *k.NumGPUBlocks != 16384 || *k.BlockSize != 128 || *k.SizeTokens != 2097152 || *k.PeakTokens != 1152 {
+		t.Errorf("KV cache: %s", asJSON(k))
+	}
+	if q := g.Requests.Running; *q.Peak != 3 || *q.Last != 0 || *q.Mean < 2.9 || *q.Mean > 3 {
+		t.Errorf("running: %s", asJSON(q))
+	}
+	if c := report.EngineRuntimeConfig; *c.EnablePrefixCaching != true || *c.KVCacheDtype != "auto" || c.MaxNumSeqs != nil {
+		t.Errorf("runtime config: %s", asJSON(c))
+	}
+	if g.Speculative != nil || !strings.Contains(reason(report, "spec_accept_rate"), "off") {
+		t.Errorf("speculation without its families: %s, %q", asJSON(g.Speculative), reason(report, "spec_accept_rate"))
+	}
+	in := g.Instances
+	if len(in) != 1 || *in[0].Engine != "0" || *in[0].RequestsFinished != 60 || *in[0].PromptTokens != 14518 || *in[0].GenerationTokens != 5737 || *in[0].RequestsRunningPeak != 3 {
+		t.Errorf("instances: %s", asJSON(in))
+	}
+	if s := g.Scrapes; s.Count < 7 || s.Errors != 0 || *s.MedianSeconds <= 0 || *s.MaxGapSeconds < *s.PeriodSeconds {
+		t.Errorf("scrapes: %s", asJSON(s))
+	}
+	seconds := float64(*g.Window.ActiveSecondsEst)
+	if seconds <= 0 || seconds > float64(g.Window.DurationSeconds) || !near(g.Throughput.GenerationTokensPerSecond, 5737/seconds) || !near(g.Throughput.RequestsPerSecond, 60/seconds) {
+		t.Errorf("throughput %s over %v s", asJSON(g.Throughput), seconds)
+	}
+	if doubts(report) != "" {
+		t.Errorf("doubts: %s", doubts(report))
+	}
+}
+
+func TestSpeculation(t *testing.T) {
+	report := bracket(t, recording(t, "serve_ngram_pre"), recording(t, "serve_ngram_pre"), recording(t, "serve_ngram_post"))
+	s := report.Engine.Speculative
+	if s == nil || *s.Drafts != 929 || *s.DraftTokens != 2747 || *s.AcceptedTokens != 2747 || *s.AcceptanceRate != 1 || !near(s.AcceptanceLength, 1+2747.0/929) {
+		t.Fatalf("speculation: %s", asJSON(s))
+	}
+	if diff := cmp.Diff([]int64{929, 929, 889}, s.AcceptedPerPosition); diff != "" {
+		t.Error(diff)
+	}
+	if report.SpecAcceptRate != s.AcceptanceRate || !strings.Contains(doubts(report), "short_window") {
+		t.Errorf("rate %v, doubts %s", report.SpecAcceptRate, doubts(report))
+	}
+}
+
+func TestTwoEngines(t *testing.T) {
+	report := bracket(t, recording(t, "serve_dp2_pre"), recording(t, "serve_dp2_pre"), recording(t, "serve_dp2_post"))
+	g := report.Engine
+	if *g.Tokens.Prompt != 7275+7243 || *g.Tokens.Generation != 2800+2937 || g.Requests.Finished["length"] != 60 {
+		t.Errorf("sums: %s", asJSON(g.Tokens))
+	}
+	if len(g.Instances) != 2 || *g.Instances[0].PromptTokens != 7275 || *g.Instances[1].GenerationTokens != 2937 {
+		t.Errorf("instances: %s", asJSON(g.Instances))
+	}
+	if !near(&g.LatencySeconds.TimeToFirstToken.Sum, 1.76073956489563+1.92854762077332) {
+		t.Errorf("TTFT: %s", asJSON(g.LatencySeconds.TimeToFirstToken))
+	}
+	if g.Endpoints[0].ProcessStartTime != nil || reason(report, "engine.endpoints.0.process_start_time") == "" {
+		t.Error("a multiprocess page has no process_start_time_seconds")
+	}
+}
+
+func TestIdleRun(t *testing.T) {
+	page := recording(t, "serve_default_pre")
+	report := bracket(t, page, page, page)
+	g := report.Engine
+	if *g.Tokens.Prompt != 0 || *g.Tokens.Generation != 0 || g.LatencySeconds.TimeToFirstToken != nil || g.PrefixCache.Local.HitRate != nil || report.PrefixCacheHitRate != nil {
+		t.Errorf("nothing happened, but: %s", asJSON(g))
+	}
+	if r := reason(report, "prefix_cache_hit_rate"); r != "no tokens were queried" {
+		t.Errorf("reason: %q", r)
+	}
+}
+
+// An engine that came up inside the run counts from zero.
+func TestCameUpInside(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "vllm.sock")
+	p := New(quick)
+	p.Add(target(t, "unix://"+socket))
+	p.Base(context.Background()) // nobody listens yet
+	p.Start(time.Now())
+	r := newReplay(t, recording(t, "serve_default_post"))
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(r)
+	server.Listener = ln
+	server.Start()
+	defer server.Close()
+	r.await("filtered", 2)
+	report := p.Finish(context.Background(), time.Now())
+	checkNulls(t, report)
+	g := report.Engine
+	if g == nil || g.Window.Base != "zero" || *g.Tokens.Prompt != 14570 || *g.Tokens.Generation != 5753 || g.Requests.Finished["length"] != 62 {
+		t.Fatalf("from zero: %s", asJSON(g))
+	}
+	if g.Endpoints[0].URL != "unix://"+socket {
+		t.Errorf("endpoint %s", asJSON(g.Endpoints))
+	}
+}
+
+// The engine goes away with the command: the last good reading counts, with its age.
+func TestWentAway(t *testing.T) {
+	r := newReplay(t, recording(t, "serve_default_pre"))
+	server := httptest.NewServer(r)
+	p := New(quick)
+	p.Add(target(t, server.URL))
+	p.Base(context.Background())
+	p.Start(time.Now())
+	r.await("filtered", 2)
+	r.set(recording(t, "serve_default_post"))
+	r.await("filtered", 2)
+	p.BeforeShutdown(context.Background())
+	server.CloseClientConnections()
+	server.Close()
+	ended := time.Now()
+	began := time.Now()
+	report := p.Finish(context.Background(), ended)
+	if d := time.Since(began); d > settleBudget {
+		t.Errorf("a server that is gone was waited for %v", d)
+	}
+	checkNulls(t, report)
+	g := report.Engine
+	if g.Window.Final != "before_signal" || g.Window.FinalAgeSeconds <= 0 || !strings.Contains(doubts(report), "final_reading_lost") {
+		t.Errorf("window %s, doubts %s", asJSON(g.Window), doubts(report))
+	}
+	if *g.Tokens.Prompt != 14518 || *g.Tokens.Generation != 5737 {
+		t.Errorf("tokens %s", asJSON(g.Tokens))
+	}
+}
+
+// Another process on the same address: gains before and after the restart add up.
+func TestRestart(t *testing.T) {
+	r := newReplay(t, recording(t, "serve_default_pre"))
+	server := httptest.NewServer(r)
+	defer server.Close()
+	p := New(quick)
+	p.Add(target(t, server.URL))
+	p.Base(context.Background())
+	p.Start(time.Now())
+	r.await("filtered", 2)
+	r.set(recording(t, "serve_default_post"))
+	p.BeforeShutdown(context.Background()) // a full page: +5737 generated
+	// The new process has counted more than the old one: only its start tells.
+	r.set(strings.Replace(recording(t, "serve_default_post"), "process_start_time_seconds 1.79530343511e+09", "process_start_time_seconds 1.79530349e+09", 1))
+	r.await("filtered", 2)
+	report := p.Finish(context.Background(), time.Now())
+	checkNulls(t, report)
+	g := report.Engine
+	if *g.Tokens.Generation != 5737+5753 || g.Requests.Finished["length"] != 60+62 || g.LatencySeconds.TimeToFirstToken.Count != 122 {
+		t.Errorf("after a restart: %s %s", asJSON(g.Tokens), asJSON(g.Requests))
+	}
+	if g.Window.Resets != 1 || !strings.Contains(doubts(report), "counter_reset") {
+		t.Errorf("resets %d, doubts %s", g.Window.Resets, doubts(report))
+	}
+}
+
+func TestSettling(t *testing.T) {
+	busy := strings.Replace(recording(t, "serve_default_post"), `vllm:num_requests_running{engine="0",model_name="tiny"} 0.0`, `vllm:num_requests_running{engine="0",model_name="tiny"} 2.0`, 1)
+	report := bracket(t, recording(t, "serve_default_pre"), busy, busy)
+	if w := report.Engine.Window; w.Final != "unsettled" || w.SettleSeconds < 1 || !strings.Contains(doubts(report), "unsettled") {
+		t.Errorf("a busy engine: %s, doubts %s", asJSON(w), doubts(report))
+	}
+}
+
+func TestWithoutFilter(t *testing.T) {
+	for name, prepare := range map[string]func(*replay, *Target){
+		"server ignores name[]": func(r *replay, _ *Target) { r.filter = false },
+		"path is silenced":      func(_ *replay, tg *Target) { tg.ExactPath = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReplay(t, recording(t, "serve_default_pre"))
+			server := httptest.NewServer(r)
+			defer server.Close()
+			tg := target(t, server.URL)
+			prepare(r, &tg)
+			p := New(quick)
+			p.Add(tg)
+			p.Base(context.Background())
+			r.set(underLoad(t))
+			p.Start(time.Now())
+			r.await("full", 4)
+			r.set(recording(t, "serve_default_post"))
+			report := p.Finish(context.Background(), time.Now())
+			checkNulls(t, report)
+			if g := report.Engine; *g.Tokens.Generation != 5737 || *g.KVCache.Usage.Peak == 0 || g.Scrapes.Errors != 0 {
+				t.Errorf("%s", asJSON(g))
+			}
+			if r.served["filtered"] > 0 {
+				t.Errorf("asked %d filtered pages", r.served["filtered"])
+			}
+		})
+	}
+}
+
+func TestBestOriginWins(t *testing.T) {
+	given := newReplay(t, recording(t, "serve_default_pre"))
+	foundInTree := newReplay(t, recording(t, "serve_ngram_pre"))
+	a, b := httptest.NewServer(given), httptest.NewServer(foundInTree)
+	defer a.Close()
+	defer b.Close()
+	p := New(quick)
+	tree := target(t, b.URL)
+	tree.Origin, tree.Started = FromTree, true
+	p.Add(target(t, a.URL))
+	p.Add(tree)
+	p.Start(time.Now())
+	given.await("filtered", 2)
+	report := p.Finish(context.Background(), time.Now())
+	checkNulls(t, report)
+	if e := report.Engine.Endpoints; len(e) != 1 || e[0].URL != a.URL+"/metrics" {
+		t.Errorf("endpoints %s", asJSON(e))
+	}
+}
+
+func TestNoEngine(t *testing.T) {
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("process_start_time_seconds 1.0\nnode_load1 0.5\n"))
+	}))
+	defer stranger.Close()
+	failing := newReplay(t, "")
+	failing.status = 401
+	locked := httptest.NewServer(failing)
+	defer locked.Close()
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>\n")) }))
+	defer page.Close()
+	for _, c := range []struct{ address, want string }{
+		{stranger.URL, "no vllm: samples"},
+		{locked.URL, "--metrics-header"},
+		{page.URL, "line 1: no metric name"},
+		{"http://127.0.0.1:1", "connection refused"},
+		{"", "--metrics-url"},
+	} {
+		p := New(quick)
+		if c.address != "" {
+			p.Add(target(t, c.address))
+		}
+		p.Base(context.Background())
+		p.Start(time.Now())
+		report := p.Finish(context.Background(), time.Now())
+		if report.Engine != nil || !strings.Contains(reason(report, "engine"), c.want) {
+			t.Errorf("%s: reason %q, want one with %q", c.address, reason(report, "engine"), c.want)
+		}
+		checkNulls(t, report)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	r := newReplay(t, recording(t, "serve_default_pre"))
+	server := httptest.NewUnstartedServer(r)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the refused handshake is the point
+	server.StartTLS()
+	defer server.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(server.Certificate())
+	for name, cfg := range map[string]Config{"loopback": quick, "own CA": {Interval: quick.Interval, CA: pool}} {
+		if err := Check(context.Background(), cfg, target(t, server.URL)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Check(context.Background(), Config{CA: x509.NewCertPool()}, target(t, server.URL)); err == nil {
+		t.Error("a CA was given, and a server that it does not vouch for was trusted")
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	r := newReplay(t, recording(t, "serve_default_pre"))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Authorization") != "Bearer x" {
+			http.Error(w, "no", 401)
+			return
+		}
+		r.ServeHTTP(w, req)
+	}))
+	defer server.Close()
+	if err := Check(context.Background(), Config{Headers: http.Header{"Authorization": {"Bearer x"}}}, target(t, server.URL)); err != nil {
+		t.Error(err)
+	}
+	if err := Check(context.Background(), Config{}, target(t, server.URL)); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("without the header: %v", err)
+	}
+}
+
+// A server that accepts and never answers must not hold up the start or the end.
+func TestHangingServer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	p := New(quick)
+	p.Add(target(t, "http://"+ln.Addr().String()))
+	began := time.Now()
+	p.Base(context.Background())
+	p.Start(time.Now())
+	if d := time.Since(began); d > 2*baseBudget {
+		t.Errorf("the start was held up for %v", d)
+	}
+	began = time.Now()
+	report := p.Finish(context.Background(), time.Now())
+	if d := time.Since(began); d > 2*settleBudget {
+		t.Errorf("the end was held up for %v", d)
+	}
+	if !strings.Contains(reason(report, "engine"), "no whole answer in time") && !strings.Contains(reason(report, "engine"), "canceled") {
+		t.Errorf("reason %q", reason(report, "engine"))
+	}
+}
+
+func near(got *schema.Float, want float64) bool {
+	return got != nil && math.Abs(float64(*got)-want) <= 1e-9*math.Max(1, math.Abs(want))
+}
+
+func asJSON(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}

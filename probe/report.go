@@ -1,0 +1,479 @@
+package probe
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strconv"
+	"time"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// Report is what the engines' readings amount to over one run.
+type Report struct {
+	// Engine is the event's group; nil where no engine was read.
+	Engine *schema.Engine
+	// The core's figures of the engine.
+	KVCacheUsagePerc    *schema.Float
+	PrefixCacheHitRate  *schema.Float
+	SpecAcceptRate      *schema.Float
+	EngineRuntimeConfig schema.EngineRuntimeConfig
+	// Notes has the reasons and doubts, by paths of the event.
+	Notes schema.Notes
+}
+
+// shortWindowIntervals is the number of active intervals between polls from
+// which on rates are taken over them, not over the whole window.
+const shortWindowIntervals = 3
+
+// reporter makes a Report of the chosen endpoints' books.
+type reporter struct {
+	Report
+	endpoints []*endpoint
+	gauges    *gauges
+	ended     time.Time
+}
+
+func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) Report {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := &reporter{endpoints: chosen, ended: ended}
+	if len(chosen) == 0 {
+		r.nothing(p.endpoints)
+		return r.Report
+	}
+	r.gauges = p.gauges[p.best]
+	g := &schema.Engine{Source: "http"}
+	r.Engine = g
+	g.Endpoints = r.endpointList()
+	g.Models = r.models()
+	g.Window = r.window(p.started, settled)
+	g.Scrapes = r.scrapes()
+	g.Requests = r.requests()
+	g.Tokens = r.tokens()
+	g.Throughput = r.throughput()
+	g.LatencySeconds = r.latency()
+	g.KVCache = r.kvCache()
+	g.PrefixCache = r.prefixCache()
+	g.Speculative = r.speculative()
+	r.Notes.Missing("engine.kv_offload", "this version does not read KV offloading yet")
+	r.Notes.Missing("engine.kv_connectors", "this version does not read KV connectors yet")
+	r.Notes.Missing("engine.config", "this version does not read the engine's configuration beyond engine_runtime_config yet")
+	g.Instances = r.instances()
+	r.runtimeConfig()
+	return r.Report
+}
+
+// nothing says why no engine was read.
+func (r *reporter) nothing(all []*endpoint) {
+	reason := "no engine is known: give its address by --metrics-url http://HOST:PORT/metrics"
+	if len(all) > 0 {
+		var reasons []string
+		for _, e := range all {
+			if e.lastError != nil {
+				reasons = append(reasons, e.lastError.Error())
+			}
+		}
+		slices.Sort(reasons)
+		if reasons = slices.Compact(reasons); len(reasons) > 0 {
+			reason = "no engine answered: " + reasons[0]
+			if len(reasons) > 1 {
+				reason += fmt.Sprintf(" (and %d more addresses)", len(reasons)-1)
+			}
+		}
+	}
+	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "engine_runtime_config"} {
+		r.Notes.Missing(field, reason)
+	}
+}
+
+func (r *reporter) endpointList() []schema.Endpoint {
+	var out []schema.Endpoint
+	for i, e := range r.endpoints {
+		entry := schema.Endpoint{URL: e.target.Name(), Source: "http"}
+		path := fmt.Sprintf("engine.endpoints.%d.", i)
+		if e.version != "" {
+			entry.Version = &e.version
+		} else {
+			r.Notes.Missing(path+"version", "the server does not tell it at /version")
+		}
+		if e.ledger.start > 0 {
+			started := time.UnixMilli(int64(math.Round(e.ledger.start * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")
+			entry.ProcessStartTime = &started
+		} else {
+			r.Notes.Missing(path+"process_start_time", "the page has no process_start_time_seconds (prometheus_client leaves it out in multiprocess mode)")
+		}
+		out = append(out, entry)
+	}
+	return out
+}
+
+func (r *reporter) models() []string {
+	var out []string
+	for _, e := range r.endpoints {
+		for m := range e.ledger.models {
+			out = append(out, m)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema.Window {
+	w := &schema.Window{Base: "scraped", Final: "settled"}
+	from, to := r.endpoints[0].baseAt, r.endpoints[0].fullAt
+	rank := []string{"settled", "unsettled", "before_signal", "last_good"}
+	for _, e := range r.endpoints {
+		final := "settled"
+		switch {
+		case e.lastPhase == after && !settled[e]:
+			final = "unsettled"
+		case e.lastPhase == shutdown:
+			final = "before_signal"
+		case e.lastPhase != after:
+			final = "last_good"
+		}
+		if slices.Index(rank, final) > slices.Index(rank, w.Final) {
+			w.Final = final
+		}
+		if e.base == baseZero {
+			w.Base = "zero"
+		}
+		if e.base == baseLate {
+			r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s gave no answer before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", e.target.Name(), e.baseAt.Sub(started).Seconds()), nil)
+		}
+		if e.baseAt.Before(from) {
+			from = e.baseAt
+		}
+		if e.fullAt.After(to) {
+			to = e.fullAt
+		}
+		w.Resets += e.ledger.resets
+		if e.ledger.resets > 0 {
+			r.Notes.Doubt("counter_reset", schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they gained between the last reading before and the restart is lost", e.target.Name(), e.ledger.resets), &schema.Evidence{Field: "engine.window.resets", Value: e.ledger.resets, Threshold: 0})
+		}
+		if e.ledger.duplicates > 0 {
+			r.Notes.Doubt("duplicate_series", schema.Warning, fmt.Sprintf("%s exported the same series twice on a page: the first was taken", e.target.Name()), nil)
+		}
+	}
+	w.DurationSeconds = schema.Float(to.Sub(from).Seconds())
+	if age := r.ended.Sub(to).Seconds(); age > 0 {
+		w.FinalAgeSeconds = schema.Float(age)
+	} else {
+		w.SettleSeconds = schema.Float(-age)
+	}
+	switch w.Final {
+	case "unsettled":
+		r.Notes.Doubt("unsettled", schema.Warning, "the engine was still busy, or its counters still moved, when the final reading was taken: other clients use it, or the command left requests behind", &schema.Evidence{Field: "engine.window.settle_seconds", Value: w.SettleSeconds, Threshold: settleBudget.Seconds()})
+	case "last_good", "before_signal":
+		r.Notes.Doubt("final_reading_lost", schema.Warning, fmt.Sprintf("the engine was gone when the command ended: its figures are those of %.2f s before, and what it did since then is not counted", float64(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
+	}
+	sets := make([]spans, len(r.endpoints))
+	intervals := 0
+	for i, e := range r.endpoints {
+		sets[i] = e.active
+		intervals += e.activeIntervals
+	}
+	if intervals >= shortWindowIntervals {
+		w.ActiveSecondsEst = schema.F(union(sets).seconds())
+	} else {
+		r.Notes.Missing("engine.window.active_seconds_est", fmt.Sprintf("fewer than %d intervals between polls saw the engine active", shortWindowIntervals))
+		r.Notes.Doubt("short_window", schema.Info, "too few polls saw the engine active: rates are taken over the whole window, idle time included", &schema.Evidence{Field: "engine.scrapes.count", Value: r.readings(), Threshold: shortWindowIntervals})
+	}
+	return w
+}
+
+func (r *reporter) readings() int64 {
+	n := int64(0)
+	for _, e := range r.endpoints {
+		n += e.count
+	}
+	return n
+}
+
+func (r *reporter) scrapes() *schema.Scrapes {
+	s := &schema.Scrapes{Count: r.readings()}
+	var walls []time.Duration
+	var span, gap time.Duration
+	steps := int64(0)
+	for _, e := range r.endpoints {
+		s.Errors += e.errors
+		walls = append(walls, e.allWalls...)
+		if e.count > 1 {
+			span += e.goodAt.Sub(e.firstAt)
+			steps += e.count - 1
+			gap = max(gap, e.maxGap)
+		}
+	}
+	s.MedianSeconds = schema.F(median(walls).Seconds())
+	if steps > 0 {
+		s.PeriodSeconds = schema.F(span.Seconds() / float64(steps))
+		s.MaxGapSeconds = schema.F(gap.Seconds())
+	} else {
+		r.Notes.Missing("engine.scrapes.period_seconds", "there was one reading only")
+		r.Notes.Missing("engine.scrapes.max_gap_seconds", "there was one reading only")
+	}
+	return s
+}
+
+// groups collects a figure's groups over all endpoints, of each endpoint those
+// of the one name that it exports. why is the reason for none.
+func (r *reporter) groups(f figure) (groups []*group, why string) {
+	exported := false
+	for _, e := range r.endpoints {
+		row, ok := e.ledger.rowOf(f)
+		if !ok {
+			continue
+		}
+		exported = true
+		for _, g := range e.ledger.groups {
+			if g.row != row {
+				continue
+			}
+			if g.broken {
+				return nil, fmt.Sprintf("%s had a value that no counter can have (negative, NaN or infinite)", rows[row].name)
+			}
+			if g.full != e.ledger.full {
+				return nil, fmt.Sprintf("a series of %s vanished from the page inside the window", rows[row].name)
+			}
+			groups = append(groups, g)
+		}
+	}
+	if !exported {
+		return nil, "the engine does not export " + nameOf(f)
+	}
+	return groups, ""
+}
+
+// counter adds up a counter; why is "" where there is a sum.
+func (r *reporter) counter(f figure) (sum int64, why string) {
+	groups, why := r.groups(f)
+	if why != "" {
+		return 0, why
+	}
+	total := 0.0
+	for _, g := range groups {
+		total += g.total
+	}
+	return int64(total), ""
+}
+
+// count gives a counter for the field at path, nil with its reason noted.
+func (r *reporter) count(path string, f figure) *int64 {
+	sum, why := r.counter(f)
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	return &sum
+}
+
+// countBy splits a counter by its label.
+func (r *reporter) countBy(path string, f figure) map[string]int64 {
+	groups, why := r.groups(f)
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	out := map[string]int64{}
+	for _, g := range groups {
+		out[g.by] += int64(g.total)
+	}
+	return out
+}
+
+func (r *reporter) distribution(path string, f figure) *schema.Distribution {
+	groups, why := r.groups(f)
+	if why == "" && len(groups) == 0 {
+		why = "the engine declares " + nameOf(f) + " and has no sample of it"
+	}
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	d := merge(groups).distribution()
+	if d == nil {
+		r.Notes.Missing(path, "nothing was observed in the window")
+		return nil
+	}
+	for _, q := range []struct {
+		name  string
+		value *schema.Float
+	}{{"p50_est", d.P50Est}, {"p90_est", d.P90Est}, {"p95_est", d.P95Est}, {"p99_est", d.P99Est}} {
+		if q.value == nil {
+			why := "the histogram's buckets cannot be read"
+			if d.Above != nil {
+				why = "the rank lies beyond the last finite bucket bound"
+			}
+			r.Notes.Missing(path+"."+q.name, why)
+		}
+	}
+	return d
+}
+
+func (r *reporter) gauge(path string, f figure) *schema.Gauge {
+	g := r.gauges.total[f].gauge()
+	if g == nil {
+		r.Notes.Missing(path, "the engine does not export "+nameOf(f))
+		return nil
+	}
+	if g.Peak == nil {
+		r.Notes.Missing(path+".peak", "no poll fell into the run")
+	}
+	if g.Mean == nil {
+		r.Notes.Missing(path+".mean", "fewer than two polls fell into the run")
+	}
+	return g
+}
+
+func (r *reporter) requests() *schema.Requests {
+	q := &schema.Requests{
+		Finished:    r.countBy("engine.requests.finished", requestSuccess),
+		Preemptions: r.count("engine.requests.preemptions", preemptions),
+		Running:     r.gauge("engine.requests.running", running),
+		Waiting:     r.gauge("engine.requests.waiting", waiting),
+	}
+	r.Notes.Missing("engine.requests.batch_utilization", "max_num_seqs is not known: the engine's metrics do not tell it")
+	return q
+}
+
+func (r *reporter) tokens() *schema.Tokens {
+	return &schema.Tokens{
+		Prompt:               r.count("engine.tokens.prompt", promptTokens),
+		PromptBySource:       r.countBy("engine.tokens.prompt_by_source", promptBySource),
+		Generation:           r.count("engine.tokens.generation", generationTokens),
+		PromptPerRequest:     r.distribution("engine.tokens.prompt_per_request", promptPerRequest),
+		GenerationPerRequest: r.distribution("engine.tokens.generation_per_request", generationPerRequest),
+		PerIteration:         r.distribution("engine.tokens.per_iteration", tokensPerIteration),
+	}
+}
+
+func (r *reporter) throughput() *schema.Throughput {
+	w := r.Engine.Window
+	seconds := float64(w.DurationSeconds)
+	if x, ok := w.ActiveSecondsEst.Value(); ok {
+		seconds = x
+	}
+	rate := func(path string, n int64, why string) *schema.Float {
+		if why == "" && seconds <= 0 {
+			why = "the window has no length"
+		}
+		if why != "" {
+			r.Notes.Missing("engine.throughput."+path, why)
+			return nil
+		}
+		return schema.F(float64(n) / seconds)
+	}
+	finished, finishedWhy := r.counter(requestSuccess)
+	prompt, promptWhy := r.counter(promptTokens)
+	generation, generationWhy := r.counter(generationTokens)
+	return &schema.Throughput{
+		RequestsPerSecond:         rate("requests_per_second", finished, finishedWhy),
+		PromptTokensPerSecond:     rate("prompt_tokens_per_second", prompt, promptWhy),
+		GenerationTokensPerSecond: rate("generation_tokens_per_second", generation, generationWhy),
+	}
+}
+
+func (r *reporter) latency() *schema.Latency {
+	d := func(name string, f figure) *schema.Distribution {
+		return r.distribution("engine.latency_seconds."+name, f)
+	}
+	return &schema.Latency{
+		TimeToFirstToken:     d("time_to_first_token", timeToFirstToken),
+		InterTokenLatency:    d("inter_token_latency", interTokenLatency),
+		TimePerOutputToken:   d("time_per_output_token", timePerOutputToken),
+		E2ERequestLatency:    d("e2e_request_latency", e2eLatency),
+		RequestQueueTime:     d("request_queue_time", queueTime),
+		RequestPrefillTime:   d("request_prefill_time", prefillTime),
+		RequestDecodeTime:    d("request_decode_time", decodeTime),
+		RequestInferenceTime: d("request_inference_time", inferenceTime),
+	}
+}
+
+// instances gives each engine its own figures.
+func (r *reporter) instances() []schema.Instance {
+	type counts map[figure]int64
+	var out []schema.Instance
+	for i, e := range r.endpoints {
+		engines := map[engineID]counts{}
+		for _, f := range []figure{requestSuccess, promptTokens, generationTokens} {
+			row, ok := e.ledger.rowOf(f)
+			if !ok {
+				continue
+			}
+			for _, g := range e.ledger.groups {
+				if g.row != row || g.broken || g.full != e.ledger.full {
+					continue
+				}
+				if engines[g.engine] == nil {
+					engines[g.engine] = counts{}
+				}
+				engines[g.engine][f] += int64(g.total)
+			}
+		}
+		ids := make([]engineID, 0, len(engines))
+		for id := range engines {
+			ids = append(ids, id)
+		}
+		sort.Slice(ids, func(a, b int) bool { return lessEngine(ids[a], ids[b]) })
+		for _, id := range ids {
+			in := schema.Instance{Endpoint: i, Engine: notEmpty(id.engine), Stage: notEmpty(id.stage), Replica: notEmpty(id.replica)}
+			path := fmt.Sprintf("engine.instances.%d.", len(out))
+			if in.Engine == nil {
+				r.Notes.Missing(path+"engine", "the endpoint's series have no engine label")
+			}
+			own := func(field string, f figure) *int64 {
+				if n, ok := engines[id][f]; ok {
+					return &n
+				}
+				r.Notes.Missing(path+field, "the engine does not export "+nameOf(f))
+				return nil
+			}
+			in.RequestsFinished = own("requests_finished", requestSuccess)
+			in.PromptTokens = own("prompt_tokens", promptTokens)
+			in.GenerationTokens = own("generation_tokens", generationTokens)
+			at := place{e.index, id}
+			if g := r.gauges.each[kvUsage][at].gauge(); g != nil && g.Peak != nil {
+				in.KVCacheUsagePeak = g.Peak
+			} else {
+				r.Notes.Missing(path+"kv_cache_usage_peak", "no poll of it fell into the run")
+			}
+			if g := r.gauges.each[running][at].gauge(); g != nil && g.Peak != nil {
+				in.RequestsRunningPeak = schema.Ptr(int64(*g.Peak))
+			} else {
+				r.Notes.Missing(path+"requests_running_peak", "no poll of it fell into the run")
+			}
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+func notEmpty(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// lessEngine sorts engines by number where their labels are numbers.
+func lessEngine(a, b engineID) bool {
+	if a.stage != b.stage {
+		return lessLabel(a.stage, b.stage)
+	}
+	if a.replica != b.replica {
+		return lessLabel(a.replica, b.replica)
+	}
+	return lessLabel(a.engine, b.engine)
+}
+
+func lessLabel(a, b string) bool {
+	x, errA := strconv.Atoi(a)
+	y, errB := strconv.Atoi(b)
+	if errA == nil && errB == nil {
+		return x < y
+	}
+	return a < b
+}
