@@ -1,0 +1,344 @@
+// Package child runs the command that vobs observes: it starts it, passes
+// signals on, waits for it and for its orphans, and lets vobs end as the
+// command ended.
+//
+// The first promise of vobs is that the command does not notice. So there is
+// no new process group, no pipe, no pseudo-terminal and no os/exec here: the
+// command has vobs's own stdin, terminal, process group, session, environment,
+// limits and ignored signals, as if the shell had started it itself.
+//
+// One process can observe one command at a time: a single loop owns every
+// wait of the process (wait4(-1), so that orphans adopted through the
+// subreaper are reaped too). Nothing else in vobs may start processes while a
+// Command exists, for the loop would take their exit status away.
+package child
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A ForwardMode says whether signals that reach vobs are passed on.
+type ForwardMode int
+
+const (
+	// ForwardAuto forwards what the command would otherwise miss: TERM, HUP,
+	// USR1 and USR2 always, INT and QUIT unless the terminal sent them, for
+	// then the command has them already.
+	ForwardAuto ForwardMode = iota
+	// ForwardNever forwards nothing. It is for senders that reach the whole
+	// process group themselves, as timeout(1) and some batch systems do; under
+	// ForwardAuto their signals would arrive twice.
+	ForwardNever
+)
+
+// ParseForwardMode reads the value of --forward-signals: "auto" or "never".
+func ParseForwardMode(s string) (ForwardMode, error) {
+	switch s {
+	case "auto":
+		return ForwardAuto, nil
+	case "never":
+		return ForwardNever, nil
+	}
+	return ForwardAuto, fmt.Errorf("unknown way to forward signals %q: use auto or never", s)
+}
+
+// String gives the spelling that ParseForwardMode reads.
+func (m ForwardMode) String() string {
+	if m == ForwardNever {
+		return "never"
+	}
+	return "auto"
+}
+
+// A Spec describes the command to start.
+type Spec struct {
+	// Args is the command and its arguments. Args[0] is looked up in PATH as
+	// execvp(3) does and handed to the command as it stands here.
+	Args []string
+	// Env is the command's environment; nil stands for Environ().
+	Env []string
+	// Stdout is the command's standard output: os.Stdout (nil means that), or
+	// os.Stderr where stdout belongs to the event. Standard input and standard
+	// error are always vobs's own.
+	Stdout *os.File
+	// Forward says which signals are passed on.
+	Forward ForwardMode
+	// Warn is given one-line warnings for the user, without prefix or newline.
+	// It may be called from any goroutine; nil drops them.
+	Warn func(msg string)
+	// BeforeShutdown is called once, on a goroutine of its own, when the first
+	// shutdown signal (INT, QUIT, TERM, HUP) reaches vobs while the command
+	// runs, whether it is then forwarded or not. It is the chance to read a
+	// server's metrics once more. The callee must bound its time (250 ms); the
+	// signal is forwarded after 500 ms at the latest, returned or not.
+	BeforeShutdown func(sig syscall.Signal)
+}
+
+const (
+	// beforeShutdownLimit bounds how long a signal is held back for
+	// Spec.BeforeShutdown: twice what the callee allows itself.
+	beforeShutdownLimit = 500 * time.Millisecond
+	// lateSignalLimit bounds how long the loop waits to see, at vobs, the
+	// signal that just ended the command: Ctrl-C goes to both in one go, but
+	// the command's death can be seen first.
+	lateSignalLimit = 100 * time.Millisecond
+)
+
+// An Exit is how the command ended.
+type Exit struct {
+	// Code is the exit code, 0 to 255; meaningless where Signal is set.
+	Code int
+	// Signal is the signal that killed the command, 0 if it exited.
+	Signal syscall.Signal
+	// CoreDumped tells that the kernel wrote a core dump of it.
+	CoreDumped bool
+	// Interrupted tells that a shutdown signal (INT, QUIT, TERM, HUP) reached
+	// vobs, from a process or the terminal, while the command ran.
+	Interrupted bool
+	// Ended is when the command was reaped. Done may close a little later
+	// (100 ms at most), when a signal that ended the command is looked for.
+	Ended time.Time
+}
+
+// A Command is a started command. Its methods may be called from any goroutine.
+type Command struct {
+	pid  int
+	spec Spec
+
+	sigs    chan os.Signal // everything this package asked to be notified of
+	pipe    chan os.Signal // SIGPIPE: caught, never read
+	early   []os.Signal    // of sigs: caught from before the start
+	late    []os.Signal    // of sigs: ignored when vobs started, caught after the start
+	watched []syscall.Signal
+
+	drain chan chan struct{} // asks the signal loop to handle what it has
+	quit  chan struct{}      // closed by Close
+	wg    sync.WaitGroup     // the signal loop
+
+	// mu keeps a signal from being sent to a pid that is no longer ours: the
+	// command is reaped, and signalled, under it.
+	mu     sync.Mutex
+	reaped bool
+
+	exit        Exit
+	ended       chan struct{} // closed once the command is reaped, before done
+	done        chan struct{}
+	none        chan struct{} // closed when no child is left
+	interrupted chan struct{} // closed on the first shutdown signal
+	cancelled   chan struct{}
+	cpuNS       atomic.Int64
+	warnedPerm  bool // signal loop only
+	closeOnce   sync.Once
+}
+
+// running guards the one wait loop of the process.
+var running atomic.Bool
+
+// Start starts the command. Signal handlers are in place before it runs, so
+// that no signal can end vobs and leave the command behind.
+//
+// Where the command cannot be run the error is a *StartError with the exit
+// code a shell would give (127 not found, 126 not executable). Any other error
+// is vobs's own failure.
+func Start(s Spec) (*Command, error) {
+	if len(s.Args) == 0 {
+		return nil, errors.New("no command to run: name it after the flags, as in vobs run -- sleep 1")
+	}
+	if !running.CompareAndSwap(false, true) {
+		return nil, fmt.Errorf("cannot start %q: an earlier command, or what it left behind, is still being waited for", s.Args[0])
+	}
+	if s.Stdout == nil {
+		s.Stdout = os.Stdout
+	}
+	c := &Command{
+		spec:        s,
+		sigs:        make(chan os.Signal, 64),
+		pipe:        make(chan os.Signal, 1),
+		drain:       make(chan chan struct{}),
+		quit:        make(chan struct{}),
+		ended:       make(chan struct{}),
+		done:        make(chan struct{}),
+		none:        make(chan struct{}),
+		interrupted: make(chan struct{}),
+		cancelled:   make(chan struct{}),
+	}
+	if err := adoptOrphans(); err != nil {
+		c.warn(fmt.Sprintf("cannot adopt the command's orphans (%v): their CPU time is not counted and leftovers may be missed", err))
+	}
+	c.catchEarly()
+	pid, err := spawn(s)
+	if err != nil {
+		c.release()
+		running.Store(false)
+		return nil, err
+	}
+	c.pid = pid
+	c.catchLate()
+	c.wg.Add(1)
+	go c.signalLoop()
+	go c.waitLoop()
+	return c, nil
+}
+
+// Pid is the command's process id.
+func (c *Command) Pid() int { return c.pid }
+
+// Done is closed when the command itself has ended and been reaped, whatever
+// of its descendants still lives.
+func (c *Command) Done() <-chan struct{} { return c.done }
+
+// Exit is how the command ended. It waits for Done.
+func (c *Command) Exit() Exit {
+	<-c.done
+	return c.exit
+}
+
+// Cancelled is closed when a shutdown signal (INT, QUIT, TERM, HUP) arrives
+// after Done: the user wants vobs to end, so settling and uploads should.
+func (c *Command) Cancelled() <-chan struct{} { return c.cancelled }
+
+// CPUTime is the user and system time of every process reaped so far: the
+// command with the descendants it waited for, and orphans that vobs adopted.
+// A process that still lives is not in it, nor one whose parent ignores CHLD.
+func (c *Command) CPUTime() time.Duration { return time.Duration(c.cpuNS.Load()) }
+
+// NoChildren is closed when the command and every descendant that the kernel
+// gave to us are gone (wait4 says ECHILD). On Linux that is every descendant;
+// elsewhere orphans go to process 1 and only the command itself counts.
+func (c *Command) NoChildren() <-chan struct{} { return c.none }
+
+// WaitNoChildren waits for NoChildren for at most timeout and tells whether it
+// came. Use it after Done to give a server's late helpers time to end.
+func (c *Command) WaitNoChildren(timeout time.Duration) bool {
+	select {
+	case <-c.none:
+		return true
+	default:
+	}
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case <-c.none:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// Close gives the signals back and ends the signal goroutine. After it, INT
+// and TERM end vobs at once, so call it last. The wait loop ends by itself when
+// no child is left; with leftovers alive it stays, blocked in the kernel.
+func (c *Command) Close() {
+	c.closeOnce.Do(func() {
+		close(c.quit)
+		c.wg.Wait()
+		c.release()
+	})
+}
+
+// waitLoop owns every wait of the process. It ends when the command is reaped
+// and no child is left: without children there is no descendant that could
+// become one.
+func (c *Command) waitLoop() {
+	ended := false
+	for {
+		pid, ws, ru, err := c.reapNext()
+		switch {
+		case err == nil:
+			c.cpuNS.Add(syscall.TimevalToNsec(ru.Utime) + syscall.TimevalToNsec(ru.Stime))
+			if pid == c.pid {
+				ended = true
+				c.finish(exitOf(ws))
+			}
+		case errors.Is(err, syscall.EINTR):
+		default: // ECHILD
+			if !ended {
+				// Only another waiter in this process, or CHLD being ignored, can
+				// cause it. There is no code to mirror then, and 0 would lie.
+				c.warn(fmt.Sprintf("the exit status of the command (pid %d) was lost (%v): reporting 255", c.pid, err))
+				c.mu.Lock()
+				c.reaped = true
+				c.mu.Unlock()
+				c.finish(Exit{Code: 255, Ended: time.Now()})
+			}
+			running.Store(false)
+			close(c.none)
+			return
+		}
+	}
+}
+
+// finish publishes the command's end, once it is clear whether a shutdown
+// signal came with it.
+func (c *Command) finish(e Exit) {
+	close(c.ended)
+	c.drainSignals()
+	if looksInterrupted(e) {
+		t := time.NewTimer(lateSignalLimit)
+		select {
+		case <-c.interrupted:
+		case <-t.C:
+		case <-c.quit:
+		}
+		t.Stop()
+	}
+	// Under mu, so that each signal counts once: as the command's or as ours.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.interrupted:
+		e.Interrupted = true
+	default:
+	}
+	c.exit = e
+	close(c.done)
+}
+
+// drainSignals has every signal handled that Go's runtime has received so far.
+func (c *Command) drainSignals() {
+	if len(c.early) > 0 {
+		// signal.Stop returns only when no delivery is in flight any more.
+		flush := make(chan os.Signal, 1)
+		signal.Notify(flush, c.early[0])
+		signal.Stop(flush)
+	}
+	ack := make(chan struct{})
+	select {
+	case c.drain <- ack:
+		<-ack
+	case <-c.quit:
+	}
+}
+
+// looksInterrupted tells that the command may have ended of a shutdown signal:
+// it died of one, or exited as shells do when a child died of one.
+func looksInterrupted(e Exit) bool {
+	if e.Signal != 0 {
+		return slices.Contains(shutdownSignals, e.Signal)
+	}
+	return e.Code > 128 && slices.Contains(shutdownSignals, syscall.Signal(e.Code-128))
+}
+
+func exitOf(ws syscall.WaitStatus) Exit {
+	e := Exit{Ended: time.Now()}
+	if ws.Signaled() {
+		e.Signal, e.CoreDumped = ws.Signal(), ws.CoreDump()
+	} else {
+		e.Code = ws.ExitStatus()
+	}
+	return e
+}
+
+func (c *Command) warn(msg string) {
+	if c.spec.Warn != nil {
+		c.spec.Warn(msg)
+	}
+}

@@ -1,0 +1,97 @@
+//go:build cgo && linux
+
+/* Three facts that Go's os/signal hides: which signals were ignored before the
+ * Go runtime installed its handlers, which were blocked, and who sent an INT or QUIT. */
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "sender.h"
+
+#define LAST 64
+
+static unsigned char ignored[LAST + 1];
+static sigset_t blocked;
+static sigset_t present;
+static struct sigaction previous[LAST + 1];
+static int from_kernel[LAST + 1];
+static int from_process[LAST + 1];
+
+/* Runs before main, and so before the Go runtime touches any signal. */
+__attribute__((constructor)) static void record(void) {
+	sigemptyset(&blocked);
+	pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+	for (int sig = 1; sig <= LAST; sig++) {
+		struct sigaction sa;
+		if (sigaction(sig, NULL, &sa) == 0 && !(sa.sa_flags & SA_SIGINFO) && sa.sa_handler == SIG_IGN)
+			ignored[sig] = 1;
+	}
+}
+
+/* 1 if sig was ignored when the process started. */
+int vobs_child_ignored(int sig) {
+	return sig >= 1 && sig <= LAST && ignored[sig];
+}
+
+/* Blocks in this thread what was blocked when the process started, for a fork
+ * to inherit; unmask takes it back. One thread at a time may use them. */
+void vobs_child_mask(void) {
+	pthread_sigmask(SIG_BLOCK, &blocked, &present);
+}
+
+void vobs_child_unmask(void) {
+	pthread_sigmask(SIG_SETMASK, &present, NULL);
+}
+
+/* Counts the sender, then lets Go's handler do its work on the same stack. The
+ * kernel's own signals have a positive si_code (sigaction(2)): a terminal's
+ * Ctrl-C is SI_KERNEL; kill, tgkill and sigqueue give SI_USER (0) or less. */
+static void count(int sig, siginfo_t *info, void *context) {
+	if (info != NULL && info->si_code > 0)
+		__atomic_add_fetch(&from_kernel[sig], 1, __ATOMIC_SEQ_CST);
+	else
+		__atomic_add_fetch(&from_process[sig], 1, __ATOMIC_SEQ_CST);
+	previous[sig].sa_sigaction(sig, info, context);
+}
+
+static int is_ours(const struct sigaction *sa) {
+	return (sa->sa_flags & SA_SIGINFO) && sa->sa_sigaction == count;
+}
+
+/* Puts count in front of the present handler. 0, or an errno: EINVAL where
+ * there is no handler to chain to. Installing it twice is harmless. */
+int vobs_child_watch(int sig) {
+	struct sigaction sa;
+	if (sig < 1 || sig > LAST)
+		return EINVAL;
+	if (sigaction(sig, NULL, &sa) != 0)
+		return errno;
+	if (is_ours(&sa))
+		return 0;
+	if (!(sa.sa_flags & SA_SIGINFO) || sa.sa_handler == SIG_DFL || sa.sa_handler == SIG_IGN)
+		return EINVAL;
+	previous[sig] = sa;
+	__atomic_store_n(&from_kernel[sig], 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&from_process[sig], 0, __ATOMIC_SEQ_CST);
+	sa.sa_sigaction = count;
+	sa.sa_flags |= SA_SIGINFO | SA_ONSTACK | SA_RESTART; /* the mask stays Go's */
+	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
+}
+
+/* Puts the handler back that vobs_child_watch found. */
+void vobs_child_unwatch(int sig) {
+	struct sigaction sa;
+	if (sig >= 1 && sig <= LAST && sigaction(sig, NULL, &sa) == 0 && is_ours(&sa))
+		sigaction(sig, &previous[sig], NULL);
+}
+
+/* Takes both counts and sets them to 0. -1 if count is not the handler. */
+int vobs_child_sent(int sig, int *kernel, int *process) {
+	struct sigaction sa;
+	if (sig < 1 || sig > LAST || sigaction(sig, NULL, &sa) != 0 || !is_ours(&sa))
+		return -1;
+	*kernel = __atomic_exchange_n(&from_kernel[sig], 0, __ATOMIC_SEQ_CST);
+	*process = __atomic_exchange_n(&from_process[sig], 0, __ATOMIC_SEQ_CST);
+	return 0;
+}

@@ -1,0 +1,94 @@
+package child
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// adoptOrphans makes vobs the parent of descendants whose own parent ended, so
+// that they can still be found and are counted. The command does not inherit
+// it (prctl(2), PR_SET_CHILD_SUBREAPER).
+func adoptOrphans() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+// reapNext waits for the next child to end and reaps it. It looks first without
+// reaping (waitid with WNOWAIT), so that the command's pid stays ours until mu
+// is held: a signal cannot hit another process that got the number.
+func (c *Command) reapNext() (pid int, ws syscall.WaitStatus, ru syscall.Rusage, err error) {
+	var info unix.Siginfo
+	if err = unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		return 0, 0, ru, err
+	}
+	// si_pid follows the three leading ints, aligned for pointers (sigaction(2)).
+	const word = unsafe.Sizeof(uintptr(0))
+	const offset = (3*4 + word - 1) &^ (word - 1)
+	pid = int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), offset)))
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pid, err = syscall.Wait4(pid, &ws, 0, &ru)
+	if err == nil && pid == c.pid {
+		c.reaped = true
+	}
+	if err == syscall.ECHILD {
+		// Taken by another waiter in between: says nothing about the others.
+		err = syscall.EINTR
+	}
+	return pid, ws, ru, err
+}
+
+// ignores tells whether a process ignores sig (proc_pid_status(5), SigIgn), and
+// says yes where that cannot be read.
+func ignores(pid int, sig syscall.Signal) bool {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return true
+	}
+	for _, line := range strings.Split(string(status), "\n") {
+		if mask, ok := strings.CutPrefix(line, "SigIgn:"); ok {
+			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			return err != nil || bits&(1<<(uint(sig)-1)) != 0
+		}
+	}
+	return true
+}
+
+// initialEnviron is the environment as execve(2) gave it to us.
+func initialEnviron() ([]string, bool) {
+	data, err := os.ReadFile("/proc/self/environ")
+	if err != nil {
+		return nil, false
+	}
+	if len(data) == 0 {
+		return []string{}, true
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), true
+}
+
+// dieOf lets sig kill this process by its default action, without a core dump.
+// It returns where that did not happen. The system calls are made directly:
+// os/signal.Reset leaves the runtime's handlers of QUIT, SEGV, ABRT, USR1 and
+// others in place, and their own way to die is a stack trace or another signal.
+func dieOf(sig syscall.Signal) {
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+
+	// All zero is SIG_DFL without flags in every architecture's layout. The
+	// size of a signal set is 8 bytes in all that Go runs on but mips.
+	var action [64]byte
+	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+
+	runtime.LockOSThread()
+	var set unix.Sigset_t
+	bits := uint(unsafe.Sizeof(set.Val[0])) * 8
+	n := uint(sig) - 1
+	set.Val[n/bits] |= 1 << (n % bits)
+	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, &set, nil)
+	// To this very thread: it is delivered before the call returns.
+	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), sig)
+}

@@ -1,0 +1,302 @@
+// Package deliver brings a finished event to where it belongs: stdout, a file of
+// its own, or the end of a file of events. A target is checked before the command
+// starts, so that a two-hour run is not lost to a typo; and an event that its
+// target cannot take any more goes to stderr, as a last resort.
+package deliver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Spec says where the event goes; with neither file it goes to stdout.
+type Spec struct {
+	// File is replaced by the event. It appears under its name only when whole.
+	File string
+	// Append is a file that the event is added to, as one line.
+	Append string
+	// RunID is what %i in a file's name stands for.
+	RunID string
+}
+
+// Output is an event's opened target.
+type Output struct {
+	write func(event []byte) error
+	name  string
+	// OwnsStdout says that the event is what stdout carries: the command's own
+	// stdout must go elsewhere.
+	OwnsStdout bool
+}
+
+// Name is the target for people.
+func (o *Output) Name() string { return o.name }
+
+// lockTimeout bounds the wait for other writers of an append file.
+const lockTimeout = time.Second
+
+// Open checks the target and prepares it. Nothing is left behind if the event is
+// never written: a new file appears with the event, and not before.
+func Open(s Spec) (*Output, error) {
+	switch {
+	case s.File != "" && s.Append != "":
+		return nil, errors.New("--output and --append exclude each other: one event has one file")
+	case s.File != "":
+		return openFile(expand(s.File, s.RunID))
+	case s.Append != "":
+		return openAppend(expand(s.Append, s.RunID))
+	}
+	if _, err := os.Stdout.Stat(); err != nil {
+		return nil, fmt.Errorf("stdout, where the event goes, is closed: %w: give a file by --output", err)
+	}
+	return &Output{name: "stdout", OwnsStdout: true, write: func(event []byte) error {
+		_, err := os.Stdout.Write(event)
+		return err
+	}}, nil
+}
+
+// Write delivers the event: one line, its newline included.
+func (o *Output) Write(event []byte) error {
+	if err := o.write(event); err != nil {
+		return fmt.Errorf("writing the event to %s: %w", o.name, err)
+	}
+	return nil
+}
+
+// expand replaces %h by the host's name, %p by the process id, %i by the run's
+// id, %r by the rank of the process in its job (SLURM_PROCID or RANK, 0 without
+// either) and %% by %.
+func expand(name, runID string) string {
+	if !strings.Contains(name, "%") {
+		return name
+	}
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		if name[i] != '%' || i+1 == len(name) {
+			b.WriteByte(name[i])
+			continue
+		}
+		i++
+		switch name[i] {
+		case 'h':
+			host, err := os.Hostname()
+			if err != nil {
+				host = "unknown"
+			}
+			b.WriteString(host)
+		case 'p':
+			b.WriteString(strconv.Itoa(os.Getpid()))
+		case 'i':
+			b.WriteString(runID)
+		case 'r':
+			b.WriteString(rank())
+		case '%':
+			b.WriteByte('%')
+		default:
+			b.WriteByte('%')
+			b.WriteByte(name[i])
+		}
+	}
+	return b.String()
+}
+
+func rank() string {
+	for _, name := range []string{"SLURM_PROCID", "RANK"} {
+		if v := os.Getenv(name); v != "" {
+			// A rank is a number; anything else must not choose a path.
+			if _, err := strconv.ParseUint(v, 10, 32); err == nil {
+				return v
+			}
+		}
+	}
+	return "0"
+}
+
+// openFile prepares a target that the event replaces. What is no regular file (a
+// pipe, a terminal, /dev/stdout) is written to directly.
+func openFile(name string) (*Output, error) {
+	path, err := resolve(name)
+	if err != nil {
+		return nil, fmt.Errorf("output %s: %w", name, err)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		info = nil
+	case err != nil:
+		return nil, fmt.Errorf("output %s: %w", name, err)
+	case info.IsDir():
+		return nil, fmt.Errorf("output %s is a directory: give the name of a file in it", name)
+	case !info.Mode().IsRegular() || isStream(path):
+		return openDirect(name, path, info)
+	case unix.Access(path, unix.W_OK) != nil:
+		return nil, fmt.Errorf("output %s: you may not write it", name)
+	}
+	dir := filepath.Dir(path)
+	probe, err := os.CreateTemp(dir, ".vobs-*")
+	if err != nil {
+		return nil, fmt.Errorf("output %s: no file can be made in its folder: %w", name, err)
+	}
+	probe.Close()
+	if err := os.Remove(probe.Name()); err != nil {
+		return nil, fmt.Errorf("output %s: %w", name, err)
+	}
+	return &Output{name: name, write: func(event []byte) error { return replace(path, info, event) }}, nil
+}
+
+// resolve follows symbolic links, that of the last element included, so that the
+// file they lead to is replaced and not the link.
+func resolve(name string) (string, error) {
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	for range 40 { // as the kernel does
+		target, err := os.Readlink(path)
+		if err != nil {
+			return path, nil // no link, or nothing there yet
+		}
+		if isStream(path) {
+			return path, nil
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return "", errors.New("too many levels of symbolic links")
+}
+
+// isStream says whether a path names an open file of this process: its link
+// leads to no path that could be opened.
+func isStream(path string) bool {
+	return strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/")
+}
+
+// replace writes the event to a file beside path and renames it. The new file
+// has the mode of the one it replaces.
+func replace(path string, old fs.FileInfo, event []byte) (err error) {
+	mode := fs.FileMode(0o666)
+	f, err := os.OpenFile(fmt.Sprintf("%s/.%s.%d.vobs", filepath.Dir(path), filepath.Base(path), os.Getpid()), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if old != nil {
+		if err := f.Chmod(old.Mode().Perm()); err != nil {
+			f.Close()
+			return err
+		}
+	}
+	if _, err := f.Write(event); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// openDirect prepares a pipe, a device, or one of our own streams. A stream is
+// written through its own descriptor: opening it by name anew would start at the
+// beginning of the file behind it, over what the command wrote there.
+func openDirect(name, path string, info fs.FileInfo) (*Output, error) {
+	for _, stream := range []*os.File{os.Stdout, os.Stderr} {
+		if own, err := stream.Stat(); err == nil && os.SameFile(own, info) {
+			return &Output{name: name, write: func(event []byte) error {
+				_, err := stream.Write(event)
+				return err
+			}}, nil
+		}
+	}
+	if unix.Access(path, unix.W_OK) != nil {
+		return nil, fmt.Errorf("output %s: you may not write it", name)
+	}
+	return &Output{name: name, write: func(event []byte) error { return writeDirect(path, event) }}, nil
+}
+
+// writeDirect waits no longer than lockTimeout for a reader of a named pipe.
+func writeDirect(path string, event []byte) error {
+	deadline := time.Now().Add(lockTimeout)
+	for {
+		f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+		if errors.Is(err, unix.ENXIO) && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		// Supported for pipes; a device has no deadline and does not block for long.
+		_ = f.SetWriteDeadline(time.Now().Add(lockTimeout))
+		_, err = f.Write(event)
+		return err
+	}
+}
+
+// openAppend prepares a file of events.
+func openAppend(name string) (*Output, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("append %s: %w", name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("append %s: %w", name, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("append %s is no regular file: use --output", name)
+	}
+	return &Output{name: name, write: func(event []byte) error { return appendLine(name, event) }}, nil
+}
+
+// appendLine adds the event by one write under an advisory lock, so that the
+// lines of several writers stay whole. A file whose last line has no end, which
+// `vllm bench serve --append-result` leaves behind, gets a newline first.
+func appendLine(name string, event []byte) error {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NOCTTY, 0o666)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// Without the lock (another holder, a file system that has none) the write
+	// still goes to the end as a whole; only the missing newline may be missed.
+	lock(f)
+	if info, err := f.Stat(); err == nil && info.Size() > 0 {
+		last := make([]byte, 1)
+		if _, err := f.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
+			event = append([]byte{'\n'}, event...)
+		}
+	}
+	n, err := f.Write(event)
+	if err == nil && n < len(event) {
+		err = errors.New("the line is cut")
+	}
+	return err
+}
+
+func lock(f *os.File) {
+	for deadline := time.Now().Add(lockTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}

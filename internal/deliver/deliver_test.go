@@ -1,0 +1,224 @@
+package deliver
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const event = "{\"a\":1}\n"
+
+// TestMain also serves as the process that writes an event to the target named
+// in its arguments, with its own stdout.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && strings.HasPrefix(os.Args[1], "deliver-") {
+		spec := Spec{File: os.Args[2]}
+		if os.Args[1] == "deliver-append" {
+			spec = Spec{Append: os.Args[2]}
+		}
+		o, err := Open(spec)
+		if err == nil {
+			fmt.Print("command's output\n")
+			err = o.Write([]byte(event))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func open(t *testing.T, s Spec) *Output {
+	t.Helper()
+	o, err := Open(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "event.json")
+	o := open(t, Spec{File: path})
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("opening left %v behind", entries)
+	}
+	if err := o.Write([]byte(event)); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, path); got != event {
+		t.Errorf("file has %q", got)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("writing left %v behind", entries)
+	}
+}
+
+func TestFileKeepsModeAndLink(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "event.json"), filepath.Join(dir, "link")
+	if err := os.WriteFile(path, []byte("old, and longer than the event"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("event.json", link); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, Spec{File: link}).Write([]byte(event)); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(link)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("the link was replaced: %v %v", info, err)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o640 || content(t, path) != event {
+		t.Errorf("mode %v, content %q", info.Mode(), content(t, path))
+	}
+}
+
+func TestRefusedBeforeTheStart(t *testing.T) {
+	dir := t.TempDir()
+	locked := filepath.Join(dir, "locked")
+	if err := os.WriteFile(locked, nil, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	specs := []Spec{
+		{File: filepath.Join(dir, "nowhere", "event.json")},
+		{File: dir},
+		{Append: filepath.Join(dir, "nowhere", "events.jsonl")},
+		{Append: dir},
+		{Append: "/dev/null"},
+		{File: "a", Append: "b"},
+	}
+	if os.Getuid() != 0 { // root may write anything
+		specs = append(specs, Spec{File: locked}, Spec{Append: locked})
+	}
+	for _, s := range specs {
+		if _, err := Open(s); err == nil {
+			t.Errorf("%+v was taken", s)
+		}
+	}
+}
+
+func TestFolderVanishes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := open(t, Spec{File: filepath.Join(dir, "event.json")})
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Write([]byte(event)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestFIFO(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := open(t, Spec{File: path})
+	if err := o.Write([]byte(event)); !errors.Is(err, unix.ENXIO) {
+		t.Errorf("without a reader: %v", err)
+	}
+	read := make(chan string)
+	go func() {
+		b, err := os.ReadFile(path)
+		read <- fmt.Sprint(string(b), err)
+	}()
+	if err := o.Write([]byte(event)); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-read; got != event+"<nil>" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// -o /dev/stdout into a file must not write over what the command wrote there.
+func TestStdoutByName(t *testing.T) {
+	for _, name := range []string{"/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"} {
+		path := filepath.Join(t.TempDir(), "out")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(os.Args[0], "deliver-file", name)
+		cmd.Stdout, cmd.Stderr = f, os.Stderr
+		if err := cmd.Run(); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		if got := content(t, path); got != "command's output\n"+event {
+			t.Errorf("%s: file has %q", name, got)
+		}
+	}
+}
+
+func TestAppend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	if err := os.WriteFile(path, []byte("{\"no\":\"newline\"}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := open(t, Spec{Append: path}).Write([]byte(event)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := content(t, path), "{\"no\":\"newline\"}\n"+event+event; got != want {
+		t.Errorf("file has %q, want %q", got, want)
+	}
+}
+
+func TestManyAppenders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			if out, err := exec.Command(os.Args[0], "deliver-append", path).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+	if got, want := content(t, path), strings.Repeat(event, 16); got != want {
+		t.Errorf("file has %q", got)
+	}
+}
+
+func TestExpand(t *testing.T) {
+	t.Setenv("SLURM_PROCID", "")
+	t.Setenv("RANK", "3")
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := expand("a-%h-%p-%i-%r-100%%-%x-%", "ID")
+	if want := fmt.Sprintf("a-%s-%d-ID-3-100%%-%%x-%%", host, os.Getpid()); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	t.Setenv("RANK", "../../etc")
+	if got := expand("%r", ""); got != "0" {
+		t.Errorf("rank %q", got)
+	}
+}
