@@ -33,7 +33,8 @@ func (f *Float) Value() (float64, bool) {
 
 // MarshalJSON writes the shortest digits that read back as the same number, in
 // the layout of Rust's ryu, which pydantic's serialiser uses: decimal notation
-// from 1e-5 to below 1e16 and always with a fraction, exponents else.
+// from 1e-5 to below 1e16 and always with a fraction, exponents else. (From 1e16
+// on, where no figure of the core comes, pydantic 2.12 writes 1e16 and 2.13 1e+16.)
 func (f Float) MarshalJSON() ([]byte, error) {
 	x := float64(f)
 	if math.IsNaN(x) || math.IsInf(x, 0) {

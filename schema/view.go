@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -29,6 +30,9 @@ func ParseView(s string) (View, error) {
 	return "", fmt.Errorf("unknown schema %q: use full, core or log", s)
 }
 
+// recordMessage is the message of the seed's log record, in its newest version.
+const recordMessage = "vLLM generation complete"
+
 // logRecord is the record that the seed's JSON log formatter writes for
 // logger.runtime.info("vLLM generation complete", extra={"ctx": event}).
 type logRecord struct {
@@ -49,7 +53,7 @@ func (e *GenerationObservability) Encode(v View) ([]byte, error) {
 		doc = e.Core
 	case Log:
 		doc = logRecord{
-			Message:   "vLLM generation complete",
+			Message:   recordMessage,
 			Ctx:       e.Core,
 			Category:  "runtime",
 			Level:     "info",
@@ -66,7 +70,8 @@ func (e *GenerationObservability) Encode(v View) ([]byte, error) {
 }
 
 // fillLists turns absent lists and maps that the schema does not allow to be
-// null into empty ones.
+// null into empty ones, and numbers without a JSON form among the values of any
+// type into null: encoding/json would refuse the whole event for one of them.
 func (e *GenerationObservability) fillLists() {
 	fill(&e.Run.Command)
 	fill(&e.Run.Leftovers)
@@ -79,7 +84,47 @@ func (e *GenerationObservability) fillLists() {
 		fill(&g.Endpoints)
 		fill(&g.Models)
 		fill(&g.Instances)
+		if g.Config != nil {
+			if g.Config.Values == nil {
+				g.Config.Values = map[string]any{}
+			}
+			if g.Config.Sources == nil {
+				g.Config.Sources = map[string]string{}
+			}
+			for name, v := range g.Config.Values {
+				g.Config.Values[name] = finite(v)
+			}
+		}
 	}
+	for _, v := range e.Validity {
+		if v.Evidence != nil {
+			v.Evidence.Value = finite(v.Evidence.Value)
+			v.Evidence.Threshold = finite(v.Evidence.Threshold)
+		}
+	}
+}
+
+// finite replaces NaN and the infinities in v, and in what it holds, by nil.
+func finite(v any) any {
+	switch v := v.(type) {
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+	case float32:
+		if finite(float64(v)) == nil {
+			return nil
+		}
+	case []any:
+		for i := range v {
+			v[i] = finite(v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = finite(v[key])
+		}
+	}
+	return v
 }
 
 func fill[T any](list *[]T) {

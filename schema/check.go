@@ -1,0 +1,317 @@
+package schema
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// checker holds a value against a schema and collects every problem.
+type checker struct {
+	strict    bool // unknown keys are errors everywhere
+	path      []string
+	problems  []Problem
+	nulls     []place // where the schema allows the null that stands there
+	forbidden []place // where it does not
+}
+
+// place is a value's path and line.
+type place struct {
+	path []string
+	line int
+}
+
+func paths(places []place) []string {
+	var out []string
+	for _, p := range places {
+		out = append(out, strings.Join(p.path, "."))
+	}
+	return out
+}
+
+func (c *checker) add(line int, format string, args ...any) { c.report(line, false, format, args...) }
+
+func (c *checker) warn(line int, format string, args ...any) { c.report(line, true, format, args...) }
+
+func (c *checker) report(line int, warning bool, format string, args ...any) {
+	c.problems = append(c.problems, Problem{
+		Line: line, Path: strings.Join(c.path, "."), Message: fmt.Sprintf(format, args...), Warning: warning,
+	})
+}
+
+// in runs f one step deeper in the path.
+func (c *checker) in(step string, f func()) {
+	c.path = append(c.path, step)
+	f()
+	c.path = c.path[:len(c.path)-1]
+}
+
+func (c *checker) place(v *value) place { return place{slices.Clone(c.path), v.line} }
+
+// check holds v against n. Its errors are those of JSON Schema; its warnings are
+// doubts beyond it.
+func (c *checker) check(n *node, v *value) {
+	if n.free() {
+		return // its nulls are values: a setting that is None, a threshold that there is not
+	}
+	if v.kind == kindNull && n.nullable() {
+		c.nulls = append(c.nulls, c.place(v))
+		return
+	}
+	orNull := n.nullable()
+	n = n.resolve()
+	orNull = orNull || n.nullable()
+	if !n.allows(v) {
+		if v.kind == kindNull {
+			c.forbidden = append(c.forbidden, c.place(v))
+		}
+		c.add(v.line, "expected %s, found %s", expected(n, orNull), v.describe())
+		return
+	}
+	if n.Enum != nil && !slices.ContainsFunc(n.Enum, func(s *string) bool { return s != nil && *s == v.text }) {
+		var names []string
+		for _, s := range n.Enum {
+			if s != nil {
+				names = append(names, *s)
+			}
+		}
+		c.add(v.line, "expected one of %s, found %s", list(names, orNull), v.describe())
+	}
+	if n.Const != nil {
+		if x, ok := v.float(); !ok || x != float64(*n.Const) {
+			c.add(v.line, "expected %d, found %s", *n.Const, v.describe())
+		}
+	}
+	switch v.kind {
+	case kindNumber:
+		c.plausible(v)
+	case kindArray:
+		c.array(n, v)
+	case kindObject:
+		c.object(n, v)
+	}
+}
+
+// allows tells whether the value's type is one of the schema's.
+func (n *node) allows(v *value) bool {
+	if len(n.Type) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(n.Type, func(name string) bool {
+		return name == v.kind.String() || name == "integer" && v.kind == kindNumber && isInteger(v.text)
+	})
+}
+
+func expected(n *node, orNull bool) string {
+	var names []string
+	for _, t := range n.Type {
+		if t != "null" {
+			names = append(names, t)
+		}
+	}
+	return list(names, orNull)
+}
+
+// list joins alternatives: a, b or c.
+func list(names []string, orNull bool) string {
+	if orNull {
+		names = append(names, "null")
+	}
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+func (c *checker) array(n *node, v *value) {
+	if len(v.elems) < n.MinItems || n.MaxItems != nil && len(v.elems) > *n.MaxItems {
+		want := "at least " + strconv.Itoa(n.MinItems)
+		if n.MaxItems != nil {
+			want = strconv.Itoa(*n.MaxItems)
+		}
+		c.add(v.line, "expected %s elements, found %d", want, len(v.elems))
+	}
+	if n.Items == nil {
+		return
+	}
+	for i, e := range v.elems {
+		c.in(strconv.Itoa(i), func() { c.check(n.Items, e) })
+	}
+}
+
+func (c *checker) object(n *node, v *value) {
+	for _, key := range n.Required {
+		if v.get(key) == nil {
+			c.in(key, func() { c.add(v.line, "the key is missing") })
+		}
+	}
+	for _, m := range v.members {
+		if m.hidden {
+			continue
+		}
+		c.in(m.key, func() {
+			switch known := n.child(m.key); {
+			case known != nil:
+				c.check(known, m.value)
+			case n.Additional == nil && !c.strict:
+				c.warn(m.line, "unknown key: this vobs does not know it, and ignores it")
+			case n.name == "Core":
+				c.add(m.line, "unknown key: the core has eight keys and consumers refuse any other; a full event has a schema_version")
+			default:
+				c.add(m.line, "unknown key")
+			}
+		})
+	}
+	c.consistent(n.name, v)
+}
+
+// unexplained leaves of the nulls those that no entry of event's `unavailable`
+// explains and that do not merely say "does not apply".
+func unexplained(event *value, nulls []place) []place {
+	reasons := map[string]bool{}
+	if u := event.get("unavailable"); u != nil {
+		for _, e := range u.elems {
+			if field := e.get("field"); field != nil && field.kind == kindString {
+				reasons[field.text] = true
+			}
+		}
+	}
+	var out []place
+	for _, n := range nulls {
+		if notApplicable(event, n.path) {
+			continue
+		}
+		explained := false
+		for i := range n.path {
+			explained = explained || reasons[strings.Join(n.path[:i+1], ".")]
+		}
+		if !explained {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// notApplicable tells whether a null at path says that there is nothing to tell,
+// not that it could not be measured (design section 1, promise 3).
+func notApplicable(event *value, path []string) bool {
+	var pattern []string
+	for _, step := range path {
+		if _, err := strconv.Atoi(step); err == nil {
+			step = "*"
+		}
+		pattern = append(pattern, step)
+	}
+	run := event.get("run")
+	partial := event.get("partial")
+	running := partial != nil && partial.kind == kindBool && partial.text == "true"
+	switch strings.Join(pattern, ".") {
+	case "run.signal", "run.start_error", "gpus.*.mig_of", "engine.stage", "engine.instances.*.stage",
+		"engine.instances.*.replica", "validity.*.evidence":
+		return true
+	case "run.ended_at":
+		return running
+	case "run.exit_code":
+		return running || run.get("signal").given() || run.get("start_error").given()
+	}
+	return path[len(path)-1] == "above"
+}
+
+// plausible warns about numbers that the quantity cannot have.
+func (c *checker) plausible(v *value) {
+	if len(c.path) == 0 {
+		return
+	}
+	x, ok := v.float()
+	if !ok {
+		if math.IsInf(x, 0) {
+			c.warn(v.line, "%s is beyond what a 64-bit float holds", clip(v.text))
+		}
+		return
+	}
+	name := c.path[len(c.path)-1]
+	switch {
+	case c.isFraction() && (x < 0 || x > 1):
+		c.warn(v.line, "a fraction lies in 0..1, found %s", v.text)
+	case x < 0 && name != "temperature_celsius_max" && name != "peak_at_seconds":
+		c.warn(v.line, "negative: found %s", v.text)
+	}
+}
+
+// isFraction tells whether the number at the present path is one by definition.
+func (c *checker) isFraction() bool {
+	last := len(c.path) - 1
+	switch c.path[last] {
+	case "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "hit_rate", "acceptance_rate",
+		"kv_cache_usage_peak", "throttled_fraction":
+		return true
+	case "last", "mean", "peak", "max":
+		return last > 1 && (c.path[last-1] == "utilization" || c.path[last-2] == "cpu_pinned" ||
+			c.path[last-1] == "usage" && c.path[last-2] == "kv_cache")
+	}
+	return false
+}
+
+// consistent warns about figures of one object that contradict each other; name
+// is that of the object's definition.
+func (c *checker) consistent(name string, v *value) {
+	switch name {
+	case "CacheHits", "KVTier":
+		c.atMost(v, "hits", "queries")
+	case "Speculative":
+		c.atMost(v, "accepted_tokens", "draft_tokens")
+	case "Gauge":
+		c.atMost(v, "last", "peak")
+		c.atMost(v, "mean", "peak")
+	case "MeanMax":
+		c.atMost(v, "mean", "max")
+	case "GPU":
+		c.atMost(v, "peak_bytes", "memory_total_bytes")
+		c.atMost(v, "baseline_bytes", "peak_bytes")
+	case "Distribution":
+		c.quantiles(v)
+	case "Run":
+		if v.get("exit_code").given() && (v.get("signal").given() || v.get("start_error").given()) {
+			c.in("exit_code", func() {
+				c.warn(v.get("exit_code").line, "a command that a signal ended, or that never started, has no exit code")
+			})
+		}
+	}
+}
+
+// quantiles checks a distribution's estimates against each other and `above`.
+func (c *checker) quantiles(v *value) {
+	estimates := []string{"p50_est", "p90_est", "p95_est", "p99_est"}
+	given := 0
+	for i, name := range estimates {
+		if v.get(name).given() {
+			given++
+		}
+		if i > 0 {
+			c.atMost(v, estimates[i-1], name)
+		}
+	}
+	if above := v.get("above"); above.given() && given == len(estimates) {
+		c.in("above", func() { c.warn(above.line, "set though no estimate lies beyond the highest bound") })
+	}
+}
+
+// atMost warns where the member low is greater than the member high; fractions
+// may be so by rounding.
+func (c *checker) atMost(v *value, low, high string) {
+	a, ok := v.get(low).float()
+	b, ok2 := v.get(high).float()
+	if !ok || !ok2 {
+		return
+	}
+	slack := 1e-9 * math.Abs(b)
+	if isInteger(v.get(low).text) && isInteger(v.get(high).text) {
+		slack = 0
+	}
+	if a > b+slack {
+		c.in(low, func() { c.warn(v.get(low).line, "greater than %s: %s > %s", high, v.get(low).text, v.get(high).text) })
+	}
+}

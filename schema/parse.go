@@ -1,0 +1,462 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// kind is the type of a JSON value.
+type kind uint8
+
+const (
+	kindNull kind = iota
+	kindBool
+	kindNumber
+	kindString
+	kindArray
+	kindObject
+)
+
+func (k kind) String() string {
+	return [...]string{"null", "boolean", "number", "string", "array", "object"}[k]
+}
+
+// value is a JSON value that knows its line: what encoding/json cannot tell.
+type value struct {
+	kind    kind
+	line    int
+	text    string // a string decoded; the literal of a number or boolean
+	members []member
+	elems   []*value
+}
+
+type member struct {
+	key    string
+	line   int
+	value  *value
+	hidden bool // by a later one with the same key
+}
+
+// get finds the member that a consumer would see: of duplicate keys the last.
+// It gives nil where there is none, or where v is no object.
+func (v *value) get(key string) *value {
+	if v == nil || v.kind != kindObject {
+		return nil
+	}
+	for i := len(v.members) - 1; i >= 0; i-- {
+		if v.members[i].key == key {
+			return v.members[i].value
+		}
+	}
+	return nil
+}
+
+// float reads a number: its value, and whether v is one that a 64-bit float holds.
+func (v *value) float() (float64, bool) {
+	if v == nil || v.kind != kindNumber {
+		return 0, false
+	}
+	x, err := strconv.ParseFloat(v.text, 64)
+	return x, err == nil
+}
+
+// given tells whether v is there and not null.
+func (v *value) given() bool { return v != nil && v.kind != kindNull }
+
+// describe names the value for a message.
+func (v *value) describe() string {
+	switch v.kind {
+	case kindNull:
+		return "null"
+	case kindBool, kindNumber:
+		return clip(v.text)
+	case kindString:
+		return "the string " + strconv.Quote(clip(v.text))
+	case kindArray:
+		return "an array"
+	}
+	return "an object"
+}
+
+// clip keeps messages to one readable line.
+func clip(s string) string {
+	const most = 40
+	if len(s) <= most {
+		return s
+	}
+	for i := range s {
+		if i > most {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+// maxDepth is how deep values may nest: encoding/json's limit.
+const maxDepth = 10000
+
+// syntaxError is a place where the text stops being JSON.
+type syntaxError struct {
+	line    int
+	message string
+}
+
+// parser reads JSON texts from data, one after the other. Its syntax is RFC
+// 8259's, and equal to encoding/json's; beyond it, duplicate keys and text that
+// is not UTF-8 are reported as problems, since consumers differ on them.
+type parser struct {
+	data     []byte
+	pos      int
+	line     int
+	depth    int
+	path     []string
+	problems []Problem
+}
+
+func newParser(data []byte) *parser { return &parser{data: data, line: 1} }
+
+func (p *parser) end() bool { return p.pos >= len(p.data) }
+
+// fail panics with a syntax error, which document catches.
+func (p *parser) fail(format string, args ...any) {
+	panic(syntaxError{p.line, fmt.Sprintf(format, args...)})
+}
+
+// expected fails with what should have stood here.
+func (p *parser) expected(what string) { p.fail("expected %s, found %s", what, p.found()) }
+
+// found names what stands at the present position.
+func (p *parser) found() string {
+	if p.end() {
+		return "the end of the input"
+	}
+	if rest := p.data[p.pos:]; bytes.HasPrefix(rest, []byte("\xef\xbb\xbf")) {
+		return "a byte order mark (save the file without one)"
+	}
+	r, size := utf8.DecodeRune(p.data[p.pos:])
+	if r == utf8.RuneError && size <= 1 {
+		return fmt.Sprintf("the byte 0x%02x, which is not UTF-8", p.data[p.pos])
+	}
+	return strconv.QuoteRune(r)
+}
+
+// skipSpace goes to the next character that is no white space.
+func (p *parser) skipSpace() {
+	for !p.end() {
+		switch p.data[p.pos] {
+		case '\n':
+			p.line++
+		case ' ', '\t', '\r':
+		default:
+			return
+		}
+		p.pos++
+	}
+}
+
+// skipBlank goes to the next character of this line that is no white space, or
+// to the line's end.
+func (p *parser) skipBlank() {
+	for !p.end() && (p.data[p.pos] == ' ' || p.data[p.pos] == '\t' || p.data[p.pos] == '\r') {
+		p.pos++
+	}
+}
+
+// nextLineWith moves to the first line after offset from that begins with c.
+func (p *parser) nextLineWith(c byte, from, line int) bool {
+	i := bytes.Index(p.data[from:], []byte{'\n', c})
+	if i < 0 {
+		p.pos = len(p.data)
+		return false
+	}
+	p.pos = from + i + 1
+	p.line = line + bytes.Count(p.data[from:p.pos], []byte{'\n'})
+	return true
+}
+
+// document reads one value; white space in front of it is skipped.
+func (p *parser) document() (v *value, err *syntaxError) {
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(syntaxError)
+			if !ok {
+				panic(r)
+			}
+			v, err = nil, &e
+		}
+	}()
+	p.depth, p.path = 0, p.path[:0]
+	p.skipSpace()
+	return p.value("a JSON value", ""), nil
+}
+
+// value reads a value; what and key, which is quoted, name it for a message.
+func (p *parser) value(what, key string) *value {
+	if p.end() {
+		p.expected(naming(what, key))
+	}
+	v := &value{line: p.line}
+	switch c := p.data[p.pos]; {
+	case c == '{':
+		p.object(v)
+	case c == '[':
+		p.array(v)
+	case c == '"':
+		v.kind, v.text = kindString, p.str()
+	case c == '-' || c >= '0' && c <= '9':
+		v.kind, v.text = kindNumber, p.number()
+	default:
+		p.literal(v, what, key)
+	}
+	return v
+}
+
+func naming(what, key string) string {
+	if key == "" {
+		return what
+	}
+	return what + strconv.Quote(clip(key))
+}
+
+func (p *parser) literal(v *value, what, key string) {
+	rest := p.data[p.pos:]
+	n := 0
+	for n < len(rest) && (rest[n] >= 'a' && rest[n] <= 'z' || rest[n] >= 'A' && rest[n] <= 'Z') {
+		n++
+	}
+	switch word := string(rest[:n]); word {
+	case "null":
+		v.kind = kindNull
+	case "true", "false":
+		v.kind, v.text = kindBool, word
+	case "NaN", "Infinity", "None":
+		p.fail("%s is not JSON: write null", word)
+	case "True", "False":
+		p.fail("%s is not JSON: write %s", word, strings.ToLower(word))
+	default:
+		p.expected(naming(what, key))
+	}
+	p.pos += n
+}
+
+func (p *parser) enter() {
+	if p.depth++; p.depth > maxDepth {
+		p.fail("nested deeper than %d levels", maxDepth)
+	}
+	p.pos++
+	p.skipSpace()
+}
+
+func (p *parser) leave() {
+	p.depth--
+	p.pos++
+}
+
+func (p *parser) object(v *value) {
+	v.kind = kindObject
+	p.enter()
+	if !p.end() && p.data[p.pos] == '}' {
+		p.leave()
+		return
+	}
+	seen := map[string]int{}
+	for {
+		if p.end() || p.data[p.pos] != '"' {
+			what := "a key in double quotes"
+			if len(v.members) == 0 {
+				what += " or '}'"
+			}
+			p.expected(what)
+		}
+		m := member{line: p.line}
+		m.key = p.str()
+		p.path = append(p.path, m.key)
+		if first, twice := seen[m.key]; twice {
+			p.report("duplicate key: it stands on line %d already, and consumers differ on which one counts", v.members[first].line)
+			v.members[first].hidden = true
+		}
+		seen[m.key] = len(v.members)
+		p.skipSpace()
+		if p.end() || p.data[p.pos] != ':' {
+			p.expected(naming("':' after the key ", m.key))
+		}
+		p.pos++
+		p.skipSpace()
+		m.value = p.value("a value for the key ", m.key)
+		p.path = p.path[:len(p.path)-1]
+		v.members = append(v.members, m)
+		p.skipSpace()
+		if !p.end() && p.data[p.pos] == ',' {
+			p.pos++
+			p.skipSpace()
+			continue
+		}
+		if !p.end() && p.data[p.pos] == '}' {
+			p.leave()
+			return
+		}
+		p.expected(naming("',' or '}' after the value of ", m.key))
+	}
+}
+
+func (p *parser) array(v *value) {
+	v.kind = kindArray
+	p.enter()
+	if !p.end() && p.data[p.pos] == ']' {
+		p.leave()
+		return
+	}
+	for {
+		p.path = append(p.path, strconv.Itoa(len(v.elems)))
+		v.elems = append(v.elems, p.value("a value in the array", ""))
+		p.path = p.path[:len(p.path)-1]
+		p.skipSpace()
+		if !p.end() && p.data[p.pos] == ',' {
+			p.pos++
+			p.skipSpace()
+			continue
+		}
+		if !p.end() && p.data[p.pos] == ']' {
+			p.leave()
+			return
+		}
+		p.expected("',' or ']' in the array")
+	}
+}
+
+func (p *parser) str() string {
+	start := p.pos
+	escaped := false
+	for p.pos++; ; p.pos++ {
+		if p.end() {
+			p.fail("expected the closing '\"' of a string, found the end of the input")
+		}
+		switch c := p.data[p.pos]; {
+		case c == '"':
+			p.pos++
+			return p.decode(p.data[start:p.pos], escaped)
+		case c == '\n':
+			p.fail("expected the closing '\"' of a string, found the end of the line")
+		case c < ' ':
+			p.fail(`control character 0x%02x in a string: write it as \u%04x`, c, c)
+		case c == '\\':
+			escaped = true
+			p.escape()
+		}
+	}
+}
+
+// escape checks an escape sequence, and leaves the position on its last character.
+func (p *parser) escape() {
+	p.pos++
+	if p.end() {
+		p.expected("a character after the backslash")
+	}
+	if strings.IndexByte(`"\/bfnrt`, p.data[p.pos]) >= 0 {
+		return
+	}
+	if p.data[p.pos] != 'u' {
+		p.expected(`one of "\/bfnrtu after the backslash`)
+	}
+	for range 4 {
+		p.pos++
+		if p.end() || !isHex(p.data[p.pos]) {
+			p.expected(`four hexadecimal digits after \u`)
+		}
+	}
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+// decode turns a string's literal into its text.
+func (p *parser) decode(literal []byte, escaped bool) string {
+	if !utf8.Valid(literal) {
+		p.report("the string is not UTF-8")
+	} else if !escaped {
+		return string(literal[1 : len(literal)-1])
+	}
+	var s string
+	if err := json.Unmarshal(literal, &s); err != nil {
+		p.fail("%v", err) // not reached: the literal was checked
+	}
+	return s
+}
+
+func (p *parser) number() string {
+	start := p.pos
+	if p.data[p.pos] == '-' {
+		p.pos++
+	}
+	if bytes.HasPrefix(p.data[p.pos:], []byte("Infinity")) {
+		p.fail("-Infinity is not JSON: write null")
+	}
+	if !p.end() && p.data[p.pos] == '0' {
+		p.pos++
+		if !p.end() && p.data[p.pos] >= '0' && p.data[p.pos] <= '9' {
+			p.fail("a number must not start with a 0 that other digits follow")
+		}
+	} else {
+		p.digits("a digit")
+	}
+	if !p.end() && p.data[p.pos] == '.' {
+		p.pos++
+		p.digits("a digit after the decimal point")
+	}
+	if !p.end() && (p.data[p.pos] == 'e' || p.data[p.pos] == 'E') {
+		p.pos++
+		if !p.end() && (p.data[p.pos] == '+' || p.data[p.pos] == '-') {
+			p.pos++
+		}
+		p.digits("a digit in the exponent")
+	}
+	return string(p.data[start:p.pos])
+}
+
+func (p *parser) digits(what string) {
+	start := p.pos
+	for !p.end() && p.data[p.pos] >= '0' && p.data[p.pos] <= '9' {
+		p.pos++
+	}
+	if p.pos == start {
+		p.expected(what)
+	}
+}
+
+// report adds a problem that does not stop the parsing.
+func (p *parser) report(format string, args ...any) {
+	p.problems = append(p.problems, Problem{
+		Line:    p.line,
+		Path:    strings.Join(p.path, "."),
+		Message: fmt.Sprintf(format, args...),
+	})
+}
+
+// isInteger tells whether a number's literal has no fraction in value: JSON
+// Schema takes 1.0 and 1e3 for integers.
+func isInteger(literal string) bool {
+	mantissa, exponent := literal, ""
+	if i := strings.IndexAny(literal, "eE"); i >= 0 {
+		mantissa, exponent = literal[:i], literal[i+1:]
+	}
+	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
+	digits := strings.TrimRight(whole+fraction, "0")
+	if digits == "" {
+		return true // zero
+	}
+	// The value is digits · 10^shift: an integer where shift is not negative.
+	shift := len(whole) - len(digits)
+	if exponent != "" {
+		e, err := strconv.Atoi(exponent)
+		if err != nil { // more than an int holds: its sign decides
+			return exponent[0] != '-'
+		}
+		shift += e
+	}
+	return shift >= 0
+}

@@ -1,0 +1,263 @@
+package schema
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Options says how strictly documents are checked.
+type Options struct {
+	// Strict makes unknown keys of a full event errors; they are warnings else.
+	Strict bool
+}
+
+// Problem is one finding in a checked file.
+type Problem struct {
+	// Line of the file where the offending value stands, or the object that lacks a key; from 1.
+	Line int
+	// Path of the value, as gpus.0.uuid; "" for the whole document.
+	Path string
+	// What is wrong, and what should stand there.
+	Message string
+	// Warning is true where the document is a valid event nevertheless.
+	Warning bool
+}
+
+// String gives the problem as one line: its line number, its path if it has
+// one, and what is wrong.
+func (p Problem) String() string {
+	s := strconv.Itoa(p.Line) + ": "
+	if p.Warning {
+		s += "warning: "
+	}
+	if p.Path != "" {
+		s += p.Path + ": "
+	}
+	return s + p.Message
+}
+
+// Validate checks one JSON document and reports all its problems, ordered by
+// line; none means that it is a valid event without any doubt about it. The
+// document is a full event, known by its schema_version, the core alone, which
+// is held against the seed's rules (no key is required, no other is allowed),
+// or the core in a log record.
+func Validate(doc []byte, opt Options) []Problem {
+	f := newFile(doc, opt)
+	if f.p.end() {
+		return f.empty()
+	}
+	v, err := f.p.document()
+	if err != nil {
+		f.syntax(err, 0)
+		return f.sorted()
+	}
+	f.document(v)
+	if f.p.skipSpace(); !f.p.end() {
+		f.add(f.p.line, "expected nothing after the event, found %s", f.p.found())
+	}
+	return f.sorted()
+}
+
+// ValidateStream checks a whole file, which holds one JSON document, indented or
+// not, or several, each beginning on a line of its own (JSON lines). It gives the
+// number of events found and all problems, ordered by line; err tells that r
+// could not be read. A broken line does not keep the others from being checked.
+// In a log, records of other kinds are passed over with a warning; a file that
+// holds no event at all is an error.
+func ValidateStream(r io.Reader, opt Options) (events int, problems []Problem, err error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return 0, nil, fmt.Errorf("reading the events: %w", err)
+	}
+	f := newFile(data, opt)
+	if f.p.end() {
+		return 0, f.empty(), nil
+	}
+	p := f.p
+	for ; !p.end(); p.skipSpace() {
+		from, line := p.pos, p.line
+		v, err := p.document()
+		if err != nil {
+			f.syntax(err, line)
+			p.nextLineWith('{', from, line)
+			continue
+		}
+		f.document(v)
+		p.skipBlank()
+		switch {
+		case p.end() || p.data[p.pos] == '\n':
+		case p.data[p.pos] == '{':
+			f.add(p.line, "another event on the same line: expected a newline between them")
+		default:
+			f.add(p.line, "expected a newline after the event, found %s", p.found())
+			p.nextLineWith('{', p.pos, p.line)
+		}
+	}
+	if f.events == 0 && !slices.ContainsFunc(f.all(), func(p Problem) bool { return !p.Warning }) {
+		f.add(1, "holds no event: none of its log records is that of a generation")
+	}
+	return f.events, f.sorted(), nil
+}
+
+// UnexplainedNulls gives the paths of e's nulls that no entry of `unavailable`
+// explains, neither their own nor that of a group above them, but for what does
+// not apply in this event. A finished event has none.
+func UnexplainedNulls(e *GenerationObservability) []string {
+	b, err := e.Encode(Full)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	root, err := parsed()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	v, syntax := newParser(b).document()
+	if syntax != nil {
+		return []string{syntax.message}
+	}
+	c := checker{}
+	c.check(root, v)
+	// A null that the schema forbids cannot be explained: it is here too.
+	return paths(unexplained(v, append(c.nulls, c.forbidden...)))
+}
+
+// file is the check of one file.
+type file struct {
+	p        *parser
+	opt      Options
+	events   int
+	problems []Problem
+}
+
+func newFile(data []byte, opt Options) *file {
+	f := &file{p: newParser(data), opt: opt}
+	f.p.skipSpace()
+	return f
+}
+
+func (f *file) add(line int, format string, args ...any) {
+	f.problems = append(f.problems, Problem{Line: line, Message: fmt.Sprintf(format, args...)})
+}
+
+func (f *file) syntax(err *syntaxError, began int) {
+	if began > 0 && began != err.line {
+		f.add(err.line, "%s (in the document that begins on line %d)", err.message, began)
+		return
+	}
+	f.add(err.line, "%s", err.message)
+}
+
+func (f *file) empty() []Problem {
+	return []Problem{{Line: 1, Message: "empty: expected an event, a JSON object"}}
+}
+
+func (f *file) all() []Problem { return append(slices.Clone(f.p.problems), f.problems...) }
+
+func (f *file) sorted() []Problem {
+	all := f.all()
+	slices.SortStableFunc(all, func(a, b Problem) int { return a.Line - b.Line })
+	return all
+}
+
+// document checks one parsed document as what it presents itself.
+func (f *file) document(v *value) {
+	root, err := parsed()
+	if err != nil {
+		f.add(v.line, "%v", err)
+		return
+	}
+	c := &checker{strict: f.opt.Strict}
+	switch {
+	case v.kind != kindObject:
+		f.events++
+		c.add(v.line, "expected an event, a JSON object, found %s", v.describe())
+	case v.get("schema_version") != nil || v.get("run") != nil:
+		f.events++
+		c.full(root, v)
+	case v.get("message") != nil || v.get("ctx") != nil:
+		if c.record(root, v) {
+			f.events++
+		}
+	default:
+		f.events++
+		c.core(root, v)
+	}
+	f.problems = append(f.problems, c.problems...)
+}
+
+// full checks a full event.
+func (c *checker) full(root *node, v *value) {
+	version := v.get("schema_version")
+	if x, ok := version.float(); ok && x > Version && isInteger(version.text) {
+		c.path = []string{"schema_version"}
+		c.add(version.line, "written by a newer vobs: this one knows schema_version %d, found %s: use a newer vobs to check it", Version, version.text)
+		return
+	}
+	c.check(root, v)
+	for _, n := range unexplained(v, c.nulls) {
+		c.problems = append(c.problems, Problem{
+			Line: n.line, Path: strings.Join(n.path, "."),
+			Message: "null without a reason: expected an entry of unavailable that names it or a group above it",
+		})
+	}
+	c.notes(root, v)
+	c.sense(v)
+}
+
+// core checks the core alone as the seed's model does: every key may be absent,
+// none may be added, and engine_runtime_config may hold anything, which is worth
+// a warning where vobs would not write it.
+func (c *checker) core(root *node, v *value) {
+	def := *root.Defs["Core"]
+	def.Required = nil
+	c.check(&def, v)
+	prefix := strings.Join(append(slices.Clone(c.path), "engine_runtime_config."), ".")
+	for i, p := range c.problems {
+		if strings.HasPrefix(p.Path, prefix) && !c.strict {
+			c.problems[i].Warning = true
+		}
+	}
+}
+
+// record checks the core in a log record of the seed's, where it stands in ctx
+// or, from loggers that structlog made, in extra.ctx. It tells whether the record
+// is that of a generation.
+func (c *checker) record(root *node, v *value) bool {
+	message := v.get("message")
+	at := []string{"ctx"}
+	ctx := v.get("ctx")
+	if ctx == nil {
+		at = []string{"extra", "ctx"}
+		ctx = v.get("extra").get("ctx")
+	}
+	switch {
+	case message == nil:
+		c.path = []string{"message"}
+		c.add(v.line, "the key is missing: a log record has a message and a ctx")
+	case message.kind != kindString:
+		c.path = []string{"message"}
+		c.add(message.line, "expected string, found %s", message.describe())
+	case !slices.Contains(recordMessages[:], message.text):
+		c.path = []string{"message"}
+		c.warn(message.line, "not the log record of a generation, passed over: %q", clip(message.text))
+		return false
+	}
+	c.path = at
+	switch {
+	case ctx == nil:
+		c.path = []string{"ctx"}
+		c.add(v.line, "the key is missing: the event stands there, or in extra.ctx")
+	case ctx.kind != kindObject:
+		c.add(ctx.line, "expected object, found %s", ctx.describe())
+	default:
+		c.core(root, ctx)
+	}
+	return true
+}
+
+// recordMessages are the messages of the seed's log record, by its versions, the
+// newest first (vllm_backend.py, `_emit_generation_observability`).
+var recordMessages = [...]string{recordMessage, "vllm.generation.complete", "vllm.cell.complete"}
