@@ -1,0 +1,72 @@
+# vobs: `make help` lists the targets. Go, gcc and make are all that is needed;
+# what a target needs beyond that it fetches into .e2e, or skips loudly.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := $(if $(VERSION),-X github.com/vobs/vobs/internal/cli.version=$(VERSION))
+# urfave/cli's documentation writers, which vobs does not use, start slowly.
+TAGS := urfave_cli_no_docs
+GOBUILD := go build -buildvcs=false -trimpath -tags $(TAGS)
+FAKENVML := testdata/fakenvml/build/libnvidia-ml.so.1
+GO_SOURCES := $(shell find . -name '*.go' -o -name '*.[ch]' -path './*/*' | grep -v -e '^./\.' -e '^./bin/') go.mod go.sum
+FUZZTIME ?= 10s
+PREFIX ?= /usr/local
+
+.PHONY: build demo test lint bench fuzz e2e e2e-vllm e2e-nvml install clean help
+
+build: bin/vobs ## build bin/vobs
+
+bin/vobs: $(GO_SOURCES) schema/event.schema.json
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $@ .
+
+$(FAKENVML): $(wildcard testdata/fakenvml/*.[ch]) testdata/fakenvml/build.sh
+	testdata/fakenvml/build.sh testdata/fakenvml/build
+
+demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the main job, without either
+	@internal/demo/demo.sh
+
+test: $(FAKENVML) ## all tests that run anywhere, with the race detector
+	go test -race -tags $(TAGS) ./...
+	python3 -B e2e/vllm/check_test.py || { command -v python3 >/dev/null && exit 1; echo "SKIPPED: the end-to-end checker's own tests need python3" >&2; }
+
+lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the other builds
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
+	go vet -tags $(TAGS) ./...
+	go tool staticcheck -tags $(TAGS) ./...
+	go mod tidy -diff
+	@go run ./schema/internal/schemagen -dir schema -o /dev/stdout | cmp - schema/event.schema.json || { echo "schema/event.schema.json is stale: go generate ./schema" >&2; exit 1; }
+	CGO_ENABLED=0 $(GOBUILD) -o /dev/null .
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .
+
+bench: $(FAKENVML) ## benchmarks, beside what a user would use instead
+	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## a bounded round of every fuzz target (FUZZTIME=10s)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -tags $(TAGS) -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			go test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
+		done; \
+	done
+
+e2e: e2e-nvml e2e-vllm ## all end-to-end targets
+
+e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB), bracketed two ways
+	e2e/vllm/run.sh
+
+e2e-nvml: bin/vobs ## Debian's real NVML library, without a driver
+	e2e/nvml/run.sh
+
+install: bin/vobs ## install vobs into PREFIX/bin (/usr/local)
+	install -D -m 755 bin/vobs $(DESTDIR)$(PREFIX)/bin/vobs
+
+clean: ## remove what was built; .e2e, which is dear to fetch, stays
+	rm -rf bin testdata/fakenvml/build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

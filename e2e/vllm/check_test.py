@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Tests check.py: right events pass, and each wrong figure is noticed.
+
+    python3 e2e/vllm/check_test.py
+"""
+
+import contextlib
+import copy
+import io
+import json
+import os
+import sys
+import tempfile
+import unittest
+
+sys.dont_write_bytecode = True  # no __pycache__ in the source tree
+import check  # noqa: E402
+
+CLIENT = {
+    "requests": 100, "ok": 100, "concurrency": 16, "prompt_tokens": 30000, "completion_tokens": 8000,
+    "sent_prompt_tokens": 30000, "sent_max_tokens": 8000, "wall_seconds": 8.0, "ttft_sum_seconds": 6.0,
+    "e2e_sum_seconds": 110.0,
+}  # fmt: skip
+WARMUP = {
+    "requests": 6, "ok": 6, "concurrency": 3, "prompt_tokens": 1200, "completion_tokens": 80,
+    "sent_prompt_tokens": 1200, "sent_max_tokens": 80, "wall_seconds": 0.5, "ttft_sum_seconds": 0.6,
+    "e2e_sum_seconds": 1.5,
+}  # fmt: skip
+
+
+def distribution(count, total):
+    return {"count": count, "sum": total, "mean": total / count, "p50_est": 0.1, "p90_est": None, "above": 1.0}
+
+
+def right_event(case):
+    ok, prompt, generated, hits = (100, 30000, 8000, 20000) if case == "a" else (106, 31200, 8080, 20000)
+    active = 8.5 if case == "a" else 9.4
+    latency = {
+        "time_to_first_token": distribution(ok, 5.0),
+        "e2e_request_latency": distribution(ok, 100.0),
+        "inter_token_latency": distribution(generated - ok, 90.0),
+    }
+    for key in ("request_prefill_time", "request_decode_time", "request_queue_time", "request_inference_time"):
+        latency[key] = distribution(ok, 4.0)
+    event = {
+        "peak_vram_gb": None,
+        "kv_cache_usage_perc": 0.0,
+        "prefix_cache_hit_rate": hits / prompt,
+        "spec_accept_rate": None,
+        "partial": False,
+        "run": {"exit_code": 0, "signal": None, "start_error": None, "duration_seconds": 9.0 if case == "a" else 80.0, "leftovers": []},
+        "host": {"cpu_limit": None, "tree_cpu_seconds": 60.0, "tree_peak_rss_bytes": 3e9},
+        "gpus": None,
+        "engine": {
+            "source": "http",
+            "endpoints": [{"url": "http://127.0.0.1:4000/metrics"}],
+            "models": ["tiny"],
+            "stage": None,
+            "window": {
+                "base": "scraped" if case == "a" else "zero",
+                "final": "settled" if case == "a" else "last_good",
+                "final_age_seconds": 0.0 if case == "a" else 1.2,
+                "duration_seconds": 9.1 if case == "a" else 80.1,
+                "active_seconds_est": active,
+                "resets": 0,
+            },
+            "scrapes": {"count": 20, "errors": 0, "max_gap_seconds": 0.52},
+            "requests": {
+                "finished": {"stop": 0, "length": ok, "abort": 0, "error": 0},
+                "preemptions": 0,
+                "running": {"last": 0, "mean": 15.0, "peak": 16},
+            },
+            "tokens": {
+                "prompt": prompt,
+                "prompt_by_source": {"local_compute": prompt - hits, "local_cache_hit": hits, "external_kv_transfer": 0},
+                "generation": generated,
+                "prompt_per_request": distribution(ok, prompt),
+                "generation_per_request": distribution(ok, generated),
+            },
+            "throughput": {
+                "requests_per_second": ok / active,
+                "prompt_tokens_per_second": prompt / active,
+                "generation_tokens_per_second": generated / active,
+            },
+            "latency_seconds": latency,
+            "kv_cache": {"usage": {"last": 0.0, "mean": 0.002, "peak": 0.003}, "num_gpu_blocks": 16384, "block_size": 128},
+            "prefix_cache": {
+                "local": {"queries": prompt, "hits": hits, "hit_rate": hits / prompt},
+                "external": {"queries": 0, "hits": 0, "hit_rate": None},
+            },
+            "instances": [
+                {"engine": "0", "stage": None, "replica": None, "requests_finished": ok, "prompt_tokens": prompt, "generation_tokens": generated}
+            ],
+        },
+        "omni": None,
+        "validity": [{"code": "warm", "evidence": {"field": None, "value": None}}],
+        "unavailable": [
+            {"field": "peak_vram_gb", "reason": "no NVML"},
+            {"field": "spec_accept_rate", "reason": "off"},
+            {"field": "host.cpu_limit", "reason": "the cgroup sets no limit"},
+            {"field": "gpus", "reason": "no NVML"},
+            {"field": "engine.prefix_cache.external", "reason": "nothing was queried"},
+            {"field": "engine.latency_seconds", "reason": "the rank lies beyond the last bound"},
+            {"field": "engine.tokens.prompt_per_request.p90_est", "reason": "beyond"},
+            {"field": "engine.tokens.generation_per_request.p90_est", "reason": "beyond"},
+            {"field": "omni", "reason": "no vllm-omni"},
+        ],
+    }
+    if case == "b":
+        event["validity"].append({"code": "final_reading_lost", "evidence": None})
+    return event
+
+
+def run_check(case, event, clients=None, newline="\n"):
+    clients = clients or ([CLIENT] if case == "a" else [CLIENT, WARMUP])
+    out = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+
+        def write(name, value, end="\n"):
+            path = os.path.join(folder, name)
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(json.dumps(value) + end)
+            return path
+
+        arguments = [case, "--port", "4000", "--event", write("event.json", event, newline)]
+        for i, client in enumerate(clients):
+            arguments += ["--client", write(f"client{i}.json", client)]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            status = check.main(arguments)
+    return status, out.getvalue()
+
+
+def changed(case, path, value):
+    event = right_event(case)
+    group = event
+    *above, last = path.split(".")
+    for key in above:
+        group = group[int(key)] if isinstance(group, list) else group[key]
+    if value is KeyError:
+        del group[last]
+    else:
+        group[last] = value
+    return event
+
+
+# Each is wrong; the message must name the group.
+WRONG = [
+    ("run.exit_code", 1),
+    ("run.exit_code", False),
+    ("run.signal", "SIGTERM"),
+    ("run.duration_seconds", 7.0),
+    ("partial", True),
+    ("kv_cache_usage_perc", 0.1),
+    ("kv_cache_usage_perc", 0),
+    ("prefix_cache_hit_rate", 0.5),
+    ("engine", None),
+    ("engine.source", "multiprocess"),
+    ("engine.models", []),
+    ("engine.models", KeyError),
+    ("engine.window.resets", 1),
+    ("engine.window.duration_seconds", 2.0),
+    ("engine.window.active_seconds_est", 3.0),
+    ("engine.window.active_seconds_est", 40.0),
+    ("engine.scrapes.count", 2),
+    ("engine.requests.finished", {"stop": 0, "length": 99}),
+    ("engine.requests.finished", {"stop": 106, "length": 0}),
+    ("engine.requests.preemptions", 1),
+    ("engine.requests.running.peak", 0),
+    ("engine.requests.running.peak", 17),
+    ("engine.tokens.prompt", 31201),
+    ("engine.tokens.prompt", None),
+    ("engine.tokens.generation", 8001),
+    ("engine.tokens.prompt_by_source.local_compute", 1),
+    ("engine.tokens.prompt_per_request.count", 99),
+    ("engine.tokens.generation_per_request.sum", 7),
+    ("engine.throughput.generation_tokens_per_second", 2500.0),
+    ("engine.throughput.prompt_tokens_per_second", 1.0),
+    ("engine.throughput.requests_per_second", None),
+    ("engine.latency_seconds.time_to_first_token.count", 99),
+    ("engine.latency_seconds.time_to_first_token.mean", 0.07),
+    ("engine.latency_seconds.time_to_first_token.mean", 0.001),
+    ("engine.latency_seconds.e2e_request_latency.count", 99),
+    ("engine.latency_seconds.e2e_request_latency.mean", 1.2),
+    ("engine.latency_seconds.inter_token_latency.count", 8000),
+    ("engine.latency_seconds.request_queue_time.count", 0),
+    ("engine.kv_cache.usage.peak", 0.0),
+    ("engine.kv_cache.usage.peak", 1.2),
+    ("engine.kv_cache.usage.last", 0.003),
+    ("engine.kv_cache.num_gpu_blocks", None),
+    ("engine.prefix_cache.local.queries", 1),
+    ("engine.prefix_cache.local.hits", 0),
+    ("engine.prefix_cache.local.hits", 10),
+    ("engine.prefix_cache.local.hit_rate", 0.1),
+    ("engine.instances", []),
+    ("engine.instances.0.generation_tokens", 1),
+    ("host.tree_cpu_seconds", 0.0),
+    ("host.tree_peak_rss_bytes", 0),
+]
+WRONG_A = [
+    ("engine.window.base", "zero"),
+    ("engine.window.final", "last_good"),
+    ("engine.scrapes.errors", 1),
+    ("engine.endpoints.0.url", "http://127.0.0.1:4001/metrics"),
+]
+WRONG_B = [
+    ("engine.window.base", "scraped"),
+    ("engine.window.final", "unsettled"),
+    ("engine.window.final_age_seconds", 0.0),
+    ("engine.endpoints", []),
+    ("host.tree_peak_rss_bytes", 3e6),
+    ("host.tree_cpu_seconds", 1.0),
+]
+
+
+class Check(unittest.TestCase):
+    def test_right(self):
+        for case in "ab":
+            status, out = run_check(case, right_event(case))
+            self.assertEqual(status, 0, out)
+            self.assertIn(f"e2e-vllm: PASS ({case})", out)
+            self.assertNotIn("FAIL", out)
+
+    def test_settled_b(self):
+        event = changed("b", "engine.window.final", "settled")
+        event["engine"]["window"]["final_age_seconds"] = 0.0
+        del event["validity"][1]
+        status, out = run_check("b", event)
+        self.assertEqual(status, 0, out)
+
+    def test_short_window(self):
+        event = right_event("a")
+        window = event["engine"]["window"]
+        event["validity"].append({"code": "short_window", "evidence": None})
+        window["active_seconds_est"] = 1.0
+        event["engine"]["throughput"] = {
+            "requests_per_second": 100 / 9.1,
+            "prompt_tokens_per_second": 30000 / 9.1,
+            "generation_tokens_per_second": 8000 / 9.1,
+        }
+        status, out = run_check("a", event)
+        self.assertEqual(status, 0, out)
+
+    def test_wrong(self):
+        for case, table in (("a", WRONG + WRONG_A), ("b", WRONG + WRONG_B)):
+            for path, value in table:
+                with self.subTest(case=case, path=path, value=value):
+                    status, out = run_check(case, changed(case, path, value))
+                    self.assertEqual(status, 1, out)
+                    self.assertIn(".".join(path.split(".")[:2]), out)
+
+    def test_lost_without_note(self):
+        event = right_event("b")
+        del event["validity"][1]
+        status, out = run_check("b", event)
+        self.assertEqual(status, 1)
+        self.assertIn("final_reading_lost", out)
+
+    def test_nulls(self):
+        for case in "ab":
+            event = right_event(case)
+            for i, entry in enumerate(event["unavailable"]):
+                less = copy.deepcopy(event)
+                del less["unavailable"][i]
+                status, out = run_check(case, less)
+                self.assertEqual(status, 1, entry)
+                self.assertIn(entry["field"], out)
+            # A field that only begins alike is no group above.
+            event["unavailable"][0]["field"] = "peak_vram"
+            self.assertEqual(run_check(case, event)[0], 1)
+            event["unavailable"][0] = {"field": "peak_vram_gb", "reason": " "}
+            self.assertEqual(run_check(case, event)[0], 1)
+
+    def test_client(self):
+        for key in CLIENT:
+            if key == "concurrency":
+                continue
+            with self.subTest(key=key):
+                client = dict(CLIENT, **{key: CLIENT[key] * 0.5 if key != "wall_seconds" else 40.0})
+                self.assertEqual(run_check("a", right_event("a"), [client])[0], 1)
+
+    def test_warmup_not_forgotten(self):
+        self.assertEqual(run_check("b", right_event("b"), [CLIENT])[0], 1)
+
+    def test_one_line(self):
+        self.assertEqual(run_check("a", right_event("a"), newline="")[0], 1)
+        self.assertEqual(run_check("a", right_event("a"), newline="\n\n")[0], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# vobs on a real vLLM (CPU build, tiny random model), with no mock anywhere:
+#
+#   (a) the server runs, `vobs run --metrics-url` brackets a client;
+#   (b) `vobs run` brackets a script that starts and ends the server, and is
+#       not told where it is.
+#
+# In both the event's figures must equal what the client counted (check.py).
+# Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. Exit status 0 also
+# where vLLM's packages cannot be fetched, after a line "e2e-vllm: SKIPPED".
+#
+#     run.sh [a] [b]        both by default
+set -euo pipefail
+
+# shellcheck source=e2e/vllm/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+vobs=${VOBS:-$E2E_ROOT/bin/vobs}
+load=(--requests 192 --concurrency 16 --prompt-tokens 320 --shared-prefix 256 --max-tokens 96)
+
+say() { echo "e2e-vllm: $*"; }
+die() {
+  say "FAIL: $*" >&2
+  exit 1
+}
+
+# Every process that is started here leads a session of its own, so that all
+# it starts can be found again, whoever became its parent.
+sessions=()
+start() { # start LOG COMMAND...: sets $started
+  local log=$1
+  shift
+  setsid "$@" >"$log" 2>&1 </dev/null &
+  started=$!
+  sessions+=("$started")
+}
+stop_all() {
+  local session pid waited
+  for session in "${sessions[@]}"; do
+    kill -TERM -- "-$session" 2>/dev/null || true
+  done
+  for session in "${sessions[@]}"; do
+    for ((waited = 0; waited < 100; waited++)); do
+      alive "$session" || break
+      sleep 0.1
+    done
+    for pid in "-$session" $(members "$session"); do kill -KILL -- "$pid" 2>/dev/null || true; done
+  done
+  sessions=()
+}
+# members SESSION: its processes that still run (zombies do not).
+members() { ps -s "$1" -o pid=,stat= 2>/dev/null | awk '$2 !~ /^Z/ {print $1}'; }
+alive() { [ -n "$(members "$1")" ]; }
+trap stop_all EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+# await LIMIT PID: waits for a started process; its exit status, 124 when it
+# took longer. In short steps, since bash runs no trap while a command of the
+# foreground goes on.
+await() {
+  local limit=$1 pid=$2 status=0 end=$((SECONDS + $1))
+  while kill -0 "$pid" 2>/dev/null; do
+    if ((SECONDS >= end)); then
+      say "still running after $limit s" >&2
+      return 124
+    fi
+    sleep 0.2
+  done
+  wait "$pid" || status=$?
+  return "$status"
+}
+
+free_port() {
+  "$E2E_PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+check() { "$E2E_PYTHON" "$E2E_SRC/check.py" "$@"; }
+
+# The event must also be valid by vobs's own word.
+validate() {
+  "$vobs" validate "$1" || die "($2) vobs validate $1: $?"
+}
+
+case_a() {
+  local out="$E2E_OUT/a" port status=0
+  rm -rf "$out"
+  mkdir -p "$out"
+  port=$(free_port)
+  engine_command "$port"
+  start "$out/server.log" "${ENGINE_COMMAND[@]}"
+  local client=("$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:$port" --model "$E2E_MODEL_NAME")
+  # Warm-up: other prompts than the load's, and a count that a base reading
+  # has to take off.
+  start "$out/warmup.log" "${client[@]}" --wait "$E2E_START_LIMIT" --wait-pid "$started" \
+    --requests 6 --concurrency 3 --max-tokens 16 --seed 11 --out "$out/warmup.json"
+  await $((E2E_START_LIMIT + 60)) "$started" || {
+    tail -n 40 "$out/server.log" "$out/warmup.log" >&2
+    die "(a) no warm server"
+  }
+
+  start "$out/vobs.log" "$vobs" run -q --metrics-url "http://127.0.0.1:$port/metrics" -o "$out/event_a.json" -- \
+    "${client[@]}" "${load[@]}" --out "$out/load.json"
+  await "$E2E_LOAD_LIMIT" "$started" || status=$?
+  cat "$out/vobs.log"
+  [ "$status" = 0 ] || die "(a) vobs run ended with $status"
+  check a --event "$out/event_a.json" --client "$out/load.json" --port "$port" || return 1
+  validate "$out/event_a.json" a
+}
+
+case_b() {
+  local out="$E2E_OUT/b" port status=0
+  rm -rf "$out"
+  mkdir -p "$out"
+  port=$(free_port)
+  start "$out/vobs.log" "$vobs" run -o "$out/event_b.json" -- \
+    "$E2E_SRC/serve_and_bench.sh" "$port" "$out" "${load[@]}"
+  await $((E2E_START_LIMIT + E2E_LOAD_LIMIT)) "$started" || status=$?
+  cat "$out/vobs.log"
+  [ "$status" = 0 ] || {
+    tail -n 40 "$out/server.log" >&2 || true
+    die "(b) vobs run ended with $status"
+  }
+  check b --event "$out/event_b.json" --client "$out/load.json" --client "$out/warmup.json" --port "$port" || return 1
+  validate "$out/event_b.json" b
+}
+
+main() {
+  local status=0 case failed=0 began
+  [ -x "$vobs" ] || die "no vobs at $vobs: build it first (make build), or name it in VOBS"
+  "$E2E_SRC/setup.sh" || status=$?
+  if [ "$status" = 77 ]; then
+    say "SKIPPED: vLLM's packages cannot be fetched here (the reason stands above)"
+    exit 0
+  fi
+  [ "$status" = 0 ] || die "setup.sh ended with $status"
+  engine_env
+  # What the user of the machine may have set for vobs or its sources.
+  unset "${!VOBS_@}"
+  [ $# -gt 0 ] || set -- a b
+  for case in "$@"; do
+    began=$SECONDS
+    say "($case) begins; an engine takes one to three minutes to start"
+    case $case in
+    a | b) "case_$case" || failed=1 ;;
+    *) die "no such case: $case" ;;
+    esac
+    stop_all
+    say "($case) took $((SECONDS - began)) s; its files: ${E2E_OUT#"$E2E_ROOT"/}/$case"
+  done
+  [ "$failed" = 0 ] || die "an event does not tell what happened"
+}
+
+main "$@"

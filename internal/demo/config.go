@@ -1,0 +1,154 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// Version is what the simulated server answers at /version: the vLLM release
+// whose page it imitates, marked as an imitation.
+const Version = "0.32.0+simulated"
+
+// DefaultModel is the served model's name unless Config says otherwise.
+const DefaultModel = "vobs-demo/simulated-8b"
+
+// draftTokens is num_speculative_tokens of the simulated ngram proposer.
+const draftTokens = 3
+
+// maxBatchedTokens is the simulated max_num_batched_tokens (chunked prefill).
+const maxBatchedTokens = 2048
+
+// Config describes one simulated server. A field left zero takes its default,
+// but for Speculative, Startup and Linger, where zero means none: start from
+// DefaultConfig for a whole life like `make demo`'s.
+type Config struct {
+	// Addr is where Run listens: "127.0.0.1:0" (the default) takes a free
+	// port, "unix:/path" a unix socket.
+	Addr string
+	// Model is the name in the model_name label.
+	Model string
+	// Engines is the number of data-parallel ranks behind the endpoint, each
+	// with its own scheduler and KV cache (label engine="0", "1", ...).
+	Engines int
+	// Duration is the wall time of one generation phase: all of the
+	// simulation's times are scaled to it. With the defaults and 4 s, an
+	// engine step takes 10 to 20 ms.
+	Duration time.Duration
+	// Startup is the time Run spends "loading the model" before it listens.
+	Startup time.Duration
+	// Linger is how long Run keeps the endpoint up after the last request.
+	Linger time.Duration
+
+	// Requests is the number of requests of one generation phase, over all
+	// engines.
+	Requests int
+	// MaxNumSeqs is how many requests one engine runs at once.
+	MaxNumSeqs int
+	// PromptTokens is the mean length of a prompt, SharedPrefix of it the
+	// part that the requests of one group (of four) have in common.
+	PromptTokens, SharedPrefix int
+	// MaxTokens is every request's max_tokens; most stop before it.
+	MaxTokens int
+	// BlockSize is the tokens in a KV block, NumGPUBlocks the blocks of one
+	// engine (one of them is vLLM's null block and never used).
+	BlockSize, NumGPUBlocks int
+	// Seed determines the workload; 0 is a seed like any other.
+	Seed int64
+	// Speculative turns on simulated ngram speculation and its families.
+	Speculative bool
+
+	// MemoryFile, if set, holds the bytes in use on the simulated GPU, as
+	// decimal text of MemoryWidth bytes, padded with blanks on the left and
+	// rewritten in place. With several engines it is engine 0's GPU.
+	MemoryFile string
+	// Log receives a few lines like a server's log.
+	Log io.Writer
+	// Ready, if set, is called by Run once the endpoint listens.
+	Ready func(net.Addr)
+}
+
+// DefaultConfig is the life that `make demo` shows, in about six seconds: a
+// queue builds up, KV usage rises above 0.9 and falls to 0, some requests are
+// preempted, about half of the prompt tokens are prefix hits.
+func DefaultConfig() Config {
+	c := Config{
+		Startup:     300 * time.Millisecond,
+		Linger:      1500 * time.Millisecond,
+		Speculative: true,
+	}
+	c.fill()
+	return c
+}
+
+// fill puts the defaults where a field is zero.
+func (c *Config) fill() {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	if c.Model == "" {
+		c.Model = DefaultModel
+	}
+	if c.Duration == 0 {
+		c.Duration = 4 * time.Second
+	}
+	def(&c.Engines, 1)
+	def(&c.Requests, 110*c.Engines)
+	def(&c.MaxNumSeqs, 40)
+	def(&c.PromptTokens, 1024)
+	if c.SharedPrefix == 0 {
+		c.SharedPrefix = c.PromptTokens / 2
+	}
+	def(&c.MaxTokens, 192)
+	def(&c.BlockSize, 16)
+	def(&c.NumGPUBlocks, 1537)
+}
+
+// maxPrompt is the longest prompt that the workload can draw.
+func (c *Config) maxPrompt() int { return c.SharedPrefix + (c.PromptTokens-c.SharedPrefix)*3/2 }
+
+// maxModelLen is the context length that /v1/models reports: 4096 unless the
+// requests are longer.
+func (c *Config) maxModelLen() int {
+	n := 4096
+	for n < c.maxPrompt()+c.MaxTokens {
+		n *= 2
+	}
+	return n
+}
+
+// check refuses what the simulation could not end with.
+func (c *Config) check() error {
+	for _, f := range []struct {
+		name string
+		v    int
+	}{
+		{"Engines", c.Engines}, {"Requests", c.Requests}, {"MaxNumSeqs", c.MaxNumSeqs}, {"PromptTokens", c.PromptTokens},
+		{"MaxTokens", c.MaxTokens}, {"BlockSize", c.BlockSize}, {"NumGPUBlocks", c.NumGPUBlocks},
+	} {
+		if f.v < 1 {
+			return fmt.Errorf("demo: %s is %d, want 1 or more", f.name, f.v)
+		}
+	}
+	if c.SharedPrefix < 0 || c.SharedPrefix >= c.PromptTokens {
+		return fmt.Errorf("demo: SharedPrefix is %d, want 0 to PromptTokens-1 (%d)", c.SharedPrefix, c.PromptTokens-1)
+	}
+	if c.MaxNumSeqs > maxBatchedTokens {
+		return fmt.Errorf("demo: MaxNumSeqs is %d, want %d at most", c.MaxNumSeqs, maxBatchedTokens)
+	}
+	if c.Duration < 0 || c.Startup < 0 || c.Linger < 0 {
+		return errors.New("demo: a duration is negative")
+	}
+	need := (c.maxPrompt() + c.MaxTokens + draftTokens + c.BlockSize - 1) / c.BlockSize
+	if need > c.NumGPUBlocks-1 {
+		return fmt.Errorf("demo: NumGPUBlocks is %d, but the longest request needs %d and the null block", c.NumGPUBlocks, need)
+	}
+	return nil
+}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# What `make demo` runs: vobs around the simulated engine that it carries, with
+# the fake NVML library as its GPU. Nothing of it is real, and the output says so;
+# everything that reads it is: the endpoint, the library, the processes.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cat >"$work/gpu" <<SCRIPT
+driver 580.82.07
+device 0
+name "Simulated GPU (80 GiB)"
+total 80GiB
+reserved 600MiB
+used file $work/memory
+process pid=child mem=file:$work/memory
+power 70
+power ramp 480 at=400ms for=600ms
+power ramp -470 at=4300ms for=400ms
+energy rate 480 at=0
+temp 38
+temp ramp 26 at=500ms for=3s
+util 0.02
+util step 0.93 at=500ms
+util ramp -0.93 at=4300ms for=200ms
+throttle sw_power_cap at=2s for=400ms
+SCRIPT
+
+echo "demo: a simulated engine on a simulated GPU, for about six seconds" >&2
+LD_LIBRARY_PATH="$PWD/testdata/fakenvml/build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FAKE_NVML_SCRIPT="$work/gpu" \
+	bin/vobs run --summary --label demo=simulated -- bin/vobs demo-engine --memory-file "$work/memory"

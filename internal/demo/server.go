@@ -1,0 +1,128 @@
+package demo
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// contentType is what a real 0.32.0 says of its page, whatever is accepted:
+// prometheus_client's text format 1.0.0, which is 0.0.4 as far as vLLM's names
+// go.
+const contentType = "text/plain; version=1.0.0; charset=utf-8"
+
+// keepAlive is uvicorn's: an idle connection is closed after it.
+const keepAlive = 5 * time.Second
+
+func newServer(e *Engine) *http.Server {
+	return &http.Server{Handler: e.Handler(), IdleTimeout: keepAlive, ReadHeaderTimeout: keepAlive}
+}
+
+// Serve answers on ln, which it closes, until Close; that is no error.
+func (e *Engine) Serve(ln net.Listener) error {
+	if err := e.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close ends Generate, Serve and all connections at once, and frees the
+// simulated GPU.
+func (e *Engine) Close() error {
+	e.stop()
+	err := e.server.Close()
+	e.generating.Lock() // no Generate may write to the file any more
+	defer e.generating.Unlock()
+	memory := e.memory
+	e.memory = nil
+	return errors.Join(err, memory.close())
+}
+
+// Handler serves the endpoints that vobs, or a client that waits for a server,
+// asks a vLLM server for.
+func (e *Engine) Handler() http.Handler {
+	mux := http.NewServeMux()
+	// The two are different routes of a real server: the one without the
+	// slash does not know name[].
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) { e.servePage(w, nil) })
+	mux.HandleFunc("/metrics/", func(w http.ResponseWriter, r *http.Request) {
+		var names nameSet
+		for _, n := range r.URL.Query()["name[]"] {
+			if n == "" { // Python's parse_qs drops blank values
+				continue
+			}
+			if names == nil {
+				names = make(nameSet)
+			}
+			names[n] = true
+		}
+		e.servePage(w, names)
+	})
+	empty := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
+	mux.HandleFunc("/health", empty)
+	mux.HandleFunc("/ping", empty)
+	mux.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"version": Version})
+	})
+	mux.HandleFunc("/v1/models", e.serveModels)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
+	})
+	return mux
+}
+
+func (e *Engine) servePage(w http.ResponseWriter, names nameSet) {
+	e.mu.Lock()
+	if e.metrics.process.wanted(names) {
+		e.metrics.process.read()
+	}
+	page := e.metrics.reg.page(names)
+	e.mu.Unlock()
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
+	w.Write(page)
+}
+
+// modelCard is one entry of /v1/models, as far as anyone reads it.
+type modelCard struct {
+	ID          string  `json:"id"`
+	Object      string  `json:"object"`
+	Created     int64   `json:"created"`
+	OwnedBy     string  `json:"owned_by"`
+	Root        string  `json:"root"`
+	Parent      *string `json:"parent"`
+	MaxModelLen int     `json:"max_model_len"`
+	Permission  []any   `json:"permission"`
+}
+
+func (e *Engine) serveModels(w http.ResponseWriter, _ *http.Request) {
+	start := time.Now()
+	n := writeJSON(w, http.StatusOK, struct {
+		Object string      `json:"object"`
+		Data   []modelCard `json:"data"`
+	}{"list", []modelCard{{
+		ID: e.cfg.Model, Object: "model", Created: e.created.Unix(), OwnedBy: "vobs-demo",
+		Root: e.cfg.Model, MaxModelLen: e.cfg.maxModelLen(), Permission: []any{},
+	}}})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.metrics.http("GET", "/v1/models", 0, n, time.Since(start))
+}
+
+// writeJSON answers with v, without a newline as FastAPI does, and returns the
+// body's length.
+func writeJSON(w http.ResponseWriter, status int, v any) int {
+	b, err := json.Marshal(v)
+	if err != nil { // our own strings and numbers: cannot happen
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return 0
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	w.Write(b)
+	return len(b)
+}

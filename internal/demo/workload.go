@@ -1,0 +1,87 @@
+package demo
+
+import "math/rand/v2"
+
+// prefixGroups is the number of different shared prefixes ("system prompts").
+const prefixGroups = 4
+
+// arrivalWindow is the simulated time in which the requests arrive, in
+// seconds: shorter than it takes to serve them, so that they queue.
+const arrivalWindow = 1.7
+
+// request is one request and what happens to it. Times are simulated seconds
+// since the generation phase began.
+type request struct {
+	id, group      int
+	prompt, shared int // tokens; shared of the prompt are its group's
+	maxTokens      int
+	target         int // tokens it will generate; fewer than maxTokens: it stops by itself
+
+	arrival float64 // at the front-end
+	queued  float64 // at the scheduler
+
+	output      int  // tokens generated so far
+	computed    int  // tokens whose KV is computed
+	draft       int  // speculated tokens to verify in its next step
+	admitted    bool // has been scheduled once
+	cached      int  // prompt tokens found in the cache at its first admission
+	preemptions int
+	blocks      []int
+	keyed       int // of blocks, those whose content is known to the pool
+
+	scheduled, first, last, finished float64
+	done                             bool
+	scale                            float64 // wall seconds per simulated second in its phase
+}
+
+// tokens is the request's length so far.
+func (r *request) tokens() int { return r.prompt + r.output }
+
+// key names the content of the request's block i.
+func (r *request) key(i, blockSize int) blockKey {
+	if (i+1)*blockSize <= r.shared {
+		return blockKey{owner: -1 - r.group, index: i}
+	}
+	return blockKey{owner: r.id, index: i}
+}
+
+// finishReason is the label value that vLLM counts the request under.
+func (r *request) finishReason() string {
+	if r.target < r.maxTokens {
+		return "stop"
+	}
+	return "length"
+}
+
+// overhead is the front-end's share of a request (tokenising, detokenising),
+// in simulated seconds: a real engine's e2e latency exceeds queue plus
+// inference by it.
+func (r *request) overhead() float64 { return 0.4e-3 + 0.5e-6*float64(r.prompt) }
+
+// workload draws the requests of one generation phase for one engine, in order
+// of arrival.
+func workload(c *Config, rng *rand.Rand, n, firstID int) []*request {
+	rs := make([]*request, n)
+	at := 0.0
+	gap := arrivalWindow / float64(n)
+	for i := range rs {
+		own := c.PromptTokens - c.SharedPrefix
+		r := &request{
+			id:        firstID + i,
+			group:     rng.IntN(prefixGroups),
+			shared:    c.SharedPrefix,
+			prompt:    c.SharedPrefix + max(1, own/2+rng.IntN(own+1)),
+			maxTokens: c.MaxTokens,
+			target:    c.MaxTokens,
+			arrival:   at,
+		}
+		if rng.Float64() < 0.6 {
+			low := max(1, c.MaxTokens/4)
+			r.target = min(c.MaxTokens, low+rng.IntN(c.MaxTokens-low+1))
+		}
+		r.queued = r.arrival + r.overhead()
+		rs[i] = r
+		at += gap * rng.ExpFloat64()
+	}
+	return rs
+}

@@ -1,0 +1,125 @@
+package sampler
+
+import "time"
+
+// The budget of the GPU half, and the paces that it is spent at (design,
+// promise 5: all of vobs may take 1 % of one core, the GPUs 0.8 %).
+const (
+	// gpuShare is the share of one core that sampling the GPUs may take, averaged
+	// over the run. Initialising NVML and naming the devices is not part of it:
+	// it happens once, and nothing can be saved there.
+	gpuShare = 0.008
+	// roundShare is the part of gpuShare that the slow rounds may take, those
+	// that read power, processes and the like.
+	roundShare = 0.002
+	// aim is how much of the budget is planned for; the rest covers what the
+	// measured past does not tell.
+	aim = 0.9
+	// fastest is the shortest interval between readings of the memory under
+	// `--interval auto`: four readings in a spike of 20 ms.
+	fastest = 5 * time.Millisecond
+	// longest is the interval that no cost exceeds: a run of hours gets some
+	// readings even from a driver that takes seconds. Up to a round of about 1.5 ms
+	// of CPU time the interval stays below 250 ms; for a dearer driver the budget
+	// is the promise, and the interval follows.
+	longest = time.Minute
+	// tickEvery is how often the governor looks, and the shortest time between
+	// two slow rounds.
+	tickEvery = 250 * time.Millisecond
+	// dearRound is the CPU time of the first slow round, which reads a third of what
+	// the others do, up to which the next one is made as soon as the command runs:
+	// without it a short command has no power, and no process of its own.
+	dearRound = 6 * time.Millisecond
+	// cheapRound is the CPU time of a slow round up to which the first ones may
+	// follow each other faster than roundShare allows; it is saved later.
+	cheapRound = 4 * time.Millisecond
+	// tickCost is what a tick costs outside of what is measured: the Go runtime's
+	// timer and the switches of threads behind it. Measured as 50 to 100 µs on a
+	// virtual machine (facts/measured.md section 2: 0.1 ms a wake-up there).
+	tickCost = 100 * time.Microsecond
+	// repayWithin is the time in which CPU time that was spent beyond the budget
+	// is saved again.
+	repayWithin = 5 * time.Second
+)
+
+// governor chooses the interval of the memory readings, and the period of the
+// slow rounds, from the CPU time that they were measured to take. It has no
+// clock of its own: each tick tells how much time went by.
+//
+// A cost that rises counts at once, one that falls counts slowly; so a driver
+// that becomes expensive is read less often before it has cost much, and one
+// dear round in a thousand does not make the next ones rare for long. Between
+// ticks the reading thread itself waits after a dear round: see watcher.pace.
+type governor struct {
+	fixed time.Duration // the interval that the user asked for; 0: auto
+
+	memory  float64 // CPU seconds of one round of memory readings, smoothed
+	round   float64 // CPU seconds of one slow round, smoothed
+	spent   float64 // CPU seconds since the beginning
+	elapsed float64 // seconds since the beginning
+	started float64 // of elapsed, seconds when the command started
+	running bool
+}
+
+// tick is what was measured since the previous tick.
+type tick struct {
+	elapsed   time.Duration // time gone by
+	rounds    int64         // rounds of memory readings
+	memoryCPU time.Duration // CPU time of these rounds, their wake-ups included
+	running   bool          // whether the command has started
+	slow      bool          // whether a slow round was made
+	slowCPU   time.Duration // its CPU time
+}
+
+// reserve counts CPU time that will be spent at the end of the run: that of the
+// last readings. Known early, it is saved up.
+func (g *governor) reserve(cpu time.Duration) { g.spent += cpu.Seconds() }
+
+// next takes one tick's measurements and gives the interval of the memory
+// readings and the time from one slow round to the next.
+func (g *governor) next(t tick) (memory, slow time.Duration) {
+	g.elapsed += t.elapsed.Seconds()
+	g.spent += t.memoryCPU.Seconds() + t.slowCPU.Seconds() + tickCost.Seconds()
+	if t.rounds > 0 {
+		g.memory = smooth(g.memory, t.memoryCPU.Seconds()/float64(t.rounds))
+	}
+	if t.slow {
+		g.round = smooth(g.round, t.slowCPU.Seconds())
+	}
+
+	if t.running && !g.running {
+		g.running, g.started = true, g.elapsed
+	}
+	slow = min(longest, seconds(g.round/roundShare))
+	if g.running && g.round <= cheapRound.Seconds() {
+		// A short command gets some slow rounds too, each after twice the time that went by.
+		slow = min(slow, seconds(2*(g.elapsed-g.started)))
+	}
+	slow = max(slow, tickEvery)
+	if g.fixed > 0 {
+		return g.fixed, max(slow, g.fixed)
+	}
+	rate := gpuShare*aim - tickCost.Seconds()/tickEvery.Seconds() - g.round/slow.Seconds()
+	if debt := g.spent - gpuShare*g.elapsed; debt > 0 {
+		rate -= debt / repayWithin.Seconds()
+	}
+	// A tenth of the budget is always left to the memory: the peak is the core's figure.
+	rate = max(rate, gpuShare/10)
+	return max(fastest, min(longest, seconds(g.memory/rate))), slow
+}
+
+// smooth follows a rise at once and a fall by a tenth at a time.
+func smooth(old, new float64) float64 {
+	if new >= old {
+		return new
+	}
+	return old + (new-old)/10
+}
+
+// seconds converts, and keeps what no Duration can hold from overflowing.
+func seconds(s float64) time.Duration {
+	if s >= longest.Seconds() {
+		return longest
+	}
+	return time.Duration(s * float64(time.Second))
+}
