@@ -83,6 +83,8 @@ type endpoint struct {
 	activeIntervals int
 	tokens          float64
 	running         float64
+	fullTokens      float64 // tokens at the last full page
+	drained         bool    // idle, with tokens counted since the last full page
 	lastError       error
 	version         string
 	asked           bool // for the version
@@ -184,8 +186,9 @@ func (e *endpoint) take(at time.Time, wall time.Duration, full bool, ph phase) (
 	e.tokens, e.running = tokens, running
 	e.goodAt = at
 	if full {
-		e.fullAt, e.lastPhase = at, ph
+		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
 	}
+	e.drained = tokens != e.fullTokens && !e.p.gauges[e.target.Origin].busyNow(e.index)
 	return got, nil
 }
 
@@ -282,7 +285,9 @@ func median(walls []time.Duration) time.Duration {
 // plan says how long to wait after the last request, and whether the next one
 // is for a full page. The Prober's lock is held.
 func (e *endpoint) plan(lastWasFull bool) (wait time.Duration, full bool) {
-	full = !e.up || e.filter == filterRefused || e.filter == filterWorks && time.Since(e.fullAt) >= fullInterval
+	// When the engine has drained, its figures are whole: a script may end it next.
+	due := e.drained || time.Since(e.fullAt) >= fullInterval
+	full = !e.up || e.filter == filterRefused || e.filter == filterWorks && due
 	if e.stranger {
 		return strangerInterval, true
 	}

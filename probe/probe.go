@@ -250,3 +250,11 @@ func Check(ctx context.Context, cfg Config, t Target) error {
 	}
 	return nil
 }
+
+// Fetch reads a whole page as it stands.
+func Fetch(ctx context.Context, cfg Config, t Target) ([]byte, error) {
+	c := newClient(t, cfg.Headers, cfg.CA)
+	defer c.close()
+	page, _, err := c.metrics(ctx, nil)
+	return page, err
+}

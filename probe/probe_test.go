@@ -337,7 +337,7 @@ func TestHeaders(t *testing.T) {
 	r := newReplay(t, recording(t, "serve_default_pre"))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Header.Get("Authorization") != "Bearer x" {
-			http.Error(w, "no", 401)
+			http.Error(w, "no", http.StatusUnauthorized)
 			return
 		}
 		r.ServeHTTP(w, req)

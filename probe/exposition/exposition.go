@@ -67,6 +67,8 @@ type Sample struct {
 	Name   string
 	Labels *Labels
 	Value  float64
+	// Timestamp, in milliseconds of Unix time, is nil on nearly every page.
+	Timestamp *int64
 }
 
 // Page holds what was wanted of one page.
@@ -226,8 +228,7 @@ func (p *Parser) comment(line []byte, page *Page) {
 	}
 }
 
-// sample reads what follows a name: labels, value, and a timestamp that nothing
-// here needs.
+// sample reads what follows a name: labels, value, timestamp.
 func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 	s := Sample{Name: name, Labels: noLabels}
 	rest = bytes.TrimLeft(rest, " \t")
@@ -269,9 +270,11 @@ func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 	}
 	s.Value = value
 	if stamp := bytes.Trim(rest[n:], " \t"); len(stamp) > 0 {
-		if _, err := strconv.ParseInt(string(stamp), 10, 64); err != nil {
+		ms, err := strconv.ParseInt(string(stamp), 10, 64)
+		if err != nil {
 			return s, fmt.Errorf("timestamp of %s: %.40q is not a whole number", s.Name, stamp)
 		}
+		s.Timestamp = &ms
 	}
 	return s, nil
 }

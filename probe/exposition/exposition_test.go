@@ -2,6 +2,7 @@ package exposition
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -151,6 +152,40 @@ func TestEqualToReference(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What `vobs scrape` prints is what prom2json would print.
+func TestFamiliesEqualProm2JSON(t *testing.T) {
+	pages := recordings(t)
+	pages["summary"] = []byte("# HELP a text with \\\\ and \\n in it\n# TYPE a summary\na{quantile=\"0.5\"} 2 1700000000000\na_sum 4\na_count 2\nb_count 1\nb{x=\"1\"} NaN -5\n")
+	for name, body := range pages {
+		families, err := reference(body)
+		if err != nil {
+			t.Fatalf("%s: the reference cannot read it: %v", name, err)
+		}
+		var want []*prom2json.Family
+		for _, n := range slices.Sorted(maps.Keys(families)) {
+			if len(families[n].Metrics) > 0 { // a declared family without samples is not kept
+				want = append(want, families[n])
+			}
+		}
+		got, err := Families(body)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(asJSON(t, want), asJSON(t, got)); diff != "" {
+			t.Errorf("%s (-prom2json +ours):\n%s", name, diff)
+		}
+	}
+}
+
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func typeName(t Type) string {

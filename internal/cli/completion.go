@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// completionCommand prints scripts made of the app's own flags. vobs is not asked
+// while a user types: urfave/cli's way, a flag at the end of the line, would take
+// that flag away from a command that understands it.
+func completionCommand(app *cli.App) *cli.Command {
+	return &cli.Command{
+		Name:      "completion",
+		Usage:     "print a completion script for a shell",
+		ArgsUsage: "bash|zsh|fish",
+		Description: `bash: source <(vobs completion bash)
+zsh:  source <(vobs completion zsh)
+fish: vobs completion fish | source`,
+		Action: func(c *cli.Context) error {
+			scripts := map[string]func(*cli.App) string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
+			script, ok := scripts[c.Args().First()]
+			if !ok || c.NArg() != 1 {
+				return fail(exitUsage, withHint(fmt.Errorf("no completion for shell %q", c.Args().First()), "vobs completion bash, zsh or fish"))
+			}
+			_, err := fmt.Fprint(c.App.Writer, script(app))
+			return err
+		},
+	}
+}
+
+// visible lists the subcommands that are shown.
+func visible(app *cli.App) []*cli.Command {
+	var out []*cli.Command
+	for _, c := range app.Commands {
+		if !c.Hidden {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func names(commands []*cli.Command) string {
+	var out []string
+	for _, c := range commands {
+		out = append(out, c.Name)
+	}
+	return strings.Join(out, " ")
+}
+
+// options gives a subcommand's flags with their dashes.
+func options(c *cli.Command) (all, withValue []string) {
+	for _, f := range c.Flags {
+		_, isBool := f.(*cli.BoolFlag)
+		for _, name := range f.Names() {
+			dashed := "--" + name
+			if len(name) == 1 {
+				dashed = "-" + name
+			}
+			all = append(all, dashed)
+			if !isBool {
+				withValue = append(withValue, dashed)
+			}
+		}
+	}
+	return append(all, "--help"), withValue
+}
+
+func bashCompletion(app *cli.App) string {
+	var b strings.Builder
+	b.WriteString(`# bash completion for vobs
+_vobs() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
+	COMPREPLY=()
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		COMPREPLY=($(compgen -W "` + names(visible(app)) + ` --help --version" -- "$cur"))
+		return
+	fi
+	case ${COMP_WORDS[1]} in
+`)
+	for _, c := range visible(app) {
+		all, withValue := options(c)
+		fmt.Fprintf(&b, "\t%s)\n", c.Name)
+		if c.Name == "run" {
+			fmt.Fprintf(&b, `		for ((i = 2; i < COMP_CWORD; i++)); do
+			case ${COMP_WORDS[i]} in
+			%s) ((i++)) ;;
+			--) ((i++)); break ;;
+			-*) ;;
+			*) break ;;
+			esac
+		done
+		if ((i < COMP_CWORD)) || [ "$prev" = "--" ]; then
+			# the command's own arguments
+			if [ "$prev" = "--" ] || ((i == COMP_CWORD)); then
+				COMPREPLY=($(compgen -c -- "$cur"))
+			elif declare -F _command_offset >/dev/null; then
+				_command_offset "$i"
+			else
+				COMPREPLY=($(compgen -f -- "$cur"))
+			fi
+			return
+		fi
+`, strings.Join(withValue, "|"))
+		}
+		if len(withValue) > 0 {
+			fmt.Fprintf(&b, "\t\tcase $prev in %s) %s return ;; esac\n", strings.Join(withValue, "|"), bashValues)
+		}
+		fmt.Fprintf(&b, "\t\tcase $cur in -*) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;; *) COMPREPLY=($(compgen %s -- \"$cur\")) ;; esac\n\t\t;;\n",
+			strings.Join(all, " "), map[bool]string{true: "-c", false: "-f"}[c.Name == "run"])
+	}
+	b.WriteString("\tesac\n}\ncomplete -o default -F _vobs vobs\n")
+	return b.String()
+}
+
+// bashValues completes a flag's value by the flag before it.
+const bashValues = `case $prev in --schema) COMPREPLY=($(compgen -W "full core log" -- "$cur")) ;; --forward-signals) COMPREPLY=($(compgen -W "auto never" -- "$cur")) ;; --interval|--scrape-interval) COMPREPLY=($(compgen -W "auto" -- "$cur")) ;; *) COMPREPLY=($(compgen -f -- "$cur")) ;; esac;`
+
+func zshCompletion(app *cli.App) string {
+	// zsh runs bash's scripts.
+	return "# zsh completion for vobs\nautoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" + bashCompletion(app)
+}
+
+func fishCompletion(app *cli.App) string {
+	var b strings.Builder
+	b.WriteString("# fish completion for vobs\ncomplete -c vobs -f\n")
+	for _, c := range visible(app) {
+		fmt.Fprintf(&b, "complete -c vobs -n __fish_use_subcommand -a %s -d %q\n", c.Name, c.Usage)
+		for _, f := range c.Flags {
+			_, isBool := f.(*cli.BoolFlag)
+			usage := ""
+			if d, ok := f.(cli.DocGenerationFlag); ok {
+				usage = strings.ReplaceAll(d.GetUsage(), "`", "")
+			}
+			fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from %s'", c.Name)
+			for _, name := range f.Names() {
+				if len(name) == 1 {
+					fmt.Fprintf(&b, " -s %s", name)
+				} else {
+					fmt.Fprintf(&b, " -l %s", name)
+				}
+			}
+			if !isBool {
+				b.WriteString(" -r -F")
+			}
+			fmt.Fprintf(&b, " -d %q\n", usage)
+		}
+		if c.Name == "validate" || c.Name == "scrape" {
+			fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from %s' -F\n", c.Name)
+		}
+	}
+	b.WriteString("complete -c vobs -n '__fish_seen_subcommand_from run' -xa '(__fish_complete_subcommand --fcs-skip=2)'\n")
+	return b.String()
+}

@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/internal/demo"
+)
+
+// demoEngineCommand is the simulated engine that `make demo` brackets.
+func demoEngineCommand() *cli.Command {
+	return &cli.Command{
+		Name:   "demo-engine",
+		Usage:  "a simulated vLLM engine: no model, no GPU, real metrics",
+		Hidden: true,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` of the metrics; port 0 takes a free one, unix:PATH a socket"},
+			&cli.DurationFlag{Name: "duration", Value: 4 * time.Second, Usage: "`TIME` of the generation phase"},
+			&cli.StringFlag{Name: "memory-file", Usage: "`FILE` that the simulated GPU's used bytes are written to"},
+		},
+		Action: func(c *cli.Context) error {
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			cfg := demo.DefaultConfig()
+			cfg.Addr, cfg.Duration, cfg.MemoryFile = c.String("listen"), c.Duration("duration"), c.String("memory-file")
+			cfg.Log = os.Stderr
+			err := demo.Run(ctx, cfg)
+			if errors.Is(err, context.Canceled) {
+				return nil // as vLLM: TERM is an orderly end
+			}
+			if err != nil {
+				return fail(exitProblems, fmt.Errorf("demo engine: %w", err))
+			}
+			return nil
+		},
+	}
+}

@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/schema"
+)
+
+func schemaCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "schema",
+		Usage: "print the JSON Schema of the event (draft 2020-12)",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "forbid unknown keys everywhere, not in the core alone"}},
+		Action: func(c *cli.Context) error {
+			text, err := schema.JSON(c.Bool("strict"))
+			if err != nil {
+				return err
+			}
+			_, err = c.App.Writer.Write(text)
+			return err
+		},
+	}
+}
+
+func validateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "validate",
+		Usage:     "check events: full, core or log records, one document or JSON lines",
+		ArgsUsage: "FILE... (- is stdin)",
+		Description: `Tells the line, the path and the reason of each problem. Exits 0 when every event is
+valid, 1 when one is not, 2 when a file cannot be read.`,
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "unknown keys are errors, not warnings"}},
+		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return fail(exitUsage, withHint(fmt.Errorf("no file to check"), "vobs validate FILE..., or - for stdin"))
+			}
+			code := exitOK
+			for _, name := range c.Args().Slice() {
+				code = max(code, validate(c, name))
+			}
+			if code != exitOK {
+				return fail(code, nil)
+			}
+			return nil
+		},
+	}
+}
+
+// validate checks one file, prints what it finds and returns the exit code.
+func validate(c *cli.Context, name string) int {
+	m := messages{w: c.App.ErrWriter}
+	var in io.Reader = os.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			m.error(err)
+			return exitUsage
+		}
+		defer f.Close()
+		in = f
+	}
+	events, problems, err := schema.ValidateStream(in, schema.Options{Strict: c.Bool("strict")})
+	if err != nil {
+		m.error(fmt.Errorf("reading %s: %w", name, err))
+		return exitUsage
+	}
+	code := exitOK
+	for _, p := range problems {
+		fmt.Fprintf(c.App.Writer, "%s:%s\n", name, p)
+		if !p.Warning {
+			code = exitProblems
+		}
+	}
+	if code == exitOK {
+		fmt.Fprintf(c.App.Writer, "%s: %d valid\n", name, events)
+	}
+	return code
+}

@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/observe"
+	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/schema"
+)
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "run a command and write one event about it",
+		ArgsUsage: "[--] COMMAND [ARGUMENT...]",
+		Description: `The first word that is no flag starts COMMAND; it goes on untouched, and no shell
+is involved. vobs exits as COMMAND does, a death by a signal included; 127 means
+that COMMAND was not found, 126 that it cannot be executed, 125 that vobs itself
+failed before it started COMMAND.
+
+By default the event is all that stdout carries, and COMMAND's stdout goes to
+stderr. With --output or --append COMMAND keeps stdout.
+
+A flag that can be given several times takes several values from its variable,
+separated by blanks, labels and headers by newlines.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, replacing it (%h host, %p pid, %i run id, %r rank)"},
+			&cli.StringFlag{Name: "append", Usage: "add the event to `FILE` as one line (%h, %p, %i, %r as for --output)"},
+			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the seed's eight keys) or log (its log record)"},
+			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
+			&cli.StringSliceFlag{Name: "metrics-url", Usage: "`URL` of the engine's metrics: http, https or unix:///PATH (repeatable) [$VOBS_METRICS_URL]"},
+			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engine (repeatable) [$VOBS_METRICS_HEADER]"},
+			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines by the certificates in `FILE` (PEM)"},
+			&cli.StringFlag{Name: "scrape-interval", Value: "auto", EnvVars: []string{"VOBS_SCRAPE_INTERVAL"}, Usage: "`TIME` between polls of the engine; auto keeps its cost under 1 %"},
+			&cli.StringSliceFlag{Name: "device", Usage: "sample this `GPU` instead of those of CUDA_VISIBLE_DEVICES: index, UUID or its beginning (repeatable) [$VOBS_DEVICE]"},
+			&cli.StringFlag{Name: "interval", Value: "auto", EnvVars: []string{"VOBS_INTERVAL"}, Usage: "`TIME` between readings of GPU memory; auto is 5ms to 250ms, within the budget"},
+			&cli.StringFlag{Name: "forward-signals", Value: "auto", EnvVars: []string{"VOBS_FORWARD_SIGNALS"}, Usage: "`MODE`: auto passes signals sent to vobs on; never, where the sender reaches the whole group"},
+			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND unless NVML and every --metrics-url answer within 10 s"},
+			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print a summary on stderr also where that is no terminal"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings and no summary"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "tell more on stderr"},
+		},
+		Action: run,
+	}
+}
+
+func run(c *cli.Context) error {
+	m := &messages{w: os.Stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
+	cfg, err := runConfig(c)
+	if err != nil {
+		return err
+	}
+	cfg.Warn, cfg.Debug = m.warn, m.debug
+	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
+		cfg.Finished = func(e *schema.GenerationObservability) {
+			if text := summarize(e); text != "" {
+				_, _ = os.Stderr.WriteString(text) // see messages.line
+			}
+		}
+	}
+	exit, err := observe.Run(cfg)
+	if err != nil {
+		return fail(exitOwn, err)
+	}
+	exit.Mirror()
+	return nil
+}
+
+// runConfig reads the flags. Every error is one of use: nothing has been started.
+func runConfig(c *cli.Context) (observe.Config, error) {
+	cfg := observe.Config{
+		Args:    c.Args().Slice(),
+		Devices: list(c, "device", " \t\n"),
+		Strict:  c.Bool("strict"),
+		Version: Version(),
+	}
+	if len(cfg.Args) == 0 {
+		return cfg, withHint(errors.New("no command to run"), "vobs run [flags] -- COMMAND [ARGUMENT...]")
+	}
+	var err error
+	if cfg.Labels, err = labels(list(c, "label", "\n")); err != nil {
+		return cfg, err
+	}
+	if cfg.View, err = schema.ParseView(c.String("schema")); err != nil {
+		return cfg, err
+	}
+	if cfg.Forward, err = child.ParseForwardMode(c.String("forward-signals")); err != nil {
+		return cfg, err
+	}
+	if cfg.Interval, err = interval(c, "interval", time.Millisecond); err != nil {
+		return cfg, err
+	}
+	if cfg.Probe.Interval, err = interval(c, "scrape-interval", 10*time.Millisecond); err != nil {
+		return cfg, err
+	}
+	for _, address := range list(c, "metrics-url", " \t\n") {
+		t, err := probe.ParseTarget(address)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Targets = append(cfg.Targets, t)
+	}
+	if cfg.Probe.Headers, err = headers(list(c, "metrics-header", "\n")); err != nil {
+		return cfg, err
+	}
+	if file := c.String("metrics-ca"); file != "" {
+		if cfg.Probe.CA, err = readCA(file); err != nil {
+			return cfg, err
+		}
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return cfg, fmt.Errorf("making an id for the run: %w", err)
+	}
+	cfg.RunID = id.String()
+	cfg.Output, err = deliver.Open(deliver.Spec{File: c.String("output"), Append: c.String("append"), RunID: cfg.RunID})
+	return cfg, err
+}
+
+// list reads a flag that can be given several times, or the variable that is its
+// twin, which holds several values between separators.
+func list(c *cli.Context, name, separators string) []string {
+	if values := c.StringSlice(name); len(values) > 0 {
+		return values
+	}
+	twin := "VOBS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	var out []string
+	for _, v := range strings.FieldsFunc(os.Getenv(twin), func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+		if v = strings.TrimSpace(v); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func labels(pairs []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, p := range pairs {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, withHint(fmt.Errorf("label %q is no NAME=VALUE", p), "--label case=chat-2k")
+		}
+		if _, twice := out[name]; twice {
+			return nil, fmt.Errorf("label %s is given twice", name)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// headers reads NAME: VALUE lines. Their values never stand in an error: they
+// may be secrets.
+func headers(lines []string) (http.Header, error) {
+	out := http.Header{}
+	for i, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || !isHeaderName(name) || strings.ContainsAny(value, "\r\n\x00") {
+			return nil, withHint(fmt.Errorf("metrics header %d is no NAME: VALUE", i+1), `--metrics-header "Authorization: Bearer $TOKEN"`)
+		}
+		out.Add(name, value)
+	}
+	return out, nil
+}
+
+func isHeaderName(s string) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// interval reads a flag that is `auto` (0) or a time of at least shortest.
+func interval(c *cli.Context, name string, shortest time.Duration) (time.Duration, error) {
+	text := c.String(name)
+	if text == "auto" || text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("--%s %q: use auto or a time like 250ms or 2s", name, text)
+	}
+	if d < shortest || d > time.Hour {
+		return 0, fmt.Errorf("--%s %v: use auto or a time from %v to 1h", name, d, shortest)
+	}
+	return d, nil
+}
+
+func readCA(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("metrics CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("metrics CA: %s has no certificate in PEM form", file)
+	}
+	return pool, nil
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil
+}

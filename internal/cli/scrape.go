@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/exposition"
+)
+
+func scrapeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "scrape",
+		Usage:     "print a metrics page as JSON, in prom2json's form",
+		ArgsUsage: "URL|FILE (- is stdin)",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with the request (repeatable) [$VOBS_METRICS_HEADER]"},
+			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify an https server by the certificates in `FILE` (PEM)"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return fail(exitUsage, withHint(fmt.Errorf("one URL or file is needed, %d are given", c.NArg()), "vobs scrape http://127.0.0.1:8000/metrics"))
+			}
+			page, err := readPage(c, c.Args().First())
+			if err != nil {
+				return fail(exitUsage, err)
+			}
+			families, err := exposition.Families(page)
+			if err != nil {
+				return fail(exitProblems, fmt.Errorf("reading the page of %s: %w", c.Args().First(), err))
+			}
+			enc := json.NewEncoder(c.App.Writer)
+			enc.SetEscapeHTML(false)
+			return enc.Encode(families)
+		},
+	}
+}
+
+func readPage(c *cli.Context, from string) ([]byte, error) {
+	switch {
+	case from == "-":
+		return io.ReadAll(os.Stdin)
+	case !strings.Contains(from, "://"):
+		if page, err := os.ReadFile(from); err == nil || !os.IsNotExist(err) || !strings.Contains(from, ":") {
+			return page, err
+		}
+	}
+	t, err := probe.ParseTarget(from)
+	if err != nil {
+		return nil, err
+	}
+	var cfg probe.Config
+	if cfg.Headers, err = headers(list(c, "metrics-header", "\n")); err != nil {
+		return nil, err
+	}
+	if file := c.String("metrics-ca"); file != "" {
+		if cfg.CA, err = readCA(file); err != nil {
+			return nil, err
+		}
+	}
+	return probe.Fetch(context.Background(), cfg, t)
+}

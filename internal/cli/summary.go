@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// maxReasons is how many missing groups the summary explains.
+const maxReasons = 4
+
+// summarize tells in a dozen lines what an event says.
+func summarize(e *schema.GenerationObservability) string {
+	var b strings.Builder
+	line := func(name, text string) { fmt.Fprintf(&b, "  %-12s %s\n", name, text) }
+	fmt.Fprintf(&b, "vobs: %s after %.2f s\n", ending(e.Run), float64(e.Run.DurationSeconds))
+	for i := range e.GPUs {
+		line(fmt.Sprintf("GPU %d", e.GPUs[i].Index), gpuText(&e.GPUs[i]))
+	}
+	if g := e.Engine; g != nil {
+		engineLines(g, line)
+	}
+	if h := e.Host; h != nil {
+		var parts []string
+		if x, ok := h.TreeCPUSeconds.Value(); ok {
+			parts = append(parts, fmt.Sprintf("%.1f CPU-seconds", x))
+		}
+		if h.TreePeakRSSBytes != nil {
+			parts = append(parts, "peak RSS "+gib(*h.TreePeakRSSBytes))
+		}
+		if e.LoadavgPre != nil && e.LoadavgPost != nil {
+			parts = append(parts, fmt.Sprintf("load %.2f → %.2f", float64(e.LoadavgPre[0]), float64(e.LoadavgPost[0])))
+		}
+		line("host", strings.Join(parts, ", "))
+	}
+	for _, v := range e.Validity {
+		line(string(v.Severity), v.Message)
+	}
+	for _, u := range mainReasons(e) {
+		line("missing", u.Field+": "+u.Reason)
+	}
+	return b.String()
+}
+
+func ending(r schema.Run) string {
+	switch {
+	case r.StartError != nil:
+		return "not started"
+	case r.Signal != nil:
+		return "killed by " + *r.Signal
+	case r.ExitCode != nil:
+		return "exit code " + strconv.Itoa(*r.ExitCode)
+	}
+	return "ended"
+}
+
+func gpuText(g *schema.GPU) string {
+	parts := []string{g.Name}
+	if g.PeakBytes != nil {
+		text := "peak " + gib(*g.PeakBytes)
+		if g.MemoryTotalBytes != nil {
+			text += " of " + gib(*g.MemoryTotalBytes)
+		}
+		if at, ok := g.PeakAtSeconds.Value(); ok {
+			text += fmt.Sprintf(" at %.1f s", at)
+		}
+		parts = append(parts, text)
+	}
+	if g.JobPeakBytes != nil {
+		parts = append(parts, "the command's "+gib(*g.JobPeakBytes))
+	}
+	if g.Utilization != nil {
+		parts = append(parts, fmt.Sprintf("busy %.0f %%", 100*float64(g.Utilization.Mean)))
+	}
+	if x, ok := g.EnergyJoules.Value(); ok {
+		parts = append(parts, fmt.Sprintf("%.0f J", x))
+	}
+	if x, ok := g.ThrottledFraction.Value(); ok && x > 0 {
+		parts = append(parts, fmt.Sprintf("throttled %.1f %% (%s)", 100*x, strings.Join(g.ThrottleReasons, ", ")))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func engineLines(g *schema.Engine, line func(name, text string)) {
+	if k := g.KVCache; k != nil && k.Usage != nil {
+		var parts []string
+		if x, ok := k.Usage.Peak.Value(); ok {
+			text := "peak " + percent(x)
+			if k.PeakTokens != nil {
+				text += fmt.Sprintf(" (%d tokens)", *k.PeakTokens)
+			}
+			parts = append(parts, text)
+		}
+		if x, ok := k.Usage.Mean.Value(); ok {
+			parts = append(parts, "mean "+percent(x))
+		}
+		line("KV cache", strings.Join(parts, ", "))
+	}
+	if p := g.PrefixCache; p != nil && p.Local != nil {
+		if x, ok := p.Local.HitRate.Value(); ok {
+			line("prefix cache", fmt.Sprintf("%s of %d tokens hit", percent(x), p.Local.Queries))
+		}
+	}
+	if s := g.Speculative; s != nil {
+		if x, ok := s.AcceptanceRate.Value(); ok {
+			line("speculation", fmt.Sprintf("%s of %d drafted tokens accepted", percent(x), *s.DraftTokens))
+		}
+	}
+	if q := g.Requests; q != nil && q.Finished != nil {
+		total := int64(0)
+		for _, n := range q.Finished {
+			total += n
+		}
+		text := fmt.Sprintf("%d finished", total)
+		if q.Preemptions != nil {
+			text += fmt.Sprintf(", %d preemptions", *q.Preemptions)
+		}
+		if q.Running != nil && q.Running.Peak != nil {
+			text += fmt.Sprintf(", at most %.0f running", float64(*q.Running.Peak))
+		}
+		if q.Waiting != nil && q.Waiting.Peak != nil {
+			text += fmt.Sprintf(", %.0f waiting", float64(*q.Waiting.Peak))
+		}
+		line("requests", text)
+	}
+	if t := g.Tokens; t != nil && t.Prompt != nil && t.Generation != nil {
+		text := fmt.Sprintf("%d prompt, %d generated", *t.Prompt, *t.Generation)
+		if x, ok := g.Throughput.GenerationTokensPerSecond.Value(); ok {
+			text += fmt.Sprintf(", %.1f generated per second", x)
+		}
+		line("tokens", text)
+	}
+	if l := g.LatencySeconds; l != nil {
+		latencyLine(line, "TTFT", l.TimeToFirstToken)
+		latencyLine(line, "E2E", l.E2ERequestLatency)
+	}
+}
+
+func latencyLine(line func(name, text string), name string, d *schema.Distribution) {
+	if d == nil {
+		return
+	}
+	mean, _ := d.Mean.Value()
+	text := "mean " + seconds(mean)
+	for _, q := range []struct {
+		name  string
+		value *schema.Float
+	}{{"p50", d.P50Est}, {"p99", d.P99Est}} {
+		if x, ok := q.value.Value(); ok {
+			text += fmt.Sprintf(", %s about %s", q.name, seconds(x))
+		}
+	}
+	line(name, text)
+}
+
+// mainReasons picks the missing groups that a reader would look for.
+func mainReasons(e *schema.GenerationObservability) []schema.Unavailable {
+	var out []schema.Unavailable
+	for _, u := range e.Unavailable {
+		wanted := slices.Contains([]string{"gpus", "engine", "host", "peak_vram_gb"}, u.Field) ||
+			e.Engine != nil && slices.Contains([]string{"prefix_cache_hit_rate", "kv_cache_usage_perc"}, u.Field)
+		if wanted && !slices.ContainsFunc(out, func(o schema.Unavailable) bool { return o.Reason == u.Reason }) && len(out) < maxReasons {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func gib(bytes int64) string { return fmt.Sprintf("%.2f GiB", float64(bytes)/(1<<30)) }
+
+func percent(fraction float64) string {
+	if x := 100 * fraction; x != 0 && math.Abs(x) < 1 {
+		return fmt.Sprintf("%.2g %%", x)
+	}
+	return fmt.Sprintf("%.1f %%", 100*fraction)
+}
+
+func seconds(x float64) string {
+	if x < 1 {
+		return fmt.Sprintf("%.1f ms", 1000*x)
+	}
+	return fmt.Sprintf("%.2f s", x)
+}

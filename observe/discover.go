@@ -1,0 +1,207 @@
+package observe
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/sampler"
+)
+
+const (
+	// discoverInterval is how often servers are looked for among processes that
+	// the sampler has found. Only processes that may be one are looked into.
+	discoverInterval = time.Second
+	// maxListeners is the number of listening sockets of one server that are tried
+	// where its command line does not tell which is its API's.
+	maxListeners = 8
+)
+
+// finder knows which processes are ours, and finds the engines among them.
+type finder struct {
+	procRoot string
+	tree     *sampler.Tree
+	prober   *probe.Prober
+	foreign  map[string]bool // addresses that were answered before the start
+
+	mu      sync.Mutex
+	servers map[int]bool // processes behind local metrics addresses, with their descendants
+
+	owners map[string]bool // addresses whose owner was looked for with success
+	asked  map[string]int  // how often it was looked for
+}
+
+func newFinder(procRoot string, tree *sampler.Tree, prober *probe.Prober) *finder {
+	return &finder{
+		procRoot: procRoot, tree: tree, prober: prober,
+		foreign: map[string]bool{}, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
+	}
+}
+
+// ours gives the ids of the command's processes and those of the local server
+// that is read.
+func (f *finder) ours() map[int]bool {
+	pids := f.tree.PIDs()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for pid := range f.servers {
+		pids[pid] = true
+	}
+	return pids
+}
+
+// run looks for engines until ctx ends.
+func (f *finder) run(ctx context.Context) {
+	ticker := time.NewTicker(discoverInterval)
+	defer ticker.Stop()
+	for {
+		f.findServers()
+		f.findOwners()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// findOwners finds who listens on the local addresses that are read: that
+// process and its descendants hold the engine's GPU memory.
+func (f *finder) findOwners() {
+	const tries = 20 // a look over all processes: not for ever
+	for _, t := range f.prober.Targets() {
+		port, local := t.Loopback()
+		name := t.Name()
+		if !local || port == 0 || f.owners[name] || f.asked[name] >= tries {
+			continue
+		}
+		f.asked[name]++
+		ip, err := netip.ParseAddr(t.URL.Hostname())
+		if err != nil {
+			ip = netip.MustParseAddr("127.0.0.1") // localhost
+		}
+		pid, err := sampler.OwnerOf(f.procRoot, ip, port)
+		if err != nil {
+			continue // nobody yet, or nobody that may be looked into
+		}
+		f.owners[name] = true
+		f.addServer(pid)
+	}
+}
+
+func (f *finder) addServer(pid int) {
+	processes, err := sampler.Descendants(f.procRoot, pid)
+	if err != nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range processes {
+		f.servers[p.PID] = true
+	}
+}
+
+// findServers looks for vLLM servers among the command's processes, and gives
+// the addresses at which they listen to the prober.
+func (f *finder) findServers() {
+	processes := f.tree.Processes()
+	parents := map[int]bool{} // of processes that carry vLLM's titles
+	for _, p := range processes {
+		if strings.HasPrefix(p.Comm, "VLLM::") {
+			parents[p.PPID] = true
+		}
+	}
+	for _, p := range processes {
+		if !mayServe(p.Comm) && !parents[p.PID] {
+			continue
+		}
+		args, err := sampler.CommandLine(f.procRoot, p.PID)
+		if err != nil {
+			continue
+		}
+		line := probe.ReadCommandLine(args)
+		if !line.Server && !parents[p.PID] && !isDemoEngine(args) {
+			continue
+		}
+		listeners, err := sampler.ListenersOf(f.procRoot, map[int]bool{p.PID: true})
+		if err != nil || len(listeners) == 0 {
+			continue // not up yet
+		}
+		f.addListeners(line, args, listeners)
+	}
+}
+
+// mayServe says whether a process of this name can be a vLLM front-end: the
+// command line of others is not even read.
+func mayServe(comm string) bool {
+	for _, prefix := range []string{"vllm", "VLLM", "python", "pt_main_thread", "uv", "ray", "vobs"} {
+		if strings.HasPrefix(comm, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isDemoEngine recognises the simulated engine of `make demo`.
+func isDemoEngine(args []string) bool {
+	return len(args) > 1 && filepath.Base(args[0]) == "vobs" && args[1] == "demo-engine"
+}
+
+// addListeners turns a server's listening sockets into addresses: the one that
+// its command line names where it listens there, else each.
+func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []sampler.Listener) {
+	scheme := "http://"
+	var stated *probe.Target
+	if len(line.Targets) > 0 {
+		stated = &line.Targets[0]
+		scheme = stated.URL.Scheme + "://"
+	}
+	var found []probe.Target
+	for _, l := range listeners {
+		address := "unix://" + l.Addr
+		if l.Network != "unix" {
+			ip, err := netip.ParseAddr(l.Addr)
+			if err != nil {
+				continue
+			}
+			address = scheme + netip.AddrPortFrom(ip, uint16(l.Port)).String()
+		} else if strings.HasPrefix(l.Addr, "@") || stated == nil || stated.Socket != l.Addr {
+			continue // vLLM's processes talk over unix sockets of their own
+		}
+		t, err := probe.ParseTarget(address)
+		if err != nil {
+			continue
+		}
+		if stated != nil && (t.Socket != "" || statedPort(*stated) == l.Port) {
+			found = []probe.Target{t}
+			break
+		}
+		found = append(found, t)
+	}
+	if len(found) > maxListeners {
+		found = found[:maxListeners]
+	}
+	for _, t := range found {
+		t.Origin = probe.FromTree
+		t.Started = true
+		t.ExactPath = probe.SilencesMetrics(args)
+		if !f.foreign[t.Name()] {
+			f.prober.Add(t)
+		}
+	}
+}
+
+func statedPort(t probe.Target) int {
+	port, _ := t.Loopback()
+	if port == 0 {
+		// A server may listen on one address of the host alone.
+		if p, err := netip.ParseAddrPort(t.URL.Host); err == nil {
+			return int(p.Port())
+		}
+	}
+	return port
+}

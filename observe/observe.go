@@ -1,0 +1,401 @@
+// Package observe is the bracket around one command: start what samples, start
+// the command, wait for it, stop what samples, put the event together, deliver it.
+//
+// Nothing here may fail, slow or change the command: a part that does not work
+// leaves a reason in the event, and a part that panics does too.
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/schema"
+)
+
+const (
+	// strictBudget is how long --strict waits for NVML and each metrics address.
+	strictBudget = 10 * time.Second
+	// shutdownScrape bounds the last reading before a shutdown signal goes on.
+	shutdownScrape = 250 * time.Millisecond
+	// leftoverWait is how long descendants that outlive the command are waited
+	// for: a server's helpers end then.
+	leftoverWait = 2 * time.Second
+	// foreignCheck bounds the look whether somebody answers on the port of a
+	// server that is about to be started.
+	foreignCheck = 250 * time.Millisecond
+)
+
+// Config says what to run and how to observe it.
+type Config struct {
+	// Args is the command; it goes on untouched.
+	Args []string
+	// RunID identifies the run.
+	RunID string
+	// Labels go into the event as they are.
+	Labels map[string]string
+	// View is the form in which the event is written.
+	View schema.View
+	// Output is where it is written.
+	Output *deliver.Output
+	// Forward says which signals are passed on.
+	Forward child.ForwardMode
+	// Devices overrides CUDA_VISIBLE_DEVICES.
+	Devices []string
+	// Interval is the time between two readings of GPU memory; 0 is auto.
+	Interval time.Duration
+	// Targets are the metrics addresses that the user gave.
+	Targets []probe.Target
+	// Probe says how engines are asked.
+	Probe probe.Config
+	// Strict refuses to start the command unless NVML and every target answer.
+	Strict bool
+	// Version of this vobs.
+	Version string
+	// ProcRoot and CgroupRoot lead to other file systems than /proc and the
+	// cgroups' mount points; for fixtures.
+	ProcRoot, CgroupRoot string
+	// Warn is given one-line warnings for the user, Debug what -v tells.
+	Warn, Debug func(message string)
+	// Finished, where set, is given the event once it is delivered.
+	Finished func(*schema.GenerationObservability)
+}
+
+// ErrStrict wraps what --strict found missing before the start.
+var ErrStrict = errors.New("--strict")
+
+// bracket is one run under way.
+type bracket struct {
+	cfg      Config
+	env      []string
+	redactor *redactor
+	notes    schema.Notes
+
+	loadPre, loadPost *schema.LoadAvg
+	host              *sampler.Host
+	gpus              *sampler.GPUs
+	prober            *probe.Prober
+	finder            *finder
+
+	startedAt time.Time
+
+	mu sync.Mutex // guards notes where goroutines add to them
+}
+
+// Run runs the command and writes its event. It returns how the command ended,
+// for vobs to end the same way. An error is vobs's own, from before the start:
+// then there was no command and there is no event.
+func Run(cfg Config) (child.Exit, error) {
+	if cfg.ProcRoot == "" {
+		cfg.ProcRoot = "/proc"
+	}
+	env := child.Environ()
+	b := &bracket{cfg: cfg, env: env, redactor: newRedactor(env)}
+	b.prepare()
+	if cfg.Strict {
+		if err := b.checkStrict(); err != nil {
+			return child.Exit{}, err
+		}
+	}
+	b.protect("engine", func() { b.prober.Base(context.Background()) })
+
+	spec := child.Spec{
+		Args:           cfg.Args,
+		Forward:        cfg.Forward,
+		Warn:           cfg.Warn,
+		BeforeShutdown: b.beforeShutdown,
+	}
+	if cfg.Output.OwnsStdout {
+		spec.Stdout = os.Stderr
+	}
+	b.startedAt = time.Now()
+	command, err := child.Start(spec)
+	if err != nil {
+		var start *child.StartError
+		if !errors.As(err, &start) {
+			return child.Exit{}, err
+		}
+		cfg.Warn(start.Error())
+		b.finishUnstarted(start)
+		return child.Exit{Code: start.Code}, nil
+	}
+	b.host.CommandStarted()
+	b.gpus.CommandStarted(b.startedAt)
+	b.prober.Start(b.startedAt)
+	stopFinding := b.keepFinding()
+
+	<-command.Done()
+	exit := command.Exit()
+	b.readLoadPost()
+	stopFinding()
+	b.collectAndDeliver(command, exit)
+	return exit, nil
+}
+
+// prepare starts everything that is to run before the command does.
+func (b *bracket) prepare() {
+	b.loadPre = b.readLoad("loadavg_pre")
+	b.gpus = sampler.StartGPUs(sampler.GPUConfig{
+		Visible:  lookup(b.env, "CUDA_VISIBLE_DEVICES"),
+		Order:    deref(lookup(b.env, "CUDA_DEVICE_ORDER")),
+		Devices:  b.cfg.Devices,
+		Interval: b.cfg.Interval,
+		Ours:     func() map[int]bool { return b.finder.ours() },
+		ProcRoot: b.cfg.ProcRoot,
+	})
+	b.host = sampler.StartHost(sampler.HostConfig{ProcRoot: b.cfg.ProcRoot, CgroupRoot: b.cfg.CgroupRoot})
+	b.prober = probe.New(b.cfg.Probe)
+	b.finder = newFinder(b.cfg.ProcRoot, b.host.Tree(), b.prober)
+	for _, t := range b.cfg.Targets {
+		b.prober.Add(t)
+	}
+	line := probe.ReadCommandLine(b.cfg.Args)
+	for _, t := range line.Targets {
+		if line.Server {
+			if b.isForeign(t) {
+				continue
+			}
+			t.Started = true
+		}
+		b.prober.Add(t)
+	}
+}
+
+// isForeign looks whether somebody answers where the command's own server is
+// going to listen: that is another one, and it is never read.
+func (b *bracket) isForeign(t probe.Target) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), foreignCheck)
+	defer cancel()
+	if !probe.Answers(ctx, t) {
+		return false
+	}
+	b.finder.foreign[t.Name()] = true
+	message := fmt.Sprintf("another server answers at %s, where the command is going to listen: it is not read", t.Name())
+	b.cfg.Warn(message)
+	b.notes.Doubt("engine_not_ours", schema.Warning, message, nil)
+	return true
+}
+
+// checkStrict waits for NVML and for every address that was given.
+func (b *bracket) checkStrict() error {
+	ctx, cancel := context.WithTimeout(context.Background(), strictBudget)
+	defer cancel()
+	if err := b.gpus.Ready(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrStrict, err)
+	}
+	for _, t := range b.cfg.Targets {
+		for {
+			err := probe.Check(ctx, b.cfg.Probe, t)
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%w: %w", ErrStrict, err)
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// keepFinding looks for engines in the command's tree until the returned
+// function is called, which waits for the look under way.
+func (b *bracket) keepFinding() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		b.protect("engine", func() { b.finder.run(ctx) })
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+func (b *bracket) beforeShutdown(sig syscall.Signal) {
+	b.protect("engine", func() {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownScrape)
+		defer cancel()
+		b.prober.BeforeShutdown(ctx)
+	})
+}
+
+// readLoad reads the load averages; their absence is noted.
+func (b *bracket) readLoad(field string) *schema.LoadAvg {
+	load, err := sampler.ReadLoadAvg(b.cfg.ProcRoot)
+	if err != nil {
+		b.missing(field, err.Error())
+		return nil
+	}
+	return load
+}
+
+func (b *bracket) readLoadPost() { b.loadPost = b.readLoad("loadavg_post") }
+
+// collected is what the parts gave at the end.
+type collected struct {
+	host      schema.Host
+	gpus      sampler.GPUReadings
+	engine    probe.Report
+	leftovers []schema.Leftover
+}
+
+// collectAndDeliver stops what samples, side by side: the GPUs' last reading,
+// the engine's settling and the wait for late descendants each take 2 s at most.
+func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
+	settle, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-command.Cancelled():
+			cancel()
+		case <-settle.Done():
+		}
+	}()
+	ran := exit.Ended.Sub(b.startedAt)
+	var c collected
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		b.protect("gpus", func() { c.gpus = b.gpus.Stop(ran); b.note(c.gpus.Notes) })
+	})
+	wg.Go(func() {
+		b.protect("engine", func() { c.engine = b.prober.Finish(settle, exit.Ended); b.note(c.engine.Notes) })
+	})
+	wg.Go(func() {
+		select {
+		case <-command.NoChildren():
+		case <-settle.Done():
+		case <-time.After(leftoverWait):
+		}
+	})
+	wg.Wait()
+	b.protect("run.leftovers", func() { c.leftovers = b.leftovers() })
+	b.protect("host", func() {
+		var notes schema.Notes
+		c.host, notes = b.host.Stop(command.CPUTime())
+		b.note(notes)
+	})
+	b.deliver(b.assemble(exit, nil, c))
+}
+
+// finishUnstarted writes the event of a command that could not be started.
+func (b *bracket) finishUnstarted(start *child.StartError) {
+	b.readLoadPost()
+	ended := time.Now()
+	var c collected
+	b.protect("gpus", func() { c.gpus = b.gpus.Stop(0); b.note(c.gpus.Notes) })
+	b.protect("engine", func() {
+		b.prober.Start(b.startedAt)
+		c.engine = b.prober.Finish(context.Background(), ended)
+		b.note(c.engine.Notes)
+	})
+	b.protect("host", func() {
+		var notes schema.Notes
+		c.host, notes = b.host.Stop(0)
+		b.note(notes)
+	})
+	b.deliver(b.assemble(child.Exit{Ended: ended}, start, c))
+}
+
+// leftovers lists the descendants that outlived the command, and warns.
+func (b *bracket) leftovers() []schema.Leftover {
+	alive := b.host.Leftovers()
+	pids := map[int]bool{}
+	for _, p := range alive {
+		pids[p.PID] = true
+	}
+	memory := b.gpus.MemoryOf(pids)
+	var out []schema.Leftover
+	for i, p := range alive {
+		l := schema.Leftover{PID: p.PID, Command: b.redactor.line(p.CommandLine, p.Comm), RSSBytes: p.RSSBytes}
+		if n, ok := memory[p.PID]; ok {
+			l.GPUMemoryBytes = &n
+		} else {
+			b.missing(fmt.Sprintf("run.leftovers.%d.gpu_memory_bytes", i), "the GPU driver does not tell it for this process")
+		}
+		if l.RSSBytes == nil {
+			b.missing(fmt.Sprintf("run.leftovers.%d.rss_bytes", i), "the process ended while it was looked at")
+		}
+		out = append(out, l)
+	}
+	if len(out) > 0 {
+		ids := make([]int, len(out))
+		for i, l := range out {
+			ids[i] = l.PID
+		}
+		b.cfg.Warn(fmt.Sprintf("%d processes of the command are still running: pids %v", len(out), ids))
+	}
+	return out
+}
+
+// deliver writes the event where it belongs, or to stderr as a last resort.
+func (b *bracket) deliver(e *schema.GenerationObservability) {
+	line, err := e.Encode(b.cfg.View)
+	if err != nil {
+		b.cfg.Warn(err.Error()) // no input leads here: every value of an event can be encoded
+		return
+	}
+	if err := b.cfg.Output.Write(line); err != nil {
+		b.cfg.Warn(fmt.Sprintf("%v; it follows here", err))
+		if _, err := os.Stderr.Write(line); err != nil {
+			return // nobody is left to tell
+		}
+	}
+	if b.cfg.Finished != nil {
+		b.cfg.Finished(e)
+	}
+}
+
+// protect runs a part so that its panic costs its figures, and neither the
+// command nor the event.
+func (b *bracket) protect(field string, part func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.cfg.Debug(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
+			b.missing(field, fmt.Sprintf("an error in vobs: %v: please report it with the output of -v", p))
+		}
+	}()
+	part()
+}
+
+func (b *bracket) missing(field, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.notes.Missing(field, reason)
+}
+
+func (b *bracket) note(n schema.Notes) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.notes.Add(n)
+}
+
+// lookup finds a variable in an environment as getenv does: the first entry counts.
+func lookup(env []string, name string) *string {
+	i := slices.IndexFunc(env, func(entry string) bool {
+		return len(entry) > len(name) && entry[len(name)] == '=' && entry[:len(name)] == name
+	})
+	if i < 0 {
+		return nil
+	}
+	value := env[i][len(name)+1:]
+	return &value
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

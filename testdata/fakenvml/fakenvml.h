@@ -1,0 +1,103 @@
+// The model behind the fake libnvidia-ml.so.1: what a script says, and how a
+// figure follows from it at a moment. script.c fills it, fakenvml.c serves it.
+#ifndef FAKENVML_H
+#define FAKENVML_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MAX_DEVICES = 16, MAX_MIGS = 8, MAX_TERMS = 24, MAX_PROCS = 32, MAX_RULES = 64 };
+
+// A file that another process rewrites in place; its number is read anew at
+// every use, through a descriptor that stays open.
+struct follow {
+    char path[4096];
+    _Atomic int fd;
+    _Atomic double last; // kept while the writer is between truncating and writing
+};
+
+enum term_kind { STEP, PULSE, RAMP, RATE, FOLLOW };
+
+struct term {
+    enum term_kind kind;
+    double amount;
+    double at, length, every; // seconds; every is 0 for once
+    struct follow *file;
+};
+
+// A figure over time: a base and terms that add to it.
+struct value {
+    double base;
+    bool unsupported; // the call answers NVML_ERROR_NOT_SUPPORTED
+    bool unknown;     // the call succeeds with NVML_VALUE_NOT_AVAILABLE
+    int terms;
+    struct term term[MAX_TERMS];
+};
+
+enum quantity { USED, TOTAL, RESERVED, POWER, UTIL, TEMP, ENERGY, QUANTITIES };
+
+struct throttle {
+    unsigned long long mask;
+    double from, until;
+};
+
+enum pid_kind { PID_NUMBER, PID_FILE, PID_COMM, PID_SELF, PID_PARENT, PID_CHILD };
+
+struct proc {
+    enum pid_kind kind;
+    int pid;
+    char name[64]; // of PID_COMM
+    struct follow *file;
+    struct value memory;
+    double from, until;
+    bool graphics;
+};
+
+// A GPU, or a MIG instance of one: then parent is set.
+struct device {
+    int index;
+    char name[96], uuid[96];
+    struct value q[QUANTITIES];
+    struct throttle throttle[MAX_TERMS];
+    int throttles;
+    struct proc proc[MAX_PROCS];
+    int procs;
+    struct device *parent;
+    int gi, ci; // ids of a MIG instance
+    bool mig_mode;
+    struct device *mig[MAX_MIGS];
+    int migs;
+};
+
+// What happens in a call before it answers.
+struct rule {
+    char call[80]; // a function's name, or the beginning of one and a *
+    int device;    // -1: any
+    int code;      // what it answers; 0: what it would have
+    int nth, every;
+    double from, until; // seconds since time zero
+    double busy, sleep; // seconds of CPU time, of waiting
+    bool hang;
+    _Atomic long calls;
+};
+
+struct script {
+    char driver[64];
+    double zero; // CLOCK_MONOTONIC seconds of time zero
+    struct device device[MAX_DEVICES];
+    int devices;
+    struct rule rule[MAX_RULES];
+    int rules;
+};
+
+extern struct script script;
+
+// Reads the script named by FAKE_NVML_SCRIPT, once; ends the process with a
+// message on a script that cannot be read, as a test must not go on with another.
+void script_load(void);
+
+double now_seconds(void); // CLOCK_MONOTONIC
+double value_at(const struct value *v, double t);
+double follow_read(struct follow *f);
+#endif
