@@ -38,7 +38,9 @@ lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the oth
 	go vet -tags $(TAGS) ./...
 	go tool staticcheck -tags $(TAGS) ./...
 	go mod tidy -diff
-	@go run ./schema/internal/schemagen -dir schema -o /dev/stdout | cmp - schema/event.schema.json || { echo "schema/event.schema.json is stale: go generate ./schema" >&2; exit 1; }
+	@mkdir -p bin/.fresh && cp README.md schema/event.schema.json bin/.fresh/
+	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -readme bin/.fresh/README.md
+	@cmp bin/.fresh/event.schema.json schema/event.schema.json && cmp bin/.fresh/README.md README.md || { echo "generated files are stale: go generate ./schema" >&2; exit 1; }
 	CGO_ENABLED=0 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .

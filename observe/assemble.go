@@ -67,11 +67,11 @@ func (b *bracket) run(exit child.Exit, start *child.StartError, leftovers []sche
 		VobsVersion:     b.cfg.Version,
 	}
 	for name, value := range b.cfg.Labels {
-		r.Labels[name] = b.redactor.text(value)
+		r.Labels[b.redactor.text(name)] = b.redactor.text(value)
 	}
 	switch {
 	case start != nil:
-		r.StartError = schema.Ptr(b.redactor.text(start.Error()))
+		r.StartError = schema.Ptr(b.redactor.startError(start, b.cfg.Args[0]))
 		r.DurationSeconds = 0
 	case exit.Signal != 0:
 		r.Signal = schema.Ptr(signalName(exit))

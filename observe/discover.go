@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -27,6 +28,7 @@ type finder struct {
 	tree     *sampler.Tree
 	prober   *probe.Prober
 	foreign  map[string]bool // addresses that were answered before the start
+	debug    func(string)
 
 	mu      sync.Mutex
 	servers map[int]bool // processes behind local metrics addresses, with their descendants
@@ -38,7 +40,7 @@ type finder struct {
 func newFinder(procRoot string, tree *sampler.Tree, prober *probe.Prober) *finder {
 	return &finder{
 		procRoot: procRoot, tree: tree, prober: prober,
-		foreign: map[string]bool{}, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
+		foreign: map[string]bool{}, debug: func(string) {}, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
 	}
 }
 
@@ -89,6 +91,7 @@ func (f *finder) findOwners() {
 			continue // nobody yet, or nobody that may be looked into
 		}
 		f.owners[name] = true
+		f.debug(fmt.Sprintf("process %d listens at %s: it and its descendants count as the command's", pid, name))
 		f.addServer(pid)
 	}
 }
@@ -189,8 +192,8 @@ func (f *finder) addListeners(line probe.CommandLine, args []string, listeners [
 		t.Origin = probe.FromTree
 		t.Started = true
 		t.ExactPath = probe.SilencesMetrics(args)
-		if !f.foreign[t.Name()] {
-			f.prober.Add(t)
+		if !f.foreign[t.Name()] && f.prober.Add(t) {
+			f.debug(fmt.Sprintf("process %d of the command serves %s", listeners[0].PID, t.Name()))
 		}
 	}
 }

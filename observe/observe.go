@@ -67,6 +67,8 @@ type Config struct {
 	ProcRoot, CgroupRoot string
 	// Warn is given one-line warnings for the user, Debug what -v tells.
 	Warn, Debug func(message string)
+	// StartFailed is told why the command could not be started.
+	StartFailed func(error)
 	// Finished, where set, is given the event once it is delivered.
 	Finished func(*schema.GenerationObservability)
 }
@@ -125,7 +127,7 @@ func Run(cfg Config) (child.Exit, error) {
 		if !errors.As(err, &start) {
 			return child.Exit{}, err
 		}
-		cfg.Warn(start.Error())
+		cfg.Warn(b.redactor.startError(start, cfg.Args[0]))
 		b.finishUnstarted(start)
 		return child.Exit{Code: start.Code}, nil
 	}
@@ -159,6 +161,7 @@ func (b *bracket) prepare() {
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
 	}
+	b.finder.debug = b.cfg.Debug
 	line := probe.ReadCommandLine(b.cfg.Args)
 	for _, t := range line.Targets {
 		if line.Server {
@@ -167,6 +170,7 @@ func (b *bracket) prepare() {
 			}
 			t.Started = true
 		}
+		b.cfg.Debug("the command line names an engine at " + t.Name())
 		b.prober.Add(t)
 	}
 }
@@ -346,12 +350,16 @@ func (b *bracket) deliver(e *schema.GenerationObservability) {
 		b.cfg.Warn(err.Error()) // no input leads here: every value of an event can be encoded
 		return
 	}
+	for _, u := range e.Unavailable {
+		b.cfg.Debug("unavailable: " + u.Field + ": " + u.Reason)
+	}
 	if err := b.cfg.Output.Write(line); err != nil {
 		b.cfg.Warn(fmt.Sprintf("%v; it follows here", err))
 		if _, err := os.Stderr.Write(line); err != nil {
 			return // nobody is left to tell
 		}
 	}
+	b.cfg.Debug(fmt.Sprintf("the event, %d bytes, went to %s", len(line), b.cfg.Output.Name()))
 	if b.cfg.Finished != nil {
 		b.cfg.Finished(e)
 	}

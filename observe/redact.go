@@ -1,10 +1,17 @@
 package observe
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
+	"syscall"
 	"unicode"
+
+	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/probe"
 )
 
 // redacted stands where a secret stood.
@@ -19,11 +26,12 @@ var secretWords = map[string]bool{"key": true, "apikey": true, "token": true, "s
 
 // secretHeaders are request headers that carry a secret under a name without
 // such a word.
-var secretHeaders = map[string]bool{"authorization": true, "proxy-authorization": true, "cookie": true}
+var secretHeaders = []string{"authorization", "cookie"}
 
 // redactor removes secrets from what goes into an event: values of flags,
 // assignments, headers and JSON members that are named like one, user info in
-// URLs, and the values of such environment variables wherever they stand.
+// URLs, and the values of such environment variables wherever they stand. Where
+// it cannot tell it takes away too much.
 type redactor struct {
 	values []string
 }
@@ -36,10 +44,12 @@ func newRedactor(env []string) *redactor {
 	r := &redactor{}
 	for _, entry := range env {
 		name, value, ok := strings.Cut(entry, "=")
-		if ok && len(value) >= minSecretValue && isSecretName(name) {
+		if ok && len(value) >= minSecretValue && isSecretName(name) && !strings.Contains(redacted, value) {
 			r.values = append(r.values, value)
 		}
 	}
+	// The longest first: one value may be the beginning of another.
+	slices.SortFunc(r.values, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return r
 }
 
@@ -80,13 +90,19 @@ func (r *redactor) text(s string) string {
 func (r *redactor) command(args []string) []string {
 	out := make([]string, 0, len(args))
 	size := 0
-	next := false // the value of a secret flag is an argument of its own
+	// A vLLM server takes several values after one --api-key; elsewhere what
+	// follows the value is something else.
+	several := probe.ReadCommandLine(args).Server
+	follows := false // a secret's flag was last: its value is an argument of its own
+	given := false   // and had one already
 	for i, arg := range args {
 		clean := redacted
-		if !next {
-			clean, next = r.argument(arg)
+		if follows && !(given && strings.HasPrefix(arg, "-")) {
+			given = several
+			follows = several || isSecretFlag(arg) // a flag here says that the one before was a switch
 		} else {
-			next = false
+			clean, follows = r.argument(arg)
+			given = false
 		}
 		if size += len(clean); size > maxCommandBytes {
 			keep := max(0, len(clean)-(size-maxCommandBytes))
@@ -102,148 +118,351 @@ func (r *redactor) command(args []string) []string {
 	return out
 }
 
+// startError tells why a command could not be started. The message repeats the
+// command's name, which is a secret where somebody writes NAME=VALUE in front of
+// the command, as a shell has it.
+func (r *redactor) startError(start *child.StartError, name string) string {
+	clean, _ := r.argument(name)
+	if clean == name {
+		return r.text(start.Error())
+	}
+	reason := "it cannot be started"
+	var number syscall.Errno
+	if errors.As(start, &number) {
+		reason = number.Error()
+	}
+	return fmt.Sprintf("cannot run %q: %s; NAME=VALUE in front of a command is a shell's: vobs run -- env NAME=VALUE COMMAND", clean, reason)
+}
+
 // argument redacts one argument. valueFollows says that it is a secret's flag
 // whose value is the next one.
 func (r *redactor) argument(arg string) (clean string, valueFollows bool) {
-	if strings.ContainsAny(arg, " \t\n") {
-		return r.text(r.shellText(arg)), false
+	// Whole values first, for what follows takes words apart; and once more, for
+	// what it may have joined.
+	clean = redactMembers(r.text(arg))
+	if name, value, ok := cutHeader(clean); ok && strings.TrimSpace(value) != "" {
+		return r.text(name + ": " + redacted), false
 	}
-	clean, valueFollows = r.word(arg)
+	if strings.ContainsAny(clean, shellBreaks+quotes) {
+		return r.text(shellText(clean)), false
+	}
+	clean, valueFollows = word(clean)
 	return r.text(clean), valueFollows
 }
 
-// word redacts an argument, or a word inside one, that has no blanks.
-func (r *redactor) word(arg string) (clean string, valueFollows bool) {
-	if strings.ContainsAny(arg, `{"`) {
-		return redactJSON(arg), false
-	}
-	name, value, assigned := strings.Cut(arg, "=")
-	switch {
-	case strings.HasPrefix(arg, "-") && assigned && isSecretName(name):
-		return name + "=" + redacted, false
-	case strings.HasPrefix(arg, "--") && !assigned:
-		return arg, isSecretName(arg)
-	case assigned && !strings.Contains(name, "://") && isSecretName(name):
-		return name + "=" + redacted, false
-	case assigned && !strings.Contains(name, "://"):
-		return name + "=" + redactURL(value), false
-	}
-	return redactURL(arg), false
-}
+const (
+	shellBlanks = " \t\r\n"
+	shellBreaks = shellBlanks + ";&|()`"
+	quotes      = `'"`
+)
 
-// shellText redacts the words of an argument that has several: a program for
-// sh -c, a header, JSON.
-func (r *redactor) shellText(arg string) string {
-	if name, _, ok := strings.Cut(arg, ":"); ok && !strings.ContainsAny(name, " \t\n/{\"") {
-		if secretHeaders[strings.ToLower(name)] || isSecretName(name) {
-			return name + ": " + redacted
-		}
-	}
-	if strings.ContainsAny(arg, "{") {
-		arg = redactJSON(arg)
-	}
+// shellText redacts the words of a text that has several, as a program for sh -c:
+// words are what a shell makes of them, with their quotes. What is quoted may be
+// such a text again.
+func shellText(s string) string {
 	var out strings.Builder
 	follows := false
-	for len(arg) > 0 {
-		n := strings.IndexAny(arg, " \t\n'\"")
-		if n == 0 {
-			out.WriteByte(arg[0])
-			arg = arg[1:]
+	last := "" // the word before, without its quotes
+	for len(s) > 0 {
+		if strings.IndexByte(shellBreaks, s[0]) >= 0 {
+			if s[0] == ';' || s[0] == '\n' {
+				last = ""
+			}
+			out.WriteByte(s[0])
+			s = s[1:]
 			continue
 		}
-		if n < 0 {
-			n = len(arg)
-		}
-		word := arg[:n]
-		arg = arg[n:]
+		n := wordEnd(s)
+		raw := s[:n]
+		s = s[n:]
+		plain := strings.NewReplacer(`'`, "", `"`, "", `\`, "").Replace(raw)
+		next := strings.TrimLeft(s, shellBlanks)
 		switch {
 		case follows:
-			word, follows = redacted, false
-		case secretHeaders[strings.ToLower(strings.TrimSuffix(word, ":"))] && strings.HasSuffix(word, ":"):
-			// -H "Authorization: Bearer …" inside a program: up to the closing quote.
-			end := strings.IndexAny(arg, "'\"\n")
-			if end < 0 {
-				end = len(arg)
-			}
-			word += " " + redacted
-			arg = arg[end:]
+			raw = redacted
+			follows = isSecretFlag(plain) // as above
+		case (plain == "=" || plain == ":") && isSecretName(last): // api_key = "…"
+			follows = true
+		case strings.HasPrefix(plain, "=") && isSecretName(last):
+			raw = "=" + redacted
 		default:
-			word, follows = r.word(word)
+			raw, follows = quotedWord(raw, plain)
+			name, assigned := strings.CutSuffix(plain, "=")
+			if assigned && isSecretName(name) && next != "" && strings.IndexByte(quotes, next[0]) >= 0 { // api_key= "…"
+				raw, follows = name+"=", true
+			}
 		}
-		out.WriteString(word)
+		last = plain
+		out.WriteString(raw)
 	}
 	return out.String()
 }
 
-// redactJSON replaces the string values of members named like a secret. The text
-// need not be JSON as a whole.
-func redactJSON(s string) string {
+// quotedWord redacts a word that may have quotes; plain is it without them.
+func quotedWord(raw, plain string) (clean string, valueFollows bool) {
+	if name, value, ok := cutHeader(plain); ok {
+		if strings.TrimSpace(value) == "" {
+			return raw, true
+		}
+		return requote(raw, name+": "+redacted), false
+	}
+	if raw == plain {
+		return word(raw)
+	}
+	if name, _, ok := strings.Cut(raw, "="); ok && !strings.ContainsAny(name, shellBreaks) && !strings.Contains(name, "://") && isSecretName(name) {
+		return requote(raw, name+"="+redacted), false
+	}
+	if !strings.ContainsAny(plain, shellBreaks) {
+		if isSecretFlag(plain) {
+			return raw, true
+		}
+		clean, _ = word(raw)
+		return clean, false
+	}
+	// Texts in quotes, with or without something around them.
 	var out strings.Builder
-	for {
-		i := strings.IndexByte(s, '"')
-		if i < 0 {
-			break
+	for len(raw) > 0 {
+		i := strings.IndexAny(raw, quotes)
+		end := -1
+		if i >= 0 {
+			end = closingQuote(raw, i)
 		}
-		end := closingQuote(s, i+1)
 		if end < 0 {
+			clean, _ = word(raw)
+			out.WriteString(clean)
 			break
 		}
-		name := s[i+1 : end]
-		out.WriteString(s[:end+1])
-		s = s[end+1:]
-		rest := strings.TrimLeft(s, " \t\n")
-		if !strings.HasPrefix(rest, ":") || !isSecretName(name) {
-			continue
-		}
-		value := strings.TrimLeft(rest[1:], " \t\n")
-		if !strings.HasPrefix(value, `"`) {
-			continue
-		}
-		if end := closingQuote(value, 1); end >= 0 {
-			out.WriteString(`: "` + redacted + `"`)
-			s = value[end+1:]
-		}
+		clean, _ = word(raw[:i])
+		out.WriteString(clean)
+		out.WriteByte(raw[i])
+		out.WriteString(shellText(raw[i+1 : end]))
+		out.WriteByte(raw[end])
+		raw = raw[end+1:]
 	}
-	out.WriteString(s)
-	return out.String()
+	return out.String(), false
 }
 
-func closingQuote(s string, from int) int {
-	for i := from; i < len(s); i++ {
+// requote puts a redacted word into the quotes that it was in as a whole.
+func requote(raw, clean string) string {
+	if strings.IndexByte(quotes, raw[0]) >= 0 && closingQuote(raw, 0) == len(raw)-1 {
+		return raw[:1] + strings.Trim(clean, quotes) + raw[:1]
+	}
+	return clean
+}
+
+// wordEnd is the length of the word that s begins with. A quote without an end is
+// a letter like any other: the text need not be a program.
+func wordEnd(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case strings.IndexByte(shellBreaks, s[i]) >= 0:
+			return max(i, 1)
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+		case strings.IndexByte(quotes, s[i]) >= 0:
+			if end := closingQuote(s, i); end > 0 {
+				i = end
+			}
+		}
+	}
+	return len(s)
+}
+
+// closingQuote finds the end of what is quoted from s[open] on; -1 for none. In
+// single quotes a shell knows no backslash, but Python and JavaScript do.
+func closingQuote(s string, open int) int {
+	for i := open + 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
-			i++
-		case '"':
+			if s[open] == '"' {
+				i++
+			}
+		case s[open]:
 			return i
 		}
 	}
 	return -1
 }
 
-// redactURL removes the user info of a URL, and the values of its query that are
-// named like a secret.
-func redactURL(s string) string {
+// word redacts an argument, or a word inside one, that has no blanks.
+// valueFollows says that it is a secret's flag without its value.
+func word(w string) (clean string, valueFollows bool) {
+	if name, value, ok := cutHeader(w); ok && value != "" {
+		return name + ":" + redacted, false
+	}
+	name, value, assigned := strings.Cut(w, "=")
+	switch {
+	case assigned && strings.Contains(name, "://"):
+		return redactURLs(w), false
+	case assigned && isSecretName(name) && value != "":
+		return name + "=" + redacted, false
+	case assigned:
+		clean, _ = word(value)
+		return name + "=" + clean, false
+	case isSecretFlag(w):
+		return w, true
+	}
+	return redactURLs(w), false
+}
+
+// isSecretFlag says whether s is the flag of a secret, without its value.
+func isSecretFlag(s string) bool {
+	return strings.HasPrefix(s, "-") && !strings.Contains(s, "=") && isSecretName(s)
+}
+
+// isName says whether s can be the name of a header, a variable or a member.
+func isName(s string) bool {
+	for _, c := range s {
+		if !unicode.IsLetter(c) && !unicode.IsDigit(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// cutHeader cuts NAME: VALUE where the name is a secret's. In front of the name
+// may be its flag, as in --header=NAME: VALUE and -HNAME: VALUE.
+func cutHeader(s string) (name, value string, ok bool) {
+	name, value, ok = strings.Cut(s, ":")
+	if !ok || strings.HasPrefix(value, "//") || strings.HasPrefix(value, ":") {
+		return "", "", false
+	}
+	bare := name[strings.LastIndexByte(name, '=')+1:]
+	if !isName(bare) {
+		return "", "", false
+	}
+	if isSecretName(bare) {
+		return name, value, true
+	}
+	for _, header := range secretHeaders {
+		if strings.HasSuffix(strings.ToLower(bare), header) {
+			return name, value, true
+		}
+	}
+	return "", "", false
+}
+
+// redactMembers replaces the values of members named like a secret in JSON, or in
+// what looks like it: the text need not be JSON as a whole, and its quotes may be
+// single or behind backslashes.
+func redactMembers(s string) string {
+	const maxName = 256
+	var out strings.Builder
+	from := 0
+	for i := 0; i < len(s); i++ {
+		if strings.IndexByte(quotes, s[i]) < 0 {
+			continue
+		}
+		end := i + 1
+		for end < len(s) && end-i < maxName && isName(s[end:end+1]) {
+			end++
+		}
+		name := s[i+1 : end]
+		rest := strings.TrimLeft(s[end:], `\`)
+		if rest == "" || rest[0] != s[i] || !isSecretName(name) {
+			continue
+		}
+		rest = strings.TrimLeft(rest[1:], shellBlanks)
+		if rest == "" || rest[0] != ':' {
+			continue
+		}
+		rest = strings.TrimLeft(rest[1:], shellBlanks)
+		value, n := memberValue(rest)
+		out.WriteString(s[from : len(s)-len(rest)])
+		out.WriteString(value)
+		from = len(s) - len(rest) + n
+		i = from - 1
+	}
+	out.WriteString(s[from:])
+	return out.String()
+}
+
+// memberValue measures the value that s begins with, and gives what to write for it.
+func memberValue(s string) (instead string, n int) {
+	quote := strings.TrimLeft(s, `\`)
+	escapes := len(s) - len(quote)
+	switch {
+	case quote == "":
+		return redacted, len(s)
+	case strings.IndexByte(quotes, quote[0]) >= 0:
+		open := s[:escapes+1] // the quote, with the backslashes before it
+		for i := len(open); i < len(s); i++ {
+			switch {
+			case strings.HasPrefix(s[i:], open):
+				return open + redacted + open, i + len(open)
+			case s[i] == '\\':
+				i++
+			}
+		}
+		return open + redacted, len(s)
+	case s[0] == '[' || s[0] == '{':
+		closing := map[byte]string{'[': "]", '{': "}"}[s[0]]
+		if i := strings.Index(s, closing); i >= 0 {
+			return `"` + redacted + `"`, i + 1
+		}
+		return redacted, len(s)
+	}
+	n = strings.IndexAny(s, ",}]"+shellBlanks+quotes)
+	if n < 0 {
+		n = len(s)
+	}
+	switch s[:n] {
+	case "", "null", "None", "true", "false":
+		return s[:n], n
+	}
+	return `"` + redacted + `"`, n
+}
+
+// redactURLs removes from every URL in s the user info, and the values of its
+// query that are named like a secret.
+func redactURLs(s string) string {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
 		return s
 	}
-	authority, path := rest, ""
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		authority, path = rest[:i], rest[i:]
+	var out strings.Builder
+	out.WriteString(scheme)
+	for ok {
+		var piece string
+		piece, rest, ok = strings.Cut(rest, "://")
+		out.WriteString("://")
+		out.WriteString(redactURL(piece))
+	}
+	return out.String()
+}
+
+// redactURL is for what follows the scheme of one URL.
+func redactURL(s string) string {
+	authority, path := s, ""
+	if i := strings.IndexAny(s, "/?#"); i >= 0 {
+		authority, path = s[:i], s[i:]
 	}
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
 		authority = redacted + "@" + authority[at+1:]
 	}
-	if base, query, ok := strings.Cut(path, "?"); ok {
-		parts := strings.Split(query, "&")
-		for i, p := range parts {
-			name, _, assigned := strings.Cut(p, "=")
-			plain, err := url.QueryUnescape(name)
-			if assigned && (err != nil || isSecretName(plain)) {
-				parts[i] = name + "=" + redacted
-			}
-		}
-		path = base + "?" + strings.Join(parts, "&")
+	i := strings.IndexAny(path, "?#")
+	if i < 0 {
+		return authority + path
 	}
-	return scheme + "://" + authority + path
+	var out strings.Builder
+	out.WriteString(authority + path[:i+1])
+	for query := path[i+1:]; query != ""; {
+		n := strings.IndexAny(query, "&#;")
+		if n < 0 {
+			n = len(query)
+		}
+		name, _, assigned := strings.Cut(query[:n], "=")
+		plain, err := url.QueryUnescape(name)
+		if assigned && (err != nil || isSecretName(plain)) {
+			out.WriteString(name + "=" + redacted)
+		} else {
+			out.WriteString(query[:n])
+		}
+		if n < len(query) {
+			out.WriteByte(query[n])
+			n++
+		}
+		query = query[n:]
+	}
+	return out.String()
 }

@@ -56,18 +56,18 @@ func New(cfg Config) *Prober {
 	}
 }
 
-// Add makes an address known; one that is known already, or whose origin is
-// outdone by one that has yielded figures, changes nothing. After Start it is
-// polled at once.
-func (p *Prober) Add(t Target) {
+// Add makes an address known, and says whether it was new; one that is known
+// already, or whose origin is outdone by one that has yielded figures, changes
+// nothing. After Start it is polled at once.
+func (p *Prober) Add(t Target) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.finishing || p.yielded && p.best < t.Origin {
-		return
+		return false
 	}
 	for _, e := range p.endpoints {
 		if e.target.Name() == t.Name() {
-			return
+			return false
 		}
 	}
 	e := newEndpoint(p, len(p.endpoints), t)
@@ -75,6 +75,7 @@ func (p *Prober) Add(t Target) {
 	if !p.started.IsZero() {
 		p.poll(e)
 	}
+	return true
 }
 
 // Targets lists the addresses known so far.

@@ -16,7 +16,7 @@
 // types: their doc comments are its descriptions.
 package schema
 
-//go:generate go run ./internal/schemagen -o event.schema.json
+//go:generate go run ./internal/schemagen -o event.schema.json -readme ../README.md
 
 // Version is the schema_version that this package writes.
 const Version = 1

@@ -62,7 +62,7 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg.Warn, cfg.Debug = m.warn, m.debug
+	cfg.Warn, cfg.Debug, cfg.StartFailed = m.warn, m.debug, m.error
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
 			if text := summarize(e); text != "" {

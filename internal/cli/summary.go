@@ -30,7 +30,7 @@ func summarize(e *schema.GenerationObservability) string {
 			parts = append(parts, fmt.Sprintf("%.1f CPU-seconds", x))
 		}
 		if h.TreePeakRSSBytes != nil {
-			parts = append(parts, "peak RSS "+gib(*h.TreePeakRSSBytes))
+			parts = append(parts, "peak RSS "+size(*h.TreePeakRSSBytes))
 		}
 		if e.LoadavgPre != nil && e.LoadavgPost != nil {
 			parts = append(parts, fmt.Sprintf("load %.2f → %.2f", float64(e.LoadavgPre[0]), float64(e.LoadavgPost[0])))
@@ -61,9 +61,9 @@ func ending(r schema.Run) string {
 func gpuText(g *schema.GPU) string {
 	parts := []string{g.Name}
 	if g.PeakBytes != nil {
-		text := "peak " + gib(*g.PeakBytes)
+		text := "peak " + size(*g.PeakBytes)
 		if g.MemoryTotalBytes != nil {
-			text += " of " + gib(*g.MemoryTotalBytes)
+			text += " of " + size(*g.MemoryTotalBytes)
 		}
 		if at, ok := g.PeakAtSeconds.Value(); ok {
 			text += fmt.Sprintf(" at %.1f s", at)
@@ -71,7 +71,7 @@ func gpuText(g *schema.GPU) string {
 		parts = append(parts, text)
 	}
 	if g.JobPeakBytes != nil {
-		parts = append(parts, "the command's "+gib(*g.JobPeakBytes))
+		parts = append(parts, "the command's "+size(*g.JobPeakBytes))
 	}
 	if g.Utilization != nil {
 		parts = append(parts, fmt.Sprintf("busy %.0f %%", 100*float64(g.Utilization.Mean)))
@@ -161,7 +161,8 @@ func latencyLine(line func(name, text string), name string, d *schema.Distributi
 func mainReasons(e *schema.GenerationObservability) []schema.Unavailable {
 	var out []schema.Unavailable
 	for _, u := range e.Unavailable {
-		wanted := slices.Contains([]string{"gpus", "engine", "host", "peak_vram_gb"}, u.Field) ||
+		wanted := slices.Contains([]string{"gpus", "engine", "host"}, u.Field) ||
+			e.GPUs != nil && u.Field == "peak_vram_gb" ||
 			e.Engine != nil && slices.Contains([]string{"prefix_cache_hit_rate", "kv_cache_usage_perc"}, u.Field)
 		if wanted && !slices.ContainsFunc(out, func(o schema.Unavailable) bool { return o.Reason == u.Reason }) && len(out) < maxReasons {
 			out = append(out, u)
@@ -170,7 +171,13 @@ func mainReasons(e *schema.GenerationObservability) []schema.Unavailable {
 	return out
 }
 
-func gib(bytes int64) string { return fmt.Sprintf("%.2f GiB", float64(bytes)/(1<<30)) }
+// size gives bytes in GiB, small ones in MiB.
+func size(bytes int64) string {
+	if bytes < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GiB", float64(bytes)/(1<<30))
+}
 
 func percent(fraction float64) string {
 	if x := 100 * fraction; x != 0 && math.Abs(x) < 1 {

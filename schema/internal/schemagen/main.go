@@ -1,5 +1,5 @@
-// Schemagen writes event.schema.json from the Go types of package schema: run
-// `go generate ./schema`. Doc comments become descriptions, pointers and fields
+// Schemagen writes event.schema.json, and the README's table of keys, from the Go
+// types of package schema: run `go generate ./schema`. Doc comments become descriptions, pointers and fields
 // tagged `schema:"nullable"` allow null, `enum` tags list the allowed values.
 package main
 
@@ -22,17 +22,23 @@ import (
 func main() {
 	out := flag.String("o", "event.schema.json", "file to write")
 	dir := flag.String("dir", ".", "folder of package schema")
+	readme := flag.String("readme", "", "README to put the table of keys into; none without it")
 	flag.Parse()
-	if err := run(*out, *dir); err != nil {
+	if err := run(*out, *dir, *readme); err != nil {
 		fmt.Fprintln(os.Stderr, "schemagen:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out, dir string) error {
+func run(out, dir, readme string) error {
 	docs, err := readDocs(dir)
 	if err != nil {
 		return err
+	}
+	if readme != "" {
+		if err := writeTable(readme, docs); err != nil {
+			return err
+		}
 	}
 	g := generator{docs: docs, defs: map[string]any{}}
 	g.object(reflect.TypeFor[schema.Core](), true)
