@@ -147,17 +147,17 @@ func Run(cfg Config) (child.Exit, error) {
 // prepare starts everything that is to run before the command does.
 func (b *bracket) prepare() {
 	b.loadPre = b.readLoad("loadavg_pre")
+	b.host = sampler.StartHost(sampler.HostConfig{ProcRoot: b.cfg.ProcRoot, CgroupRoot: b.cfg.CgroupRoot})
+	b.prober = probe.New(b.cfg.Probe)
+	b.finder = newFinder(b.cfg.ProcRoot, b.host.Tree(), b.prober)
 	b.gpus = sampler.StartGPUs(sampler.GPUConfig{
 		Visible:  lookup(b.env, "CUDA_VISIBLE_DEVICES"),
 		Order:    deref(lookup(b.env, "CUDA_DEVICE_ORDER")),
 		Devices:  b.cfg.Devices,
 		Interval: b.cfg.Interval,
-		Ours:     func() map[int]bool { return b.finder.ours() },
+		Ours:     b.finder.ours,
 		ProcRoot: b.cfg.ProcRoot,
 	})
-	b.host = sampler.StartHost(sampler.HostConfig{ProcRoot: b.cfg.ProcRoot, CgroupRoot: b.cfg.CgroupRoot})
-	b.prober = probe.New(b.cfg.Probe)
-	b.finder = newFinder(b.cfg.ProcRoot, b.host.Tree(), b.prober)
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
 	}

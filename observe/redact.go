@@ -101,7 +101,7 @@ func (r *redactor) command(args []string) []string {
 			given = several
 			follows = several || isSecretFlag(arg) // a flag here says that the one before was a switch
 		} else {
-			clean, follows = r.argument(arg)
+			clean, follows = r.argument(arg, i > 0 && isProgramFlag(args[i-1]))
 			given = false
 		}
 		if size += len(clean); size > maxCommandBytes {
@@ -122,7 +122,7 @@ func (r *redactor) command(args []string) []string {
 // command's name, which is a secret where somebody writes NAME=VALUE in front of
 // the command, as a shell has it.
 func (r *redactor) startError(start *child.StartError, name string) string {
-	clean, _ := r.argument(name)
+	clean, _ := r.argument(name, false)
 	if clean == name {
 		return r.text(start.Error())
 	}
@@ -134,9 +134,12 @@ func (r *redactor) startError(start *child.StartError, name string) string {
 	return fmt.Sprintf("cannot run %q: %s; NAME=VALUE in front of a command is a shell's: vobs run -- env NAME=VALUE COMMAND", clean, reason)
 }
 
-// argument redacts one argument. valueFollows says that it is a secret's flag
-// whose value is the next one.
-func (r *redactor) argument(arg string) (clean string, valueFollows bool) {
+// argument redacts one argument; program says that it follows a flag like sh -c.
+// valueFollows says that it is a secret's flag whose value is the next one.
+func (r *redactor) argument(arg string, program bool) (clean string, valueFollows bool) {
+	if name, value, ok := strings.Cut(arg, "="); ok && value != "" && !program && isName(name) && isSecretName(name) {
+		return r.text(name) + "=" + redacted, false // all of it, blanks and quotes too
+	}
 	// Whole values first, for what follows takes words apart; and once more, for
 	// what it may have joined.
 	clean = redactMembers(r.text(arg))
@@ -164,6 +167,11 @@ func shellText(s string) string {
 	follows := false
 	last := "" // the word before, without its quotes
 	for len(s) > 0 {
+		if strings.HasPrefix(s, "\\\n") { // the line goes on
+			out.WriteString(s[:2])
+			s = s[2:]
+			continue
+		}
 		if strings.IndexByte(shellBreaks, s[0]) >= 0 {
 			if s[0] == ';' || s[0] == '\n' {
 				last = ""
@@ -182,7 +190,7 @@ func shellText(s string) string {
 			raw = redacted
 			follows = isSecretFlag(plain) // as above
 		case (plain == "=" || plain == ":") && isSecretName(last): // api_key = "…"
-			follows = true
+			follows = !strings.HasPrefix(strings.TrimLeft(next, quotes+`\`), redacted)
 		case strings.HasPrefix(plain, "=") && isSecretName(last):
 			raw = "=" + redacted
 		default:
@@ -310,6 +318,11 @@ func isSecretFlag(s string) bool {
 	return strings.HasPrefix(s, "-") && !strings.Contains(s, "=") && isSecretName(s)
 }
 
+// isProgramFlag says whether a program follows in one argument: sh -c, bash -lc.
+func isProgramFlag(s string) bool {
+	return len(s) > 1 && s[0] == '-' && s[1] != '-' && s[len(s)-1] == 'c' && isName(s)
+}
+
 // isName says whether s can be the name of a header, a variable or a member.
 func isName(s string) bool {
 	for _, c := range s {
@@ -327,7 +340,7 @@ func cutHeader(s string) (name, value string, ok bool) {
 	if !ok || strings.HasPrefix(value, "//") || strings.HasPrefix(value, ":") {
 		return "", "", false
 	}
-	bare := name[strings.LastIndexByte(name, '=')+1:]
+	bare := strings.TrimLeft(name[strings.LastIndexByte(name, '=')+1:], "{[,")
 	if !isName(bare) {
 		return "", "", false
 	}

@@ -301,6 +301,20 @@ func (e *endpoint) plan(lastWasFull bool) (wait time.Duration, full bool) {
 	return max(wait, minInterval), full
 }
 
+// guard keeps an error of this package from costing the command its wrapper: it
+// costs this endpoint's further readings.
+func (e *endpoint) guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.p.mu.Lock()
+			defer e.p.mu.Unlock()
+			e.errors++
+			e.lastError = fmt.Errorf("an error in vobs, reading %s: %v: please report it", e.target.Name(), p)
+		}
+	}()
+	f()
+}
+
 // follow polls until ctx ends or a better origin has yielded figures.
 func (e *endpoint) follow(ctx context.Context) {
 	timer := time.NewTimer(0)

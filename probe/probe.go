@@ -94,7 +94,7 @@ func (p *Prober) poll(e *endpoint) {
 	p.polling.Add(1)
 	go func() {
 		defer p.polling.Done()
-		e.follow(p.ctx)
+		e.guard(func() { e.follow(p.ctx) })
 	}()
 }
 
@@ -138,7 +138,7 @@ func (p *Prober) Base(ctx context.Context) {
 func (p *Prober) each(endpoints []*endpoint, f func(*endpoint)) {
 	var wg sync.WaitGroup
 	for _, e := range endpoints {
-		wg.Go(func() { f(e) })
+		wg.Go(func() { e.guard(func() { f(e) }) })
 	}
 	wg.Wait()
 }

@@ -75,6 +75,7 @@ type GPUs struct {
 	ours      map[int]bool // every id that was ours
 	pids      pidEvidence
 	stuck     string // what did not return when Stop gave up
+	broken    string // what ended the sampler's goroutine early
 	final     *GPUReadings
 }
 

@@ -396,6 +396,9 @@ func (g *GPUs) window(r *GPUReadings, list []memory, state watchState) {
 		}
 		r.Notes.Doubt("gpu_driver_stuck", schema.Warning, message, nil)
 	}
+	if g.broken != "" {
+		r.Notes.Doubt("gpu_sampling_broke", schema.Warning, g.broken, nil)
+	}
 	for i, m := range list {
 		if m.samples == 0 || g.started.IsZero() {
 			continue

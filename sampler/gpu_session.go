@@ -92,6 +92,7 @@ const (
 // run is the sampler's goroutine.
 func (g *GPUs) run() {
 	defer close(g.done)
+	defer g.recovered()
 	err := g.open()
 	g.mu.Lock()
 	if g.initErr == nil {
@@ -114,6 +115,33 @@ func (g *GPUs) run() {
 		return
 	}
 	g.loop()
+}
+
+// recovered keeps an error of this package from costing the command its wrapper:
+// what was sampled is kept, and the event tells.
+func (g *GPUs) recovered() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	// The lock is held for moments only, unless the error struck under it.
+	locked := g.mu.TryLock()
+	for i := 0; !locked && i < 100; i++ {
+		time.Sleep(time.Millisecond)
+		locked = g.mu.TryLock()
+	}
+	err := fmt.Errorf("an error in vobs: %v: please report it", p)
+	if g.watch == nil {
+		g.initErr = err
+	}
+	g.broken = err.Error()
+	g.mu.Unlock()
+	if !closed(g.ready) {
+		close(g.ready)
+	}
+	if !closed(g.sampling) {
+		close(g.sampling)
+	}
 }
 
 func handles(devices []*gpuState) []device {

@@ -121,6 +121,13 @@ func (h *Host) CommandStarted() { h.startedOnce.Do(func() { close(h.started) }) 
 // run is the goroutine: it sleeps until the governor's next time, and reads.
 func (h *Host) run() {
 	defer close(h.done)
+	defer func() {
+		// An error of this package must not cost the command its wrapper.
+		if p := recover(); p != nil {
+			h.samples.errors++
+			h.samples.lastErr = fmt.Errorf("an error in vobs: %v: please report it", p)
+		}
+	}()
 	h.measured(func() { h.tree.Discover() }, h.gov.charge)
 	select {
 	case <-h.started: // first things first: the command may be short
