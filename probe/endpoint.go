@@ -319,7 +319,9 @@ func (e *endpoint) guard(f func()) {
 func (e *endpoint) follow(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	full := true
+	e.p.mu.Lock()
+	_, full := e.plan(false)
+	e.p.mu.Unlock()
 	for {
 		select {
 		case <-ctx.Done():
@@ -372,9 +374,8 @@ func (e *endpoint) askVersion(ctx context.Context) {
 // settle reads until the engine is idle and nothing moves any more between two
 // full pages, or until ctx ends. It reports whether that was reached.
 func (e *endpoint) settle(ctx context.Context) (settled bool) {
-	const pause = 100 * time.Millisecond
 	quiet := 0
-	for {
+	for pause := 100 * time.Millisecond; ; pause *= 2 { // a busy server is not to be asked all the time
 		got, err := e.read(ctx, true, after)
 		if err != nil {
 			if refused(err) || ctx.Err() != nil {
