@@ -12,7 +12,7 @@ LDFLAGS := $(if $(VERSION),-X github.com/vobs/vobs/internal/cli.version=$(VERSIO
 TAGS := urfave_cli_no_docs
 GOBUILD := go build -buildvcs=false -trimpath -tags $(TAGS)
 FAKENVML := testdata/fakenvml/build/libnvidia-ml.so.1
-GO_SOURCES := $(shell find . -name '*.go' -o -name '*.[ch]' -path './*/*' | grep -v -e '^./\.' -e '^./bin/') go.mod go.sum
+GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name '*.go' -print -o -name '*.[ch]' -print) go.mod go.sum
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
 

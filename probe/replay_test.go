@@ -152,7 +152,7 @@ func bracket(t *testing.T, pre, during, post string) Report {
 	return report
 }
 
-// checkNulls holds a report against design promise 3: every null has its reason.
+// checkNulls holds a report against the promise that every null has its reason.
 func checkNulls(t *testing.T, report Report) {
 	t.Helper()
 	e := &schema.GenerationObservability{

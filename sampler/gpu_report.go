@@ -37,7 +37,7 @@ const (
 	// worth a note.
 	tolerable = 250 * time.Millisecond
 	// shortEnergy is the window below which the energy is noted as rough: the
-	// counter is updated about every 100 ms (facts/peers.md D.5).
+	// counter is updated about every 100 ms (seen by the Zeus project: zeus-ml's skills/measuring-energy).
 	shortEnergy = 2 * time.Second
 )
 

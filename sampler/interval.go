@@ -2,8 +2,8 @@ package sampler
 
 import "time"
 
-// The budget of the GPU half, and the paces that it is spent at (design,
-// promise 5: all of vobs may take 1 % of one core, the GPUs 0.8 %).
+// The budget of the GPU half, and the paces that it is spent at (the README promises:
+// all of vobs takes below 1 % of one core; of it the GPUs 0.8 %).
 const (
 	// gpuShare is the share of one core that sampling the GPUs may take, averaged
 	// over the run. Initialising NVML and naming the devices is not part of it:
@@ -35,7 +35,7 @@ const (
 	cheapRound = 4 * time.Millisecond
 	// tickCost is what a tick costs outside of what is measured: the Go runtime's
 	// timer and the switches of threads behind it. Measured as 50 to 100 µs on a
-	// virtual machine (facts/measured.md section 2: 0.1 ms a wake-up there).
+	// virtual machine.
 	tickCost = 100 * time.Microsecond
 	// repayWithin is the time in which CPU time that was spent beyond the budget
 	// is saved again.

@@ -14,7 +14,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// The seed's rules, facts/nemo.md section 4.
+// The rules of read_loadavg in NeMo Safe Synthesizer (observability.py).
 func TestParseLoadAvg(t *testing.T) {
 	good := map[string]schema.LoadAvg{
 		"0.52 0.58 0.59 2/107 7553\n": {0.52, 0.58, 0.59},

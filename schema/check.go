@@ -196,7 +196,7 @@ func unexplained(event *value, nulls []place) []place {
 }
 
 // notApplicable tells whether a null at path says that there is nothing to tell,
-// not that it could not be measured (design section 1, promise 3).
+// not that it could not be measured.
 func notApplicable(event *value, path []string) bool {
 	var pattern []string
 	for _, step := range path {

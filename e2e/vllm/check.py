@@ -13,7 +13,7 @@ import json
 import math
 import sys
 
-# Nulls that mean "does not apply" and need no reason (design, promise 3).
+# Nulls that mean "does not apply" and need no reason.
 BARE_NULLS = {"mig_of", "stage", "replica", "above", "evidence"}
 BARE_PATHS = {"run.signal", "run.start_error"}
 
