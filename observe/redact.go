@@ -195,6 +195,14 @@ func shellText(s string) string {
 			raw = "=" + redacted
 		default:
 			raw, follows = quotedWord(raw, plain)
+			if follows && isSecretHeader(strings.TrimSuffix(plain, ":")) && (next == "" || strings.IndexByte(quotes+`\`, next[0]) < 0) {
+				// -H "Authorization: Bearer …" in quotes that were taken off: up to their end.
+				end := strings.IndexAny(s, quotes+`\`+"\n")
+				if end < 0 {
+					end = len(s)
+				}
+				raw, s, follows = raw+" "+redacted, s[end:], false
+			}
 			name, assigned := strings.CutSuffix(plain, "=")
 			if assigned && isSecretName(name) && next != "" && strings.IndexByte(quotes, next[0]) >= 0 { // api_key= "…"
 				raw, follows = name+"=", true
@@ -208,8 +216,8 @@ func shellText(s string) string {
 
 // quotedWord redacts a word that may have quotes; plain is it without them.
 func quotedWord(raw, plain string) (clean string, valueFollows bool) {
-	if name, value, ok := cutHeader(plain); ok {
-		if strings.TrimSpace(value) == "" {
+	if name, value, ok := cutHeader(strings.TrimLeft(raw, quotes+`\`)); ok {
+		if strings.Trim(value, shellBlanks+quotes+`\`) == "" {
 			return raw, true
 		}
 		return requote(raw, name+": "+redacted), false
@@ -344,15 +352,15 @@ func cutHeader(s string) (name, value string, ok bool) {
 	if !isName(bare) {
 		return "", "", false
 	}
-	if isSecretName(bare) {
+	if isSecretName(bare) || isSecretHeader(bare) {
 		return name, value, true
 	}
-	for _, header := range secretHeaders {
-		if strings.HasSuffix(strings.ToLower(bare), header) {
-			return name, value, true
-		}
-	}
 	return "", "", false
+}
+
+func isSecretHeader(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(secretHeaders, func(header string) bool { return strings.HasSuffix(name, header) })
 }
 
 // redactMembers replaces the values of members named like a secret in JSON, or in

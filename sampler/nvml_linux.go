@@ -33,7 +33,7 @@ func newDriver() driver { return &nvmlDriver{known: map[string]bool{}} }
 
 // nvmlDriver is NVML through go-nvml. go-nvml leaves undefined symbols to the
 // dynamic loader, which ends the process with exit code 127 where the loaded
-// driver lacks one (seen with go-nvml v0.13.0-1: exit code 127); so every symbol is looked up before
+// driver lacks one (seen with go-nvml v0.13.0-1); so every symbol is looked up before
 // the first call of it, the library is loaded here first, and nothing is called
 // after an init that failed.
 type nvmlDriver struct {
