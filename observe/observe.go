@@ -271,10 +271,10 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
 	var c collected
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		b.protect("gpus", func() { c.gpus = b.gpus.Stop(ran); b.note(c.gpus.Notes) })
+		b.protect("gpus", func() { c.gpus = b.gpus.Stop(ran) })
 	})
 	wg.Go(func() {
-		b.protect("engine", func() { c.engine = b.prober.Finish(settle, exit.Ended); b.note(c.engine.Notes) })
+		b.protect("engine", func() { c.engine = b.prober.Finish(settle, exit.Ended) })
 	})
 	wg.Go(func() {
 		select {
@@ -284,6 +284,8 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
 		}
 	})
 	wg.Wait()
+	b.note(c.gpus.Notes) // in this order, whoever was first
+	b.note(c.engine.Notes)
 	b.protect("run.leftovers", func() { c.leftovers = b.leftovers() })
 	b.protect("host", func() {
 		var notes schema.Notes

@@ -77,8 +77,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:  "vobs",
 		Usage: "bracket a vLLM generation run and leave one honest JSON event",
 		UsageText: `vobs run [flags] [--] COMMAND [ARGUMENT...]
-   vobs validate FILE...
-   vobs scrape URL|FILE`,
+vobs validate FILE...
+vobs scrape URL|FILE`,
 		Description: `vobs run starts COMMAND as if it were not there, samples the GPUs, the host
 and the vLLM engine meanwhile, and writes one JSON event when COMMAND has ended:
 
@@ -124,7 +124,13 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "vobs" {
 		name = "vobs " + c.Command.Name
 	}
-	message := strings.ReplaceAll(err.Error(), "flag provided but not defined: -", "unknown flag -")
+	message := err.Error()
+	if flag, ok := strings.CutPrefix(message, "flag provided but not defined: -"); ok {
+		if len(flag) > 1 { // package flag knows one dash only
+			flag = "-" + flag
+		}
+		message = "unknown flag -" + flag
+	}
 	return withHint(errors.New(message), "see "+name+" --help")
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -64,7 +65,10 @@ func options(c *cli.Command) (all, withValue []string) {
 			}
 		}
 	}
-	return append(all, "--help"), withValue
+	if !slices.Contains(all, "--help") { // urfave/cli adds it once the subcommand runs
+		all = append(all, "--help")
+	}
+	return all, withValue
 }
 
 func bashCompletion(app *cli.App) string {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -93,10 +94,11 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	if cfg.Labels, err = labels(list(c, "label", "\n")); err != nil {
 		return cfg, err
 	}
-	if cfg.View, err = schema.ParseView(c.String("schema")); err != nil {
+	// A variable that is set to nothing is none, here as everywhere.
+	if cfg.View, err = schema.ParseView(cmp.Or(c.String("schema"), "full")); err != nil {
 		return cfg, err
 	}
-	if cfg.Forward, err = child.ParseForwardMode(c.String("forward-signals")); err != nil {
+	if cfg.Forward, err = child.ParseForwardMode(cmp.Or(c.String("forward-signals"), "auto")); err != nil {
 		return cfg, err
 	}
 	if cfg.Interval, err = interval(c, "interval", time.Millisecond); err != nil {

@@ -31,6 +31,8 @@ type Spec struct {
 type Output struct {
 	write func(event []byte) error
 	name  string
+	// partial is the file that holds the event so far; "" for a target that has none.
+	partial string
 	// OwnsStdout says that the event is what stdout carries: the command's own
 	// stdout must go elsewhere.
 	OwnsStdout bool
@@ -62,10 +64,29 @@ func Open(s Spec) (*Output, error) {
 	}}, nil
 }
 
-// Write delivers the event: one line, its newline included.
+// Write delivers the event: one line, its newline included. The event so far is
+// removed then; where Write fails, it stays.
 func (o *Output) Write(event []byte) error {
 	if err := o.write(event); err != nil {
 		return fmt.Errorf("writing the event to %s: %w", o.name, err)
+	}
+	if o.partial != "" {
+		if err := os.Remove(o.partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing the event so far: %w", err)
+		}
+	}
+	return nil
+}
+
+// KeepsPartial says whether there is a place for the event so far: beside a file
+// given by --output.
+func (o *Output) KeepsPartial() bool { return o.partial != "" }
+
+// WritePartial replaces FILE.partial by the event so far, for the case that vobs
+// itself is killed.
+func (o *Output) WritePartial(event []byte) error {
+	if err := replace(o.partial, nil, event); err != nil {
+		return fmt.Errorf("writing the event so far to %s: %w", o.partial, err)
 	}
 	return nil
 }
@@ -148,7 +169,7 @@ func openFile(name string) (*Output, error) {
 	if err := os.Remove(probe.Name()); err != nil {
 		return nil, fmt.Errorf("output %s: %w", name, err)
 	}
-	return &Output{name: name, write: func(event []byte) error { return replace(path, info, event) }}, nil
+	return &Output{name: name, partial: path + ".partial", write: func(event []byte) error { return replace(path, info, event) }}, nil
 }
 
 // resolve follows symbolic links, that of the last element included, so that the

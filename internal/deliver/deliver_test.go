@@ -74,6 +74,32 @@ func TestFile(t *testing.T) {
 	}
 }
 
+func TestPartial(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "event.json")
+	o := open(t, Spec{File: path})
+	if !o.KeepsPartial() {
+		t.Fatal("a file keeps no event so far")
+	}
+	for _, so := range []string{"{\"partial\":1}\n", "{\"partial\":2}\n"} {
+		if err := o.WritePartial([]byte(so)); err != nil {
+			t.Fatal(err)
+		}
+		if got := content(t, path+".partial"); got != so {
+			t.Errorf("event so far %q", got)
+		}
+	}
+	if err := o.Write([]byte(event)); err != nil {
+		t.Fatal(err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 || content(t, path) != event {
+		t.Errorf("after the end: %v", entries)
+	}
+	if o := open(t, Spec{Append: filepath.Join(dir, "a")}); o.KeepsPartial() {
+		t.Error("a file of many events has no place for one so far")
+	}
+}
+
 func TestFileKeepsModeAndLink(t *testing.T) {
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "event.json"), filepath.Join(dir, "link")

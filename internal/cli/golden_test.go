@@ -1,0 +1,299 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/creack/pty"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prom2json"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// runVobs runs the program in dir and gives its stdout.
+func runVobs(t *testing.T, dir string, env []string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "vobs", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("vobs %q: %v\n%s", args, err, stderr.String())
+	}
+	return stdout.Bytes()
+}
+
+// A golden event pins the keys, their order and what is null, and the values that
+// do not depend on the machine or on the clock. go test -update writes it anew.
+func TestGoldenEvents(t *testing.T) {
+	t.Run("bare", func(t *testing.T) {
+		t.Parallel()
+		event := runVobs(t, t.TempDir(), []string{"LD_LIBRARY_PATH=" + brokenNVML(t)}, "run", "--label", "case=golden", "--", "sh", "-c", "exit 0")
+		golden(t, "bare.json", event)
+	})
+	t.Run("engine and GPU", func(t *testing.T) {
+		t.Parallel()
+		if _, err := exec.LookPath("gcc"); err != nil {
+			t.Skip("SKIPPED: the fake NVML library needs gcc: install it (apt-get install gcc libc6-dev)")
+		}
+		library, err := buildNVML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		const script = `
+device 0
+name "Simulated GPU (80 GiB)"
+uuid GPU-00000000-aaaa
+total 80GiB
+reserved 600MiB
+used 20GiB
+process pid=child mem=18GiB
+power 300
+energy rate 300 at=0
+temp 64
+util 0.5
+throttle sw_power_cap at=0s for=1h
+`
+		if err := os.WriteFile(filepath.Join(dir, "gpu"), []byte(script), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		server := exec.CommandContext(t.Context(), "vllm", "serve", "a-model", "--uds", "s.sock", "--ready", "ready", "--duration", "3s")
+		server.Dir = dir
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
+		if _, err := waitForFile(filepath.Join(dir, "ready")); err != nil {
+			t.Fatal(err)
+		}
+		event := runVobs(t, dir, []string{"LD_LIBRARY_PATH=" + library, "FAKE_NVML_SCRIPT=" + filepath.Join(dir, "gpu"), "CUDA_VISIBLE_DEVICES=0"},
+			"run", "--strict", "--metrics-url", "unix://s.sock", "--scrape-interval", "50ms", "--label", "case=golden", "--", "client", "-ready", "ready")
+		golden(t, "engine_gpu.json", event)
+	})
+}
+
+// volatile are the values that no two runs share; of those below `host` it depends
+// on the machine even whether there are any.
+var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
+	`loadavg_(pre|post)\.\d`,
+	`run\.(id|started_at|ended_at|duration_seconds|hostname|vobs_version)`,
+	`overhead\..*`,
+	`(gpus\.\d|host)\.sampling\.(period_seconds|samples|max_gap_seconds)`,
+	`gpus\.\d\.(energy_joules|energy_active_joules|peak_at_seconds)`,
+	`engine\.endpoints\.\d\.process_start_time`,
+	`engine\.(window\.(duration_seconds|active_seconds_est|settle_seconds|final_age_seconds))`,
+	`engine\.scrapes\.(count|period_seconds|median_seconds|max_gap_seconds)`,
+	`engine\.requests\.(running|waiting)\.(mean|peak)`, `engine\.requests\.batch_utilization`,
+	`engine\.kv_cache\.(usage\.(mean|peak)|peak_tokens)`,
+	`engine\.throughput\..*`,
+	`engine\.instances\.\d\.(kv_cache_usage_peak|requests_running_peak)`,
+}, "|") + `)$`)
+
+var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
+
+// loaderSays are the words of this machine's dynamic loader.
+var loaderSays = regexp.MustCompile(`NVML cannot be loaded: .*?: is`)
+
+func golden(t *testing.T, name string, event []byte) {
+	t.Helper()
+	if problems := schema.Validate(event, schema.Options{Strict: true}); len(problems) > 0 {
+		t.Errorf("not valid: %v", problems)
+	}
+	dec := json.NewDecoder(bytes.NewReader(event))
+	dec.UseNumber()
+	var out bytes.Buffer
+	if err := normalise(dec, &out, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	out.WriteByte('\n')
+	shape := loaderSays.ReplaceAll(out.Bytes(), []byte("NVML cannot be loaded: <why>: is"))
+	path := filepath.Join("testdata", "golden", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, shape, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(shape)); diff != "" {
+		t.Errorf("the event's shape has changed (-want +got); go test ./internal/cli -update, if that is meant\n%s", diff)
+	}
+}
+
+// normalise copies one JSON value, indented, its keys in their order, and volatile
+// values replaced by their kind. Reasons about this machine are left out.
+func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error {
+	token, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	open, nested := token.(json.Delim)
+	if !nested {
+		b, err := json.Marshal(token)
+		if err != nil {
+			return err
+		}
+		kind := map[bool]string{true: "null", false: fmt.Sprintf("<%T>", token)}[token == nil]
+		kind = strings.ReplaceAll(kind, "json.Number", "number")
+		switch {
+		case machine.MatchString(path):
+			out.WriteString(`"<the machine's>"`)
+		case volatile.MatchString(path) && token != nil:
+			fmt.Fprintf(out, "%q", kind)
+		case strings.HasPrefix(kind, "<number") && len(b) > 12 && bytes.IndexByte(b, '.') >= 0:
+			// The last digits depend on how a machine adds.
+			x, err := token.(json.Number).Float64()
+			if err != nil {
+				return err
+			}
+			out.WriteString(strconv.FormatFloat(x, 'g', 9, 64))
+		default:
+			out.Write(b)
+		}
+		return nil
+	}
+	if machine.MatchString(path) {
+		out.WriteString(`"<the machine's>"`)
+		out = &bytes.Buffer{}
+	}
+	out.WriteString(open.String())
+	closing := map[json.Delim]string{'{': "}", '[': "]"}[open]
+	n := 0
+	for i := 0; dec.More(); i++ {
+		key := fmt.Sprint(i)
+		var item bytes.Buffer
+		item.WriteString("\n" + indent + "\t")
+		if open == '{' {
+			name, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			key = name.(string)
+			fmt.Fprintf(&item, "%q: ", key)
+		}
+		if err := normalise(dec, &item, strings.TrimPrefix(path+"."+key, "."), indent+"\t"); err != nil {
+			return err
+		}
+		if path == "unavailable" && strings.Contains(item.String(), `"field": "host.`) {
+			continue
+		}
+		if n++; n > 1 {
+			out.WriteString(",")
+		}
+		out.Write(item.Bytes())
+	}
+	if _, err := dec.Token(); err != nil {
+		return err
+	}
+	if n > 0 {
+		out.WriteString("\n" + indent)
+	}
+	out.WriteString(closing)
+	return nil
+}
+
+// On a terminal there is a summary without being asked for.
+func TestSummaryOnATerminal(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"summary": {[]string{"run", "-o", "e.json", "--", "sh", "-c", "exit 3"}, `^command\r\nvobs: exit code 3 after [0-9.]+ s\r\n(  \S+ +.*\r\n)+$`},
+		"quiet":   {[]string{"run", "-q", "-o", "e.json", "--", "sh", "-c", "exit 3"}, `^command\r\n$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.args[len(c.args)-1] = "echo command; exit 3"
+			cmd := exec.CommandContext(t.Context(), "vobs", c.args...)
+			cmd.Dir = t.TempDir()
+			cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+brokenNVML(t))
+			tty, err := pty.Start(cmd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tty.Close()
+			// At the end of all that hold the terminal, Linux gives EIO.
+			shown, _ := io.ReadAll(tty)
+			var exit *exec.ExitError
+			if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+				t.Errorf("%v", err)
+			}
+			if !regexp.MustCompile(c.want).Match(shown) {
+				t.Errorf("%q", shown)
+			}
+			if lines := bytes.Count(shown, []byte("\n")); lines > 14 {
+				t.Errorf("%d lines", lines)
+			}
+			if _, err := os.Stat(filepath.Join(cmd.Dir, "e.json")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What `vobs scrape` prints is prom2json's form, family by family.
+func TestScrapeIsProm2JSON(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "expositions", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recorded expositions: %v", err)
+	}
+	compared := 0
+	for _, file := range files {
+		page, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
+		if err != nil {
+			continue // not in this format
+		}
+		compared++
+		want := map[string]any{}
+		for name, family := range families {
+			b, err := json.Marshal(prom2json.NewFamily(family))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v any
+			if err := json.Unmarshal(b, &v); err != nil {
+				t.Fatal(err)
+			}
+			want[name] = v
+		}
+		var list []map[string]any
+		if err := json.Unmarshal(runVobs(t, ".", nil, "scrape", file), &list); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]any{}
+		for _, family := range list {
+			got[family["name"].(string)] = any(family)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-prom2json +vobs)\n%s", filepath.Base(file), diff)
+		}
+	}
+	if compared == 0 {
+		t.Error("no exposition in the text format")
+	}
+}

@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"flag"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is for what takes milliseconds on an idle machine.
+const patience = 60 * time.Second
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The test binary plays several programs, told apart by the name that it is
+// called by: vobs as main.go makes it, an engine with its client, a command for the
+// fake GPU.
+var programs = map[string]func(){
+	"vobs":   func() { os.Exit(Main(os.Args)) },
+	"vllm":   func() { os.Exit(engineMain(os.Args[1:])) },
+	"client": func() { os.Exit(clientMain(os.Args[1:])) },
+
+	"until-sampled": func() { os.Exit(untilSampledMain(os.Args[1:])) },
+}
+
+func TestMain(m *testing.M) {
+	if programs[filepath.Base(os.Args[0])] == nil {
+		prepareMain()
+	}
+	testscript.Main(m, programs)
+}
+
+// prepareMain is for the test process alone.
+func prepareMain() {
+	// go test in the background of a script has INT and QUIT ignored, and so would
+	// have all that is started here: start over without.
+	var ignored []os.Signal
+	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP} {
+		if signal.Ignored(sig) {
+			ignored = append(ignored, sig)
+		}
+	}
+	if len(ignored) > 0 {
+		self, err := os.Executable()
+		if err != nil {
+			panic(err)
+		}
+		signal.Notify(make(chan os.Signal, 1), ignored...)
+		panic(syscall.Exec(self, os.Args, os.Environ()))
+	}
+	// The race detector makes each normal exit wait for a second.
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
+	// Most tests wait for others' processes: more of them than there are cores.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+}

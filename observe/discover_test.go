@@ -1,0 +1,114 @@
+package observe
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/sampler"
+)
+
+func TestMayServe(t *testing.T) {
+	for comm, want := range map[string]bool{
+		"vllm": true, "python3.12": true, "python": true, "pt_main_thread": true, "VLLM::APIServer": true, "ray::worker": true, "uv": true, "vobs": true,
+		"sh": false, "sleep": false, "nginx": false, "": false, "ipython": false,
+	} {
+		if got := mayServe(comm); got != want {
+			t.Errorf("mayServe(%q) = %v", comm, got)
+		}
+	}
+}
+
+func TestIsDemoEngine(t *testing.T) {
+	for line, want := range map[string]bool{
+		"vobs demo-engine": true, "/x/bin/vobs demo-engine --listen 1": true,
+		"vobs run -- vobs demo-engine": false, "vobs": false, "demo-engine": false, "": false, "xvobs demo-engine": false,
+	} {
+		if got := isDemoEngine(strings.Fields(line)); got != want {
+			t.Errorf("isDemoEngine(%q) = %v", line, got)
+		}
+	}
+}
+
+func TestStatedPort(t *testing.T) {
+	for line, want := range map[string]int{
+		"vllm serve m": 8000, "vllm serve m --port 1234": 1234, "vllm serve m --host 10.1.2.3 --port=99": 99, "vllm serve m --host somewhere --port 7": 0,
+		"vllm serve m --host ::1 --port 8": 8, "vllm serve m --uds /x.sock": 0,
+	} {
+		c := probe.ReadCommandLine(strings.Fields(line))
+		if len(c.Targets) != 1 {
+			t.Fatalf("%s: %d targets", line, len(c.Targets))
+		}
+		if got := statedPort(c.Targets[0]); got != want {
+			t.Errorf("%s: port %d, want %d", line, got, want)
+		}
+	}
+}
+
+func TestAddListeners(t *testing.T) {
+	tcp := func(address string) sampler.Listener {
+		a := netip.MustParseAddrPort(address)
+		return sampler.Listener{Network: "tcp", Addr: a.Addr().String(), Port: int(a.Port())}
+	}
+	unix := func(path string) sampler.Listener { return sampler.Listener{Network: "unix", Addr: path} }
+	var many []sampler.Listener
+	for port := range uint16(20) {
+		many = append(many, tcp(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 9000+port).String()))
+	}
+	for _, c := range []struct {
+		name      string
+		line      string
+		listeners []sampler.Listener
+		foreign   string
+		want      []string
+		exact     bool
+	}{
+		{"the stated port alone", "vllm serve m --port 81", []sampler.Listener{tcp("127.0.0.1:80"), tcp("0.0.0.0:81"), tcp("127.0.0.1:82")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
+		{"every port where none is stated", "python server.py", []sampler.Listener{tcp("127.0.0.1:80"), tcp("[::1]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
+		{"every port where the stated one is not listened on", "vllm serve m --port 0", []sampler.Listener{tcp("127.0.0.1:4711")}, "", []string{"http://127.0.0.1:4711/metrics"}, false},
+		{"all addresses of the host", "python server.py", []sampler.Listener{tcp("0.0.0.0:80"), tcp("[::]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
+		{"the scheme of the command line", "vllm serve m --port 81 --ssl-keyfile k", []sampler.Listener{tcp("127.0.0.1:81")}, "", []string{"https://127.0.0.1:81/metrics"}, false},
+		{"the stated socket", "vllm serve m --uds /x/y.sock", []sampler.Listener{unix("/other"), unix("/x/y.sock"), tcp("127.0.0.1:80")}, "", []string{"unix:///x/y.sock"}, false},
+		{"no other unix socket", "python server.py", []sampler.Listener{unix("/tmp/zmq"), unix("@abstract")}, "", nil, false},
+		{"a foreign address", "vllm serve m --port 81", []sampler.Listener{tcp("127.0.0.1:81")}, "http://127.0.0.1:81/metrics", nil, false},
+		{"not too many", "python server.py", many, "", nil, false},
+		{"a quiet access log", "vllm serve m --port 81 --disable-access-log-for-endpoints /metrics,/health", []sampler.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, true},
+		{"an address that is none", "python server.py", []sampler.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFinder("/proc", nil, probe.New(probe.Config{}))
+			f.foreign[c.foreign] = true
+			args := strings.Fields(c.line)
+			f.addListeners(probe.ReadCommandLine(args), args, c.listeners)
+			var got []string
+			for _, target := range f.prober.Targets() {
+				got = append(got, target.Name())
+				if target.Origin != probe.FromTree || !target.Started || target.ExactPath != c.exact {
+					t.Errorf("%s: %+v", target.Name(), target)
+				}
+			}
+			if c.name == "not too many" {
+				if len(got) != maxListeners {
+					t.Errorf("%d addresses", len(got))
+				}
+				return
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLookup(t *testing.T) {
+	env := []string{"A=1", "A=2", "AB=3", "E=", "odd", "=x"}
+	for name, want := range map[string]string{"A": "1", "AB": "3", "E": "", "odd": "none", "B": "none"} {
+		got := lookup(env, name)
+		if (got == nil) != (want == "none") || got != nil && *got != want {
+			t.Errorf("lookup(%q) = %q", name, deref(got))
+		}
+	}
+}
