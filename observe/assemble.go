@@ -3,6 +3,7 @@ package observe
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +19,10 @@ const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 // notBuilt says that a group belongs to a later version of vobs.
 const notBuilt = "this version of vobs does not have it yet"
 
-// assemble puts the event together.
-func (b *bracket) assemble(exit child.Exit, start *child.StartError, c collected) *schema.GenerationObservability {
+// assemble puts the event together. It does not change the bracket: a preliminary
+// event is assembled while the command runs.
+func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *schema.GenerationObservability {
+	notes = schema.Notes{Unavailable: slices.Clone(notes.Unavailable), Validity: slices.Clone(notes.Validity)}
 	e := &schema.GenerationObservability{
 		Core: schema.Core{
 			PeakVRAMGB:          c.gpus.PeakVRAMGB,
@@ -31,19 +34,19 @@ func (b *bracket) assemble(exit child.Exit, start *child.StartError, c collected
 			EngineRuntimeConfig: c.engine.EngineRuntimeConfig,
 		},
 		SchemaVersion: schema.Version,
-		Run:           b.run(exit, start, c.leftovers),
+		Run:           run,
 		Host:          &c.host,
 		GPUs:          c.gpus.GPUs,
 		Engine:        c.engine.Engine,
 	}
-	b.missing("flag_mismatches", notBuilt+": intended and effective settings are not compared")
-	b.missing("flags_checked", notBuilt+": intended and effective settings are not compared")
-	b.missing("flags_unchecked", notBuilt+": intended and effective settings are not compared")
-	b.missing("omni", notBuilt+": vllm-omni's families are not read")
-	b.missing("efficiency", notBuilt+": energy and tokens are not joined")
-	e.Overhead = b.overhead()
-	e.Validity = b.notes.Validity
-	e.Unavailable = b.notes.Unavailable
+	notes.Missing("flag_mismatches", notBuilt+": intended and effective settings are not compared")
+	notes.Missing("flags_checked", notBuilt+": intended and effective settings are not compared")
+	notes.Missing("flags_unchecked", notBuilt+": intended and effective settings are not compared")
+	notes.Missing("omni", notBuilt+": vllm-omni's families are not read")
+	notes.Missing("efficiency", notBuilt+": energy and tokens are not joined")
+	e.Overhead = overhead(&notes)
+	e.Validity = notes.Validity
+	e.Unavailable = notes.Unavailable
 	for i := range e.Unavailable {
 		e.Unavailable[i].Reason = b.redactor.text(e.Unavailable[i].Reason)
 	}
@@ -53,35 +56,53 @@ func (b *bracket) assemble(exit child.Exit, start *child.StartError, c collected
 	return e
 }
 
-func (b *bracket) run(exit child.Exit, start *child.StartError, leftovers []schema.Leftover) schema.Run {
+// identity is what the event tells of any run, however far it came.
+func (b *bracket) identity() schema.Run {
 	r := schema.Run{
-		ID:              b.cfg.RunID,
-		Command:         b.redactor.command(b.cfg.Args),
-		Labels:          map[string]string{},
-		StartedAt:       b.startedAt.UTC().Format(timeLayout),
-		EndedAt:         schema.Ptr(exit.Ended.UTC().Format(timeLayout)),
-		DurationSeconds: schema.Float(exit.Ended.Sub(b.startedAt).Seconds()),
-		CoreDumped:      exit.CoreDumped,
-		Interrupted:     exit.Interrupted,
-		Leftovers:       leftovers,
-		VobsVersion:     b.cfg.Version,
+		ID:          b.cfg.RunID,
+		Command:     b.redactor.command(b.cfg.Args),
+		Labels:      map[string]string{},
+		StartedAt:   b.startedAt.UTC().Format(timeLayout),
+		VobsVersion: b.cfg.Version,
 	}
 	for name, value := range b.cfg.Labels {
 		r.Labels[b.redactor.text(name)] = b.redactor.text(value)
-	}
-	switch {
-	case start != nil:
-		r.StartError = schema.Ptr(b.redactor.startError(start, b.cfg.Args[0]))
-		r.DurationSeconds = 0
-	case exit.Signal != 0:
-		r.Signal = schema.Ptr(signalName(exit))
-	default:
-		r.ExitCode = &exit.Code
 	}
 	if name, err := os.Hostname(); err == nil {
 		r.Hostname = name
 	}
 	return r
+}
+
+// ended tells how the command ended.
+func (b *bracket) ended(exit child.Exit, leftovers []schema.Leftover) schema.Run {
+	r := b.identity()
+	r.EndedAt = b.wallTime(exit.Ended)
+	r.DurationSeconds = schema.Float(exit.Ended.Sub(b.startedAt).Seconds())
+	r.CoreDumped = exit.CoreDumped
+	r.Interrupted = exit.Interrupted
+	r.Leftovers = leftovers
+	if exit.Signal != 0 {
+		r.Signal = schema.Ptr(signalName(exit))
+	} else {
+		r.ExitCode = &exit.Code
+	}
+	return r
+}
+
+// unstarted tells why the command was not started.
+func (b *bracket) unstarted(ended time.Time, start *child.StartError) schema.Run {
+	r := b.identity()
+	r.EndedAt = b.wallTime(ended)
+	r.StartError = schema.Ptr(b.redactor.startError(start, b.cfg.Args[0]))
+	return r
+}
+
+// wallTime is the time of a moment after the start, by the clock as it was read
+// then and what the monotonic clock counted since: a clock that jumps does not
+// tear the two apart.
+func (b *bracket) wallTime(at time.Time) *string {
+	return schema.Ptr(b.startedAt.Add(at.Sub(b.startedAt)).UTC().Format(timeLayout))
 }
 
 func signalName(exit child.Exit) string {
@@ -92,10 +113,10 @@ func signalName(exit child.Exit) string {
 }
 
 // overhead is what this process has cost so far.
-func (b *bracket) overhead() *schema.Overhead {
+func overhead(notes *schema.Notes) *schema.Overhead {
 	var use unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
-		b.missing("overhead", fmt.Sprintf("getrusage: %v", err))
+		notes.Missing("overhead", fmt.Sprintf("getrusage: %v", err))
 		return nil
 	}
 	cpu := time.Duration(use.Utime.Nano() + use.Stime.Nano())
@@ -103,7 +124,7 @@ func (b *bracket) overhead() *schema.Overhead {
 	if peak, ok := peakRSS(); ok {
 		o.MaxRSSBytes = &peak
 	} else {
-		b.missing("overhead.max_rss_bytes", "/proc/self/status has no VmHWM")
+		notes.Missing("overhead.max_rss_bytes", "/proc/self/status has no VmHWM")
 	}
 	return o
 }

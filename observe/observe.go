@@ -28,9 +28,8 @@ const (
 	strictBudget = 10 * time.Second
 	// shutdownScrape bounds the last reading before a shutdown signal goes on.
 	shutdownScrape = 250 * time.Millisecond
-	// leftoverWait is how long descendants that outlive the command are waited
-	// for: a server's helpers end then.
-	leftoverWait = 2 * time.Second
+	// partialInterval is how often the event so far is kept.
+	partialInterval = time.Minute
 	// foreignCheck bounds the look whether somebody answers on the port of a
 	// server that is about to be started.
 	foreignCheck = 250 * time.Millisecond
@@ -58,6 +57,8 @@ type Config struct {
 	Targets []probe.Target
 	// Probe says how engines are asked.
 	Probe probe.Config
+	// KillLeftovers ends descendants that outlive the command.
+	KillLeftovers bool
 	// Strict refuses to start the command unless NVML and every target answer.
 	Strict bool
 	// Version of this vobs.
@@ -90,6 +91,7 @@ type bracket struct {
 	finder            *finder
 
 	startedAt time.Time
+	partial   *partialKeeper
 
 	mu sync.Mutex // guards notes where goroutines add to them
 }
@@ -103,6 +105,7 @@ func Run(cfg Config) (child.Exit, error) {
 	}
 	env := child.Environ()
 	b := &bracket{cfg: cfg, env: env, redactor: newRedactor(env)}
+	b.partial = newPartialKeeper(b)
 	b.prepare()
 	if cfg.Strict {
 		if err := b.checkStrict(); err != nil {
@@ -127,13 +130,14 @@ func Run(cfg Config) (child.Exit, error) {
 		if !errors.As(err, &start) {
 			return child.Exit{}, err
 		}
-		cfg.Warn(b.redactor.startError(start, cfg.Args[0]))
+		cfg.StartFailed(errors.New(b.redactor.startError(start, cfg.Args[0])))
 		b.finishUnstarted(start)
 		return child.Exit{Code: start.Code}, nil
 	}
 	b.host.CommandStarted()
 	b.gpus.CommandStarted(b.startedAt)
 	b.prober.Start(b.startedAt)
+	b.partial.start(command)
 	stopFinding := b.keepFinding()
 
 	<-command.Done()
@@ -233,6 +237,7 @@ func (b *bracket) beforeShutdown(sig syscall.Signal) {
 		defer cancel()
 		b.prober.BeforeShutdown(ctx)
 	})
+	b.partial.now()
 }
 
 // readLoad reads the load averages; their absence is noted.
@@ -270,6 +275,7 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
 	ran := exit.Ended.Sub(b.startedAt)
 	var c collected
 	var wg sync.WaitGroup
+	wg.Go(b.partial.stop) // none may appear beside the whole event
 	wg.Go(func() {
 		b.protect("gpus", func() { c.gpus = b.gpus.Stop(ran) })
 	})
@@ -286,13 +292,20 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
 	wg.Wait()
 	b.note(c.gpus.Notes) // in this order, whoever was first
 	b.note(c.engine.Notes)
-	b.protect("run.leftovers", func() { c.leftovers = b.leftovers() })
+	b.protect("run.leftovers", func() {
+		var notes schema.Notes
+		c.leftovers = b.listLeftovers(&notes)
+		b.note(notes)
+	})
 	b.protect("host", func() {
 		var notes schema.Notes
 		c.host, notes = b.host.Stop(command.CPUTime())
 		b.note(notes)
 	})
-	b.deliver(b.assemble(exit, nil, c))
+	b.deliver(b.assemble(b.ended(exit, c.leftovers), c, b.notes))
+	if b.cfg.KillLeftovers && len(c.leftovers) > 0 {
+		b.protect("run.leftovers", func() { b.killLeftovers(command) })
+	}
 }
 
 // finishUnstarted writes the event of a command that could not be started.
@@ -308,41 +321,10 @@ func (b *bracket) finishUnstarted(start *child.StartError) {
 	})
 	b.protect("host", func() {
 		var notes schema.Notes
-		c.host, notes = b.host.Stop(0)
+		c.host, notes = b.host.Stop(-1)
 		b.note(notes)
 	})
-	b.deliver(b.assemble(child.Exit{Ended: ended}, start, c))
-}
-
-// leftovers lists the descendants that outlived the command, and warns.
-func (b *bracket) leftovers() []schema.Leftover {
-	alive := b.host.Leftovers()
-	pids := map[int]bool{}
-	for _, p := range alive {
-		pids[p.PID] = true
-	}
-	memory := b.gpus.MemoryOf(pids)
-	var out []schema.Leftover
-	for i, p := range alive {
-		l := schema.Leftover{PID: p.PID, Command: b.redactor.line(p.CommandLine, p.Comm), RSSBytes: p.RSSBytes}
-		if n, ok := memory[p.PID]; ok {
-			l.GPUMemoryBytes = &n
-		} else {
-			b.missing(fmt.Sprintf("run.leftovers.%d.gpu_memory_bytes", i), "the GPU driver does not tell it for this process")
-		}
-		if l.RSSBytes == nil {
-			b.missing(fmt.Sprintf("run.leftovers.%d.rss_bytes", i), "the process ended while it was looked at")
-		}
-		out = append(out, l)
-	}
-	if len(out) > 0 {
-		ids := make([]int, len(out))
-		for i, l := range out {
-			ids[i] = l.PID
-		}
-		b.cfg.Warn(fmt.Sprintf("%d processes of the command are still running: pids %v", len(out), ids))
-	}
-	return out
+	b.deliver(b.assemble(b.unstarted(ended, start), c, b.notes))
 }
 
 // deliver writes the event where it belongs, or to stderr as a last resort.

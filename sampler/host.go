@@ -49,10 +49,11 @@ type Host struct {
 
 	pressure pressureReading // at the start
 
-	// The goroutine's until done is closed.
+	mu      sync.Mutex // guards what the goroutine writes and Readings reads
 	static  hostStatic
 	samples hostSamples
-	gov     *hostGovernor
+
+	gov *hostGovernor // the goroutine's
 }
 
 // hostStatic is what is read once.
@@ -124,6 +125,8 @@ func (h *Host) run() {
 	defer func() {
 		// An error of this package must not cost the command its wrapper.
 		if p := recover(); p != nil {
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			h.samples.errors++
 			h.samples.lastErr = fmt.Errorf("an error in vobs: %v: please report it", p)
 		}
@@ -178,6 +181,8 @@ func (h *Host) pass(begin time.Time, discover bool) {
 	h.measured(func() { rss, err = h.tree.Refresh() }, func(cost time.Duration) {
 		h.gov.chargeRefresh(time.Since(begin), cost)
 	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.samples.add(time.Now(), rss, errors.Join(discoverErr, err))
 }
 
@@ -210,6 +215,8 @@ func (h *Host) measured(f func(), charge func(time.Duration)) {
 
 // readStatic reads, the first time it is called, what does not change.
 func (h *Host) readStatic() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	s := &h.static
 	if s.cpus != 0 || s.cpusErr != nil {
 		return
@@ -245,7 +252,7 @@ func (h *Host) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
 	h.stopOnce.Do(func() {
 		close(h.stop)
 		<-h.done
-		h.stoppedHost = h.figures(treeCPU, &h.stoppedNote)
+		h.stoppedHost, h.stoppedNote = h.Readings(treeCPU)
 		h.tree.Close()
 	})
 	return h.stoppedHost, schema.Notes{
@@ -254,7 +261,16 @@ func (h *Host) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
 	}
 }
 
-// figures makes the group host of what was read.
+// Readings gives what is known so far, for a preliminary event; treeCPU is as for
+// [Host.Stop].
+func (h *Host) Readings(treeCPU time.Duration) (schema.Host, schema.Notes) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var notes schema.Notes
+	return h.figures(treeCPU, &notes), notes
+}
+
+// figures makes the group host of what was read. The lock is held.
 func (h *Host) figures(treeCPU time.Duration, notes *schema.Notes) schema.Host {
 	var host schema.Host
 	host.TreeCPUSeconds = h.treeCPU(treeCPU, notes)
@@ -267,6 +283,14 @@ func (h *Host) figures(treeCPU time.Duration, notes *schema.Notes) schema.Host {
 		return host
 	}
 	s := &h.static
+	if s.cpus == 0 && s.cpusErr == nil { // a preliminary event, very early
+		for _, field := range []string{"cpu_count", "cpu_limit", "memory_total_bytes", "memory_limit_bytes"} {
+			notes.Missing("host."+field, "not read yet")
+		}
+		host.PressureSomeSeconds = pressureDelta(h.pressure, readPressure(h.cfg.ProcRoot), notes)
+		h.samples.figures(&host, notes)
+		return host
+	}
 	if s.cpusErr == nil {
 		host.CPUCount = schema.Ptr(s.cpus)
 	} else {

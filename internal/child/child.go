@@ -201,6 +201,16 @@ func (c *Command) Exit() Exit {
 	return c.exit
 }
 
+// Interrupted tells whether a shutdown signal has reached vobs so far.
+func (c *Command) Interrupted() bool {
+	select {
+	case <-c.interrupted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Cancelled is closed when a shutdown signal (INT, QUIT, TERM, HUP) arrives
 // after Done: the user wants vobs to end, so settling and uploads should.
 func (c *Command) Cancelled() <-chan struct{} { return c.cancelled }

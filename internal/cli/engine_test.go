@@ -76,6 +76,7 @@ func serve(args []string) error {
 	}
 	select {
 	case <-ctx.Done(): // as vLLM: TERM is an orderly end
+		fmt.Fprintln(os.Stderr, "vllm: ending:", context.Cause(ctx))
 		return errors.Join(e.Close(), server.Close())
 	case err := <-served:
 		return err

@@ -74,10 +74,18 @@ throttle sw_power_cap at=0s for=1h
 		}
 		server := exec.CommandContext(t.Context(), "vllm", "serve", "a-model", "--uds", "s.sock", "--ready", "ready", "--duration", "3s")
 		server.Dir = dir
+		var log bytes.Buffer
+		server.Stderr = &log
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = server.Process.Kill(); _ = server.Wait() }()
+		defer func() {
+			_ = server.Process.Kill()
+			_ = server.Wait()
+			if t.Failed() {
+				t.Logf("the server: %s", log.String())
+			}
+		}()
 		if _, err := waitForFile(filepath.Join(dir, "ready")); err != nil {
 			t.Fatal(err)
 		}

@@ -47,6 +47,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
 		Setup: func(env *testscript.Env) error {
+			env.Defer(func() { endProcessesIn(env.WorkDir) })
 			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("NO_NVML", noLibrary)
 			env.Setenv("LD_LIBRARY_PATH", noLibrary)
@@ -74,6 +75,19 @@ func TestScript(t *testing.T) {
 			"random": random, "expand": expandFiles, "nvml": nvml,
 		},
 	})
+}
+
+// endProcessesIn ends what a script that failed has left running: the processes
+// whose current folder is its own.
+func endProcessesIn(dir string) {
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, link := range links {
+		cwd, err := os.Readlink(link)
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+		if err == nil && pid > 0 && (cwd == dir || strings.HasPrefix(cwd, dir+"/") || strings.HasPrefix(cwd, dir+" (")) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
 }
 
 func need(ts *testscript.TestScript, ok bool, usage string) {
