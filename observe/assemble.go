@@ -30,7 +30,7 @@ func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *sch
 			PrefixCacheHitRate:  c.engine.PrefixCacheHitRate,
 			SpecAcceptRate:      c.engine.SpecAcceptRate,
 			LoadavgPre:          b.loadPre,
-			LoadavgPost:         b.loadPost,
+			LoadavgPost:         c.loadPost,
 			EngineRuntimeConfig: c.engine.EngineRuntimeConfig,
 		},
 		SchemaVersion: schema.Version,

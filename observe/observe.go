@@ -84,11 +84,11 @@ type bracket struct {
 	redactor *redactor
 	notes    schema.Notes
 
-	loadPre, loadPost *schema.LoadAvg
-	host              *sampler.Host
-	gpus              *sampler.GPUs
-	prober            *probe.Prober
-	finder            *finder
+	loadPre *schema.LoadAvg
+	host    *sampler.Host
+	gpus    *sampler.GPUs
+	prober  *probe.Prober
+	finder  *finder
 
 	startedAt time.Time
 	partial   *partialKeeper
@@ -142,9 +142,9 @@ func Run(cfg Config) (child.Exit, error) {
 
 	<-command.Done()
 	exit := command.Exit()
-	b.readLoadPost()
+	c := collected{loadPost: b.readLoad("loadavg_post")}
 	stopFinding()
-	b.collectAndDeliver(command, exit)
+	b.collectAndDeliver(command, exit, c)
 	return exit, nil
 }
 
@@ -250,10 +250,9 @@ func (b *bracket) readLoad(field string) *schema.LoadAvg {
 	return load
 }
 
-func (b *bracket) readLoadPost() { b.loadPost = b.readLoad("loadavg_post") }
-
 // collected is what the parts gave at the end.
 type collected struct {
+	loadPost  *schema.LoadAvg
 	host      schema.Host
 	gpus      sampler.GPUReadings
 	engine    probe.Report
@@ -262,7 +261,7 @@ type collected struct {
 
 // collectAndDeliver stops what samples, side by side: the GPUs' last reading,
 // the engine's settling and the wait for late descendants each take 2 s at most.
-func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
+func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c collected) {
 	settle, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -273,7 +272,6 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
 		}
 	}()
 	ran := exit.Ended.Sub(b.startedAt)
-	var c collected
 	var wg sync.WaitGroup
 	wg.Go(b.partial.stop) // none may appear beside the whole event
 	wg.Go(func() {
@@ -310,9 +308,8 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit) {
 
 // finishUnstarted writes the event of a command that could not be started.
 func (b *bracket) finishUnstarted(start *child.StartError) {
-	b.readLoadPost()
 	ended := time.Now()
-	var c collected
+	c := collected{loadPost: b.readLoad("loadavg_post")}
 	b.protect("gpus", func() { c.gpus = b.gpus.Stop(0); b.note(c.gpus.Notes) })
 	b.protect("engine", func() {
 		b.prober.Start(b.startedAt)

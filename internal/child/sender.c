@@ -1,9 +1,11 @@
 //go:build cgo && linux
 
-/* Three facts that Go's os/signal hides: which signals were ignored before the
- * Go runtime installed its handlers, which were blocked, and who sent an INT or QUIT. */
+/* Four facts that Go hides: which signals were ignored before the Go runtime
+ * installed its handlers, which were blocked, which standard streams were closed
+ * (the runtime opens /dev/null in their place), and who sent an INT or QUIT. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 
@@ -12,6 +14,7 @@
 #define LAST 64
 
 static unsigned char ignored[LAST + 1];
+static unsigned char closed[3];
 static sigset_t blocked;
 static sigset_t present;
 static struct sigaction previous[LAST + 1];
@@ -20,6 +23,8 @@ static int from_process[LAST + 1];
 
 /* Runs before main, and so before the Go runtime touches any signal. */
 __attribute__((constructor)) static void record(void) {
+	for (int fd = 0; fd < 3; fd++)
+		closed[fd] = fcntl(fd, F_GETFD) == -1 && errno == EBADF;
 	sigemptyset(&blocked);
 	pthread_sigmask(SIG_BLOCK, NULL, &blocked);
 	for (int sig = 1; sig <= LAST; sig++) {
@@ -32,6 +37,11 @@ __attribute__((constructor)) static void record(void) {
 /* 1 if sig was ignored when the process started. */
 int vobs_child_ignored(int sig) {
 	return sig >= 1 && sig <= LAST && ignored[sig];
+}
+
+/* 1 if the standard stream fd was closed when the process started. */
+int vobs_child_closed(int fd) {
+	return fd >= 0 && fd < 3 && closed[fd];
 }
 
 /* Blocks in this thread what was blocked when the process started, for a fork

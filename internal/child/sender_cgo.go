@@ -40,6 +40,9 @@ func ignoredAtStart() []syscall.Signal {
 // recorded it before the Go runtime took the signals over.
 func wasIgnored(sig syscall.Signal) bool { return C.vobs_child_ignored(C.int(sig)) != 0 }
 
+// closedAtStart tells whether a standard stream was closed when vobs started.
+func closedAtStart(fd int) bool { return C.vobs_child_closed(C.int(fd)) != 0 }
+
 // withInheritedMask calls f on a thread that blocks the signals that were
 // blocked when vobs started: the Go runtime never leaves HUP, INT, QUIT and
 // TERM blocked, and a command started from its threads would not have them so.

@@ -38,6 +38,9 @@ func wasIgnored(sig syscall.Signal) bool {
 
 // withInheritedMask just calls f. What the Go runtime unblocked (HUP, INT, QUIT,
 // TERM) is not known here; other blocked signals are inherited anyway.
+// closedAtStart is not known: the Go runtime opens /dev/null before anybody looks.
+func closedAtStart(int) bool { return false }
+
 func withInheritedMask(f func()) { f() }
 
 func watchSender(syscall.Signal) bool { return false }

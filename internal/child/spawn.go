@@ -68,6 +68,11 @@ func Environ() []string {
 	return raw
 }
 
+// StreamClosed tells whether the standard stream fd was closed when vobs was
+// started. The Go runtime puts /dev/null in its place, so that what is written
+// there is lost without an error. Without cgo it is not known: false.
+func StreamClosed(fd int) bool { return closedAtStart(fd) }
+
 // spawn starts the command with the files, group and terminal of vobs, and
 // gives its pid.
 //
@@ -83,6 +88,11 @@ func spawn(s Spec) (int, error) {
 	}
 	attr := &syscall.ProcAttr{Env: env, Files: []uintptr{0, s.Stdout.Fd(), 2}}
 	defer runtime.KeepAlive(s.Stdout)
+	for i, fd := range attr.Files {
+		if fd < 3 && closedAtStart(int(fd)) {
+			attr.Files[i] = ^uintptr(0) // closed for the command too
+		}
+	}
 
 	if strings.Contains(name, "/") {
 		pid, err := forkExec(name, s.Args, attr)

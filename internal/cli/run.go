@@ -131,6 +131,9 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 		return cfg, fmt.Errorf("making an id for the run: %w", err)
 	}
 	cfg.RunID = id.String()
+	if c.String("output") == "" && c.String("append") == "" && child.StreamClosed(1) {
+		return cfg, withHint(errors.New("stdout, where the event goes, is closed"), "give a file by --output")
+	}
 	cfg.Output, err = deliver.Open(deliver.Spec{File: c.String("output"), Append: c.String("append"), RunID: cfg.RunID})
 	return cfg, err
 }

@@ -59,6 +59,8 @@ func TestScript(t *testing.T) {
 			switch cond {
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "cgo":
+				return cgo, nil
 			case "nvml": // this machine has NVML of its own
 				return systemNVML(), nil
 			}

@@ -55,9 +55,6 @@ func Open(s Spec) (*Output, error) {
 	case s.Append != "":
 		return openAppend(expand(s.Append, s.RunID))
 	}
-	if _, err := os.Stdout.Stat(); err != nil {
-		return nil, fmt.Errorf("stdout, where the event goes, is closed: %w: give a file by --output", err)
-	}
 	return &Output{name: "stdout", OwnsStdout: true, write: func(event []byte) error {
 		_, err := os.Stdout.Write(event)
 		return err
