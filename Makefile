@@ -21,10 +21,12 @@ PREFIX ?= /usr/local
 build: bin/vobs ## build bin/vobs
 
 bin/vobs: $(GO_SOURCES) schema/event.schema.json
-	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $@ .
+	@echo 'building $@' >&2 # stdout is the demo's event
+	@$(GOBUILD) -ldflags '$(LDFLAGS)' -o $@ .
 
 $(FAKENVML): $(wildcard testdata/fakenvml/*.[ch]) testdata/fakenvml/build.sh
-	testdata/fakenvml/build.sh testdata/fakenvml/build
+	@echo 'building $@' >&2
+	@testdata/fakenvml/build.sh testdata/fakenvml/build
 
 demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the main job, without either
 	@internal/demo/demo.sh
