@@ -1,7 +1,7 @@
 package probe
 
 import (
-	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,143 +19,306 @@ import (
 const (
 	// requestTimeout is the longest that one request may take, body included.
 	requestTimeout = 2 * time.Second
-	// maxBody is the largest page that is read, in bytes.
+	// maxBody is the largest page that is read, in bytes, on the wire and decompressed.
 	maxBody = 64 << 20
+	// maxBeside is the largest answer of another path.
+	maxBeside = 64 << 10
+	// maxHeader is the largest header of an answer.
+	maxHeader = 256 << 10
+	// maxRedirects is how many redirections are followed, on one server.
+	maxRedirects = 3
+	// maxReason is the longest that an error of other people's making may be, in bytes.
+	maxReason = 300
 )
 
 // errTooLarge is returned for a page of more than maxBody bytes.
-var errTooLarge = fmt.Errorf("the page is larger than %d MiB", maxBody>>20)
+var errTooLarge = fmt.Errorf("the page is larger than %d MiB: is it a /metrics page?", maxBody>>20)
 
 // client asks one server. It keeps one connection; net/http itself asks once
 // more on a new one where the server closed a kept one meanwhile (uvicorn does
-// so after 5 s without a request).
+// so after 5 s without a request). It serves one request at a time.
 type client struct {
-	http    http.Client
-	target  Target
-	headers http.Header
-	body    bytes.Buffer // reused: pages come in every second
+	transport *http.Transport
+	target    Target
+	headers   http.Header
+	// full and filtered ask for the page and for pollNames alone; they are made once.
+	full, filtered *http.Request
+	unzip          *gzip.Reader // nil until a server compresses
+	hangUp         context.CancelFunc
 }
 
 func newClient(t Target, headers http.Header, ca *x509.CertPool) *client {
-	dialer := &net.Dialer{Timeout: requestTimeout}
-	transport := &http.Transport{
-		Proxy:              nil, // an engine is asked directly
-		DisableCompression: true,
-		MaxConnsPerHost:    1,
-		MaxIdleConns:       1,
-		IdleConnTimeout:    time.Minute,
-		DialContext:        dialer.DialContext,
-	}
-	if t.Socket != "" {
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", t.Socket)
+	// A dialling outlives the request that it was for; it ends with the client.
+	life, hangUp := context.WithCancel(context.Background())
+	dialer := &net.Dialer{}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		defer context.AfterFunc(life, cancel)()
+		if t.Socket != "" {
+			network, address = "unix", t.Socket
 		}
-	}
-	if t.URL.Scheme == "https" {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil || t.URL.Scheme != "https" {
+			return conn, err
+		}
 		_, loopback := t.Loopback()
 		// A server on this host has a certificate for another name, or its own.
-		transport.TLSClientConfig = &tls.Config{RootCAs: ca, InsecureSkipVerify: loopback && ca == nil}
+		secured := tls.Client(conn, &tls.Config{ServerName: t.URL.Hostname(), RootCAs: ca, InsecureSkipVerify: loopback && ca == nil})
+		if err := secured.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return secured, nil
 	}
-	return &client{
-		target:  t,
-		headers: headers,
-		http: http.Client{
-			Transport: transport,
-			CheckRedirect: func(req *http.Request, via []*http.Request) error {
-				if len(via) > 3 {
-					return errors.New("redirected more than 3 times")
-				}
-				if req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme {
-					return fmt.Errorf("redirected to another host, %s", req.URL.Host)
-				}
-				return nil
-			},
+	c := &client{
+		target: t, headers: headers, hangUp: hangUp,
+		transport: &http.Transport{
+			Proxy:                  nil, // an engine is asked directly
+			DisableCompression:     true,
+			MaxConnsPerHost:        1,
+			MaxIdleConns:           1,
+			IdleConnTimeout:        time.Minute,
+			MaxResponseHeaderBytes: maxHeader,
+			DialContext:            dial,
+			DialTLSContext:         dial,
 		},
 	}
+	c.full = c.request(t.URL)
+	u := *t.URL
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
+	u.RawQuery = url.Values{"name[]": pollNames}.Encode()
+	c.filtered = c.request(&u)
+	return c
 }
 
-// metrics asks for the page, or where names are given for the samples of these
-// names alone, which prometheus_client's own application supports at the path
-// with a slash behind it. The bytes are valid until the next call. wall is the
-// time from sending to the last byte.
-func (c *client) metrics(ctx context.Context, names []string) (body []byte, wall time.Duration, err error) {
-	u := *c.target.URL
-	if len(names) > 0 {
-		u.Path = strings.TrimSuffix(u.Path, "/") + "/"
-		u.RawQuery = url.Values{"name[]": names}.Encode()
-	}
-	return c.get(ctx, &u)
-}
-
-// beside asks for another path of the same server.
-func (c *client) beside(ctx context.Context, path string) ([]byte, error) {
-	u := *c.target.URL
-	u.Path, u.RawQuery = path, ""
-	body, _, err := c.get(ctx, &u)
-	return body, err
-}
-
-func (c *client) get(ctx context.Context, u *url.URL) ([]byte, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, 0, fmt.Errorf("asking %s: %w", c.target.Name(), err)
-	}
+func (c *client) request(u *url.URL) *http.Request {
+	req := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	req.Header.Set("Accept", "text/plain;version=0.0.4, */*;q=0.1")
+	// Without it any encoding may come; compressing costs the server and saves nothing here.
+	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("User-Agent", "vobs")
+	if u.User != nil {
+		password, _ := u.User.Password()
+		req.SetBasicAuth(u.User.Username(), password)
+	}
 	for name, values := range c.headers {
-		if name == "Host" {
+		if name == "Host" && len(values) > 0 {
 			req.Host = values[0]
 			continue
 		}
 		req.Header[name] = values
 	}
+	return req
+}
+
+// metrics asks for the page, or filtered for the samples of pollNames alone,
+// which prometheus_client's own application supports at the path with a slash
+// behind it. The page is given to read as it comes.
+func (c *client) metrics(ctx context.Context, filtered bool, read func(io.Reader) error) answer {
+	req := c.full
+	if filtered {
+		req = c.filtered
+	}
+	return c.ask(ctx, req, maxBody, read)
+}
+
+// beside asks for another path of the same server.
+func (c *client) beside(ctx context.Context, path string) ([]byte, answer) {
+	u := *c.target.URL
+	u.Path, u.RawPath, u.RawQuery = path, "", ""
+	var body []byte
+	a := c.ask(ctx, c.request(&u), maxBeside, func(r io.Reader) (err error) {
+		body, err = io.ReadAll(r)
+		return err
+	})
+	return body, a
+}
+
+// answer is how a request went.
+type answer struct {
+	err error
+	// wall is the time from sending to the last byte that was read.
+	wall time.Duration
+	// reached says that the server answered something.
+	reached bool
+}
+
+func (c *client) ask(ctx context.Context, req *http.Request, limit int64, read func(io.Reader) error) (a answer) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	began := time.Now()
-	resp, err := c.http.Do(req)
+	from := source{ctx: ctx, limit: limit}
+	resp, err := c.send(ctx, req)
+	if err == nil {
+		a.reached = true
+		err = c.read(resp, &from, read)
+		resp.Body.Close()
+	}
+	a.wall = time.Since(began)
+	if !from.ended.IsZero() {
+		a.wall = from.ended.Sub(began)
+	}
+	var r reached
+	a.reached = a.reached || errors.As(err, &r)
 	if err != nil {
-		return nil, 0, c.explain(err)
+		a.err = c.explain(err, a, from.n)
 	}
-	defer resp.Body.Close()
-	c.body.Reset()
-	n, err := c.body.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
-	wall := time.Since(began)
-	switch {
-	case err != nil:
-		return nil, wall, c.explain(err)
-	case n > maxBody:
-		return nil, wall, fmt.Errorf("asking %s: %w", c.target.Name(), errTooLarge)
-	case resp.StatusCode != http.StatusOK:
-		return nil, wall, &statusError{c.target.Name(), resp.StatusCode}
+	return a
+}
+
+// send sends a request and follows redirections on the same server. It stands
+// in for http.Client, which copies every header once more for each request.
+func (c *client) send(ctx context.Context, req *http.Request) (*http.Response, error) {
+	first := req.URL
+	for redirected := 0; ; redirected++ {
+		resp, err := c.transport.RoundTrip(req.WithContext(ctx))
+		if err != nil {
+			return nil, err
+		}
+		switch resp.StatusCode {
+		case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		default:
+			return resp, nil
+		}
+		resp.Body.Close()
+		to, err := resp.Location()
+		switch {
+		case err != nil:
+			return nil, reached{fmt.Errorf("the server answers %d and tells no address to go on at", resp.StatusCode)}
+		case to.Host != first.Host || to.Scheme != first.Scheme:
+			return nil, reached{fmt.Errorf("redirected to another server, %s, which is not asked: give its address if it is the engine", clip(to.Scheme+"://"+to.Host))}
+		case redirected == maxRedirects:
+			return nil, reached{fmt.Errorf("redirected more than %d times: give the page's own address", maxRedirects)}
+		}
+		// The user info stays with the first address's headers.
+		to.User = nil
+		next := *req
+		next.URL = to
+		req = &next
 	}
-	return c.body.Bytes(), wall, nil
+}
+
+// reached marks an error that an answer gave rise to.
+type reached struct{ error }
+
+// read gives a body to read, decompressed where the server compressed it unasked.
+func (c *client) read(resp *http.Response, from *source, read func(io.Reader) error) error {
+	if resp.StatusCode != http.StatusOK {
+		return &statusError{resp.StatusCode}
+	}
+	from.r = resp.Body
+	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header.Values("Content-Encoding"), ", "))); encoding {
+	case "", "identity":
+		return from.cause(read(from))
+	case "gzip", "x-gzip":
+		if c.unzip == nil {
+			c.unzip = &gzip.Reader{}
+		}
+		if err := c.unzip.Reset(from); err != nil {
+			return from.cause(unzipError(err))
+		}
+		page := &source{r: c.unzip, ctx: from.ctx, limit: from.limit}
+		return from.cause(unzipError(page.cause(read(page))))
+	default:
+		return fmt.Errorf("the server compresses its answer (%s) although none was asked for: switch that off for this page", clip(encoding))
+	}
+}
+
+func unzipError(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
+		return fmt.Errorf("the server says that its answer is gzip, and it is not: %w", err)
+	}
+	return err
+}
+
+// source reads a body up to a limit and as long as the context lasts, also where
+// the bytes are here already or come from a decompressor. It keeps the reason
+// for which it ended.
+type source struct {
+	r        io.Reader
+	ctx      context.Context
+	limit, n int64
+	err      error
+	ended    time.Time // when the last byte had come
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	if s.err = s.ctx.Err(); s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.r.Read(b)
+	if s.n += int64(n); s.n > s.limit {
+		n, err = 0, errTooLarge
+	}
+	if s.err = err; err == io.EOF {
+		s.ended = time.Now()
+	}
+	return n, err
+}
+
+// cause is the error of the body itself where it has one, else err.
+func (s *source) cause(err error) error {
+	if s.err != nil && s.err != io.EOF {
+		return s.err
+	}
+	return err
 }
 
 // statusError is an answer with a status other than 200.
-type statusError struct {
-	name   string
-	status int
-}
+type statusError struct{ status int }
 
 func (e *statusError) Error() string {
-	message := fmt.Sprintf("asking %s: the server answers %d %s", e.name, e.status, http.StatusText(e.status))
-	if e.status == http.StatusUnauthorized || e.status == http.StatusForbidden {
+	message := fmt.Sprintf("the server answers %d %s", e.status, http.StatusText(e.status))
+	switch e.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		message += ": give what it needs by --metrics-header"
+	case http.StatusNotFound:
+		message += ": a vLLM server has its page at /metrics"
 	}
 	return message
 }
 
-// explain drops the URL that net/http puts into its errors (a query or user info
-// may hold a secret) and says what a time-out means.
-func (c *client) explain(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
-		err = wrapped.Err
+// explain says what was tried and what a bare error means for the user. The URL
+// stays out of it: a query or user info may hold a secret.
+func (c *client) explain(err error, a answer, got int64) error {
+	var netErr net.Error
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	switch {
+	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		within := max(a.wall.Round(50*time.Millisecond), 50*time.Millisecond)
+		if a.reached {
+			err = fmt.Errorf("no whole answer in time: %d bytes within %v", got, within)
+		} else {
+			err = fmt.Errorf("no answer in time: nothing within %v", within)
+		}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("the answer is cut off after %d bytes: %w", got, err)
+	case errors.As(err, &unknown), errors.As(err, &host):
+		err = fmt.Errorf("%w: give the CA that vouches for it by --metrics-ca", err)
+	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`):
+		err = errors.New("the server speaks TLS: use https://")
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no whole answer in time")
+	if len(err.Error()) > maxReason {
+		err = errors.New(clip(err.Error()))
 	}
 	return fmt.Errorf("asking %s: %w", c.target.Name(), err)
+}
+
+// clip shortens what a server made long.
+func clip(s string) string {
+	if len(s) <= maxReason {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxReason], "") + "…"
 }
 
 // refused says whether err means that nobody listens at the address.
@@ -163,4 +326,7 @@ func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 }
 
-func (c *client) close() { c.http.CloseIdleConnections() }
+func (c *client) close() {
+	c.hangUp()
+	c.transport.CloseIdleConnections()
+}

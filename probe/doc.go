@@ -10,6 +10,13 @@
 // drained, so their peaks and means come from the polls.
 //
 // The parts, from the wire inwards: client fetches a page, package exposition
-// turns it into samples, ledger adds up counters and histograms, gauges follows
-// gauges, report says what it amounts to, in the event's own types.
+// turns it into samples as it comes, pace decides when the next one is asked for,
+// ledger adds up counters and histograms, gauges follows gauges, activity the
+// time in which the engine did something, report says what it amounts to, in the
+// event's own types.
+//
+// A server may answer anything. What is read of it is bounded in time, in bytes
+// and in memory; a page that is no good page of an engine is left out whole and
+// counted as an error; a value that cannot be is left out alone. In the end a
+// figure is right for what was read, or null with the reason.
 package probe

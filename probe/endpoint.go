@@ -5,26 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
 	"time"
 
 	"github.com/vobs/vobs/probe/exposition"
 )
 
 const (
-	// minInterval is the shortest time between two requests under `auto`.
-	minInterval = 500 * time.Millisecond
-	// costFactor keeps the requests' wall time, which counts as the server's
-	// cost, at 1 % of the time.
-	costFactor = 100
-	// fullInterval is how often a full page is read between filtered polls, so
-	// that a recent one exists if the server goes away.
-	fullInterval = 5 * time.Second
-	// strangerInterval is how often a server is asked again that answers without
-	// any vLLM sample.
-	strangerInterval = 5 * time.Second
-	// keptWalls is the number of request times that medians are taken over.
-	keptWalls = 31
+	// versionTimeout bounds the question for the engine's version, which polls wait for.
+	versionTimeout = 500 * time.Millisecond
+	// maxVersion is the longest version that is believed, in bytes.
+	maxVersion = 128
 )
 
 // phase says when a reading is taken.
@@ -35,15 +26,6 @@ const (
 	during                // while the command runs
 	shutdown              // while it runs, before a shutdown signal goes on
 	after                 // after its end
-)
-
-// filterState is what is known about filtered polls at an endpoint.
-type filterState int
-
-const (
-	filterUntried filterState = iota
-	filterWorks
-	filterRefused
 )
 
 // baseState is what an endpoint's counters count from.
@@ -68,31 +50,34 @@ type endpoint struct {
 	// turn is held by the one who asks: the client and the parser serve one at a time.
 	turn chan struct{}
 
+	// mu is the Prober's.
 	up        bool // has answered with vLLM samples
 	stranger  bool // answers, with no vLLM sample
-	silent    bool // answered nothing before the start although something listens
+	foreign   bool // answers, and is not the server that the command starts
+	vacant    bool // nobody listened there before the start
 	base      baseState
 	baseAt    time.Time
-	fullAt    time.Time // when the last full page was asked for
-	goodAt    time.Time // when the last good reading was asked for
+	fullAt    time.Time // when the last good full page was asked for
+	goodAt    time.Time // when the last good reading was
+	failedAt  time.Time // when the last request that failed was
 	lastPhase phase     // of the last good full page
-	filter    filterState
+	pace      pace
 	ledger    *ledger
-	active    spans
-	// activeIntervals counts the intervals that active was made of.
-	activeIntervals int
-	tokens          float64
-	running         float64
-	fullTokens      float64 // tokens at the last full page
-	drained         bool    // idle, with tokens counted since the last full page
-	lastError       error
-	version         string
-	asked           bool // for the version
+	tokens    float64
+	running   float64
+	// fullTokens are the tokens, and activeAtFull the seconds of activity, as of
+	// the last full page.
+	fullTokens, activeAtFull float64
+	drained                  bool  // idle, with tokens counted since the last full page
+	lastError                error // of the latest request that failed
+	lastCounted              error // of the latest that counts as an error
+	version                  string
+	asked                    bool // for the version
 
-	count, errors       int64
-	firstAt             time.Time
-	maxGap              time.Duration
-	fullWalls, allWalls []time.Duration
+	count, errors int64
+	firstAt       time.Time
+	maxGap        time.Duration
+	allWalls      walls
 }
 
 func newEndpoint(p *Prober, index int, t Target) *endpoint {
@@ -103,8 +88,9 @@ func newEndpoint(p *Prober, index int, t Target) *endpoint {
 		parser: exposition.NewParser(l.wants),
 		turn:   make(chan struct{}, 1),
 	}
+	e.pace.interval, e.pace.credit = p.cfg.Interval, firstCredit
 	if t.ExactPath || t.URL.RawQuery != "" {
-		e.filter = filterRefused
+		e.pace.filter = filterRefused
 	}
 	if t.Started {
 		e.base = baseZero
@@ -112,7 +98,13 @@ func newEndpoint(p *Prober, index int, t Target) *endpoint {
 	return e
 }
 
-var errStranger = errors.New("the server answers, but exports no vllm: samples (is it vLLM, and not started with --disable-log-stats?)")
+var (
+	errStranger = errors.New("the server answers, but exports no vllm: samples (is it vLLM, and not started with --disable-log-stats?)")
+	errEmpty    = errors.New("the server answers with an empty page: no vllm: samples")
+	errLacking  = errors.New("the server does not answer a poll for some names any more as it did before")
+	errForeign  = errors.New("another server answers there, which was started before the command")
+	errEnded    = errors.New("no answer until the command had ended")
+)
 
 // read asks once and takes in the answer. It waits for its turn no longer than ctx.
 func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, error) {
@@ -122,84 +114,124 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, erro
 	case <-ctx.Done():
 		return applied{}, fmt.Errorf("asking %s: another request is under way", e.target.Name())
 	}
-	var names []string
-	if !full {
-		names = pollNames
-	}
 	at := time.Now()
-	body, wall, err := e.client.metrics(ctx, names)
-	if err == nil {
-		if err = e.parser.Parse(body, &e.page); err != nil {
-			err = fmt.Errorf("reading the page of %s: %w", e.target.Name(), err)
-		}
-	}
+	a := e.client.metrics(ctx, !full, e.parse)
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
-	if err != nil {
-		if !full && e.filter == filterUntried && isStatus(err) {
-			e.filter = filterRefused
-			return applied{}, err
-		}
-		if e.up && ph != after && ctx.Err() == nil {
-			e.errors++
-		}
-		e.lastError = err
-		return applied{}, err
+	got, err := applied{}, a.err
+	if err == nil {
+		got, err = e.take(at, a.wall, full, ph)
 	}
-	return e.take(at, wall, full, ph)
+	switch {
+	case ph == during && err != nil && refused(err):
+		e.pace.asked(at, 0, full, true) // nobody was there to bear a cost
+	case ph == during:
+		e.pace.asked(at, a.wall, full, err != nil)
+	case err == nil:
+		// The budget is for what goes on by itself; the cost is known from all.
+		e.pace.full.add(a.wall)
+	}
+	if err != nil {
+		e.failed(ctx, at, a, err, full, ph)
+	}
+	return got, err
 }
 
-func isStatus(err error) bool {
-	var status *statusError
-	return errors.As(err, &status)
+func (e *endpoint) parse(r io.Reader) error {
+	if err := e.parser.ParseReader(r, &e.page); err != nil {
+		return fmt.Errorf("its page cannot be read: %w", err)
+	}
+	return nil
+}
+
+// failed puts a request that failed into the books. The Prober's lock is held.
+func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error, full bool, ph phase) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		// Our own doing: it must not hide what went wrong before.
+		if e.lastError == nil {
+			e.lastError = fmt.Errorf("asking %s: %w", e.target.Name(), errEnded)
+		}
+		return
+	}
+	// What ended because our own time was over has less to tell than a failure
+	// before it.
+	telling := ctx.Err() == nil || e.lastError == nil || e.up && e.failedAt.Before(e.goodAt)
+	if telling {
+		e.lastError = err
+	}
+	e.failedAt = at
+	e.stranger = e.stranger && a.err == nil // no page: it may be starting up
+	switch {
+	case !full && e.pace.filter == filterUntried && a.reached:
+		e.pace.filter = filterRefused // a try of ours, not a failure of the engine
+	case refused(err):
+		// The engine is known not to be up.
+		e.p.gauges[e.target.Origin].gone(e.index)
+	case e.up && (ph != after || a.reached):
+		e.errors++
+		if telling || e.lastCounted == nil {
+			e.lastCounted = err
+		}
+	}
 }
 
 // take puts the parsed page into the books. The Prober's lock is held.
 func (e *endpoint) take(at time.Time, wall time.Duration, full bool, ph phase) (applied, error) {
-	if !full && !e.checkFilter() {
-		return applied{}, nil
+	content := e.ledger.open(&e.page, full)
+	if !full {
+		switch {
+		case content.bulk && content.polled:
+			full = true // the whole page, whatever was asked for
+			e.pace.unfiltered()
+		case content.polled && !content.bulk:
+			e.pace.filter, e.pace.whole = filterWorks, 0
+		case e.pace.filter == filterUntried:
+			return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
+		case content.vllm:
+			return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
+		}
+	}
+	if !content.vllm {
+		e.stranger = !e.up
+		err := errStranger
+		if len(e.page.Samples) == 0 && len(e.page.Types) == 0 {
+			err = errEmpty
+		}
+		return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), err)
 	}
 	if !e.up {
-		if !e.hasVLLM() {
-			e.stranger = true
-			e.lastError = errStranger
-			return applied{}, errStranger
+		if e.target.Started && e.olderThanRun() {
+			e.stranger, e.foreign = true, true
+			return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), errForeign)
 		}
 		e.setBase(at, ph)
 	}
 	fresh := !e.up
 	e.up, e.stranger = true, false
 	got := e.ledger.apply(&e.page, full, fresh && e.base != baseZero)
-	if !got.vllm {
-		e.errors++
-		e.lastError = errStranger
-		return got, errStranger
+	if got.restarted {
+		e.asked = false // another process may be another version
 	}
 	e.p.found(e.target.Origin)
-	e.p.gauges[e.target.Origin].add(e.index, at, got.gauges, ph == during || ph == shutdown)
-	e.countReading(at, wall, full)
-	tokens, running := e.ledger.tokens(), e.p.gauges[e.target.Origin].runningNow(e.index)
+	gauges := e.p.gauges[e.target.Origin]
+	gauges.add(e.index, at, got.gauges, ph == during || ph == shutdown, got.restarted)
+	e.countReading(at, wall)
+	tokens, running := e.ledger.tokens, gauges.runningNow(e.index)
 	if !fresh && (tokens > e.tokens || running > 0 || e.running > 0) {
-		e.active.add(e.goodAt, at)
-		e.activeIntervals++
+		from := e.goodAt
+		if got.restarted && e.failedAt.After(from) {
+			from = e.failedAt // it was not up before
+		}
+		e.p.activity[e.target.Origin].add(from, at, e.p.horizon(e.target.Origin))
 	}
 	e.tokens, e.running = tokens, running
 	e.goodAt = at
 	if full {
 		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
+		e.activeAtFull = e.p.activity[e.target.Origin].seconds()
 	}
-	e.drained = tokens != e.fullTokens && !e.p.gauges[e.target.Origin].busyNow(e.index)
+	e.drained = tokens != e.fullTokens && !gauges.busyNow(e.index)
 	return got, nil
-}
-
-// hasVLLM says whether the page has a sample of vLLM.
-func (e *endpoint) hasVLLM() bool {
-	for i := range e.page.Samples {
-		if rows[e.ledger.wanted[e.page.Samples[i].Name].row].figure != processStart {
-			return true
-		}
-	}
-	return false
 }
 
 // setBase decides, at the first answer, what counters count from.
@@ -209,96 +241,58 @@ func (e *endpoint) setBase(at time.Time, ph phase) {
 	case ph == before:
 		e.base = baseScraped
 	case e.base == baseZero:
-	default:
+	case e.vacant || e.youngerThanRun():
 		e.base = baseZero
-		if e.silent {
-			// Something listened before the start and gave no answer: only a process
-			// that is younger than the run counts from zero.
-			e.base = baseLate
-			for i := range e.page.Samples {
-				s := &e.page.Samples[i]
-				if rows[e.ledger.wanted[s.Name].row].figure == processStart && s.Value > float64(e.p.started.UnixNano())/1e9 {
-					e.base = baseZero
-				}
-			}
-		}
+	default:
+		// Something listened before the start and was no engine, or nobody looked:
+		// only a process that is younger than the run counts from zero.
+		e.base = baseLate
 	}
 	if e.base == baseZero {
 		e.baseAt = e.p.started
 	}
 }
 
-// checkFilter looks at the answer to a filtered poll: is it one, and is what
-// was asked for there? The first answer decides whether such polls go on.
-func (e *endpoint) checkFilter() bool {
-	asked, bulk := 0, false
-	for i := range e.page.Samples {
-		r := &rows[e.ledger.wanted[e.page.Samples[i].Name].row]
-		switch {
-		case r.kind == histogramKind:
-			bulk = true
-		case r.figure == kvUsage, r.figure == running, r.figure == generationTokens:
-			asked++
-		}
-	}
-	if e.filter == filterUntried {
-		e.filter = filterWorks
-		if bulk || asked < 3 {
-			e.filter = filterRefused
-		}
-	}
-	if asked < 3 {
-		return false
-	}
-	return true
+// youngerThanRun says whether the page tells that its process started inside the run.
+func (e *endpoint) youngerThanRun() bool {
+	start, ok := e.processStart()
+	return ok && start > float64(e.p.started.UnixNano())/1e9
 }
 
-func (e *endpoint) countReading(at time.Time, wall time.Duration, full bool) {
+// startSlack is how far process_start_time_seconds may lie before the truth: it
+// counts from the boot time, which the kernel gives in whole seconds.
+const startSlack = 2
+
+// olderThanRun says whether the page tells that its process was there before the run.
+func (e *endpoint) olderThanRun() bool {
+	start, ok := e.processStart()
+	return ok && !e.p.started.IsZero() && start < float64(e.p.started.UnixNano())/1e9-startSlack
+}
+
+// processStart reads the start of the process that the page tells of, in Unix time.
+func (e *endpoint) processStart() (seconds float64, ok bool) {
+	for i := range e.page.Samples {
+		if s := &e.page.Samples[i]; s.Name == processStartName {
+			return s.Value, true
+		}
+	}
+	return 0, false
+}
+
+func (e *endpoint) countReading(at time.Time, wall time.Duration) {
 	if e.count == 0 {
 		e.firstAt = at
 	} else {
 		e.maxGap = max(e.maxGap, at.Sub(e.goodAt))
 	}
 	e.count++
-	e.allWalls = keepLast(e.allWalls, wall)
-	if full {
-		e.fullWalls = keepLast(e.fullWalls, wall)
-	}
+	e.allWalls.add(wall)
 }
 
-func keepLast(walls []time.Duration, wall time.Duration) []time.Duration {
-	if len(walls) == keptWalls {
-		walls = append(walls[:0], walls[1:]...)
-	}
-	return append(walls, wall)
-}
-
-func median(walls []time.Duration) time.Duration {
-	if len(walls) == 0 {
-		return 0
-	}
-	sorted := slices.Clone(walls)
-	slices.Sort(sorted)
-	return sorted[len(sorted)/2]
-}
-
-// plan says how long to wait after the last request, and whether the next one
-// is for a full page. The Prober's lock is held.
-func (e *endpoint) plan(lastWasFull bool) (wait time.Duration, full bool) {
-	// When the engine has drained, its figures are whole: a script may end it next.
-	due := e.drained || time.Since(e.fullAt) >= fullInterval
-	full = !e.up || e.filter == filterRefused || e.filter == filterWorks && due
-	if e.stranger {
-		return strangerInterval, true
-	}
-	if e.p.cfg.Interval > 0 {
-		return e.p.cfg.Interval, full
-	}
-	wait = costFactor * median(e.allWalls)
-	if lastWasFull {
-		wait = max(wait, costFactor*median(e.fullWalls))
-	}
-	return max(wait, minInterval), full
+// plan says how long to wait from now on, and whether the next request is for a
+// full page. The Prober's lock is held.
+func (e *endpoint) plan() (wait time.Duration, full bool) {
+	return e.pace.next(time.Now(), standing{e.up, e.stranger, e.drained})
 }
 
 // guard keeps an error of this package from costing the command its wrapper: it
@@ -310,6 +304,7 @@ func (e *endpoint) guard(f func()) {
 			defer e.p.mu.Unlock()
 			e.errors++
 			e.lastError = fmt.Errorf("an error in vobs, reading %s: %v: please report it", e.target.Name(), p)
+			e.lastCounted = e.lastError
 		}
 	}()
 	f()
@@ -320,7 +315,7 @@ func (e *endpoint) follow(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	e.p.mu.Lock()
-	_, full := e.plan(false)
+	_, full := e.plan()
 	e.p.mu.Unlock()
 	for {
 		select {
@@ -337,7 +332,7 @@ func (e *endpoint) follow(ctx context.Context) {
 			e.askVersion(ctx)
 		}
 		e.p.mu.Lock()
-		wait, next := e.plan(full)
+		wait, next := e.plan()
 		e.p.mu.Unlock()
 		full = next
 		timer.Reset(wait)
@@ -353,22 +348,24 @@ func (e *endpoint) askVersion(ctx context.Context) {
 	if !todo {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
 	select {
 	case e.turn <- struct{}{}:
 	case <-ctx.Done():
 		return
 	}
-	body, err := e.client.beside(ctx, "/version")
+	body, a := e.client.beside(ctx, "/version")
 	<-e.turn
-	var answer struct {
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	e.pace.charge(a.wall)
+	var told struct {
 		Version string `json:"version"`
 	}
-	if err != nil || json.Unmarshal(body, &answer) != nil {
-		return
+	if a.err == nil && json.Unmarshal(body, &told) == nil && len(told.Version) <= maxVersion {
+		e.version = told.Version
 	}
-	e.p.mu.Lock()
-	e.version = answer.Version
-	e.p.mu.Unlock()
 }
 
 // settle reads until the engine is idle and nothing moves any more between two

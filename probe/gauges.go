@@ -14,7 +14,7 @@ type track struct {
 	peak     float64
 	area     float64 // value times seconds, by trapezoids
 	seconds  float64
-	lastTime time.Time
+	lastTime time.Time // of the reading that the next trapezoid begins at
 }
 
 // add takes in a reading. A reading that is not during the command's run
@@ -57,120 +57,148 @@ type place struct {
 	engine   engineID
 }
 
+// seat is the gauge at one place.
+type seat struct {
+	track
+	value   float64 // at the last reading, several series of one engine taken together
+	reading int     // number of that reading
+	live    bool    // it was there at its endpoint's last reading
+	broken  bool    // its value then was no number
+	lost    bool    // the same process does not export it any more
+}
+
+// gauge is one figure, at each place and of all together.
+type gauge struct {
+	seats map[place]*seat
+	total track // goes on only while it is known at every seat
+}
+
 // gauges follows the gauges of all engines that are read, each for itself and
 // all together: running and waiting requests added up, the KV cache's usage as
 // the highest.
 type gauges struct {
-	current map[figure]map[place]float64
-	each    map[figure]map[place]*track
-	total   map[figure]*track
+	figures [gaugeFigures]gauge
+	reading int
 }
 
 func newGauges() *gauges {
-	return &gauges{
-		current: map[figure]map[place]float64{},
-		each:    map[figure]map[place]*track{},
-		total:   map[figure]*track{},
+	g := &gauges{}
+	for f := range g.figures {
+		g.figures[f] = gauge{seats: map[place]*seat{}}
+	}
+	return g
+}
+
+// join takes two engines' values of a figure together.
+func (f figure) join(a, b float64) float64 {
+	if f == kvUsage {
+		return max(a, b)
+	}
+	return a + b
+}
+
+// add takes in the gauges of one reading of one endpoint. After a restart the
+// time since the reading before belongs to no mean.
+func (g *gauges) add(endpoint int, at time.Time, readings []gaugeReading, during, restarted bool) {
+	g.reading++
+	for i := range g.figures {
+		g.figures[i].add(figure(i), g.reading, endpoint, at, readings, during, restarted)
 	}
 }
 
-// add takes in the gauges of one reading of one endpoint.
-func (g *gauges) add(endpoint int, at time.Time, readings []gaugeReading, during bool) {
-	touched := map[figure]int{} // the row read, to take one name of each figure
+func (g *gauge) add(f figure, reading, endpoint int, at time.Time, readings []gaugeReading, during, restarted bool) {
+	row := -1 // the newest name that the page has: an older one stands for the same
 	for _, r := range readings {
-		f := rows[r.row].figure
-		if row, ok := touched[f]; ok && row < r.row {
-			continue // an older name beside the newer one
+		if rows[r.row].figure == f && (row < 0 || r.row < row) {
+			row = r.row
 		}
-		touched[f] = r.row
+	}
+	for _, r := range readings {
+		if r.row != row {
+			continue
+		}
 		p := place{endpoint, r.engine}
-		if g.current[f] == nil {
-			g.current[f], g.each[f], g.total[f] = map[place]float64{}, map[place]*track{}, &track{}
+		s := g.seats[p]
+		if s == nil {
+			s = &seat{}
+			g.seats[p] = s
 		}
-		g.current[f][p] = r.value
-	}
-	for f := range touched {
-		total := 0.0
-		for p, value := range g.current[f] {
-			if f == kvUsage {
-				total = max(total, value)
-			} else {
-				total += value
-			}
-			if p.endpoint != endpoint {
-				continue
-			}
-			if g.each[f][p] == nil {
-				g.each[f][p] = &track{}
-			}
-			g.each[f][p].add(at, value, during)
+		if s.reading != reading {
+			s.reading, s.value, s.broken = reading, r.value, r.broken
+			continue
 		}
-		g.total[f].add(at, total, during)
+		s.value = f.join(s.value, r.value)
+		s.broken = s.broken || r.broken
 	}
-}
-
-// runningNow is the number of running requests at the last readings.
-func (g *gauges) runningNow(endpoint int) float64 {
-	n := 0.0
-	for p, value := range g.current[running] {
+	total, whole := 0.0, row >= 0
+	for p, s := range g.seats {
 		if p.endpoint == endpoint {
-			n += value
+			had := s.live || s.lost
+			s.live = s.reading == reading
+			s.lost = had && !s.live && !restarted
+			if restarted {
+				s.lastTime = time.Time{}
+			}
+			if s.live && !s.broken {
+				s.add(at, s.value, during)
+			}
+		}
+		whole = whole && !s.lost && !(s.live && s.broken)
+		if s.live {
+			total = f.join(total, s.value)
 		}
 	}
-	return n
+	if restarted {
+		g.total.lastTime = time.Time{}
+	}
+	if whole {
+		g.total.add(at, total, during)
+	}
 }
 
-// busyNow says whether requests run or wait at the last readings of an endpoint.
-func (g *gauges) busyNow(endpoint int) bool {
-	for _, f := range []figure{running, waiting} {
-		for p, value := range g.current[f] {
-			if p.endpoint == endpoint && value > 0 {
-				return true
-			}
+// lost says whether an engine stopped exporting the gauge while it went on.
+func (g *gauge) lost() bool {
+	for _, s := range g.seats {
+		if s.lost {
+			return true
 		}
 	}
 	return false
 }
 
-// spans is a set of time intervals, each joined with the one before where they touch.
-type spans []span
-
-type span struct{ from, to time.Time }
-
-func (s *spans) add(from, to time.Time) {
-	if n := len(*s); n > 0 && !from.After((*s)[n-1].to) {
-		if to.After((*s)[n-1].to) {
-			(*s)[n-1].to = to
-		}
-		return
-	}
-	*s = append(*s, span{from, to})
-}
-
-// union joins several sets of which each is sorted.
-func union(sets []spans) spans {
-	next := make([]int, len(sets))
-	var out spans
-	for {
-		first := -1
-		for i, s := range sets {
-			if next[i] < len(s) && (first < 0 || s[next[i]].from.Before(sets[first][next[first]].from)) {
-				first = i
+// gone notes that nobody listens at an endpoint: its engines have no requests.
+func (g *gauges) gone(endpoint int) {
+	for i := range g.figures {
+		for p, s := range g.figures[i].seats {
+			if p.endpoint == endpoint {
+				s.live, s.lost = false, false
 			}
 		}
-		if first < 0 {
-			return out
-		}
-		s := sets[first][next[first]]
-		next[first]++
-		out.add(s.from, s.to)
 	}
 }
 
-func (s spans) seconds() float64 {
-	sum := 0.0
-	for _, x := range s {
-		sum += x.to.Sub(x.from).Seconds()
+// at gives the track of a figure at one place; nil without one.
+func (g *gauges) at(f figure, p place) *track {
+	if s := g.figures[f].seats[p]; s != nil {
+		return &s.track
 	}
-	return sum
+	return nil
+}
+
+// runningNow is the number of running requests at the last readings.
+func (g *gauges) runningNow(endpoint int) float64 { return g.now(running, endpoint) }
+
+// busyNow says whether requests run or wait at the last readings of an endpoint.
+func (g *gauges) busyNow(endpoint int) bool {
+	return g.now(running, endpoint) > 0 || g.now(waiting, endpoint) > 0
+}
+
+func (g *gauges) now(f figure, endpoint int) float64 {
+	n := 0.0
+	for p, s := range g.figures[f].seats {
+		if p.endpoint == endpoint && s.live && !s.broken {
+			n += s.value
+		}
+	}
+	return n
 }

@@ -9,40 +9,75 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
+const (
+	// maxSeries is the most series of one endpoint that are followed, of some 150
+	// engines. An exporter whose labels change for ever must not fill the memory.
+	maxSeries = 1 << 16
+	// maxExact is the largest counter value that a float tells to the last digit.
+	maxExact = 1 << 53
+)
+
 // engineID tells the engines behind one endpoint apart, by their labels.
 type engineID struct{ engine, stage, replica string }
 
 // ledger adds up what one endpoint's counters and histograms gained from its
 // first reading on, series by series, across restarts of the process behind it.
 type ledger struct {
-	wanted   map[string]wanted
-	series   map[seriesKey]*series
-	groups   map[groupKey]*group
-	resolved []*series // of the page being applied, in its order
+	wanted map[string]wanted
+	series map[seriesKey]*series
+	groups map[groupKey]*group
+	// lines are those of the page being applied, in its order.
+	lines []line
+	// seen has the lines of the last full and of the last filtered page: the next
+	// one has mostly the same.
+	seen   [2][]line
+	gauges []gaugeReading // of the page being applied
 
-	reading int // number of the present reading, from 1
-	full    int // number of the last reading of a full page
-	epoch   int // rises with each restart of the process
+	reading int  // number of the present reading, from 1
+	full    int  // number of the last reading of a full page
+	epoch   int  // rises with each restart of the process
+	based   bool // the first reading is what counters count from
 
-	// start is process_start_time_seconds, 0 while unknown.
-	start      float64
 	resets     int64
-	duplicates int64
-	// exported says which rows' families the last full page declared or sampled.
-	exported [len(rows)]bool
-	models   map[string]bool
-	configs  map[engineID]*exposition.Labels
+	duplicates int64 // series that stood twice on a page with one value
+	conflicts  int64 // and with different ones
+	invalid    int64 // values that were no number, or negative counts
+	// invalidRow is the row of the latest such.
+	invalidRow int
+	// mixed says that servers answer in turn, not one after the other.
+	mixed bool
+	// tokens is what all engines' token counters gained.
+	tokens float64
+	// exported says which rows' families the last full page declared or sampled,
+	// since then a filtered one too; ever, any page; atBase, the first page.
+	exported, ever, atBase [len(rows)]bool
+	// overflown are rows with more series than are followed.
+	overflown [len(rows)]bool
+	models    map[string]bool
+	configs   map[engineID]*exposition.Labels
 }
 
 type seriesKey struct{ name, labels string }
 
-// series is one line of the page.
+// line is one line of a page and the series that it tells of.
+type line struct {
+	name   string
+	labels *exposition.Labels
+	wanted wanted
+	series *series // nil where it is not followed
+}
+
+// series is one line of the page from reading to reading.
 type series struct {
-	group   *group
-	gained  *float64 // where its gains are added up
-	value   float64  // at the last reading
-	reading int      // number of that reading
-	epoch   int
+	engine  engineID
+	group   *group   // nil for a gauge
+	gained  *float64 // where a counter's gains are added up
+	value   float64  // at the last good reading
+	epoch   int      // of that reading
+	reading int      // number of the last reading in which it stood on the page
+	pending float64  // its value there
+	broken  bool     // which cannot be taken
+	fresh   bool     // that was the first one
 }
 
 type groupKey struct {
@@ -61,10 +96,13 @@ type group struct {
 	sum     float64
 	count   float64
 
-	before  float64 // a counter's value at the first reading
-	resetAt int     // number of the last reading in which it went back
-	full    int     // number of the last full page that it was on
-	broken  bool    // a value was negative, NaN or infinite
+	before   float64 // a counter's value at the first reading
+	resetAt  int     // number of the last reading in which it went back
+	full     int     // number of the last full page that it was on
+	epoch    int     // of the last page that it was on
+	brokenAt int     // number of the last reading in which a value could not be taken
+	// spoiled is the reason for which it can never be told.
+	spoiled string
 }
 
 // bucket is a histogram's cumulative bucket.
@@ -86,12 +124,45 @@ func (l *ledger) wants(name string) bool {
 	return ok
 }
 
+// content is what kind of a page it is.
+type content struct {
+	vllm   bool // there is a sample of vLLM at all
+	bulk   bool // there is a histogram: the page was not filtered
+	polled bool // the gauges and counters are there that filtered polls are for
+}
+
+// open looks at a page, without taking it in.
+func (l *ledger) open(page *exposition.Page, full bool) (c content) {
+	old := &l.seen[0]
+	if full {
+		old = &l.seen[1]
+	}
+	l.lines = l.lines[:0]
+	var has [figureCount]bool
+	for i := range page.Samples {
+		s := &page.Samples[i]
+		var ln line
+		if i < len(*old) && (*old)[i].labels == s.Labels && (*old)[i].name == s.Name {
+			ln = (*old)[i]
+		} else {
+			ln = line{name: s.Name, labels: s.Labels, wanted: l.wanted[s.Name]}
+			ln.series = l.series[seriesKey{s.Name, s.Labels.Key()}]
+		}
+		l.lines = append(l.lines, ln)
+		r := &rows[ln.wanted.row]
+		has[r.figure] = true
+		c.vllm = c.vllm || r.figure != processStart
+		c.bulk = c.bulk || r.kind == histogramKind
+	}
+	c.polled = has[kvUsage] && has[running] && has[generationTokens]
+	return c
+}
+
 // applied is what a page brought.
 type applied struct {
-	gauges []gaugeReading
-	vllm   bool // there was a sample of vLLM at all
-	moved  bool // some counter or histogram gained
-	bulk   bool // there was a histogram: the page was not filtered
+	gauges    []gaugeReading // valid until the next page
+	moved     bool           // some counter or histogram gained
+	restarted bool           // another process answers than before
 }
 
 // gaugeReading is one gauge of one engine.
@@ -99,10 +170,11 @@ type gaugeReading struct {
 	row    int
 	engine engineID
 	value  float64
+	broken bool // it is no number, or stands twice with different values
 }
 
-// apply takes in a page. With base, values are what later gains count from; else
-// a series seen for the first time counts from zero.
+// apply takes in the page that was opened last. With base, values are what later
+// gains count from; else a series seen for the first time counts from zero.
 func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 	l.reading++
 	if full {
@@ -114,145 +186,269 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 			}
 		}
 	}
-	restarted := l.findRestart(page)
-	l.resolved = l.resolved[:0]
-	for i := range page.Samples {
-		s := &page.Samples[i]
-		w := l.wanted[s.Name]
-		r := &rows[w.row]
-		if r.figure == processStart {
-			l.resolved = append(l.resolved, nil)
-			continue
-		}
-		got.vllm = true
-		l.exported[w.row] = true
-		switch r.kind {
-		case gaugeKind:
-			if !isBroken(s.Value) {
-				got.gauges = append(got.gauges, gaugeReading{w.row, engineOf(s.Labels), s.Value})
-			}
-			l.resolved = append(l.resolved, nil)
-		case infoKind:
-			l.configs[engineOf(s.Labels)] = s.Labels
-			l.resolved = append(l.resolved, nil)
-		default:
-			got.bulk = got.bulk || r.kind == histogramKind
-			l.resolved = append(l.resolved, l.resolve(s, w, base))
-		}
-		if m := s.Labels.Get("model_name"); m != "" && !l.models[m] {
-			l.models[m] = true
-		}
+	l.enter(page)
+	for i := range rows {
+		l.ever[i] = l.ever[i] || l.exported[i]
 	}
-	for i, s := range l.resolved {
-		if s == nil {
-			continue
-		}
-		value := page.Samples[i].Value
-		gain := value - s.value
-		if s.group.resetAt == l.reading || s.epoch != l.epoch {
-			gain = value
-			restarted = restarted || s.group.resetAt == l.reading
-		}
-		*s.gained += gain
-		got.moved = got.moved || gain != 0
-		s.value, s.epoch = value, l.epoch
-		if full {
-			s.group.full = l.full
-		}
+	if base {
+		l.based, l.atBase = true, l.exported
 	}
-	if restarted {
+	if got.restarted = l.findRestart(); got.restarted {
+		l.epoch++
 		l.resets++
 	}
+	l.gauges = l.gauges[:0]
+	groupsReset := false
+	for i := range l.lines {
+		s := l.lines[i].series
+		if s == nil || s.reading != l.reading {
+			continue
+		}
+		if s.group == nil {
+			if rows[l.lines[i].wanted.row].kind == gaugeKind {
+				l.gauges = append(l.gauges, gaugeReading{l.lines[i].wanted.row, s.engine, s.pending, s.broken})
+				s.reading = -l.reading // a second line of it says nothing more
+			}
+			continue
+		}
+		moved, reset := l.book(s, &l.lines[i], full, base)
+		got.moved = got.moved || moved
+		groupsReset = groupsReset || reset
+		s.reading = -l.reading
+	}
+	if groupsReset && !got.restarted {
+		l.resets++
+	}
+	got.gauges = l.gauges
+	kind := 0
+	if full {
+		kind = 1
+	}
+	l.lines, l.seen[kind] = l.seen[kind], l.lines
 	return got
 }
 
-// findRestart notices that another process answers than before.
-func (l *ledger) findRestart(page *exposition.Page) bool {
-	for i := range page.Samples {
-		s := &page.Samples[i]
-		if rows[l.wanted[s.Name].row].figure != processStart || isBroken(s.Value) {
-			continue
-		}
-		before := l.start
-		l.start = s.Value
-		if before != 0 && before != s.Value {
-			l.epoch++
-			return true
-		}
-	}
-	return false
-}
-
-// resolve finds the series of a sample, notes whether its group went back, and
-// returns nil for a line that must not count: a broken value, or a series that
-// stands twice on the page.
-func (l *ledger) resolve(s *exposition.Sample, w wanted, base bool) *series {
-	key := seriesKey{s.Name, s.Labels.Key()}
-	known := l.series[key]
-	if known == nil {
-		known = l.add(s, w)
-		if known == nil {
-			return nil
-		}
-		l.series[key] = known
-		if base {
-			known.value = s.Value
-			if w.part == whole {
-				known.group.before = s.Value
+// enter puts the values of a page beside the series that they belong to.
+func (l *ledger) enter(page *exposition.Page) {
+	for i := range l.lines {
+		ln, value := &l.lines[i], page.Samples[i].Value
+		l.exported[ln.wanted.row] = true
+		if ln.series == nil {
+			if ln.series = l.follow(ln); ln.series == nil {
+				continue
 			}
 		}
-		known.epoch = l.epoch
-	} else if known.reading == l.reading {
-		l.duplicates++
-		return nil
+		s := ln.series
+		kind := rows[ln.wanted.row].kind
+		if kind == infoKind && len(l.configs) < maxSeries && rows[ln.wanted.row].figure == cacheConfig {
+			l.configs[s.engine] = ln.labels
+		}
+		if s.reading == l.reading { // it stands there a second time
+			switch {
+			case s.pending == value || math.IsNaN(s.pending) && math.IsNaN(value):
+				l.duplicates++
+			default:
+				l.conflicts++
+				s.broken = true
+			}
+			continue
+		}
+		s.fresh = s.reading == 0
+		s.reading, s.pending = l.reading, value
+		s.broken = isBroken(value) || value < 0 && s.group != nil && ln.wanted.part != sumPart
+		if s.broken {
+			l.invalid++
+			l.invalidRow = ln.wanted.row
+		}
 	}
-	known.reading = l.reading
-	if isBroken(s.Value) || s.Value < 0 && w.part != sumPart {
-		known.group.broken = true
-		return nil
-	}
-	// A sum may go back by rounding or with negative observations; counts may not.
-	if w.part != sumPart && s.Value < known.value && known.epoch == l.epoch {
-		known.group.resetAt = l.reading
-	}
-	return known
 }
 
-// add makes the series of a sample, and its group where it is the first of it.
-func (l *ledger) add(s *exposition.Sample, w wanted) *series {
-	labels := s.Labels.Key()
-	le := math.NaN()
-	if w.part == bucketPart {
-		var err error
-		if le, err = strconv.ParseFloat(s.Labels.Get("le"), 64); err != nil || math.IsNaN(le) {
+// findRestart notices that another process answers than before: it tells another
+// start, or most of what it has counted has gone back. (Not every counter goes
+// back: a young process may have done more than the one before had.) Counters of
+// single groups that went back are marked.
+func (l *ledger) findRestart() (restarted bool) {
+	var start *line
+	starts, back, forth := 0, 0, 0
+	for i := range l.lines {
+		ln := &l.lines[i]
+		s := ln.series
+		if s == nil || s.reading != l.reading || s.broken {
+			continue
+		}
+		if rows[ln.wanted.row].figure == processStart {
+			start = ln
+			starts++
+			continue
+		}
+		if s.group == nil || s.fresh || s.epoch != l.epoch {
+			continue
+		}
+		// A sum may go back by rounding or with negative observations; counts may not.
+		switch counts := ln.wanted.part == whole || ln.wanted.part == countPart; {
+		case ln.wanted.part == sumPart:
+		case s.pending < s.value:
+			s.group.resetAt = l.reading
+			if counts {
+				back++
+			}
+		case counts && s.value > 0:
+			forth++
+		}
+	}
+	restarted = back > 0 && back >= forth
+	if starts == 1 { // a page of several processes tells nothing by their starts
+		s := start.series
+		if s.value != 0 && s.value != s.pending {
+			restarted = true
+			l.mixed = l.mixed || s.pending < s.value
+		}
+		s.value = s.pending
+	}
+	if restarted && starts == 0 {
+		for key, s := range l.series {
+			if key.name == processStartName {
+				s.value = 0 // of the process before
+			}
+		}
+	}
+	return restarted
+}
+
+// start is process_start_time_seconds of the one process behind the endpoint.
+func (l *ledger) start() (seconds float64, ok bool) {
+	found := 0
+	for key, s := range l.series {
+		if key.name == processStartName && s.value > 0 {
+			seconds = s.value
+			found++
+		}
+	}
+	return seconds, found == 1
+}
+
+// follow makes the series of a line that is seen for the first time; nil where
+// it cannot be followed.
+func (l *ledger) follow(ln *line) *series {
+	if m := ln.labels.Get("model_name"); m != "" && len(l.models) < maxSeries {
+		l.models[m] = true
+	}
+	if len(l.series) >= maxSeries {
+		l.overflown[ln.wanted.row] = true
+		return nil
+	}
+	s := l.series[seriesKey{ln.name, ln.labels.Key()}] // it may stand on this page twice
+	if s != nil {
+		return s
+	}
+	s = &series{engine: engineOf(ln.labels)}
+	if kind := rows[ln.wanted.row].kind; kind == counterKind || kind == histogramKind {
+		if !l.join(s, ln) {
 			return nil
 		}
-		labels = keyWithout(s.Labels, "le")
 	}
-	key := groupKey{w.row, labels}
-	g := l.groups[key]
-	if g == nil {
-		g = &group{row: w.row, engine: engineOf(s.Labels)}
-		if by := rows[w.row].by; by != "" {
-			g.by = s.Labels.Get(by)
+	l.series[seriesKey{ln.name, ln.labels.Key()}] = s
+	return s
+}
+
+// join puts a counter's series into its group, and makes that where it is the
+// first of it.
+func (l *ledger) join(s *series, ln *line) bool {
+	labels := ln.labels.Key()
+	le := math.NaN()
+	if ln.wanted.part == bucketPart {
+		var err error
+		if le, err = strconv.ParseFloat(ln.labels.Get("le"), 64); err != nil || math.IsNaN(le) {
+			return false
 		}
-		l.groups[key] = g
+		labels = keyWithout(ln.labels, "le")
 	}
-	added := &series{group: g}
-	switch w.part {
+	row := ln.wanted.row
+	g := l.groups[groupKey{row, labels}]
+	if g == nil {
+		g = &group{row: row, engine: s.engine, full: l.full}
+		if by := rows[row].by; by != "" {
+			g.by = ln.labels.Get(by)
+		}
+		if l.based && !l.atBase[row] && l.epoch == 0 {
+			// The process ran before, and its page had not even the family then.
+			g.spoiled = rows[row].name + " was not on the first page that was read, only on a later one: what it had counted before that is not known"
+		}
+		l.groups[groupKey{row, labels}] = g
+	}
+	s.group = g
+	switch ln.wanted.part {
 	case bucketPart:
 		b := &bucket{le: le}
 		g.buckets = append(g.buckets, b)
 		sort.Slice(g.buckets, func(i, j int) bool { return g.buckets[i].le < g.buckets[j].le })
-		added.gained = &b.gained
+		s.gained = &b.gained
 	case sumPart:
-		added.gained = &g.sum
+		s.gained = &g.sum
 	case countPart:
-		added.gained = &g.count
+		s.gained = &g.count
 	default:
-		added.gained = &g.total
+		s.gained = &g.total
 	}
-	return added
+	return true
+}
+
+// book adds up what a series gained. A value that cannot be taken is left out:
+// the next good one has all of it, unless it is the one to count from.
+func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) {
+	g := s.group
+	if full {
+		g.full = l.full
+	}
+	if g.epoch = l.epoch; s.broken {
+		g.brokenAt = l.reading
+		if base {
+			g.spoiled = rows[g.row].name + " had no usable value on the page to count from: it was not a count, or stood there twice"
+		}
+		return false, false
+	}
+	if ln.wanted.part == whole && g.brokenAt != l.reading {
+		g.brokenAt = 0
+	}
+	gain := s.pending - s.value // of a new series, from zero
+	switch {
+	case s.fresh && base:
+		gain = 0
+		if ln.wanted.part == whole {
+			g.before = s.pending
+		}
+	case s.epoch != l.epoch:
+		gain = s.pending
+	case g.resetAt == l.reading:
+		gain = s.pending
+		reset = true
+	}
+	*s.gained += gain
+	s.value, s.epoch = s.pending, l.epoch
+	if f := rows[g.row].figure; f == promptTokens || f == generationTokens {
+		l.tokens += gain
+	}
+	return gain != 0, reset
+}
+
+// trouble says why a group's figures cannot be told; "" where they can.
+func (l *ledger) trouble(g *group) string {
+	name := rows[g.row].name
+	switch {
+	case l.mixed:
+		return "several servers answer at this address in turn (by a load balancer?): give the address of each"
+	case l.overflown[g.row]:
+		return name + " has more series than are followed"
+	case g.spoiled != "":
+		return g.spoiled
+	case g.brokenAt != 0 && g.brokenAt == l.full:
+		return name + " had a value that no counter can have (negative, NaN or infinite), or two values at once, on the last page"
+	case g.full != l.full && g.epoch == l.epoch:
+		return "a series of " + name + " vanished from the page inside the window"
+	case g.total >= maxExact || g.count >= maxExact:
+		return name + " is too large to be told to the last digit"
+	}
+	return ""
 }
 
 func engineOf(labels *exposition.Labels) engineID {
@@ -285,25 +481,35 @@ func keyWithout(labels *exposition.Labels, name string) string {
 
 func isBroken(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }
 
-// rowOf gives the row under which this endpoint exports a figure: the newest name
-// that it has.
-func (l *ledger) rowOf(f figure) (int, bool) {
+// had says whether a figure was on any page.
+func (l *ledger) had(f figure) bool {
 	for i := range rows {
-		if rows[i].figure == f && l.exported[i] {
-			return i, true
+		if rows[i].figure == f && l.ever[i] {
+			return true
 		}
 	}
-	return 0, false
+	return false
 }
 
-// tokens is the number of tokens that the endpoint's engines have counted so
-// far, for telling whether they moved.
-func (l *ledger) tokens() float64 {
-	sum := 0.0
-	for _, g := range l.groups {
-		if f := rows[g.row].figure; f == promptTokens || f == generationTokens {
-			sum += g.total
+// rowOf gives the row under which this endpoint exports a figure: the newest name
+// that it has. Where a later process behind it does not have it at all, that
+// under which an earlier one did; there may be none, and why says so.
+func (l *ledger) rowOf(f figure) (row int, why string) {
+	for i := range rows {
+		if rows[i].figure == f && l.exported[i] {
+			return i, ""
 		}
 	}
-	return sum
+	for i := range rows {
+		if rows[i].figure != f || !l.ever[i] {
+			continue
+		}
+		for _, g := range l.groups {
+			if g.row == i && g.epoch < l.epoch {
+				return i, ""
+			}
+		}
+		return 0, rows[i].name + " vanished from the page inside the window"
+	}
+	return 0, "the engine does not export " + nameOf(f)
 }

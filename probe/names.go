@@ -7,7 +7,11 @@ const (
 	kvUsage figure = iota
 	running
 	waiting
-	promptTokens
+	gaugeFigures // how many of them are gauges
+)
+
+const (
+	promptTokens figure = gaugeFigures + iota
 	promptBySource
 	generationTokens
 	requestSuccess
@@ -97,8 +101,10 @@ var rows = [...]row{
 	{generationPerRequest, histogramKind, "vllm:request_generation_tokens", "", "0.8 –"},
 	{tokensPerIteration, histogramKind, "vllm:iteration_tokens_total", "", "0.8 –"},
 	{cacheConfig, infoKind, "vllm:cache_config_info", "", "0.8 –"},
-	{processStart, infoKind, "process_start_time_seconds", "", "prometheus_client, not in multiprocess mode"},
+	{processStart, infoKind, processStartName, "", "prometheus_client, not in multiprocess mode"},
 }
+
+const processStartName = "process_start_time_seconds"
 
 // nameOf gives the newest name of a figure, for reasons that name it.
 func nameOf(f figure) string {
@@ -118,7 +124,7 @@ var pollNames = []string{
 	"vllm:num_requests_waiting",
 	"vllm:prompt_tokens_total",
 	"vllm:generation_tokens_total",
-	"process_start_time_seconds",
+	processStartName,
 }
 
 // part is what a sample is of its family.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -15,6 +16,8 @@ const (
 	baseBudget = time.Second
 	// settleBudget is the longest that the last observations are waited for.
 	settleBudget = 2 * time.Second
+	// lastAsk is how long an address that never answered is asked a last time.
+	lastAsk = 250 * time.Millisecond
 )
 
 // Config says how engines are asked.
@@ -41,6 +44,7 @@ type Prober struct {
 	mu        sync.Mutex
 	endpoints []*endpoint
 	gauges    map[Origin]*gauges
+	activity  map[Origin]*activity
 	best      Origin // the best origin that has yielded vLLM samples
 	yielded   bool
 	started   time.Time // of the command; zero before
@@ -52,7 +56,8 @@ func New(cfg Config) *Prober {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Prober{
 		cfg: cfg, ctx: ctx, cancel: cancel,
-		gauges: map[Origin]*gauges{FromFlag: newGauges(), FromCommandLine: newGauges(), FromTree: newGauges()},
+		gauges:   map[Origin]*gauges{FromFlag: newGauges(), FromCommandLine: newGauges(), FromTree: newGauges()},
+		activity: map[Origin]*activity{FromFlag: {}, FromCommandLine: {}, FromTree: {}},
 	}
 }
 
@@ -105,6 +110,17 @@ func (p *Prober) found(o Origin) {
 	}
 }
 
+// horizon is the earliest time at which an interval that is still to come may
+// begin, at any endpoint of an origin. The lock is held.
+func (p *Prober) horizon(o Origin) (at time.Time) {
+	for _, e := range p.endpoints {
+		if e.up && e.target.Origin == o && (at.IsZero() || e.goodAt.Before(at)) {
+			at = e.goodAt
+		}
+	}
+	return at
+}
+
 // outdone says whether a better origin than o has yielded figures.
 func (p *Prober) outdone(o Origin) bool {
 	p.mu.Lock()
@@ -126,11 +142,9 @@ func (p *Prober) Base(ctx context.Context) {
 	defer cancel()
 	p.each(p.snapshot(), func(e *endpoint) {
 		_, err := e.read(ctx, true, before)
-		if err != nil && !refused(err) {
-			p.mu.Lock()
-			e.silent = !e.stranger
-			p.mu.Unlock()
-		}
+		p.mu.Lock()
+		e.vacant = err != nil && refused(err)
+		p.mu.Unlock()
 	})
 }
 
@@ -180,7 +194,7 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
 	defer cancel()
 	var mu sync.Mutex
 	settled := map[*endpoint]bool{}
-	chosen := p.chosen()
+	chosen := p.chosen(ctx)
 	p.each(chosen, func(e *endpoint) {
 		ok := e.settle(ctx)
 		mu.Lock()
@@ -200,12 +214,12 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
 // chosen gives the endpoints whose figures count: those of the best origin that
 // yielded any. One that never answered during the run is asked a last time, if
 // nothing else did.
-func (p *Prober) chosen() []*endpoint {
+func (p *Prober) chosen(ctx context.Context) []*endpoint {
 	p.mu.Lock()
 	yielded := p.yielded
 	p.mu.Unlock()
 	if !yielded {
-		ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
+		ctx, cancel := context.WithTimeout(ctx, lastAsk)
 		defer cancel()
 		p.each(p.snapshot(), func(e *endpoint) { _, _ = e.read(ctx, true, after) })
 	}
@@ -253,9 +267,12 @@ func Check(ctx context.Context, cfg Config, t Target) error {
 }
 
 // Fetch reads a whole page as it stands.
-func Fetch(ctx context.Context, cfg Config, t Target) ([]byte, error) {
+func Fetch(ctx context.Context, cfg Config, t Target) (page []byte, err error) {
 	c := newClient(t, cfg.Headers, cfg.CA)
 	defer c.close()
-	page, _, err := c.metrics(ctx, nil)
-	return page, err
+	a := c.metrics(ctx, false, func(r io.Reader) (err error) {
+		page, err = io.ReadAll(r)
+		return err
+	})
+	return page, a.err
 }

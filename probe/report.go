@@ -28,11 +28,15 @@ type Report struct {
 // which on rates are taken over them, not over the whole window.
 const shortWindowIntervals = 3
 
+// maxUnix is the end of the year 9999: later times have no form in the event.
+const maxUnix = 253402300800
+
 // reporter makes a Report of the chosen endpoints' books.
 type reporter struct {
 	Report
 	endpoints []*endpoint
 	gauges    *gauges
+	activity  *activity
 	ended     time.Time
 }
 
@@ -40,11 +44,16 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := &reporter{endpoints: chosen, ended: ended}
+	for _, e := range p.endpoints {
+		if e.foreign {
+			r.Notes.Doubt("engine_not_ours", schema.Warning, fmt.Sprintf("%s: %v: it is not read", e.target.Name(), errForeign), nil)
+		}
+	}
 	if len(chosen) == 0 {
 		r.nothing(p.endpoints)
 		return r.Report
 	}
-	r.gauges = p.gauges[p.best]
+	r.gauges, r.activity = p.gauges[p.best], p.activity[p.best]
 	g := &schema.Engine{Source: "http"}
 	r.Engine = g
 	g.Endpoints = r.endpointList()
@@ -99,8 +108,8 @@ func (r *reporter) endpointList() []schema.Endpoint {
 		} else {
 			r.Notes.Missing(path+"version", "the server does not tell it at /version")
 		}
-		if e.ledger.start > 0 {
-			started := time.UnixMilli(int64(math.Round(e.ledger.start * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")
+		if seconds, ok := e.ledger.start(); ok && seconds < maxUnix {
+			started := time.UnixMilli(int64(math.Round(seconds * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")
 			entry.ProcessStartTime = &started
 		} else {
 			r.Notes.Missing(path+"process_start_time", "the page has no process_start_time_seconds (prometheus_client leaves it out in multiprocess mode)")
@@ -125,6 +134,7 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 	w := &schema.Window{Base: "scraped", Final: "settled"}
 	from, to := r.endpoints[0].baseAt, r.endpoints[0].fullAt
 	rank := []string{"settled", "unsettled", "before_signal", "last_good"}
+	var worst *endpoint // whose final reading is the most doubtful
 	for _, e := range r.endpoints {
 		final := "settled"
 		switch {
@@ -136,13 +146,10 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 			final = "last_good"
 		}
 		if slices.Index(rank, final) > slices.Index(rank, w.Final) {
-			w.Final = final
+			w.Final, worst = final, e
 		}
 		if e.base == baseZero {
 			w.Base = "zero"
-		}
-		if e.base == baseLate {
-			r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s gave no answer before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", e.target.Name(), e.baseAt.Sub(started).Seconds()), nil)
 		}
 		if e.baseAt.Before(from) {
 			from = e.baseAt
@@ -151,38 +158,55 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 			to = e.fullAt
 		}
 		w.Resets += e.ledger.resets
-		if e.ledger.resets > 0 {
-			r.Notes.Doubt("counter_reset", schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they gained between the last reading before and the restart is lost", e.target.Name(), e.ledger.resets), &schema.Evidence{Field: "engine.window.resets", Value: e.ledger.resets, Threshold: 0})
-		}
-		if e.ledger.duplicates > 0 {
-			r.Notes.Doubt("duplicate_series", schema.Warning, fmt.Sprintf("%s exported the same series twice on a page: the first was taken", e.target.Name()), nil)
-		}
+		// Of several engines the one that was lost first, and settled last.
+		w.FinalAgeSeconds = max(w.FinalAgeSeconds, schema.Float(r.ended.Sub(e.fullAt).Seconds()))
+		w.SettleSeconds = max(w.SettleSeconds, schema.Float(e.fullAt.Sub(r.ended).Seconds()))
+		r.doubtCounters(e, started)
 	}
 	w.DurationSeconds = schema.Float(to.Sub(from).Seconds())
-	if age := r.ended.Sub(to).Seconds(); age > 0 {
-		w.FinalAgeSeconds = schema.Float(age)
-	} else {
-		w.SettleSeconds = schema.Float(-age)
-	}
 	switch w.Final {
 	case "unsettled":
 		r.Notes.Doubt("unsettled", schema.Warning, "the engine was still busy, or its counters still moved, when the final reading was taken: other clients use it, or the command left requests behind", &schema.Evidence{Field: "engine.window.settle_seconds", Value: w.SettleSeconds, Threshold: settleBudget.Seconds()})
 	case "last_good", "before_signal":
-		r.Notes.Doubt("final_reading_lost", schema.Warning, fmt.Sprintf("the engine was gone when the command ended: its figures are those of %.2f s before, and what it did since then is not counted", float64(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
+		how := "the engine was gone when the command ended"
+		if worst.lastError != nil && !refused(worst.lastError) && worst.failedAt.After(worst.goodAt) {
+			how = fmt.Sprintf("the engine could not be read when the command had ended (%v)", worst.lastError)
+		}
+		r.Notes.Doubt("final_reading_lost", schema.Warning, fmt.Sprintf("%s: its figures are those of %.2f s before, and what it did since then is not counted", how, float64(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
 	}
-	sets := make([]spans, len(r.endpoints))
-	intervals := 0
-	for i, e := range r.endpoints {
-		sets[i] = e.active
-		intervals += e.activeIntervals
-	}
-	if intervals >= shortWindowIntervals {
-		w.ActiveSecondsEst = schema.F(union(sets).seconds())
+	if r.activity.intervals >= shortWindowIntervals {
+		w.ActiveSecondsEst = schema.F(r.activity.seconds())
 	} else {
 		r.Notes.Missing("engine.window.active_seconds_est", fmt.Sprintf("fewer than %d intervals between polls saw the engine active", shortWindowIntervals))
 		r.Notes.Doubt("short_window", schema.Info, "too few polls saw the engine active: rates are taken over the whole window, idle time included", &schema.Evidence{Field: "engine.scrapes.count", Value: r.readings(), Threshold: shortWindowIntervals})
 	}
 	return w
+}
+
+// doubtCounters notes what casts doubt on one endpoint's counters and gauges.
+func (r *reporter) doubtCounters(e *endpoint, started time.Time) {
+	name, l := e.target.Name(), e.ledger
+	if e.base == baseLate {
+		r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s did not answer as an engine before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", name, e.baseAt.Sub(started).Seconds()), nil)
+	}
+	switch {
+	case l.mixed:
+		r.Notes.Doubt("several_servers", schema.Warning, fmt.Sprintf("several servers answer at %s in turn (by a load balancer?): its counters mean nothing and are left out, its gauges are now of one, now of another; give the address of each", name), nil)
+	case l.resets > 0:
+		r.Notes.Doubt("counter_reset", schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they gained between the last reading before and the restart is lost", name, l.resets), &schema.Evidence{Field: "engine.window.resets", Value: l.resets, Threshold: 0})
+	}
+	switch {
+	case l.conflicts > 0:
+		r.Notes.Doubt("duplicate_series", schema.Warning, fmt.Sprintf("%s exported the same series twice on a page with different values, %d times: neither was taken", name, l.conflicts), nil)
+	case l.duplicates > 0:
+		r.Notes.Doubt("duplicate_series", schema.Info, fmt.Sprintf("%s exported the same series twice on a page with the same value, %d times: it was counted once", name, l.duplicates), nil)
+	}
+	if l.invalid > 0 {
+		r.Notes.Doubt("invalid_values", schema.Warning, fmt.Sprintf("%s exported %d values that cannot be (NaN, infinite, or a negative count), the last of %s: they were left out", name, l.invalid, rows[l.invalidRow].name), nil)
+	}
+	if e.errors > 0 && e.lastCounted != nil {
+		r.Notes.Doubt("scrapes_failed", schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and what its gauges showed then is not known; the last failure: %v", e.errors, e.errors+e.count, e.lastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.errors, Threshold: 0})
+	}
 }
 
 func (r *reporter) readings() int64 {
@@ -200,7 +224,7 @@ func (r *reporter) scrapes() *schema.Scrapes {
 	steps := int64(0)
 	for _, e := range r.endpoints {
 		s.Errors += e.errors
-		walls = append(walls, e.allWalls...)
+		walls = append(walls, e.allWalls.list()...)
 		if e.count > 1 {
 			span += e.goodAt.Sub(e.firstAt)
 			steps += e.count - 1
@@ -223,8 +247,14 @@ func (r *reporter) scrapes() *schema.Scrapes {
 func (r *reporter) groups(f figure) (groups []*group, why string) {
 	exported := false
 	for _, e := range r.endpoints {
-		row, ok := e.ledger.rowOf(f)
-		if !ok {
+		row, none := e.ledger.rowOf(f)
+		if none != "" {
+			if why == "" || e.ledger.had(f) {
+				why = none
+			}
+			if e.ledger.had(f) {
+				return nil, why
+			}
 			continue
 		}
 		exported = true
@@ -232,17 +262,14 @@ func (r *reporter) groups(f figure) (groups []*group, why string) {
 			if g.row != row {
 				continue
 			}
-			if g.broken {
-				return nil, fmt.Sprintf("%s had a value that no counter can have (negative, NaN or infinite)", rows[row].name)
-			}
-			if g.full != e.ledger.full {
-				return nil, fmt.Sprintf("a series of %s vanished from the page inside the window", rows[row].name)
+			if why := e.ledger.trouble(g); why != "" {
+				return nil, why
 			}
 			groups = append(groups, g)
 		}
 	}
 	if !exported {
-		return nil, "the engine does not export " + nameOf(f)
+		return nil, why
 	}
 	return groups, ""
 }
@@ -314,10 +341,15 @@ func (r *reporter) distribution(path string, f figure) *schema.Distribution {
 }
 
 func (r *reporter) gauge(path string, f figure) *schema.Gauge {
-	g := r.gauges.total[f].gauge()
-	if g == nil {
-		r.Notes.Missing(path, "the engine does not export "+nameOf(f))
+	figure := &r.gauges.figures[f]
+	g := figure.total.gauge()
+	if g == nil || r.overflown(f) {
+		r.Notes.Missing(path, r.noGauge(f))
 		return nil
+	}
+	if figure.lost() {
+		g.Last = nil
+		r.Notes.Missing(path+".last", nameOf(f)+" vanished from the page inside the window")
 	}
 	if g.Peak == nil {
 		r.Notes.Missing(path+".peak", "no poll fell into the run")
@@ -326,6 +358,29 @@ func (r *reporter) gauge(path string, f figure) *schema.Gauge {
 		r.Notes.Missing(path+".mean", "fewer than two polls fell into the run")
 	}
 	return g
+}
+
+// overflown says whether an endpoint has more series of a figure than are followed.
+func (r *reporter) overflown(f figure) bool {
+	for _, e := range r.endpoints {
+		for i := range rows {
+			if rows[i].figure == f && e.ledger.overflown[i] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// noGauge says why there is no reading of a gauge at all.
+func (r *reporter) noGauge(f figure) string {
+	if r.overflown(f) {
+		return nameOf(f) + " has more series than are followed"
+	}
+	if len(r.gauges.figures[f].seats) > 0 {
+		return "no reading of " + nameOf(f) + " could be taken: its values were NaN or infinite, or it stood on the page twice with different ones"
+	}
+	return "the engine does not export " + nameOf(f)
 }
 
 func (r *reporter) requests() *schema.Requests {
@@ -351,12 +406,27 @@ func (r *reporter) tokens() *schema.Tokens {
 }
 
 func (r *reporter) throughput() *schema.Throughput {
+	// Where the engine was lost, filtered polls have followed the last full page:
+	// tokens are known up to them, requests up to the page.
 	w := r.Engine.Window
-	seconds := float64(w.DurationSeconds)
+	toFull := float64(w.DurationSeconds)
+	toLast := toFull
 	if x, ok := w.ActiveSecondsEst.Value(); ok {
-		seconds = x
+		toFull, toLast = x, x
+		if w.Final == "last_good" || w.Final == "before_signal" {
+			toFull = 0
+			for _, e := range r.endpoints {
+				toFull = max(toFull, e.activeAtFull)
+			}
+		}
+	} else {
+		var full, last time.Time
+		for _, e := range r.endpoints {
+			full, last = later(full, e.fullAt), later(last, e.goodAt)
+		}
+		toLast += last.Sub(full).Seconds()
 	}
-	rate := func(path string, n int64, why string) *schema.Float {
+	rate := func(path string, n int64, why string, seconds float64) *schema.Float {
 		if why == "" && seconds <= 0 {
 			why = "the window has no length"
 		}
@@ -370,10 +440,17 @@ func (r *reporter) throughput() *schema.Throughput {
 	prompt, promptWhy := r.counter(promptTokens)
 	generation, generationWhy := r.counter(generationTokens)
 	return &schema.Throughput{
-		RequestsPerSecond:         rate("requests_per_second", finished, finishedWhy),
-		PromptTokensPerSecond:     rate("prompt_tokens_per_second", prompt, promptWhy),
-		GenerationTokensPerSecond: rate("generation_tokens_per_second", generation, generationWhy),
+		RequestsPerSecond:         rate("requests_per_second", finished, finishedWhy, toFull),
+		PromptTokensPerSecond:     rate("prompt_tokens_per_second", prompt, promptWhy, toLast),
+		GenerationTokensPerSecond: rate("generation_tokens_per_second", generation, generationWhy, toLast),
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 func (r *reporter) latency() *schema.Latency {
@@ -397,20 +474,31 @@ func (r *reporter) instances() []schema.Instance {
 	type counts map[figure]int64
 	var out []schema.Instance
 	for i, e := range r.endpoints {
-		engines := map[engineID]counts{}
+		engines, bad, reasons := map[engineID]counts{}, map[engineID][]figure{}, map[figure]string{}
 		for _, f := range []figure{requestSuccess, promptTokens, generationTokens} {
-			row, ok := e.ledger.rowOf(f)
-			if !ok {
+			row, why := e.ledger.rowOf(f)
+			if why != "" {
+				reasons[f] = why
 				continue
 			}
 			for _, g := range e.ledger.groups {
-				if g.row != row || g.broken || g.full != e.ledger.full {
+				if g.row != row {
 					continue
 				}
 				if engines[g.engine] == nil {
 					engines[g.engine] = counts{}
 				}
+				if why := e.ledger.trouble(g); why != "" {
+					reasons[f] = why
+					bad[g.engine] = append(bad[g.engine], f)
+					continue
+				}
 				engines[g.engine][f] += int64(g.total)
+			}
+		}
+		for id, figures := range bad {
+			for _, f := range figures {
+				delete(engines[id], f) // a part of it is no figure
 			}
 		}
 		ids := make([]engineID, 0, len(engines))
@@ -428,19 +516,23 @@ func (r *reporter) instances() []schema.Instance {
 				if n, ok := engines[id][f]; ok {
 					return &n
 				}
-				r.Notes.Missing(path+field, "the engine does not export "+nameOf(f))
+				why := reasons[f]
+				if why == "" {
+					why = "the engine does not export " + nameOf(f)
+				}
+				r.Notes.Missing(path+field, why)
 				return nil
 			}
 			in.RequestsFinished = own("requests_finished", requestSuccess)
 			in.PromptTokens = own("prompt_tokens", promptTokens)
 			in.GenerationTokens = own("generation_tokens", generationTokens)
 			at := place{e.index, id}
-			if g := r.gauges.each[kvUsage][at].gauge(); g != nil && g.Peak != nil {
+			if g := r.gauges.at(kvUsage, at).gauge(); g != nil && g.Peak != nil {
 				in.KVCacheUsagePeak = g.Peak
 			} else {
 				r.Notes.Missing(path+"kv_cache_usage_peak", "no poll of it fell into the run")
 			}
-			if g := r.gauges.each[running][at].gauge(); g != nil && g.Peak != nil {
+			if g := r.gauges.at(running, at).gauge(); g != nil && g.Peak != nil {
 				in.RequestsRunningPeak = schema.Ptr(int64(*g.Peak))
 			} else {
 				r.Notes.Missing(path+"requests_running_peak", "no poll of it fell into the run")
@@ -456,6 +548,16 @@ func notEmpty(s string) *string {
 		return nil
 	}
 	return &s
+}
+
+func compareEngines(a, b engineID) int {
+	switch {
+	case a == b:
+		return 0
+	case lessEngine(a, b):
+		return -1
+	}
+	return 1
 }
 
 // lessEngine sorts engines by number where their labels are numbers.

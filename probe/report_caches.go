@@ -2,6 +2,8 @@ package probe
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/vobs/vobs/schema"
@@ -9,10 +11,13 @@ import (
 
 func (r *reporter) kvCache() *schema.KVCache {
 	k := &schema.KVCache{Usage: r.gauge("engine.kv_cache.usage", kvUsage)}
-	if k.Usage != nil {
+	switch {
+	case k.Usage == nil:
+		r.Notes.Missing("kv_cache_usage_perc", r.noGauge(kvUsage))
+	case k.Usage.Last == nil:
+		r.Notes.Missing("kv_cache_usage_perc", nameOf(kvUsage)+" vanished from the page inside the window")
+	default:
 		r.KVCacheUsagePerc = k.Usage.Last
-	} else {
-		r.Notes.Missing("kv_cache_usage_perc", "the engine does not export "+nameOf(kvUsage))
 	}
 	label := func(name string) *int64 {
 		text, why := r.config(name)
@@ -53,7 +58,8 @@ func eventName(label string) string {
 // str() of the CacheConfig's fields: "True", "None", "128".
 func (r *reporter) config(name string) (value, why string) {
 	for _, e := range r.endpoints {
-		for _, labels := range e.ledger.configs {
+		for _, id := range slices.SortedFunc(maps.Keys(e.ledger.configs), compareEngines) {
+			labels := e.ledger.configs[id]
 			if v := labels.Get(name); v != "" {
 				return v, ""
 			}
@@ -107,7 +113,11 @@ func (r *reporter) prefixCache() *schema.PrefixCache {
 	}
 	switch {
 	case c.Local == nil:
-		r.Notes.Missing("prefix_cache_hit_rate", "the engine does not export "+nameOf(prefixQueries))
+		_, why := r.counter(prefixQueries)
+		if why == "" {
+			_, why = r.counter(prefixHits)
+		}
+		r.Notes.Missing("prefix_cache_hit_rate", why)
 	case c.Local.HitRate == nil:
 		r.Notes.Missing("prefix_cache_hit_rate", "no tokens were queried")
 	default:
@@ -117,10 +127,12 @@ func (r *reporter) prefixCache() *schema.PrefixCache {
 }
 
 func (r *reporter) speculative() *schema.Speculative {
-	const off = "the engine exports no vllm:spec_decode families: speculative decoding is off"
 	if _, why := r.groups(specDraftTokens); why != "" {
-		r.Notes.Missing("engine.speculative", off)
-		r.Notes.Missing("spec_accept_rate", off)
+		if !slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { return e.ledger.had(specDraftTokens) }) {
+			why = "the engine exports no vllm:spec_decode families: speculative decoding is off"
+		}
+		r.Notes.Missing("engine.speculative", why)
+		r.Notes.Missing("spec_accept_rate", why)
 		return nil
 	}
 	const path = "engine.speculative."

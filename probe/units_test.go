@@ -61,13 +61,14 @@ func applyAll(t *testing.T, pages ...string) *ledger {
 		if err := parser.Parse([]byte(text), &page); err != nil {
 			t.Fatal(err)
 		}
+		l.open(&page, true)
 		l.apply(&page, true, i == 0)
 	}
 	return l
 }
 
 func reportOf(l *ledger) *reporter {
-	return &reporter{endpoints: []*endpoint{{ledger: l}}, gauges: newGauges()}
+	return &reporter{endpoints: []*endpoint{{ledger: l}}, gauges: newGauges(), activity: &activity{}}
 }
 
 func TestCounterRules(t *testing.T) {
@@ -85,9 +86,18 @@ func TestCounterRules(t *testing.T) {
 		{"declared and never sampled", []string{declaredOnly, declaredOnly}, 0, ""},
 		{"vanishes", []string{line + "10\n", "vllm:num_requests_running 0\n# TYPE vllm:generation_tokens_total counter\n"}, 0, "vanished"},
 		{"never there", []string{"vllm:num_requests_running 0\n"}, 0, "does not export vllm:generation_tokens_total"},
-		{"NaN", []string{line + "10\n", line + "NaN\n"}, 0, "no counter can have"},
+		{"NaN at the end", []string{line + "10\n", line + "NaN\n"}, 0, "no counter can have"},
+		{"NaN between", []string{line + "10\n", line + "NaN\n", line + "12\n"}, 2, ""},
+		{"NaN at the start", []string{line + "NaN\n", line + "10\n", line + "12\n"}, 0, "no usable value on the page to count from"},
+		{"infinite", []string{line + "10\n", line + "+Inf\n"}, 0, "no counter can have"},
+		{"beyond a float's digits", []string{line + "10\n", line + "1e300\n"}, 0, "too large"},
 		{"negative", []string{line + "10\n", line + "-4\n"}, 0, "no counter can have"},
-		{"twice on a page", []string{line + "10\n", line + "12\n" + line + "2\n"}, 2, ""},
+		{"twice on the last page", []string{line + "10\n", line + "12\n" + line + "2\n"}, 0, "two values at once"},
+		{"twice between", []string{line + "10\n", line + "12\n" + line + "2\n", line + "13\n"}, 3, ""},
+		{"twice at the start", []string{line + "10\n" + line + "2\n", line + "12\n"}, 0, "no usable value on the page to count from"},
+		{"twice with one value", []string{line + "10\n" + line + "10\n", line + "12\n" + line + "12\n"}, 2, ""},
+		{"not on the first page", []string{"vllm:num_requests_running 0\n", line + "1000\n"}, 0, "only on a later one"},
+		{"vanishes and comes back", []string{line + "10\n", declaredOnly, line + "12\n"}, 2, ""},
 		{"two engines", []string{line + "10\nvllm:generation_tokens_total{engine=\"1\"} 1\n", line + "11\nvllm:generation_tokens_total{engine=\"1\"} 5\n"}, 5, ""},
 		{"labels in another order", []string{"vllm:generation_tokens_total{a=\"1\",b=\"2\"} 1\n", "vllm:generation_tokens_total{b=\"2\",a=\"1\"} 5\n"}, 4, ""},
 	} {
@@ -138,39 +148,21 @@ func TestTrack(t *testing.T) {
 	}
 }
 
-func TestSpans(t *testing.T) {
+func TestActivity(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
-	var a, b spans
-	a.add(at(0), at(2))
-	a.add(at(2), at(3))
-	a.add(at(10), at(12))
-	b.add(at(1), at(5))
-	b.add(at(20), at(21))
-	if got := union([]spans{a, b}).seconds(); got != 5+2+1 || len(a) != 2 {
-		t.Errorf("union of %v and %v is %v s, want 8", a, b, got)
+	var a activity
+	for _, x := range [][3]int{{0, 2, 0}, {2, 3, 0}, {1, 5, 0}, {10, 12, 1}, {20, 21, 10}, {11, 22, 11}} {
+		a.add(at(x[0]), at(x[1]), at(x[2]))
 	}
-}
-
-func TestPlanKeepsTheBudget(t *testing.T) {
-	p := New(Config{})
-	e := newEndpoint(p, 0, target(t, "http://127.0.0.1:8000"))
-	e.up, e.filter, e.fullAt = true, filterWorks, time.Now()
-	e.allWalls = []time.Duration{time.Millisecond}
-	if wait, full := e.plan(false); wait != minInterval || full {
-		t.Errorf("cheap filtered polls: %v %v", wait, full)
+	if got := a.seconds(); got != 5+12 || a.intervals != 6 || len(a.open) != 1 {
+		t.Errorf("the union is %v s in %d intervals, want 17 in 6; %v", got, a.intervals, a.open)
 	}
-	e.fullWalls = []time.Duration{20 * time.Millisecond}
-	if wait, _ := e.plan(true); wait != 2*time.Second {
-		t.Errorf("after a full page of 20 ms: %v, want 2s", wait)
+	// An endpoint that is gone for good holds the horizon back: a bound holds.
+	for i := range 10000 {
+		a.add(at(100+2*i), at(101+2*i), at(0))
 	}
-	e.fullAt = time.Now().Add(-time.Minute)
-	if _, full := e.plan(false); !full {
-		t.Error("no full page after a minute")
-	}
-	e.filter = filterRefused
-	e.allWalls = []time.Duration{30 * time.Millisecond}
-	if wait, full := e.plan(true); wait != 3*time.Second || !full {
-		t.Errorf("without a filter: %v %v, want full pages every 3s", wait, full)
+	if got := a.seconds(); got != 17+10000 || len(a.open) > maxOpenSpans+1 {
+		t.Errorf("%v s, %d intervals kept", got, len(a.open))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"sort"
 	"strconv"
 	"strings"
@@ -79,11 +80,24 @@ type Page struct {
 	Samples []Sample
 }
 
-// Most names and label sets that a parser remembers; a page that has more (a
-// flood, or an error) is read all the same, only slower.
+// What a parser remembers and takes in is bounded: a page may be a flood, or an
+// error, and its labels may change for ever.
 const (
-	maxNames  = 1 << 14
-	maxLabels = 1 << 18
+	// maxRemembered is the most bytes of names and label sets that are remembered,
+	// as the page writes them. 64 engines have some 7 000 label sets, 0.5 MB.
+	maxRemembered = 4 << 20
+	// maxLine is the longest line of a page that is read from a stream, in bytes.
+	maxLine = 1 << 20
+	// maxSamples is the most wanted samples of a page that is read from a stream:
+	// of some 300 engines.
+	maxSamples = 1 << 17
+	// keptSamples and keptBytes are the room for samples, and what is remembered,
+	// that outlast a page that failed.
+	keptSamples = 1 << 13
+	keptBytes   = 1 << 20
+	// chunk is the room into which a stream is read, in bytes: one engine's page
+	// fits in.
+	chunk = 64 << 10
 )
 
 // Parser reads pages of one endpoint, one after the other. It is not safe for
@@ -92,6 +106,9 @@ type Parser struct {
 	want   func(name string) bool
 	names  map[string]verdict
 	labels map[string]*Labels
+	// remembered is the bytes of names and label sets in the maps.
+	remembered int
+	buf        []byte // of ParseReader
 }
 
 type verdict struct {
@@ -109,22 +126,133 @@ func NewParser(want func(name string) bool) *Parser {
 // ErrCut is returned for a page whose last line has no end: the rest is missing.
 var ErrCut = errors.New("the page is cut off in its last line")
 
+// ErrTooMany is returned for a page of more wanted samples than are taken in.
+var ErrTooMany = fmt.Errorf("the page has more than %d samples that are wanted", maxSamples)
+
 // Parse reads a whole page into page, whose slices and maps are reused. A broken
 // line is an error that tells its number; what was read up to it stays in page.
 // Lines of names that are not wanted are not looked at behind the name.
 func (p *Parser) Parse(body []byte, page *Page) error {
+	page.reset()
+	var at position
+	rest, err := p.lines(body, page, &at)
+	if err != nil {
+		return err
+	}
+	return p.cut(rest, &at)
+}
+
+// ParseReader reads a page from a stream as Parse does, in bounded memory: what
+// is no page is left at its first broken line, and no line, no number of samples
+// and none of what is remembered grows without limit. An error of r is returned
+// as it is.
+func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
+	page.reset()
+	defer func() {
+		if len(p.buf) > chunk {
+			p.buf = nil
+		}
+		if err != nil {
+			p.forget(page)
+		}
+	}()
+	if p.buf == nil {
+		p.buf = make([]byte, chunk)
+	}
+	var at position
+	filled := 0
+	for done := false; !done; {
+		for filled < len(p.buf) && !done {
+			n, err := r.Read(p.buf[filled:])
+			filled += n
+			if done = err == io.EOF; err != nil && !done {
+				return err
+			}
+		}
+		rest, err := p.lines(p.buf[:filled], page, &at)
+		switch {
+		case err != nil:
+			return err
+		case len(page.Samples) > maxSamples:
+			return ErrTooMany
+		case done:
+			return p.cut(rest, &at)
+		case len(rest) < len(p.buf):
+			filled = copy(p.buf, rest)
+		case len(p.buf) >= maxLine:
+			return fmt.Errorf("line %d: longer than %d bytes", at.line+1, maxLine)
+		default:
+			p.buf = append(p.buf, make([]byte, len(p.buf))...)
+		}
+	}
+	return nil
+}
+
+func (page *Page) reset() {
 	if page.Types == nil {
 		page.Types = map[string]Type{}
 	}
 	clear(page.Types)
 	page.Samples = page.Samples[:0]
-	var last string // raw name of the line before: most lines repeat it
-	var v verdict
-	for number := 1; len(body) > 0; number++ {
+}
+
+// forget gives back what a page that failed may have blown up.
+func (p *Parser) forget(page *Page) {
+	if cap(page.Samples) > keptSamples {
+		page.Samples = nil
+	}
+	if p.remembered > keptBytes {
+		p.remembered = 0
+		p.names, p.labels = map[string]verdict{}, map[string]*Labels{}
+	}
+}
+
+// remember makes room for so many bytes more in the maps, by forgetting all
+// where it is too much: labels may change with every page, for ever.
+func (p *Parser) remember(bytes int) {
+	if p.remembered += bytes; p.remembered > maxRemembered {
+		p.remembered = bytes
+		p.names, p.labels = map[string]verdict{}, map[string]*Labels{}
+	}
+}
+
+// cut says what is wrong with a page that ends in a line without an end.
+func (p *Parser) cut(rest []byte, at *position) error {
+	if len(rest) == 0 {
+		return nil
+	}
+	line := bytes.TrimLeft(rest, " \t")
+	if len(line) > 0 && line[0] != '#' && line[0] != '{' && nameLength(line) == 0 {
+		return noName(at.line+1, line) // an HTML page, say, that is whole
+	}
+	if at.line == 0 && len(line) > 0 && line[0] == '{' {
+		// JSON, say, or the only line of a page.
+		if _, err := p.sample("", line); err != nil {
+			return fmt.Errorf("line 1: %w", err)
+		}
+	}
+	return ErrCut
+}
+
+func noName(line int, text []byte) error {
+	return fmt.Errorf("line %d: no metric name at %.40q", line, text)
+}
+
+// position is how far a page has been read.
+type position struct {
+	line int
+	last string // raw name of the line before: most lines repeat it
+	v    verdict
+}
+
+// lines reads all lines that have an end, and returns what follows them.
+func (p *Parser) lines(body []byte, page *Page, at *position) (rest []byte, err error) {
+	for len(body) > 0 {
 		end := bytes.IndexByte(body, '\n')
 		if end < 0 {
-			return ErrCut
+			return body, nil
 		}
+		at.line++
 		line := body[:end]
 		body = body[end+1:]
 		for len(line) > 0 && isBlank(line[0]) {
@@ -138,35 +266,35 @@ func (p *Parser) Parse(body []byte, page *Page) error {
 			continue
 		}
 		var rest []byte
-		if n := len(last); n > 0 && len(line) > n && string(line[:n]) == last && endsName(line[n]) {
+		if n := len(at.last); n > 0 && len(line) > n && string(line[:n]) == at.last && endsName(line[n]) {
 			rest = line[n:]
 		} else if line[0] == '{' {
 			// {"quoted name", label="value"} 1: every such line is read.
-			last, v, rest = "", verdict{wanted: true}, line
+			at.last, at.v, rest = "", verdict{wanted: true}, line
 		} else {
 			n := nameLength(line)
 			if n == 0 || n == len(line) || !endsName(line[n]) {
-				return fmt.Errorf("line %d: no metric name at %.40q", number, line)
+				return nil, noName(at.line, line)
 			}
-			v = p.verdict(line[:n])
-			last, rest = v.name, line[n:]
+			at.v = p.verdict(line[:n])
+			at.last, rest = at.v.name, line[n:]
 		}
-		if !v.wanted {
+		if !at.v.wanted {
 			continue
 		}
-		s, err := p.sample(v.name, rest)
+		s, err := p.sample(at.v.name, rest)
 		if err != nil {
-			return fmt.Errorf("line %d: %w", number, err)
+			return nil, fmt.Errorf("line %d: %w", at.line, err)
 		}
 		if s.Name == "" {
-			return fmt.Errorf("line %d: no metric name at %.40q", number, line)
+			return nil, noName(at.line, line)
 		}
-		if v.name == "" && p.want != nil && !p.want(s.Name) {
+		if at.v.name == "" && p.want != nil && !p.want(s.Name) {
 			continue
 		}
 		page.Samples = append(page.Samples, s)
 	}
-	return nil
+	return nil, nil
 }
 
 // verdict tells whether a name is wanted, and gives it as a lasting string.
@@ -176,9 +304,8 @@ func (p *Parser) verdict(raw []byte) verdict {
 	}
 	name := string(raw)
 	v := verdict{name: name, wanted: p.want == nil || p.want(name)}
-	if len(p.names) < maxNames {
-		p.names[name] = v
-	}
+	p.remember(len(raw))
+	p.names[name] = v
 	return v
 }
 
@@ -254,7 +381,8 @@ func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 				s.Name = quotedName
 			}
 			s.Labels = parsed
-			if name != "" && len(p.labels) < maxLabels {
+			if name != "" {
+				p.remember(len(raw))
 				p.labels[string(raw)] = parsed
 			}
 		}
