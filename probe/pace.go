@@ -29,6 +29,8 @@ const (
 	downInterval = 20 * time.Second
 	// keptWalls is the number of request times that medians are taken over.
 	keptWalls = 31
+	// knownPages is the number of full pages whose median tells what one costs.
+	knownPages = 3
 	// filterStrikes is how often in a row a filtered poll must fail where the full
 	// page after it does not, until no more such polls are sent.
 	filterStrikes = 2
@@ -180,8 +182,9 @@ func (p *pace) nextFull(now time.Time, s standing) bool {
 	if since < fullInterval && !s.drained {
 		return false
 	}
-	// A costly page is read when it is saved up for; at last on debt, which is
-	// waited for after it. (When the engine has drained, its figures are whole: a
-	// script may end it next.)
-	return p.interval > 0 || p.credit >= cost || since >= 2*costFactor*cost
+	// When the engine has drained its figures are whole, and a script may end it
+	// next; and while few pages are known, the first of them, a cold one, tells
+	// nothing of their cost. Else a costly page is read when it is saved up for; at
+	// last on debt, which is waited for after it.
+	return s.drained || p.full.n < knownPages || p.interval > 0 || p.credit >= cost || since >= 2*costFactor*cost
 }

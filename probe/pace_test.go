@@ -308,3 +308,30 @@ func TestFinishDuringAPoll(t *testing.T) {
 		}
 	})
 }
+
+// Seen with a real vLLM: the first page of a fresh server takes 100 ms and more,
+// everything being cold, and a script ends the server soon after its last request.
+// The page that has the whole figures must be read before.
+func TestDrainedAfterAColdStart(t *testing.T) {
+	p := pace{credit: firstCredit}
+	now := time.Unix(1000, 0)
+	p.asked(now, 120*time.Millisecond, true, false)
+	now = now.Add(120 * time.Millisecond)
+	p.filter = filterWorks
+	for load := now.Add(10 * time.Second); now.Before(load); { // under load a filtered poll takes 5 ms
+		wait, full := p.next(now, standing{up: true})
+		now = now.Add(wait)
+		wall := 5 * time.Millisecond
+		if full {
+			wall = 12 * time.Millisecond
+		}
+		p.asked(now, wall, full, false)
+		now = now.Add(wall)
+	}
+	if wait, full := p.next(now, standing{up: true, drained: true}); !full || wait > 2*time.Second {
+		t.Errorf("drained: full page %v after %v", full, wait)
+	}
+	if p.full.n < 2 {
+		t.Errorf("%d full pages in 10 s of load: a last good one would be old", p.full.n)
+	}
+}
