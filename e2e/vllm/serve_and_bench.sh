@@ -16,7 +16,7 @@ folder=$2
 shift 2
 # Seconds between the last answer and the end of the server, so that a reader
 # that polls has seen the final figures.
-quiet=${E2E_QUIET:-3}
+quiet=${E2E_QUIET:-5}
 
 engine_env
 engine_command "$port"
