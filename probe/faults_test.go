@@ -336,7 +336,7 @@ func faultAtTheEnd(t *testing.T) {
 		report := p.finishWithin(t)
 		checkRecordedRun(t, report)
 		w := report.Engine.Window
-		if w.Final != "before_signal" || w.FinalAgeSeconds <= 0 || w.SettleSeconds != 0 || report.Engine.Scrapes.Errors == 0 {
+		if !lastBeforeTheEnd(w) || w.FinalAgeSeconds <= 0 || w.SettleSeconds != 0 || report.Engine.Scrapes.Errors == 0 {
 			t.Errorf("window %s, scrapes %s", asJSON(w), asJSON(report.Engine.Scrapes))
 		}
 		for _, code := range []string{"final_reading_lost", "scrapes_failed"} {

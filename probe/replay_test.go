@@ -152,6 +152,12 @@ func bracket(t *testing.T, pre, during, post string) Report {
 	return report
 }
 
+// lastBeforeTheEnd says that the window ends with the reading before a shutdown
+// signal, or with a poll that still fell between it and the engine's end.
+func lastBeforeTheEnd(w *schema.Window) bool {
+	return w.Final == "before_signal" || w.Final == "last_good"
+}
+
 // checkNulls holds a report against the promise that every null has its reason.
 func checkNulls(t *testing.T, report Report) {
 	t.Helper()
