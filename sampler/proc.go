@@ -3,7 +3,6 @@ package sampler
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -60,20 +59,8 @@ func gone(err error) bool {
 }
 
 // readLimited reads a whole file of at most limit bytes.
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
-	}
-	return data, nil
+func readLimited(path string, limit int) ([]byte, error) {
+	return readInto(path, make([]byte, min(limit, 1024)), limit)
 }
 
 // readStat reads and parses procRoot/PID/stat by way of buf, which must hold the
@@ -115,9 +102,9 @@ func readOnce(path string, buf []byte) (int, error) {
 	}
 }
 
-// readInto reads a file of any number of records by way of buf, into a longer
+// readInto reads a whole file of at most limit bytes by way of buf, into a longer
 // slice where it does not fit. Like readOnce it goes around os.File.
-func readInto(path string, buf []byte) ([]byte, error) {
+func readInto(path string, buf []byte, limit int) ([]byte, error) {
 	fd, err := openRead(path)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
@@ -126,8 +113,8 @@ func readInto(path string, buf []byte) ([]byte, error) {
 	n := 0
 	for {
 		if n == len(buf) {
-			if n >= maxSmallFile {
-				return nil, fmt.Errorf("%s is longer than %d bytes", path, n)
+			if n > limit {
+				return nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
 			}
 			buf = append(buf[:n:n], make([]byte, max(n, 512))...)
 		}
@@ -136,6 +123,8 @@ func readInto(path string, buf []byte) ([]byte, error) {
 		case err == unix.EINTR:
 		case err != nil:
 			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		case k == 0 && n > limit:
+			return nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
 		case k == 0:
 			return buf[:n], nil
 		default:

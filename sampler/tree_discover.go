@@ -117,7 +117,7 @@ func (t *Tree) walkChildren() (supported bool, err error) {
 		t.scan.threads += len(tids)
 		for _, tid := range tids {
 			path := filepath.Join(taskDir, strconv.Itoa(tid), "children")
-			data, readErr := readInto(path, t.buf[:])
+			data, readErr := readInto(path, t.buf[:], maxSmallFile)
 			first := len(queue)
 			if readErr == nil {
 				if queue, readErr = parseChildren(data, queue); readErr != nil {
