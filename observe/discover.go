@@ -29,6 +29,7 @@ type finder struct {
 	prober   *probe.Prober
 	foreign  map[string]bool // addresses that were answered before the start
 	debug    func(string)
+	wait     func() time.Duration // until what vobs spent is covered by its budget
 
 	mu      sync.Mutex
 	servers map[int]bool // processes behind local metrics addresses, with their descendants
@@ -40,7 +41,7 @@ type finder struct {
 func newFinder(procRoot string, tree *sampler.Tree, prober *probe.Prober) *finder {
 	return &finder{
 		procRoot: procRoot, tree: tree, prober: prober,
-		foreign: map[string]bool{}, debug: func(string) {}, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
+		foreign: map[string]bool{}, debug: func(string) {}, wait: func() time.Duration { return 0 }, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
 	}
 }
 
@@ -58,16 +59,17 @@ func (f *finder) ours() map[int]bool {
 
 // run looks for engines until ctx ends.
 func (f *finder) run(ctx context.Context) {
-	ticker := time.NewTicker(discoverInterval)
-	defer ticker.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		f.findServers()
-		f.findOwners()
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		f.findServers()
+		f.findOwners()
+		timer.Reset(max(discoverInterval, f.wait()))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/probe"
@@ -116,6 +117,7 @@ func Run(cfg Config) (child.Exit, error) {
 
 	spec := child.Spec{
 		Args:           cfg.Args,
+		Env:            env,
 		Forward:        cfg.Forward,
 		Warn:           cfg.Warn,
 		BeforeShutdown: b.beforeShutdown,
@@ -150,10 +152,14 @@ func Run(cfg Config) (child.Exit, error) {
 
 // prepare starts everything that is to run before the command does.
 func (b *bracket) prepare() {
+	own := budget.New(nil)
 	b.loadPre = b.readLoad("loadavg_pre")
-	b.host = sampler.StartHost(sampler.HostConfig{ProcRoot: b.cfg.ProcRoot, CgroupRoot: b.cfg.CgroupRoot})
-	b.prober = probe.New(b.cfg.Probe)
+	b.host = sampler.StartHost(sampler.HostConfig{ProcRoot: b.cfg.ProcRoot, CgroupRoot: b.cfg.CgroupRoot, Wait: own.Wait})
+	asking := b.cfg.Probe
+	asking.Wait = own.Wait
+	b.prober = probe.New(asking)
 	b.finder = newFinder(b.cfg.ProcRoot, b.host.Tree(), b.prober)
+	b.finder.wait = own.Wait
 	b.gpus = sampler.StartGPUs(sampler.GPUConfig{
 		Visible:  lookup(b.env, "CUDA_VISIBLE_DEVICES"),
 		Order:    deref(lookup(b.env, "CUDA_DEVICE_ORDER")),
@@ -161,6 +167,7 @@ func (b *bracket) prepare() {
 		Interval: b.cfg.Interval,
 		Ours:     b.finder.ours,
 		ProcRoot: b.cfg.ProcRoot,
+		Budget:   own,
 	})
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)

@@ -292,7 +292,11 @@ func (e *endpoint) countReading(at time.Time, wall time.Duration) {
 // plan says how long to wait from now on, and whether the next request is for a
 // full page. The Prober's lock is held.
 func (e *endpoint) plan() (wait time.Duration, full bool) {
-	return e.pace.next(time.Now(), standing{e.up, e.stranger, e.drained})
+	wait, full = e.pace.next(time.Now(), standing{e.up, e.stranger, e.drained})
+	if e.pace.interval == 0 && e.p.cfg.Wait != nil {
+		wait = max(wait, e.p.cfg.Wait())
+	}
+	return wait, full
 }
 
 // guard keeps an error of this package from costing the command its wrapper: it

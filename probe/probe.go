@@ -27,6 +27,9 @@ type Config struct {
 	Interval time.Duration
 	// Headers are sent with every request.
 	Headers http.Header
+	// Wait, where set, tells for how long what was spent by the whole process is
+	// not covered by its budget: under `auto` the next poll waits for that.
+	Wait func() time.Duration
 	// CA verifies https servers; nil uses the system's, and then a loopback
 	// server is not verified.
 	CA *x509.CertPool

@@ -37,6 +37,18 @@ type GPUConfig struct {
 	PIDsMatch func() bool
 	// ProcRoot is where procfs is; "" for /proc.
 	ProcRoot string
+	// Budget, where set, is that of the whole process: with Interval 0 the GPUs
+	// take no more than it leaves them.
+	Budget Budget
+}
+
+// Budget is what all of vobs may cost; *budget.Governor is one.
+type Budget interface {
+	// Reserve keeps CPU time for the end of the run.
+	Reserve(cpu time.Duration)
+	// GPUShare is the share of one core that reading the GPUs may take from now on,
+	// when it took spent so far.
+	GPUShare(spent time.Duration) float64
 }
 
 // GPUReadings is what became of sampling the GPUs.

@@ -237,8 +237,12 @@ func (g *GPUs) loop() {
 	cost := g.measure(edgeRound)
 	close(g.sampling)
 	gov.reserve(cost) // of the last round, which is like the first
+	spent := cost
 	_, state := g.watch.read()
-	memory, slow := gov.next(tick{elapsed: time.Since(last), rounds: state.rounds, memoryCPU: state.cpu, slow: true, slowCPU: cost})
+	if g.cfg.Budget != nil {
+		g.cfg.Budget.Reserve(cost + state.cpu)
+	}
+	memory, slow := gov.next(tick{elapsed: time.Since(last), rounds: state.rounds, memoryCPU: state.cpu, slow: true, slowCPU: cost, share: g.share(spent + state.cpu)})
 	g.watch.pace(memory, careful)
 	last = time.Now()
 	round := last
@@ -264,10 +268,20 @@ func (g *GPUs) loop() {
 		_, s := g.watch.read()
 		t.rounds, t.memoryCPU = s.rounds-state.rounds, s.cpu-state.cpu
 		state, last = s, now
+		spent += t.slowCPU
+		t.share = g.share(spent + s.cpu)
 		memory, slow = gov.next(t)
 		g.watch.pace(memory, careful)
 		timer.Reset(tickEvery)
 	}
+}
+
+// share is what the budget of all vobs leaves to the GPUs, which took spent so far.
+func (g *GPUs) share(spent time.Duration) float64 {
+	if g.cfg.Budget == nil {
+		return gpuShare
+	}
+	return g.cfg.Budget.GPUShare(spent)
 }
 
 // running tells whether the command has started.

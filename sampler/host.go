@@ -28,6 +28,9 @@ type HostConfig struct {
 	// Interval is the time between two readings of the known processes; 0 is 250 ms.
 	// It is lengthened where the budget asks for it.
 	Interval time.Duration
+	// Wait, where set, tells for how long what was spent by the whole process is
+	// not covered by its budget: the next reading waits for that.
+	Wait func() time.Duration
 }
 
 // defaultHostInterval is the seed's sampling interval.
@@ -157,7 +160,11 @@ func (h *Host) run() {
 	<-timer.C
 	for {
 		at, discover := h.gov.next()
-		timer.Reset(time.Until(begin.Add(at)))
+		wait := time.Until(begin.Add(at))
+		if h.cfg.Wait != nil {
+			wait = max(wait, h.cfg.Wait())
+		}
+		timer.Reset(wait)
 		select {
 		case <-h.stop:
 			h.pass(begin, true) // what started last may have been missed so far

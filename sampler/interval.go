@@ -1,17 +1,21 @@
 package sampler
 
-import "time"
+import (
+	"time"
+
+	"github.com/vobs/vobs/internal/budget"
+)
 
 // The budget of the GPU half, and the paces that it is spent at (the README promises:
 // all of vobs takes below 1 % of one core; of it the GPUs 0.8 %).
 const (
 	// gpuShare is the share of one core that sampling the GPUs may take, averaged
-	// over the run. Initialising NVML and naming the devices is not part of it:
-	// it happens once, and nothing can be saved there.
-	gpuShare = 0.008
-	// roundShare is the part of gpuShare that the slow rounds may take, those
-	// that read power, processes and the like.
-	roundShare = 0.002
+	// over the run. Initialising NVML and naming the devices is not part of it, for
+	// it happens once; the whole's budget, which tick.share stands for, counts it.
+	gpuShare = budget.GPUs
+	// roundPart is the part of the share that the slow rounds may take, those that
+	// read power, processes and the like.
+	roundPart = 0.25
 	// aim is how much of the budget is planned for; the rest covers what the
 	// measured past does not tell.
 	aim = 0.9
@@ -31,8 +35,8 @@ const (
 	// without it a short command has no power, and no process of its own.
 	dearRound = 6 * time.Millisecond
 	// cheapRound is the CPU time of a slow round up to which the first ones may
-	// follow each other faster than roundShare allows; it is saved later.
-	cheapRound = 4 * time.Millisecond
+	// follow each other faster than roundPart allows; it is saved later.
+	cheapRound = 1500 * time.Microsecond
 	// tickCost is what a tick costs outside of what is measured: the Go runtime's
 	// timer and the switches of threads behind it. Measured as 50 to 100 µs on a
 	// virtual machine.
@@ -46,7 +50,7 @@ const (
 // slow rounds, from the CPU time that they were measured to take. It has no
 // clock of its own: each tick tells how much time went by.
 //
-// A cost that rises counts at once, one that falls counts slowly; so a driver
+// A cost that rises much counts at once, one that falls counts slowly; so a driver
 // that becomes expensive is read less often before it has cost much, and one
 // dear round in a thousand does not make the next ones rare for long. Between
 // ticks the reading thread itself waits after a dear round: see watcher.pace.
@@ -69,6 +73,7 @@ type tick struct {
 	running   bool          // whether the command has started
 	slow      bool          // whether a slow round was made
 	slowCPU   time.Duration // its CPU time
+	share     float64       // of one core: what the budget of all vobs leaves to the GPUs; 0: gpuShare
 }
 
 // reserve counts CPU time that will be spent at the end of the run: that of the
@@ -90,7 +95,11 @@ func (g *governor) next(t tick) (memory, slow time.Duration) {
 	if t.running && !g.running {
 		g.running, g.started = true, g.elapsed
 	}
-	slow = min(longest, seconds(g.round/roundShare))
+	share := gpuShare
+	if t.share > 0 {
+		share = min(share, t.share)
+	}
+	slow = min(longest, seconds(g.round/(share*roundPart)))
 	if g.running && g.round <= cheapRound.Seconds() {
 		// A short command gets some slow rounds too, each after twice the time that went by.
 		slow = min(slow, seconds(2*(g.elapsed-g.started)))
@@ -99,7 +108,11 @@ func (g *governor) next(t tick) (memory, slow time.Duration) {
 	if g.fixed > 0 {
 		return g.fixed, max(slow, g.fixed)
 	}
-	rate := gpuShare*aim - tickCost.Seconds()/tickEvery.Seconds() - g.round/slow.Seconds()
+	rate := gpuShare*aim - tickCost.Seconds()/tickEvery.Seconds()
+	if t.share > 0 {
+		rate = min(rate, t.share) // which is planned with a reserve, and counts ticks among the rest
+	}
+	rate -= g.round / slow.Seconds()
 	if debt := g.spent - gpuShare*g.elapsed; debt > 0 {
 		rate -= debt / repayWithin.Seconds()
 	}
@@ -108,12 +121,13 @@ func (g *governor) next(t tick) (memory, slow time.Duration) {
 	return max(fastest, min(longest, seconds(g.memory/rate))), slow
 }
 
-// smooth follows a rise at once and a fall by a tenth at a time.
+// smooth follows a rise to more than the double at once, and what is less, which
+// may be chance, by a quarter at a time.
 func smooth(old, new float64) float64 {
-	if new >= old {
+	if new > 2*old {
 		return new
 	}
-	return old + (new-old)/10
+	return old + (new-old)/4
 }
 
 // seconds converts, and keeps what no Duration can hold from overflowing.

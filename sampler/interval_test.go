@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/vobs/vobs/internal/budget"
 )
 
 // simulateGPUs runs the governor on a clock that only it moves: a round of memory
@@ -128,7 +130,7 @@ func TestGovernorKeepsAGivenInterval(t *testing.T) {
 
 // A command of a second gets its slow rounds in spite of a driver that allows few.
 func TestGovernorBeginsWithSlowRounds(t *testing.T) {
-	_, _, _, slow := simulateGPUs(&governor{}, time.Second, always(30*time.Microsecond), 3*time.Millisecond)
+	_, _, _, slow := simulateGPUs(&governor{}, time.Second, always(30*time.Microsecond), time.Millisecond)
 	if slow < 1 || slow > 3 {
 		t.Errorf("%d slow rounds in a second, want 1 to 3", slow)
 	}
@@ -143,5 +145,106 @@ func TestGovernorOverTenHours(t *testing.T) {
 	}
 	if interval > 10*time.Millisecond || worst > 20*time.Millisecond {
 		t.Errorf("interval %v, worst %v", interval, worst)
+	}
+}
+
+// costs are CPU times of what vobs does over and over.
+type costs struct {
+	start           time.Duration // until the command runs
+	memory, slow    time.Duration // the GPUs' rounds
+	refresh, search time.Duration // the host's readings and discoveries, without their wake-ups
+	poll            time.Duration // of engines, twice a second
+}
+
+// simulateAll lets all of vobs live on a clock that only it moves: both governors,
+// polls, and the budget above them. look is called at each tick with what
+// everything took so far, what the end will take included.
+func simulateAll(run time.Duration, c costs, look func(now, spent time.Duration)) (gpu, total, interval time.Duration) {
+	const ending = 5 * time.Millisecond
+	const begin = 15 * time.Millisecond
+	now, cpu := begin, c.start
+	b := budget.New(func() (time.Duration, time.Duration) { return now, cpu })
+	g, h := &governor{}, newHostGovernor(defaultHostInterval)
+
+	cpu += c.memory + c.slow
+	gpu += c.memory + c.slow
+	g.reserve(c.slow)
+	b.Reserve(c.slow + c.memory)
+	interval, period := g.next(tick{slow: true, slowCPU: c.slow, rounds: 1, memoryCPU: c.memory, share: b.GPUShare(gpu)})
+	hostAt, search := h.next()
+	hostAt = max(hostAt, b.Wait())
+	pollAt := now
+	round := now
+	var owed time.Duration
+	for now < run {
+		t := tick{elapsed: tickEvery, running: true}
+		for owed += tickEvery; owed >= interval; owed -= interval {
+			t.rounds++
+			t.memoryCPU += c.memory
+			if c.memory > time.Millisecond {
+				owed = 0 // the watcher holds after a dear round until the next tick
+				break
+			}
+		}
+		now += tickEvery
+		if now-round >= period {
+			round, t.slow, t.slowCPU = now, true, c.slow
+		}
+		gpu += t.memoryCPU + t.slowCPU
+		cpu += t.memoryCPU + t.slowCPU + tickCost
+		for hostAt <= now-begin {
+			if search {
+				cpu += c.search
+				h.chargeDiscover(hostAt, c.search)
+			}
+			cpu += c.refresh + hostWakeCost
+			h.chargeRefresh(hostAt, c.refresh)
+			hostAt, search = h.next()
+			hostAt = max(hostAt, now-begin+b.Wait())
+		}
+		for pollAt <= now {
+			cpu += c.poll
+			pollAt = max(pollAt+500*time.Millisecond, now+b.Wait())
+		}
+		t.share = b.GPUShare(gpu)
+		interval, period = g.next(t)
+		look(now, cpu+ending+c.slow+c.memory)
+	}
+	return gpu, cpu + ending + c.slow + c.memory, interval
+}
+
+// All of vobs keeps to 1 % of a core: in 5 s, in which the start must be paid, in
+// a minute, and in ten hours.
+func TestAllOfItKeepsTheBudget(t *testing.T) {
+	us, ms := time.Microsecond, time.Millisecond
+	for _, c := range []struct {
+		name     string
+		costs    costs
+		from     time.Duration // the budget holds from then on
+		interval time.Duration // that is reached in the end, at most
+	}{
+		{"usual", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 250 * us}, 5 * time.Second, 8 * ms},
+		{"a slow machine", costs{16 * ms, 80 * us, 300 * us, 200 * us, ms, 500 * us}, 6 * time.Second, 16 * ms},
+		{"a host of thousands of processes", costs{8 * ms, 40 * us, 150 * us, 300 * us, 8 * ms, 250 * us}, 6 * time.Second, 8 * ms},
+		{"engines by the dozen", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 3 * ms}, 8 * time.Second, 35 * ms},
+		{"more engines than can be paid for", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 15 * ms}, time.Minute, 60 * ms},
+		{"a dear driver", costs{12 * ms, 500 * us, 2500 * us, 100 * us, 500 * us, 250 * us}, 5 * time.Second, 120 * ms},
+		{"eight GPUs with a dear driver", costs{28 * ms, 4 * ms, 12 * ms, 100 * us, 500 * us, 250 * us}, 15 * time.Second, 1500 * ms},
+		{"a driver that takes a tenth of a second", costs{50 * ms, 100 * ms, 300 * ms, 100 * us, 500 * us, 250 * us}, 5 * time.Minute, time.Minute},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			gpu, total, interval := simulateAll(10*time.Hour, c.costs, func(now, spent time.Duration) {
+				// What is due at the same moment is known after it only.
+				most := budget.Whole*now.Seconds() + 2*(c.costs.memory + c.costs.slow + c.costs.search + c.costs.poll).Seconds()
+				if now >= c.from && spent.Seconds() > most {
+					t.Fatalf("after %v all of it took %v: %.3f %% of a core", now, spent, 100*spent.Seconds()/now.Seconds())
+				}
+			})
+			t.Logf("%.3f %% of a core, the GPUs %.3f %%, every %v", total.Seconds()/360, gpu.Seconds()/360, interval)
+			if interval > c.interval {
+				t.Errorf("the interval is %v, want %v at most", interval, c.interval)
+			}
+		})
 	}
 }
