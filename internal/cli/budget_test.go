@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// A driver takes 500 µs of CPU time for every call. Left to itself the program asks
+// it rarely; told to keep an interval, it does, and the event says what that costs.
+func TestBudgetOfTheProgram(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("SKIPPED: the fake NVML library needs gcc: install it (apt-get install gcc libc6-dev)")
+	}
+	library, err := buildNVML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := filepath.Join(dir, "gpu")
+	if err := os.WriteFile(script, []byte("devices 2\nused 5GiB\nrule nvml* busy=500us\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	observe := func(flags ...string) (cost float64, s *schema.Sampling) {
+		args := append([]string{"run", "--strict", "-o", "e.json"}, flags...)
+		runVobs(t, dir, []string{"LD_LIBRARY_PATH=" + library, "FAKE_NVML_SCRIPT=" + script}, append(args, "--", "sleep", "3")...)
+		data, err := os.ReadFile(filepath.Join(dir, "e.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e schema.GenerationObservability
+		if err := json.Unmarshal(data, &e); err != nil {
+			t.Fatal(err)
+		}
+		if len(e.GPUs) != 2 || e.GPUs[0].Sampling.PeriodSeconds == nil {
+			t.Fatalf("not sampled: %s", data)
+		}
+		t.Logf("%q: %v CPU seconds, every %v s", flags, e.Overhead.CPUSeconds, *e.GPUs[0].Sampling.PeriodSeconds)
+		return float64(e.Overhead.CPUSeconds / e.Run.DurationSeconds), e.GPUs[0].Sampling
+	}
+	// Both figures depend on the machine, the race detector included; the ratio of
+	// the two is far from any doubt: 20 % of a core and more against 1 to 3 %.
+	auto, paced := observe()
+	kept, given := observe("--interval", "5ms")
+	if period := float64(*given.PeriodSeconds); period > 0.05 {
+		t.Errorf("--interval 5ms: read every %v s", period)
+	}
+	if period := float64(*paced.PeriodSeconds); period < 0.05 {
+		t.Errorf("auto: read every %v s, at 1 ms of CPU time each", period)
+	}
+	if auto > kept/3 {
+		t.Errorf("auto took %.2f %% of a core, 5 ms %.2f %%", 100*auto, 100*kept)
+	}
+}
