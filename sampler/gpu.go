@@ -29,7 +29,8 @@ type GPUConfig struct {
 	// Ours gives the ids of the command's processes, those of the engine's server
 	// included. It is called from the sampler's own goroutine, after the driver
 	// listed its processes, and may be asked a few times a second. Ids that were
-	// ours once stay ours. nil: nothing is known to be ours.
+	// ours once stay ours. The map is kept until the next call. nil: nothing is known
+	// to be ours.
 	Ours func() map[int]bool
 	// PIDsMatch says whether ids of Ours and NVML's are of the same pid namespace.
 	// nil: decided by what is seen; ids that NVML lists twice while ProcRoot does
@@ -84,7 +85,9 @@ type GPUs struct {
 	unordered bool   // CUDA may count the devices in another order
 	version   string // of the driver
 	verErr    error
-	ours      map[int]bool // every id that was ours
+	ours      map[int]bool // every listed id that was ours
+	lately    map[int]bool // Ours's last answer
+	known     bool         // some process was ours at some time
 	pids      pidEvidence
 	stuck     string // what did not return when Stop gave up
 	broken    string // what ended the sampler's goroutine early

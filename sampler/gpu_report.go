@@ -233,7 +233,7 @@ func (g *GPUs) processes(out *schema.GPU, d *gpuState, m memory, unmatched strin
 	case d.listings == 0:
 		reason = "the driver did not list processes in time"
 	case reason != "":
-	case g.cfg.Ours == nil || len(g.ours) == 0:
+	case g.cfg.Ours == nil || !g.known:
 		reason = "no process of the command is known"
 	}
 	if reason != "" {

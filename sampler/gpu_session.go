@@ -396,11 +396,7 @@ func (g *GPUs) readProcesses(kind int) {
 		ours = g.cfg.Ours()
 	}
 	g.mu.Lock()
-	for pid, is := range ours {
-		if is {
-			g.ours[pid] = true
-		}
-	}
+	g.claim(lists, ours)
 	g.mu.Unlock()
 
 	names, absent := g.lookUp(lists)
@@ -422,6 +418,28 @@ func (g *GPUs) readProcesses(kind int) {
 		}
 		d.addList(lists[i], names, g.ours)
 	}
+}
+
+// claim notes which processes that a device has listed, now or before, are ours:
+// now, or when it was asked before, for one may have ended since it was listed. Of
+// the others no id is kept: a command may start processes by the million. The
+// caller holds g.mu.
+func (g *GPUs) claim(lists [][]process, ours map[int]bool) {
+	note := func(pid int) {
+		if ours[pid] || g.lately[pid] {
+			g.ours[pid] = true
+		}
+	}
+	for i, d := range g.devices {
+		for _, p := range lists[i] {
+			note(p.pid)
+		}
+		for pid := range d.seen {
+			note(pid)
+		}
+	}
+	g.lately = ours
+	g.known = g.known || len(ours) > 0
 }
 
 // mergeProcesses makes one entry per process of the lists of those that compute
