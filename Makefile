@@ -16,7 +16,7 @@ GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name 
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
 
-.PHONY: build demo test lint bench fuzz e2e e2e-vllm e2e-nvml install clean help
+.PHONY: build demo test lint bench bench-vllm fuzz e2e e2e-vllm e2e-nvml install clean help
 
 build: bin/vobs ## build bin/vobs
 
@@ -47,8 +47,12 @@ lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the oth
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .
 
-bench: $(FAKENVML) ## benchmarks, beside what a user would use instead
+bench: bin/vobs $(FAKENVML) ## what vobs costs, beside what one would use instead; then Go's benchmarks
+	VOBS=bin/vobs go run ./bench/overhead
 	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+bench-vllm: bin/vobs ## a real vLLM's throughput and latency with and without vobs, in turn
+	bench/engine.sh
 
 fuzz: ## a bounded round of every fuzz target (FUZZTIME=10s)
 	@for package in $$(go list ./...); do \

@@ -236,7 +236,7 @@ func TestAllOfItKeepsTheBudget(t *testing.T) {
 			t.Parallel()
 			gpu, total, interval := simulateAll(10*time.Hour, c.costs, func(now, spent time.Duration) {
 				// What is due at the same moment is known after it only.
-				most := budget.Whole*now.Seconds() + 2*(c.costs.memory + c.costs.slow + c.costs.search + c.costs.poll).Seconds()
+				most := budget.Whole*now.Seconds() + 2*(c.costs.memory+c.costs.slow+c.costs.search+c.costs.poll).Seconds()
 				if now >= c.from && spent.Seconds() > most {
 					t.Fatalf("after %v all of it took %v: %.3f %% of a core", now, spent, 100*spent.Seconds()/now.Seconds())
 				}
