@@ -91,6 +91,10 @@ const (
 	// maxSamples is the most wanted samples of a page that is read from a stream:
 	// of some 300 engines.
 	maxSamples = 1 << 17
+	// maxLabels is the most bytes of label sets that one page read from a stream may
+	// add to what is remembered: of some 700 engines. In memory they are six times
+	// as much, with what the collector leaves.
+	maxLabels = 6 << 20
 	// keptSamples and keptBytes are the room for samples, and what is remembered,
 	// that outlast a page that failed.
 	keptSamples = 1 << 13
@@ -108,6 +112,7 @@ type Parser struct {
 	labels map[string]*Labels
 	// remembered is the bytes of names and label sets in the maps.
 	remembered int
+	added      int    // bytes of label sets that the present page had first
 	buf        []byte // of ParseReader
 }
 
@@ -129,6 +134,9 @@ var ErrCut = errors.New("the page is cut off in its last line")
 // ErrTooMany is returned for a page of more wanted samples than are taken in.
 var ErrTooMany = fmt.Errorf("the page has more than %d samples that are wanted", maxSamples)
 
+// ErrLabels is returned for a page with more new label sets than are taken in.
+var ErrLabels = fmt.Errorf("the page has more than %d MiB of different labels", maxLabels>>20)
+
 // Parse reads a whole page into page, whose slices and maps are reused. A broken
 // line is an error that tells its number; what was read up to it stays in page.
 // Lines of names that are not wanted are not looked at behind the name.
@@ -148,6 +156,7 @@ func (p *Parser) Parse(body []byte, page *Page) error {
 // as it is.
 func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
 	page.reset()
+	p.added = 0
 	defer func() {
 		if len(p.buf) > chunk {
 			p.buf = nil
@@ -175,6 +184,8 @@ func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
 			return err
 		case len(page.Samples) > maxSamples:
 			return ErrTooMany
+		case p.added > maxLabels:
+			return ErrLabels
 		case done:
 			return p.cut(rest, &at)
 		case len(rest) < len(p.buf):
@@ -198,10 +209,10 @@ func (page *Page) reset() {
 
 // forget gives back what a page that failed may have blown up.
 func (p *Parser) forget(page *Page) {
-	if cap(page.Samples) > keptSamples {
-		page.Samples = nil
+	if cap(page.Samples) > keptSamples || p.added > keptBytes {
+		page.Samples = nil // and the labels that they hold
 	}
-	if p.remembered > keptBytes {
+	if p.remembered > keptBytes || p.added > keptBytes {
 		p.remembered = 0
 		p.names, p.labels = map[string]verdict{}, map[string]*Labels{}
 	}
@@ -381,6 +392,7 @@ func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 				s.Name = quotedName
 			}
 			s.Labels = parsed
+			p.added += len(raw)
 			if name != "" {
 				p.remember(len(raw))
 				p.labels[string(raw)] = parsed

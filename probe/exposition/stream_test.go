@@ -112,7 +112,8 @@ func TestFloods(t *testing.T) {
 		{"lines that nobody wants", stop(&endless{text: "node_load1 0.5\n"}, size), "enough"},
 		{"HTML", stop(&endless{text: "<html>\n"}, size), "line 1: no metric name"},
 		{"one sample again and again", &endless{text: "vllm:x 1\n"}, ErrTooMany.Error()},
-		{"labels that are all different", &numbered{format: "vllm:x{id=\"request-%d-" + strings.Repeat("y", 50) + "\"} 1\n"}, ErrTooMany.Error()},
+		{"labels that are all different", &numbered{format: "vllm:x{id=\"request-%d-" + strings.Repeat("y", 20) + "\"} 1\n"}, ErrTooMany.Error()},
+		{"long labels that are all different", stop(&numbered{format: "vllm:x{id=\"%d-" + strings.Repeat("y", 2000) + "\"} 1\n"}, 2*maxLabels), ErrLabels.Error()},
 		{"names that are all different", stop(&numbered{format: "node_%d_" + strings.Repeat("y", 500) + " 1\n"}, size), "enough"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
