@@ -142,6 +142,8 @@ type answer struct {
 	wall time.Duration
 	// reached says that the server answered something.
 	reached bool
+	// bytes is how long its body was, as it came.
+	bytes int64
 }
 
 func (c *client) ask(ctx context.Context, req *http.Request, limit int64, read func(io.Reader) error) (a answer) {
@@ -155,14 +157,14 @@ func (c *client) ask(ctx context.Context, req *http.Request, limit int64, read f
 		err = c.read(resp, &from, read)
 		resp.Body.Close()
 	}
-	a.wall = time.Since(began)
+	a.wall, a.bytes = time.Since(began), from.n
 	if !from.ended.IsZero() {
 		a.wall = from.ended.Sub(began)
 	}
 	var r reached
 	a.reached = a.reached || errors.As(err, &r)
 	if err != nil {
-		a.err = c.explain(err, a, from.n)
+		a.err = c.explain(err, a)
 	}
 	return a
 }
@@ -287,23 +289,28 @@ func (e *statusError) Error() string {
 
 // explain says what was tried and what a bare error means for the user. The URL
 // stays out of it: a query or user info may hold a secret.
-func (c *client) explain(err error, a answer, got int64) error {
+func (c *client) explain(err error, a answer) error {
 	var netErr net.Error
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
+	var noTLS tls.RecordHeaderError
 	switch {
 	case errors.Is(err, context.Canceled):
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		within := max(a.wall.Round(50*time.Millisecond), 50*time.Millisecond)
 		if a.reached {
-			err = fmt.Errorf("no whole answer in time: %d bytes within %v", got, within)
+			err = fmt.Errorf("no whole answer in time: %d bytes within %v", a.bytes, within)
 		} else {
 			err = fmt.Errorf("no answer in time: nothing within %v", within)
 		}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = fmt.Errorf("the answer is cut off after %d bytes: %w", got, err)
+		err = fmt.Errorf("the answer is cut off after %d bytes: %w", a.bytes, err)
 	case errors.As(err, &unknown), errors.As(err, &host):
 		err = fmt.Errorf("%w: give the CA that vouches for it by --metrics-ca", err)
+	case errors.As(err, &noTLS):
+		err = errors.New("the server does not speak TLS: use http://")
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("the server closed the connection without an answer (%w): is it an HTTP server, or does it need https://?", err)
 	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`):
 		err = errors.New("the server speaks TLS: use https://")
 	}

@@ -120,7 +120,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, erro
 	defer e.p.mu.Unlock()
 	got, err := applied{}, a.err
 	if err == nil {
-		got, err = e.take(at, a.wall, full, ph)
+		got, err = e.take(at, a, full, ph)
 	}
 	switch {
 	case ph == during && err != nil && refused(err):
@@ -176,7 +176,7 @@ func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error
 }
 
 // take puts the parsed page into the books. The Prober's lock is held.
-func (e *endpoint) take(at time.Time, wall time.Duration, full bool, ph phase) (applied, error) {
+func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, error) {
 	content := e.ledger.open(&e.page, full)
 	if !full {
 		switch {
@@ -194,7 +194,7 @@ func (e *endpoint) take(at time.Time, wall time.Duration, full bool, ph phase) (
 	if !content.vllm {
 		e.stranger = !e.up
 		err := errStranger
-		if len(e.page.Samples) == 0 && len(e.page.Types) == 0 {
+		if a.bytes == 0 {
 			err = errEmpty
 		}
 		return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), err)
@@ -215,7 +215,7 @@ func (e *endpoint) take(at time.Time, wall time.Duration, full bool, ph phase) (
 	e.p.found(e.target.Origin)
 	gauges := e.p.gauges[e.target.Origin]
 	gauges.add(e.index, at, got.gauges, ph == during || ph == shutdown, got.restarted)
-	e.countReading(at, wall)
+	e.countReading(at, a.wall)
 	tokens, running := e.ledger.tokens, gauges.runningNow(e.index)
 	if !fresh && (tokens > e.tokens || running > 0 || e.running > 0) {
 		from := e.goodAt

@@ -161,7 +161,7 @@ func tenHours(t *testing.T, e *endpoint, polls int, page func(i int) string) {
 		}
 		at := start.Add(time.Duration(i) * 500 * time.Millisecond)
 		e.p.mu.Lock()
-		if _, err := e.take(at, time.Millisecond, full, during); err != nil {
+		if _, err := e.take(at, answer{wall: time.Millisecond}, full, during); err != nil {
 			t.Fatal(err)
 		}
 		e.pace.asked(at, time.Millisecond, full, false)
