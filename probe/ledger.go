@@ -32,6 +32,9 @@ type ledger struct {
 	// one has mostly the same.
 	seen   [2][]line
 	gauges []gaugeReading // of the page being applied
+	// late are the groups to which the page being applied adds a line, though the
+	// page to count from had others of them.
+	late []*group
 
 	reading int  // number of the present reading, from 1
 	full    int  // number of the last reading of a full page
@@ -98,7 +101,10 @@ type group struct {
 
 	before   float64 // a counter's value at the first reading
 	resetAt  int     // number of the last reading in which it went back
+	born     int     // number of the reading that it was first on
 	full     int     // number of the last full page that it was on
+	seen     int     // how many of its lines were on that page
+	lines    int     // and the most that were on one page of the present process
 	epoch    int     // of the last page that it was on
 	brokenAt int     // number of the last reading in which a value could not be taken
 	// spoiled is the reason for which it can never be told.
@@ -196,7 +202,18 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 	if got.restarted = l.findRestart(); got.restarted {
 		l.epoch++
 		l.resets++
+		for _, g := range l.groups {
+			g.lines = 0
+			if g.born == l.reading {
+				g.spoiled = "" // the process before had none of it to count from
+			}
+		}
+	} else {
+		for _, g := range l.late {
+			g.spoiled = rows[g.row].name + " had not all its lines on the first page that was read, which was cut off: what it had counted before that is not known"
+		}
 	}
+	l.late = l.late[:0]
 	l.gauges = l.gauges[:0]
 	groupsReset := false
 	for i := range l.lines {
@@ -366,7 +383,7 @@ func (l *ledger) join(s *series, ln *line) bool {
 	row := ln.wanted.row
 	g := l.groups[groupKey{row, labels}]
 	if g == nil {
-		g = &group{row: row, engine: s.engine, full: l.full}
+		g = &group{row: row, engine: s.engine, born: l.reading, full: l.full}
 		if by := rows[row].by; by != "" {
 			g.by = ln.labels.Get(by)
 		}
@@ -375,6 +392,9 @@ func (l *ledger) join(s *series, ln *line) bool {
 			g.spoiled = rows[row].name + " was not on the first page that was read, only on a later one: what it had counted before that is not known"
 		}
 		l.groups[groupKey{row, labels}] = g
+	}
+	if l.based && l.epoch == 0 && g.born < l.reading {
+		l.late = append(l.late, g)
 	}
 	s.group = g
 	switch ln.wanted.part {
@@ -398,7 +418,11 @@ func (l *ledger) join(s *series, ln *line) bool {
 func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) {
 	g := s.group
 	if full {
-		g.full = l.full
+		if g.full != l.full {
+			g.full, g.seen = l.full, 0
+		}
+		g.seen++
+		g.lines = max(g.lines, g.seen)
 	}
 	if g.epoch = l.epoch; s.broken {
 		g.brokenAt = l.reading
@@ -443,7 +467,7 @@ func (l *ledger) trouble(g *group) string {
 		return g.spoiled
 	case g.brokenAt != 0 && g.brokenAt == l.full:
 		return name + " had a value that no counter can have (negative, NaN or infinite), or two values at once, on the last page"
-	case g.full != l.full && g.epoch == l.epoch:
+	case g.epoch == l.epoch && (g.full != l.full || g.seen < g.lines):
 		return "a series of " + name + " vanished from the page inside the window"
 	case g.total >= maxExact || g.count >= maxExact:
 		return name + " is too large to be told to the last digit"

@@ -1,0 +1,59 @@
+package probe
+
+import (
+	"strings"
+	"testing"
+)
+
+// A page without a length that is cut off between two lines looks whole. A
+// histogram of which a part is missing has no figures: they would be of two pages.
+func TestHalfAPage(t *testing.T) {
+	t.Parallel()
+	pre, load, post := recording(t, "serve_default_pre"), underLoad(t), recording(t, "serve_default_post")
+	const bucket = `vllm:time_to_first_token_seconds_bucket{engine="0",le="0.04",model_name="tiny"} `
+	half := func(page string) string { return page[:strings.Index(page, bucket)] }
+	for name, c := range map[string]struct {
+		pre, post string
+		ttft, e2e string // why they are null
+	}{
+		"at the start":              {half(pre), post, "had not all its lines on the first page", "was not on the first page that was read, only on a later one"},
+		"at the end":                {pre, half(post), "a series of vllm:time_to_first_token_seconds vanished from the page", "vllm:e2e_request_latency_seconds vanished from the page"},
+		"without a line in between": {pre, edit(t, post, bucket, ""), "a series of vllm:time_to_first_token_seconds vanished from the page", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			report := bracket(t, c.pre, load, c.post)
+			g := report.Engine
+			if *g.Tokens.Generation != 5737 || g.Requests.Finished["length"] != 60 {
+				t.Errorf("tokens %s, requests %s", asJSON(g.Tokens), asJSON(g.Requests))
+			}
+			if why := reason(report, "engine.latency_seconds.time_to_first_token"); g.LatencySeconds.TimeToFirstToken != nil || !strings.Contains(why, c.ttft) {
+				t.Errorf("TTFT %s: %q, want none: %q", asJSON(g.LatencySeconds.TimeToFirstToken), why, c.ttft)
+			}
+			if why := reason(report, "engine.latency_seconds.e2e_request_latency"); (g.LatencySeconds.E2ERequestLatency == nil) != (c.e2e != "") || !strings.Contains(why, c.e2e) {
+				t.Errorf("E2E %s: %q, want %q", asJSON(g.LatencySeconds.E2ERequestLatency), why, c.e2e)
+			}
+		})
+	}
+}
+
+// A process that takes another's place may have more on its page, and other
+// buckets: that counts from zero, for the one before had none of it.
+func TestReplacedByAnotherVersion(t *testing.T) {
+	t.Parallel()
+	pre, post := recording(t, "serve_default_pre"), recording(t, "serve_default_post")
+	const ttft = `vllm:time_to_first_token_seconds_bucket{engine="0",le="0.04",model_name="tiny"} `
+	poor := edit(t, edit(t, pre, "vllm:e2e_request_latency_seconds", ""), ttft, "")
+	rich := edit(t, post, processStartLine, "process_start_time_seconds 1.79530349e+09\n")
+	report := bracket(t, poor, poor, rich)
+	g := report.Engine
+	if d := g.LatencySeconds.E2ERequestLatency; d == nil || d.Count != 62 {
+		t.Errorf("E2E %s: %q", asJSON(d), reason(report, "engine.latency_seconds.e2e_request_latency"))
+	}
+	if d := g.LatencySeconds.TimeToFirstToken; d == nil || d.Count != 62 {
+		t.Errorf("TTFT %s: %q", asJSON(d), reason(report, "engine.latency_seconds.time_to_first_token"))
+	}
+	if g.Window.Resets != 1 || *g.Tokens.Generation != 5753 {
+		t.Errorf("window %s, tokens %s", asJSON(g.Window), asJSON(g.Tokens))
+	}
+}
