@@ -172,7 +172,7 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 		if worst.lastError != nil && !refused(worst.lastError) && worst.failedAt.After(worst.goodAt) {
 			how = fmt.Sprintf("the engine could not be read when the command had ended (%v)", worst.lastError)
 		}
-		r.Notes.Doubt("final_reading_lost", schema.Warning, fmt.Sprintf("%s: its figures are those of %.2f s before, and what it did since then is not counted", how, float64(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
+		r.Notes.Doubt("final_reading_lost", schema.Warning, fmt.Sprintf("%s: its figures are those of %s, and what it did since then is not counted", how, r.ages(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
 	}
 	if r.activity.intervals >= shortWindowIntervals {
 		w.ActiveSecondsEst = schema.F(r.activity.seconds())
@@ -181,6 +181,21 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 		r.Notes.Doubt("short_window", schema.Info, "too few polls saw the engine active: rates are taken over the whole window, idle time included", &schema.Evidence{Field: "engine.scrapes.count", Value: r.readings(), Threshold: shortWindowIntervals})
 	}
 	return w
+}
+
+// ages tells how long before the command's end the figures were read: polls for
+// a few names alone, which followed the last full page, have made some of them
+// younger than the others.
+func (r *reporter) ages(full schema.Float) string {
+	polled := schema.Float(0)
+	for _, e := range r.endpoints {
+		polled = max(polled, schema.Float(r.ended.Sub(e.goodAt).Seconds()))
+	}
+	all, some := fmt.Sprintf("%.2f s before", full), fmt.Sprintf("%.2f s before", polled)
+	if all == some {
+		return all
+	}
+	return fmt.Sprintf("%s (tokens.prompt, tokens.generation, their rates and the gauges, which are polled more often: %s)", all, some)
 }
 
 // doubtCounters notes what casts doubt on one endpoint's counters and gauges.
