@@ -430,6 +430,23 @@ func TestFlood(t *testing.T) {
 			})
 		})
 	}
+	// An engine that takes to it: the last good page counts.
+	t.Run("at the end", func(t *testing.T) {
+		tryThrice(t, func(t *testing.T) *heldRun {
+			s := newStage(t, recorded(t, "serve_default_pre"))
+			r := hold(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", held})
+			s.set(recorded(t, "serve_default_post"))
+			s.awaitTaken()
+			s.serve(floods(t)[0].answer)
+			s.awaitHits(1)
+			r.finish()
+			r.exactly(recordedRun)
+			if got := r.doubt("final_reading_lost"); r.slow == "" && !strings.Contains(got, "the page is larger than 64 MiB") && !strings.Contains(got, "no whole answer in time") {
+				t.Errorf("validity %s", asJSON(r.event.Validity))
+			}
+			return r
+		})
+	})
 }
 
 // Odd servers that can be read: every figure is right and nothing is in doubt.
