@@ -26,7 +26,7 @@ func TestTenHoursOfPolls(t *testing.T) {
 		for i := range times {
 			e.page = pages[i/20%2]
 			now = now.Add(500 * time.Millisecond)
-			if _, err := e.take(now, time.Millisecond, i%10 == 0, during); err != nil {
+			if _, err := e.take(now, answer{wall: time.Millisecond}, i%10 == 0, during); err != nil {
 				t.Fatal(err)
 			}
 			e.pace.asked(now, time.Millisecond, i%10 == 0, false)
