@@ -229,17 +229,18 @@ func closed(c <-chan struct{}) bool {
 func (g *GPUs) MemoryOf(pids map[int]bool) map[int]int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.devices) == 0 || g.unmatchable() != "" {
+	if len(g.devices) == 0 || g.watch == nil || g.unmatchable() != "" {
 		return nil
 	}
 	sum, unknown := map[int]int64{}, map[int]bool{}
-	for _, d := range g.devices {
+	memory, _ := g.watch.read()
+	for i, d := range g.devices {
 		if d.listings == 0 {
 			return nil
 		}
 		for _, p := range d.listed {
 			sum[p.pid] += int64(p.memory)
-			unknown[p.pid] = unknown[p.pid] || !p.known
+			unknown[p.pid] = unknown[p.pid] || !p.known || memory[i].exceeds(p.memory)
 		}
 	}
 	out := map[int]int64{}

@@ -88,6 +88,9 @@ type memory struct {
 	err             error // the last failure
 }
 
+// exceeds tells whether so many bytes cannot be, as the device does not have them.
+func (m memory) exceeds(bytes uint64) bool { return m.total > 0 && bytes > m.total }
+
 // watchState is what a watcher spends and does.
 type watchState struct {
 	rounds    int64

@@ -189,6 +189,7 @@ func TestNoDriver(t *testing.T) {
 	}{
 		"no library":           {t.TempDir(), "", "cannot be loaded"},
 		"no NVML":              {fakeLibrary(t, "nvmlInit", "nvmlInit_v2"), "", "has no nvmlInit"},
+		"no memory call":       {fakeLibrary(t, "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2"), "devices 1", "reading the GPUs' memory"},
 		"driver not loaded":    {lib, "rule nvmlInit_v2 code=DRIVER_NOT_LOADED", "not loaded"},
 		"versions differ":      {lib, "rule nvmlInit_v2 code=LIB_RM_VERSION_MISMATCH", "reboot"},
 		"count fails":          {lib, "rule nvmlDeviceGetCount* code=UNKNOWN", "counting the GPUs"},
@@ -203,6 +204,9 @@ func TestNoDriver(t *testing.T) {
 			}
 			if !strings.Contains(r.reason("gpus"), c.reason) || !strings.Contains(r.reason("peak_vram_gb"), c.reason) {
 				t.Errorf("reasons %+v, want %q", r.Notes.Unavailable, c.reason)
+			}
+			if r.Memory != nil {
+				t.Errorf("memory of processes: %v", r.Memory)
 			}
 			if r.Stop > 1500*time.Millisecond {
 				t.Errorf("Stop took %v after a command of 0.3 s", r.Stop)

@@ -221,7 +221,7 @@ func (g *GPUs) processes(out *schema.GPU, d *gpuState, m memory, unmatched strin
 		if s.name != "" {
 			f.Name = schema.Ptr(s.name)
 		}
-		if s.known {
+		if s.known && !m.exceeds(s.peak) {
 			f.PeakBytes = schema.Ptr(int64(s.peak))
 		}
 		foreign = append(foreign, f)
@@ -248,9 +248,12 @@ func (g *GPUs) processes(out *schema.GPU, d *gpuState, m memory, unmatched strin
 		miss("job_peak_bytes", reason)
 	} else {
 		out.UsedByJob = &used
-		if ours := g.unknownOf(d); ours {
+		switch {
+		case g.unknownOf(d):
 			miss("job_peak_bytes", "the driver does not tell the memory of a process of the command (NVML_VALUE_NOT_AVAILABLE)")
-		} else {
+		case m.exceeds(job):
+			miss("job_peak_bytes", fmt.Sprintf("the driver gave no plausible value: %d bytes of the command's processes, more than the device has", job))
+		default:
 			out.JobPeakBytes = schema.Ptr(int64(job))
 		}
 	}
@@ -261,7 +264,11 @@ func (g *GPUs) processes(out *schema.GPU, d *gpuState, m memory, unmatched strin
 			miss(fmt.Sprintf("foreign_processes.%d.name", k), "it ended before its name could be read, or it is hidden")
 		}
 		if f.PeakBytes == nil {
-			miss(fmt.Sprintf("foreign_processes.%d.peak_bytes", k), "the driver does not tell its memory (NVML_VALUE_NOT_AVAILABLE)")
+			reason := "the driver does not tell its memory (NVML_VALUE_NOT_AVAILABLE)"
+			if s := d.seen[f.PID]; s.known {
+				reason = fmt.Sprintf("the driver gave no plausible value: %d bytes, more than the device has", s.peak)
+			}
+			miss(fmt.Sprintf("foreign_processes.%d.peak_bytes", k), reason)
 		}
 	}
 }
@@ -329,6 +336,8 @@ func (g *GPUs) energyOf(out *schema.GPU, i int, d *gpuState, miss func(field, re
 		reason = "NVML counts the energy of the whole GPU, not of a MIG instance"
 	case e.err != nil:
 		reason = fmt.Sprintf("the driver gave no energy: %v", e.err)
+	case g.stopped && !closed(g.done):
+		reason = "the driver did not return from reading power, energy or processes: the counter was not read at the end"
 	case e.firstAt.IsZero() || window <= 0:
 		reason = "the counter was not read twice"
 		if !g.stopped {
