@@ -7,7 +7,8 @@
 // lacks a function is a library built without that symbol.
 //
 // FAKE_NVML_SCRIPT names the script; without it there is one idle device.
-// FAKE_NVML_LOG names a file that gets a line per call: seconds, function, device.
+// FAKE_NVML_LOG names a file that gets a line per call: seconds, function, device;
+// and one per rule that acts on a call: seconds, rule:function, device.
 //
 // # The script
 //
@@ -28,6 +29,7 @@
 //       rate 350 at=0             adds so much a second (energy)
 //       file PATH                 follows the number in a file that is rewritten in place
 //       unsupported | unknown     NOT_SUPPORTED | NVML_VALUE_NOT_AVAILABLE
+//   overfull                  used may exceed the total, which no real driver tells
 //   throttle sw_power_cap … at=1s for=2s
 //   process pid=P mem=4GiB at=1s for=2s type=graphics
 //       P: a number, env:NAME, file:PATH (none while it is not there), comm:NAME
@@ -35,8 +37,10 @@
 //       mem: a size, unknown, file:PATH
 //   rule nvmlDeviceGetMemoryInfo_v2 code=TIMEOUT nth=3 | every=3 | at=1s for=2s
 //   rule nvmlDeviceGet* device=2 busy=500us | sleep=20ms | hang
+//   rule nvmlDevice* code=GPU_IS_LOST when=PATH
 //       what happens in a call: it fails, costs CPU time, waits, never returns;
-//       always, at the n-th call (of this rule), at every n-th, between times
+//       always, at the n-th call (of this rule), at every n-th, between times,
+//       while there is a file PATH
 #include "fakenvml.h"
 
 #include <dirent.h>
@@ -90,20 +94,25 @@ static bool named(const char *pattern, const char *call) {
 
 static double seconds(void) { return now_seconds() - script.zero; }
 
+static void log_call(const char *what, const char *call, int index) {
+    if (!call_log) return;
+    fprintf(call_log, "%.6f %s%s %d\n", seconds(), what, call, index);
+    fflush(call_log);
+}
+
 // enter applies the script's rules to a call: logs, delays, hangs, and gives
 // the code that it fails with.
 static nvmlReturn_t enter(const char *call, const struct device *d) {
     double t = seconds();
     int index = d == NULL ? -1 : d->index;
-    if (call_log) {
-        fprintf(call_log, "%.6f %s %d\n", t, call, index);
-        fflush(call_log);
-    }
+    log_call("", call, index);
     for (int i = 0; i < script.rules; i++) {
         struct rule *r = &script.rule[i];
         if (!named(r->call, call) || (r->device >= 0 && r->device != index) || t < r->from || t >= r->until) continue;
+        if (r->when && access(r->when, F_OK) != 0) continue;
         long n = atomic_fetch_add(&r->calls, 1) + 1;
         if ((r->nth > 0 && n != r->nth) || (r->every > 0 && n % r->every != 0)) continue;
+        log_call("rule:", call, index);
         if (r->busy > 0) burn_seconds(r->busy);
         if (r->sleep > 0) wait_seconds(r->sleep);
         while (r->hang) wait_seconds(3600);
@@ -191,7 +200,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t d, nvmlMemory_t *m) {
     m->total = figure(d, TOTAL);
     m->used = figure(d, USED);
     if (!d->q[USED].unknown) m->used += figure(d, RESERVED);
-    if (!d->q[USED].unknown && m->used > m->total) m->used = m->total;
+    if (!d->q[USED].unknown && !d->overfull && m->used > m->total) m->used = m->total;
     m->free = m->total - m->used;
     return SUCCESS;
 }
@@ -202,7 +211,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t d, nvmlMemory_v2_t *m) {
     m->total = figure(d, TOTAL);
     m->reserved = figure(d, RESERVED);
     m->used = figure(d, USED);
-    if (!d->q[USED].unknown && m->used + m->reserved > m->total) m->used = m->total - m->reserved;
+    if (!d->q[USED].unknown && !d->overfull && m->used + m->reserved > m->total) m->used = m->total - m->reserved;
     m->free = m->total - m->reserved - m->used;
     return SUCCESS;
 }

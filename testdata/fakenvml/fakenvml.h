@@ -59,6 +59,7 @@ struct device {
     int index;
     char name[96], uuid[96];
     struct value q[QUANTITIES];
+    bool overfull; // used may exceed the total
     struct throttle throttle[MAX_TERMS];
     int throttles;
     struct proc proc[MAX_PROCS];
@@ -77,6 +78,7 @@ struct rule {
     int code;      // what it answers; 0: what it would have
     int nth, every;
     double from, until; // seconds since time zero
+    char *when;         // only while there is this file; NULL: always
     double busy, sleep; // seconds of CPU time, of waiting
     bool hang;
     _Atomic long calls;

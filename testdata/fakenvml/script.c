@@ -261,6 +261,7 @@ static void read_rule(struct words *ws, struct rule *r) {
         else if ((x = key(ws, "every"))) r->every = (int)need_number(x);
         else if ((x = key(ws, "at"))) r->from = need_number(x);
         else if ((x = key(ws, "for"))) r->until = r->from + need_number(x);
+        else if ((x = key(ws, "when"))) r->when = strdup(x);
         else if (strcmp(x = next(ws), "hang") == 0) r->hang = true;
         else fail("unknown word: %s", x);
     }
@@ -299,6 +300,7 @@ static void read_device_line(struct words *ws, const char *w, struct device *d) 
         if (d->procs == MAX_PROCS) fail("too many processes");
         read_proc(ws, &d->proc[d->procs++]);
     } else if (strcmp(w, "mig") == 0) d->mig_mode = true;
+    else if (strcmp(w, "overfull") == 0) d->overfull = true;
     else fail("unknown word: %s", w);
 }
 
