@@ -16,7 +16,7 @@ var started = time.Now()
 func process() (wall, cpu time.Duration) {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t) == nil {
-		cpu = time.Duration(t.Nano())
+		cpu = time.Duration(t.Nano()) / detector
 	}
 	return time.Since(started), cpu
 }
