@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Compares vobs's events with what alloc.py allocated.
+
+    check.py CASE --context EVENT --hold EVENT --report REPORT [--only UUID]
+
+The event of `alloc.py context` tells what a CUDA context takes; that of `alloc.py
+hold`, with its REPORT, the known amounts above it. --only: this device alone must
+have been sampled. Every figure that is wrong is told; exit status 1 if any is.
+Standard library only.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+
+MIB, GIB = 1 << 20, 1 << 30
+# Drivers and torch give memory of such sizes in pieces of 2 MiB; the amounts of two
+# devices differ by 64 MiB.
+TOLERANCE = 32 * MIB
+SLOWEST = 0.25  # seconds: the auto interval's upper end, for a driver of usual cost
+CLOCKS = 0.25  # seconds between alloc.py's wall clock and the moment that a reading tells of
+
+
+class Checker:
+    def __init__(self, case, event):
+        self.case, self.event = case, event
+        self.failures, self.notes = [], []
+
+    def expect(self, condition, message):
+        if not condition:
+            self.failures.append(f"{self.case}: {message}")
+        return condition
+
+    def note(self, message):
+        self.notes.append(f"{self.case}: {message}")
+
+    def reason(self, field):
+        """Why a field is null, by itself or by a group above it; "" without an entry."""
+        for entry in self.event["unavailable"]:
+            if field == entry["field"] or field.startswith(entry["field"] + "."):
+                return entry["reason"]
+        return ""
+
+    def figure(self, gpu, i, key):
+        """A figure, or None: then it must have a reason, which is noted."""
+        if gpu[key] is not None:
+            return gpu[key]
+        reason = self.reason(f"gpus.{i}.{key}")
+        if self.expect(reason, f"GPU {gpu['index']}: {key} is null without a reason"):
+            self.note(f"GPU {gpu['index']}: {key} is null: {reason}")
+        return None
+
+
+def bare(uuid):
+    """A UUID without GPU- or MIG-."""
+    return uuid.split("-", 1)[1].lower() if uuid[:4] in ("GPU-", "MIG-") else uuid.lower()
+
+
+def by_uuid(event):
+    return {bare(g["uuid"]): (i, g) for i, g in enumerate(event["gpus"] or [])}
+
+
+def mib(size):
+    return f"{size / MIB:.0f} MiB"
+
+
+def check(case, context, event, report, only=None):
+    """The failures and notes of one case."""
+    c = Checker(case, event)
+    c.expect(event["run"]["exit_code"] == 0, f"exit code {event['run']['exit_code']}")
+    if not c.expect(event["gpus"], f"no GPU was sampled: {c.reason('gpus')}"):
+        return c
+    if only is not None:
+        sampled = [g["uuid"] for g in event["gpus"]]
+        c.expect([bare(u) for u in sampled] == [bare(only)], f"sampled {sampled}, wanted {only} alone")
+    before, gpus = by_uuid(context), by_uuid(event)
+    touched = {bare(d["uuid"]) for d in report["devices"]}
+    for uuid, (_, g) in gpus.items():
+        if uuid not in touched:
+            c.expect(not g["used_by_job"], f"GPU {g['index']}: used_by_job, but nothing was allocated on it")
+    for device in report["devices"]:
+        uuid = bare(device["uuid"])
+        if c.expect(uuid in gpus and uuid in before, f"device {uuid} was not sampled, only {sorted(gpus)}"):
+            check_device(c, device, report, before[uuid][1], *gpus[uuid])
+    check_core(c)
+    return c
+
+
+def check_core(c):
+    """peak_vram_gb: the highest of the devices that the command used, of all where that is not known."""
+    gpus = [g for g in c.event["gpus"] if g["used_by_job"]] or c.event["gpus"]
+    highest = max(g["peak_bytes"] or 0 for g in gpus)
+    core = c.event["peak_vram_gb"]
+    c.expect(core is not None and abs(core * GIB - highest) < MIB, f"peak_vram_gb is {core}, but the highest peak is {mib(highest)}")
+
+
+def check_device(c, device, report, before, i, g):
+    """One device's figures; i is its place in the event."""
+    gpu = f"GPU {g['index']}"
+    seconds = c.event["run"]["duration_seconds"]
+    shared = g["foreign_processes"] or before["foreign_processes"]
+    if shared:
+        c.note(f"{gpu}: {len(shared)} other process(es) use it: only lower bounds are checked")
+
+    # Its memory as a whole. The spikes come three times: of one alone it could be said
+    # that the driver was busy.
+    if c.expect(g["peak_bytes"] is not None and before["peak_bytes"] is not None, f"{gpu}: no peak_bytes: {c.reason(f'gpus.{i}.peak_bytes')}"):
+        peak = g["peak_bytes"]
+        base = c.figure(g, i, "baseline_bytes")
+        if base is not None:
+            c.expect(peak - base >= device["peak"] - TOLERANCE, f"{gpu}: peak - baseline is {mib(peak - base)}, but {mib(device['peak'])} were allocated")
+        if not shared:
+            above = peak - before["peak_bytes"]
+            c.expect(abs(above - device["peak"]) <= TOLERANCE, f"{gpu}: the peak is {mib(above)} above a context's, wanted {mib(device['peak'])}; the longest gap is {g['sampling']['max_gap_seconds']} s")
+            started = datetime.datetime.fromisoformat(c.event["run"]["started_at"].replace("Z", "+00:00")).timestamp()
+            at, first, last = started + g["peak_at_seconds"], report["spikes_from"], report["spikes_until"]
+            c.expect(first - CLOCKS <= at <= last + CLOCKS, f"{gpu}: the peak was seen at {at:.3f}, wanted {first:.3f} to {last:.3f}")
+
+    # What is the command's. Listings of processes are rarer: the held amount at least.
+    used = c.figure(g, i, "used_by_job")
+    job = c.figure(g, i, "job_peak_bytes")
+    if used is not None:
+        c.expect(used is True, f"{gpu}: used_by_job is false")
+    if job is not None:
+        context = before["job_peak_bytes"]
+        low = device["held"] + (context if context is not None else 0) - TOLERANCE
+        c.expect(job >= low, f"{gpu}: job_peak_bytes is {mib(job)}, wanted {mib(low)} at least")
+        if context is not None:
+            high = device["peak"] + context + TOLERANCE
+            c.expect(job <= high, f"{gpu}: job_peak_bytes is {mib(job)}, wanted {mib(high)} at most")
+
+    # Energy, and how often the memory was read.
+    if (joules := c.figure(g, i, "energy_joules")) is not None:
+        c.expect(1 <= joules / seconds <= 3000, f"{gpu}: {joules} J in {seconds} s")
+    s = g["sampling"]
+    c.expect(s["errors"] == 0, f"{gpu}: {s['errors']} readings failed")
+    if c.expect(s["period_seconds"], f"{gpu}: no sampling period"):
+        c.expect(s["period_seconds"] <= SLOWEST, f"{gpu}: read every {s['period_seconds']} s only")
+        c.expect(s["samples"] * s["period_seconds"] >= 0.5 * seconds, f"{gpu}: {s['samples']} samples every {s['period_seconds']} s do not cover {seconds} s")
+    c.note(f"{gpu} ({g['name']}, driver {g['driver_version']}, {g['memory_api']}): "
+           f"peak {g['peak_bytes']}, baseline {g['baseline_bytes']}, a context's peak {before['peak_bytes']}, job peak {g['job_peak_bytes']}, "
+           f"{g['energy_joules']} J, every {s['period_seconds']} s, longest gap {s['max_gap_seconds']} s")
+
+
+def load(path):
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("case")
+    for name in ("context", "hold", "report"):
+        p.add_argument("--" + name, required=True)
+    p.add_argument("--only")
+    a = p.parse_args()
+    event, report = load(a.hold), load(a.report)
+    c = check(a.case, load(a.context), event, report, a.only)
+    cost, rss = event["overhead"]["cpu_seconds"], event["overhead"]["max_rss_bytes"]
+    c.note(f"allocated by {report['allocator']}; vobs took {cost} CPU-seconds in {event['run']['duration_seconds']} s, and {rss} bytes")
+    for line in c.notes:
+        print("e2e-gpu:", line)
+    for line in c.failures:
+        print("e2e-gpu: FAIL:", line, file=sys.stderr)
+    sys.exit(1 if c.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
