@@ -27,7 +27,11 @@ func TestDevices(t *testing.T) {
 			if err := os.WriteFile(used, []byte("1GiB"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			r := helperConfig{Command: []string{"sh", "-c", "echo 3GiB >'" + used + "'; exec sleep 0.8"}, Strict: 20 * time.Second, Leaks: true}.run(t, lib, fmt.Sprintf(`
+			wait := listed
+			if n == 0 {
+				wait = ""
+			}
+			r := helperConfig{Command: []string{"sh", "-c", "echo 3GiB >'" + used + "'; " + wait}, Strict: 20 * time.Second, Leaks: true}.run(t, lib, fmt.Sprintf(`
 				devices %d
 				used file %s
 				process pid=child mem=2GiB
@@ -63,8 +67,9 @@ func TestDevices(t *testing.T) {
 				if d.PowerWatts == nil || d.PowerWatts.Max != 250 || d.Utilization.Mean != 0.75 || *d.TemperatureCelsiusMax != 61 || *d.ThrottledFraction != 1 || strings.Join(d.ThrottleReasons, " ") != "sw_power_cap" {
 					t.Errorf("GPU %d: gauges: %+v", i, d)
 				}
-				if d.EnergyJoules == nil || *d.EnergyJoules < 70 || *d.EnergyJoules > 1000 {
-					t.Errorf("GPU %d: %v J, want 100 W for 0.8 s", i, d.EnergyJoules)
+				// Of 100 W, from a reading before the start to one after the end.
+				if low := 95 * r.Ran.Seconds(); d.EnergyJoules == nil || float64(*d.EnergyJoules) < low || float64(*d.EnergyJoules) > low+1000 {
+					t.Errorf("GPU %d: %v J in %v, want 100 W", i, d.EnergyJoules, r.Ran)
 				}
 				if d.BaselineBytes == nil || *d.BaselineBytes != gib {
 					t.Errorf("GPU %d: baseline %v: %s", i, d.BaselineBytes, r.reason(fmt.Sprintf("gpus.%d.baseline_bytes", i)))
@@ -263,7 +268,7 @@ func TestOldDriver(t *testing.T) {
 		t.Parallel()
 		lib := fakeLibrary(t, "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetTemperatureV",
 			"nvmlDeviceGetComputeRunningProcesses_v2", "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2", "nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlInit_v2")
-		r := helperConfig{Command: []string{"sleep", "0.6"}, Strict: 20 * time.Second}.run(t, lib, "devices 1\nused 2GiB\nprocess pid=child mem=2GiB\nthrottle hw_slowdown")
+		r := helperConfig{Command: []string{"sh", "-c", listed}, Strict: 20 * time.Second}.run(t, lib, "devices 1\nused 2GiB\nprocess pid=child mem=2GiB\nthrottle hw_slowdown")
 		if len(r.GPUs) != 1 || *r.GPUs[0].MemoryAPI != "v1" || r.GPUs[0].UsedByJob == nil || !*r.GPUs[0].UsedByJob || strings.Join(r.GPUs[0].ThrottleReasons, "") != "hw_slowdown" || r.GPUs[0].TemperatureCelsiusMax == nil {
 			t.Errorf("%+v", r.GPUReadings)
 		}
@@ -278,7 +283,7 @@ func TestOldDriver(t *testing.T) {
 	t.Run("newer names alone", func(t *testing.T) {
 		t.Parallel()
 		lib := fakeLibrary(t, "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetTemperature", "nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex")
-		r := helperConfig{Run: 600 * time.Millisecond}.run(t, lib, "devices 1\nused 2GiB\ntemp 55")
+		r := helperConfig{Command: []string{"sh", "-c", until("nvmlDeviceGetTemperatureV", 1)}, Strict: 20 * time.Second}.run(t, lib, "devices 1\nused 2GiB\ntemp 55")
 		if len(r.GPUs) != 1 || *r.GPUs[0].MemoryAPI != "v2" || *r.GPUs[0].TemperatureCelsiusMax != 55 {
 			t.Errorf("%+v", r.GPUReadings)
 		}
@@ -289,18 +294,20 @@ func TestOldDriver(t *testing.T) {
 func TestMisbehaviour(t *testing.T) {
 	t.Parallel()
 	lib := fakeLibrary(t)
+	const fault = ": >$DIR/fault\n"
+	memory := func(times int) string { return until("nvmlDeviceGetMemoryInfo_v2", times) }
 	for name, c := range map[string]struct {
-		script string
-		run    time.Duration
-		check  func(t *testing.T, r helperResult)
+		script  string
+		command string // of sh
+		check   func(t *testing.T, r helperResult)
 	}{
-		"passing errors": {"devices 2\nused 2GiB\nrule nvmlDeviceGetMemoryInfo_v2 device=1 code=TIMEOUT every=5", time.Second, func(t *testing.T, r helperResult) {
+		"passing errors": {"devices 2\nused 2GiB\nrule nvmlDeviceGetMemoryInfo_v2 device=1 code=TIMEOUT every=5", memory(50), func(t *testing.T, r helperResult) {
 			a, b := r.GPUs[0].Sampling, r.GPUs[1].Sampling
 			if a.Errors != 0 || b.Errors < 5 || b.Samples < 3*b.Errors || *r.GPUs[1].PeakBytes != 2*gib {
 				t.Errorf("%+v %+v", *a, *b)
 			}
 		}},
-		"lost in the middle": {"devices 2\nused 2GiB\nrule nvmlDevice* device=1 code=GPU_IS_LOST at=500ms", time.Second, func(t *testing.T, r helperResult) {
+		"lost in the middle": {"devices 2\nused 2GiB\nrule nvmlDevice* device=1 code=GPU_IS_LOST when=$DIR/fault", memory(5) + fault + memory(5), func(t *testing.T, r helperResult) {
 			d := r.GPUs[1]
 			if *d.PeakBytes != 2*gib || d.Sampling.Errors == 0 || !strings.Contains(r.reason("gpus.1.energy_joules"), "lost") {
 				t.Errorf("%+v %+v", d, r.Notes)
@@ -309,12 +316,12 @@ func TestMisbehaviour(t *testing.T) {
 				t.Errorf("the other GPU: %+v", r.GPUs[0])
 			}
 		}},
-		"lost from the start": {"devices 2\nrule nvmlDeviceGetUUID device=1 code=GPU_IS_LOST", 300 * time.Millisecond, func(t *testing.T, r helperResult) {
+		"lost from the start": {"devices 2\nrule nvmlDeviceGetUUID device=1 code=GPU_IS_LOST", memory(5), func(t *testing.T, r helperResult) {
 			if len(r.GPUs) != 1 || !strings.Contains(r.reason("gpus"), "GPU 1 cannot be sampled") {
 				t.Errorf("%+v", r.Notes)
 			}
 		}},
-		"memory hangs": {"devices 2\nused 2GiB\nrule nvmlDeviceGetMemoryInfo_v2 device=1 hang at=600ms", time.Second, func(t *testing.T, r helperResult) {
+		"memory hangs": {"devices 2\nused 2GiB\nrule nvmlDeviceGetMemoryInfo_v2 device=1 hang when=$DIR/fault", memory(5) + fault + memory(1), func(t *testing.T, r helperResult) {
 			if *r.GPUs[0].PeakBytes != 2*gib || !strings.Contains(r.doubt("gpu_driver_stuck"), "reading the memory") {
 				t.Errorf("%+v", r.Notes)
 			}
@@ -322,12 +329,12 @@ func TestMisbehaviour(t *testing.T) {
 				t.Errorf("the energy, which did not hang: %s", r.reason("gpus.0.energy_joules"))
 			}
 		}},
-		"power hangs": {"devices 1\nused 2GiB\nrule nvmlDeviceGetPowerUsage hang", time.Second, func(t *testing.T, r helperResult) {
+		"power hangs": {"devices 1\nused 2GiB\nrule nvmlDeviceGetPowerUsage hang", ever("rule:nvmlDeviceGetPowerUsage", "1") + memory(30), func(t *testing.T, r helperResult) {
 			if *r.GPUs[0].PeakBytes != 2*gib || r.GPUs[0].Sampling.Samples < 20 || r.doubt("gpu_driver_stuck") == "" {
 				t.Errorf("%+v", r.GPUReadings)
 			}
 		}},
-		"implausible": {"devices 1\nused unknown\npower unknown\nenergy unknown\nutil unknown\ntemp unknown", 600 * time.Millisecond, func(t *testing.T, r helperResult) {
+		"implausible": {"devices 1\nused unknown\npower unknown\nenergy unknown\nutil unknown\ntemp unknown", listed, func(t *testing.T, r helperResult) {
 			d := r.GPUs[0]
 			if d.PeakBytes != nil || r.PeakVRAMGB != nil || d.PowerWatts != nil || d.EnergyJoules != nil || d.Utilization != nil || d.TemperatureCelsiusMax != nil || d.Sampling.Errors == 0 {
 				t.Errorf("%+v", d)
@@ -336,18 +343,18 @@ func TestMisbehaviour(t *testing.T) {
 				t.Errorf("%+v", r.Notes)
 			}
 		}},
-		"unsupported": {"devices 1\nused 1GiB\npower unsupported\nenergy unsupported\nutil unsupported\ntemp unsupported", 600 * time.Millisecond, func(t *testing.T, r helperResult) {
+		"unsupported": {"devices 1\nused 1GiB\npower unsupported\nenergy unsupported\nutil unsupported\ntemp unsupported", listed, func(t *testing.T, r helperResult) {
 			d := r.GPUs[0]
 			if *d.PeakBytes != gib || d.PowerWatts != nil || d.EnergyJoules != nil || d.Sampling.Errors != 0 || !strings.Contains(r.reason("gpus.0.power_watts"), "does not support") {
 				t.Errorf("%+v %+v", d, r.Notes)
 			}
 		}},
-		"energy goes back": {"devices 1\nenergy 5000 step -3000 at=300ms", 800 * time.Millisecond, func(t *testing.T, r helperResult) {
+		"energy goes back": {"devices 1\nenergy 0 step 5000 at=0s\nenergy file $DIR/energy", "echo -3000 >$DIR/energy", func(t *testing.T, r helperResult) {
 			if r.GPUs[0].EnergyJoules != nil || !strings.Contains(r.reason("gpus.0.energy_joules"), "went back") {
 				t.Errorf("%+v", r.Notes)
 			}
 		}},
-		"unknown process memory and a foreign one": {"devices 1\nused 2GiB\nprocess pid=child mem=unknown\nprocess pid=parent mem=1GiB", 0, func(t *testing.T, r helperResult) {
+		"unknown process memory and a foreign one": {"devices 1\nused 2GiB\nprocess pid=child mem=unknown\nprocess pid=parent mem=1GiB", listed, func(t *testing.T, r helperResult) {
 			d := r.GPUs[0]
 			if !*d.UsedByJob || d.JobPeakBytes != nil || len(d.ForeignProcesses) != 1 || d.ForeignProcesses[0].Name == nil || *d.ForeignProcesses[0].PeakBytes != gib {
 				t.Errorf("%+v", d)
@@ -356,7 +363,7 @@ func TestMisbehaviour(t *testing.T) {
 				t.Errorf("%+v", r.Notes)
 			}
 		}},
-		"many processes": {"devices 1\nused 2GiB\nprocess pid=child mem=1GiB\n" + strings.Repeat("process pid=parent mem=1MiB\nprocess pid=self mem=1MiB type=graphics\n", 10), 0, func(t *testing.T, r helperResult) {
+		"many processes": {"devices 1\nused 2GiB\nprocess pid=child mem=1GiB\n" + strings.Repeat("process pid=parent mem=1MiB\nprocess pid=self mem=1MiB type=graphics\n", 10), listed, func(t *testing.T, r helperResult) {
 			d := r.GPUs[0]
 			if !*d.UsedByJob || *d.JobPeakBytes != gib || len(d.ForeignProcesses) != 2 {
 				t.Errorf("%+v", d)
@@ -365,11 +372,7 @@ func TestMisbehaviour(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := helperConfig{Run: c.run, Strict: 20 * time.Second}
-			if c.run == 0 {
-				h.Command = []string{"sleep", "0.8"}
-			}
-			r := h.run(t, lib, c.script)
+			r := helperConfig{Command: []string{"sh", "-c", c.command}, Strict: 20 * time.Second}.run(t, lib, c.script)
 			if len(r.GPUs) == 0 {
 				t.Fatalf("no GPUs: %+v", r.Notes)
 			}

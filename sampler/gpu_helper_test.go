@@ -173,12 +173,29 @@ func fakeLibrary(t *testing.T, missing ...string) string {
 	return dir
 }
 
-// run samples in a helper process on a fake driver with this script, and fails
-// the test unless that ends with exit code 0 in time.
+// until is a line of shell for a helper's command: it waits until device 0 was asked
+// so often from then on; call is a regular expression.
+func until(call string, times int) string {
+	return fmt.Sprintf("n=$(grep -c ' %s 0$' \"$DIR/calls\")\n", call) + ever(call, fmt.Sprintf("$((n + %d))", times))
+}
+
+// ever waits until device 0 was asked so often in all.
+func ever(call, times string) string {
+	return fmt.Sprintf("for i in $(seq 600); do [ $(grep -c ' %s 0$' \"$DIR/calls\") -ge %s ] && break; sleep 0.05; done\n", call, times)
+}
+
+// listed is a line of shell that waits until the command's process was listed: the
+// first of two lists may have been made before it was there.
+var listed = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", 2)
+
+// run samples in a helper process on a fake driver with this script, in which $DIR is
+// a folder of its own that the command knows too, and fails the test unless that ends
+// with exit code 0 in time.
 func (c helperConfig) run(t *testing.T, library, script string, env ...string) helperResult {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "script")
-	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "script")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(script, "$DIR", dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(c)
@@ -188,7 +205,7 @@ func (c helperConfig) run(t *testing.T, library, script string, env ...string) h
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), helperEnv+"="+string(text), "FAKE_NVML_SCRIPT="+path, "LD_LIBRARY_PATH="+library)
+	cmd.Env = append(os.Environ(), helperEnv+"="+string(text), "FAKE_NVML_SCRIPT="+path, "FAKE_NVML_LOG="+filepath.Join(dir, "calls"), "DIR="+dir, "LD_LIBRARY_PATH="+library)
 	cmd.Env = append(cmd.Env, env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
