@@ -20,11 +20,14 @@ func merge(groups []*group) histogram {
 	counts := map[float64]int{}
 	sums := map[float64]float64{}
 	for _, g := range groups {
+		form := rows[g.row].form
 		h.count += g.count
-		h.sum += g.sum
+		h.sum += g.sum * form.scale()
 		for _, b := range g.buckets {
-			counts[b.le]++
-			sums[b.le] += b.gained
+			if form.quantiles() {
+				counts[b.le*form.scale()]++
+				sums[b.le*form.scale()] += b.gained
+			}
 		}
 	}
 	for le, n := range counts {

@@ -214,7 +214,7 @@ func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, e
 	}
 	e.p.found(e.target.Origin)
 	gauges := e.p.gauges[e.target.Origin]
-	gauges.add(e.index, at, got.gauges, ph == during || ph == shutdown, got.restarted)
+	gauges.add(e.index, at, got.gauges, full, ph == during || ph == shutdown, got.restarted)
 	e.countReading(at, a.wall)
 	tokens, running := e.ledger.tokens, gauges.runningNow(e.index)
 	if !fresh && (tokens > e.tokens || running > 0 || e.running > 0) {

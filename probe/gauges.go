@@ -12,19 +12,21 @@ type track struct {
 	seen     bool // there was one during the run
 	last     float64
 	peak     float64
-	area     float64 // value times seconds, by trapezoids
+	middle   float64 // what the mean is of, at the last reading
+	area     float64 // of it times seconds, by trapezoids
 	seconds  float64
 	lastTime time.Time // of the reading that the next trapezoid begins at
 }
 
-// add takes in a reading. A reading that is not during the command's run
-// (before its start, or after its end while the engine settles) counts as the
-// last value, and not for mean and peak.
-func (t *track) add(at time.Time, value float64, during bool) {
+// add takes in a reading: its value, and what the mean is taken of, which is the
+// same but for fractions of several engines. A reading that is not during the
+// command's run (before its start, or after its end while the engine settles)
+// counts as the last value, and not for mean and peak.
+func (t *track) add(at time.Time, value, middle float64, during bool) {
 	if during {
 		if t.seen && !t.lastTime.IsZero() {
 			dt := at.Sub(t.lastTime).Seconds()
-			t.area += (t.last + value) / 2 * dt
+			t.area += (t.middle + middle) / 2 * dt
 			t.seconds += dt
 		}
 		if !t.seen || value > t.peak {
@@ -33,7 +35,7 @@ func (t *track) add(at time.Time, value float64, during bool) {
 		t.seen = true
 		t.lastTime = at
 	}
-	t.last, t.known = value, true
+	t.last, t.middle, t.known = value, middle, true
 }
 
 // gauge puts the track into the event's form; nil without a reading.
@@ -51,10 +53,12 @@ func (t *track) gauge() *schema.Gauge {
 	return g
 }
 
-// place is one engine of one endpoint.
+// place is one engine of one endpoint, and the value of the label that splits the
+// figure.
 type place struct {
 	endpoint int
 	engine   engineID
+	by       string
 }
 
 // seat is the gauge at one place.
@@ -67,42 +71,46 @@ type seat struct {
 	lost    bool    // the same process does not export it any more
 }
 
-// gauge is one figure, at each place and of all together.
+// scope is what several engines' gauges are taken together in: a stage, and the
+// value of the label that splits the figure. Both are empty for most.
+type scope struct{ stage, by string }
+
+// gauge is one figure, at each place and of all in a scope together.
 type gauge struct {
-	seats map[place]*seat
-	total track // goes on only while it is known at every seat
+	kind   kind
+	polled bool // filtered polls ask for it
+	seats  map[place]*seat
+	totals map[scope]*track // each goes on only while it is known at every seat
 }
 
 // gauges follows the gauges of all engines that are read, each for itself and
-// all together: running and waiting requests added up, the KV cache's usage as
-// the highest.
+// all together: requests added up, of fractions the highest and the mean.
 type gauges struct {
-	figures [gaugeFigures]gauge
+	figures [figureCount]gauge // those that are no gauges stay empty
+	list    []figure           // those that are
 	reading int
 }
 
 func newGauges() *gauges {
 	g := &gauges{}
-	for f := range g.figures {
-		g.figures[f] = gauge{seats: map[place]*seat{}}
+	for _, r := range rows {
+		if f := &g.figures[r.figure]; r.kind.isGauge() && f.seats == nil {
+			*f = gauge{kind: r.kind, polled: isPolled(r.figure), seats: map[place]*seat{}, totals: map[scope]*track{}}
+			g.list = append(g.list, r.figure)
+		}
 	}
 	return g
 }
 
-// join takes two engines' values of a figure together.
-func (f figure) join(a, b float64) float64 {
-	if f == kvUsage {
-		return max(a, b)
-	}
-	return a + b
-}
-
-// add takes in the gauges of one reading of one endpoint. After a restart the
-// time since the reading before belongs to no mean.
-func (g *gauges) add(endpoint int, at time.Time, readings []gaugeReading, during, restarted bool) {
+// add takes in the gauges of one reading of one endpoint: of a full page, or of a
+// filtered one, which has not all of them. After a restart the time since the
+// reading before belongs to no mean.
+func (g *gauges) add(endpoint int, at time.Time, readings []gaugeReading, full, during, restarted bool) {
 	g.reading++
-	for i := range g.figures {
-		g.figures[i].add(figure(i), g.reading, endpoint, at, readings, during, restarted)
+	for _, f := range g.list {
+		if full || g.figures[f].polled {
+			g.figures[f].add(f, g.reading, endpoint, at, readings, during, restarted)
+		}
 	}
 }
 
@@ -117,49 +125,80 @@ func (g *gauge) add(f figure, reading, endpoint int, at time.Time, readings []ga
 		if r.row != row {
 			continue
 		}
-		p := place{endpoint, r.engine}
+		p := place{endpoint, r.engine, r.by}
 		s := g.seats[p]
 		if s == nil {
 			s = &seat{}
 			g.seats[p] = s
 		}
-		if s.reading != reading {
+		switch {
+		case s.reading != reading:
 			s.reading, s.value, s.broken = reading, r.value, r.broken
 			continue
+		case r.perProcess || g.kind == fractionKind:
+			s.value = max(s.value, r.value)
+		default:
+			s.value += r.value
 		}
-		s.value = f.join(s.value, r.value)
 		s.broken = s.broken || r.broken
 	}
-	total, whole := 0.0, row >= 0
 	for p, s := range g.seats {
-		if p.endpoint == endpoint {
-			had := s.live || s.lost
-			s.live = s.reading == reading
-			s.lost = had && !s.live && !restarted
-			if restarted {
-				s.lastTime = time.Time{}
-			}
-			if s.live && !s.broken {
-				s.add(at, s.value, during)
-			}
+		if p.endpoint != endpoint {
+			continue
 		}
-		whole = whole && !s.lost && !(s.live && s.broken)
-		if s.live {
-			total = f.join(total, s.value)
+		had := s.live || s.lost
+		s.live = s.reading == reading
+		s.lost = had && !s.live && !restarted
+		if restarted {
+			s.lastTime = time.Time{}
+		}
+		if s.live && !s.broken {
+			s.add(at, s.value, s.value, during)
+		}
+		c := scope{p.engine.stage, p.by}
+		if g.totals[c] == nil {
+			g.totals[c] = &track{}
 		}
 	}
-	if restarted {
-		g.total.lastTime = time.Time{}
-	}
-	if whole {
-		g.total.add(at, total, during)
+	for c, t := range g.totals {
+		if restarted {
+			t.lastTime = time.Time{}
+		}
+		if row < 0 {
+			continue
+		}
+		if value, middle, whole := g.together(c); whole {
+			t.add(at, value, middle, during)
+		}
 	}
 }
 
-// lost says whether an engine stopped exporting the gauge while it went on.
-func (g *gauge) lost() bool {
-	for _, s := range g.seats {
-		if s.lost {
+// together takes the last values in a scope together. whole says that every one
+// is known.
+func (g *gauge) together(c scope) (value, middle float64, whole bool) {
+	whole = true
+	sum, highest, n := 0.0, 0.0, 0
+	for p, s := range g.seats {
+		if (scope{p.engine.stage, p.by}) != c {
+			continue
+		}
+		whole = whole && !s.lost && !(s.live && s.broken)
+		if s.live {
+			sum += s.value
+			highest = max(highest, s.value)
+			n++
+		}
+	}
+	if g.kind == fractionKind {
+		return highest, sum / float64(max(n, 1)), whole
+	}
+	return sum, sum, whole
+}
+
+// lost says whether an engine of a scope stopped exporting the gauge while it went on.
+func (g *gauge) lost(c scope) bool {
+	for p, s := range g.seats {
+		if s.lost && (scope{p.engine.stage, p.by}) == c {
 			return true
 		}
 	}
@@ -168,8 +207,8 @@ func (g *gauge) lost() bool {
 
 // gone notes that nobody listens at an endpoint: its engines have no requests.
 func (g *gauges) gone(endpoint int) {
-	for i := range g.figures {
-		for p, s := range g.figures[i].seats {
+	for _, f := range g.list {
+		for p, s := range g.figures[f].seats {
 			if p.endpoint == endpoint {
 				s.live, s.lost = false, false
 			}

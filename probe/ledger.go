@@ -53,9 +53,9 @@ type ledger struct {
 	tokens float64
 	// exported says which rows' families the last full page declared or sampled,
 	// since then a filtered one too; ever, any page; atBase, the first page.
-	exported, ever, atBase [len(rows)]bool
+	exported, ever, atBase []bool
 	// overflown are rows with more series than are followed.
-	overflown [len(rows)]bool
+	overflown []bool
 	models    map[string]bool
 	configs   map[engineID]*exposition.Labels
 }
@@ -92,6 +92,7 @@ type groupKey struct {
 type group struct {
 	row    int
 	engine engineID
+	labels *exposition.Labels
 	by     string // value of the label that splits the figure
 
 	total   float64 // a counter's gain; of a histogram nothing
@@ -114,6 +115,9 @@ type group struct {
 // bucket is a histogram's cumulative bucket.
 type bucket struct{ le, gained float64 }
 
+// gain is a counter's gain in the event's unit.
+func (g *group) gain() float64 { return g.total * rows[g.row].form.scale() }
+
 func newLedger() *ledger {
 	return &ledger{
 		wanted:  wantedNames(),
@@ -121,6 +125,9 @@ func newLedger() *ledger {
 		groups:  map[groupKey]*group{},
 		models:  map[string]bool{},
 		configs: map[engineID]*exposition.Labels{},
+
+		exported: make([]bool, len(rows)), ever: make([]bool, len(rows)), atBase: make([]bool, len(rows)),
+		overflown: make([]bool, len(rows)),
 	}
 }
 
@@ -144,7 +151,7 @@ func (l *ledger) open(page *exposition.Page, full bool) (c content) {
 		old = &l.seen[1]
 	}
 	l.lines = l.lines[:0]
-	var has [figureCount]bool
+	var has [figureCount]bool // by figure
 	for i := range page.Samples {
 		s := &page.Samples[i]
 		var ln line
@@ -175,8 +182,11 @@ type applied struct {
 type gaugeReading struct {
 	row    int
 	engine engineID
+	by     string // value of the label that splits the figure
 	value  float64
 	broken bool // it is no number, or stands twice with different values
+	// perProcess says that each process of a server has written its own.
+	perProcess bool
 }
 
 // apply takes in the page that was opened last. With base, values are what later
@@ -185,7 +195,7 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 	l.reading++
 	if full {
 		l.full = l.reading
-		l.exported = [len(rows)]bool{}
+		clear(l.exported)
 		for name := range page.Types {
 			if w, ok := l.wanted[name]; ok {
 				l.exported[w.row] = true
@@ -197,7 +207,8 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 		l.ever[i] = l.ever[i] || l.exported[i]
 	}
 	if base {
-		l.based, l.atBase = true, l.exported
+		l.based = true
+		copy(l.atBase, l.exported)
 	}
 	if got.restarted = l.findRestart(); got.restarted {
 		l.epoch++
@@ -222,8 +233,12 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 			continue
 		}
 		if s.group == nil {
-			if rows[l.lines[i].wanted.row].kind == gaugeKind {
-				l.gauges = append(l.gauges, gaugeReading{l.lines[i].wanted.row, s.engine, s.pending, s.broken})
+			if r := &rows[l.lines[i].wanted.row]; r.kind.isGauge() {
+				labels := l.lines[i].labels
+				l.gauges = append(l.gauges, gaugeReading{
+					row: l.lines[i].wanted.row, engine: s.engine, by: labels.Get(r.by),
+					value: s.pending * r.form.scale(), broken: s.broken, perProcess: labels.Get("pid") != "",
+				})
 				s.reading = -l.reading // a second line of it says nothing more
 			}
 			continue
@@ -383,7 +398,7 @@ func (l *ledger) join(s *series, ln *line) bool {
 	row := ln.wanted.row
 	g := l.groups[groupKey{row, labels}]
 	if g == nil {
-		g = &group{row: row, engine: s.engine, born: l.reading, full: l.full}
+		g = &group{row: row, engine: s.engine, labels: ln.labels, born: l.reading, full: l.full}
 		if by := rows[row].by; by != "" {
 			g.by = ln.labels.Get(by)
 		}

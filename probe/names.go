@@ -1,17 +1,17 @@
 package probe
 
+import "slices"
+
 // figure is a quantity that vobs reads, whatever name an engine's version gives it.
 type figure int
 
+// The figures of a plain engine; those of its KV connectors and of vllm-omni
+// follow in the files beside this one.
 const (
 	kvUsage figure = iota
 	running
 	waiting
-	gaugeFigures // how many of them are gauges
-)
-
-const (
-	promptTokens figure = gaugeFigures + iota
+	promptTokens
 	promptBySource
 	generationTokens
 	requestSuccess
@@ -39,17 +39,48 @@ const (
 	tokensPerIteration
 	cacheConfig
 	processStart
-	figureCount
+	coreFigures // how many they are
 )
+
+// figureCount is how many figures there are in all.
+const figureCount = coreFigures
 
 type kind uint8
 
 const (
-	gaugeKind kind = iota
+	gaugeKind    kind = iota // several engines' are added up
+	fractionKind             // a gauge from 0 to 1: of several engines the highest counts, and the mean
 	counterKind
 	histogramKind
 	infoKind
 )
+
+func (k kind) isGauge() bool { return k == gaugeKind || k == fractionKind }
+
+// form says in what form the values under a name are.
+type form uint8
+
+const (
+	plain           form = iota // in the event's unit
+	milliseconds                // to be divided by 1000
+	megabytes                   // to be multiplied by 1e6
+	sumOnly                     // a histogram whose buckets were not made for its values
+	millisecondsSum             // both
+)
+
+// scale is what values under a name are multiplied with.
+func (f form) scale() float64 {
+	switch f {
+	case milliseconds, millisecondsSum:
+		return 1e-3
+	case megabytes:
+		return 1e6
+	}
+	return 1
+}
+
+// quantiles says whether a histogram's buckets tell any.
+func (f form) quantiles() bool { return f != sumOnly && f != millisecondsSum }
 
 // row is one name of a figure: a sample name, for a histogram the family name.
 type row struct {
@@ -58,50 +89,54 @@ type row struct {
 	name   string
 	// by is the label that splits the figure, where one does.
 	by string
-	// versions of vLLM that export it.
+	// versions of the engine that export it.
 	versions string
+	form     form
 }
 
 // rows lists every name that is read, the newer name of a figure first: where an
 // engine exports two, the first is taken and they are never added up.
+var rows = slices.Concat(coreRows)
+
+// coreRows are the names of a plain engine's figures.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
 // v0.8.0 to v0.20.2 and main of August 2026; 0.32.0 was seen running.
-var rows = [...]row{
-	{kvUsage, gaugeKind, "vllm:kv_cache_usage_perc", "", "0.9.2 –"},
-	{kvUsage, gaugeKind, "vllm:gpu_cache_usage_perc", "", "0.8 – 0.11"},
-	{running, gaugeKind, "vllm:num_requests_running", "", "0.8 –"},
-	{waiting, gaugeKind, "vllm:num_requests_waiting", "", "0.8 –"},
-	{promptTokens, counterKind, "vllm:prompt_tokens_total", "", "0.8 –"},
-	{promptBySource, counterKind, "vllm:prompt_tokens_by_source_total", "source", "0.16 –"},
-	{generationTokens, counterKind, "vllm:generation_tokens_total", "", "0.8 –"},
-	{requestSuccess, counterKind, "vllm:request_success_total", "finished_reason", "0.8 –"},
-	{preemptions, counterKind, "vllm:num_preemptions_total", "", "0.8 –"},
-	{prefixQueries, counterKind, "vllm:prefix_cache_queries_total", "", "0.9.2 –"},
-	{prefixQueries, counterKind, "vllm:gpu_prefix_cache_queries_total", "", "0.8 – 0.11"},
-	{prefixHits, counterKind, "vllm:prefix_cache_hits_total", "", "0.9.2 –"},
-	{prefixHits, counterKind, "vllm:gpu_prefix_cache_hits_total", "", "0.8 – 0.11"},
-	{externalQueries, counterKind, "vllm:external_prefix_cache_queries_total", "", "0.11.1 –"},
-	{externalHits, counterKind, "vllm:external_prefix_cache_hits_total", "", "0.11.1 –"},
-	{multimodalQueries, counterKind, "vllm:mm_cache_queries_total", "", "0.11.1 –"},
-	{multimodalHits, counterKind, "vllm:mm_cache_hits_total", "", "0.11.1 –"},
-	{specDrafts, counterKind, "vllm:spec_decode_num_drafts_total", "", "0.8.5 –"},
-	{specDraftTokens, counterKind, "vllm:spec_decode_num_draft_tokens_total", "", "0.8.3 –"},
-	{specAccepted, counterKind, "vllm:spec_decode_num_accepted_tokens_total", "", "0.8.3 –"},
-	{specAcceptedPerPosition, counterKind, "vllm:spec_decode_num_accepted_tokens_per_pos_total", "position", "0.8.5 –"},
-	{timeToFirstToken, histogramKind, "vllm:time_to_first_token_seconds", "", "0.8 –"},
-	{interTokenLatency, histogramKind, "vllm:inter_token_latency_seconds", "", "0.10.2 –"},
-	{interTokenLatency, histogramKind, "vllm:time_per_output_token_seconds", "", "0.8 – 0.14"},
-	{timePerOutputToken, histogramKind, "vllm:request_time_per_output_token_seconds", "", "0.11 –"},
-	{e2eLatency, histogramKind, "vllm:e2e_request_latency_seconds", "", "0.8 –"},
-	{queueTime, histogramKind, "vllm:request_queue_time_seconds", "", "0.8 –"},
-	{prefillTime, histogramKind, "vllm:request_prefill_time_seconds", "", "0.8 –"},
-	{decodeTime, histogramKind, "vllm:request_decode_time_seconds", "", "0.8 –"},
-	{inferenceTime, histogramKind, "vllm:request_inference_time_seconds", "", "0.8 –"},
-	{promptPerRequest, histogramKind, "vllm:request_prompt_tokens", "", "0.8 –"},
-	{generationPerRequest, histogramKind, "vllm:request_generation_tokens", "", "0.8 –"},
-	{tokensPerIteration, histogramKind, "vllm:iteration_tokens_total", "", "0.8 –"},
-	{cacheConfig, infoKind, "vllm:cache_config_info", "", "0.8 –"},
-	{processStart, infoKind, processStartName, "", "prometheus_client, not in multiprocess mode"},
+var coreRows = []row{
+	{kvUsage, fractionKind, "vllm:kv_cache_usage_perc", "", "0.9.2 –", plain},
+	{kvUsage, fractionKind, "vllm:gpu_cache_usage_perc", "", "0.8 – 0.11", plain},
+	{running, gaugeKind, "vllm:num_requests_running", "", "0.8 –", plain},
+	{waiting, gaugeKind, "vllm:num_requests_waiting", "", "0.8 –", plain},
+	{promptTokens, counterKind, "vllm:prompt_tokens_total", "", "0.8 –", plain},
+	{promptBySource, counterKind, "vllm:prompt_tokens_by_source_total", "source", "0.16 –", plain},
+	{generationTokens, counterKind, "vllm:generation_tokens_total", "", "0.8 –", plain},
+	{requestSuccess, counterKind, "vllm:request_success_total", "finished_reason", "0.8 –", plain},
+	{preemptions, counterKind, "vllm:num_preemptions_total", "", "0.8 –", plain},
+	{prefixQueries, counterKind, "vllm:prefix_cache_queries_total", "", "0.9.2 –", plain},
+	{prefixQueries, counterKind, "vllm:gpu_prefix_cache_queries_total", "", "0.8 – 0.11", plain},
+	{prefixHits, counterKind, "vllm:prefix_cache_hits_total", "", "0.9.2 –", plain},
+	{prefixHits, counterKind, "vllm:gpu_prefix_cache_hits_total", "", "0.8 – 0.11", plain},
+	{externalQueries, counterKind, "vllm:external_prefix_cache_queries_total", "", "0.11.1 –", plain},
+	{externalHits, counterKind, "vllm:external_prefix_cache_hits_total", "", "0.11.1 –", plain},
+	{multimodalQueries, counterKind, "vllm:mm_cache_queries_total", "", "0.11.1 –", plain},
+	{multimodalHits, counterKind, "vllm:mm_cache_hits_total", "", "0.11.1 –", plain},
+	{specDrafts, counterKind, "vllm:spec_decode_num_drafts_total", "", "0.8.5 –", plain},
+	{specDraftTokens, counterKind, "vllm:spec_decode_num_draft_tokens_total", "", "0.8.3 –", plain},
+	{specAccepted, counterKind, "vllm:spec_decode_num_accepted_tokens_total", "", "0.8.3 –", plain},
+	{specAcceptedPerPosition, counterKind, "vllm:spec_decode_num_accepted_tokens_per_pos_total", "position", "0.8.5 –", plain},
+	{timeToFirstToken, histogramKind, "vllm:time_to_first_token_seconds", "", "0.8 –", plain},
+	{interTokenLatency, histogramKind, "vllm:inter_token_latency_seconds", "", "0.10.2 –", plain},
+	{interTokenLatency, histogramKind, "vllm:time_per_output_token_seconds", "", "0.8 – 0.14", plain},
+	{timePerOutputToken, histogramKind, "vllm:request_time_per_output_token_seconds", "", "0.11 –", plain},
+	{e2eLatency, histogramKind, "vllm:e2e_request_latency_seconds", "", "0.8 –", plain},
+	{queueTime, histogramKind, "vllm:request_queue_time_seconds", "", "0.8 –", plain},
+	{prefillTime, histogramKind, "vllm:request_prefill_time_seconds", "", "0.8 –", plain},
+	{decodeTime, histogramKind, "vllm:request_decode_time_seconds", "", "0.8 –", plain},
+	{inferenceTime, histogramKind, "vllm:request_inference_time_seconds", "", "0.8 –", plain},
+	{promptPerRequest, histogramKind, "vllm:request_prompt_tokens", "", "0.8 –", plain},
+	{generationPerRequest, histogramKind, "vllm:request_generation_tokens", "", "0.8 –", plain},
+	{tokensPerIteration, histogramKind, "vllm:iteration_tokens_total", "", "0.8 –", plain},
+	{cacheConfig, infoKind, "vllm:cache_config_info", "", "0.8 –", plain},
+	{processStart, infoKind, processStartName, "", "prometheus_client, not in multiprocess mode", plain},
 }
 
 const processStartName = "process_start_time_seconds"
@@ -125,6 +160,16 @@ var pollNames = []string{
 	"vllm:prompt_tokens_total",
 	"vllm:generation_tokens_total",
 	processStartName,
+}
+
+// isPolled says whether filtered polls ask for a figure.
+func isPolled(f figure) bool {
+	for i := range rows {
+		if rows[i].figure == f && slices.Contains(pollNames, rows[i].name) {
+			return true
+		}
+	}
+	return false
 }
 
 // part is what a sample is of its family.

@@ -278,7 +278,7 @@ func TestBooksAllocateNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.open(&page, true)
-		g.add(0, at, l.apply(&page, true, false).gauges, true, false)
+		g.add(0, at, l.apply(&page, true, false).gauges, true, true, false)
 	}
 	poll()
 	if n := testing.AllocsPerRun(20, poll); n > 3 {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sort"
-	"strconv"
 	"time"
 
 	"github.com/vobs/vobs/schema"
@@ -38,6 +36,8 @@ type reporter struct {
 	gauges    *gauges
 	activity  *activity
 	ended     time.Time
+	// stage is the one that the engine's figures are of; empty without stages.
+	stage string
 }
 
 func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) Report {
@@ -54,7 +54,8 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 		return r.Report
 	}
 	r.gauges, r.activity = p.gauges[p.best], p.activity[p.best]
-	g := &schema.Engine{Source: "http"}
+	r.stage = r.chooseStage()
+	g := &schema.Engine{Source: "http", Stage: notEmpty(r.stage)}
 	r.Engine = g
 	g.Endpoints = r.endpointList()
 	g.Models = r.models()
@@ -257,147 +258,6 @@ func (r *reporter) scrapes() *schema.Scrapes {
 	return s
 }
 
-// groups collects a figure's groups over all endpoints, of each endpoint those
-// of the one name that it exports. why is the reason for none.
-func (r *reporter) groups(f figure) (groups []*group, why string) {
-	exported := false
-	for _, e := range r.endpoints {
-		row, none := e.ledger.rowOf(f)
-		if none != "" {
-			if why == "" || e.ledger.had(f) {
-				why = none
-			}
-			if e.ledger.had(f) {
-				return nil, why
-			}
-			continue
-		}
-		exported = true
-		for _, g := range e.ledger.groups {
-			if g.row != row {
-				continue
-			}
-			if why := e.ledger.trouble(g); why != "" {
-				return nil, why
-			}
-			groups = append(groups, g)
-		}
-	}
-	if !exported {
-		return nil, why
-	}
-	return groups, ""
-}
-
-// counter adds up a counter; why is "" where there is a sum.
-func (r *reporter) counter(f figure) (sum int64, why string) {
-	groups, why := r.groups(f)
-	if why != "" {
-		return 0, why
-	}
-	total := 0.0
-	for _, g := range groups {
-		total += g.total
-	}
-	return int64(total), ""
-}
-
-// count gives a counter for the field at path, nil with its reason noted.
-func (r *reporter) count(path string, f figure) *int64 {
-	sum, why := r.counter(f)
-	if why != "" {
-		r.Notes.Missing(path, why)
-		return nil
-	}
-	return &sum
-}
-
-// countBy splits a counter by its label.
-func (r *reporter) countBy(path string, f figure) map[string]int64 {
-	groups, why := r.groups(f)
-	if why != "" {
-		r.Notes.Missing(path, why)
-		return nil
-	}
-	out := map[string]int64{}
-	for _, g := range groups {
-		out[g.by] += int64(g.total)
-	}
-	return out
-}
-
-func (r *reporter) distribution(path string, f figure) *schema.Distribution {
-	groups, why := r.groups(f)
-	if why == "" && len(groups) == 0 {
-		why = "the engine declares " + nameOf(f) + " and has no sample of it"
-	}
-	if why != "" {
-		r.Notes.Missing(path, why)
-		return nil
-	}
-	d := merge(groups).distribution()
-	if d == nil {
-		r.Notes.Missing(path, "nothing was observed in the window")
-		return nil
-	}
-	for _, q := range []struct {
-		name  string
-		value *schema.Float
-	}{{"p50_est", d.P50Est}, {"p90_est", d.P90Est}, {"p95_est", d.P95Est}, {"p99_est", d.P99Est}} {
-		if q.value == nil {
-			why := "the histogram's buckets cannot be read"
-			if d.Above != nil {
-				why = "the rank lies beyond the last finite bucket bound"
-			}
-			r.Notes.Missing(path+"."+q.name, why)
-		}
-	}
-	return d
-}
-
-func (r *reporter) gauge(path string, f figure) *schema.Gauge {
-	figure := &r.gauges.figures[f]
-	g := figure.total.gauge()
-	if g == nil || r.overflown(f) {
-		r.Notes.Missing(path, r.noGauge(f))
-		return nil
-	}
-	if figure.lost() {
-		g.Last = nil
-		r.Notes.Missing(path+".last", nameOf(f)+" vanished from the page inside the window")
-	}
-	if g.Peak == nil {
-		r.Notes.Missing(path+".peak", "no poll fell into the run")
-	}
-	if g.Mean == nil {
-		r.Notes.Missing(path+".mean", "fewer than two polls fell into the run")
-	}
-	return g
-}
-
-// overflown says whether an endpoint has more series of a figure than are followed.
-func (r *reporter) overflown(f figure) bool {
-	for _, e := range r.endpoints {
-		for i := range rows {
-			if rows[i].figure == f && e.ledger.overflown[i] {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// noGauge says why there is no reading of a gauge at all.
-func (r *reporter) noGauge(f figure) string {
-	if r.overflown(f) {
-		return nameOf(f) + " has more series than are followed"
-	}
-	if len(r.gauges.figures[f].seats) > 0 {
-		return "no reading of " + nameOf(f) + " could be taken: its values were NaN or infinite, or it stood on the page twice with different ones"
-	}
-	return "the engine does not export " + nameOf(f)
-}
-
 func (r *reporter) requests() *schema.Requests {
 	q := &schema.Requests{
 		Finished:    r.countBy("engine.requests.finished", requestSuccess),
@@ -482,115 +342,4 @@ func (r *reporter) latency() *schema.Latency {
 		RequestDecodeTime:    d("request_decode_time", decodeTime),
 		RequestInferenceTime: d("request_inference_time", inferenceTime),
 	}
-}
-
-// instances gives each engine its own figures.
-func (r *reporter) instances() []schema.Instance {
-	type counts map[figure]int64
-	var out []schema.Instance
-	for i, e := range r.endpoints {
-		engines, bad, reasons := map[engineID]counts{}, map[engineID][]figure{}, map[figure]string{}
-		for _, f := range []figure{requestSuccess, promptTokens, generationTokens} {
-			row, why := e.ledger.rowOf(f)
-			if why != "" {
-				reasons[f] = why
-				continue
-			}
-			for _, g := range e.ledger.groups {
-				if g.row != row {
-					continue
-				}
-				if engines[g.engine] == nil {
-					engines[g.engine] = counts{}
-				}
-				if why := e.ledger.trouble(g); why != "" {
-					reasons[f] = why
-					bad[g.engine] = append(bad[g.engine], f)
-					continue
-				}
-				engines[g.engine][f] += int64(g.total)
-			}
-		}
-		for id, figures := range bad {
-			for _, f := range figures {
-				delete(engines[id], f) // a part of it is no figure
-			}
-		}
-		ids := make([]engineID, 0, len(engines))
-		for id := range engines {
-			ids = append(ids, id)
-		}
-		sort.Slice(ids, func(a, b int) bool { return lessEngine(ids[a], ids[b]) })
-		for _, id := range ids {
-			in := schema.Instance{Endpoint: i, Engine: notEmpty(id.engine), Stage: notEmpty(id.stage), Replica: notEmpty(id.replica)}
-			path := fmt.Sprintf("engine.instances.%d.", len(out))
-			if in.Engine == nil {
-				r.Notes.Missing(path+"engine", "the endpoint's series have no engine label")
-			}
-			own := func(field string, f figure) *int64 {
-				if n, ok := engines[id][f]; ok {
-					return &n
-				}
-				why := reasons[f]
-				if why == "" {
-					why = "the engine does not export " + nameOf(f)
-				}
-				r.Notes.Missing(path+field, why)
-				return nil
-			}
-			in.RequestsFinished = own("requests_finished", requestSuccess)
-			in.PromptTokens = own("prompt_tokens", promptTokens)
-			in.GenerationTokens = own("generation_tokens", generationTokens)
-			at := place{e.index, id}
-			if g := r.gauges.at(kvUsage, at).gauge(); g != nil && g.Peak != nil {
-				in.KVCacheUsagePeak = g.Peak
-			} else {
-				r.Notes.Missing(path+"kv_cache_usage_peak", "no poll of it fell into the run")
-			}
-			if g := r.gauges.at(running, at).gauge(); g != nil && g.Peak != nil {
-				in.RequestsRunningPeak = schema.Ptr(int64(*g.Peak))
-			} else {
-				r.Notes.Missing(path+"requests_running_peak", "no poll of it fell into the run")
-			}
-			out = append(out, in)
-		}
-	}
-	return out
-}
-
-func notEmpty(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func compareEngines(a, b engineID) int {
-	switch {
-	case a == b:
-		return 0
-	case lessEngine(a, b):
-		return -1
-	}
-	return 1
-}
-
-// lessEngine sorts engines by number where their labels are numbers.
-func lessEngine(a, b engineID) bool {
-	if a.stage != b.stage {
-		return lessLabel(a.stage, b.stage)
-	}
-	if a.replica != b.replica {
-		return lessLabel(a.replica, b.replica)
-	}
-	return lessLabel(a.engine, b.engine)
-}
-
-func lessLabel(a, b string) bool {
-	x, errA := strconv.Atoi(a)
-	y, errB := strconv.Atoi(b)
-	if errA == nil && errB == nil {
-		return x < y
-	}
-	return a < b
 }

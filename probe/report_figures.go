@@ -1,0 +1,149 @@
+package probe
+
+import (
+	"github.com/vobs/vobs/schema"
+)
+
+// groups collects a figure's groups of the stage over all endpoints, of each
+// endpoint those of the one name that it exports. why is the reason for none.
+func (r *reporter) groups(f figure) (groups []*group, why string) {
+	exported := false
+	for _, e := range r.endpoints {
+		row, none := e.ledger.rowOf(f)
+		if none != "" {
+			if why == "" || e.ledger.had(f) {
+				why = none
+			}
+			if e.ledger.had(f) {
+				return nil, why
+			}
+			continue
+		}
+		exported = true
+		for _, g := range e.ledger.groups {
+			if g.row != row || g.engine.stage != r.stage {
+				continue
+			}
+			if why := e.ledger.trouble(g); why != "" {
+				return nil, why
+			}
+			groups = append(groups, g)
+		}
+	}
+	if !exported {
+		return nil, why
+	}
+	return groups, ""
+}
+
+// counter adds up a counter; why is "" where there is a sum.
+func (r *reporter) counter(f figure) (sum int64, why string) {
+	groups, why := r.groups(f)
+	if why != "" {
+		return 0, why
+	}
+	total := 0.0
+	for _, g := range groups {
+		total += g.gain()
+	}
+	return int64(total), ""
+}
+
+// count gives a counter for the field at path, nil with its reason noted.
+func (r *reporter) count(path string, f figure) *int64 {
+	sum, why := r.counter(f)
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	return &sum
+}
+
+// countBy splits a counter by its label.
+func (r *reporter) countBy(path string, f figure) map[string]int64 {
+	groups, why := r.groups(f)
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	out := map[string]int64{}
+	for _, g := range groups {
+		out[g.by] += int64(g.gain())
+	}
+	return out
+}
+
+func (r *reporter) distribution(path string, f figure) *schema.Distribution {
+	groups, why := r.groups(f)
+	if why == "" && len(groups) == 0 {
+		why = "the engine declares " + nameOf(f) + " and has no sample of it"
+	}
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	d := merge(groups).distribution()
+	if d == nil {
+		r.Notes.Missing(path, "nothing was observed in the window")
+		return nil
+	}
+	for _, q := range []struct {
+		name  string
+		value *schema.Float
+	}{{"p50_est", d.P50Est}, {"p90_est", d.P90Est}, {"p95_est", d.P95Est}, {"p99_est", d.P99Est}} {
+		if q.value == nil {
+			why := "the histogram's buckets cannot be read"
+			switch {
+			case d.Above != nil:
+				why = "the rank lies beyond the last finite bucket bound"
+			case !rows[groups[0].row].form.quantiles():
+				why = "the engine's buckets for it were not made for such values"
+			}
+			r.Notes.Missing(path+"."+q.name, why)
+		}
+	}
+	return d
+}
+
+func (r *reporter) gauge(path string, f figure) *schema.Gauge {
+	figure, c := &r.gauges.figures[f], scope{stage: r.stage}
+	g := figure.totals[c].gauge()
+	if g == nil || r.overflown(f) {
+		r.Notes.Missing(path, r.noGauge(f))
+		return nil
+	}
+	if figure.lost(c) {
+		g.Last = nil
+		r.Notes.Missing(path+".last", nameOf(f)+" vanished from the page inside the window")
+	}
+	if g.Peak == nil {
+		r.Notes.Missing(path+".peak", "no poll fell into the run")
+	}
+	if g.Mean == nil {
+		r.Notes.Missing(path+".mean", "fewer than two polls fell into the run")
+	}
+	return g
+}
+
+// overflown says whether an endpoint has more series of a figure than are followed.
+func (r *reporter) overflown(f figure) bool {
+	for _, e := range r.endpoints {
+		for i := range rows {
+			if rows[i].figure == f && e.ledger.overflown[i] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// noGauge says why there is no reading of a gauge at all.
+func (r *reporter) noGauge(f figure) string {
+	if r.overflown(f) {
+		return nameOf(f) + " has more series than are followed"
+	}
+	if len(r.gauges.figures[f].seats) > 0 {
+		return "no reading of " + nameOf(f) + " could be taken: its values were NaN or infinite, or it stood on the page twice with different ones"
+	}
+	return "the engine does not export " + nameOf(f)
+}

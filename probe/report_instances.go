@@ -1,0 +1,141 @@
+package probe
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// chooseStage gives the stage whose figures are the engine's: the first one whose
+// counters moved in the window, or the first. Without stages it is "".
+func (r *reporter) chooseStage() string {
+	moved := map[string]bool{}
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if rows[g.row].figure < coreFigures {
+				moved[g.engine.stage] = moved[g.engine.stage] || g.total > 0 || g.count > 0
+			}
+		}
+	}
+	chosen, found := "", false
+	for stage, is := range moved {
+		better := is && !moved[chosen] || is == moved[chosen] && lessLabel(stage, chosen)
+		if !found || better {
+			chosen, found = stage, true
+		}
+	}
+	return chosen
+}
+
+// instances gives each engine its own figures.
+func (r *reporter) instances() []schema.Instance {
+	type counts map[figure]int64
+	var out []schema.Instance
+	for i, e := range r.endpoints {
+		engines, bad, reasons := map[engineID]counts{}, map[engineID][]figure{}, map[figure]string{}
+		for _, f := range []figure{requestSuccess, promptTokens, generationTokens} {
+			row, why := e.ledger.rowOf(f)
+			if why != "" {
+				reasons[f] = why
+				continue
+			}
+			for _, g := range e.ledger.groups {
+				if g.row != row {
+					continue
+				}
+				if engines[g.engine] == nil {
+					engines[g.engine] = counts{}
+				}
+				if why := e.ledger.trouble(g); why != "" {
+					reasons[f] = why
+					bad[g.engine] = append(bad[g.engine], f)
+					continue
+				}
+				engines[g.engine][f] += int64(g.total)
+			}
+		}
+		for id, figures := range bad {
+			for _, f := range figures {
+				delete(engines[id], f) // a part of it is no figure
+			}
+		}
+		ids := make([]engineID, 0, len(engines))
+		for id := range engines {
+			ids = append(ids, id)
+		}
+		sort.Slice(ids, func(a, b int) bool { return lessEngine(ids[a], ids[b]) })
+		for _, id := range ids {
+			in := schema.Instance{Endpoint: i, Engine: notEmpty(id.engine), Stage: notEmpty(id.stage), Replica: notEmpty(id.replica)}
+			path := fmt.Sprintf("engine.instances.%d.", len(out))
+			if in.Engine == nil {
+				r.Notes.Missing(path+"engine", "the endpoint's series have no engine label")
+			}
+			own := func(field string, f figure) *int64 {
+				if n, ok := engines[id][f]; ok {
+					return &n
+				}
+				why := reasons[f]
+				if why == "" {
+					why = "the engine does not export " + nameOf(f)
+				}
+				r.Notes.Missing(path+field, why)
+				return nil
+			}
+			in.RequestsFinished = own("requests_finished", requestSuccess)
+			in.PromptTokens = own("prompt_tokens", promptTokens)
+			in.GenerationTokens = own("generation_tokens", generationTokens)
+			at := place{e.index, id, ""}
+			if g := r.gauges.at(kvUsage, at).gauge(); g != nil && g.Peak != nil {
+				in.KVCacheUsagePeak = g.Peak
+			} else {
+				r.Notes.Missing(path+"kv_cache_usage_peak", "no poll of it fell into the run")
+			}
+			if g := r.gauges.at(running, at).gauge(); g != nil && g.Peak != nil {
+				in.RequestsRunningPeak = schema.Ptr(int64(*g.Peak))
+			} else {
+				r.Notes.Missing(path+"requests_running_peak", "no poll of it fell into the run")
+			}
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+func notEmpty(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func compareEngines(a, b engineID) int {
+	switch {
+	case a == b:
+		return 0
+	case lessEngine(a, b):
+		return -1
+	}
+	return 1
+}
+
+// lessEngine sorts engines by number where their labels are numbers.
+func lessEngine(a, b engineID) bool {
+	if a.stage != b.stage {
+		return lessLabel(a.stage, b.stage)
+	}
+	if a.replica != b.replica {
+		return lessLabel(a.replica, b.replica)
+	}
+	return lessLabel(a.engine, b.engine)
+}
+
+func lessLabel(a, b string) bool {
+	x, errA := strconv.Atoi(a)
+	y, errB := strconv.Atoi(b)
+	if errA == nil && errB == nil {
+		return x < y
+	}
+	return a < b
+}
