@@ -26,6 +26,8 @@ var programs = map[string]func(){
 	"client": func() { os.Exit(clientMain(os.Args[1:])) },
 
 	"until-sampled": func() { os.Exit(untilSampledMain(os.Args[1:])) },
+	"catch":         func() { os.Exit(catchMain(os.Args[1:])) },
+	"become-root":   func() { os.Exit(becomeRootMain(os.Args[1:])) },
 }
 
 func TestMain(m *testing.M) {
