@@ -47,6 +47,7 @@ type process struct {
 	said     transcript // stdout and stderr
 	terminal *os.File   // nil without one
 	ended    chan struct{}
+	skip     func(*testing.T) // asked at the end: could it not be tested here?
 }
 
 // prepare makes a process that finds no GPU.
@@ -131,6 +132,9 @@ func (p *process) finish(t *testing.T) string {
 	case <-time.After(patience):
 		t.Fatalf("%v did not end; it said:\n%s", p.Args, &p.said)
 	}
+	if p.skip != nil {
+		p.skip(t)
+	}
 	return endOf(p.ProcessState)
 }
 
@@ -146,7 +150,7 @@ func (p *process) waitSaid(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
 	var match []string
-	eventually(t, func() error {
+	p.eventually(t, func() error {
 		if match = re.FindStringSubmatch(p.said.String()); match == nil {
 			return fmt.Errorf("%v did not say %q, but:\n%s", p.Args, pattern, &p.said)
 		}
@@ -158,7 +162,7 @@ func (p *process) waitSaid(t *testing.T, pattern string) string {
 // waitFile waits until a file is there.
 func (p *process) waitFile(t *testing.T, name string) {
 	t.Helper()
-	eventually(t, func() error {
+	p.eventually(t, func() error {
 		if _, err := os.Stat(filepath.Join(p.Dir, name)); err != nil {
 			return fmt.Errorf("%w; %v said:\n%s", err, p.Args, &p.said)
 		}
@@ -213,6 +217,28 @@ func wantRun(t *testing.T, e schema.GenerationObservability, end string, interru
 	}
 	if got != end || e.Run.Interrupted != interrupted {
 		t.Errorf("the event says that the command ended with %s, interrupted %v; want %s, %v", got, e.Run.Interrupted, end, interrupted)
+	}
+}
+
+// eventually waits until check has no complaint, or gives up when p has ended.
+func (p *process) eventually(t *testing.T, check func() error) {
+	t.Helper()
+	over := false
+	eventually(t, func() error {
+		select {
+		case <-p.ended:
+			if err := check(); err == nil {
+				return nil
+			}
+			over = true
+			return nil
+		default:
+			return check()
+		}
+	})
+	if over {
+		p.finish(t) // may tell that nothing is to be seen here
+		t.Fatalf("%v has ended: %v", p.Args, check())
 	}
 }
 
