@@ -24,7 +24,13 @@ const (
 )
 
 // listLeftovers describes the descendants that outlived the command, and warns.
-func (b *bracket) listLeftovers(notes *schema.Notes) []schema.Leftover {
+func (b *bracket) listLeftovers(command *child.Command, notes *schema.Notes) []schema.Leftover {
+	if err := b.host.Tree().Blind(); err != nil && !command.WaitNoChildren(0) {
+		message := fmt.Sprintf("processes of the command are still running and cannot be listed: %v", err)
+		b.cfg.Warn(message)
+		notes.Doubt("leftovers_unknown", schema.Warning, message, nil)
+		return nil
+	}
 	alive := b.host.Leftovers()
 	pids := map[int]bool{}
 	for _, p := range alive {

@@ -161,13 +161,14 @@ func (b *bracket) prepare() {
 	b.finder = newFinder(b.cfg.ProcRoot, b.host.Tree(), b.prober)
 	b.finder.wait = own.Wait
 	b.gpus = sampler.StartGPUs(sampler.GPUConfig{
-		Visible:  lookup(b.env, "CUDA_VISIBLE_DEVICES"),
-		Order:    deref(lookup(b.env, "CUDA_DEVICE_ORDER")),
-		Devices:  b.cfg.Devices,
-		Interval: b.cfg.Interval,
-		Ours:     b.finder.ours,
-		ProcRoot: b.cfg.ProcRoot,
-		Budget:   own,
+		Visible:   lookup(b.env, "CUDA_VISIBLE_DEVICES"),
+		Order:     deref(lookup(b.env, "CUDA_DEVICE_ORDER")),
+		Devices:   b.cfg.Devices,
+		Interval:  b.cfg.Interval,
+		Ours:      b.finder.ours,
+		PIDsMatch: b.pidsMatch(),
+		ProcRoot:  b.cfg.ProcRoot,
+		Budget:    own,
 	})
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
@@ -184,6 +185,15 @@ func (b *bracket) prepare() {
 		b.cfg.Debug("the command line names an engine at " + t.Name())
 		b.prober.Add(t)
 	}
+}
+
+// pidsMatch is sampler.GPUConfig's: nil, for what is seen decides, unless it is
+// known from the start that the command's processes cannot be told.
+func (b *bracket) pidsMatch() func() bool {
+	if b.host.Tree().Blind() == nil {
+		return nil
+	}
+	return func() bool { return false }
 }
 
 // isForeign looks whether somebody answers where the command's own server is
@@ -299,7 +309,7 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c c
 	b.note(c.engine.Notes)
 	b.protect("run.leftovers", func() {
 		var notes schema.Notes
-		c.leftovers = b.listLeftovers(&notes)
+		c.leftovers = b.listLeftovers(command, &notes)
 		b.note(notes)
 	})
 	b.protect("host", func() {

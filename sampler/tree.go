@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -25,6 +27,7 @@ import (
 type Tree struct {
 	procRoot string
 	rootPID  int
+	blind    error // why nothing of it can be known
 
 	mu      sync.Mutex
 	keepFDs bool // procRoot is a procfs: a descriptor stays with its process
@@ -61,15 +64,32 @@ type Process struct {
 const maxKeptFDs = 256
 
 // NewTree makes the tree below process rootPID, empty until [Tree.Discover]. It
-// reads nothing but the kind of file system at procRoot.
+// reads nothing but the kind of file system at procRoot, and whose it is.
 func NewTree(procRoot string, rootPID int) *Tree {
-	return &Tree{
+	t := &Tree{
 		procRoot: procRoot,
 		rootPID:  rootPID,
 		keepFDs:  isProcFS(procRoot),
 		index:    make(map[int]int),
 	}
+	if t.keepFDs && !isOwnProcFS(procRoot) {
+		t.blind = fmt.Errorf("%s shows the processes of another pid namespace: give the command's namespace a /proc of its own (unshare --mount-proc)", procRoot)
+	}
+	return t
 }
+
+// isOwnProcFS says whether a procfs is that of our pid namespace. One that came
+// with the mounts of another namespace (`unshare --pid` alone, a sandbox) gives
+// numbers that name other processes here: ours is 1, say, and 1 there is init,
+// below which is everything. Its self is our number there (proc(5)), and leads
+// nowhere where we are not seen.
+func isOwnProcFS(procRoot string) bool {
+	self, err := os.Readlink(filepath.Join(procRoot, "self"))
+	return err == nil && self == strconv.Itoa(os.Getpid())
+}
+
+// Blind tells why nothing can be known of the tree, which is then empty, or nil.
+func (t *Tree) Blind() error { return t.blind }
 
 // Discover looks for processes of the tree that are not known yet. When some
 // part of /proc cannot be read it finds what it can and returns the first error.
@@ -83,6 +103,9 @@ func NewTree(procRoot string, rootPID int) *Tree {
 // handed out have wrapped around, everything is read anew. When no id was handed
 // out since the last time (/proc/loadavg tells the last one), nothing is done.
 func (t *Tree) Discover() error {
+	if t.blind != nil {
+		return t.blind
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.discover()
@@ -101,6 +124,9 @@ func (t *Tree) Discover() error {
 // page tables. Older kernels keep statm's number in per-CPU counters too, and it
 // may then lag by some pages for each CPU (proc_pid_statm(5)).
 func (t *Tree) Refresh() (rss int64, err error) {
+	if t.blind != nil {
+		return 0, t.blind
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.refresh()
@@ -212,6 +238,9 @@ func (t *Tree) PIDs() map[int]bool {
 // yet is looked up by its chain of parents, and remembered with those, so that
 // the answer does not wait for the next [Tree.Discover].
 func (t *Tree) Descends(pid int) bool {
+	if t.blind != nil {
+		return false
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.lives(pid) {
@@ -264,6 +293,9 @@ func processOf(s procStat) Process {
 // their time is not yet in any parent's. Refused readings leave the sum short and
 // give an error.
 func (t *Tree) liveCPU() (time.Duration, error) {
+	if t.blind != nil {
+		return 0, t.blind
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var ticks uint64

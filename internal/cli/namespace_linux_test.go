@@ -112,6 +112,26 @@ func TestAsProcess1(t *testing.T) {
 		}
 		wantRun(t, p.event(t, "e.1.json"), "SIGTERM", true)
 	})
+	// A /proc whose numbers name others' processes: 1 is init there, and everything
+	// its descendant. None of them is the command's, or ended for it.
+	t.Run("behind another's proc", func(t *testing.T) {
+		t.Parallel()
+		p := asProcess1(t, false, "--kill-leftovers", "-o", "e.%p.json", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & exit 5")
+		if got := p.finish(t); got != "5" {
+			t.Errorf("vobs ended with %s, want 5", got)
+		}
+		e := p.event(t, "e.1.json")
+		wantRun(t, e, "5", false)
+		if len(e.Run.Leftovers) != 0 || e.Host.TreePeakRSSBytes != nil {
+			t.Errorf("leftovers %+v, peak of the tree %v", e.Run.Leftovers, e.Host.TreePeakRSSBytes)
+		}
+		if s := p.said.String(); !strings.HasPrefix(s, "vobs: warning: processes of the command are still running and cannot be listed: /proc shows the processes of another pid namespace") || strings.Count(s, "\n") != 1 {
+			t.Errorf("it said:\n%s", s)
+		}
+		if len(e.Validity) == 0 || e.Validity[0].Code != "leftovers_unknown" {
+			t.Errorf("validity: %+v", e.Validity)
+		}
+	})
 }
 
 // publicPrograms gives a folder that everybody may enter, with a copy of vobs and a
