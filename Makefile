@@ -16,7 +16,7 @@ GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name 
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
 
-.PHONY: build demo test lint bench bench-vllm fuzz e2e e2e-vllm e2e-nvml e2e-gpu install clean help
+.PHONY: build demo test lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-gpu install clean help
 
 build: bin/vobs ## build bin/vobs
 
@@ -62,6 +62,9 @@ fuzz: ## a bounded round of every fuzz target (FUZZTIME=10s)
 			go test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \
 	done
+
+soak: ## a thousand runs of the program amid orphans: no exit code is lost
+	VOBS_TEST_RUNS=1000 go test -count=1 -tags $(TAGS) -run '^TestCodesAmidOrphans$$' ./internal/cli
 
 e2e: e2e-gpu e2e-nvml e2e-vllm ## all end-to-end targets
 
