@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/demo"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -201,5 +203,53 @@ func wantTimes(t *testing.T, e schema.GenerationObservability, from time.Time, l
 		if gap != nil && (*gap < 0 || float64(*gap) > lasted.Seconds()) {
 			t.Errorf("the host's sampling %s is %v s in a run of %v", name, *gap, lasted)
 		}
+	}
+}
+
+// What is counted and timed while the wall clock is set back by a day is what the
+// client counted: the engine lives by the true clock, as one on another host does.
+func TestClockJumpsOverAnEngine(t *testing.T) {
+	t.Parallel()
+	clock := newClock(t)
+	server := prepare(t, "vllm", "serve", "a-model", "--ready", "ready")
+	if err := server.launch(t); err != nil {
+		t.Fatal(err)
+	}
+	server.waitFile(t, "ready")
+	address, err := os.ReadFile(filepath.Join(server.Dir, "ready"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := prepare(t, "vobs", "run", "-o", "e.json", "--scrape-interval", "50ms", "--metrics-url", string(address), "--",
+		"sh", "-c", ": >up; until [ -e go ]; do sleep 0.05; done; exec client -totals totals "+string(address))
+	clock.drive(p)
+	before := time.Now()
+	if err := p.launch(t); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFile(t, "up")
+	clock.jump(t, -24*time.Hour)
+	p.touch(t, "go")
+	p.waitFile(t, "totals")
+	clock.jump(t, 48*time.Hour)
+	if got := p.finish(t); got != "0" {
+		t.Fatalf("vobs ended with %s; it said:\n%s", got, &p.said)
+	}
+	lasted := time.Since(before)
+	e := p.event(t, "e.json")
+	wantTimes(t, e, before, lasted)
+	text, err := os.ReadFile(filepath.Join(p.Dir, "totals"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want demo.Totals
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	if problems := compareTotals(&e, want); len(problems) > 0 {
+		t.Error(strings.Join(problems, "\n"))
+	}
+	if w := e.Engine.Window; w == nil || w.DurationSeconds <= 0 || float64(w.DurationSeconds) > lasted.Seconds() {
+		t.Errorf("the window: %+v, the whole run took %v", w, lasted)
 	}
 }
