@@ -166,6 +166,7 @@ func (b *bracket) prepare() {
 		Devices:   b.cfg.Devices,
 		Interval:  b.cfg.Interval,
 		Ours:      b.finder.ours,
+		Descends:  b.host.Tree().Descends,
 		PIDsMatch: b.pidsMatch(),
 		ProcRoot:  b.cfg.ProcRoot,
 		Budget:    own,

@@ -32,6 +32,10 @@ type GPUConfig struct {
 	// ours once stay ours. The map is kept until the next call. nil: nothing is known
 	// to be ours.
 	Ours func() map[int]bool
+	// Descends says whether a process that the driver lists for the first time, and
+	// Ours does not name, is the command's nevertheless: Ours tells what was found,
+	// and a process that started a moment ago may not have been. nil: it is not.
+	Descends func(pid int) bool
 	// PIDsMatch says whether ids of Ours and NVML's are of the same pid namespace.
 	// nil: decided by what is seen; ids that NVML lists twice while ProcRoot does
 	// not have them show that they are not. It must not call methods of GPUs.

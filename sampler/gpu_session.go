@@ -3,6 +3,7 @@ package sampler
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -377,8 +378,8 @@ func (g *GPUs) take(d *gpuState, m *meter, v float64, err error) bool {
 	return false
 }
 
-// readProcesses lists the processes on every device, then asks which are ours:
-// in this order a process that is new is already known to Ours.
+// readProcesses lists the processes on every device, then asks which are ours: in
+// this order, as what was listed has a parent by then.
 func (g *GPUs) readProcesses(kind int) {
 	lists := make([][]process, len(g.devices))
 	errs := make([]error, len(g.devices))
@@ -394,6 +395,15 @@ func (g *GPUs) readProcesses(kind int) {
 	var ours map[int]bool
 	if g.cfg.Ours != nil {
 		ours = g.cfg.Ours()
+	}
+	if newcomers := g.newcomers(lists, ours); len(newcomers) > 0 {
+		ours = maps.Clone(ours)
+		if ours == nil {
+			ours = map[int]bool{}
+		}
+		for _, pid := range newcomers {
+			ours[pid] = true
+		}
 	}
 	g.mu.Lock()
 	g.claim(lists, ours)
@@ -418,6 +428,30 @@ func (g *GPUs) readProcesses(kind int) {
 		}
 		d.addList(lists[i], names, g.ours)
 	}
+}
+
+// newcomers are listed processes of the command that Ours does not know yet. Each
+// is asked about at its first sight alone, for what is another's stays another's.
+func (g *GPUs) newcomers(lists [][]process, ours map[int]bool) (pids []int) {
+	if g.cfg.Descends == nil {
+		return nil
+	}
+	var strangers []int
+	g.mu.Lock()
+	for i, d := range g.devices {
+		for _, p := range lists[i] {
+			if !ours[p.pid] && d.seen[p.pid] == nil {
+				strangers = append(strangers, p.pid)
+			}
+		}
+	}
+	g.mu.Unlock()
+	for _, pid := range strangers {
+		if g.cfg.Descends(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // claim notes which processes that a device has listed, now or before, are ours:

@@ -324,6 +324,27 @@ func TestProcessThatBecomesOurs(t *testing.T) {
 	})
 }
 
+// One that no look has found yet is ours at its first sight, by its descent, and
+// stays it when it has ended before any look; a stranger is asked about once.
+func TestProcessThatNobodyFound(t *testing.T) {
+	root := procRoot(t, 7, 8)
+	inBubble(t, func(t *testing.T, hang chan struct{}) {
+		gpu := &fakeGPU{used: steady(5 * gib), procs: listing(process{7, 3 * gib, true}, process{8, gib, true})}
+		asked := map[int]int{}
+		descends := func(pid int) bool {
+			asked[pid]++
+			return pid == 7
+		}
+		r, _ := bracket(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, GPUConfig{Ours: pidSet(), Descends: descends, ProcRoot: root}, 4*time.Second)
+		if d := r.GPUs[0]; len(d.ForeignProcesses) != 1 || d.ForeignProcesses[0].PID != 8 || d.JobPeakBytes == nil || *d.JobPeakBytes != 3*gib {
+			t.Errorf("%+v", d)
+		}
+		if asked[7] != 1 || asked[8] != 1 {
+			t.Errorf("asked so often: %v", asked)
+		}
+	})
+}
+
 func TestMemoryOf(t *testing.T) {
 	root := procRoot(t, 7, 8)
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
