@@ -54,6 +54,7 @@ type fakeStat struct {
 	comm    string
 	state   string // "" is S
 	start   int    // 0: the pid
+	flags   int    // 0: 4194304
 	pages   int
 	threads int // 0: 1
 	cpu     [4]int
@@ -69,9 +70,12 @@ func (f *fakeProc) put(pid int, s fakeStat) {
 		s.start = pid
 	}
 	s.threads = max(s.threads, 1)
+	if s.flags == 0 {
+		s.flags = 4194304
+	}
 	f.write(fmt.Sprintf("%d/stat", pid), fmt.Sprintf(
-		"%d (%s) %s %d 1 1 0 -1 4194304 98 0 0 0 %d %d %d %d 20 0 %d 0 %d 3133440 %d 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
-		pid, s.comm, s.state, s.ppid, s.cpu[0], s.cpu[1], s.cpu[2], s.cpu[3], s.threads, s.start, s.pages))
+		"%d (%s) %s %d 1 1 0 -1 %d 98 0 0 0 %d %d %d %d 20 0 %d 0 %d 3133440 %d 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n",
+		pid, s.comm, s.state, s.ppid, s.flags, s.cpu[0], s.cpu[1], s.cpu[2], s.cpu[3], s.threads, s.start, s.pages))
 	f.write(fmt.Sprintf("%d/statm", pid), fmt.Sprintf("765 %d 396 5 0 123 0\n", s.pages))
 	f.last = max(f.last, pid)
 	f.setLast(f.last)

@@ -15,6 +15,9 @@ const (
 	// 100 on every architecture that Go supports (include/asm-generic/param.h),
 	// whatever the kernel's own tick is, so sysconf(3), which needs cgo, is not asked.
 	ticksPerSecond = 100
+	// flagExiting is PF_EXITING (include/linux/sched.h), in field 9 of
+	// /proc/PID/stat: there since Linux 2.6, and the same ever since.
+	flagExiting = 0x4
 )
 
 // procStat is what is wanted of one /proc/PID/stat (proc_pid_stat(5); the
@@ -24,6 +27,7 @@ type procStat struct {
 	comm       []byte // 2, without the parentheses; a slice of the text parsed
 	state      byte   // 3
 	ppid       int    // 4
+	exiting    bool   // 9, its bit PF_EXITING: the process is on its way out
 	cpuTicks   uint64 // 14 to 17: own and waited-for children's, user and system
 	numThreads int    // 20
 	startTicks uint64 // 22: after boot
@@ -65,7 +69,7 @@ func parseProcStat(b []byte) (procStat, error) {
 				return s, fmt.Errorf("%q is no state of a process", word)
 			}
 			continue
-		case 4, 14, 15, 16, 17, 20, 22:
+		case 4, 9, 14, 15, 16, 17, 20, 22:
 		default:
 			continue
 		}
@@ -76,6 +80,8 @@ func parseProcStat(b []byte) (procStat, error) {
 		switch field {
 		case 4:
 			s.ppid = int(min(n, math.MaxInt32))
+		case 9:
+			s.exiting = n&flagExiting != 0
 		case 20:
 			s.numThreads = int(min(n, math.MaxInt32))
 		case 22:

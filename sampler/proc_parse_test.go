@@ -176,7 +176,11 @@ func FuzzParseProcStat(f *testing.F) {
 			t.Errorf("%q: %+v", data, s)
 		}
 		// Put together again, it reads the same.
-		again := fmt.Appendf(nil, "%d (%s) %c %d 0 0 0 0 0 0 0 0 0 %d 0 0 0 0 0 %d 0 %d", s.pid, s.comm, s.state, s.ppid, s.cpuTicks, s.numThreads, s.startTicks)
+		flags := 0
+		if s.exiting {
+			flags = flagExiting
+		}
+		again := fmt.Appendf(nil, "%d (%s) %c %d 0 0 0 0 %d 0 0 0 0 %d 0 0 0 0 0 %d 0 %d", s.pid, s.comm, s.state, s.ppid, flags, s.cpuTicks, s.numThreads, s.startTicks)
 		s2, err := parseProcStat(again)
 		if err != nil || fmt.Sprint(s2) != fmt.Sprint(s) {
 			t.Errorf("%q: %+v, %v; want %+v", again, s2, err, s)
