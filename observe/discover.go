@@ -27,6 +27,7 @@ type finder struct {
 	procRoot string
 	tree     *sampler.Tree
 	prober   *probe.Prober
+	cores    *coreWatch      // nil: nobody wants to know
 	foreign  map[string]bool // addresses that were answered before the start
 	debug    func(string)
 	wait     func() time.Duration // until what vobs spent is covered by its budget
@@ -94,14 +95,17 @@ func (f *finder) findOwners() {
 		}
 		f.owners[name] = true
 		f.debug(fmt.Sprintf("process %d listens at %s: it and its descendants count as the command's", pid, name))
-		f.addServer(pid)
+		f.addServer(pid, t)
 	}
 }
 
-func (f *finder) addServer(pid int) {
+func (f *finder) addServer(pid int, t probe.Target) {
 	processes, err := sampler.Descendants(f.procRoot, pid)
 	if err != nil {
 		return
+	}
+	if f.cores != nil {
+		f.cores.see(processes[0], processes[1:], []probe.Target{t})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,7 +140,10 @@ func (f *finder) findServers() {
 		if err != nil || len(listeners) == 0 {
 			continue // not up yet
 		}
-		f.addListeners(line, args, listeners)
+		found := f.addListeners(line, args, listeners)
+		if f.cores != nil {
+			f.cores.see(p, processes, found)
+		}
 	}
 }
 
@@ -158,14 +165,13 @@ func isDemoEngine(args []string) bool {
 
 // addListeners turns a server's listening sockets into addresses: the one that
 // its command line names where it listens there, else each.
-func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []sampler.Listener) {
+func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []sampler.Listener) (found []probe.Target) {
 	scheme := "http://"
 	var stated *probe.Target
 	if len(line.Targets) > 0 {
 		stated = &line.Targets[0]
 		scheme = stated.URL.Scheme + "://"
 	}
-	var found []probe.Target
 	for _, l := range listeners {
 		address := "unix://" + l.Addr
 		if l.Network != "unix" {
@@ -190,14 +196,16 @@ func (f *finder) addListeners(line probe.CommandLine, args []string, listeners [
 	if len(found) > maxListeners {
 		found = found[:maxListeners]
 	}
-	for _, t := range found {
+	for i := range found {
+		t := &found[i]
 		t.Origin = probe.FromTree
 		t.Started = true
 		t.ExactPath = probe.SilencesMetrics(args)
-		if !f.foreign[t.Name()] && f.prober.Add(t) {
+		if !f.foreign[t.Name()] && f.prober.Add(*t) {
 			f.debug(fmt.Sprintf("process %d of the command serves %s", listeners[0].PID, t.Name()))
 		}
 	}
+	return found
 }
 
 func statedPort(t probe.Target) int {

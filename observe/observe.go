@@ -90,6 +90,7 @@ type bracket struct {
 	gpus    *sampler.GPUs
 	prober  *probe.Prober
 	finder  *finder
+	cores   *coreWatch
 
 	startedAt time.Time
 	partial   *partialKeeper
@@ -146,6 +147,7 @@ func Run(cfg Config) (child.Exit, error) {
 	exit := command.Exit()
 	c := collected{loadPost: b.readLoad("loadavg_post")}
 	stopFinding()
+	b.cores.stop()
 	b.collectAndDeliver(command, exit, c)
 	return exit, nil
 }
@@ -174,7 +176,9 @@ func (b *bracket) prepare() {
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
 	}
-	b.finder.debug = b.cfg.Debug
+	b.cores = newCoreWatch(b.cfg.ProcRoot, b.cfg.Probe)
+	b.cores.debug, b.cores.protect = b.cfg.Debug, func(part func()) { b.protect("engine", part) }
+	b.finder.debug, b.finder.cores = b.cfg.Debug, b.cores
 	line := probe.ReadCommandLine(b.cfg.Args)
 	for _, t := range line.Targets {
 		if line.Server {
@@ -250,6 +254,7 @@ func (b *bracket) keepFinding() (stop func()) {
 }
 
 func (b *bracket) beforeShutdown(sig syscall.Signal) {
+	b.cores.signalled()
 	b.protect("engine", func() {
 		ctx, cancel := context.WithTimeout(context.Background(), shutdownScrape)
 		defer cancel()
@@ -308,6 +313,7 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c c
 	wg.Wait()
 	b.note(c.gpus.Notes) // in this order, whoever was first
 	b.note(c.engine.Notes)
+	b.note(b.cores.notes(b.startedAt))
 	b.protect("run.leftovers", func() {
 		var notes schema.Notes
 		c.leftovers = b.listLeftovers(command, &notes)

@@ -90,7 +90,7 @@ func (b *bracket) soFar(command *child.Command) *schema.GenerationObservability 
 	c.gpus = b.gpus.Readings()
 	c.engine = b.prober.Snapshot(now)
 	c.host, hostNotes = b.host.Readings(command.CPUTime())
-	for _, n := range []schema.Notes{c.gpus.Notes, c.engine.Notes, hostNotes} {
+	for _, n := range []schema.Notes{c.gpus.Notes, c.engine.Notes, b.cores.notes(b.startedAt), hostNotes} {
 		notes.Add(n)
 	}
 	run := b.identity()

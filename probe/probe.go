@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -278,4 +279,21 @@ func Fetch(ctx context.Context, cfg Config, t Target) (page []byte, err error) {
 		return err
 	})
 	return page, a.err
+}
+
+// Health asks a server once, on a connection of its own, how its engine is, and
+// gives the status of the answer: vLLM's /health has 200, and 503 once it knows
+// that its engine is dead (vllm/entrypoints/serve/instrumentator/health.py).
+func Health(ctx context.Context, cfg Config, t Target) (status int, err error) {
+	c := newClient(t, cfg.Headers, cfg.CA)
+	defer c.close()
+	_, a := c.beside(ctx, "/health")
+	var other *statusError
+	switch {
+	case a.err == nil:
+		return http.StatusOK, nil
+	case errors.As(a.err, &other):
+		return other.status, nil
+	}
+	return 0, a.err
 }
