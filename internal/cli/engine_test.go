@@ -43,6 +43,7 @@ func serve(args []string) error {
 	port := f.String("port", "0", "")
 	socket := f.String("uds", "", "")
 	ready := f.String("ready", "", "file that gets the address once it is served")
+	coreFile := f.String("core", "", "file that gets the id of a process that stands for the engine's core; none without")
 	f.StringVar(&cfg.MemoryFile, "memory-file", "", "")
 	f.DurationVar(&cfg.Duration, "duration", time.Second, "")
 	f.IntVar(&cfg.Engines, "data-parallel-size", 1, "")
@@ -64,7 +65,11 @@ func serve(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	server := &http.Server{Handler: controlled(ctx, e)}
+	core, err := startCore(*coreFile)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: core.health(controlled(ctx, e))}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	url := "http://" + l.Addr().String()
@@ -77,6 +82,10 @@ func serve(args []string) error {
 	select {
 	case <-ctx.Done(): // as vLLM: TERM is an orderly end
 		fmt.Fprintln(os.Stderr, "vllm: ending:", context.Cause(ctx))
+		return errors.Join(core.end(), e.Close(), server.Close())
+	case <-core.died: // as vLLM: it ends, with exit code 0
+		core.noticed()
+		fmt.Fprintln(os.Stderr, "vllm: the core has died: ending")
 		return errors.Join(e.Close(), server.Close())
 	case err := <-served:
 		return err
