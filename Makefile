@@ -34,7 +34,7 @@ demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the
 test: $(FAKENVML) ## all tests that run anywhere, with the race detector
 	go test -race -tags $(TAGS) ./...
 	command -v python3 >/dev/null || { echo "SKIPPED: the end-to-end checkers' own tests need python3" >&2; exit 0; }; \
-	for checker in vllm gpu; do python3 -B e2e/$$checker/check_test.py; done
+	for checker in vllm/check vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
 
 lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the other builds
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
@@ -68,7 +68,7 @@ soak: ## a thousand runs of the program amid orphans: no exit code is lost
 
 e2e: e2e-gpu e2e-nvml e2e-vllm ## all end-to-end targets
 
-e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB), bracketed two ways
+e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB): bracketed two ways, ended and killed in seven
 	e2e/vllm/run.sh
 
 e2e-nvml: bin/vobs ## Debian's real NVML library, without a driver

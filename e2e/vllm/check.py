@@ -129,6 +129,7 @@ def check_common(c, clients, model, concurrency):
     c.equal("run.exit_code", 0, "the command's")
     c.equal("run.signal", None, "no signal killed it")
     c.equal("partial", False, "the run ended")
+    c.expect("engine_died" not in codes(c.event), "validity: engine_died, of an engine that lived until it was asked to end")
     c.number("run.duration_seconds", total(clients, "wall_seconds"), 3600, "longer than the client's load")
 
     c.equal("engine.source", "http", "the server's /metrics")

@@ -150,6 +150,7 @@ WRONG = [
     ("run.signal", "SIGTERM"),
     ("run.duration_seconds", 7.0),
     ("partial", True),
+    ("validity", [{"code": "final_reading_lost", "evidence": None}, {"code": "engine_died", "evidence": None}]),
     ("kv_cache_usage_perc", 0.1),
     ("kv_cache_usage_perc", 0),
     ("prefix_cache_hit_rate", 0.5),

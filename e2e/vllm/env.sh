@@ -10,7 +10,7 @@ E2E_VLLM="$E2E_DIR/vllm"
 E2E_VENV="$E2E_VLLM/venv"
 E2E_PYTHON="$E2E_VENV/bin/python"
 E2E_MODEL="$E2E_VLLM/model"
-E2E_OUT="$E2E_DIR/out"
+E2E_OUT="${E2E_OUT:-$E2E_DIR/out}"
 E2E_MODEL_NAME=tiny
 
 # Seconds an engine may take to answer /health: about one minute on two idle

@@ -3,17 +3,20 @@
 #
 #   (a) the server runs, `vobs run --metrics-url` brackets a client;
 #   (b) `vobs run` brackets a script that starts and ends the server, and is
-#       not told where it is.
+#       not told where it is;
+#   (c) `vobs run -- vllm serve`, ended and killed in several ways (deaths.sh).
 #
-# In both the event's figures must equal what the client counted (check.py).
+# In (a) and (b) the event's figures must equal what the client counted (check.py).
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. Exit status 0 also
 # where vLLM's packages cannot be fetched, after a line "e2e-vllm: SKIPPED".
 #
-#     run.sh [a] [b]        both by default
+#     run.sh [a] [b] [c]        all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+# shellcheck source=e2e/vllm/deaths.sh
+source "$E2E_SRC/deaths.sh"
 
 vobs=${VOBS:-$E2E_ROOT/bin/vobs}
 load=(--requests 192 --concurrency 16 --prompt-tokens 320 --shared-prefix 256 --max-tokens 96)
@@ -138,12 +141,12 @@ main() {
   engine_env
   # What the user of the machine may have set for vobs or its sources.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b
+  [ $# -gt 0 ] || set -- a b c
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b) "case_$case" || failed=1 ;;
+    a | b | c) "case_$case" || failed=1 ;;
     *) die "no such case: $case" ;;
     esac
     stop_all
