@@ -44,7 +44,7 @@ def right(case):
         "engine": {
             "window": {"base": "zero", "final": "before_signal" if case in check_deaths.SIGNALLED else "last_good", "final_age_seconds": AGE},
             "tokens": {"generation": 2650, "prompt": 23800},
-            "requests": {"finished": {"length": 47, "stop": 0}},
+            "requests": {"finished": {"length": 47, "stop": 0, "abort": 40}},
         },
         "validity": [{"code": "final_reading_lost", "severity": "warning", "evidence": None}],
         "unavailable": [],
@@ -106,7 +106,7 @@ WRONG = [
     (UNDER_LOAD, "engine.tokens.prompt", 23399, "tokens.prompt"),
     (UNDER_LOAD, "engine.tokens.prompt", 23500 + 8 * 320 + 1, "tokens.prompt"),
     (UNDER_LOAD, "engine.requests.finished", {"length": 45}, "requests.finished"),
-    (UNDER_LOAD, "engine.requests.finished", {"length": 54}, "requests.finished"),
+    (UNDER_LOAD, "engine.requests.finished", {"length": 50, "stop": 4}, "requests.finished"),
     (UNDER_LOAD, "engine.requests.finished", None, "requests.finished"),
     (UNDER_LOAD, "validity", [], "final_reading_lost"),
 ]  # fmt: skip
