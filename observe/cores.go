@@ -52,13 +52,14 @@ const (
 // cores, or kills them with their workers; only then it takes its engine for dead,
 // and at once it closes its door. So it is a death where
 //
-//   - the server says at /health that the engine is dead while the core is not even
-//     ending (a worker has died, and the core has told of it); or
+//   - a worker has ended, and the server says at /health that the engine is dead while
+//     the core is not even ending (and no signal to a process group that vobs is not
+//     in can have led to that); or
 //   - it says so a while after the core's end: 20 ms where a worker of the core
 //     was left behind that nobody is ending, or where the core failed or crashed by
 //     its exit status; else 100 ms, again and again; or
-//   - the core, the only one, ended with an exception's exit status, and no signal to
-//     a process group that vobs is not in can have led to that.
+//   - the core, the only one, ended with an exception's exit status (with the same
+//     reservation).
 //
 // A core that ended with exit status 0 was asked to. Nothing is claimed where a
 // shutdown signal had reached vobs, nor where the kernel does not let us look.
@@ -172,9 +173,12 @@ func (w *coreWatch) follow(s *coreServer, p sampler.Process, ourGroup bool, end 
 	w.mu.Lock()
 	targets, helpers := s.targets, s.helpers
 	w.mu.Unlock()
-	if strings.HasPrefix(p.Comm, workerName) {
+	switch {
+	case strings.HasPrefix(p.Comm, workerName) && !ourGroup:
+		// A signal to its whole group may have asked it and the server at once.
+	case strings.HasPrefix(p.Comm, workerName):
 		w.workerEnded(s, p, helpers, targets, at)
-	} else {
+	default:
 		w.coreEnded(s, p, ourGroup, helpers, targets, at, end)
 	}
 	w.debug(fmt.Sprintf("the end of process %d (%s) was looked into", p.PID, p.Comm))

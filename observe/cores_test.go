@@ -355,6 +355,20 @@ func TestWorkerKilled(t *testing.T) {
 	s.wantDied("a worker of the engine core")
 }
 
+// The same after Ctrl-C, it may be, on a terminal that vobs is not at.
+func TestWorkerEndsInAnotherGroup(t *testing.T) {
+	t.Parallel()
+	s := newSimulatedServer(t, true)
+	s.health.Store(http.StatusServiceUnavailable)
+	s.kill(worker0)
+	s.awaitJudged(worker0)
+	s.wantNothing()
+	// Its core's end tells, here too.
+	s.kill(core)
+	s.awaitJudged(core)
+	s.wantDied("left its workers behind")
+}
+
 // A worker that goes before its core, as on request.
 func TestWorkerEndsFirst(t *testing.T) {
 	t.Parallel()
