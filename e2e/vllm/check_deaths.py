@@ -16,7 +16,9 @@ sys.dont_write_bytecode = True
 from check import Checker, check_nulls, codes  # noqa: E402
 
 # How `vllm serve` ends without vobs (0.32.0): its exit code, or minus the signal.
-STATUS = {"term": 0, "ctrlc": 0, "drain": 0, "unseen": 0, "core": 0, "api": -signal.SIGKILL, "startup": -signal.SIGKILL}
+STATUS = {"term": 0, "ctrlc": 0, "drain": 0, "unseen": 0, "core": 0, "worker": 0, "api": -signal.SIGKILL, "startup": -signal.SIGKILL}
+# In these the engine dies while its server lives.
+DIED = {"core", "worker"}
 # In these a shutdown signal reaches vobs.
 SIGNALLED = {"term", "ctrlc", "drain"}
 # The oldest that the last good reading may be, in seconds: a whole page comes every
@@ -39,7 +41,7 @@ def check(c, facts):
     check_nulls(c)
 
     died = [v for v in c.get("validity") or [] if v.get("code") == "engine_died"]
-    if case == "core":
+    if case in DIED:
         c.expect(len(died) == 1, f"engine_died: {len(died)} notes, expected one")
         c.expect(all(v.get("severity") == "error" for v in died), "engine_died: is no error")
     else:
@@ -62,7 +64,7 @@ def check(c, facts):
 
 def check_figures(c, facts, case):
     final = c.get("engine.window.final")
-    allowed = {"last_good"} if case in ("unseen", "core", "api") else {"before_signal", "last_good"}
+    allowed = {"last_good"} if case in DIED | {"unseen", "api"} else {"before_signal", "last_good"}
     c.expect(final in allowed, f"engine.window.final: {final!r}, expected one of {sorted(allowed)}")
     c.expect("final_reading_lost" in codes(c.event), "final_reading_lost: is not noted")
     c.equal("engine.window.base", "zero", "it came up inside the run")

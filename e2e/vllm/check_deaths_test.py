@@ -49,7 +49,7 @@ def right(case):
         "validity": [{"code": "final_reading_lost", "severity": "warning", "evidence": None}],
         "unavailable": [],
     }
-    if case == "core":
+    if case in check_deaths.DIED:
         event["validity"].append({"code": "engine_died", "severity": "error", "evidence": None})
     if case == "startup":
         event["engine"], event["validity"] = None, []
@@ -86,15 +86,15 @@ WRONG = [
     (check_deaths.STATUS, "run.interrupted", None, "run.interrupted"),
     (check_deaths.STATUS, "partial", True, "partial"),
     (check_deaths.STATUS, "omni", None, "omni"),
-    ([c for c in check_deaths.STATUS if c != "core"], "validity", DIED, "engine_died"),
-    (["core"], "validity", DIED[:1], "engine_died"),
-    (["core"], "validity", DIED + DIED[1:], "engine_died"),
-    (["core"], "validity.1.severity", "warning", "engine_died"),
+    ([c for c in check_deaths.STATUS if c not in check_deaths.DIED], "validity", DIED, "engine_died"),
+    (["core", "worker"], "validity", DIED[:1], "engine_died"),
+    (["core", "worker"], "validity", DIED + DIED[1:], "engine_died"),
+    (["core", "worker"], "validity.1.severity", "warning", "engine_died"),
     (["core", "api"], "run.leftovers", [], "run.leftovers"),
     (["api"], "run.leftovers.0.command", "sleep", "run.leftovers"),
     (["startup"], "engine", {}, "engine"),
     (UNDER_LOAD, "engine.window.final", "settled", "window.final"),
-    (["core", "unseen", "api"], "engine.window.final", "before_signal", "window.final"),
+    (["core", "worker", "unseen", "api"], "engine.window.final", "before_signal", "window.final"),
     (UNDER_LOAD, "engine.window.base", "scraped", "window.base"),
     (UNDER_LOAD, "engine.window.final_age_seconds", 0.0, "final_age_seconds"),
     (UNDER_LOAD, "engine.window.final_age_seconds", 60.0, "final_age_seconds"),

@@ -10,6 +10,7 @@ Cases:
     drain    TERM to vobs, under load; the server has --shutdown-timeout
     unseen   TERM to the server alone, under load: vobs sees no signal
     core     KILL to the engine core, under load
+    worker   KILL to a worker of the core, under load
     api      KILL to the API server, under load; --kill-leftovers cleans up
     startup  KILL to the API server before it is up
 
@@ -31,7 +32,7 @@ import time
 sys.dont_write_bytecode = True
 import client as load  # noqa: E402
 
-CASES = ("term", "ctrlc", "drain", "unseen", "core", "api", "startup")
+CASES = ("term", "ctrlc", "drain", "unseen", "core", "worker", "api", "startup")
 CONCURRENCY, MAX_TOKENS = 8, 96
 # Seconds a request may take. A server that is ended under load now and then leaves
 # a stream without an end, and waits for its connection as long as the client does
@@ -206,8 +207,9 @@ def main():
             os.write(run.master, b"\x03")
         elif args.case == "unseen":
             os.kill(server, signal.SIGTERM)
-        elif args.case == "core":
-            os.kill(next(pid for pid, name in helpers.items() if name.startswith("VLLM::EngineCor")), signal.SIGKILL)
+        elif args.case in ("core", "worker"):
+            title = {"core": "VLLM::EngineCor", "worker": "VLLM::Worker"}[args.case]
+            os.kill(next(pid for pid, name in helpers.items() if name.startswith(title)), signal.SIGKILL)
         else:
             os.kill(server, signal.SIGKILL)
         if sender:
