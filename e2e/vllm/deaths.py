@@ -40,7 +40,7 @@ CONCURRENCY, MAX_TOKENS = 8, 96
 PATIENCE = 15
 # What this script asks for, and the access log's line of what vobs asks for.
 OUR_PAGE = "/metrics?by=deaths"
-WHOLE_PAGE = re.compile(rb'"GET /metrics HTTP/1.1" 200')
+WHOLE_PAGE = rb'GET /metrics HTTP/1\.1\S*" \S*200'  # in colours on a terminal
 COUNTERS = {
     "generation": "vllm:generation_tokens_total",
     "prompt": "vllm:prompt_tokens_total",
@@ -191,12 +191,16 @@ def main():
             reader = threading.Thread(target=follow, args=(url, facts["pages"], stop), daemon=True)
             reader.start()
             until("some load", args.limit, lambda: facts["pages"] and facts["pages"][-1]["finished"] >= 16, run)
+
+            def under_load(pattern, times):
+                if sender.poll() is not None:
+                    sys.exit("deaths: the load was over before the engine was to die")
+                return run.told(pattern) > times
+
             # vobs has found the server's processes, and has read a page under load.
-            until("vobs", args.limit, lambda: run.told(rb"watching process \d+ \(VLLM::Eng"), run)
+            until("vobs", args.limit, lambda: under_load(rb"watching process \d+ \(VLLM::Eng", 0), run)
             before = run.told(WHOLE_PAGE)
-            until("a whole page for vobs", args.limit, lambda: run.told(WHOLE_PAGE) > before, run)
-            if sender.poll() is not None:
-                sys.exit("deaths: the load was over before")
+            until("a whole page for vobs", args.limit, lambda: under_load(WHOLE_PAGE, before), run)
         helpers = below(run.pid)
         facts["helpers"] = {str(pid): name for pid, name in helpers.items()}
         facts["server"] = server = run.server()
