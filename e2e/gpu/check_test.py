@@ -74,7 +74,7 @@ class Test(unittest.TestCase):
             ("job_peak_bytes", 5 * GIB, "at most"),
             ("energy_joules", 0.0, "J in"),
             ("energy_joules", None, "energy_joules is null"),
-            ("sampling", {"period_seconds": 0.5, "samples": 12, "errors": 0, "max_gap_seconds": 0.02}, "read every"),
+            ("sampling", {"period_seconds": 1.5, "samples": 12, "errors": 0, "max_gap_seconds": 0.02}, "read every"),
             ("sampling", {"period_seconds": 0.01, "samples": 5, "errors": 0, "max_gap_seconds": 0.02}, "do not cover"),
             ("sampling", {"period_seconds": 0.01, "samples": 590, "errors": 3, "max_gap_seconds": 0.02}, "readings failed"),
         ):
@@ -106,6 +106,10 @@ class Test(unittest.TestCase):
         gpu = self.event["gpus"][0]
         gpu["peak_bytes"], gpu["sampling"]["max_gap_seconds"] = GIB + CONTEXT + GIB, 0.3
         self.wrong("the longest gap is 0.3 s")
+        gpu["sampling"]["period_seconds"], gpu["sampling"]["samples"] = 0.2, 30
+        self.assertEqual(self.failures(), [])
+        gpu["peak_bytes"] += 3 * GIB  # too much is never right
+        self.wrong("the peak is")
 
     def test_excused(self):
         # In a container processes may be hidden: a null with a reason is right.
