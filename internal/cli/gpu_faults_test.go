@@ -45,7 +45,7 @@ type gpuFault struct {
 // machine adds to that.
 const (
 	latestExit = 2 * time.Second
-	exitNoise  = time.Second
+	exitNoise  = 1500 * time.Millisecond
 )
 
 // Whatever the GPU does, the command ends as it would, vobs at most 2 s later, and
