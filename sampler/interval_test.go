@@ -224,12 +224,12 @@ func TestAllOfItKeepsTheBudget(t *testing.T) {
 		interval time.Duration // that is reached in the end, at most
 	}{
 		{"usual", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 250 * us}, 5 * time.Second, 8 * ms},
-		{"a slow machine", costs{16 * ms, 80 * us, 300 * us, 200 * us, ms, 500 * us}, 6 * time.Second, 16 * ms},
+		{"a slow machine", costs{16 * ms, 80 * us, 300 * us, 200 * us, ms, 500 * us}, 8 * time.Second, 16 * ms},
 		{"a host of thousands of processes", costs{8 * ms, 40 * us, 150 * us, 300 * us, 8 * ms, 250 * us}, 6 * time.Second, 8 * ms},
 		{"engines by the dozen", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 3 * ms}, 8 * time.Second, 35 * ms},
 		{"more engines than can be paid for", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 15 * ms}, time.Minute, 60 * ms},
 		{"a dear driver", costs{12 * ms, 500 * us, 2500 * us, 100 * us, 500 * us, 250 * us}, 5 * time.Second, 120 * ms},
-		{"eight GPUs with a dear driver", costs{28 * ms, 4 * ms, 12 * ms, 100 * us, 500 * us, 250 * us}, 15 * time.Second, 1500 * ms},
+		{"eight GPUs with a dear driver", costs{28 * ms, 4 * ms, 12 * ms, 100 * us, 500 * us, 250 * us}, time.Minute, 1500 * ms},
 		{"a driver that takes a tenth of a second", costs{50 * ms, 100 * ms, 300 * ms, 100 * us, 500 * us, 250 * us}, 5 * time.Minute, time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {

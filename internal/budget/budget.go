@@ -35,13 +35,19 @@ const (
 	// ending is CPU time that the end of a run takes: the last readings, the event,
 	// the exit. Measured as 3 to 5 ms on a virtual machine.
 	ending = 5 * time.Millisecond
+	// usualStart is CPU time that a start takes at most, NVML's included. What it takes
+	// beyond that (a driver that is slow to come up, a slow machine) is spread over
+	// startOver: nothing can be saved there, and a short run must not go unobserved
+	// for it.
+	usualStart = 15 * time.Millisecond
+	startOver  = time.Minute
 	// firstRest is what all but the GPUs is taken to cost before it is measured.
 	firstRest = 0.0015
 	// remember is the time over which that cost is averaged.
 	remember = 2 * time.Second
-	// longestWait bounds Wait: a poll of 0.1 ms in 10 s is not what breaks the budget,
+	// longestWait bounds Wait: a poll of 0.1 ms in 4 s is not what breaks the budget,
 	// and gauges that are not polled have no peak.
-	longestWait = 10 * time.Second
+	longestWait = 4 * time.Second
 )
 
 // A Clock tells the time since the start of the process, and the CPU time of
@@ -55,6 +61,8 @@ type Governor struct {
 	mu       sync.Mutex
 	reserved time.Duration
 	dropped  time.Duration // of the budget: not spent in time
+	excess   time.Duration // what the start took beyond the usual
+	looked   bool          // Wait was asked
 	asked    bool
 	wall     time.Duration // of the last question
 	others   time.Duration // CPU time beside the GPUs', then
@@ -82,6 +90,9 @@ func (g *Governor) GPUShare(spent time.Duration) float64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	wall, cpu := g.clock()
+	if !g.asked { // the GPUs have just come up
+		g.excess = max(0, cpu-usualStart)
+	}
 	g.drop(wall, cpu)
 	others := cpu - spent
 	if took := wall - g.wall; g.asked && took > 0 {
@@ -92,7 +103,7 @@ func (g *Governor) GPUShare(spent time.Duration) float64 {
 	g.asked, g.wall, g.others = true, wall, others
 
 	until := max(credit, wall+repay)
-	left := Whole*until.Seconds() - (cpu + g.reserved + g.dropped + margin).Seconds()
+	left := Whole*until.Seconds() - (g.counted(until, cpu) + margin).Seconds()
 	share := left/(until-wall).Seconds() - g.rest
 	return max(leastGPUs, min(GPUs, share))
 }
@@ -103,13 +114,22 @@ func (g *Governor) Wait() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	wall, cpu := g.clock()
+	if !g.asked && !g.looked {
+		g.excess, g.looked = max(0, cpu-usualStart), true
+	}
 	g.drop(wall, cpu)
-	covered := time.Duration((cpu + g.reserved + g.dropped).Seconds() / Whole * float64(time.Second))
+	covered := time.Duration(g.counted(wall, cpu).Seconds() / Whole * float64(time.Second))
 	return max(0, min(longestWait, covered-max(wall, credit)))
+}
+
+// counted is what counts against the budget at some time, when cpu was spent.
+func (g *Governor) counted(at, cpu time.Duration) time.Duration {
+	forgiven := time.Duration(float64(g.excess) * max(0, 1-at.Seconds()/startOver.Seconds()))
+	return cpu + g.reserved + g.dropped - forgiven
 }
 
 // drop forgets what was saved beyond the most that is.
 func (g *Governor) drop(wall, cpu time.Duration) {
-	left := time.Duration(Whole*float64(max(wall, credit))) - g.dropped - g.reserved - cpu
+	left := time.Duration(Whole*float64(max(wall, credit))) - g.counted(wall, cpu)
 	g.dropped += max(0, left-saved)
 }

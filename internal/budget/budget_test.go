@@ -44,9 +44,9 @@ func TestTheWholeKeepsTheBudget(t *testing.T) {
 	}{
 		{8 * time.Millisecond, 0.001, credit, 0.0075},
 		{8 * time.Millisecond, 0.002, credit, 0.0075},
-		{25 * time.Millisecond, 0.004, credit + time.Second, 0.0055},
+		{25 * time.Millisecond, 0.004, startOver, 0.0055},
 		{8 * time.Millisecond, 0.009, credit + time.Second, leastGPUs},
-		{40 * time.Millisecond, 0.03, 2 * credit, leastGPUs}, // more than all of it: it has to wait
+		{40 * time.Millisecond, 0.03, startOver, leastGPUs}, // more than all of it: it has to wait
 	} {
 		t.Run(fmt.Sprintf("%v,%v", c.start, c.others), func(t *testing.T) {
 			w := &world{wall: 10 * time.Millisecond, cpu: c.start}
@@ -122,6 +122,26 @@ func TestTheStartIsPaidInTheFirstSeconds(t *testing.T) {
 		}
 	})
 	if cost := w.cpu + ending; cost > of(Whole, credit) {
+		t.Errorf("%v after %v", cost, w.wall)
+	}
+}
+
+// A driver that takes 80 ms to come up leaves the readings of the first seconds
+// as they are, and is paid for in the first minute.
+func TestADearStartIsSpread(t *testing.T) {
+	w := &world{wall: 10 * time.Millisecond, cpu: 80 * time.Millisecond}
+	g := New(w.clock)
+	others := func() time.Duration { return of(0.0015, step) }
+	w.run(g, credit, others, func(share float64) {
+		if share < 0.003 {
+			t.Errorf("after %v the GPUs get %.3f %% of a core", w.wall, 100*share)
+		}
+	})
+	if wait := g.Wait(); wait > 100*time.Millisecond {
+		t.Errorf("what can wait waits %v", wait)
+	}
+	w.run(g, startOver-credit, others, func(float64) {})
+	if cost := w.cpu + ending; cost > of(Whole, w.wall) {
 		t.Errorf("%v after %v", cost, w.wall)
 	}
 }
