@@ -1,0 +1,159 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A contender is one way to run a command.
+type contender struct {
+	name string
+	argv func(report string, command ...string) []string // report: the file for what it sampled
+	read func(report string) (result, error)             // reads that file; nil where there is none
+}
+
+// result is what one run cost and saw.
+type result struct {
+	wall, cpu   float64   // seconds of the process, its command's CPU time included (wait4)
+	rss         float64   // MiB: highest VmHWM that was seen, or the process's own word if that is higher
+	own         float64   // seconds: the process's own word on its CPU time
+	period, gap float64   // ms: mean and longest time between two readings
+	peaks       []float64 // bytes, per device
+}
+
+// run runs argv to its end and measures it. It looks at the peak RSS every 20 ms if
+// watch: ru_maxrss will not do, for it starts at that of the process that forked, us.
+func run(env, argv []string, watch bool) (r result, err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return r, err
+	}
+	defer null.Close()
+	start := time.Now()
+	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{Env: env, Files: []uintptr{null.Fd(), null.Fd(), null.Fd()}})
+	if err != nil {
+		return r, fmt.Errorf("start %s: %w", argv[0], err)
+	}
+	stop, highest := make(chan struct{}), make(chan float64, 1)
+	if watch {
+		go func() {
+			rss := 0.0
+			for {
+				select {
+				case <-stop:
+					highest <- rss
+					return
+				case <-time.After(20 * time.Millisecond):
+					rss = max(rss, peakRSS(pid))
+				}
+			}
+		}()
+	}
+	var status syscall.WaitStatus
+	var ru syscall.Rusage
+	for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
+		_, err = syscall.Wait4(pid, &status, 0, &ru)
+	}
+	r.wall, r.cpu = time.Since(start).Seconds(), float64(ru.Utime.Nano()+ru.Stime.Nano())/1e9
+	if close(stop); watch {
+		r.rss = <-highest
+	}
+	if err == nil && status != 0 {
+		err = fmt.Errorf("wait status %#x", int(status))
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+	}
+	return r, err
+}
+
+// peakRSS is a process's VmHWM in MiB: its highest resident memory since its exec.
+func peakRSS(pid int) float64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "\nVmHWM:")
+	number, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	kib, _ := strconv.ParseFloat(number, 64) // a process that ended has none
+	return kib / 1024
+}
+
+// readReport reads what minimal and seed_sampler.py write: samples, period, gap, peaks.
+func readReport(path string) (result, error) {
+	text, err := os.ReadFile(path)
+	var numbers []float64
+	for word := range strings.FieldsSeq(string(text)) {
+		f, _ := strconv.ParseFloat(word, 64)
+		numbers = append(numbers, f)
+	}
+	if err == nil && len(numbers) < 4 {
+		err = fmt.Errorf("%s: no report: %q", path, text)
+	}
+	if err != nil {
+		return result{}, err
+	}
+	return result{period: 1e3 * numbers[1], gap: 1e3 * numbers[2], peaks: numbers[3:]}, nil
+}
+
+// readEvent reads vobs's event. The device that fared worst counts.
+func readEvent(path string) (r result, err error) {
+	var event struct {
+		Overhead struct {
+			CPUSeconds  float64 `json:"cpu_seconds"`
+			MaxRSSBytes float64 `json:"max_rss_bytes"`
+		}
+		GPUs []struct {
+			PeakBytes float64 `json:"peak_bytes"`
+			Sampling  struct {
+				PeriodSeconds float64 `json:"period_seconds"`
+				MaxGapSeconds float64 `json:"max_gap_seconds"`
+			}
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &event)
+	}
+	r.own, r.rss = event.Overhead.CPUSeconds, event.Overhead.MaxRSSBytes/(1<<20)
+	for _, g := range event.GPUs {
+		r.period, r.gap = max(r.period, 1e3*g.Sampling.PeriodSeconds), max(r.gap, 1e3*g.Sampling.MaxGapSeconds)
+		r.peaks = append(r.peaks, g.PeakBytes)
+	}
+	return r, err
+}
+
+// The figures of a result; times in ms.
+func wall(r result) float64   { return 1e3 * r.wall }
+func cpu(r result) float64    { return 1e3 * r.cpu }
+func own(r result) float64    { return 1e3 * r.own }
+func rss(r result) float64    { return r.rss }
+func period(r result) float64 { return r.period }
+func gap(r result) float64    { return r.gap }
+
+// median of some figure of a contender's runs.
+func median(runs []result, figure func(result) float64) float64 {
+	list := make([]float64, len(runs))
+	for i, r := range runs {
+		list[i] = figure(r)
+	}
+	return middle(list)
+}
+
+func middle(list []float64) float64 {
+	list = slices.Sorted(slices.Values(list))
+	return (list[len(list)/2] + list[(len(list)-1)/2]) / 2
+}
+
+// load is the host's load average over one minute.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
+}
