@@ -36,6 +36,15 @@ def permutation(differences):
 
 
 def run(args, with_vobs, seed):
+    """One run's figures; a run in which a request failed is made again."""
+    for attempt in range(3):
+        result = try_run(args, with_vobs, seed + 500 * attempt)
+        if result is not None:
+            return result
+    sys.exit("engine.py: three runs failed one after the other")
+
+
+def try_run(args, with_vobs, seed):
     load, event = os.path.join(args.out, "load.json"), os.path.join(args.out, "event.json")
     for name in (load, event):
         if os.path.exists(name):
@@ -45,7 +54,8 @@ def run(args, with_vobs, seed):
         command = [args.vobs, "run", "-q", "--metrics-url", args.url + "/metrics", "-o", event, "--", *command]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
-        sys.exit(f"engine.py: {' '.join(command)} ended with {done.returncode}")
+        print(f"engine.py: made again: {' '.join(command)} ended with {done.returncode}", file=sys.stderr)
+        return None
     with open(load, encoding="utf-8") as f:
         client = json.load(f)
     result = {
