@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/sampler"
 )
@@ -70,7 +71,7 @@ func (f *finder) run(ctx context.Context) {
 		}
 		f.findServers()
 		f.findOwners()
-		timer.Reset(max(discoverInterval, f.wait()))
+		timer.Reset(budget.OnBeat(max(discoverInterval-budget.Beat/2, f.wait())))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -294,7 +295,7 @@ func (e *endpoint) countReading(at time.Time, wall time.Duration) {
 func (e *endpoint) plan() (wait time.Duration, full bool) {
 	wait, full = e.pace.next(time.Now(), standing{e.up, e.stranger, e.drained})
 	if e.pace.interval == 0 && e.p.cfg.Wait != nil {
-		wait = max(wait, e.p.cfg.Wait())
+		wait = budget.OnBeat(max(wait, e.p.cfg.Wait()))
 	}
 	return wait, full
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vobs/vobs/internal/budget"
 )
 
 // gpuState is one sampled device and what was read of it beside its memory.
@@ -248,7 +250,7 @@ func (g *GPUs) loop() {
 	last = time.Now()
 	round := last
 
-	timer := time.NewTimer(tickEvery)
+	timer := time.NewTimer(budget.OnBeat(tickEvery / 2))
 	defer timer.Stop()
 	for {
 		select {
@@ -273,7 +275,7 @@ func (g *GPUs) loop() {
 		t.share = g.share(spent + s.cpu)
 		memory, slow = gov.next(t)
 		g.watch.pace(memory, careful)
-		timer.Reset(tickEvery)
+		timer.Reset(budget.OnBeat(tickEvery / 2)) // a timer is late, the next beat is not
 	}
 }
 

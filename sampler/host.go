@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -163,6 +164,9 @@ func (h *Host) run() {
 		wait := time.Until(begin.Add(at))
 		if h.cfg.Wait != nil {
 			wait = max(wait, h.cfg.Wait())
+		}
+		if wait >= budget.Beat/2 { // the first looks are in a hurry
+			wait = budget.OnBeat(wait)
 		}
 		timer.Reset(wait)
 		select {

@@ -22,6 +22,11 @@ const (
 	// fastest is the shortest interval between readings of the memory under
 	// `--interval auto`: four readings in a spike of 20 ms.
 	fastest = 5 * time.Millisecond
+	// unmissed is an interval at which a spike of 20 ms is not missed, with what a timer
+	// is late. It is kept wherever a round is as cheap as spikeCost, which makes
+	// it 0.5 % of a core: where that is not left, the others have to wait.
+	unmissed  = 14 * time.Millisecond
+	spikeCost = 75 * time.Microsecond
 	// longest is the interval that no cost exceeds: a run of hours gets some
 	// readings even from a driver that takes seconds. Up to a round of about 1.5 ms
 	// of CPU time the interval stays below 250 ms; for a dearer driver the budget
@@ -118,7 +123,11 @@ func (g *governor) next(t tick) (memory, slow time.Duration) {
 	}
 	// A tenth of the budget is always left to the memory: the peak is the core's figure.
 	rate = max(rate, gpuShare/10)
-	return max(fastest, min(longest, seconds(g.memory/rate))), slow
+	most := longest
+	if g.memory <= spikeCost.Seconds() {
+		most = unmissed
+	}
+	return max(fastest, min(most, seconds(g.memory/rate))), slow
 }
 
 // smooth follows a rise to more than the double at once, and what is less, which

@@ -42,9 +42,9 @@ const (
 	usualStart = 15 * time.Millisecond
 	startOver  = time.Minute
 	// firstRest is what all but the GPUs is taken to cost before it is measured.
-	firstRest = 0.0015
+	firstRest = 0.002
 	// remember is the time over which that cost is averaged.
-	remember = 2 * time.Second
+	remember = 5 * time.Second
 	// longestWait bounds Wait: a poll of 0.1 ms in 4 s is not what breaks the budget,
 	// and gauges that are not polled have no peak.
 	longestWait = 4 * time.Second

@@ -133,7 +133,7 @@ func TestADearStartIsSpread(t *testing.T) {
 	g := New(w.clock)
 	others := func() time.Duration { return of(0.0015, step) }
 	w.run(g, credit, others, func(share float64) {
-		if share < 0.003 {
+		if share < 0.0025 {
 			t.Errorf("after %v the GPUs get %.3f %% of a core", w.wall, 100*share)
 		}
 	})
@@ -143,6 +143,21 @@ func TestADearStartIsSpread(t *testing.T) {
 	w.run(g, startOver-credit, others, func(float64) {})
 	if cost := w.cpu + ending; cost > of(Whole, w.wall) {
 		t.Errorf("%v after %v", cost, w.wall)
+	}
+}
+
+func TestOnBeat(t *testing.T) {
+	for _, wait := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, Beat, time.Second, 1234567 * time.Microsecond} {
+		before := time.Since(started)
+		got := OnBeat(wait)
+		after := time.Since(started)
+		if got < wait || got >= wait+Beat {
+			t.Errorf("%v became %v", wait, got)
+		}
+		// The clock went on between the two: the end lies up to that before or after a beat.
+		if early, late := (before+got)%Beat, (after+got)%Beat; min(Beat-early, early) > after-before+time.Millisecond && min(Beat-late, late) > after-before+time.Millisecond {
+			t.Errorf("a wait of %v ends %v after a beat", wait, early)
+		}
 	}
 }
 
