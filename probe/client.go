@@ -142,6 +142,9 @@ type answer struct {
 	wall time.Duration
 	// reached says that the server answered something.
 	reached bool
+	// whole says that the body told its own end, and came to it: by a length or by
+	// chunks. One that ends with the connection may have been cut off.
+	whole bool
 	// bytes is how long its body was, as it came.
 	bytes int64
 }
@@ -154,6 +157,7 @@ func (c *client) ask(ctx context.Context, req *http.Request, limit int64, read f
 	resp, err := c.send(ctx, req)
 	if err == nil {
 		a.reached = true
+		a.whole = resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0
 		err = c.read(resp, &from, read)
 		resp.Body.Close()
 	}

@@ -209,6 +209,7 @@ func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, e
 	}
 	fresh := !e.up
 	e.up, e.stranger = true, false
+	e.ledger.whole = a.whole
 	got := e.ledger.apply(&e.page, full, fresh && e.base != baseZero)
 	if got.restarted {
 		e.asked = false // another process may be another version

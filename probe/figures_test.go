@@ -69,7 +69,7 @@ func TestWrongFigures(t *testing.T) {
 		{"twice at the start", edit(t, pre, generated, twice), load, post, -1, "stood there twice", "duplicate_series"},
 		{"family lost during", pre, edit(t, load, "vllm:generation_tokens_total", ""), post, 5737, "", "scrapes_failed"},
 		{"family lost at the end", pre, load, edit(t, post, "vllm:generation_tokens_total", ""), -1, "vanished from the page inside the window", ""},
-		{"family lost at the start", edit(t, pre, "vllm:generation_tokens_total", ""), load, post, -1, "only on a later one", ""},
+		{"family lost at the start", edit(t, edit(t, pre, processStartName, ""), "vllm:generation_tokens_total", ""), load, post, -1, "only on a later one", ""},
 		{"no start to tell", edit(t, pre, processStartName, ""), edit(t, load, processStartName, ""), edit(t, post, processStartName, ""), 5737, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

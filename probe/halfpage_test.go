@@ -22,7 +22,9 @@ func TestHalfAPage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			report := bracket(t, c.pre, load, c.post)
+			r := newReplay(t, c.pre)
+			r.endless = true
+			report := bracketOf(t, r, load, c.post)
 			g := report.Engine
 			if *g.Tokens.Generation != 5737 || g.Requests.Finished["length"] != 60 {
 				t.Errorf("tokens %s, requests %s", asJSON(g.Tokens), asJSON(g.Requests))

@@ -35,11 +35,20 @@ type ledger struct {
 	// late are the groups to which the page being applied adds a line, though the
 	// page to count from had others of them.
 	late []*group
+	// unbased are groups that it has first, whose family the page to count from had not.
+	unbased []*group
 
-	reading int  // number of the present reading, from 1
-	full    int  // number of the last reading of a full page
-	epoch   int  // rises with each restart of the process
-	based   bool // the first reading is what counters count from
+	reading     int  // number of the present reading, from 1
+	full        int  // number of the last reading of a full page
+	epoch       int  // rises with each restart of the process
+	restartedAt int  // number of the reading that showed the last one
+	based       bool // the first reading is what counters count from
+	// whole says that the page to be applied is known to have come to its end;
+	// baseWhole, that the one to count from had.
+	whole, baseWhole bool
+	// same says that the page being applied tells the same start of the process as
+	// the one before.
+	same bool
 
 	resets     int64
 	duplicates int64 // series that stood twice on a page with one value
@@ -207,12 +216,12 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 		l.ever[i] = l.ever[i] || l.exported[i]
 	}
 	if base {
-		l.based = true
-		copy(l.atBase, l.exported)
+		l.setBase()
 	}
 	if got.restarted = l.findRestart(); got.restarted {
 		l.epoch++
 		l.resets++
+		l.restartedAt = l.reading
 		for _, g := range l.groups {
 			g.lines = 0
 			if g.born == l.reading {
@@ -223,8 +232,13 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 		for _, g := range l.late {
 			g.spoiled = rows[g.row].name + " had not all its lines on the first page that was read, which was cut off: what it had counted before that is not known"
 		}
+		for _, g := range l.unbased {
+			if l.baseWhole && l.same {
+				g.spoiled = "" // the same process: it has made the family since
+			}
+		}
 	}
-	l.late = l.late[:0]
+	l.late, l.unbased = l.late[:0], l.unbased[:0]
 	l.gauges = l.gauges[:0]
 	groupsReset := false
 	for i := range l.lines {
@@ -258,6 +272,25 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 	}
 	l.lines, l.seen[kind] = l.seen[kind], l.lines
 	return got
+}
+
+// setBase makes the page being applied the one that later gains count from. One
+// that may have been cut off tells nothing of the family that it ends in, nor of
+// one that it only declares: their series may have stood behind the cut.
+func (l *ledger) setBase() {
+	l.based, l.baseWhole = true, l.whole
+	if l.whole {
+		copy(l.atBase, l.exported)
+		return
+	}
+	last := -1
+	for i := range l.lines {
+		last = l.lines[i].wanted.row
+		l.atBase[last] = true
+	}
+	if last >= 0 {
+		l.atBase[last] = false
+	}
 }
 
 // enter puts the values of a page beside the series that they belong to.
@@ -329,6 +362,7 @@ func (l *ledger) findRestart() (restarted bool) {
 		}
 	}
 	restarted = back > 0 && back >= forth
+	l.same = starts == 1 && start.series.value != 0 && start.series.value == start.series.pending
 	if starts == 1 { // a page of several processes tells nothing by their starts
 		s := start.series
 		if s.value != 0 && s.value != s.pending {
@@ -403,8 +437,10 @@ func (l *ledger) join(s *series, ln *line) bool {
 			g.by = ln.labels.Get(by)
 		}
 		if l.based && !l.atBase[row] && l.epoch == 0 {
-			// The process ran before, and its page had not even the family then.
+			// The process ran before, and its page had not even the family then:
+			// apply looks whether it is known that it was not there.
 			g.spoiled = rows[row].name + " was not on the first page that was read, only on a later one: what it had counted before that is not known"
+			l.unbased = append(l.unbased, g)
 		}
 		l.groups[groupKey{row, labels}] = g
 	}
@@ -528,27 +564,4 @@ func (l *ledger) had(f figure) bool {
 		}
 	}
 	return false
-}
-
-// rowOf gives the row under which this endpoint exports a figure: the newest name
-// that it has. Where a later process behind it does not have it at all, that
-// under which an earlier one did; there may be none, and why says so.
-func (l *ledger) rowOf(f figure) (row int, why string) {
-	for i := range rows {
-		if rows[i].figure == f && l.exported[i] {
-			return i, ""
-		}
-	}
-	for i := range rows {
-		if rows[i].figure != f || !l.ever[i] {
-			continue
-		}
-		for _, g := range l.groups {
-			if g.row == i && g.epoch < l.epoch {
-				return i, ""
-			}
-		}
-		return 0, rows[i].name + " vanished from the page inside the window"
-	}
-	return 0, "the engine does not export " + nameOf(f)
 }

@@ -25,6 +25,8 @@ type replay struct {
 	mu     sync.Mutex
 	page   string
 	filter bool // honours name[] at /metrics/, as prometheus_client does
+	// endless ends each answer with its connection: nothing tells that it is whole.
+	endless bool
 	status int
 	served map[string]int // pages answered, by "full", "filtered" and "version"
 	change *sync.Cond
@@ -41,6 +43,9 @@ func (r *replay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer r.mu.Unlock()
 	defer r.change.Broadcast()
 	names := req.URL.Query()["name[]"]
+	if r.endless {
+		w.Header().Set("Transfer-Encoding", "identity")
+	}
 	switch {
 	case req.URL.Path == "/version":
 		r.served["version"]++
@@ -134,7 +139,11 @@ var quick = Config{Interval: 5 * time.Millisecond}
 // post after its end.
 func bracket(t *testing.T, pre, during, post string) Report {
 	t.Helper()
-	r := newReplay(t, pre)
+	return bracketOf(t, newReplay(t, pre), during, post)
+}
+
+func bracketOf(t *testing.T, r *replay, during, post string) Report {
+	t.Helper()
 	server := httptest.NewServer(r)
 	defer server.Close()
 	p := New(quick)

@@ -62,6 +62,7 @@ func applyAll(t *testing.T, pages ...string) *ledger {
 			t.Fatal(err)
 		}
 		l.open(&page, true)
+		l.whole = true
 		l.apply(&page, true, i == 0)
 	}
 	return l

@@ -1,0 +1,82 @@
+package probe
+
+// rowOf gives the row under which this endpoint's figure is taken. Some versions
+// export the old and the new name of a figure side by side (vLLM 0.9.2 to 0.10
+// those of the KV usage and of the prefix cache), and they are never added up:
+// taken is the one that stood on the first page and stands on the last, of several
+// the newest. Where a later process behind the endpoint does not have the figure
+// at all, it is the row under which an earlier one had it; there may be none, and
+// why says so.
+func (l *ledger) rowOf(f figure) (row int, why string) {
+	row, best := -1, -1
+	for i := range rows {
+		if rows[i].figure != f || !l.exported[i] {
+			continue
+		}
+		if s := l.standing(i); s > best {
+			row, best = i, s
+		}
+	}
+	if row >= 0 {
+		return row, l.renamed(row)
+	}
+	for i := range rows {
+		if rows[i].figure != f || !l.ever[i] {
+			continue
+		}
+		for _, g := range l.groups {
+			if g.row == i && g.epoch < l.epoch {
+				return i, ""
+			}
+		}
+		return 0, rows[i].name + " vanished from the page inside the window"
+	}
+	return 0, "the engine does not export " + nameOf(f)
+}
+
+// standing says how well a name that is exported can be counted by, compared to
+// another name of its figure.
+func (l *ledger) standing(row int) int {
+	others := 0
+	for i := range rows {
+		if rows[i].figure == rows[row].figure && l.exported[i] {
+			others++
+		}
+	}
+	if others == 1 {
+		return 0 // no choice, and no need to look
+	}
+	sampled := false
+	for _, g := range l.groups {
+		sampled = sampled || g.row == row && g.full == l.full
+	}
+	switch {
+	case !sampled:
+		return 0 // declared only
+	case l.based && l.epoch == 0 && !l.atBase[row]:
+		return 1 // there is nothing to count from
+	}
+	return 2
+}
+
+// renamed is the reason for no figure where a process took another's place that
+// exported it under another name alone: their gains are in different rows.
+func (l *ledger) renamed(row int) string {
+	if l.restartedAt == 0 {
+		return ""
+	}
+	before := ""
+	for _, g := range l.groups {
+		if g.born >= l.restartedAt || rows[g.row].figure != rows[row].figure {
+			continue
+		}
+		if g.row == row {
+			return ""
+		}
+		before = rows[g.row].name
+	}
+	if before == "" {
+		return ""
+	}
+	return "the engine was replaced inside the window by one that calls " + before + " " + rows[row].name + " (another version?)"
+}
