@@ -27,9 +27,9 @@ type replay struct {
 	filter bool // honours name[] at /metrics/, as prometheus_client does
 	// endless ends each answer with its connection: nothing tells that it is whole.
 	endless bool
-	status int
-	served map[string]int // pages answered, by "full", "filtered" and "version"
-	change *sync.Cond
+	status  int
+	served  map[string]int // pages answered, by "full", "filtered" and "version"
+	change  *sync.Cond
 }
 
 func newReplay(t *testing.T, page string) *replay {

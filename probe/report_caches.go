@@ -2,90 +2,12 @@ package probe
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/vobs/vobs/schema"
 )
-
-func (r *reporter) kvCache() *schema.KVCache {
-	k := &schema.KVCache{Usage: r.gauge("engine.kv_cache.usage", kvUsage)}
-	switch {
-	case k.Usage == nil:
-		r.Notes.Missing("kv_cache_usage_perc", r.noGauge(kvUsage))
-	case k.Usage.Last == nil:
-		r.Notes.Missing("kv_cache_usage_perc", nameOf(kvUsage)+" vanished from the page inside the window")
-	default:
-		r.KVCacheUsagePerc = k.Usage.Last
-	}
-	label := func(name string) *int64 {
-		text, why := r.config(name)
-		n, err := strconv.ParseInt(text, 10, 64)
-		if why == "" && err != nil {
-			why = fmt.Sprintf("vllm:cache_config_info says %s=%q", name, text)
-		}
-		if why != "" {
-			r.Notes.Missing("engine.kv_cache."+eventName(name), why)
-			return nil
-		}
-		return &n
-	}
-	// num_gpu_blocks is the sum over engines already, kv_cache_size_tokens is one
-	// engine's: both are repeated on every engine's series.
-	k.NumGPUBlocks = label("num_gpu_blocks")
-	k.BlockSize = label("block_size")
-	k.SizeTokens = label("kv_cache_size_tokens")
-	switch {
-	case k.SizeTokens == nil:
-		r.Notes.Missing("engine.kv_cache.peak_tokens", "the cache's size in tokens is not known")
-	case k.Usage == nil || k.Usage.Peak == nil:
-		r.Notes.Missing("engine.kv_cache.peak_tokens", "the cache's peak usage is not known")
-	default:
-		k.PeakTokens = schema.Ptr(int64(float64(*k.Usage.Peak) * float64(*k.SizeTokens)))
-	}
-	return k
-}
-
-func eventName(label string) string {
-	if label == "kv_cache_size_tokens" {
-		return "size_tokens"
-	}
-	return label
-}
-
-// config reads a label of vllm:cache_config_info, whose values are Python's
-// str() of the CacheConfig's fields: "True", "None", "128".
-func (r *reporter) config(name string) (value, why string) {
-	for _, e := range r.endpoints {
-		for _, id := range slices.SortedFunc(maps.Keys(e.ledger.configs), compareEngines) {
-			labels := e.ledger.configs[id]
-			if v := labels.Get(name); v != "" {
-				return v, ""
-			}
-			why = "vllm:cache_config_info has no label " + name
-		}
-	}
-	if why == "" {
-		why = "the engine does not export vllm:cache_config_info"
-	}
-	return "", why
-}
-
-// runtimeConfig fills those of the seed's six keys that the metrics tell.
-func (r *reporter) runtimeConfig() {
-	c := &r.EngineRuntimeConfig
-	switch v, _ := r.config("enable_prefix_caching"); v {
-	case "True":
-		c.EnablePrefixCaching = schema.Ptr(true)
-	case "False":
-		c.EnablePrefixCaching = schema.Ptr(false)
-	}
-	if v, why := r.config("cache_dtype"); why == "" && v != "None" {
-		c.KVCacheDtype = &v
-	}
-	r.Notes.Missing("engine_runtime_config", "the engine's metrics tell enable_prefix_caching and kv_cache_dtype only; this version does not read /server_info yet")
-}
 
 func (r *reporter) prefixCache() *schema.PrefixCache {
 	hits := func(path string, fq, fh figure, unit string) *schema.CacheHits {
@@ -106,6 +28,14 @@ func (r *reporter) prefixCache() *schema.PrefixCache {
 		}
 		return h
 	}
+	if why := r.prefixUnits(); why != "" {
+		r.Notes.Missing("engine.prefix_cache.local", why)
+		r.Notes.Missing("prefix_cache_hit_rate", why)
+		return &schema.PrefixCache{
+			External:   hits("engine.prefix_cache.external", externalQueries, externalHits, "tokens"),
+			Multimodal: hits("engine.prefix_cache.multimodal", multimodalQueries, multimodalHits, "items"),
+		}
+	}
 	c := &schema.PrefixCache{
 		Local:      hits("engine.prefix_cache.local", prefixQueries, prefixHits, "tokens"),
 		External:   hits("engine.prefix_cache.external", externalQueries, externalHits, "tokens"),
@@ -124,6 +54,37 @@ func (r *reporter) prefixCache() *schema.PrefixCache {
 		r.PrefixCacheHitRate = c.Local.HitRate
 	}
 	return c
+}
+
+// prefixUnits looks for engines that count the prefix cache's queries and hits in
+// blocks: vLLM 0.8 does, 0.9.0 and all later ones in tokens. One that has only the
+// old names is 0.8.0 to 0.9.1, or an older engine (0.9.2 brought the new ones).
+// Blocks and tokens cannot be added up: why says so.
+func (r *reporter) prefixUnits() (why string) {
+	inBlocks, unknown := 0, 0
+	for _, e := range r.endpoints {
+		row, none := e.ledger.rowOf(prefixQueries)
+		if none != "" || rows[row].name == nameOf(prefixQueries) {
+			continue
+		}
+		switch {
+		case e.version == "":
+			unknown++
+		case strings.HasPrefix(strings.TrimPrefix(e.version, "v"), "0.8."):
+			inBlocks++
+		}
+	}
+	switch {
+	case inBlocks+unknown == 0:
+		return ""
+	case len(r.endpoints) > 1 && inBlocks < len(r.endpoints):
+		return "the engines are of several versions, and vLLM 0.8 counts the prefix cache's queries in blocks, later ones in tokens"
+	case inBlocks > 0:
+		r.Notes.Doubt("prefix_cache_in_blocks", schema.Info, "vLLM 0.8 counts the prefix cache's queries and hits in blocks: engine.prefix_cache.local has blocks, not tokens; its hit rate is right", nil)
+	default:
+		r.Notes.Doubt("prefix_cache_in_blocks", schema.Info, "the engine exports vllm:gpu_prefix_cache_queries_total alone and does not tell its version: engine.prefix_cache.local is in blocks where it is vLLM 0.8, else in tokens; its hit rate is right", nil)
+	}
+	return ""
 }
 
 func (r *reporter) speculative() *schema.Speculative {
@@ -152,11 +113,18 @@ func (r *reporter) speculative() *schema.Speculative {
 		s.AcceptanceRate = schema.F(x)
 		r.SpecAcceptRate = s.AcceptanceRate
 	} else {
-		r.Notes.Missing(path+"acceptance_rate", "no tokens were drafted")
-		r.Notes.Missing("spec_accept_rate", "no tokens were drafted")
+		why := "no tokens were drafted"
+		if s.AcceptedTokens == nil || s.DraftTokens == nil {
+			why = "the drafted or the accepted tokens are not known"
+		}
+		r.Notes.Missing(path+"acceptance_rate", why)
+		r.Notes.Missing("spec_accept_rate", why)
 	}
 	if x, ok := ratio(s.AcceptedTokens, s.Drafts); ok {
 		s.AcceptanceLength = schema.F(1 + x)
+	} else if s.AcceptedTokens == nil || s.Drafts == nil {
+		// Before 0.8.5, and in the engine before V1, drafts are not counted.
+		r.Notes.Missing(path+"acceptance_length", "the drafts or the accepted tokens are not known")
 	} else {
 		r.Notes.Missing(path+"acceptance_length", "no drafts were made")
 	}

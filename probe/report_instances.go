@@ -56,6 +56,14 @@ func (r *reporter) instances() []schema.Instance {
 				engines[g.engine][f] += int64(g.total)
 			}
 		}
+		// One that has counted nothing yet, or exports no counter, is an engine too.
+		for _, f := range []figure{running, kvUsage} {
+			for p := range r.gauges.figures[f].seats {
+				if p.endpoint == e.index && engines[p.engine] == nil {
+					engines[p.engine] = counts{}
+				}
+			}
+		}
 		for id, figures := range bad {
 			for _, f := range figures {
 				delete(engines[id], f) // a part of it is no figure
