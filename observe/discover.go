@@ -105,6 +105,7 @@ func (f *finder) addServer(pid int, t probe.Target) {
 	if err != nil {
 		return
 	}
+	f.readServer(t, pid, processes[0].PPID)
 	if f.cores != nil {
 		f.cores.see(processes[0], processes[1:], []probe.Target{t})
 	}
@@ -112,6 +113,21 @@ func (f *finder) addServer(pid int, t probe.Target) {
 	defer f.mu.Unlock()
 	for _, p := range processes {
 		f.servers[p.PID] = true
+	}
+}
+
+// readServer reads the command line of a server that was there before the run: of
+// who listens, or of its parent, for vLLM's API servers have a title in its place.
+func (f *finder) readServer(t probe.Target, pids ...int) {
+	for _, pid := range pids {
+		args, err := sampler.CommandLine(f.procRoot, pid)
+		if err != nil {
+			continue
+		}
+		if line := probe.ReadCommandLine(args); line.Server {
+			f.prober.Learn(t.Name(), line)
+			return
+		}
 	}
 }
 
@@ -205,6 +221,7 @@ func (f *finder) addListeners(line probe.CommandLine, args []string, listeners [
 		if !f.foreign[t.Name()] && f.prober.Add(*t) {
 			f.debug(fmt.Sprintf("process %d of the command serves %s", listeners[0].PID, t.Name()))
 		}
+		f.prober.Learn(t.Name(), line)
 	}
 	return found
 }

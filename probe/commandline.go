@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,8 @@ type CommandLine struct {
 	// Targets are the addresses: of a server its own one, of a client those that
 	// it is pointed at.
 	Targets []Target
+	// MaxNumSeqs is a server's --max-num-seqs; 0 where it has none that is a number.
+	MaxNumSeqs int
 }
 
 // vLLM's defaults: vllm/entrypoints/openai/cli_args.py, vllm/benchmarks/serve.py.
@@ -24,6 +27,8 @@ const (
 	metricsPath       = "/metrics"
 	silencedFlag      = "--disable-access-log-for-endpoints"
 	uvicornSilentFlag = "--disable-uvicorn-access-log"
+	// maxSeqs is the largest --max-num-seqs that is believed.
+	maxSeqs = 1 << 20
 )
 
 // clientFlags are flags of benchmark clients whose value is the engine's address
@@ -37,11 +42,12 @@ var clientFlags = []string{"url", "base-url", "api-url", "api-base", "server-url
 // introduces counts only where it leads to this host: who is asked must be meant.
 func ReadCommandLine(args []string) CommandLine {
 	if i := serverAt(args); i >= 0 {
-		t, ok := serverTarget(args[i:])
-		if !ok {
-			return CommandLine{Server: true}
+		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(args[i:])}
+		if t, ok := serverTarget(args[i:]); ok {
+			t.MaxNumSeqs = c.MaxNumSeqs
+			c.Targets = []Target{t}
 		}
-		return CommandLine{Server: true, Targets: []Target{t}}
+		return c
 	}
 	var c CommandLine
 	add := func(address string) {
@@ -149,6 +155,17 @@ func serverTarget(args []string) (Target, bool) {
 	t.Origin = FromCommandLine
 	t.ExactPath = SilencesMetrics(args)
 	return t, true
+}
+
+// maxNumSeqs reads --max-num-seqs, which is a plain number
+// (vllm/engine/arg_utils.py: only the numbers of tokens may be written as 8k).
+func maxNumSeqs(args []string) int {
+	value, _ := lastFlag(args, "max-num-seqs")
+	n, err := strconv.Atoi(value)
+	if err != nil || n <= 0 || n > maxSeqs {
+		return 0
+	}
+	return n
 }
 
 // SilencesMetrics says whether a vLLM server's arguments keep /metrics, and only

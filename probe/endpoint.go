@@ -74,6 +74,7 @@ type endpoint struct {
 	lastCounted              error // of the latest that counts as an error
 	version                  string
 	asked                    bool // for the version
+	maxNumSeqs               int  // of each of its engines; 0 where it is not known
 
 	count, errors int64
 	firstAt       time.Time
@@ -84,7 +85,7 @@ type endpoint struct {
 func newEndpoint(p *Prober, index int, t Target) *endpoint {
 	l := newLedger()
 	e := &endpoint{
-		p: p, index: index, target: t, ledger: l,
+		p: p, index: index, target: t, ledger: l, maxNumSeqs: t.MaxNumSeqs,
 		client: newClient(t, p.cfg.Headers, p.cfg.CA),
 		parser: exposition.NewParser(l.wants),
 		turn:   make(chan struct{}, 1),

@@ -87,6 +87,18 @@ func (p *Prober) Add(t Target) bool {
 	return true
 }
 
+// Learn notes what the command line of the server behind a known address tells of
+// its engines. Nothing that is known already is forgotten.
+func (p *Prober) Learn(name string, line CommandLine) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.endpoints {
+		if e.target.Name() == name && line.MaxNumSeqs > 0 {
+			e.maxNumSeqs = line.MaxNumSeqs
+		}
+	}
+}
+
 // Targets lists the addresses known so far.
 func (p *Prober) Targets() []Target {
 	p.mu.Lock()

@@ -265,7 +265,7 @@ func (r *reporter) requests() *schema.Requests {
 		Running:     r.gauge("engine.requests.running", running),
 		Waiting:     r.gauge("engine.requests.waiting", waiting),
 	}
-	r.Notes.Missing("engine.requests.batch_utilization", "max_num_seqs is not known: the engine's metrics do not tell it")
+	q.BatchUtilization = r.batchUtilization(q.Running)
 	return q
 }
 

@@ -36,6 +36,9 @@ type Target struct {
 	// Started says that the process behind the address started inside the run:
 	// its counters count from zero.
 	Started bool
+	// MaxNumSeqs is the --max-num-seqs of the server's command line: the most
+	// requests that each of its engines runs at once. 0 where it is not known.
+	MaxNumSeqs int
 }
 
 // ParseTarget reads an address as a user gives it: http://HOST:PORT[/PATH],

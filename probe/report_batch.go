@@ -1,0 +1,42 @@
+package probe
+
+import "github.com/vobs/vobs/schema"
+
+// batchUtilization is the mean number of running requests by the most that the
+// engines may run at once.
+func (r *reporter) batchUtilization(running *schema.Gauge) *schema.Float {
+	most, why := r.mostRunning()
+	if why == "" && (running == nil || running.Mean == nil) {
+		why = "the mean number of running requests is not known"
+	}
+	if why != "" {
+		r.Notes.Missing("engine.requests.batch_utilization", why)
+		return nil
+	}
+	return schema.F(float64(*running.Mean) / float64(most))
+}
+
+// mostRunning is max_num_seqs, which holds for each engine, times the engines. No
+// metric tells it, and its default depends on the version, the GPU and the use
+// (vllm/engine/arg_utils.py): it is known where the server's command line has it.
+func (r *reporter) mostRunning() (most int, why string) {
+	for _, e := range r.endpoints {
+		engines := 0
+		for p := range r.gauges.figures[running].seats {
+			if p.endpoint == e.index && p.engine.stage == r.stage {
+				engines++
+			}
+		}
+		switch {
+		case r.stage != "":
+			return 0, "max_num_seqs of a stage is not known: it is in the deployment's configuration, not in a metric"
+		case e.maxNumSeqs == 0:
+			return 0, "max_num_seqs is not known: no metric tells it, and no command line of the server with --max-num-seqs was seen (the default depends on the version and the GPU)"
+		}
+		most += e.maxNumSeqs * engines
+	}
+	if most == 0 {
+		return 0, "no engine tells its running requests"
+	}
+	return most, ""
+}
