@@ -26,11 +26,13 @@ type player struct {
 	t     *testing.T
 	p     *Prober
 	began time.Time // of the command
+	// version is what each endpoint tells at /version.
+	version string
 }
 
 func newPlayer(t *testing.T, targets ...Target) *player {
 	t.Helper()
-	pl := &player{t: t, p: New(Config{}), began: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}
+	pl := &player{t: t, p: New(Config{}), began: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), version: "0.32.0"}
 	for _, tg := range targets {
 		pl.p.Add(tg)
 	}
@@ -52,7 +54,7 @@ func (pl *player) at(seconds float64, n int, ph phase, full bool, page string) {
 	if _, err := e.take(at, answer{wall: 8 * time.Millisecond, whole: true, bytes: int64(len(page))}, full, ph); err != nil {
 		pl.t.Fatal(err)
 	}
-	e.version = "0.32.0"
+	e.version = pl.version
 }
 
 // report is what it amounts to where the command ended at that second, and the

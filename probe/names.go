@@ -95,47 +95,54 @@ type row struct {
 }
 
 // rows lists every name that is read, the newer name of a figure first: where an
-// engine exports two, the first is taken and they are never added up.
+// engine exports two they are never added up (ledger.rowOf chooses).
 var rows = slices.Concat(coreRows)
 
 // coreRows are the names of a plain engine's figures.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
-// v0.8.0 to v0.20.2 and main of August 2026; 0.32.0 was seen running.
+// v0.8.0 to v0.20.2 and main of August 2026; 0.32.0 was seen running. "V0" is the
+// engine before V1 (vllm/engine/metrics.py, 0.8 to 0.10 with VLLM_USE_V1=0): its
+// series have no engine label, and its hit rates are gauges, which tell nothing of
+// a window and are not read.
+//
+// request_time_per_output_token_seconds, the mean of each request's mean, has no
+// older name: decode time by tokens would be another figure, and is what
+// inter_token_latency's mean says already.
 var coreRows = []row{
 	{kvUsage, fractionKind, "vllm:kv_cache_usage_perc", "", "0.9.2 –", plain},
-	{kvUsage, fractionKind, "vllm:gpu_cache_usage_perc", "", "0.8 – 0.11", plain},
-	{running, gaugeKind, "vllm:num_requests_running", "", "0.8 –", plain},
-	{waiting, gaugeKind, "vllm:num_requests_waiting", "", "0.8 –", plain},
-	{promptTokens, counterKind, "vllm:prompt_tokens_total", "", "0.8 –", plain},
+	{kvUsage, fractionKind, "vllm:gpu_cache_usage_perc", "", "0.8 – 0.11.2 (0.11 hides it by default), V0", plain},
+	{running, gaugeKind, "vllm:num_requests_running", "", "0.8 –, V0", plain},
+	{waiting, gaugeKind, "vllm:num_requests_waiting", "", "0.8 –, V0", plain},
+	{promptTokens, counterKind, "vllm:prompt_tokens_total", "", "0.8 –, V0", plain},
 	{promptBySource, counterKind, "vllm:prompt_tokens_by_source_total", "source", "0.16 –", plain},
-	{generationTokens, counterKind, "vllm:generation_tokens_total", "", "0.8 –", plain},
-	{requestSuccess, counterKind, "vllm:request_success_total", "finished_reason", "0.8 –", plain},
-	{preemptions, counterKind, "vllm:num_preemptions_total", "", "0.8 –", plain},
+	{generationTokens, counterKind, "vllm:generation_tokens_total", "", "0.8 –, V0", plain},
+	{requestSuccess, counterKind, "vllm:request_success_total", "finished_reason", "0.8 –, V0", plain},
+	{preemptions, counterKind, "vllm:num_preemptions_total", "", "0.8 –, V0", plain},
 	{prefixQueries, counterKind, "vllm:prefix_cache_queries_total", "", "0.9.2 –", plain},
-	{prefixQueries, counterKind, "vllm:gpu_prefix_cache_queries_total", "", "0.8 – 0.11", plain},
+	{prefixQueries, counterKind, "vllm:gpu_prefix_cache_queries_total", "", "0.8 – 0.11.2 (0.11 hides it by default; blocks in 0.8, tokens since), not V0", plain},
 	{prefixHits, counterKind, "vllm:prefix_cache_hits_total", "", "0.9.2 –", plain},
-	{prefixHits, counterKind, "vllm:gpu_prefix_cache_hits_total", "", "0.8 – 0.11", plain},
+	{prefixHits, counterKind, "vllm:gpu_prefix_cache_hits_total", "", "0.8 – 0.11.2 (as its queries)", plain},
 	{externalQueries, counterKind, "vllm:external_prefix_cache_queries_total", "", "0.11.1 –", plain},
 	{externalHits, counterKind, "vllm:external_prefix_cache_hits_total", "", "0.11.1 –", plain},
 	{multimodalQueries, counterKind, "vllm:mm_cache_queries_total", "", "0.11.1 –", plain},
 	{multimodalHits, counterKind, "vllm:mm_cache_hits_total", "", "0.11.1 –", plain},
-	{specDrafts, counterKind, "vllm:spec_decode_num_drafts_total", "", "0.8.5 –", plain},
-	{specDraftTokens, counterKind, "vllm:spec_decode_num_draft_tokens_total", "", "0.8.3 –", plain},
-	{specAccepted, counterKind, "vllm:spec_decode_num_accepted_tokens_total", "", "0.8.3 –", plain},
-	{specAcceptedPerPosition, counterKind, "vllm:spec_decode_num_accepted_tokens_per_pos_total", "position", "0.8.5 –", plain},
-	{timeToFirstToken, histogramKind, "vllm:time_to_first_token_seconds", "", "0.8 –", plain},
+	{specDrafts, counterKind, "vllm:spec_decode_num_drafts_total", "", "0.8.5 –, not V0", plain},
+	{specDraftTokens, counterKind, "vllm:spec_decode_num_draft_tokens_total", "", "0.8.3 –, V0", plain},
+	{specAccepted, counterKind, "vllm:spec_decode_num_accepted_tokens_total", "", "0.8.3 –, V0", plain},
+	{specAcceptedPerPosition, counterKind, "vllm:spec_decode_num_accepted_tokens_per_pos_total", "position", "0.8.5 –, not V0", plain},
+	{timeToFirstToken, histogramKind, "vllm:time_to_first_token_seconds", "", "0.8 –, V0", plain},
 	{interTokenLatency, histogramKind, "vllm:inter_token_latency_seconds", "", "0.10.2 –", plain},
-	{interTokenLatency, histogramKind, "vllm:time_per_output_token_seconds", "", "0.8 – 0.14", plain},
+	{interTokenLatency, histogramKind, "vllm:time_per_output_token_seconds", "", "0.8 – 0.14 (0.12 hides it by default), V0", plain},
 	{timePerOutputToken, histogramKind, "vllm:request_time_per_output_token_seconds", "", "0.11 –", plain},
-	{e2eLatency, histogramKind, "vllm:e2e_request_latency_seconds", "", "0.8 –", plain},
-	{queueTime, histogramKind, "vllm:request_queue_time_seconds", "", "0.8 –", plain},
-	{prefillTime, histogramKind, "vllm:request_prefill_time_seconds", "", "0.8 –", plain},
-	{decodeTime, histogramKind, "vllm:request_decode_time_seconds", "", "0.8 –", plain},
-	{inferenceTime, histogramKind, "vllm:request_inference_time_seconds", "", "0.8 –", plain},
-	{promptPerRequest, histogramKind, "vllm:request_prompt_tokens", "", "0.8 –", plain},
-	{generationPerRequest, histogramKind, "vllm:request_generation_tokens", "", "0.8 –", plain},
-	{tokensPerIteration, histogramKind, "vllm:iteration_tokens_total", "", "0.8 –", plain},
-	{cacheConfig, infoKind, "vllm:cache_config_info", "", "0.8 –", plain},
+	{e2eLatency, histogramKind, "vllm:e2e_request_latency_seconds", "", "0.8 –, V0", plain},
+	{queueTime, histogramKind, "vllm:request_queue_time_seconds", "", "0.8 –, V0", plain},
+	{prefillTime, histogramKind, "vllm:request_prefill_time_seconds", "", "0.8 –, V0", plain},
+	{decodeTime, histogramKind, "vllm:request_decode_time_seconds", "", "0.8 –, V0", plain},
+	{inferenceTime, histogramKind, "vllm:request_inference_time_seconds", "", "0.8 –, V0", plain},
+	{promptPerRequest, histogramKind, "vllm:request_prompt_tokens", "", "0.8 –, V0", plain},
+	{generationPerRequest, histogramKind, "vllm:request_generation_tokens", "", "0.8 –, V0", plain},
+	{tokensPerIteration, histogramKind, "vllm:iteration_tokens_total", "", "0.8 –, V0", plain},
+	{cacheConfig, infoKind, "vllm:cache_config_info", "", "0.8 –, V0", plain},
 	{processStart, infoKind, processStartName, "", "prometheus_client, not in multiprocess mode", plain},
 }
 
