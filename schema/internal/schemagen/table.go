@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/vobs/vobs/schema"
@@ -31,7 +32,7 @@ func writeTable(file string, docs map[string]string) error {
 	t.b.WriteString(tableBegin + "\n| key | type | meaning |\n|---|---|---|\n")
 	t.fields(reflect.TypeFor[schema.GenerationObservability](), "")
 	t.b.WriteString("\n" + tableEnd)
-	out := append(append(before, t.b.Bytes()...), after...)
+	out := slices.Concat(before, t.b.Bytes(), after) // both are parts of text
 	if bytes.Equal(out, text) {
 		return nil
 	}
