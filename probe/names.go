@@ -43,13 +43,13 @@ const (
 )
 
 // figureCount is how many figures there are in all.
-const figureCount = coreFigures
+const figureCount = offloadFigures
 
 type kind uint8
 
 const (
 	gaugeKind    kind = iota // several engines' are added up
-	fractionKind             // a gauge from 0 to 1: of several engines the highest counts, and the mean
+	fractionKind             // a gauge that does not add up, as one from 0 to 1: of several engines the highest counts, and the mean
 	counterKind
 	histogramKind
 	infoKind
@@ -96,7 +96,7 @@ type row struct {
 
 // rows lists every name that is read, the newer name of a figure first: where an
 // engine exports two they are never added up (ledger.rowOf chooses).
-var rows = slices.Concat(coreRows)
+var rows = slices.Concat(coreRows, offloadRows)
 
 // coreRows are the names of a plain engine's figures.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags

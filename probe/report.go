@@ -68,8 +68,8 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	g.KVCache = r.kvCache()
 	g.PrefixCache = r.prefixCache()
 	g.Speculative = r.speculative()
-	r.Notes.Missing("engine.kv_offload", "this version does not read KV offloading yet")
-	r.Notes.Missing("engine.kv_connectors", "this version does not read KV connectors yet")
+	g.KVOffload = r.offload()
+	g.KVConnectors = r.connectors()
 	r.Notes.Missing("engine.config", "this version does not read the engine's configuration beyond engine_runtime_config yet")
 	g.Instances = r.instances()
 	r.runtimeConfig()
@@ -277,15 +277,17 @@ func (r *reporter) tokens() *schema.Tokens {
 		PromptPerRequest:     r.distribution("engine.tokens.prompt_per_request", promptPerRequest),
 		GenerationPerRequest: r.distribution("engine.tokens.generation_per_request", generationPerRequest),
 		PerIteration:         r.distribution("engine.tokens.per_iteration", tokensPerIteration),
+		Diffusion:            r.diffusion(),
 	}
 }
 
-func (r *reporter) throughput() *schema.Throughput {
-	// Where the engine was lost, filtered polls have followed the last full page:
-	// tokens are known up to them, requests up to the page.
+// activeSeconds are what rates are taken over: up to the last full page, and up
+// to the last reading. Where the engine was lost, filtered polls have followed the
+// last full page: tokens are known up to them, all else up to the page.
+func (r *reporter) activeSeconds() (toFull, toLast float64) {
 	w := r.Engine.Window
-	toFull := float64(w.DurationSeconds)
-	toLast := toFull
+	toFull = float64(w.DurationSeconds)
+	toLast = toFull
 	if x, ok := w.ActiveSecondsEst.Value(); ok {
 		toFull, toLast = x, x
 		if w.Final == "last_good" || w.Final == "before_signal" {
@@ -301,6 +303,11 @@ func (r *reporter) throughput() *schema.Throughput {
 		}
 		toLast += last.Sub(full).Seconds()
 	}
+	return toFull, toLast
+}
+
+func (r *reporter) throughput() *schema.Throughput {
+	toFull, toLast := r.activeSeconds()
 	rate := func(path string, n int64, why string, seconds float64) *schema.Float {
 		if why == "" && seconds <= 0 {
 			why = "the window has no length"

@@ -103,30 +103,18 @@ func (r *reporter) speculative() *schema.Speculative {
 		AcceptedTokens: r.count(path+"accepted_tokens", specAccepted),
 	}
 	r.Notes.Missing(path+"method", "the engine's metrics do not tell it")
-	ratio := func(a, b *int64) (float64, bool) {
-		if a == nil || b == nil || *b <= 0 {
-			return 0, false
-		}
-		return float64(*a) / float64(*b), true
-	}
-	if x, ok := ratio(s.AcceptedTokens, s.DraftTokens); ok {
+	const unknown = "of accepted tokens and what was drafted one is not known"
+	if x, why := ratio(s.AcceptedTokens, s.DraftTokens, unknown, "no tokens were drafted"); why == "" {
 		s.AcceptanceRate = schema.F(x)
 		r.SpecAcceptRate = s.AcceptanceRate
 	} else {
-		why := "no tokens were drafted"
-		if s.AcceptedTokens == nil || s.DraftTokens == nil {
-			why = "the drafted or the accepted tokens are not known"
-		}
 		r.Notes.Missing(path+"acceptance_rate", why)
 		r.Notes.Missing("spec_accept_rate", why)
 	}
-	if x, ok := ratio(s.AcceptedTokens, s.Drafts); ok {
+	if x, why := ratio(s.AcceptedTokens, s.Drafts, unknown, "no drafts were made"); why == "" {
 		s.AcceptanceLength = schema.F(1 + x)
-	} else if s.AcceptedTokens == nil || s.Drafts == nil {
-		// Before 0.8.5, and in the engine before V1, drafts are not counted.
-		r.Notes.Missing(path+"acceptance_length", "the drafts or the accepted tokens are not known")
 	} else {
-		r.Notes.Missing(path+"acceptance_length", "no drafts were made")
+		r.Notes.Missing(path+"acceptance_length", why)
 	}
 	byPosition := r.countBy(path+"accepted_per_position", specAcceptedPerPosition)
 	if byPosition != nil {
@@ -142,4 +130,36 @@ func (r *reporter) speculative() *schema.Speculative {
 		}
 	}
 	return s
+}
+
+// ratio divides a by b; why is the reason for none, which differs by whether one
+// of them is not known or b is zero.
+func ratio(a, b *int64, unknown, zero string) (x float64, why string) {
+	switch {
+	case a == nil || b == nil:
+		return 0, unknown
+	case *b <= 0:
+		return 0, zero
+	}
+	return float64(*a) / float64(*b), ""
+}
+
+// diffusion reads what a diffusion language model has instead of speculation.
+func (r *reporter) diffusion() *schema.DiffusionDecoding {
+	const path = "engine.tokens.diffusion"
+	if !r.had(diffusionSteps, diffusionPositions, diffusionCommitted) {
+		r.Notes.Missing(path, "the engine exports no vllm:diffusion families: its model does not decode by diffusion")
+		return nil
+	}
+	d := &schema.DiffusionDecoding{
+		DenoisingSteps:  r.count(path+".denoising_steps", diffusionSteps),
+		CanvasPositions: r.count(path+".canvas_positions", diffusionPositions),
+		CommittedTokens: r.count(path+".committed_tokens", diffusionCommitted),
+	}
+	if x, why := ratio(d.CommittedTokens, d.DenoisingSteps, "of committed tokens and steps one is not known", "there were no denoising steps"); why == "" {
+		d.CommittedTokensPerStep = schema.F(x)
+	} else {
+		r.Notes.Missing(path+".committed_tokens_per_step", why)
+	}
+	return d
 }

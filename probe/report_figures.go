@@ -1,14 +1,23 @@
 package probe
 
 import (
+	"slices"
+
 	"github.com/vobs/vobs/schema"
 )
 
 // groups collects a figure's groups of the stage over all endpoints, of each
 // endpoint those of the one name that it exports. why is the reason for none.
 func (r *reporter) groups(f figure) (groups []*group, why string) {
+	return r.gather(func(*ledger) figure { return f }, func(*group) bool { return true })
+}
+
+// gather does so for a figure that each endpoint has its own of, and for a part
+// of its groups.
+func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) bool) (groups []*group, why string) {
 	exported := false
 	for _, e := range r.endpoints {
+		f := figureOf(e.ledger)
 		row, none := e.ledger.rowOf(f)
 		if none != "" {
 			if why == "" || e.ledger.had(f) {
@@ -21,7 +30,7 @@ func (r *reporter) groups(f figure) (groups []*group, why string) {
 		}
 		exported = true
 		for _, g := range e.ledger.groups {
-			if g.row != row || g.engine.stage != r.stage {
+			if g.row != row || g.engine.stage != r.stage || !wanted(g) {
 				continue
 			}
 			if why := e.ledger.trouble(g); why != "" {
@@ -75,8 +84,13 @@ func (r *reporter) countBy(path string, f figure) map[string]int64 {
 
 func (r *reporter) distribution(path string, f figure) *schema.Distribution {
 	groups, why := r.groups(f)
+	return r.spread(path, groups, why, nameOf(f))
+}
+
+// spread gives a histogram's groups for the field at path, nil with its reason noted.
+func (r *reporter) spread(path string, groups []*group, why, name string) *schema.Distribution {
 	if why == "" && len(groups) == 0 {
-		why = "the engine declares " + nameOf(f) + " and has no sample of it"
+		why = "the engine declares " + name + " and has no sample of it"
 	}
 	if why != "" {
 		r.Notes.Missing(path, why)
@@ -105,8 +119,11 @@ func (r *reporter) distribution(path string, f figure) *schema.Distribution {
 	return d
 }
 
-func (r *reporter) gauge(path string, f figure) *schema.Gauge {
-	figure, c := &r.gauges.figures[f], scope{stage: r.stage}
+func (r *reporter) gauge(path string, f figure) *schema.Gauge { return r.gaugeOf(path, f, "") }
+
+// gaugeOf gives the gauge at one value of the label that splits it.
+func (r *reporter) gaugeOf(path string, f figure, by string) *schema.Gauge {
+	figure, c := &r.gauges.figures[f], scope{r.stage, by}
 	g := figure.totals[c].gauge()
 	if g == nil || r.overflown(f) {
 		r.Notes.Missing(path, r.noGauge(f))
@@ -145,5 +162,18 @@ func (r *reporter) noGauge(f figure) string {
 	if len(r.gauges.figures[f].seats) > 0 {
 		return "no reading of " + nameOf(f) + " could be taken: its values were NaN or infinite, or it stood on the page twice with different ones"
 	}
+	if r.had(f) {
+		return "the engine declares " + nameOf(f) + " and has no sample of it"
+	}
 	return "the engine does not export " + nameOf(f)
+}
+
+// had says whether any endpoint exported one of some figures.
+func (r *reporter) had(figures ...figure) bool {
+	for _, e := range r.endpoints {
+		if slices.ContainsFunc(figures, e.ledger.had) {
+			return true
+		}
+	}
+	return false
 }

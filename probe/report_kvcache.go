@@ -34,7 +34,21 @@ func (r *reporter) kvCache() *schema.KVCache {
 	k.SizeTokens = known("size_tokens", n, why)
 	n, why = r.peakTokens()
 	k.PeakTokens = known("peak_tokens", n, why)
+	k.Residency = r.residency()
 	return k
+}
+
+func (r *reporter) residency() *schema.KVResidency {
+	const path = "engine.kv_cache.residency"
+	if !r.had(blockLifetime, blockIdle, blockReuseGap) {
+		r.Notes.Missing(path, "the engine exports no vllm:kv_block families: vLLM 0.12 and later do with --kv-cache-metrics")
+		return nil
+	}
+	return &schema.KVResidency{
+		LifetimeSeconds:        r.distribution(path+".lifetime_seconds", blockLifetime),
+		IdleBeforeEvictSeconds: r.distribution(path+".idle_before_evict_seconds", blockIdle),
+		ReuseGapSeconds:        r.distribution(path+".reuse_gap_seconds", blockReuseGap),
+	}
 }
 
 // blocks adds up num_gpu_blocks, which is the sum over the engines of one

@@ -120,6 +120,21 @@ type Tokens struct {
 	GenerationPerRequest *Distribution `json:"generation_per_request"`
 	// Tokens per engine step.
 	PerIteration *Distribution `json:"per_iteration"`
+	// What a diffusion model did instead of speculative decoding.
+	Diffusion *DiffusionDecoding `json:"diffusion" schema:"added"`
+}
+
+// DiffusionDecoding holds the figures of a diffusion language model, which fills
+// a canvas of positions step by step and commits what it is sure of.
+type DiffusionDecoding struct {
+	// Denoising steps.
+	DenoisingSteps *int64 `json:"denoising_steps"`
+	// Canvas positions that were evaluated in them.
+	CanvasPositions *int64 `json:"canvas_positions"`
+	// Tokens that were committed.
+	CommittedTokens *int64 `json:"committed_tokens"`
+	// Committed tokens divided by denoising steps.
+	CommittedTokensPerStep *Float `json:"committed_tokens_per_step"`
 }
 
 // Throughput holds rates over the active time of the window.
@@ -185,6 +200,18 @@ type KVCache struct {
 	SizeTokens *int64 `json:"size_tokens"`
 	// Peak usage times capacity: tokens in the cache of the fullest engine.
 	PeakTokens *int64 `json:"peak_tokens"`
+	// How long blocks stayed and were used; of a sample of the blocks, and with --kv-cache-metrics only.
+	Residency *KVResidency `json:"residency" schema:"added"`
+}
+
+// KVResidency holds the lives of KV blocks that were evicted in the window.
+type KVResidency struct {
+	// From a block's allocation to its eviction.
+	LifetimeSeconds *Distribution `json:"lifetime_seconds"`
+	// From its last use to its eviction.
+	IdleBeforeEvictSeconds *Distribution `json:"idle_before_evict_seconds"`
+	// Between two uses.
+	ReuseGapSeconds *Distribution `json:"reuse_gap_seconds"`
 }
 
 // PrefixCache holds the three caches that prompts can hit.
@@ -225,7 +252,10 @@ type Speculative struct {
 	AcceptedPerPosition []int64 `json:"accepted_per_position" schema:"nullable"`
 }
 
-// KVOffload holds the figures of KV offloading.
+// KVOffload holds the figures of vLLM's own KV offloading: between the GPU and
+// the offload tier, which is the CPU's memory or a primary tier in it, and
+// between that and the secondary tiers. In a vllm-omni pipeline totals may be too
+// low (validity kv_offload_undercounted).
 type KVOffload struct {
 	// From the offload tier to the GPU.
 	Load *KVTransfer `json:"load"`
@@ -239,19 +269,24 @@ type KVOffload struct {
 	StoresSkipped *int64 `json:"stores_skipped"`
 	// Fractions of the CPU tier pinned by transfers; not its occupancy.
 	CPUPinned *CPUPinned `json:"cpu_pinned"`
-	// The tiers' own figures.
+	// The tiers' own figures, in the order in which they are asked.
 	Tiers []KVTier `json:"tiers" schema:"nullable"`
+	// Chunks (in earlier versions blocks) per allocation in the CPU tier.
+	CPUAllocationChunks *Distribution `json:"cpu_allocation_chunks" schema:"added"`
+	// Promotions from a secondary tier for which the primary one had no room.
+	PromotionAllocationFailures *int64 `json:"promotion_allocation_failures" schema:"added"`
 }
 
-// KVTransfer holds the transfers of one direction.
+// KVTransfer holds the transfers of one direction. Each rank (GPU) of an engine
+// counts its own, so that one job of four ranks is four operations.
 type KVTransfer struct {
-	// Bytes moved.
+	// Bytes moved, all ranks together.
 	Bytes *int64 `json:"bytes"`
-	// Time spent moving them.
+	// Time spent moving them, summed over ranks and jobs: it may exceed the window.
 	Seconds *Float `json:"seconds"`
-	// Transfers.
+	// Transfers, each rank's counted.
 	Operations *int64 `json:"operations"`
-	// 10^9 bytes per second of transfer time.
+	// 10^9 bytes per second of transfer time: a rank's mean speed while copying.
 	GigabytesPerSecondBusy *Float `json:"gigabytes_per_second_busy"`
 	// 10^9 bytes per second of the window's active time.
 	GigabytesPerSecondWall *Float `json:"gigabytes_per_second_wall"`
@@ -267,7 +302,8 @@ type LookupDelay struct {
 	Async *Distribution `json:"async"`
 }
 
-// CPUPinned holds fractions of the CPU tier pinned by transfers.
+// CPUPinned holds fractions 0..1 of the CPU tier pinned by transfers in flight: a
+// full cache at rest has 0. They are read with whole pages only, every few seconds.
 type CPUPinned struct {
 	// By any transfer.
 	Usage *Gauge `json:"usage"`
@@ -279,36 +315,101 @@ type CPUPinned struct {
 
 // KVTier holds one offload tier's figures.
 type KVTier struct {
-	// The tier's label.
+	// The tier's label: its index and type, as 0:primary or 1:fs.
 	Tier string `json:"tier"`
-	// Blocks asked for.
+	// Chunks (in earlier versions blocks) asked for. What one tier lacks, the next is asked for.
 	Queries *int64 `json:"queries"`
-	// Blocks found.
+	// Chunks found.
 	Hits *int64 `json:"hits"`
 	// Hits divided by queries.
 	HitRate *Float `json:"hit_rate"`
-	// Bytes read.
+	// Bytes read from this tier into the primary one; of a promotion that failed in part, those that arrived.
 	ReadBytes *int64 `json:"read_bytes"`
-	// Time spent reading.
+	// Time spent reading, queues included, summed over jobs. A job may tell none: bytes by seconds is no speed.
 	ReadSeconds *Float `json:"read_seconds"`
-	// Bytes written.
+	// Bytes written from the primary tier into this one.
 	WriteBytes *int64 `json:"write_bytes"`
-	// Time spent writing.
+	// Time spent writing, as read_seconds.
 	WriteSeconds *Float `json:"write_seconds"`
-	// Failed jobs.
+	// Failed jobs: promotions and cascades.
 	Failures *int64 `json:"failures"`
+	// Failed jobs from this tier into the primary one.
+	PromotionFailures *int64 `json:"promotion_failures" schema:"added"`
+	// Failed jobs from the primary tier into this one.
+	CascadeFailures *int64 `json:"cascade_failures" schema:"added"`
+	// Jobs from this tier into the primary one in flight. Read with whole pages only.
+	ActivePromotions *Gauge `json:"active_promotions" schema:"added"`
+	// Jobs from the primary tier into this one in flight. Read with whole pages only.
+	ActiveCascades *Gauge `json:"active_cascades" schema:"added"`
+	// How long look-ups in this tier delayed requests.
+	LookupDelaySeconds *LookupDelay `json:"lookup_delay_seconds" schema:"added"`
+	// Fractions 0..1 of the primary tier pinned by this tier's jobs; not its occupancy.
+	PrimaryPinned *PrimaryPinned `json:"primary_pinned" schema:"added"`
+	// Stores that were given up because the tier was too slow; for tiers that configure it.
+	Backpressure *Backpressure `json:"backpressure" schema:"added"`
+}
+
+// PrimaryPinned holds fractions of the primary tier pinned by transfers, read
+// with whole pages only.
+type PrimaryPinned struct {
+	// By what is being written into it.
+	Write *Gauge `json:"write"`
+	// By what is being read from it.
+	Read *Gauge `json:"read"`
+}
+
+// Backpressure tells how a tier that is too slow was spared.
+type Backpressure struct {
+	// Moving average of the time to store one MiB, in seconds, the highest over engines. Read with whole pages only.
+	StoreSecondsPerMebibyte *Gauge `json:"store_seconds_per_mebibyte"`
+	// Stores dropped.
+	StoresDropped *int64 `json:"stores_dropped"`
+	// Blocks dropped with them.
+	BlocksDropped *int64 `json:"blocks_dropped"`
 }
 
 // KVConnector holds the figures of one KV connector.
 type KVConnector struct {
-	// The connector's name, as nixl.
+	// The connector's name: nixl, mooncake_store, hf3fs or hisparse.
 	Name string `json:"name"`
-	// Transfer times in seconds.
+	// Transfer times in seconds: of NIXL's transfers, of Mooncake's puts and gets, of 3FS's saves and loads that succeeded.
 	Transfers *Distribution `json:"transfers"`
 	// Bytes moved.
 	Bytes *int64 `json:"bytes"`
 	// Failed transfers.
 	Failures *int64 `json:"failures"`
+	// Time to submit a transfer.
+	PostSeconds *Distribution `json:"post_seconds" schema:"added"`
+	// Bytes per transfer.
+	SizeBytes *Distribution `json:"size_bytes" schema:"added"`
+	// Descriptors (pieces of memory) per transfer.
+	Descriptors *Distribution `json:"descriptors" schema:"added"`
+	// Notifications of a transfer's end that failed.
+	FailedNotifications *int64 `json:"failed_notifications" schema:"added"`
+	// Requests whose KV expired before it was fetched; the prefill side counts them.
+	ExpiredRequests *int64 `json:"expired_requests" schema:"added"`
+	// The device's hot buffers, in lookups.
+	Cache *CacheHits `json:"cache" schema:"added"`
+	// The connector's operations, by name.
+	Operations []KVOperation `json:"operations" schema:"nullable,added"`
+}
+
+// KVOperation holds one operation of a KV connector.
+type KVOperation struct {
+	// The connector's name for it, as load_get or save.
+	Operation string `json:"operation"`
+	// Calls, failed ones included.
+	Count *int64 `json:"count"`
+	// Times of calls in seconds; 3FS times those alone that succeeded.
+	Seconds *Distribution `json:"seconds"`
+	// Keys of the calls.
+	Keys *int64 `json:"keys"`
+	// Bytes moved.
+	Bytes *int64 `json:"bytes"`
+	// Calls that failed.
+	Failures *int64 `json:"failures"`
+	// Keys that failed, also in calls that did not.
+	FailedKeys *int64 `json:"failed_keys"`
 }
 
 // EngineConfig is the effective configuration, with the source of every key.

@@ -423,3 +423,28 @@ func FuzzValidate(f *testing.F) {
 		}
 	})
 }
+
+// Keys that were added since the first events are in every new one; an event that
+// lacks them is valid nevertheless.
+func TestAddedKeys(t *testing.T) {
+	if doc := encode(t, exampleEvent(t), Full); !bytes.Contains(doc, []byte(`"residency":null`)) || !bytes.Contains(doc, []byte(`"promotion_failures":0`)) {
+		t.Error("an added key is missing in a new event")
+	}
+	e := tree(t)
+	engine := e.(map[string]any)["engine"].(map[string]any)
+	delete(engine["tokens"].(map[string]any), "diffusion")
+	delete(engine["kv_cache"].(map[string]any), "residency")
+	offload := engine["kv_offload"].(map[string]any)
+	for _, key := range []string{"promotion_failures", "cascade_failures", "active_promotions", "active_cascades", "lookup_delay_seconds", "primary_pinned", "backpressure"} {
+		delete(offload["tiers"].([]any)[0].(map[string]any), key)
+	}
+	for _, key := range []string{"cpu_allocation_chunks", "promotion_allocation_failures"} {
+		delete(offload, key)
+	}
+	for _, key := range []string{"post_seconds", "size_bytes", "descriptors", "failed_notifications", "expired_requests", "cache", "operations"} {
+		delete(engine["kv_connectors"].([]any)[0].(map[string]any), key)
+	}
+	if problems := Validate(marshal(t, e), Options{Strict: true}); problems != nil {
+		t.Error(texts(problems))
+	}
+}

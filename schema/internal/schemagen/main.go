@@ -1,6 +1,7 @@
 // Schemagen writes event.schema.json, and the README's table of keys, from the Go
 // types of package schema: run `go generate ./schema`. Doc comments become descriptions, pointers and fields
-// tagged `schema:"nullable"` allow null, `enum` tags list the allowed values.
+// tagged `schema:"nullable"` allow null, those tagged `schema:"added"` may be
+// absent, `enum` tags list the allowed values.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/vobs/vobs/schema"
@@ -107,7 +109,8 @@ func (g *generator) fields(t reflect.Type, properties map[string]any, required *
 			s["description"] = d
 		}
 		properties[name] = s
-		if !omitted {
+		// An added key is in every new event; events of earlier versions lack it.
+		if !omitted && !tagged(f.Tag, "added") {
 			*required = append(*required, name)
 		}
 	}
@@ -151,10 +154,17 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag, nullable bool) 
 	default:
 		panic("schemagen: no JSON form for " + t.String())
 	}
-	if tag.Get("schema") == "nullable" {
+	if tagged(tag, "nullable") {
 		return orNull(s)
 	}
 	return s
+}
+
+// tagged says whether a field's schema tag has a word: nullable for a list or map
+// that may be null, added for a key that came after the first events of its
+// schema_version.
+func tagged(tag reflect.StructTag, word string) bool {
+	return slices.Contains(strings.Split(tag.Get("schema"), ","), word)
 }
 
 func orNull(s map[string]any) map[string]any {

@@ -81,7 +81,7 @@ func (t *table) fields(s reflect.Type, prefix string) {
 // any, and mark what a path into it adds to the key.
 func describe(f reflect.StructField) (inner reflect.Type, kind, mark string) {
 	t := f.Type
-	nullable := f.Tag.Get("schema") == "nullable"
+	nullable := tagged(f.Tag, "nullable")
 	if t.Kind() == reflect.Pointer {
 		t, nullable = t.Elem(), true
 		if strings.Contains(f.Tag.Get("json"), "omitempty") {

@@ -1,0 +1,314 @@
+package probe
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// direction is one way between the GPU and the offload tier.
+type direction struct {
+	path string
+	done string // "nothing was loaded"
+	// The flat families.
+	bytes, seconds, size figure
+	// ours says whether a transfer_type of the deprecated families is this way.
+	ours func(transferType string) bool
+}
+
+// The deprecated label is SOURCE_to_DESTINATION, of the media's names: CPU_to_GPU
+// and GPU_to_CPU, on other devices as NPU_to_CPU.
+var (
+	loading = direction{"engine.kv_offload.load", "loaded", offloadLoadBytes, offloadLoadTime, offloadLoadSize, func(t string) bool {
+		return strings.HasPrefix(t, "CPU_to_") && t != "CPU_to_CPU" || strings.HasSuffix(t, "_to_GPU") && t != "GPU_to_GPU"
+	}}
+	storing = direction{"engine.kv_offload.store", "stored", offloadStoreBytes, offloadStoreTime, offloadStoreSize, func(t string) bool {
+		return strings.HasSuffix(t, "_to_CPU") && t != "CPU_to_CPU" || strings.HasPrefix(t, "GPU_to_") && t != "GPU_to_GPU"
+	}}
+)
+
+// Figures that show that there is KV offloading, by the part of the event.
+var (
+	connectorFigures = []figure{
+		offloadLoadBytes, offloadLoadTime, offloadLoadSize, offloadStoreBytes, offloadStoreTime, offloadStoreSize,
+		offloadOldBytes, offloadOldTime, offloadOldSize, offloadLookupSync, offloadLookupAsync, offloadAllocationFailures,
+		offloadStoresSkipped,
+	}
+	cpuFigures  = []figure{offloadCPUPinned, offloadCPUPinnedWrite, offloadCPUPinnedRead, offloadCPUAllocation}
+	tierFigures = []figure{
+		tierQueries, tierHits, tierReadBytes, tierReadTime, tierWriteBytes, tierWriteTime, tierPromotionFailures,
+		tierCascadeFailures, tierActivePromotions, tierActiveCascades, tierPinnedWrite, tierPinnedRead, tierLookupSync,
+		tierLookupAsync, tierBackpressureLatency, tierStoresDropped, tierBlocksDropped,
+	}
+)
+
+// offload reads vLLM's own KV offloading.
+func (r *reporter) offload() *schema.KVOffload {
+	const path = "engine.kv_offload"
+	if !r.had(slices.Concat(connectorFigures, cpuFigures, tierFigures, []figure{promotionAllocationFailures})...) {
+		r.Notes.Missing(path, "KV offloading is off: the engine exports no vllm:kv_offload families")
+		return nil
+	}
+	if r.stage != "" {
+		// vllm-omni issue 4802: what is between two such statistics is lost.
+		r.Notes.Doubt("kv_offload_undercounted", schema.Warning, "vllm-omni takes the scheduler's statistics at most once a second, and may lose what KV offloading counted in between: its totals may be too low; bytes per second of transfer time, hit rates and mean sizes hold", &schema.Evidence{Field: "engine.stage", Value: r.stage})
+	}
+	o := &schema.KVOffload{
+		Load:               r.transfers(loading),
+		Store:              r.transfers(storing),
+		LookupDelaySeconds: r.lookupDelay(path+".lookup_delay_seconds", offloadLookupSync, offloadLookupAsync, ""),
+		AllocationFailures: r.count(path+".allocation_failures", offloadAllocationFailures),
+		Tiers:              r.tiers(path + ".tiers"),
+	}
+	if r.had(offloadStoresSkipped) {
+		o.StoresSkipped = r.count(path+".stores_skipped", offloadStoresSkipped)
+	} else {
+		r.Notes.Missing(path+".stores_skipped", "the engine exports it with a store_threshold of 2 or more only")
+	}
+	if r.had(cpuFigures...) {
+		o.CPUPinned = &schema.CPUPinned{
+			Usage: r.gauge(path+".cpu_pinned.usage", offloadCPUPinned),
+			Write: r.gauge(path+".cpu_pinned.write", offloadCPUPinnedWrite),
+			Read:  r.gauge(path+".cpu_pinned.read", offloadCPUPinnedRead),
+		}
+	} else {
+		r.Notes.Missing(path+".cpu_pinned", "the engine exports no vllm:kv_offload_cpu families: it is older than June 2026, or does not offload to the CPU's memory")
+	}
+	o.CPUAllocationChunks = r.distribution(path+".cpu_allocation_chunks", offloadCPUAllocation)
+	if r.had(promotionAllocationFailures) {
+		o.PromotionAllocationFailures = r.count(path+".promotion_allocation_failures", promotionAllocationFailures)
+	} else {
+		r.Notes.Missing(path+".promotion_allocation_failures", noTiers)
+	}
+	return o
+}
+
+const noTiers = "the engine exports no vllm:kv_offload_tiering families: its offloading has one tier, or it is older than August 2026"
+
+// transfers reads one direction.
+func (r *reporter) transfers(d direction) *schema.KVTransfer {
+	gather := func(flat, old figure) ([]*group, string, figure) {
+		named := flat
+		groups, why := r.gather(func(l *ledger) figure {
+			if r.byOldNames(l, d) {
+				named = old
+				return old
+			}
+			return flat
+		}, func(g *group) bool { return rows[g.row].figure == flat || d.ours(g.by) })
+		return groups, why, named
+	}
+	t := &schema.KVTransfer{}
+	groups, why, _ := gather(d.bytes, offloadOldBytes)
+	t.Bytes = r.whole(d.path+".bytes", groups, why)
+	groups, why, _ = gather(d.seconds, offloadOldTime)
+	if why == "" {
+		t.Seconds = schema.F(gains(groups))
+	} else {
+		r.Notes.Missing(d.path+".seconds", why)
+	}
+	groups, why, named := gather(d.size, offloadOldSize)
+	t.SizeBytes = r.spread(d.path+".size_bytes", groups, why, nameOf(named))
+	if why == "" {
+		t.Operations = schema.Ptr(int64(merge(groups).count))
+	} else {
+		r.Notes.Missing(d.path+".operations", why)
+	}
+	switch busy := d.path + ".gigabytes_per_second_busy"; {
+	case t.Bytes == nil || t.Seconds == nil:
+		r.Notes.Missing(busy, "of bytes and seconds one is not known")
+	case *t.Seconds > 0:
+		t.GigabytesPerSecondBusy = schema.F(float64(*t.Bytes) / float64(*t.Seconds) / 1e9)
+	case *t.Bytes > 0:
+		r.Notes.Missing(busy, "the engine tells no time for what was "+d.done)
+	default:
+		r.Notes.Missing(busy, "nothing was "+d.done)
+	}
+	seconds, _ := r.activeSeconds()
+	switch wall := d.path + ".gigabytes_per_second_wall"; {
+	case t.Bytes == nil:
+		r.Notes.Missing(wall, "the bytes are not known")
+	case seconds <= 0:
+		r.Notes.Missing(wall, "the window has no length")
+	default:
+		t.GigabytesPerSecondWall = schema.F(float64(*t.Bytes) / seconds / 1e9)
+	}
+	return t
+}
+
+// byOldNames says whether a direction is read by the deprecated families at one
+// endpoint: where the flat ones have no sample, or were not there when counting
+// began and the deprecated ones were, or vanished. Since June 2026 flat series
+// come with the first event, while the deprecated ones stand at 0 from the start,
+// and go on doing so where the offload tier is not the CPU's memory.
+func (r *reporter) byOldNames(l *ledger, d direction) bool {
+	flat := []figure{d.bytes, d.seconds, d.size}
+	old := []figure{offloadOldBytes, offloadOldTime, offloadOldSize}
+	var flatThere, flatWhole, oldThere, oldWhole, oldGained = false, true, false, true, false
+	for _, g := range l.groups {
+		switch f := rows[g.row].figure; {
+		case g.engine.stage != r.stage:
+		case slices.Contains(flat, f):
+			flatThere = true
+			flatWhole = flatWhole && l.trouble(g) == "" && (!l.based || l.atBase[g.row])
+		case slices.Contains(old, f) && d.ours(g.by):
+			oldThere = true
+			oldWhole = oldWhole && l.trouble(g) == "" && (!l.based || l.atBase[g.row])
+			oldGained = oldGained || g.total > 0 || g.count > 0
+		}
+	}
+	switch {
+	case flatThere && oldThere:
+		return !flatWhole && oldWhole && oldGained
+	case flatThere || oldThere:
+		return oldThere
+	}
+	return !slices.ContainsFunc(flat, l.had)
+}
+
+func gains(groups []*group) float64 {
+	sum := 0.0
+	for _, g := range groups {
+		sum += g.gain()
+	}
+	return sum
+}
+
+// whole gives counters added up for the field at path, nil with its reason noted.
+func (r *reporter) whole(path string, groups []*group, why string) *int64 {
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	return schema.Ptr(int64(gains(groups)))
+}
+
+// lookupDelay reads the delays of look-ups: with a tier, of those in it.
+func (r *reporter) lookupDelay(path string, sync, async figure, tier string) *schema.LookupDelay {
+	one := func(path string, f figure) *schema.Distribution {
+		groups, why := r.groupsBy(f, tier)
+		return r.spread(path, groups, why, nameOf(f))
+	}
+	return &schema.LookupDelay{Sync: one(path+".sync", sync), Async: one(path+".async", async)}
+}
+
+// groupsBy gives the groups of one value of the label that splits the figure. A
+// family's series come with their first events: where there is none of it, there
+// was no event.
+func (r *reporter) groupsBy(f figure, by string) ([]*group, string) {
+	return r.gather(func(*ledger) figure { return f }, func(g *group) bool { return g.by == by })
+}
+
+// tiers reads the tiers' own figures.
+func (r *reporter) tiers(path string) []schema.KVTier {
+	if !r.had(tierFigures...) {
+		r.Notes.Missing(path, noTiers)
+		return nil
+	}
+	names := map[string]bool{}
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if g.engine.stage == r.stage && slices.Contains(tierFigures, rows[g.row].figure) {
+				names[g.by] = true
+			}
+		}
+	}
+	for _, f := range tierFigures {
+		for p := range r.gauges.figures[f].seats {
+			if p.engine.stage == r.stage {
+				names[p.by] = true
+			}
+		}
+	}
+	out := []schema.KVTier{}
+	for name := range names {
+		out = append(out, schema.KVTier{Tier: name})
+	}
+	slices.SortFunc(out, func(a, b schema.KVTier) int {
+		index := func(name string) int {
+			number, _, _ := strings.Cut(name, ":")
+			if n, err := strconv.Atoi(number); err == nil {
+				return n
+			}
+			return 1 << 30 // a name without an index
+		}
+		return cmp.Or(cmp.Compare(index(a.Tier), index(b.Tier)), cmp.Compare(a.Tier, b.Tier))
+	})
+	for i := range out {
+		r.tier(fmt.Sprintf("%s.%d.", path, i), &out[i])
+	}
+	return out
+}
+
+// tier fills one tier's figures.
+func (r *reporter) tier(path string, t *schema.KVTier) {
+	_, kind, _ := strings.Cut(t.Tier, ":")
+	primary := kind == "primary" || t.Tier == "primary"
+	// A family that is the secondary tiers' own has no series of the primary one.
+	secondary := func(field string, f figure) (groups []*group, why string) {
+		groups, why = r.groupsBy(f, t.Tier)
+		if why == "" && primary && len(groups) == 0 {
+			why = "the primary tier reads and writes nothing itself"
+		}
+		if why != "" {
+			r.Notes.Missing(path+field, why)
+		}
+		return groups, why
+	}
+	count := func(field string, f figure) *int64 {
+		groups, why := r.groupsBy(f, t.Tier)
+		return r.whole(path+field, groups, why)
+	}
+	t.Queries = count("queries", tierQueries)
+	t.Hits = count("hits", tierHits)
+	if x, why := ratio(t.Hits, t.Queries, "of queries and hits one is not known", "nothing was asked for"); why == "" {
+		t.HitRate = schema.F(x)
+	} else {
+		r.Notes.Missing(path+"hit_rate", why)
+	}
+	for _, c := range []struct {
+		field string
+		f     figure
+		into  **int64
+	}{{"read_bytes", tierReadBytes, &t.ReadBytes}, {"write_bytes", tierWriteBytes, &t.WriteBytes}} {
+		if groups, why := secondary(c.field, c.f); why == "" {
+			*c.into = schema.Ptr(int64(gains(groups)))
+		}
+	}
+	for _, c := range []struct {
+		field string
+		f     figure
+		into  **schema.Float
+	}{{"read_seconds", tierReadTime, &t.ReadSeconds}, {"write_seconds", tierWriteTime, &t.WriteSeconds}} {
+		if groups, why := secondary(c.field, c.f); why == "" {
+			*c.into = schema.F(gains(groups))
+		}
+	}
+	t.PromotionFailures = count("promotion_failures", tierPromotionFailures)
+	t.CascadeFailures = count("cascade_failures", tierCascadeFailures)
+	if t.PromotionFailures != nil && t.CascadeFailures != nil {
+		t.Failures = schema.Ptr(*t.PromotionFailures + *t.CascadeFailures)
+	} else {
+		r.Notes.Missing(path+"failures", "of promotions and cascades one is not known")
+	}
+	t.ActivePromotions = r.gaugeOf(path+"active_promotions", tierActivePromotions, t.Tier)
+	t.ActiveCascades = r.gaugeOf(path+"active_cascades", tierActiveCascades, t.Tier)
+	t.LookupDelaySeconds = r.lookupDelay(path+"lookup_delay_seconds", tierLookupSync, tierLookupAsync, t.Tier)
+	t.PrimaryPinned = &schema.PrimaryPinned{
+		Write: r.gaugeOf(path+"primary_pinned.write", tierPinnedWrite, t.Tier),
+		Read:  r.gaugeOf(path+"primary_pinned.read", tierPinnedRead, t.Tier),
+	}
+	if !r.had(tierBackpressureLatency, tierStoresDropped, tierBlocksDropped) {
+		r.Notes.Missing(path+"backpressure", "no tier configures back-pressure")
+		return
+	}
+	t.Backpressure = &schema.Backpressure{
+		StoreSecondsPerMebibyte: r.gaugeOf(path+"backpressure.store_seconds_per_mebibyte", tierBackpressureLatency, t.Tier),
+		StoresDropped:           count("backpressure.stores_dropped", tierStoresDropped),
+		BlocksDropped:           count("backpressure.blocks_dropped", tierBlocksDropped),
+	}
+}
