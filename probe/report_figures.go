@@ -15,7 +15,7 @@ func (r *reporter) groups(f figure) (groups []*group, why string) {
 // gather does so for a figure that each endpoint has its own of, and for a part
 // of its groups.
 func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) bool) (groups []*group, why string) {
-	exported := false
+	exported, stageless := false, ""
 	for _, e := range r.endpoints {
 		f := figureOf(e.ledger)
 		row, none := e.ledger.rowOf(f)
@@ -30,7 +30,13 @@ func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) boo
 		}
 		exported = true
 		for _, g := range e.ledger.groups {
-			if g.row != row || g.engine.stage != r.stage || !wanted(g) {
+			if g.row != row || !wanted(g) {
+				continue
+			}
+			if g.engine.stage != r.stage {
+				if g.engine.stage == "" {
+					stageless = rows[row].name
+				}
 				continue
 			}
 			if why := e.ledger.trouble(g); why != "" {
@@ -39,8 +45,13 @@ func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) boo
 			groups = append(groups, g)
 		}
 	}
-	if !exported {
+	switch {
+	case !exported:
 		return nil, why
+	case stageless != "":
+		// Builds of vllm-omni whose connectors and drafters did not know of stages
+		// (PR 3576, phase 2.4): none of it may be taken for nothing.
+		return nil, "the series of " + stageless + " tell no stage, while others do: which stage's they are is not known"
 	}
 	return groups, ""
 }
@@ -126,7 +137,7 @@ func (r *reporter) gaugeOf(path string, f figure, by string) *schema.Gauge {
 	figure, c := &r.gauges.figures[f], scope{r.stage, by}
 	g := figure.totals[c].gauge()
 	if g == nil || r.overflown(f) {
-		r.Notes.Missing(path, r.noGauge(f))
+		r.Notes.Missing(path, r.noGauge(f, by))
 		return nil
 	}
 	if figure.lost(c) {
@@ -154,16 +165,20 @@ func (r *reporter) overflown(f figure) bool {
 	return false
 }
 
-// noGauge says why there is no reading of a gauge at all.
-func (r *reporter) noGauge(f figure) string {
+// noGauge says why there is no reading of a gauge at all, at one value of the
+// label that splits it.
+func (r *reporter) noGauge(f figure, by string) string {
 	if r.overflown(f) {
 		return nameOf(f) + " has more series than are followed"
 	}
-	if len(r.gauges.figures[f].seats) > 0 {
+	for p := range r.gauges.figures[f].seats {
+		if p.engine.stage != r.stage || p.by != by {
+			continue
+		}
 		return "no reading of " + nameOf(f) + " could be taken: its values were NaN or infinite, or it stood on the page twice with different ones"
 	}
 	if r.had(f) {
-		return "the engine declares " + nameOf(f) + " and has no sample of it"
+		return "the engine has no such sample of " + nameOf(f)
 	}
 	return "the engine does not export " + nameOf(f)
 }

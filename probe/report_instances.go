@@ -19,6 +19,9 @@ func (r *reporter) chooseStage() string {
 			}
 		}
 	}
+	if len(moved) > 1 {
+		delete(moved, "") // series of a pipeline that tell no stage are no stage's
+	}
 	chosen, found := "", false
 	for stage, is := range moved {
 		better := is && !moved[chosen] || is == moved[chosen] && lessLabel(stage, chosen)

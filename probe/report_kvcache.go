@@ -13,7 +13,7 @@ func (r *reporter) kvCache() *schema.KVCache {
 	k := &schema.KVCache{Usage: r.gauge("engine.kv_cache.usage", kvUsage)}
 	switch {
 	case k.Usage == nil:
-		r.Notes.Missing("kv_cache_usage_perc", r.noGauge(kvUsage))
+		r.Notes.Missing("kv_cache_usage_perc", r.noGauge(kvUsage, ""))
 	case k.Usage.Last == nil:
 		r.Notes.Missing("kv_cache_usage_perc", nameOf(kvUsage)+" vanished from the page inside the window")
 	default:
