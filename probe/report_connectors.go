@@ -69,13 +69,7 @@ func (r *reporter) nixl(path string, c *schema.KVConnector) {
 // mooncake reads the operations on Mooncake's store: load_get and save_put, which
 // move KV, save_exists and lookup_exists, which ask. Their status is ok or error.
 func (r *reporter) mooncake(path string, c *schema.KVConnector) {
-	names := map[string]bool{}
-	for _, f := range []figure{mooncakeTime, mooncakeCalls, mooncakeKeys, mooncakeBytes, mooncakeFailedKeys} {
-		groups, _ := r.groups(f) // what cannot be told says so below
-		for _, g := range groups {
-			names[g.by] = true
-		}
-	}
+	names := r.labelled(mooncakeTime, mooncakeCalls, mooncakeKeys, mooncakeBytes, mooncakeFailedKeys)
 	c.Operations = []schema.KVOperation{}
 	for i, name := range slices.Sorted(maps.Keys(names)) {
 		path := fmt.Sprintf("%soperations.%d.", path, i)

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/vobs/vobs/schema"
@@ -178,7 +179,11 @@ func (r *reporter) noGauge(f figure, by string) string {
 		return "no reading of " + nameOf(f) + " could be taken: its values were NaN or infinite, or it stood on the page twice with different ones"
 	}
 	if r.had(f) {
-		return "the engine has no such sample of " + nameOf(f)
+		why := "the engine has no sample of " + nameOf(f)
+		if by != "" {
+			why += fmt.Sprintf(" for %q", by)
+		}
+		return why
 	}
 	return "the engine does not export " + nameOf(f)
 }

@@ -203,29 +203,38 @@ func (r *reporter) groupsBy(f figure, by string) ([]*group, string) {
 	return r.gather(func(*ledger) figure { return f }, func(g *group) bool { return g.by == by })
 }
 
+// labelled collects the values of the label that splits some figures, of the
+// stage's series.
+func (r *reporter) labelled(figures ...figure) map[string]bool {
+	values := map[string]bool{}
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if g.engine.stage == r.stage && slices.Contains(figures, rows[g.row].figure) {
+				values[g.by] = true
+			}
+		}
+	}
+	for _, f := range figures {
+		for p := range r.gauges.figures[f].seats {
+			if p.engine.stage == r.stage {
+				values[p.by] = true
+			}
+		}
+	}
+	return values
+}
+
+// sampled says whether one of some figures has a series at a value of the label.
+func (r *reporter) sampled(by string, figures ...figure) bool { return r.labelled(figures...)[by] }
+
 // tiers reads the tiers' own figures.
 func (r *reporter) tiers(path string) []schema.KVTier {
 	if !r.had(tierFigures...) {
 		r.Notes.Missing(path, noTiers)
 		return nil
 	}
-	names := map[string]bool{}
-	for _, e := range r.endpoints {
-		for _, g := range e.ledger.groups {
-			if g.engine.stage == r.stage && slices.Contains(tierFigures, rows[g.row].figure) {
-				names[g.by] = true
-			}
-		}
-	}
-	for _, f := range tierFigures {
-		for p := range r.gauges.figures[f].seats {
-			if p.engine.stage == r.stage {
-				names[p.by] = true
-			}
-		}
-	}
 	out := []schema.KVTier{}
-	for name := range names {
+	for name := range r.labelled(tierFigures...) {
 		out = append(out, schema.KVTier{Tier: name})
 	}
 	slices.SortFunc(out, func(a, b schema.KVTier) int {
@@ -297,13 +306,21 @@ func (r *reporter) tier(path string, t *schema.KVTier) {
 	}
 	t.ActivePromotions = r.gaugeOf(path+"active_promotions", tierActivePromotions, t.Tier)
 	t.ActiveCascades = r.gaugeOf(path+"active_cascades", tierActiveCascades, t.Tier)
-	t.LookupDelaySeconds = r.lookupDelay(path+"lookup_delay_seconds", tierLookupSync, tierLookupAsync, t.Tier)
-	t.PrimaryPinned = &schema.PrimaryPinned{
-		Write: r.gaugeOf(path+"primary_pinned.write", tierPinnedWrite, t.Tier),
-		Read:  r.gaugeOf(path+"primary_pinned.read", tierPinnedRead, t.Tier),
+	if r.sampled(t.Tier, tierLookupSync, tierLookupAsync) {
+		t.LookupDelaySeconds = r.lookupDelay(path+"lookup_delay_seconds", tierLookupSync, tierLookupAsync, t.Tier)
+	} else {
+		r.Notes.Missing(path+"lookup_delay_seconds", "the engine has no sample of it for this tier")
 	}
-	if !r.had(tierBackpressureLatency, tierStoresDropped, tierBlocksDropped) {
-		r.Notes.Missing(path+"backpressure", "no tier configures back-pressure")
+	if r.sampled(t.Tier, tierPinnedWrite, tierPinnedRead) {
+		t.PrimaryPinned = &schema.PrimaryPinned{
+			Write: r.gaugeOf(path+"primary_pinned.write", tierPinnedWrite, t.Tier),
+			Read:  r.gaugeOf(path+"primary_pinned.read", tierPinnedRead, t.Tier),
+		}
+	} else {
+		r.Notes.Missing(path+"primary_pinned", "the engine has no sample of it for this tier")
+	}
+	if !r.sampled(t.Tier, tierBackpressureLatency, tierStoresDropped, tierBlocksDropped) {
+		r.Notes.Missing(path+"backpressure", "the engine has no sample of it for this tier: it is there where a tier configures back-pressure")
 		return
 	}
 	t.Backpressure = &schema.Backpressure{

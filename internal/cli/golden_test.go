@@ -109,6 +109,8 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`engine\.requests\.(running|waiting)\.(mean|peak)`, `engine\.requests\.batch_utilization`,
 	`engine\.kv_cache\.(usage\.(mean|peak)|peak_tokens)`,
 	`engine\.throughput\..*`,
+	`engine\.kv_offload\.(load|store)\.gigabytes_per_second_wall`,
+	`engine\.kv_offload\.(cpu_pinned|tiers\.\d\.(active_\w+|primary_pinned|backpressure))(\.\w+)?\.mean`,
 	`engine\.instances\.\d\.(kv_cache_usage_peak|requests_running_peak)`,
 }, "|") + `)$`)
 

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// offloading serves the pages of a scenario of testdata/offload: the first one
+// once, before the command; the second one while it runs, four times; then the
+// last one, and the command is told to end.
+type offloading struct {
+	t      *testing.T
+	end    string // the FIFO that the command waits at
+	mu     sync.Mutex
+	served int
+	ended  sync.WaitGroup
+}
+
+func (o *offloading) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/metrics" && r.URL.Path != "/metrics/" {
+		http.NotFound(w, r)
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.served++
+	page := "post"
+	switch {
+	case o.served == 1:
+		page = "pre"
+	case o.served < 6:
+		page = "mid"
+	case o.served == 6:
+		o.ended.Go(func() {
+			f, err := os.OpenFile(o.end, os.O_WRONLY, 0) // waits for the command to read
+			if err != nil {
+				o.t.Error(err)
+				return
+			}
+			f.Close()
+		})
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "testdata", "offload", "tiers_"+page+".prom"))
+	if err != nil {
+		o.t.Error(err)
+	}
+	_, _ = w.Write(text)
+}
+
+// KV offloading with tiers, in a whole event.
+func TestGoldenOffload(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := &offloading{t: t, end: filepath.Join(dir, "end")}
+	if err := syscall.Mkfifo(server.end, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", filepath.Join(dir, "s.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &http.Server{Handler: server}
+	go func() { _ = h.Serve(listener) }()
+	event := runVobs(t, dir, []string{"LD_LIBRARY_PATH=" + brokenNVML(t)},
+		"run", "--metrics-url", "unix://s.sock", "--scrape-interval", "20ms", "--label", "case=golden", "--", "cat", "end")
+	server.ended.Wait()
+	_ = h.Close()
+	golden(t, "offload.json", event)
+}
