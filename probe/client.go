@@ -45,6 +45,8 @@ type client struct {
 	full, filtered *http.Request
 	unzip          *gzip.Reader // nil until a server compresses
 	hangUp         context.CancelFunc
+	// contentType is that of the answer being read.
+	contentType string
 }
 
 func newClient(t Target, headers http.Header, ca *x509.CertPool) *client {
@@ -214,6 +216,7 @@ func (c *client) read(resp *http.Response, from *source, read func(io.Reader) er
 		return &statusError{resp.StatusCode}
 	}
 	from.r = resp.Body
+	c.contentType = resp.Header.Get("Content-Type")
 	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header.Values("Content-Encoding"), ", "))); encoding {
 	case "", "identity":
 		return from.cause(read(from))

@@ -140,6 +140,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, erro
 }
 
 func (e *endpoint) parse(r io.Reader) error {
+	e.parser.OpenMetrics = exposition.IsOpenMetrics(e.client.contentType)
 	if err := e.parser.ParseReader(r, &e.page); err != nil {
 		return fmt.Errorf("its page cannot be read: %w", err)
 	}

@@ -116,6 +116,7 @@ func faults() []fault {
 		{"shorter than it says", raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"+page, ""), "the answer is cut off after 63 bytes", false},
 		{"chunked and cut", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3f\r\n"+page+"\r\n", ""), "the answer is cut off after 63 bytes", false},
 		{"cut in its last line", static(200, "text/plain", page[:60]), "the page is cut off in its last line", false},
+		{"OpenMetrics without its last line", static(200, "application/openmetrics-text; version=1.0.0", page), "does not end with # EOF", false},
 		{"empty", static(200, "text/plain", ""), "the server answers with an empty page", false},
 		{"another exporter", static(200, "text/plain", "# TYPE DCGM_FI_DEV_GPU_UTIL gauge\nDCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 0\n"), "exports no vllm: samples", false},
 		{"stranger", static(200, "text/plain", "# TYPE node_load1 gauge\nnode_load1 0.5\nprocess_start_time_seconds 1.0\n"), "exports no vllm: samples", false},
@@ -124,7 +125,8 @@ func faults() []fault {
 		{"hangs up", raw("", ""), "the server closed the connection without an answer (EOF): is it an HTTP server", false},
 		{"header without end", raw("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: and more\r\n", 1000)), "header", false},
 		{"HTML without end", endless(200, "<p>more</p>\n"), "line 1: no metric name", false},
-		{"a line without end", endless(200, "vllm:num_requests_running"), "line 1: longer than 1048576 bytes", true},
+		{"a line without end", endless(200, "vllm:num_requests_running{"), "line 1: longer than 8388608 bytes", true},
+		{"a name without end", endless(200, "vllm:num_requests_running"), `line 1: no metric name at "vllm:num`, true},
 		{"samples without end", endless(200, "vllm:num_requests_running{engine=\"0\"} 1\n"), "more than 131072 samples", true},
 		{"gzip bomb", encoded("gzip", bomb), "the page is larger than 64 MiB", true},
 		{"gzip without end", func(w http.ResponseWriter, _ *http.Request) {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/vobs/vobs/probe/exposition"
 )
 
 const (
@@ -288,6 +290,9 @@ func Fetch(ctx context.Context, cfg Config, t Target) (page []byte, err error) {
 	defer c.close()
 	a := c.metrics(ctx, false, func(r io.Reader) (err error) {
 		page, err = io.ReadAll(r)
+		if err == nil && exposition.IsOpenMetrics(c.contentType) && !exposition.EndsInEOF(page) {
+			err = exposition.ErrNoEOF
+		}
 		return err
 	})
 	return page, a.err

@@ -1,5 +1,6 @@
-// Package exposition reads the Prometheus text format (version 0.0.4): the bytes
-// of a /metrics page become samples.
+// Package exposition reads a /metrics page: its bytes become samples. It reads both
+// dialects, the Prometheus text format (version 0.0.4) and OpenMetrics 1.0, and the
+// quoted names that both have by now; dialect.go says how it tells them apart.
 //
 // It is written for the way a page of an inference engine looks: most of its
 // lines are histogram buckets that nobody asked for. A [Parser] is told which
@@ -7,7 +8,9 @@
 // keep, names and label sets, it keeps once: reading the same page again
 // allocates next to nothing.
 //
-// The format: https://prometheus.io/docs/instrumenting/exposition_formats/.
+// The formats: https://prometheus.io/docs/instrumenting/exposition_formats/,
+// https://prometheus.io/docs/specs/om/open_metrics_spec/ and, for quoted names,
+// https://prometheus.io/docs/specs/utf8/.
 package exposition
 
 import (
@@ -15,24 +18,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
-	"strconv"
-	"strings"
-	"unicode/utf8"
-	"unsafe"
 )
 
 // Type is the declared type of a family.
 type Type uint8
 
-// The types of the text format. A family without a TYPE line, or of a type that
-// the format does not know, is Untyped.
+// The types of both dialects; the last three are OpenMetrics' own. A family without
+// a TYPE line, or of a type that neither knows, is Untyped, as OpenMetrics' unknown.
 const (
 	Untyped Type = iota
 	Counter
 	Gauge
 	Histogram
 	Summary
+	Info
+	StateSet
+	GaugeHistogram
 )
 
 // Label is one name and its value.
@@ -75,9 +76,15 @@ type Sample struct {
 // Page holds what was wanted of one page.
 type Page struct {
 	// Types has the declared type of every wanted family, also of one without samples.
+	// The text format declares a counter by its sample's name, `x_total`, OpenMetrics
+	// by the family's, `x`.
 	Types map[string]Type
 	// Samples are in the order of the page.
 	Samples []Sample
+	// OpenMetrics says in which dialect the page is.
+	OpenMetrics bool
+
+	stamps []stamp
 }
 
 // What a parser remembers and takes in is bounded: a page may be a flood, or an
@@ -86,15 +93,16 @@ const (
 	// maxRemembered is the most bytes of names and label sets that are remembered,
 	// as the page writes them. 64 engines have some 7 000 label sets, 0.5 MB.
 	maxRemembered = 4 << 20
-	// maxLine is the longest line of a page that is read from a stream, in bytes.
-	maxLine = 1 << 20
+	// maxLine is the longest line that is read from a stream, in bytes: labels may
+	// carry a payload. A line that nobody wants may have any length.
+	maxLine = 8 << 20
 	// maxSamples is the most wanted samples of a page that is read from a stream:
 	// of some 300 engines.
 	maxSamples = 1 << 17
 	// maxLabels is the most bytes of label sets that one page read from a stream may
-	// add to what is remembered: of some 700 engines. In memory they are six times
-	// as much, with what the collector leaves.
-	maxLabels = 6 << 20
+	// add to what is remembered: of some 900 engines, or one line's. In memory they are
+	// six times as much, with what the collector leaves.
+	maxLabels = maxLine
 	// keptSamples and keptBytes are the room for samples, and what is remembered,
 	// that outlast a page that failed.
 	keptSamples = 1 << 13
@@ -107,6 +115,10 @@ const (
 // Parser reads pages of one endpoint, one after the other. It is not safe for
 // concurrent use.
 type Parser struct {
+	// OpenMetrics says that the next page is of that dialect by its Content-Type
+	// (see [IsOpenMetrics]): it ends with `# EOF`, and is cut off without.
+	OpenMetrics bool
+
 	want   func(name string) bool
 	names  map[string]verdict
 	labels map[string]*Labels
@@ -114,6 +126,8 @@ type Parser struct {
 	remembered int
 	added      int    // bytes of label sets that the present page had first
 	buf        []byte // of ParseReader
+	stamp      stamp  // of the line being read
+	stamped    bool   // it has one
 }
 
 type verdict struct {
@@ -147,7 +161,7 @@ func (p *Parser) Parse(body []byte, page *Page) error {
 	if err != nil {
 		return err
 	}
-	return p.cut(rest, &at)
+	return p.finish(rest, page, &at)
 }
 
 // ParseReader reads a page from a stream as Parse does, in bounded memory: what
@@ -170,6 +184,7 @@ func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
 	}
 	var at position
 	filled := 0
+	skipping := false // the rest of a long line that nobody wants
 	for done := false; !done; {
 		for filled < len(p.buf) && !done {
 			n, err := r.Read(p.buf[filled:])
@@ -178,7 +193,21 @@ func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
 				return err
 			}
 		}
-		rest, err := p.lines(p.buf[:filled], page, &at)
+		body := p.buf[:filled]
+		if skipping {
+			end := bytes.IndexByte(body, '\n')
+			switch {
+			case end >= 0:
+				body, skipping = body[end+1:], false
+				at.line++
+			case done:
+				return ErrCut
+			default:
+				filled = 0
+				continue
+			}
+		}
+		rest, err := p.lines(body, page, &at)
 		switch {
 		case err != nil:
 			return err
@@ -187,9 +216,13 @@ func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
 		case p.added > maxLabels:
 			return ErrLabels
 		case done:
-			return p.cut(rest, &at)
+			return p.finish(rest, page, &at)
 		case len(rest) < len(p.buf):
 			filled = copy(p.buf, rest)
+		case endlessName(rest):
+			return noName(at.line+1, rest)
+		case p.skips(rest):
+			filled, skipping, at.ended = 0, true, false
 		case len(p.buf) >= maxLine:
 			return fmt.Errorf("line %d: longer than %d bytes", at.line+1, maxLine)
 		default:
@@ -204,13 +237,14 @@ func (page *Page) reset() {
 		page.Types = map[string]Type{}
 	}
 	clear(page.Types)
-	page.Samples = page.Samples[:0]
+	page.Samples, page.stamps = page.Samples[:0], page.stamps[:0]
+	page.OpenMetrics = false
 }
 
 // forget gives back what a page that failed may have blown up.
 func (p *Parser) forget(page *Page) {
 	if cap(page.Samples) > keptSamples || p.added > keptBytes {
-		page.Samples = nil // and the labels that they hold
+		page.Samples, page.stamps = nil, nil // and the labels that they hold
 	}
 	if p.remembered > keptBytes || p.added > keptBytes {
 		p.remembered = 0
@@ -254,6 +288,8 @@ type position struct {
 	line int
 	last string // raw name of the line before: most lines repeat it
 	v    verdict
+	// ended says that the line before was `# EOF`.
+	ended bool
 }
 
 // lines reads all lines that have an end, and returns what follows them.
@@ -272,8 +308,14 @@ func (p *Parser) lines(body []byte, page *Page, at *position) (rest []byte, err 
 		if len(line) == 0 {
 			continue
 		}
+		if at.ended {
+			if p.OpenMetrics {
+				return nil, fmt.Errorf("line %d: the page goes on after # EOF", at.line)
+			}
+			at.ended = false // the text format's comment
+		}
 		if line[0] == '#' {
-			p.comment(line, page)
+			at.ended = p.comment(line, page)
 			continue
 		}
 		var rest []byte
@@ -303,6 +345,10 @@ func (p *Parser) lines(body []byte, page *Page, at *position) (rest []byte, err 
 		if at.v.name == "" && p.want != nil && !p.want(s.Name) {
 			continue
 		}
+		if p.stamped {
+			p.stamp.sample, p.stamp.line = len(page.Samples), at.line
+			page.stamps = append(page.stamps, p.stamp)
+		}
 		page.Samples = append(page.Samples, s)
 	}
 	return nil, nil
@@ -320,53 +366,7 @@ func (p *Parser) verdict(raw []byte) verdict {
 	return v
 }
 
-// comment reads a TYPE line; every other comment is skipped.
-func (p *Parser) comment(line []byte, page *Page) {
-	fields := bytes.TrimLeft(line[1:], " \t")
-	if !bytes.HasPrefix(fields, []byte("TYPE")) {
-		return
-	}
-	fields = fields[len("TYPE"):]
-	if len(fields) == 0 || !isBlank(fields[0]) {
-		return
-	}
-	fields = bytes.TrimLeft(fields, " \t")
-	var name string
-	if len(fields) > 0 && fields[0] == '"' {
-		quoted, rest, err := unquote(fields[1:])
-		if err != nil {
-			return
-		}
-		name, fields = quoted, rest
-		if p.want != nil && !p.want(name) {
-			return
-		}
-	} else {
-		n := nameLength(fields)
-		v := p.verdict(fields[:n])
-		if !v.wanted {
-			return
-		}
-		name, fields = v.name, fields[n:]
-	}
-	if name == "" {
-		return
-	}
-	switch string(bytes.Trim(fields, " \t\r")) {
-	case "counter":
-		page.Types[name] = Counter
-	case "gauge":
-		page.Types[name] = Gauge
-	case "histogram":
-		page.Types[name] = Histogram
-	case "summary":
-		page.Types[name] = Summary
-	default:
-		page.Types[name] = Untyped
-	}
-}
-
-// sample reads what follows a name: labels, value, timestamp.
+// sample reads what follows a name: labels, value, timestamp, exemplar.
 func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 	s := Sample{Name: name, Labels: noLabels}
 	rest = bytes.TrimLeft(rest, " \t")
@@ -409,176 +409,13 @@ func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 		return s, fmt.Errorf("value of %s: %.40q is not a number", s.Name, rest[:n])
 	}
 	s.Value = value
-	if stamp := bytes.Trim(rest[n:], " \t"); len(stamp) > 0 {
-		ms, err := strconv.ParseInt(string(stamp), 10, 64)
-		if err != nil {
-			return s, fmt.Errorf("timestamp of %s: %.40q is not a whole number", s.Name, stamp)
+	p.stamped = false
+	if behind := bytes.Trim(rest[n:], " \t"); len(behind) > 0 {
+		if err := p.behind(s.Name, behind); err != nil {
+			return s, err
 		}
-		s.Timestamp = &ms
 	}
 	return s, nil
 }
 
 var noLabels = &Labels{}
-
-// closingBrace finds the brace that ends the label set which starts rest.
-func closingBrace(rest []byte) int {
-	for i := 1; i < len(rest); i++ {
-		switch rest[i] {
-		case '}':
-			return i
-		case '"':
-			for i++; i < len(rest) && rest[i] != '"'; i++ {
-				if rest[i] == '\\' {
-					i++
-				}
-			}
-		}
-	}
-	return -1
-}
-
-// parseLabels reads the inside of the braces: name="value" pairs, and in the
-// UTF-8 form of the format the metric's own name as a string without a value.
-func parseLabels(raw []byte) (metric string, _ *Labels, err error) {
-	var pairs []Label
-	for {
-		raw = bytes.TrimLeft(raw, " \t")
-		if len(raw) == 0 {
-			break
-		}
-		var name string
-		quoted := raw[0] == '"'
-		if quoted {
-			if name, raw, err = unquote(raw[1:]); err != nil {
-				return "", nil, err
-			}
-		} else {
-			n := labelNameLength(raw)
-			if n == 0 {
-				return "", nil, fmt.Errorf("no label name at %.40q", raw)
-			}
-			name, raw = string(raw[:n]), raw[n:]
-		}
-		raw = bytes.TrimLeft(raw, " \t")
-		if quoted && (len(raw) == 0 || raw[0] == ',') {
-			if metric != "" || name == "" {
-				return "", nil, fmt.Errorf("label %q has no value", name)
-			}
-			metric = name
-		} else {
-			if len(raw) == 0 || raw[0] != '=' {
-				return "", nil, fmt.Errorf("label %s has no value", name)
-			}
-			raw = bytes.TrimLeft(raw[1:], " \t")
-			if len(raw) == 0 || raw[0] != '"' {
-				return "", nil, fmt.Errorf("value of label %s is not quoted", name)
-			}
-			var value string
-			if value, raw, err = unquote(raw[1:]); err != nil {
-				return "", nil, fmt.Errorf("value of label %s: %w", name, err)
-			}
-			pairs = append(pairs, Label{name, value})
-			raw = bytes.TrimLeft(raw, " \t")
-		}
-		if len(raw) > 0 {
-			if raw[0] != ',' {
-				return "", nil, fmt.Errorf("no comma between labels at %.40q", raw)
-			}
-			raw = raw[1:]
-		}
-	}
-	sort.SliceStable(pairs, func(i, j int) bool { return pairs[i].Name < pairs[j].Name })
-	var key strings.Builder
-	for i, p := range pairs {
-		if i > 0 && pairs[i-1].Name == p.Name {
-			return "", nil, fmt.Errorf("label %s stands twice", p.Name)
-		}
-		key.WriteString(strconv.Quote(p.Name))
-		key.WriteByte('=')
-		key.WriteString(strconv.Quote(p.Value))
-		key.WriteByte(',')
-	}
-	return metric, &Labels{pairs: pairs, key: key.String()}, nil
-}
-
-// unquote reads a string up to its closing quote, the opening one already read.
-// The format escapes the backslash, the quote and the newline, nothing else.
-func unquote(raw []byte) (string, []byte, error) {
-	end := 0
-	escaped := false
-	for ; end < len(raw) && raw[end] != '"'; end++ {
-		if raw[end] == '\\' {
-			escaped = true
-			end++
-		}
-	}
-	if end >= len(raw) {
-		return "", nil, errors.New("the quotes are not closed")
-	}
-	text := raw[:end]
-	if escaped {
-		out := make([]byte, 0, len(text))
-		for i := 0; i < len(text); i++ {
-			c := text[i]
-			if c == '\\' {
-				i++
-				switch text[i] {
-				case '\\', '"':
-					c = text[i]
-				case 'n':
-					c = '\n'
-				default:
-					return "", nil, fmt.Errorf("unknown escape \\%c", text[i])
-				}
-			}
-			out = append(out, c)
-		}
-		text = out
-	}
-	if !utf8.Valid(text) {
-		return "", nil, errors.New("not valid UTF-8")
-	}
-	return string(text), raw[end+1:], nil
-}
-
-// parseValue reads a number as Go's strconv does, without its hexadecimal and
-// underscore forms. Whole numbers, as `14518.0`, are what most lines have.
-func parseValue(b []byte) (float64, bool) {
-	var n uint64
-	i := 0
-	for ; i < len(b) && i < 15 && b[i] >= '0' && b[i] <= '9'; i++ {
-		n = n*10 + uint64(b[i]-'0')
-	}
-	if i > 0 && (i == len(b) || i == len(b)-2 && b[i] == '.' && b[i+1] == '0') {
-		return float64(n), true
-	}
-	if len(b) == 0 || bytes.ContainsAny(b, "pP_xX") {
-		return 0, false
-	}
-	// The string lives only as long as the call.
-	x, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(b), len(b)), 64)
-	return x, err == nil
-}
-
-func nameLength(b []byte) int {
-	for i, c := range b {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == ':' || i > 0 && c >= '0' && c <= '9') {
-			return i
-		}
-	}
-	return len(b)
-}
-
-func labelNameLength(b []byte) int {
-	for i, c := range b {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || i > 0 && c >= '0' && c <= '9') {
-			return i
-		}
-	}
-	return len(b)
-}
-
-func endsName(c byte) bool { return c == '{' || isBlank(c) }
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }

@@ -50,7 +50,7 @@ func Families(body []byte) ([]*Family, error) {
 	if err := NewParser(nil).Parse(body, &page); err != nil {
 		return nil, err
 	}
-	g := gatherer{page: &page, help: helpTexts(body), families: map[string]*Family{}, metrics: map[string]any{}}
+	g := gatherer{page: &page, help: helpTexts(body, page.OpenMetrics), families: map[string]*Family{}, metrics: map[string]any{}}
 	for i := range page.Samples {
 		if err := g.add(&page.Samples[i]); err != nil {
 			return nil, err
@@ -71,20 +71,25 @@ type gatherer struct {
 	metrics  map[string]any // by family and labels, of summaries and histograms
 }
 
-var typeNames = [...]string{Untyped: "UNTYPED", Counter: "COUNTER", Gauge: "GAUGE", Histogram: "HISTOGRAM", Summary: "SUMMARY"}
+// typeNames are the text format's: OpenMetrics' own types are what prometheus_client
+// writes for them in that format (exposition.py, generate_latest).
+var typeNames = [...]string{
+	Untyped: "UNTYPED", Counter: "COUNTER", Gauge: "GAUGE", Histogram: "HISTOGRAM", Summary: "SUMMARY",
+	Info: "GAUGE", StateSet: "GAUGE", GaugeHistogram: "HISTOGRAM",
+}
 
 func (g *gatherer) add(s *Sample) error {
-	name, kind := g.familyOf(s.Name)
+	name, declared, kind := g.familyOf(s.Name)
 	f := g.families[name]
 	if f == nil {
-		f = &Family{Name: name, Help: g.help[name], Type: typeNames[kind]}
+		f = &Family{Name: name, Help: g.help[declared], Type: typeNames[kind]}
 		g.families[name] = f
 	}
 	switch kind {
-	case Histogram:
+	case Histogram, GaugeHistogram:
 		labels, le := labelsWithout(s.Labels, "le")
 		h := metricOf(g, f, labels, func() *HistogramMetric {
-			return &HistogramMetric{Labels: labels, TimestampMs: stamp(s), Buckets: map[string]string{}, Count: "0", Sum: "0"}
+			return &HistogramMetric{Labels: labels, TimestampMs: timestamp(s), Buckets: map[string]string{}, Count: "0", Sum: "0"}
 		})
 		switch strings.TrimPrefix(s.Name, name) {
 		case "_count":
@@ -101,7 +106,7 @@ func (g *gatherer) add(s *Sample) error {
 	case Summary:
 		labels, quantile := labelsWithout(s.Labels, "quantile")
 		m := metricOf(g, f, labels, func() *SummaryMetric {
-			return &SummaryMetric{Labels: labels, TimestampMs: stamp(s), Quantiles: map[string]string{}, Count: "0", Sum: "0"}
+			return &SummaryMetric{Labels: labels, TimestampMs: timestamp(s), Quantiles: map[string]string{}, Count: "0", Sum: "0"}
 		})
 		switch strings.TrimPrefix(s.Name, name) {
 		case "_count":
@@ -117,25 +122,49 @@ func (g *gatherer) add(s *Sample) error {
 		}
 	default:
 		labels, _ := labelsWithout(s.Labels, "")
-		f.Metrics = append(f.Metrics, Metric{Labels: labels, TimestampMs: stamp(s), Value: fmt.Sprint(s.Value)})
+		f.Metrics = append(f.Metrics, Metric{Labels: labels, TimestampMs: timestamp(s), Value: fmt.Sprint(s.Value)})
 	}
 	return nil
 }
 
 // familyOf finds the family of a sample: the declared one of its own name, else
 // the histogram or summary whose part it is, else one of its own without a type.
-func (g *gatherer) familyOf(sample string) (name string, kind Type) {
+// Families have the names that the text format gives them: OpenMetrics declares a
+// counter `x` with samples `x_total` and `x_created`, where the text format has a
+// counter `x_total` and a gauge `x_created`. declared is the name in the TYPE line.
+func (g *gatherer) familyOf(sample string) (name, declared string, kind Type) {
 	if kind, ok := g.page.Types[sample]; ok {
-		return sample, kind
+		return sample, sample, kind
 	}
 	for _, suffix := range []string{"_count", "_sum", "_bucket"} {
 		if base, ok := strings.CutSuffix(sample, suffix); ok {
-			if kind := g.page.Types[base]; kind == Histogram || kind == Summary && suffix != "_bucket" {
-				return base, kind
+			switch kind := g.page.Types[base]; {
+			case kind == Histogram, kind == Summary && suffix != "_bucket", kind == GaugeHistogram && suffix == "_bucket":
+				return base, base, kind
 			}
 		}
 	}
-	return sample, Untyped
+	if !g.page.OpenMetrics {
+		return sample, sample, Untyped
+	}
+	for _, part := range []struct {
+		suffix string
+		kind   Type
+		of     []Type
+	}{
+		{"_total", Counter, []Type{Counter}},
+		{"_created", Gauge, []Type{Counter, Histogram, Summary, GaugeHistogram}},
+		{"_info", Gauge, []Type{Info}},
+		{"_gcount", Gauge, []Type{GaugeHistogram}},
+		{"_gsum", Gauge, []Type{GaugeHistogram}},
+	} {
+		if base, ok := strings.CutSuffix(sample, part.suffix); ok {
+			if kind, declared := g.page.Types[base]; declared && slices.Contains(part.of, kind) {
+				return sample, base, part.kind
+			}
+		}
+	}
+	return sample, sample, Untyped
 }
 
 // metricOf finds the histogram or summary of a family that has these labels.
@@ -162,15 +191,21 @@ func labelsWithout(l *Labels, name string) (rest map[string]string, value string
 	return rest, value
 }
 
-func stamp(s *Sample) string {
+func timestamp(s *Sample) string {
 	if s.Timestamp == nil {
 		return ""
 	}
 	return fmt.Sprint(*s.Timestamp)
 }
 
-// helpTexts reads the HELP lines, which the parser leaves out.
-func helpTexts(body []byte) map[string]string {
+// helpTexts reads the HELP lines, which the parser leaves out. OpenMetrics escapes
+// quotes in them, the text format does not.
+func helpTexts(body []byte, openMetrics bool) map[string]string {
+	escapes := []string{`\\`, `\`, `\n`, "\n"}
+	if openMetrics {
+		escapes = append(escapes, `\"`, `"`)
+	}
+	unescape := strings.NewReplacer(escapes...)
 	help := map[string]string{}
 	for line := range bytes.Lines(body) {
 		rest, ok := strings.CutPrefix(strings.TrimLeft(strings.TrimSuffix(string(line), "\n"), " \t"), "#")
@@ -186,8 +221,15 @@ func helpTexts(body []byte) map[string]string {
 		if n < 0 {
 			continue
 		}
-		text := strings.TrimLeft(rest[n:], " \t")
-		help[rest[:n]] = strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(text)
+		name, text := rest[:n], rest[n:]
+		if strings.HasPrefix(rest, `"`) {
+			quoted, behind, err := unquote([]byte(rest[1:]))
+			if err != nil {
+				continue
+			}
+			name, text = quoted, string(behind)
+		}
+		help[name] = unescape.Replace(strings.TrimLeft(text, " \t"))
 	}
 	return help
 }

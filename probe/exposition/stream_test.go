@@ -106,14 +106,18 @@ func TestFloods(t *testing.T) {
 		r    io.Reader
 		want string
 	}{
-		{"one line without an end", &endless{text: "x"}, "line 1: longer than"},
-		{"zeros", &endless{text: "\x00"}, "line 1: longer than"},
+		{"one line without an end", &endless{text: "vllm:x{"}, "line 1: longer than"},
+		{"one line that nobody wants, without an end", stop(&endless{text: "x{"}, size), "enough"},
+		{"a name without an end", &endless{text: "x"}, "line 1: no metric name at"},
+		{"zeros", &endless{text: "\x00"}, "line 1: no metric name at"},
+		{"blanks", stop(&endless{text: " "}, size), "line 1: no metric name at"},
+		{"one comment without an end", stop(&endless{text: "# HELP "}, size), "enough"},
 		{"comments", stop(&endless{text: "# nothing\n"}, size), "enough"},
 		{"lines that nobody wants", stop(&endless{text: "node_load1 0.5\n"}, size), "enough"},
 		{"HTML", stop(&endless{text: "<html>\n"}, size), "line 1: no metric name"},
 		{"one sample again and again", &endless{text: "vllm:x 1\n"}, ErrTooMany.Error()},
 		{"labels that are all different", &numbered{format: "vllm:x{id=\"request-%d-" + strings.Repeat("y", 20) + "\"} 1\n"}, ErrTooMany.Error()},
-		{"long labels that are all different", stop(&numbered{format: "vllm:x{id=\"%d-" + strings.Repeat("y", 2000) + "\"} 1\n"}, 2*maxLabels), ErrLabels.Error()},
+		{"long labels that are all different", stop(&numbered{format: "vllm:x{id=\"%d-" + strings.Repeat("y", 2000) + "\"} 1\n"}, 3*maxLabels/2), ErrLabels.Error()},
 		{"names that are all different", stop(&numbered{format: "node_%d_" + strings.Repeat("y", 500) + " 1\n"}, size), "enough"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
