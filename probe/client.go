@@ -41,8 +41,10 @@ type client struct {
 	transport *http.Transport
 	target    Target
 	headers   http.Header
-	// full and filtered ask for the page and for pollNames alone; they are made once.
+	// full and filtered ask for the page and for pollNames alone, in the spelling
+	// polls; they are made once.
 	full, filtered *http.Request
+	polls          spelling
 	unzip          *gzip.Reader // nil until a server compresses
 	hangUp         context.CancelFunc
 	// contentType is that of the answer being read.
@@ -87,11 +89,16 @@ func newClient(t Target, headers http.Header, ca *x509.CertPool) *client {
 		},
 	}
 	c.full = c.request(t.URL)
-	u := *t.URL
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
-	u.RawQuery = url.Values{"name[]": pollNames}.Encode()
-	c.filtered = c.request(&u)
+	c.poll(ownSpelling)
 	return c
+}
+
+// poll makes the filtered request, for the names as the server spells them.
+func (c *client) poll(s spelling) {
+	u := *c.target.URL
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
+	u.RawQuery = url.Values{"name[]": pollNamesIn(s)}.Encode()
+	c.filtered, c.polls = c.request(&u), s
 }
 
 func (c *client) request(u *url.URL) *http.Request {

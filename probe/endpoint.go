@@ -181,6 +181,9 @@ func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error
 // take puts the parsed page into the books. The Prober's lock is held.
 func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, error) {
 	content := e.ledger.open(&e.page, full)
+	if content.vllm && e.client.polls != e.ledger.spelling {
+		e.client.poll(e.ledger.spelling)
+	}
 	if !full {
 		switch {
 		case content.bulk && content.polled:

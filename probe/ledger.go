@@ -13,12 +13,15 @@ const (
 	// maxSeries is the most series of one endpoint that are followed, of some 150
 	// engines. An exporter whose labels change for ever must not fill the memory.
 	maxSeries = 1 << 16
+	// maxLabelBytes is how long their labels may be in all: labels may carry payloads.
+	maxLabelBytes = 64 << 20
 	// maxExact is the largest counter value that a float tells to the last digit.
 	maxExact = 1 << 53
 )
 
-// engineID tells the engines behind one endpoint apart, by their labels.
-type engineID struct{ engine, stage, replica string }
+// engineID tells the engines behind one endpoint apart, by their labels. worker is
+// Ray's WorkerId.
+type engineID struct{ engine, stage, replica, worker string }
 
 // ledger adds up what one endpoint's counters and histograms gained from its
 // first reading on, series by series, across restarts of the process behind it.
@@ -58,6 +61,10 @@ type ledger struct {
 	invalidRow int
 	// mixed says that servers answer in turn, not one after the other.
 	mixed bool
+	// spelling is that of the last page, baseSpelling that of the page to count from.
+	spelling, baseSpelling spelling
+	// labelBytes is how long the labels of all series are.
+	labelBytes int
 	// tokens is what all engines' token counters gained.
 	tokens float64
 	// exported says which rows' families the last full page declared or sampled,
@@ -153,31 +160,70 @@ type content struct {
 	polled bool // the gauges and counters are there that filtered polls are for
 }
 
-// open looks at a page, without taking it in.
+// open looks at a page, without taking it in. It leaves out of the page the samples
+// that are no figure's, and those in another spelling than the best one.
 func (l *ledger) open(page *exposition.Page, full bool) (c content) {
 	old := &l.seen[0]
 	if full {
 		old = &l.seen[1]
 	}
 	l.lines = l.lines[:0]
-	var has [figureCount]bool // by figure
+	kept := page.Samples[:0]
+	best, worst := spellings, ownSpelling
 	for i := range page.Samples {
 		s := &page.Samples[i]
 		var ln line
-		if i < len(*old) && (*old)[i].labels == s.Labels && (*old)[i].name == s.Name {
-			ln = (*old)[i]
+		if k := len(l.lines); k < len(*old) && (*old)[k].labels == s.Labels && (*old)[k].name == s.Name {
+			ln = (*old)[k]
 		} else {
-			ln = line{name: s.Name, labels: s.Labels, wanted: l.wanted[s.Name]}
+			w, ok := l.wanted[s.Name]
+			if !ok || w.part == declared {
+				continue
+			}
+			ln = line{name: s.Name, labels: s.Labels, wanted: w}
 			ln.series = l.series[seriesKey{s.Name, s.Labels.Key()}]
 		}
+		if isVLLM(ln.wanted.row) {
+			best, worst = min(best, spellingOf(ln.wanted.row)), max(worst, spellingOf(ln.wanted.row))
+		}
 		l.lines = append(l.lines, ln)
-		r := &rows[ln.wanted.row]
+		kept = append(kept, *s)
+	}
+	page.Samples = kept
+	if best != spellings {
+		l.spelling = best
+	}
+	if worst != ownSpelling {
+		l.leaveOut(page)
+	}
+	var has [figureCount]bool // by figure
+	for i := range l.lines {
+		r := &rows[l.lines[i].wanted.row]
 		has[r.figure] = true
 		c.vllm = c.vllm || r.figure != processStart
 		c.bulk = c.bulk || r.kind == histogramKind
 	}
 	c.polled = has[kvUsage] && has[running] && has[generationTokens]
 	return c
+}
+
+// leaveOut drops the lines of a page that are in another spelling than the ledger's:
+// they tell of the same once more, or of others. The process whose start such a page
+// tells of is not the engine's, but the agent's that collects for it.
+func (l *ledger) leaveOut(page *exposition.Page) {
+	n := 0
+	for i, ln := range l.lines {
+		if l.reads(ln.wanted.row) {
+			l.lines[n], page.Samples[n] = ln, page.Samples[i]
+			n++
+		}
+	}
+	l.lines, page.Samples = l.lines[:n], page.Samples[:n]
+}
+
+// reads says whether a row is in the spelling that is read.
+func (l *ledger) reads(row int) bool {
+	return spellingOf(row) == l.spelling
 }
 
 // applied is what a page brought.
@@ -205,8 +251,8 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 	if full {
 		l.full = l.reading
 		clear(l.exported)
-		for name := range page.Types {
-			if w, ok := l.wanted[name]; ok {
+		for name, t := range page.Types {
+			if w, ok := l.wanted[name]; ok && l.reads(w.row) && w.declares(t) {
 				l.exported[w.row] = true
 			}
 		}
@@ -217,6 +263,7 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 	}
 	if base {
 		l.setBase()
+		l.baseSpelling = l.spelling
 	}
 	if got.restarted = l.findRestart(); got.restarted {
 		l.epoch++
@@ -251,7 +298,8 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 				labels := l.lines[i].labels
 				l.gauges = append(l.gauges, gaugeReading{
 					row: l.lines[i].wanted.row, engine: s.engine, by: labels.Get(r.by),
-					value: s.pending * r.form.scale(), broken: s.broken, perProcess: labels.Get("pid") != "",
+					value: s.pending * r.form.scale(), broken: s.broken,
+					perProcess: l.spelling == ownSpelling && labels.Get("pid") != "",
 				})
 				s.reading = -l.reading // a second line of it says nothing more
 			}
@@ -399,7 +447,7 @@ func (l *ledger) follow(ln *line) *series {
 	if m := ln.labels.Get("model_name"); m != "" && len(l.models) < maxSeries {
 		l.models[m] = true
 	}
-	if len(l.series) >= maxSeries {
+	if len(l.series) >= maxSeries || l.labelBytes+len(ln.labels.Key()) > maxLabelBytes {
 		l.overflown[ln.wanted.row] = true
 		return nil
 	}
@@ -407,13 +455,14 @@ func (l *ledger) follow(ln *line) *series {
 	if s != nil {
 		return s
 	}
-	s = &series{engine: engineOf(ln.labels)}
+	s = &series{engine: engineOf(ln.labels, l.spelling)}
 	if kind := rows[ln.wanted.row].kind; kind == counterKind || kind == histogramKind {
 		if !l.join(s, ln) {
 			return nil
 		}
 	}
 	l.series[seriesKey{ln.name, ln.labels.Key()}] = s
+	l.labelBytes += len(ln.labels.Key())
 	return s
 }
 
@@ -436,9 +485,10 @@ func (l *ledger) join(s *series, ln *line) bool {
 		if by := rows[row].by; by != "" {
 			g.by = ln.labels.Get(by)
 		}
-		if l.based && !l.atBase[row] && l.epoch == 0 {
+		if l.based && !l.atBase[row] && l.epoch == 0 && (l.spelling == ownSpelling || l.spelling != l.baseSpelling) {
 			// The process ran before, and its page had not even the family then:
-			// apply looks whether it is known that it was not there.
+			// apply looks whether it is known that it was not there. (Ray shows a
+			// counter from its first increment on.)
 			g.spoiled = rows[row].name + " was not on the first page that was read, only on a later one: what it had counted before that is not known"
 			l.unbased = append(l.unbased, g)
 		}
@@ -526,7 +576,9 @@ func (l *ledger) trouble(g *group) string {
 	return ""
 }
 
-func engineOf(labels *exposition.Labels) engineID {
+// engineOf reads which engine a series is of. Under Ray stage and replica are no names
+// of vLLM's: Ray Serve tells its replicas so.
+func engineOf(labels *exposition.Labels, as spelling) engineID {
 	var id engineID
 	for _, p := range labels.Pairs() {
 		switch p.Name {
@@ -536,7 +588,15 @@ func engineOf(labels *exposition.Labels) engineID {
 			id.stage = p.Value
 		case "replica":
 			id.replica = p.Value
+		case "WorkerId":
+			id.worker = p.Value
 		}
+	}
+	switch {
+	case as == ownSpelling:
+		id.worker = ""
+	case id.worker != "":
+		id.stage, id.replica = "", ""
 	}
 	return id
 }

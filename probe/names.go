@@ -1,6 +1,11 @@
 package probe
 
-import "slices"
+import (
+	"slices"
+	"strings"
+
+	"github.com/vobs/vobs/probe/exposition"
+)
 
 // figure is a quantity that vobs reads, whatever name an engine's version gives it.
 type figure int
@@ -95,8 +100,9 @@ type row struct {
 }
 
 // rows lists every name that is read, the newer name of a figure first: where an
-// engine exports two they are never added up (ledger.rowOf chooses).
-var rows = slices.Concat(coreRows, offloadRows)
+// engine exports two they are never added up (ledger.rowOf chooses). Each name is in
+// it in every spelling.
+var rows = withSpellings(slices.Concat(coreRows, offloadRows))
 
 // coreRows are the names of a plain engine's figures.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
@@ -187,7 +193,7 @@ const (
 	bucketPart
 	sumPart
 	countPart
-	declared // the family's own name, in a TYPE line
+	declared // the family's own name, in a TYPE line: no sample
 )
 
 type wanted struct {
@@ -197,16 +203,34 @@ type wanted struct {
 
 // wantedNames maps every sample and family name that is read to its row.
 func wantedNames() map[string]wanted {
-	m := make(map[string]wanted, 2*len(rows))
+	m := make(map[string]wanted, 3*len(rows))
+	put := func(name string, w wanted) {
+		if _, taken := m[name]; !taken { // an earlier row has a better spelling
+			m[name] = w
+		}
+	}
 	for i, r := range rows {
 		if r.kind != histogramKind {
-			m[r.name] = wanted{i, whole}
+			put(r.name, wanted{i, whole})
 			continue
 		}
-		m[r.name] = wanted{i, declared}
-		m[r.name+"_bucket"] = wanted{i, bucketPart}
-		m[r.name+"_sum"] = wanted{i, sumPart}
-		m[r.name+"_count"] = wanted{i, countPart}
+		put(r.name+"_bucket", wanted{i, bucketPart})
+		put(r.name+"_sum", wanted{i, sumPart})
+		put(r.name+"_count", wanted{i, countPart})
+	}
+	for i, r := range rows {
+		if r.kind == histogramKind {
+			put(r.name, wanted{i, declared})
+		}
+		if family, ok := strings.CutSuffix(r.name, "_total"); ok && r.kind == counterKind {
+			put(family, wanted{i, declared}) // as OpenMetrics declares it
+		}
 	}
 	return m
+}
+
+// declares says whether a TYPE line with a wanted name tells that the row is exported.
+func (w wanted) declares(t exposition.Type) bool {
+	// A gauge of a counter's name without _total is another figure, or Ray's copy.
+	return w.part != declared || rows[w.row].kind != counterKind || t == exposition.Counter
 }

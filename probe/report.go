@@ -113,7 +113,11 @@ func (r *reporter) endpointList() []schema.Endpoint {
 			started := time.UnixMilli(int64(math.Round(seconds * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")
 			entry.ProcessStartTime = &started
 		} else {
-			r.Notes.Missing(path+"process_start_time", "the page has no process_start_time_seconds (prometheus_client leaves it out in multiprocess mode)")
+			why := "the page has no process_start_time_seconds (prometheus_client leaves it out in multiprocess mode)"
+			if e.ledger.spelling != ownSpelling {
+				why = "the page is not the engine's own: it is of one that collects the metrics"
+			}
+			r.Notes.Missing(path+"process_start_time", why)
 		}
 		out = append(out, entry)
 	}
@@ -204,6 +208,9 @@ func (r *reporter) doubtCounters(e *endpoint, started time.Time) {
 	name, l := e.target.Name(), e.ledger
 	if e.base == baseLate {
 		r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s did not answer as an engine before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", name, e.baseAt.Sub(started).Seconds()), nil)
+	}
+	if l.spelling != ownSpelling {
+		r.Notes.Doubt("delayed_metrics", schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): whoever renames them passes them on from time to time, Ray every 10 s by default (metrics_report_interval_ms), so what the engine did last may not be counted, and what it did just before the start may be", name, l.spelling.of("vllm:…")), nil)
 	}
 	switch {
 	case l.mixed:

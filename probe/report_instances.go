@@ -78,7 +78,7 @@ func (r *reporter) instances() []schema.Instance {
 		}
 		sort.Slice(ids, func(a, b int) bool { return lessEngine(ids[a], ids[b]) })
 		for _, id := range ids {
-			in := schema.Instance{Endpoint: i, Engine: notEmpty(id.engine), Stage: notEmpty(id.stage), Replica: notEmpty(id.replica)}
+			in := schema.Instance{Endpoint: i, Engine: notEmpty(id.engine), Stage: notEmpty(id.stage), Replica: notEmpty(id.replica), Worker: notEmpty(id.worker)}
 			path := fmt.Sprintf("engine.instances.%d.", len(out))
 			if in.Engine == nil {
 				r.Notes.Missing(path+"engine", "the endpoint's series have no engine label")
@@ -139,7 +139,10 @@ func lessEngine(a, b engineID) bool {
 	if a.replica != b.replica {
 		return lessLabel(a.replica, b.replica)
 	}
-	return lessLabel(a.engine, b.engine)
+	if a.engine != b.engine {
+		return lessLabel(a.engine, b.engine)
+	}
+	return a.worker < b.worker
 }
 
 func lessLabel(a, b string) bool {

@@ -430,6 +430,8 @@ type Instance struct {
 	Stage *string `json:"stage"`
 	// The replica's label; null for an engine without stages.
 	Replica *string `json:"replica"`
+	// Ray's id of the engine's worker; left out where Ray does not export the metrics.
+	Worker *string `json:"worker,omitempty"`
 	// Highest polled KV-cache usage, a fraction 0..1.
 	KVCacheUsagePeak *Float `json:"kv_cache_usage_peak"`
 	// Highest polled number of running requests.
