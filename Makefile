@@ -48,8 +48,9 @@ lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the oth
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .
 
-bench: bin/vobs $(FAKENVML) ## what vobs costs, beside what one would use instead; then Go's benchmarks
+bench: bin/vobs $(FAKENVML) ## what vobs and its reader cost, beside what one would use instead; then Go's benchmarks
 	VOBS=bin/vobs go run ./bench/overhead
+	go run -tags $(TAGS) ./bench/reader
 	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
 
 bench-vllm: bin/vobs ## a real vLLM's throughput and latency with and without vobs, in turn

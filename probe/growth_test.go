@@ -1,7 +1,7 @@
 package probe
 
 import (
-	"runtime"
+	"bytes"
 	"testing"
 	"time"
 
@@ -33,24 +33,46 @@ func TestTenHoursOfPolls(t *testing.T) {
 			e.pace.next(now, standing{up: true})
 		}
 	}
-	heap := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	hour := 7200
 	if raceEnabled {
 		hour = 400 // a poll costs ten times as much then
 	}
 	poll(hour)
-	before := heap()
+	before := reachable()
 	poll(9 * hour)
-	if after := heap(); after > before+32<<10 {
+	if after := reachable(); after > before+32<<10 {
 		t.Errorf("after one hour %d bytes were reachable, after ten %d", before, after)
 	}
 	if e.count != int64(10*hour) {
 		t.Errorf("%d readings", e.count)
+	}
+}
+
+// The same of 64 engines, with the parsing: a short while, for a page has 23 000 lines.
+func TestManyEnginesDoNotGrow(t *testing.T) {
+	pages := [2][]byte{[]byte(manyEngines(recording(t, "serve_default_pre"), 64)), []byte(manyEngines(recording(t, "serve_default_post"), 64))}
+	filtered := []byte(filteredPage(string(pages[1])))
+	p := New(Config{})
+	p.Add(target(t, "http://127.0.0.1:1"))
+	e, now := p.endpoints[0], time.Now()
+	p.started = now
+	poll := func(times int) {
+		for i := range times {
+			now = now.Add(500 * time.Millisecond)
+			if i%10 != 0 {
+				reading(t, e, bytes.NewReader(filtered), now, false)
+			} else {
+				reading(t, e, bytes.NewReader(pages[min(int(e.count), 1)]), now, true)
+			}
+		}
+	}
+	poll(22)
+	before := reachable()
+	poll(80)
+	if after := reachable(); after > before+64<<10 {
+		t.Errorf("after 22 readings %d bytes were reachable, after 102 %d", before, after)
+	}
+	if g := len(e.ledger.groups); g < 64*20 || e.ledger.labelBytes > maxLabelBytes/4 {
+		t.Errorf("%d groups, %d bytes of labels", g, e.ledger.labelBytes)
 	}
 }

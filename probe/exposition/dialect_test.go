@@ -3,7 +3,6 @@ package exposition
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -255,20 +254,17 @@ func TestLongLines(t *testing.T) {
 	payload := strings.Repeat("payload ", 5<<16) // 2.5 MiB
 	page := "# HELP x " + payload + "\n" +
 		"other{x=\"" + payload + "\"} 1\n" +
-		"x{x=\"" + payload + "\"} 2 # {y=\"" + payload[:1<<20] + "\"} 1\n" +
+		"x{x=\"" + payload + "\"} 2 # {y=\"" + payload[:2*chunk] + "\"} 1\n" +
 		"other 1\n# " + payload + payload + "\nx 3\n"
 	parser := NewParser(func(name string) bool { return name == "x" })
-	for _, end := range []string{"", "# EOF\n"} {
-		for name, r := range map[string]io.Reader{"at once": strings.NewReader(page + end), "in halves": iotest.HalfReader(strings.NewReader(page + end))} {
-			var got Page
-			if err := parser.ParseReader(r, &got); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if len(got.Samples) != 2 || got.Samples[0].Value != 2 || got.Samples[0].Labels.Get("x") != payload || got.Samples[1].Value != 3 || got.OpenMetrics != (end != "") {
-				t.Errorf("%s: %d samples, OpenMetrics %v", name, len(got.Samples), got.OpenMetrics)
-			}
-		}
+	var got Page
+	if err := parser.ParseReader(iotest.HalfReader(strings.NewReader(page+"# EOF\n")), &got); err != nil {
+		t.Fatal(err)
 	}
+	if len(got.Samples) != 2 || got.Samples[0].Value != 2 || got.Samples[0].Labels.Get("x") != payload || got.Samples[1].Value != 3 || !got.OpenMetrics {
+		t.Errorf("%d samples, OpenMetrics %v", len(got.Samples), got.OpenMetrics)
+	}
+	payload = payload[:5*chunk]
 	for text, want := range map[string]string{
 		page + "x one\n":             "line 7: value of x",
 		page + "# " + payload:        "cut off in its last line",

@@ -369,7 +369,7 @@ func (p *Parser) verdict(raw []byte) verdict {
 // sample reads what follows a name: labels, value, timestamp, exemplar.
 func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 	s := Sample{Name: name, Labels: noLabels}
-	rest = bytes.TrimLeft(rest, " \t")
+	rest = skipBlanks(rest)
 	if len(rest) > 0 && rest[0] == '{' {
 		end := closingBrace(rest)
 		if end < 0 {
@@ -399,7 +399,7 @@ func (p *Parser) sample(name string, rest []byte) (Sample, error) {
 			}
 		}
 	}
-	rest = bytes.TrimLeft(rest, " \t")
+	rest = skipBlanks(rest)
 	n := 0
 	for n < len(rest) && !isBlank(rest[n]) {
 		n++

@@ -172,3 +172,11 @@ func labelNameLength(b []byte) int {
 func endsName(c byte) bool { return c == '{' || isBlank(c) }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// skipBlanks is bytes.TrimLeft for the one blank that most lines have.
+func skipBlanks(b []byte) []byte {
+	for len(b) > 0 && isBlank(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
