@@ -211,10 +211,6 @@ type Efficiency struct {
 	GenerationTokensPerSecondPerGPU *Float `json:"generation_tokens_per_second_per_gpu"`
 }
 
-// Omni holds the figures of a vllm-omni pipeline. No field is read yet: the
-// group is null in every event of this version.
-type Omni struct{}
-
 // Severity says how much a validity note matters.
 type Severity string
 

@@ -96,6 +96,13 @@ func (e *GenerationObservability) fillLists() {
 			}
 		}
 	}
+	if o := e.Omni; o != nil {
+		fill(&o.Models)
+		fill(&o.Stages)
+		for i := range o.Stages {
+			fill(&o.Stages[i].Replicas)
+		}
+	}
 	for _, v := range e.Validity {
 		if v.Evidence != nil {
 			v.Evidence.Value = finite(v.Evidence.Value)
