@@ -125,7 +125,7 @@ func (f *finder) readServer(t probe.Target, pids ...int) {
 			continue
 		}
 		if line := probe.ReadCommandLine(args); line.Server {
-			f.prober.Learn(t.Name(), line)
+			f.prober.Learn(t, line)
 			return
 		}
 	}
@@ -221,7 +221,7 @@ func (f *finder) addListeners(line probe.CommandLine, args []string, listeners [
 		if !f.foreign[t.Name()] && f.prober.Add(*t) {
 			f.debug(fmt.Sprintf("process %d of the command serves %s", listeners[0].PID, t.Name()))
 		}
-		f.prober.Learn(t.Name(), line)
+		f.prober.Learn(*t, line)
 	}
 	return found
 }

@@ -203,7 +203,7 @@ func TestSeveralEndpoints(t *testing.T) {
 	if k := g.KVCache; *k.Usage.Peak != 0.375 || *k.NumGPUBlocks != 16384+8192 || *k.BlockSize != 128 || *k.PeakTokens != 2097152/4 || k.SizeTokens != nil || !strings.Contains(reason(report, "engine.kv_cache.size_tokens"), `"1048576" and "2097152"`) {
 		t.Errorf("KV cache %s %q", asJSON(k), reason(report, "engine.kv_cache.size_tokens"))
 	}
-	if c := report.EngineRuntimeConfig; c.EnablePrefixCaching != nil || *c.KVCacheDtype != "auto" || !strings.Contains(reason(report, "engine_runtime_config.enable_prefix_caching"), "the engines differ") {
+	if c := report.EngineRuntimeConfig; c.EnablePrefixCaching != nil || *c.KVCacheDtype != "auto" || !strings.Contains(reason(report, "engine_runtime_config"), "the engines differ in vllm:cache_config_info's enable_prefix_caching") {
 		t.Errorf("runtime config %s", asJSON(c))
 	}
 	// Of 60 first tokens at each, 17 came within 0.04 s and 52 within 0.08 s: the
@@ -248,15 +248,15 @@ func TestBatchUtilization(t *testing.T) {
 		"from its own command line": func(p *Prober) { p.Add(line.Targets[0]) },
 		"learned later": func(p *Prober) {
 			p.Add(target(t, "http://127.0.0.1:8000"))
-			p.Learn("http://127.0.0.1:8000/metrics", line)
+			p.Learn(target(t, "http://localhost:8000"), line)
 		},
 		"of another server": func(p *Prober) {
 			p.Add(target(t, "http://127.0.0.1:8000"))
-			p.Learn("http://127.0.0.1:8001/metrics", line)
+			p.Learn(target(t, "http://127.0.0.1:8001"), line)
 		},
 		"not forgotten": func(p *Prober) {
 			p.Add(line.Targets[0])
-			p.Learn("http://127.0.0.1:8000/metrics", CommandLine{Server: true})
+			p.Learn(target(t, "http://127.0.0.1:8000"), CommandLine{Server: true})
 		},
 	} {
 		pl := newPlayer(t)
@@ -300,6 +300,43 @@ func TestGaugesOfProcesses(t *testing.T) {
 	g := report.Engine
 	if u := g.KVCache.Usage; *u.Peak != 0.5 || *u.Mean != (0.5+0.125)/2 || *u.Last != 0 || len(g.Instances) != 2 || *g.Instances[0].KVCacheUsagePeak != 0.5 || *g.Instances[1].KVCacheUsagePeak != 0.125 {
 		t.Errorf("usage %s, instances %s", asJSON(u), asJSON(g.Instances))
+	}
+}
+
+// An address that was given and yields nothing is told: the sums are without it.
+func TestEndpointNotRead(t *testing.T) {
+	pre, post := recording(t, "serve_default_pre"), recording(t, "serve_default_post")
+	given, dead, found := target(t, "http://127.0.0.1:8000"), target(t, "http://127.0.0.1:8001"), target(t, "http://127.0.0.1:8002")
+	found.Origin = FromTree // one of many ports, perhaps, of a process: nobody asked for it
+	pl := newPlayer(t, given, dead, found)
+	pl.p.endpoints[1].lastError = fmt.Errorf("asking %s: connection refused", dead.Name())
+	pl.run(played{pre, pre, post})
+	report := pl.report(10)
+	if got := report.Notes.Validity; len(got) != 2 || got[0].Code != "endpoint_not_read" || !strings.Contains(got[0].Message, "8001/metrics yielded nothing") || !strings.Contains(got[0].Message, "refused") || got[1].Code != "short_window" {
+		t.Errorf("%s", asJSON(got))
+	}
+}
+
+// One engine at two addresses would count twice.
+func TestSameAddress(t *testing.T) {
+	for _, c := range []struct {
+		first, second string
+		same          bool
+	}{
+		{"http://127.0.0.1:8000", "http://localhost:8000/metrics", true},
+		{"http://localhost", "http://127.0.0.1", true},
+		{"http://127.0.0.1:8000", "http://0.0.0.0:8000", true},
+		{"http://127.0.0.1:8000", "http://localhost:8001", false},
+		{"http://127.0.0.1:8000", "https://localhost:8000", false},
+		{"http://127.0.0.1:8000", "http://[::1]:8000", false}, // two servers may listen there
+		{"http://localhost:8000/a", "http://127.0.0.1:8000/b", false},
+		{"unix:///a", "http://localhost", false},
+	} {
+		p := New(quick)
+		p.Add(target(t, c.first))
+		if added := p.Add(target(t, c.second)); added == c.same {
+			t.Errorf("%s and %s: same %v", c.first, c.second, !added)
+		}
 	}
 }
 

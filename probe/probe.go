@@ -77,7 +77,7 @@ func (p *Prober) Add(t Target) bool {
 		return false
 	}
 	for _, e := range p.endpoints {
-		if e.target.Name() == t.Name() {
+		if e.target.same(t) {
 			return false
 		}
 	}
@@ -91,11 +91,11 @@ func (p *Prober) Add(t Target) bool {
 
 // Learn notes what the command line of the server behind a known address tells of
 // its engines. Nothing that is known already is forgotten.
-func (p *Prober) Learn(name string, line CommandLine) {
+func (p *Prober) Learn(t Target, line CommandLine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.endpoints {
-		if e.target.Name() == name && line.MaxNumSeqs > 0 {
+		if e.target.same(t) && line.MaxNumSeqs > 0 {
 			e.maxNumSeqs = line.MaxNumSeqs
 		}
 	}

@@ -53,6 +53,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 		r.nothing(p.endpoints)
 		return r.Report
 	}
+	r.unread(p.endpoints)
 	r.gauges, r.activity = p.gauges[p.best], p.activity[p.best]
 	r.stage = r.chooseStage()
 	g := &schema.Engine{Source: "http", Stage: notEmpty(r.stage)}
@@ -96,6 +97,21 @@ func (r *reporter) nothing(all []*endpoint) {
 	}
 	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "engine_runtime_config"} {
 		r.Notes.Missing(field, reason)
+	}
+}
+
+// unread notes addresses that the user gave and that are in no figure: where others
+// answered, the sums would look whole.
+func (r *reporter) unread(all []*endpoint) {
+	for _, e := range all {
+		if e.foreign || e.target.Origin != FromFlag || slices.Contains(r.endpoints, e) {
+			continue
+		}
+		why := "it was not asked"
+		if e.lastError != nil {
+			why = e.lastError.Error()
+		}
+		r.Notes.Doubt("endpoint_not_read", schema.Warning, fmt.Sprintf("%s yielded nothing, and what its engines did is in no figure: %s", e.target.Name(), why), nil)
 	}
 }
 

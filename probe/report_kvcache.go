@@ -164,21 +164,22 @@ func configNumber(name, text string) (n int64, why string) {
 // runtimeConfig fills those of the seed's six keys that the metrics tell.
 func (r *reporter) runtimeConfig() {
 	c := &r.EngineRuntimeConfig
+	reason := "the engine's metrics tell enable_prefix_caching and kv_cache_dtype only; this version does not read /server_info yet"
 	caching, why := r.config("enable_prefix_caching")
 	switch {
 	case why != "":
-		r.Notes.Missing("engine_runtime_config.enable_prefix_caching", why)
+		reason = why + "; " + reason
 	case caching == "True":
 		c.EnablePrefixCaching = schema.Ptr(true)
 	case caching == "False":
 		c.EnablePrefixCaching = schema.Ptr(false)
 	}
-	dtype, why := r.config("cache_dtype")
+	dtype, whyDtype := r.config("cache_dtype")
 	switch {
-	case why != "":
-		r.Notes.Missing("engine_runtime_config.kv_cache_dtype", why)
-	case dtype != "None":
+	case whyDtype != "" && whyDtype != why: // where there is no page of it at all, once is enough
+		reason = whyDtype + "; " + reason
+	case whyDtype == "" && dtype != "None":
 		c.KVCacheDtype = &dtype
 	}
-	r.Notes.Missing("engine_runtime_config", "the engine's metrics tell enable_prefix_caching and kv_cache_dtype only; this version does not read /server_info yet")
+	r.Notes.Missing("engine_runtime_config", reason)
 }

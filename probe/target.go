@@ -113,6 +113,20 @@ func (t Target) Name() string {
 	return u.String()
 }
 
+// same says whether two addresses are one: `localhost` is 127.0.0.1. An engine that
+// is read at two addresses would count twice.
+func (t Target) same(other Target) bool {
+	canonical := func(t Target) string {
+		if t.Socket == "" && t.URL.Hostname() == "localhost" {
+			u := *t.URL
+			u.Host = hostPort("127.0.0.1", u.Port())
+			t.URL = &u
+		}
+		return t.Name()
+	}
+	return canonical(t) == canonical(other)
+}
+
 // redactQuery keeps the names in a query and drops what may be a secret: all values.
 func redactQuery(query string) string {
 	if query == "" {
