@@ -69,7 +69,7 @@ soak: ## a thousand runs of the program amid orphans: no exit code is lost
 
 e2e: e2e-gpu e2e-nvml e2e-vllm ## all end-to-end targets
 
-e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB): bracketed two ways, ended and killed in eight
+e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB): bracketed four ways, ended and killed in eight
 	e2e/vllm/run.sh
 
 e2e-nvml: bin/vobs ## Debian's real NVML library, without a driver

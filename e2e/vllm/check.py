@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
 """Compares an event of vobs with what the client of the same run counted.
 
-    check.py a|b --event EVENT.json --client LOAD.json [--client WARMUP.json] ...
+    check.py a|b|d|e --event EVENT.json --client LOAD.json [--client WARMUP.json] ...
+        [--pages BEFORE.prom AFTER.prom] ...
 
 Case a: the server ran before the command. Case b: the command started and
-ended the server. Every figure that is wrong is told; exit status 1 if any is.
+ended the server. Case d: two servers ran, each with a client of its own at the
+same time; the second has prefix caching off. Case e: as a, with speculative
+decoding. Pages are the servers' own, read by another program. Every figure that is wrong is told; exit status 1 if any is.
 Standard library only.
 """
 
 import argparse
 import json
 import math
+import re
 import sys
 
 # Nulls that mean "does not apply" and need no reason.
@@ -113,11 +117,34 @@ def total(clients, key):
     return sum(client[key] for client in clients)
 
 
+def read_page(path):
+    """The samples of a /metrics page: (name, labels) to value."""
+    samples = {}
+    with open(path, encoding="utf-8") as f:
+        for line in f:
+            m = re.match(r"(vllm:\w+)\{(.*)\} (\S+)$", line)
+            if m:
+                samples[m[1], frozenset(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m[2]))] = float(m[3])
+    return samples
+
+
+def gained(pages, name, **labels):
+    """What the series of a name with these labels gained, over all servers."""
+    return sum(
+        value - before.get(key, 0.0) for before, after in pages for key, value in after.items() if key[0] == name and labels.items() <= set(key[1])
+    )
+
+
 def codes(event):
     return {v.get("code") for v in event.get("validity") or []}
 
 
-def check_common(c, clients, model, concurrency):
+def check_common(c, clients, model, side_by_side=False, cached=None, speculative=False):
+    """What holds in every case. side_by_side: each client had a server of its own,
+    all at once; cached: the clients whose server has prefix caching on, all by default."""
+    cached = clients if cached is None else cached
+    concurrency = (sum if side_by_side else max)(client["concurrency"] for client in clients)
+    walls = (max if side_by_side else sum)(client["wall_seconds"] for client in clients)
     ok, prompt, generated = (total(clients, k) for k in ("ok", "prompt_tokens", "completion_tokens"))
     load = max(clients, key=lambda client: client["wall_seconds"])
 
@@ -130,7 +157,7 @@ def check_common(c, clients, model, concurrency):
     c.equal("run.signal", None, "no signal killed it")
     c.equal("partial", False, "the run ended")
     c.expect("engine_died" not in codes(c.event), "validity: engine_died, of an engine that lived until it was asked to end")
-    c.number("run.duration_seconds", total(clients, "wall_seconds"), 3600, "longer than the client's load")
+    c.number("run.duration_seconds", walls, 3600, "longer than the client's load")
 
     c.equal("engine.source", "http", "the server's /metrics")
     models = c.get("engine.models")
@@ -166,9 +193,10 @@ def check_common(c, clients, model, concurrency):
     c.number("engine.kv_cache.num_gpu_blocks", 1, 1e9, "the engine tells it")
     c.number("engine.kv_cache.block_size", 1, 1e6, "the engine tells it")
 
-    c.equal("engine.prefix_cache.local.queries", prompt, "every prompt token is asked for")
-    hits = c.number("engine.prefix_cache.local.hits", 1, prompt, "the prompts share a prefix of more than a block")
-    rate = hits / prompt if prompt else None
+    asked = total(cached, "prompt_tokens")
+    c.equal("engine.prefix_cache.local.queries", asked, "every prompt token is asked for, where caching is on")
+    hits = c.number("engine.prefix_cache.local.hits", 1, asked, "the prompts share a prefix of more than a block")
+    rate = hits / asked if asked else None
     for path in ("engine.prefix_cache.local.hit_rate", "prefix_cache_hit_rate"):
         value = c.get(path)
         c.expect(close(value, rate), f"{path}: {value!r}, expected {rate!r} (hits / queries)")
@@ -177,7 +205,8 @@ def check_common(c, clients, model, concurrency):
 
     for key in ("time_to_first_token", "e2e_request_latency", "request_prefill_time", "request_decode_time", "request_queue_time", "request_inference_time"):
         c.equal(f"engine.latency_seconds.{key}.count", ok, "one each request")
-    c.equal("engine.latency_seconds.inter_token_latency.count", generated - ok, "one between each two tokens")
+    if not speculative:
+        c.equal("engine.latency_seconds.inter_token_latency.count", generated - ok, "one between each two tokens")
     for key, theirs in (("time_to_first_token", "ttft_sum_seconds"), ("e2e_request_latency", "e2e_sum_seconds")):
         mean = total(clients, theirs) / ok if ok else math.nan
         path = f"engine.latency_seconds.{key}"
@@ -187,12 +216,11 @@ def check_common(c, clients, model, concurrency):
         c.expect(ok and close(sums, value * ok), f"{path}: the mean is not sum / count")
 
     c.number("engine.scrapes.count", 3, 1e6, "it was polled through the run")
-    window = c.number("engine.window.duration_seconds", total(clients, "wall_seconds") * 0.9, 3600, "it spans the client's load")
+    window = c.number("engine.window.duration_seconds", walls * 0.9, 3600, "it spans the client's load")
     c.equal("engine.window.resets", 0, "one server")
 
     # The rates. Active time is told by polls, so it may be too long by a gap at
     # each end of each load.
-    walls = total(clients, "wall_seconds")
     gap = c.number("engine.scrapes.max_gap_seconds", 0, 60, "the longest gap")
     active = c.get("engine.window.active_seconds_est")
     if "short_window" in codes(c.event):
@@ -214,11 +242,13 @@ def check_common(c, clients, model, concurrency):
     )
 
     instances = c.get("engine.instances") or []
-    c.expect(len(instances) == 1, f"engine.instances: {len(instances)}, expected 1")
-    if instances:
-        c.equal("engine.instances.0.generation_tokens", generated, "the one engine's")
-        c.equal("engine.instances.0.prompt_tokens", prompt, "the one engine's")
-        c.equal("engine.instances.0.requests_finished", ok, "the one engine's")
+    engines = [[client] for client in clients] if side_by_side else [clients]
+    c.expect(len(instances) == len(engines), f"engine.instances: {len(instances)}, expected {len(engines)}")
+    for i, theirs in enumerate(engines[: len(instances)]):
+        c.equal(f"engine.instances.{i}.endpoint", i, "one engine at each")
+        c.equal(f"engine.instances.{i}.generation_tokens", total(theirs, "completion_tokens"), "this engine's")
+        c.equal(f"engine.instances.{i}.prompt_tokens", total(theirs, "prompt_tokens"), "this engine's")
+        c.equal(f"engine.instances.{i}.requests_finished", total(theirs, "ok"), "this engine's")
 
     host = c.get("host")
     if isinstance(host, dict):
@@ -237,6 +267,52 @@ def check_a(c, args):
     if args.port:
         url = c.get("engine.endpoints.0.url")
         c.expect(f":{args.port}/" in f"{url}/", f"engine.endpoints.0.url: {url!r}, expected port {args.port}")
+
+
+MAX_NUM_SEQS = (12, 8)  # of the servers of case d
+
+
+def check_d(c, args):
+    check_a(c, args)
+    c.expect(len(c.get("engine.endpoints") or []) == 2, "engine.endpoints: not two")
+    blocks = 0
+    for _, after in args.pages:
+        labels = [dict(key[1]) for key in after if key[0] == "vllm:cache_config_info"]
+        c.expect(len(labels) == 1, f"pages: {len(labels)} vllm:cache_config_info")
+        blocks += int(labels[0]["num_gpu_blocks"]) if labels else 0
+    c.equal("engine.kv_cache.num_gpu_blocks", blocks, "both servers' together")
+    c.expect("enable_prefix_caching" not in (c.get("engine_runtime_config") or {}), "engine_runtime_config.enable_prefix_caching: told, though the servers differ in it")
+    c.equal("engine.prefix_cache.local.hits", gained(args.pages, "vllm:prefix_cache_hits_total"), "the pages' own")
+    c.number("engine.requests.running.peak", 1, sum(MAX_NUM_SEQS), "no server runs more at once")
+    c.number("engine.requests.waiting.peak", 1, 1000, "the clients send more at once than the servers run")
+    mean = c.number("engine.requests.running.mean", 1e-9, sum(MAX_NUM_SEQS), "requests were running")
+    used = c.number("engine.requests.batch_utilization", 1e-9, 1, "the command lines tell --max-num-seqs")
+    c.expect(close(used, mean / sum(MAX_NUM_SEQS)), f"engine.requests.batch_utilization: {used!r}, expected {mean!r} / {sum(MAX_NUM_SEQS)}")
+
+
+def check_e(c, args):
+    check_a(c, args)
+    names = {"drafts": "drafts", "draft_tokens": "draft_tokens", "accepted_tokens": "accepted_tokens"}
+    drafts, drafted, accepted = (
+        c.number(f"engine.speculative.{key}", 1, 1e9, "the model repeats itself") for key in names
+    )
+    for key, name in names.items():
+        c.equal(f"engine.speculative.{key}", gained(args.pages, f"vllm:spec_decode_num_{name}_total"), "the pages' own")
+    c.equal(
+        "engine.speculative.accepted_per_position",
+        [gained(args.pages, "vllm:spec_decode_num_accepted_tokens_per_pos_total", position=str(i)) for i in range(3)],
+        "the pages' own",
+    )
+    for path, wanted in (
+        ("engine.speculative.acceptance_rate", accepted / drafted),
+        ("spec_accept_rate", accepted / drafted),
+        ("engine.speculative.acceptance_length", 1 + accepted / drafts),
+    ):
+        value = c.get(path)
+        c.expect(close(value, wanted), f"{path}: {value!r}, expected {wanted!r}")
+    # One observation each step of a request, which brings several tokens.
+    generated, ok = c.get("engine.tokens.generation"), c.get("engine.latency_seconds.e2e_request_latency.count")
+    c.number("engine.latency_seconds.inter_token_latency.count", generated - ok - accepted, generated - ok - 1, "fewer steps than tokens")
 
 
 def check_b(c, args):
@@ -259,9 +335,10 @@ def check_b(c, args):
 
 def main(arguments=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("case", choices=("a", "b"))
+    p.add_argument("case", choices=("a", "b", "d", "e"))
     p.add_argument("--event", required=True)
     p.add_argument("--client", required=True, action="append", help="a summary of client.py; repeatable: they are added up")
+    p.add_argument("--pages", nargs=2, action="append", default=[], metavar=("BEFORE", "AFTER"), help="a server's pages; repeatable")
     p.add_argument("--model", default="tiny")
     p.add_argument("--port", type=int)
     args = p.parse_args(arguments)
@@ -277,9 +354,11 @@ def main(arguments=None):
         with open(path, encoding="utf-8") as f:
             clients.append(json.load(f))
 
+    args.pages = [tuple(map(read_page, pair)) for pair in args.pages]
+
     c = Checker(event)
-    check_common(c, clients, args.model, max(client["concurrency"] for client in clients))
-    {"a": check_a, "b": check_b}[args.case](c, args)
+    check_common(c, clients, args.model, side_by_side=args.case == "d", cached=clients[:1] if args.case == "d" else None, speculative=args.case == "e")
+    {"a": check_a, "b": check_b, "d": check_d, "e": check_e}[args.case](c, args)
 
     for note in c.notes:
         print(f"e2e-vllm: note ({args.case}): {note}")

@@ -27,14 +27,39 @@ WARMUP = {
     "e2e_sum_seconds": 1.5,
 }  # fmt: skip
 
+# The second server's client in case (d), side by side with CLIENT.
+SECOND = {
+    "requests": 80, "ok": 80, "concurrency": 16, "prompt_tokens": 24000, "completion_tokens": 6000,
+    "sent_prompt_tokens": 24000, "sent_max_tokens": 6000, "wall_seconds": 7.5, "ttft_sum_seconds": 5.0,
+    "e2e_sum_seconds": 90.0,
+}  # fmt: skip
+CLIENTS = {"a": [CLIENT], "b": [CLIENT, WARMUP], "d": [CLIENT, SECOND], "e": [CLIENT]}
+
+
+def page(index, factor):
+    """A server's page in cases (d) and (e): what it adds is factor times a whole."""
+    hits = 20000 if index == 0 else 0
+    values = {
+        'cache_config_info{engine="0",num_gpu_blocks="16384",cache_dtype="a \\"q\\""}': 1,
+        'prefix_cache_hits_total{engine="0",model_name="tiny"}': 128 + hits * factor,
+        'spec_decode_num_drafts_total{engine="0"}': 5 + 900 * factor,
+        'spec_decode_num_draft_tokens_total{engine="0"}': 15 + 2700 * factor,
+        'spec_decode_num_accepted_tokens_total{engine="0"}': 9 + 1800 * factor,
+        'spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="0"}': 4 + 800 * factor,
+        'spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="1"}': 3 + 600 * factor,
+        'spec_decode_num_accepted_tokens_per_pos_total{engine="0",position="2"}': 2 + 400 * factor,
+    }
+    return "# HELP vllm:x y\n" + "".join(f"vllm:{name} {float(value)}\n" for name, value in values.items())
+
 
 def distribution(count, total):
     return {"count": count, "sum": total, "mean": total / count, "p50_est": 0.1, "p90_est": None, "above": 1.0}
 
 
 def right_event(case):
-    ok, prompt, generated, hits = (100, 30000, 8000, 20000) if case == "a" else (106, 31200, 8080, 20000)
-    active = 8.5 if case == "a" else 9.4
+    ok, prompt, generated, hits = {"b": (106, 31200, 8080, 20000), "d": (180, 54000, 14000, 20000)}.get(case, (100, 30000, 8000, 20000))
+    asked = 30000 if case == "d" else prompt
+    active = 9.4 if case == "b" else 8.5
     latency = {
         "time_to_first_token": distribution(ok, 5.0),
         "e2e_request_latency": distribution(ok, 100.0),
@@ -45,10 +70,10 @@ def right_event(case):
     event = {
         "peak_vram_gb": None,
         "kv_cache_usage_perc": 0.0,
-        "prefix_cache_hit_rate": hits / prompt,
+        "prefix_cache_hit_rate": hits / asked,
         "spec_accept_rate": None,
         "partial": False,
-        "run": {"exit_code": 0, "signal": None, "start_error": None, "duration_seconds": 9.0 if case == "a" else 80.0, "leftovers": []},
+        "run": {"exit_code": 0, "signal": None, "start_error": None, "duration_seconds": 9.0 if case != "b" else 80.0, "leftovers": []},
         "host": {"cpu_limit": None, "tree_cpu_seconds": 60.0, "tree_peak_rss_bytes": 3e9},
         "gpus": None,
         "engine": {
@@ -57,10 +82,10 @@ def right_event(case):
             "models": ["tiny"],
             "stage": None,
             "window": {
-                "base": "scraped" if case == "a" else "zero",
-                "final": "settled" if case == "a" else "last_good",
-                "final_age_seconds": 0.0 if case == "a" else 1.2,
-                "duration_seconds": 9.1 if case == "a" else 80.1,
+                "base": "scraped" if case != "b" else "zero",
+                "final": "settled" if case != "b" else "last_good",
+                "final_age_seconds": 0.0 if case != "b" else 1.2,
+                "duration_seconds": 9.1 if case != "b" else 80.1,
                 "active_seconds_est": active,
                 "resets": 0,
             },
@@ -85,11 +110,11 @@ def right_event(case):
             "latency_seconds": latency,
             "kv_cache": {"usage": {"last": 0.0, "mean": 0.002, "peak": 0.003}, "num_gpu_blocks": 16384, "block_size": 128},
             "prefix_cache": {
-                "local": {"queries": prompt, "hits": hits, "hit_rate": hits / prompt},
+                "local": {"queries": asked, "hits": hits, "hit_rate": hits / asked},
                 "external": {"queries": 0, "hits": 0, "hit_rate": None},
             },
             "instances": [
-                {"engine": "0", "stage": None, "replica": None, "requests_finished": ok, "prompt_tokens": prompt, "generation_tokens": generated}
+                {"endpoint": 0, "engine": "0", "stage": None, "replica": None, "requests_finished": ok, "prompt_tokens": prompt, "generation_tokens": generated}
             ],
         },
         "omni": None,
@@ -106,13 +131,26 @@ def right_event(case):
             {"field": "omni", "reason": "no vllm-omni"},
         ],
     }
+    engine = event["engine"]
+    if case == "d":
+        engine["endpoints"].append({"url": "http://127.0.0.1:4001/metrics"})
+        engine["kv_cache"]["num_gpu_blocks"] = 32768
+        engine["requests"].update(waiting={"last": 0, "mean": 9.0, "peak": 12}, running={"last": 0, "mean": 15.0, "peak": 20}, batch_utilization=0.75)
+        first = engine["instances"][0]
+        first.update(requests_finished=100, prompt_tokens=30000, generation_tokens=8000)
+        engine["instances"].append(dict(first, endpoint=1, requests_finished=80, prompt_tokens=24000, generation_tokens=6000))
+        event["engine_runtime_config"] = {"kv_cache_dtype": "auto"}
+    if case == "e":
+        engine["speculative"] = {"drafts": 900, "draft_tokens": 2700, "accepted_tokens": 1800, "acceptance_rate": 2 / 3, "acceptance_length": 3.0, "accepted_per_position": [800, 600, 400]}
+        event["spec_accept_rate"] = 2 / 3
+        engine["latency_seconds"]["inter_token_latency"] = distribution(6300, 90.0)
     if case == "b":
         event["validity"].append({"code": "final_reading_lost", "evidence": None})
     return event
 
 
 def run_check(case, event, clients=None, newline="\n"):
-    clients = clients or ([CLIENT] if case == "a" else [CLIENT, WARMUP])
+    clients = clients or CLIENTS[case]
     out = io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
 
@@ -123,6 +161,13 @@ def run_check(case, event, clients=None, newline="\n"):
             return path
 
         arguments = [case, "--port", "4000", "--event", write("event.json", event, newline)]
+        for i in range({"d": 2, "e": 1}.get(case, 0)):
+            pages = []
+            for factor in (0, 1):
+                pages.append(os.path.join(folder, f"{i}-{factor}.prom"))
+                with open(pages[-1], "w", encoding="utf-8") as f:
+                    f.write(page(i, factor))
+            arguments += ["--pages", *pages]
         for i, client in enumerate(clients):
             arguments += ["--client", write(f"client{i}.json", client)]
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
@@ -211,11 +256,42 @@ WRONG_B = [
     ("host.tree_peak_rss_bytes", 3e6),
     ("host.tree_cpu_seconds", 1.0),
 ]
+WRONG_D = [
+    ("engine.endpoints", [{"url": "http://127.0.0.1:4000/metrics"}]),
+    ("engine.window.final", "last_good"),
+    ("engine.tokens.prompt", 30000),
+    ("engine.instances.0.prompt_tokens", 24000),
+    ("engine.instances.1.generation_tokens", 8000),
+    ("engine.instances.1.endpoint", 0),
+    ("engine.instances.1.requests_finished", 100),
+    ("engine.kv_cache.num_gpu_blocks", 16384),
+    ("engine.prefix_cache.local.queries", 54000),
+    ("engine.prefix_cache.local.hits", 19872),
+    ("engine_runtime_config.enable_prefix_caching", True),
+    ("engine.requests.running.peak", 21),
+    ("engine.requests.waiting.peak", 0),
+    ("engine.requests.batch_utilization", 15 / 12),
+    ("engine.requests.batch_utilization", 15 / 24),
+    ("engine.requests.batch_utilization", None),
+    ("engine.window.active_seconds_est", 15.5),
+]
+WRONG_E = [
+    ("engine.speculative", None),
+    ("engine.speculative.drafts", 905),
+    ("engine.speculative.draft_tokens", 2715),
+    ("engine.speculative.accepted_tokens", 0),
+    ("engine.speculative.accepted_per_position", [800, 600]),
+    ("engine.speculative.acceptance_rate", 0.6),
+    ("engine.speculative.acceptance_length", 2.0),
+    ("spec_accept_rate", None),
+    ("engine.latency_seconds.inter_token_latency.count", 7900),
+    ("engine.latency_seconds.inter_token_latency.count", 6000),
+]
 
 
 class Check(unittest.TestCase):
     def test_right(self):
-        for case in "ab":
+        for case in "abde":
             status, out = run_check(case, right_event(case))
             self.assertEqual(status, 0, out)
             self.assertIn(f"e2e-vllm: PASS ({case})", out)
@@ -242,7 +318,7 @@ class Check(unittest.TestCase):
         self.assertEqual(status, 0, out)
 
     def test_wrong(self):
-        for case, table in (("a", WRONG + WRONG_A), ("b", WRONG + WRONG_B)):
+        for case, table in (("a", WRONG + WRONG_A), ("b", WRONG + WRONG_B), ("d", WRONG_D), ("e", WRONG_E)):
             for path, value in table:
                 with self.subTest(case=case, path=path, value=value):
                     status, out = run_check(case, changed(case, path, value))

@@ -35,6 +35,7 @@ def parse_arguments():
     p.add_argument("--shared-prefix", type=int, default=0, help="tokens that every prompt begins with")
     p.add_argument("--vocabulary", type=int, default=1024)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--temperature", type=float, default=1.0, help="0 makes a small model repeat itself")
     p.add_argument("--timeout", type=float, default=240, help="seconds one request may take")
     p.add_argument("--wait", type=float, default=0, help="seconds to wait for /health first")
     p.add_argument("--wait-pid", type=int, default=0, help="give up waiting when this process is gone")
@@ -104,7 +105,7 @@ def one_request(args, connections, prompt, max_tokens):
             "prompt": prompt,
             "max_tokens": max_tokens,
             "ignore_eos": True,
-            "temperature": 1.0,
+            "temperature": args.temperature,
             "seed": args.seed,
             "stream": True,
             "stream_options": {"include_usage": True},

@@ -4,13 +4,17 @@
 #   (a) the server runs, `vobs run --metrics-url` brackets a client;
 #   (b) `vobs run` brackets a script that starts and ends the server, and is
 #       not told where it is;
-#   (c) `vobs run -- vllm serve`, ended and killed in several ways (deaths.sh).
+#   (c) `vobs run -- vllm serve`, ended and killed in several ways (deaths.sh);
+#   (d) two servers run, of which one has prefix caching off, and `vobs run` with
+#       both addresses brackets two clients at once;
+#   (e) as (a), with speculative decoding (ngram).
 #
-# In (a) and (b) the event's figures must equal what the client counted (check.py).
+# In all but (c) the event's figures must equal what the clients counted, and in
+# (d) and (e) what the servers' own pages before and after tell (check.py).
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. Exit status 0 also
 # where vLLM's packages cannot be fetched, after a line "e2e-vllm: SKIPPED".
 #
-#     run.sh [a] [b] [c]        all by default
+#     run.sh [a] [b] [c] [d] [e]        all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -112,6 +116,74 @@ case_a() {
   validate "$out/event_a.json" a
 }
 
+# page PORT FILE: the server's page as it stands.
+page() {
+  "$E2E_PYTHON" -c 'import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1], timeout=30).read())' \
+    "http://127.0.0.1:$1/metrics" >"$2"
+}
+
+# warm PORT SERVER OUT: waits for a server and sends it a few requests, so that a
+# base reading has something to take off.
+warm() {
+  local port=$1 server=$2 out=$3
+  start "$out.log" "$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:$port" --model "$E2E_MODEL_NAME" \
+    --wait "$E2E_START_LIMIT" --wait-pid "$server" --requests 6 --concurrency 3 --max-tokens 16 --seed 11 --out "$out.json"
+  await $((E2E_START_LIMIT + 60)) "$started"
+}
+
+case_d() {
+  local out="$E2E_OUT/d" ports servers=() i status=0
+  rm -rf "$out"
+  mkdir -p "$out"
+  ports=("$(free_port)" "$(free_port)")
+  engine_command "${ports[0]}"
+  start "$out/server0.log" "${ENGINE_COMMAND[@]}" --max-num-seqs 12
+  servers+=("$started")
+  engine_command "${ports[1]}"
+  start "$out/server1.log" "${ENGINE_COMMAND[@]}" --max-num-seqs 8 --no-enable-prefix-caching
+  servers+=("$started")
+  for i in 0 1; do
+    warm "${ports[i]}" "${servers[i]}" "$out/warmup$i" || {
+      tail -n 40 "$out/server$i.log" "$out/warmup$i.log" >&2
+      die "(d) no warm server"
+    }
+  done
+  for i in 0 1; do page "${ports[i]}" "$out/before$i.prom"; done
+  start "$out/vobs.log" "$vobs" run -q --metrics-url "http://127.0.0.1:${ports[0]}" --metrics-url "http://127.0.0.1:${ports[1]}" \
+    -o "$out/event_d.json" -- "$E2E_SRC/two_loads.sh" "${ports[@]}" "$out" "${load[@]}"
+  await "$E2E_LOAD_LIMIT" "$started" || status=$?
+  cat "$out/vobs.log"
+  [ "$status" = 0 ] || die "(d) vobs run ended with $status"
+  for i in 0 1; do page "${ports[i]}" "$out/after$i.prom"; done
+  check d --event "$out/event_d.json" --client "$out/load0.json" --client "$out/load1.json" \
+    --pages "$out/before0.prom" "$out/after0.prom" --pages "$out/before1.prom" "$out/after1.prom" || return 1
+  validate "$out/event_d.json" d
+}
+
+case_e() {
+  local out="$E2E_OUT/e" port status=0
+  rm -rf "$out"
+  mkdir -p "$out"
+  port=$(free_port)
+  engine_command "$port"
+  start "$out/server.log" "${ENGINE_COMMAND[@]}" --speculative-config '{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3}'
+  warm "$port" "$started" "$out/warmup" || {
+    tail -n 40 "$out/server.log" "$out/warmup.log" >&2
+    die "(e) no warm server"
+  }
+  page "$port" "$out/before.prom"
+  # At temperature 0 the small model repeats itself, and drafts come true.
+  start "$out/vobs.log" "$vobs" run -q --metrics-url "http://127.0.0.1:$port" -o "$out/event_e.json" -- \
+    "$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:$port" --model "$E2E_MODEL_NAME" \
+    "${load[@]}" --temperature 0 --out "$out/load.json"
+  await "$E2E_LOAD_LIMIT" "$started" || status=$?
+  cat "$out/vobs.log"
+  [ "$status" = 0 ] || die "(e) vobs run ended with $status"
+  page "$port" "$out/after.prom"
+  check e --event "$out/event_e.json" --client "$out/load.json" --pages "$out/before.prom" "$out/after.prom" --port "$port" || return 1
+  validate "$out/event_e.json" e
+}
+
 case_b() {
   local out="$E2E_OUT/b" port status=0
   rm -rf "$out"
@@ -141,12 +213,12 @@ main() {
   engine_env
   # What the user of the machine may have set for vobs or its sources.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c
+  [ $# -gt 0 ] || set -- a b c d e
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c) "case_$case" || failed=1 ;;
+    a | b | c | d | e) "case_$case" || failed=1 ;;
     *) die "no such case: $case" ;;
     esac
     stop_all
