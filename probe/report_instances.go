@@ -121,16 +121,6 @@ func notEmpty(s string) *string {
 	return &s
 }
 
-func compareEngines(a, b engineID) int {
-	switch {
-	case a == b:
-		return 0
-	case lessEngine(a, b):
-		return -1
-	}
-	return 1
-}
-
 // lessEngine sorts engines by number where their labels are numbers.
 func lessEngine(a, b engineID) bool {
 	if a.stage != b.stage {
