@@ -2,6 +2,8 @@ package observe
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -76,6 +78,7 @@ func TestAddListeners(t *testing.T) {
 		{"a foreign address", "vllm serve m --port 81", []sampler.Listener{tcp("127.0.0.1:81")}, "http://127.0.0.1:81/metrics", nil, false},
 		{"not too many", "python server.py", many, "", nil, false},
 		{"a quiet access log", "vllm serve m --port 81 --disable-access-log-for-endpoints /metrics,/health", []sampler.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, true},
+		{"what it may run at once", "vllm serve m --port 81 --max-num-seqs 5", []sampler.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
 		{"an address that is none", "python server.py", []sampler.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,6 +89,9 @@ func TestAddListeners(t *testing.T) {
 			var got []string
 			for _, target := range f.prober.Targets() {
 				got = append(got, target.Name())
+				if want := map[bool]int{true: 5}[strings.Contains(c.line, "--max-num-seqs 5")]; target.MaxNumSeqs != want {
+					t.Errorf("max_num_seqs %d, want %d", target.MaxNumSeqs, want)
+				}
 				if target.Origin != probe.FromTree || !target.Started || target.ExactPath != c.exact {
 					t.Errorf("%s: %+v", target.Name(), target)
 				}
@@ -100,6 +106,37 @@ func TestAddListeners(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// The command line of a server that was there before the run tells how much it may
+// run at once: its own, or its parent's where it has a title in its place.
+func TestReadServer(t *testing.T) {
+	root := t.TempDir()
+	for pid, line := range map[string]string{
+		"10": "python /venv/bin/vllm serve m --max-num-seqs 64", "11": "VLLM::APIServer_0      ", "12": "/bin/sh /x/proxy.sh", "13": "bash -c vllm serve m --max-num-seqs 7",
+	} {
+		if err := os.Mkdir(filepath.Join(root, pid), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, pid, "cmdline"), []byte(strings.ReplaceAll(line, " ", "\x00")), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		pids []int
+		want int
+	}{{[]int{10, 13}, 64}, {[]int{11, 10}, 64}, {[]int{12, 13}, 0}, {[]int{99, 10}, 64}, {nil, 0}} {
+		f := newFinder(root, nil, probe.New(probe.Config{}))
+		target, err := probe.ParseTarget("http://127.0.0.1:8000")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.prober.Add(target)
+		f.readServer(target, c.pids...)
+		if got := f.prober.Targets()[0].MaxNumSeqs; got != c.want {
+			t.Errorf("processes %v: max_num_seqs %d, want %d", c.pids, got, c.want)
+		}
 	}
 }
 

@@ -101,13 +101,15 @@ func (p *Prober) Learn(t Target, line CommandLine) {
 	}
 }
 
-// Targets lists the addresses known so far.
+// Targets lists the addresses known so far, with what was learned of them.
 func (p *Prober) Targets() []Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []Target
 	for _, e := range p.endpoints {
-		out = append(out, e.target)
+		t := e.target
+		t.MaxNumSeqs = e.maxNumSeqs
+		out = append(out, t)
 	}
 	return out
 }

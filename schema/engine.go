@@ -102,7 +102,7 @@ type Requests struct {
 	Running *Gauge `json:"running"`
 	// Requests waiting.
 	Waiting *Gauge `json:"waiting"`
-	// Mean running requests divided by max_num_seqs.
+	// Mean running requests divided by what the engines may run at once, max_num_seqs each.
 	BatchUtilization *Float `json:"batch_utilization"`
 }
 
@@ -196,7 +196,7 @@ type KVCache struct {
 	NumGPUBlocks *int64 `json:"num_gpu_blocks"`
 	// Tokens per block.
 	BlockSize *int64 `json:"block_size"`
-	// Capacity of one engine's cache in tokens.
+	// Capacity of one engine's cache in tokens; null where engines differ.
 	SizeTokens *int64 `json:"size_tokens"`
 	// Peak usage times capacity: tokens in the cache of the fullest engine.
 	PeakTokens *int64 `json:"peak_tokens"`
@@ -216,7 +216,7 @@ type KVResidency struct {
 
 // PrefixCache holds the three caches that prompts can hit.
 type PrefixCache struct {
-	// The engine's own cache, in tokens.
+	// The engine's own cache, in tokens (vLLM 0.8: in blocks).
 	Local *CacheHits `json:"local"`
 	// A KV connector's cache, in tokens.
 	External *CacheHits `json:"external"`
