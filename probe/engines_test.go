@@ -3,7 +3,6 @@ package probe
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,30 +10,40 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-var engineLine = regexp.MustCompile(`^vllm:([a-z_:0-9]+)\{(.*)engine="0"(.*)\} (\S+)\n$`)
-
 // multiply makes of a page of one engine that of several, which labels tells apart
 // (`engine="3"`). What the ith counts is the one's times factor(i); its KV usage
 // and its running requests are gauge(i).
 func multiply(page string, engines int, labels func(i int) string, factor func(i int) float64, gauge func(i int) float64) string {
 	var out strings.Builder
+	wanted := wantedNames()
 	for line := range strings.Lines(page) {
-		m := engineLine.FindStringSubmatch(line)
-		if m == nil {
+		name, rest, _ := strings.Cut(line, "{")
+		head, tail, ok := strings.Cut(rest, `engine="0"`)
+		if !ok || strings.HasPrefix(line, "#") {
 			out.WriteString(line)
 			continue
 		}
+		if _, read := wanted[name]; !read {
+			continue // the page is long enough
+		}
+		tail, text, _ := strings.Cut(strings.TrimSuffix(tail, "\n"), "} ")
+		one, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			panic(line)
+		}
 		for i := range engines {
-			value, _ := strconv.ParseFloat(m[4], 64)
-			switch {
-			case m[1] == "kv_cache_usage_perc":
+			value := one
+			switch name {
+			case "vllm:kv_cache_usage_perc":
 				value = gauge(i) / 100
-			case m[1] == "num_requests_running":
+			case "vllm:num_requests_running":
 				value = gauge(i)
-			case m[1] != "cache_config_info":
+			case "vllm:cache_config_info":
+			default:
 				value *= factor(i)
 			}
-			fmt.Fprintf(&out, "vllm:%s{%s%s%s} %v\n", m[1], m[2], labels(i), m[3], value)
+			out.WriteString(name + "{" + head + labels(i) + tail + "} ")
+			out.WriteString(strconv.FormatFloat(value, 'g', -1, 64) + "\n")
 		}
 	}
 	return out.String()
@@ -43,6 +52,7 @@ func multiply(page string, engines int, labels func(i int) string, factor func(i
 // 64 engines behind one address: counters and buckets add up, requests too; of the
 // usage the highest counts, and the mean over engines and time.
 func TestManyEngines(t *testing.T) {
+	t.Parallel()
 	const engines = 64
 	label := func(i int) string { return fmt.Sprintf("engine=%q", strconv.Itoa(i)) }
 	factor := func(i int) float64 { return float64(i + 1) }
@@ -97,6 +107,7 @@ func factor0(i int) float64 { return float64(i) }
 // Replicas of a stage add up, stages never do: the figures are those of the first
 // stage whose counters moved, and every instance has its own.
 func TestStagesAndReplicas(t *testing.T) {
+	t.Parallel()
 	// Stage 0 has two replicas, the stages 1 and 10 one each.
 	stages := []struct {
 		stage, replica string
