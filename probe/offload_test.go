@@ -200,8 +200,17 @@ func TestOffloadOff(t *testing.T) {
 	if g.KVOffload != nil || !strings.Contains(reasonIn(r, "engine.kv_offload"), "KV offloading is off") || g.KVConnectors != nil {
 		t.Errorf("%s", asJSON(g.KVOffload))
 	}
+	// Before June 2026 the deprecated series came with the first event too.
+	page := edit(t, edit(t, offloadPage(t, "deprecated_pre"), "vllm:kv_offload_total_bytes_total{", ""), "vllm:kv_offload_total_time_total{", "")
+	if r, g = readThrough(t, page, page); g.KVOffload.Load.Bytes == nil || *g.KVOffload.Load.Bytes != 0 || *g.KVOffload.Store.Seconds != 0 {
+		t.Errorf("%s %v", asJSON(g.KVOffload.Load), r.Notes.Unavailable)
+	}
+	page = edit(t, page, "vllm:kv_offload_size_", "")
+	if r, g = readThrough(t, page, page); g.KVOffload.Load.Bytes == nil || *g.KVOffload.Load.Bytes != 0 || *g.KVOffload.Load.Operations != 0 {
+		t.Errorf("%s %v", asJSON(g.KVOffload.Load), r.Notes.Unavailable)
+	}
 	// Families without a sample: it is on, and nothing happened.
-	page := offloadPage(t, "lazy_pre")
+	page = offloadPage(t, "lazy_pre")
 	r, g = readThrough(t, page, page)
 	if o := g.KVOffload; o == nil || *o.Load.Bytes != 0 || *o.Load.Operations != 0 || *o.AllocationFailures != 0 || o.StoresSkipped != nil || o.LookupDelaySeconds.Sync != nil || !strings.Contains(reasonIn(r, "engine.kv_offload.lookup_delay_seconds.sync"), "has no sample of it") || !strings.Contains(reasonIn(r, "engine.kv_offload.stores_skipped"), "store_threshold") {
 		t.Errorf("%s", asJSON(g.KVOffload))

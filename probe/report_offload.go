@@ -148,7 +148,7 @@ func (r *reporter) transfers(d direction) *schema.KVTransfer {
 func (r *reporter) byOldNames(l *ledger, d direction) bool {
 	flat := []figure{d.bytes, d.seconds, d.size}
 	old := []figure{offloadOldBytes, offloadOldTime, offloadOldSize}
-	var flatThere, flatWhole, oldThere, oldWhole, oldGained = false, true, false, true, false
+	flatThere, flatWhole, oldThere, oldGained := false, true, false, false
 	for _, g := range l.groups {
 		switch f := rows[g.row].figure; {
 		case g.engine.stage != r.stage:
@@ -157,13 +157,12 @@ func (r *reporter) byOldNames(l *ledger, d direction) bool {
 			flatWhole = flatWhole && l.trouble(g) == "" && (!l.based || l.atBase[g.row])
 		case slices.Contains(old, f) && d.ours(g.by):
 			oldThere = true
-			oldWhole = oldWhole && l.trouble(g) == "" && (!l.based || l.atBase[g.row])
 			oldGained = oldGained || g.total > 0 || g.count > 0
 		}
 	}
 	switch {
 	case flatThere && oldThere:
-		return !flatWhole && oldWhole && oldGained
+		return !flatWhole && oldGained
 	case flatThere || oldThere:
 		return oldThere
 	}
