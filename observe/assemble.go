@@ -38,11 +38,14 @@ func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *sch
 		Host:          &c.host,
 		GPUs:          c.gpus.GPUs,
 		Engine:        c.engine.Engine,
+		Omni:          c.engine.Omni,
 	}
 	notes.Missing("flag_mismatches", notBuilt+": intended and effective settings are not compared")
 	notes.Missing("flags_checked", notBuilt+": intended and effective settings are not compared")
 	notes.Missing("flags_unchecked", notBuilt+": intended and effective settings are not compared")
-	notes.Missing("omni", notBuilt+": vllm-omni's families are not read")
+	if e.Omni == nil { // where reading broke: the reader has given its reason else
+		notes.Missing("omni", "the engine was not read")
+	}
 	notes.Missing("efficiency", notBuilt+": energy and tokens are not joined")
 	e.Overhead = overhead(&notes)
 	e.Validity = notes.Validity

@@ -31,6 +31,9 @@ func (l *ledger) rowOf(f figure) (row int, why string) {
 		}
 		return 0, rows[i].name + " vanished from the page inside the window"
 	}
+	if omni, upstream := l.hasOmni(); omni && !upstream && !f.isOmni() {
+		return 0, "the engine exports vllm-omni's own families only, and no " + nameOf(f)
+	}
 	return 0, "the engine does not export " + nameOf(f)
 }
 

@@ -89,15 +89,16 @@ func newClient(t Target, headers http.Header, ca *x509.CertPool) *client {
 		},
 	}
 	c.full = c.request(t.URL)
-	c.poll(ownSpelling)
+	c.poll(ownSpelling, false)
 	return c
 }
 
-// poll makes the filtered request, for the names as the server spells them.
-func (c *client) poll(s spelling) {
+// poll makes the filtered request, for the names as the server spells them, those
+// of vllm-omni with them or not.
+func (c *client) poll(s spelling, omni bool) {
 	u := *c.target.URL
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
-	u.RawQuery = url.Values{"name[]": pollNamesIn(s)}.Encode()
+	u.RawQuery = url.Values{"name[]": pollNamesIn(s, omni)}.Encode()
 	c.filtered, c.polls = c.request(&u), s
 }
 

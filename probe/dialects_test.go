@@ -246,7 +246,8 @@ func TestSpellingRules(t *testing.T) {
 	}
 }
 
-// Every name of the table can be read in every spelling, and no two rows share one.
+// Every name of the table can be read in every spelling, and no two rows share one,
+// but for vllm-omni's two prefixes, which are one without their colons.
 func TestSpellings(t *testing.T) {
 	names := wantedNames()
 	for i, r := range rows {
@@ -255,7 +256,7 @@ func TestSpellings(t *testing.T) {
 			sample += "_count"
 		}
 		w, ok := names[sample]
-		if !ok || rows[w.row].figure != r.figure || isVLLM(i) && w.row != i {
+		if !ok || rows[w.row].figure != r.figure || isVLLM(i) && w.row != i && !(r.figure.isOmni() && rows[w.row].name == r.name) {
 			t.Errorf("%s of row %d is read as row %d", sample, i, w.row)
 		}
 		if isVLLM(i) && strings.Contains(r.name, ":") != (spellingOf(i) == ownSpelling || spellingOf(i) == rayColonSpelling) {

@@ -75,6 +75,7 @@ type endpoint struct {
 	version                  string
 	asked                    bool // for the version
 	maxNumSeqs               int  // of each of its engines; 0 where it is not known
+	omni                     bool // polls ask for vllm-omni's gauges too
 
 	count, errors int64
 	firstAt       time.Time
@@ -182,7 +183,7 @@ func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error
 func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, error) {
 	content := e.ledger.open(&e.page, full)
 	if content.vllm && e.client.polls != e.ledger.spelling {
-		e.client.poll(e.ledger.spelling)
+		e.client.poll(e.ledger.spelling, e.omni)
 	}
 	if !full {
 		switch {
@@ -218,6 +219,11 @@ func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, e
 	got := e.ledger.apply(&e.page, full, fresh && e.base != baseZero)
 	if got.restarted {
 		e.asked = false // another process may be another version
+	}
+	if !e.omni {
+		if e.omni, _ = e.ledger.hasOmni(); e.omni {
+			e.client.poll(e.ledger.spelling, true)
+		}
 	}
 	e.p.found(e.target.Origin)
 	gauges := e.p.gauges[e.target.Origin]

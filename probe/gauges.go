@@ -224,12 +224,17 @@ func (g *gauges) at(f figure, p place) *track {
 	return nil
 }
 
-// runningNow is the number of running requests at the last readings.
-func (g *gauges) runningNow(endpoint int) float64 { return g.now(running, endpoint) }
+// runningNow is the number of running requests at the last readings. A vllm-omni
+// pipeline's count beside those of its stages: some stages tell none.
+func (g *gauges) runningNow(endpoint int) float64 {
+	return g.now(running, endpoint) + g.now(omniRunning, endpoint)
+}
 
 // busyNow says whether requests run or wait at the last readings of an endpoint.
+// A pipeline's own waiting ones do not count: an idle one may show some (review
+// of vllm-omni's PR 3576).
 func (g *gauges) busyNow(endpoint int) bool {
-	return g.now(running, endpoint) > 0 || g.now(waiting, endpoint) > 0
+	return g.runningNow(endpoint) > 0 || g.now(waiting, endpoint) > 0
 }
 
 func (g *gauges) now(f figure, endpoint int) float64 {

@@ -65,15 +65,20 @@ type ledger struct {
 	spelling, baseSpelling spelling
 	// labelBytes is how long the labels of all series are.
 	labelBytes int
-	// tokens is what all engines' token counters gained.
+	// tokens is what all token counters gained: it tells that they moved.
 	tokens float64
 	// exported says which rows' families the last full page declared or sampled,
 	// since then a filtered one too; ever, any page; atBase, the first page.
 	exported, ever, atBase []bool
 	// overflown are rows with more series than are followed.
 	overflown []bool
-	models    map[string]bool
-	configs   map[engineID]*exposition.Labels
+	// unrecorded has the stages whose engines worked without telling, and why that
+	// is known; it is made for a report.
+	unrecorded map[string]string
+	// stages are those that upstream's series are of; made for a report too.
+	stages  map[string]bool
+	models  map[string]bool
+	configs map[engineID]*exposition.Labels
 }
 
 type seriesKey struct{ name, labels string }
@@ -204,6 +209,10 @@ func (l *ledger) open(page *exposition.Page, full bool) (c content) {
 		c.bulk = c.bulk || r.kind == histogramKind
 	}
 	c.polled = has[kvUsage] && has[running] && has[generationTokens]
+	if has[omniRunning] && !has[running] {
+		_, upstream := l.hasOmni()
+		c.polled = !upstream // a server whose own statistics are off
+	}
 	return c
 }
 
@@ -456,6 +465,9 @@ func (l *ledger) follow(ln *line) *series {
 		return s
 	}
 	s = &series{engine: engineOf(ln.labels, l.spelling)}
+	if rows[ln.wanted.row].figure.isOmni() {
+		s.engine = omniEngine(ln.labels)
+	}
 	if kind := rows[ln.wanted.row].kind; kind == counterKind || kind == histogramKind {
 		if !l.join(s, ln) {
 			return nil
@@ -550,7 +562,8 @@ func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) 
 	}
 	*s.gained += gain
 	s.value, s.epoch = s.pending, l.epoch
-	if f := rows[g.row].figure; f == promptTokens || f == generationTokens {
+	switch rows[g.row].figure {
+	case promptTokens, generationTokens, omniPrompt, omniGeneration:
 		l.tokens += gain
 	}
 	return gain != 0, reset
@@ -566,6 +579,8 @@ func (l *ledger) trouble(g *group) string {
 		return name + " has more series than are followed"
 	case g.spoiled != "":
 		return g.spoiled
+	case g.total == 0 && g.count == 0 && rows[g.row].figure < coreFigures && l.unrecorded[g.engine.stage] != "":
+		return l.unrecorded[g.engine.stage]
 	case g.brokenAt != 0 && g.brokenAt == l.full:
 		return name + " had a value that no counter can have (negative, NaN or infinite), or two values at once, on the last page"
 	case g.epoch == l.epoch && (g.full != l.full || g.seen < g.lines):

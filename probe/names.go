@@ -48,7 +48,7 @@ const (
 )
 
 // figureCount is how many figures there are in all.
-const figureCount = offloadFigures
+const figureCount = omniFigures
 
 type kind uint8
 
@@ -68,7 +68,7 @@ type form uint8
 const (
 	plain           form = iota // in the event's unit
 	milliseconds                // to be divided by 1000
-	megabytes                   // to be multiplied by 1e6
+	mebibytes                   // to be multiplied by 2^20
 	sumOnly                     // a histogram whose buckets were not made for its values
 	millisecondsSum             // both
 )
@@ -78,8 +78,8 @@ func (f form) scale() float64 {
 	switch f {
 	case milliseconds, millisecondsSum:
 		return 1e-3
-	case megabytes:
-		return 1e6
+	case mebibytes:
+		return 1 << 20
 	}
 	return 1
 }
@@ -102,7 +102,7 @@ type row struct {
 // rows lists every name that is read, the newer name of a figure first: where an
 // engine exports two they are never added up (ledger.rowOf chooses). Each name is in
 // it in every spelling.
-var rows = withSpellings(slices.Concat(coreRows, offloadRows))
+var rows = withSpellings(slices.Concat(coreRows, offloadRows, omniRows))
 
 // coreRows are the names of a plain engine's figures.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
@@ -178,7 +178,7 @@ var pollNames = []string{
 // isPolled says whether filtered polls ask for a figure.
 func isPolled(f figure) bool {
 	for i := range rows {
-		if rows[i].figure == f && slices.Contains(pollNames, rows[i].name) {
+		if rows[i].figure == f && (slices.Contains(pollNames, rows[i].name) || slices.Contains(omniPollNames, rows[i].name)) {
 			return true
 		}
 	}

@@ -68,9 +68,13 @@ func spellingOf(row int) spelling { return spelling(row / (len(rows) / int(spell
 // isVLLM says whether a row is of the engine's figures, not of its process.
 func isVLLM(row int) bool { return rows[row].figure != processStart }
 
-// pollNamesIn are pollNames as a page with that spelling has them.
-func pollNamesIn(s spelling) []string {
+// pollNamesIn are pollNames, and vllm-omni's where it is one, as a page with that
+// spelling has them.
+func pollNamesIn(s spelling, omni bool) []string {
 	out := slices.Clone(pollNames)
+	if omni {
+		out = append(out, omniPollNames...)
+	}
 	for i, name := range out {
 		if name != processStartName {
 			out[i] = s.of(name)

@@ -176,11 +176,12 @@ func checkNulls(t *testing.T, report Report) {
 			SpecAcceptRate: report.SpecAcceptRate, EngineRuntimeConfig: report.EngineRuntimeConfig,
 		},
 		Engine:      report.Engine,
+		Omni:        report.Omni,
 		Validity:    report.Notes.Validity,
 		Unavailable: report.Notes.Unavailable,
 	}
 	for _, path := range schema.UnexplainedNulls(e) {
-		if strings.HasPrefix(path, "engine") || path == "kv_cache_usage_perc" || path == "prefix_cache_hit_rate" || path == "spec_accept_rate" {
+		if strings.HasPrefix(path, "engine") || strings.HasPrefix(path, "omni") || path == "kv_cache_usage_perc" || path == "prefix_cache_hit_rate" || path == "spec_accept_rate" {
 			t.Errorf("%s is null without a reason", path)
 		}
 	}

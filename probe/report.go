@@ -13,6 +13,8 @@ import (
 type Report struct {
 	// Engine is the event's group; nil where no engine was read.
 	Engine *schema.Engine
+	// Omni is the event's group; nil for a plain engine.
+	Omni *schema.Omni
 	// The core's figures of the engine.
 	KVCacheUsagePerc    *schema.Float
 	PrefixCacheHitRate  *schema.Float
@@ -55,6 +57,9 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	}
 	r.unread(p.endpoints)
 	r.gauges, r.activity = p.gauges[p.best], p.activity[p.best]
+	for _, e := range chosen {
+		e.ledger.findUnrecorded()
+	}
 	r.stage = r.chooseStage()
 	g := &schema.Engine{Source: "http", Stage: notEmpty(r.stage)}
 	r.Engine = g
@@ -74,6 +79,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	r.Notes.Missing("engine.config", "this version does not read the engine's configuration beyond engine_runtime_config yet")
 	g.Instances = r.instances()
 	r.runtimeConfig()
+	r.Omni = r.omni()
 	return r.Report
 }
 
@@ -95,7 +101,7 @@ func (r *reporter) nothing(all []*endpoint) {
 			}
 		}
 	}
-	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "engine_runtime_config"} {
+	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "engine_runtime_config", "omni"} {
 		r.Notes.Missing(field, reason)
 	}
 }

@@ -89,7 +89,8 @@ func (r *reporter) prefixUnits() (why string) {
 
 func (r *reporter) speculative() *schema.Speculative {
 	if _, why := r.groups(specDraftTokens); why != "" {
-		if !slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { return e.ledger.had(specDraftTokens) }) {
+		exported, upstream := r.had(specDraftTokens), slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { _, has := e.ledger.hasOmni(); return has })
+		if !exported && upstream {
 			why = "the engine exports no vllm:spec_decode families: speculative decoding is off"
 		}
 		r.Notes.Missing("engine.speculative", why)

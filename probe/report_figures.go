@@ -9,6 +9,9 @@ import (
 
 // groups collects a figure's groups of the stage over all endpoints, of each
 // endpoint those of the one name that it exports. why is the reason for none.
+// Where an endpoint's engines have stages, series of upstream's that have none
+// (of helpers that some vllm-omni builds leave with the label engine) belong to
+// no stage that is known.
 func (r *reporter) groups(f figure) (groups []*group, why string) {
 	return r.gather(func(*ledger) figure { return f }, func(*group) bool { return true })
 }
@@ -19,6 +22,9 @@ func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) boo
 	exported, stageless := false, ""
 	for _, e := range r.endpoints {
 		f := figureOf(e.ledger)
+		if !f.isOmni() && e.ledger.elsewhere(r.stage) {
+			continue // engines of other stages alone, or of none
+		}
 		row, none := e.ledger.rowOf(f)
 		if none != "" {
 			if why == "" || e.ledger.had(f) {
@@ -96,6 +102,9 @@ func (r *reporter) countBy(path string, f figure) map[string]int64 {
 
 func (r *reporter) distribution(path string, f figure) *schema.Distribution {
 	groups, why := r.groups(f)
+	if why == "" && len(groups) == 0 && r.stage != "" {
+		why = "the engine has no sample of " + nameOf(f) + " for this stage"
+	}
 	return r.spread(path, groups, why, nameOf(f))
 }
 
@@ -137,7 +146,7 @@ func (r *reporter) gauge(path string, f figure) *schema.Gauge { return r.gaugeOf
 func (r *reporter) gaugeOf(path string, f figure, by string) *schema.Gauge {
 	figure, c := &r.gauges.figures[f], scope{r.stage, by}
 	g := figure.totals[c].gauge()
-	if g == nil || r.overflown(f) {
+	if g == nil || r.overflown(f) || r.silent(f) != "" {
 		r.Notes.Missing(path, r.noGauge(f, by))
 		return nil
 	}
@@ -152,6 +161,21 @@ func (r *reporter) gaugeOf(path string, f figure, by string) *schema.Gauge {
 		r.Notes.Missing(path+".mean", "fewer than two polls fell into the run")
 	}
 	return g
+}
+
+// silent gives the reason for which a gauge of upstream's that always stood at 0
+// says nothing; "" where there is none.
+func (r *reporter) silent(f figure) string {
+	t := r.gauges.figures[f].totals[scope{stage: r.stage}]
+	if f >= coreFigures || t == nil || t.peak > 0 || t.last > 0 {
+		return ""
+	}
+	for _, e := range r.endpoints {
+		if why := e.ledger.unrecorded[r.stage]; why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // overflown says whether an endpoint has more series of a figure than are followed.
@@ -172,6 +196,9 @@ func (r *reporter) noGauge(f figure, by string) string {
 	if r.overflown(f) {
 		return nameOf(f) + " has more series than are followed"
 	}
+	if why := r.silent(f); why != "" {
+		return why
+	}
 	for p := range r.gauges.figures[f].seats {
 		if p.engine.stage != r.stage || p.by != by {
 			continue
@@ -184,6 +211,11 @@ func (r *reporter) noGauge(f figure, by string) string {
 			why += fmt.Sprintf(" for %q", by)
 		}
 		return why
+	}
+	for _, e := range r.endpoints {
+		if _, why := e.ledger.rowOf(f); why != "" {
+			return why
+		}
 	}
 	return "the engine does not export " + nameOf(f)
 }

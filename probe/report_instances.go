@@ -9,18 +9,17 @@ import (
 )
 
 // chooseStage gives the stage whose figures are the engine's: the first one whose
-// counters moved in the window, or the first. Without stages it is "".
+// counters moved in the window, or the first. Without stages it is "", which goes
+// before others where a plain engine stands beside such with stages.
 func (r *reporter) chooseStage() string {
 	moved := map[string]bool{}
 	for _, e := range r.endpoints {
+		e.ledger.findStages()
 		for _, g := range e.ledger.groups {
-			if rows[g.row].figure < coreFigures {
+			if rows[g.row].figure < coreFigures && !e.ledger.elsewhere(g.engine.stage) {
 				moved[g.engine.stage] = moved[g.engine.stage] || g.total > 0 || g.count > 0
 			}
 		}
-	}
-	if len(moved) > 1 {
-		delete(moved, "") // series of a pipeline that tell no stage are no stage's
 	}
 	chosen, found := "", false
 	for stage, is := range moved {
@@ -30,6 +29,28 @@ func (r *reporter) chooseStage() string {
 		}
 	}
 	return chosen
+}
+
+// staged says whether an endpoint's engines are the stages of a pipeline.
+func (l *ledger) staged() bool {
+	_, plain := l.stages[""]
+	return len(l.stages) > 1 || len(l.stages) == 1 && !plain
+}
+
+// elsewhere says whether an endpoint has engines and none at a stage. Series
+// without a stage, beside such with one, are no engine.
+func (l *ledger) elsewhere(stage string) bool {
+	return len(l.stages) > 0 && !l.stages[stage] || stage == "" && l.staged()
+}
+
+// findStages notes the stages that upstream's series are of.
+func (l *ledger) findStages() {
+	l.stages = map[string]bool{}
+	for _, g := range l.groups {
+		if rows[g.row].figure < coreFigures {
+			l.stages[g.engine.stage] = true
+		}
+	}
 }
 
 // instances gives each engine its own figures.
@@ -97,16 +118,20 @@ func (r *reporter) instances() []schema.Instance {
 			in.RequestsFinished = own("requests_finished", requestSuccess)
 			in.PromptTokens = own("prompt_tokens", promptTokens)
 			in.GenerationTokens = own("generation_tokens", generationTokens)
-			at := place{e.index, id, ""}
-			if g := r.gauges.at(kvUsage, at).gauge(); g != nil && g.Peak != nil {
-				in.KVCacheUsagePeak = g.Peak
-			} else {
-				r.Notes.Missing(path+"kv_cache_usage_peak", "no poll of it fell into the run")
+			peak := func(field string, f figure) *schema.Float {
+				g, why := r.gauges.at(f, place{e.index, id, ""}).gauge(), e.ledger.unrecorded[id.stage]
+				if g != nil && g.Peak != nil && (why == "" || *g.Peak > 0) {
+					return g.Peak
+				}
+				if why == "" {
+					why = "no poll of it fell into the run"
+				}
+				r.Notes.Missing(path+field, why)
+				return nil
 			}
-			if g := r.gauges.at(running, at).gauge(); g != nil && g.Peak != nil {
-				in.RequestsRunningPeak = schema.Ptr(int64(*g.Peak))
-			} else {
-				r.Notes.Missing(path+"requests_running_peak", "no poll of it fell into the run")
+			in.KVCacheUsagePeak = peak("kv_cache_usage_peak", kvUsage)
+			if n := peak("requests_running_peak", running); n != nil {
+				in.RequestsRunningPeak = schema.Ptr(int64(*n))
 			}
 			out = append(out, in)
 		}

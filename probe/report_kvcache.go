@@ -58,6 +58,9 @@ func (r *reporter) residency() *schema.KVResidency {
 func (r *reporter) blocks() (sum int64, why string) {
 	const name = "num_gpu_blocks"
 	for i := range r.endpoints {
+		if r.endpoints[i].ledger.elsewhere(r.stage) {
+			continue
+		}
 		texts, why := r.configsAt(i, name)
 		if why != "" {
 			return 0, why
@@ -130,6 +133,9 @@ func (r *reporter) configsAt(endpoint int, name string) (values map[engineID]str
 // config is a label of vllm:cache_config_info where all engines have it alike.
 func (r *reporter) config(name string) (value, why string) {
 	for i := range r.endpoints {
+		if r.endpoints[i].ledger.elsewhere(r.stage) {
+			continue
+		}
 		texts, none := r.configsAt(i, name)
 		if none != "" {
 			return "", none

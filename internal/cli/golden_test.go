@@ -112,6 +112,8 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`engine\.kv_offload\.(load|store)\.gigabytes_per_second_wall`,
 	`engine\.kv_offload\.(cpu_pinned|tiers\.\d\.(active_\w+|primary_pinned|backpressure))(\.\w+)?\.mean`,
 	`engine\.instances\.\d\.(kv_cache_usage_peak|requests_running_peak)`,
+	`omni\.(pipeline\.requests\.(running|waiting)|stages\.\d\.waiting_requests)\.(mean|peak)`,
+	`omni\.stages\.\d\.audio\.seconds_per_second`,
 }, "|") + `)$`)
 
 var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)

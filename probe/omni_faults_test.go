@@ -1,0 +1,393 @@
+package probe
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// taken gives the report on pages that were read a second apart: the first
+// before the start, the last after the end, the others while the command ran.
+func taken(t *testing.T, pages ...string) Report {
+	t.Helper()
+	p := New(quick)
+	readInto(t, p, "http://127.0.0.1:1", pages...)
+	return reportNow(t, p)
+}
+
+func readInto(t *testing.T, p *Prober, address string, pages ...string) {
+	t.Helper()
+	p.Add(target(t, address))
+	e := p.endpoints[len(p.endpoints)-1]
+	at := time.Unix(1795303500, 0)
+	for i, page := range pages {
+		when := during
+		switch i {
+		case 0:
+			when = before
+		case len(pages) - 1:
+			when = after
+		}
+		if err := e.parse(strings.NewReader(page)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.take(at.Add(time.Duration(i)*time.Second), answer{bytes: int64(len(page)), whole: true, wall: time.Millisecond}, true, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.started = at
+}
+
+func reportNow(t *testing.T, p *Prober) Report {
+	t.Helper()
+	settled := map[*endpoint]bool{}
+	for _, e := range p.endpoints {
+		settled[e] = true
+		e.client.close()
+	}
+	p.cancel()
+	report := p.report(p.endpoints, settled, p.endpoints[0].goodAt)
+	checkNulls(t, report)
+	return report
+}
+
+// without drops the samples of families, and keeps their TYPE lines.
+func without(t *testing.T, page, samples string) string {
+	t.Helper()
+	out := regexp.MustCompile(`(?m)^(`+samples+`).*\n`).ReplaceAllString(page, "")
+	if out == page {
+		t.Fatalf("the page has no samples of %s", samples)
+	}
+	return out
+}
+
+// replaced replaces what must be there.
+func replaced(t *testing.T, page string, pairs ...string) string {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(page, pairs[i]) {
+			t.Fatalf("the page has no %s", pairs[i])
+		}
+		page = strings.ReplaceAll(page, pairs[i], pairs[i+1])
+	}
+	return page
+}
+
+// notes gives the messages of the validity notes of a code.
+func notes(report Report, code string) string {
+	var messages []string
+	for _, v := range report.Notes.Validity {
+		if v.Code == code {
+			messages = append(messages, v.Message)
+		}
+	}
+	return strings.Join(messages, "\n")
+}
+
+// unlike checks that a report of pages with a fault has the pipeline's figures as
+// they are without it, but for those below some paths.
+func unlike(t *testing.T, report Report, but ...string) {
+	t.Helper()
+	for _, d := range differences(t, "omni", expectedOmni(t, "now").Omni, asTree(t, report.Omni)) {
+		if !slices.ContainsFunc(but, func(path string) bool { return strings.HasPrefix(d, path) }) {
+			t.Error(d)
+		}
+	}
+}
+
+const (
+	omniWaitingLine = `vllm_omni:num_requests_waiting{model_name="org/demo-omni"} `
+	omniRunningLine = `vllm_omni:num_requests_running{model_name="org/demo-omni"} `
+)
+
+// The faults that vllm-omni's servers are known for (its issues and reviews).
+func TestOmniFaults(t *testing.T) {
+	pre, mid, post := omniPages(t, "now")
+	t.Run("none", func(t *testing.T) {
+		report := taken(t, pre, mid, post)
+		unlike(t, report)
+		if got := doubts(report); got != "short_window streaming_only undercounted_scheduler_stats" {
+			t.Errorf("doubts %s", got)
+		}
+		a := report.Omni.Stages[1].Audio
+		if want := float64(a.DurationSeconds.Sum) / 2; !near(a.SecondsPerSecond, want) {
+			t.Errorf("%v seconds per second in a window of 2 s, want %v", *a.SecondsPerSecond, want)
+		}
+		if d := report.Engine.Tokens.PerIteration; d == nil || d.Count != 22 || !strings.Contains(notes(report, "undercounted_scheduler_stats"), "ratios") {
+			t.Errorf("tokens per iteration: %s", asJSON(d))
+		}
+	})
+	t.Run("stale waiting", func(t *testing.T) {
+		p := New(quick)
+		readInto(t, p, "http://127.0.0.1:1", pre, mid, replaced(t, post, omniWaitingLine+"0.0", omniWaitingLine+"1.0"))
+		if p.gauges[FromFlag].busyNow(0) {
+			t.Error("the engine counts as busy, and would be waited for")
+		}
+		report := reportNow(t, p)
+		unlike(t, report, "omni.pipeline.requests.waiting.last")
+		if !strings.Contains(notes(report, "doubtful_gauges"), "an idle server keeps showing the last one as waiting") {
+			t.Errorf("doubts %s", doubts(report))
+		}
+	})
+	t.Run("waiting in the diffusion scheduler", func(t *testing.T) {
+		report := taken(t, pre, replaced(t, mid, omniWaitingLine+"2.0", omniWaitingLine+"0.0"), post)
+		unlike(t, report, "omni.pipeline.requests.waiting")
+		if !strings.Contains(notes(report, "doubtful_gauges"), "more requests waited in stage 2") {
+			t.Errorf("doubts %s", doubts(report))
+		}
+	})
+	t.Run("stuck gauges", func(t *testing.T) {
+		p := New(quick)
+		readInto(t, p, "http://127.0.0.1:1", pre, mid, replaced(t, post, omniRunningLine+"0.0", omniRunningLine+"1.0"))
+		if !p.gauges[FromFlag].busyNow(0) { // which ends in the note `unsettled`
+			t.Error("a request runs, and the engine counts as idle")
+		}
+		unlike(t, reportNow(t, p), "omni.pipeline.requests.running.last")
+	})
+	t.Run("families twice", func(t *testing.T) {
+		report := taken(t, pre+pre, mid+mid, post+post)
+		unlike(t, report)
+		if !strings.Contains(doubts(report), "duplicate_series") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
+			t.Errorf("doubts %s, %s", doubts(report), asJSON(report.Engine.Tokens))
+		}
+	})
+	t.Run("families twice, differing", func(t *testing.T) {
+		report := taken(t, pre, mid, post+`vllm_omni:generation_tokens_total{model_name="org/demo-omni"} 7`+"\n")
+		unlike(t, report, "omni.pipeline.tokens.generation")
+		if report.Omni.Pipeline.Tokens.Generation != nil || !strings.Contains(reason(report, "omni.pipeline.tokens.generation"), "two values at once") {
+			t.Errorf("%s", asJSON(report.Omni.Pipeline.Tokens))
+		}
+	})
+	t.Run("helpers that keep the label engine", func(t *testing.T) {
+		helpers := func(n int) string {
+			return fmt.Sprintf("# TYPE vllm:spec_decode_num_drafts_total counter\nvllm:spec_decode_num_drafts_total{engine=\"0\",model_name=\"org/demo-omni\"} %d\n"+
+				"# TYPE vllm:spec_decode_num_draft_tokens_total counter\nvllm:spec_decode_num_draft_tokens_total{engine=\"0\",model_name=\"org/demo-omni\"} %[1]d\n"+
+				"# TYPE vllm:external_prefix_cache_queries_total counter\nvllm:external_prefix_cache_queries_total{engine=\"0\",model_name=\"org/demo-omni\"} %[1]d\n", n)
+		}
+		report := taken(t, pre+helpers(10), mid+helpers(20), post+helpers(50))
+		unlike(t, report)
+		g := report.Engine
+		if g.Stage == nil || *g.Stage != "0" || *g.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt || len(g.Instances) != 4 {
+			t.Errorf("stage %s, %s", asJSON(g.Stage), asJSON(g.Tokens))
+		}
+		if g.Speculative != nil || !strings.Contains(reason(report, "engine.speculative"), "tell no stage") || !strings.Contains(reason(report, "engine.prefix_cache.external"), "tell no stage") {
+			t.Errorf("%s: %q", asJSON(g.Speculative), reason(report, "engine.speculative"))
+		}
+	})
+	t.Run("nothing of sending", func(t *testing.T) {
+		const sending = `vllm_omni:transfer_(tx_s|size_bytes)_`
+		report := taken(t, without(t, pre, sending), without(t, mid, sending), without(t, post, sending))
+		unlike(t, report, "omni.transfers")
+		if len(report.Omni.Transfers) != 3 {
+			t.Fatalf("%s", asJSON(report.Omni.Transfers))
+		}
+		for i, e := range report.Omni.Transfers {
+			if e.TxSeconds != nil || e.SizeBytes != nil || !near(e.LatencyMeanSeconds, float64(*e.InFlightSeconds.Mean+*e.RxSeconds.Mean)) || reason(report, fmt.Sprintf("omni.transfers.%d.tx_seconds", i)) == "" {
+				t.Errorf("%s", asJSON(e))
+			}
+		}
+		if !strings.Contains(notes(report, "transfers_incomplete"), "from 0/0 to 1/0 without tx_seconds") {
+			t.Errorf("doubts %q", notes(report, "transfers_incomplete"))
+		}
+	})
+	t.Run("no streaming request recorded", func(t *testing.T) {
+		const streaming = `vllm_omni:audio_(ttfp_s|underrun_s|continuity_ok)_`
+		report := taken(t, without(t, pre, streaming), without(t, mid, streaming), without(t, post, streaming))
+		unlike(t, report, "omni.stages.1.audio.time_to_first_packet_seconds", "omni.stages.1.audio.underrun_seconds", "omni.stages.1.audio.continuity")
+		for _, field := range []string{"time_to_first_packet_seconds", "underrun_seconds", "continuity"} {
+			if why := reason(report, "omni.stages.1.audio."+field); !strings.Contains(why, "not one of 15 audio requests") || !strings.Contains(why, "stream: true") {
+				t.Errorf("%s: %q", field, why)
+			}
+		}
+		if a := report.Omni.Stages[1].Audio; a.TimeToFirstPacketSeconds != nil || a.Continuity != nil || a.UnderrunSeconds != nil {
+			t.Errorf("%s", asJSON(a))
+		}
+	})
+	t.Run("the stages' engines stand still", func(t *testing.T) {
+		still := func(page string) string {
+			return regexp.MustCompile(`(?m)^(vllm:[a-z_]+(?:_total|_bucket|_sum|_count)\{.*\}) .*$`).ReplaceAllString(page, "$1 0.0")
+		}
+		report := taken(t, still(pre), still(mid), still(post))
+		unlike(t, report)
+		g := report.Engine
+		if g.Requests.Finished != nil || g.Tokens.Prompt != nil || g.Tokens.Generation != nil || g.LatencySeconds.TimeToFirstToken != nil || g.Throughput.RequestsPerSecond != nil || g.PrefixCache.Local != nil || g.Instances[0].RequestsFinished != nil {
+			t.Errorf("%s", asJSON(g))
+		}
+		for _, field := range []string{"engine.requests.finished", "engine.tokens.prompt", "engine.latency_seconds.time_to_first_token", "engine.instances.0.requests_finished"} {
+			if why := reason(report, field); !strings.HasPrefix(why, "not recorded: vllm-omni") {
+				t.Errorf("%s: %q", field, why)
+			}
+		}
+		if *g.Requests.Running.Peak != 3 { // a gauge that moved tells something
+			t.Errorf("running %s", asJSON(g.Requests.Running))
+		}
+	})
+	t.Run("no statistics of upstream's", func(t *testing.T) {
+		const upstream = `(?:# (?:HELP|TYPE) )?vllm:`
+		report := bracket(t, without(t, pre, upstream), without(t, mid, upstream), without(t, post, upstream))
+		unlike(t, report, "omni.stages.0.replicas") // only upstream's series tell them
+		g := report.Engine
+		if g.Stage != nil || g.Tokens.Prompt != nil || g.Requests.Running != nil || len(g.Instances) != 0 || !strings.Contains(reason(report, "engine.tokens.prompt"), "vllm-omni's own families only") || strings.Contains(reason(report, "engine.speculative"), "is off") {
+			t.Errorf("%s: %q, %q", asJSON(g), reason(report, "engine.tokens.prompt"), reason(report, "engine.speculative"))
+		}
+		if g.Window.ActiveSecondsEst == nil || strings.Contains(doubts(report), "nothing_recorded") {
+			t.Errorf("window %s, doubts %s", asJSON(g.Window), doubts(report))
+		}
+		if report := taken(t, without(t, pre, upstream), without(t, pre, upstream)); !strings.Contains(notes(report, "nothing_recorded"), "--log-stats") {
+			t.Errorf("a server that may record nothing: doubts %s", doubts(report))
+		}
+	})
+	t.Run("declared and no more", func(t *testing.T) {
+		const own = `vllm_omni:`
+		report := taken(t, without(t, pre, own), without(t, mid, own), without(t, post, own))
+		if report.Omni != nil || !strings.Contains(reason(report, "omni"), "declared and none has a sample") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
+			t.Errorf("%s: %q", asJSON(report.Omni), reason(report, "omni"))
+		}
+	})
+	t.Run("names with quotes and stages with names", func(t *testing.T) {
+		odd := func(page string) string {
+			return replaced(t, page, `model_name="org/demo-omni"`, `model_name="~/tos/\"x\"\\y\nz"`, `stage="1"`, `stage="talker"`, `stage="2"`, `stage="10"`)
+		}
+		report := taken(t, odd(pre), odd(mid), odd(post))
+		if got := report.Omni.Models; len(got) != 1 || got[0] != "~/tos/\"x\"\\y\nz" {
+			t.Errorf("models %q", got)
+		}
+		unlike(t, report, "omni.models", "omni.stages.1.stage ", "omni.stages.2.stage ", "omni.stages.1.", "omni.stages.2.", "omni.transfers")
+		s := report.Omni.Stages
+		if len(s) != 3 || s[0].Stage != "0" || s[1].Stage != "10" || s[2].Stage != "talker" || s[2].Audio.DurationSeconds.Count != 15 || s[1].Diffusion.ExecSeconds.Count != 5 {
+			t.Errorf("stages %s", asJSON(s))
+		}
+	})
+	t.Run("old and new names side by side", func(t *testing.T) {
+		both := func(page string) string {
+			var old strings.Builder
+			for line := range strings.Lines(page) {
+				if strings.Contains(line, "vllm_omni:") {
+					old.WriteString(strings.Replace(line, "vllm_omni:", "vllm:omni_", 2))
+				}
+			}
+			return page + old.String()
+		}
+		unlike(t, taken(t, both(pre), both(mid), both(post)))
+	})
+	t.Run("several thresholds", func(t *testing.T) {
+		const other = `vllm_omni:audio_continuity_ok_total{model_name="org/demo-omni",replica="0",stage="1",threshold_ms="200"} `
+		report := taken(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
+		unlike(t, report, "omni.stages.1.audio.continuity")
+		if why := reason(report, "omni.stages.1.audio.continuity"); report.Omni.Stages[1].Audio.Continuity != nil || !strings.Contains(why, "several thresholds, in ms: 100, 200") {
+			t.Errorf("%s: %q", asJSON(report.Omni.Stages[1].Audio.Continuity), why)
+		}
+	})
+	t.Run("a stage that did nothing", func(t *testing.T) {
+		report := taken(t, pre, pre)
+		if s := report.Omni.Stages[2]; s.PeakMemoryBytes != nil || !strings.Contains(reason(report, "omni.stages.2.peak_memory_bytes"), "a request before it") || *report.Omni.Pipeline.Images != 0 {
+			t.Errorf("%s: %q", asJSON(s), reason(report, "omni.stages.2.peak_memory_bytes"))
+		}
+	})
+}
+
+// What came over an edge more often than it was sent, and transfers side by side
+// whose times add up to more than the window.
+func TestOmniTransfersOverlap(t *testing.T) {
+	page := func(tx, rx int) string {
+		var b strings.Builder
+		b.WriteString("vllm_omni:num_requests_running{model_name=\"m\"} 0\n")
+		for name, n := range map[string]int{"tx": tx, "rx": rx} {
+			family, labels := "vllm_omni:transfer_"+name+"_s", `from_replica="0",from_stage="0",model_name="m",to_replica="0",to_stage="1"`
+			fmt.Fprintf(&b, "# TYPE %s histogram\n%[1]s_bucket{%[2]s,le=\"10.0\"} 0\n%[1]s_bucket{%[2]s,le=\"60.0\"} %[3]d\n%[1]s_bucket{%[2]s,le=\"+Inf\"} %[3]d\n%[1]s_count{%[2]s} %[3]d\n%[1]s_sum{%[2]s} %[4]d\n", family, labels, n, 20*n)
+		}
+		return b.String()
+	}
+	report := taken(t, page(1, 1), page(5, 9), page(5, 9))
+	e := report.Omni.Transfers
+	if len(e) != 1 || e[0].TxSeconds.Count != 4 || e[0].RxSeconds.Count != 8 || e[0].RxSeconds.Sum != 160 || !near(e[0].LatencyMeanSeconds, 40) || !near(e[0].TxSeconds.P50Est, 35) {
+		t.Fatalf("%s", asJSON(e))
+	}
+	if note := notes(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 without in_flight_seconds") {
+		t.Errorf("note %q", note)
+	}
+	flight := func(s string) string {
+		var b strings.Builder
+		for line := range strings.Lines(s) {
+			if strings.Contains(line, "transfer_tx_s") {
+				b.WriteString(strings.Replace(line, "transfer_tx_s", "transfer_in_flight_s", 1))
+			}
+		}
+		return s + b.String()
+	}
+	report = taken(t, flight(page(1, 1)), flight(page(5, 9)))
+	if note := notes(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 over 4 of tx_seconds, 4 of in_flight_seconds, 8 of rx_seconds") || !near(report.Omni.Transfers[0].LatencyMeanSeconds, 60) {
+		t.Errorf("note %q, %s", note, asJSON(report.Omni.Transfers))
+	}
+}
+
+// A plain engine and a pipeline among the addresses are not added up.
+func TestPlainBesideOmni(t *testing.T) {
+	pre, _, post := omniPages(t, "now")
+	p := New(quick)
+	readInto(t, p, "http://127.0.0.1:1", pre, post)
+	readInto(t, p, "http://127.0.0.1:2", recording(t, "serve_default_pre"), recording(t, "serve_default_post"))
+	report := reportNow(t, p)
+	unlike(t, report, "omni.pipeline.requests", "omni.stages.2.waiting_requests")
+	if g := report.Engine; g.Stage != nil || *g.Tokens.Generation != 5737 || g.LatencySeconds.TimeToFirstToken.Count != 60 || len(g.Instances) != 5 || *g.KVCache.NumGPUBlocks != 16384 {
+		t.Errorf("stage %s, %s, %s", asJSON(g.Stage), asJSON(g.Tokens), asJSON(g.Instances))
+	}
+	// The same where the plain one does not have what the pipeline exports.
+	p = New(quick)
+	const mine = `vllm:iteration_tokens_total`
+	readInto(t, p, "http://127.0.0.1:1", pre, post)
+	readInto(t, p, "http://127.0.0.1:2", edit(t, recording(t, "serve_default_pre"), mine, ""), edit(t, recording(t, "serve_default_post"), mine, ""))
+	if report := reportNow(t, p); report.Engine.Tokens.PerIteration != nil || !strings.Contains(reason(report, "engine.tokens.per_iteration"), "does not export") {
+		t.Errorf("%s: %q", asJSON(report.Engine.Tokens.PerIteration), reason(report, "engine.tokens.per_iteration"))
+	}
+}
+
+// The oldest builds number their stages' engines.
+func TestOmniEnginesByNumber(t *testing.T) {
+	pre, mid, post := omniPages(t, "first")
+	second := func(page string) string {
+		return page + `vllm:generation_tokens_total{engine="1",model_name="org/demo-omni"} 9` + "\n"
+	}
+	if got := notes(taken(t, second(pre), second(mid), second(post)), "engines_may_be_stages"); !strings.Contains(got, "omni.pipeline") {
+		t.Errorf("note %q", got)
+	}
+	if got := doubts(taken(t, pre, mid, post)); strings.Contains(got, "engines_may_be_stages") {
+		t.Errorf("one engine: %s", got)
+	}
+}
+
+// The table of names: every figure has one, no name stands twice, and one
+// figure's names are of one kind.
+func TestNames(t *testing.T) {
+	kinds, names := map[figure]kind{}, map[string]bool{}
+	for _, r := range rows[:len(rows)/int(spellings)] { // as vLLM itself spells them
+		if k, ok := kinds[r.figure]; ok && k != r.kind {
+			t.Errorf("%s is of another kind than a name before it", r.name)
+		}
+		kinds[r.figure] = r.kind
+		if names[r.name] {
+			t.Errorf("%s stands twice", r.name)
+		}
+		names[r.name] = true
+		if r.versions == "" {
+			t.Errorf("%s has no versions", r.name)
+		}
+		if s := r.form.scale(); math.IsNaN(s) || s <= 0 {
+			t.Errorf("%s: scale %v", r.name, s)
+		}
+	}
+	for f := figure(0); f < figureCount; f++ {
+		if _, ok := kinds[f]; !ok {
+			t.Errorf("figure %d has no name", f)
+		}
+	}
+	for _, n := range slices.Concat(pollNames, omniPollNames) {
+		if !names[n] {
+			t.Errorf("polls ask for %s, which is not read", n)
+		}
+	}
+}

@@ -1,0 +1,392 @@
+package probe
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// omni gives the figures of a vllm-omni pipeline; nil, with the reason noted, for
+// a plain engine.
+func (r *reporter) omni() *schema.Omni {
+	declared := slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { omni, _ := e.ledger.hasOmni(); return omni })
+	models, sampled := r.omniSeries()
+	switch {
+	case !declared:
+		r.Notes.Missing("omni", "no vllm-omni families are exported")
+		return nil
+	case !sampled:
+		r.Notes.Missing("omni", "the vllm-omni families are declared and none has a sample: the server records nothing (is it started with --log-stats?) or has served nothing yet")
+		return nil
+	}
+	engine := r.stage
+	defer func() { r.stage = engine }()
+	r.stage = ""
+	o := &schema.Omni{Models: models, Pipeline: r.pipeline(), Stages: []schema.OmniStage{}}
+	for i, stage := range r.omniStages() {
+		r.stage = stage
+		o.Stages = append(o.Stages, r.omniStage(fmt.Sprintf("omni.stages.%d.", i), engine))
+	}
+	r.stage = ""
+	o.Transfers = r.omniTransfers()
+	r.doubtOmni(o)
+	return o
+}
+
+// omniSeries gives the models of vllm-omni's own series, and says whether there
+// are any at all.
+func (r *reporter) omniSeries() (models []string, any bool) {
+	found := map[string]bool{}
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if rows[g.row].figure.isOmni() {
+				any = true
+				if m := g.labels.Get("model_name"); m != "" {
+					found[m] = true
+				}
+			}
+		}
+	}
+	for f := omniRunning; f < omniFigures; f++ {
+		any = any || len(r.gauges.figures[f].seats) > 0
+	}
+	if len(found) == 0 {
+		return r.models(), any
+	}
+	return slices.Sorted(maps.Keys(found)), any
+}
+
+func (r *reporter) pipeline() *schema.OmniPipeline {
+	const path = "omni.pipeline."
+	p := &schema.OmniPipeline{
+		Requests: &schema.OmniRequests{
+			Finished: r.omniFinished(path + "requests.finished"),
+			Failed:   r.countBy(path+"requests.failed", omniFailed),
+			Running:  r.gauge(path+"requests.running", omniRunning),
+			Waiting:  r.gauge(path+"requests.waiting", omniWaiting),
+		},
+		Tokens: &schema.OmniTokens{
+			Prompt:     r.count(path+"tokens.prompt", omniPrompt),
+			Generation: r.count(path+"tokens.generation", omniGeneration),
+		},
+		E2ERequestLatencySeconds: r.distribution(path+"e2e_request_latency_seconds", omniE2E),
+		RequestQueueWaitSeconds:  r.distribution(path+"request_queue_wait_seconds", omniQueueWait),
+		ImagePixels:              r.distribution(path+"image_pixels", omniPixels),
+		NumInferenceSteps:        r.distribution(path+"num_inference_steps", omniSteps),
+		KVWaitSeconds:            r.distribution(path+"kv_wait_seconds", omniKVWait),
+	}
+	p.Images = r.omniAllImages(path + "images")
+	return p
+}
+
+// omniFinished gives the completed requests by their reason. The oldest builds
+// count the aborted ones apart, and tell no other reason.
+func (r *reporter) omniFinished(path string) map[string]int64 {
+	if r.had(omniSuccess) || !r.had(omniOldSuccess) {
+		return r.countBy(path, omniSuccess)
+	}
+	success, why := r.counter(omniOldSuccess)
+	abort, whyAbort := r.counter(omniOldAbort)
+	if why == "" {
+		why = whyAbort
+	}
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	return map[string]int64{"success": success, "abort": abort}
+}
+
+// omniAllImages gives the images of the pipeline. Older builds count them by
+// stage: a sum over stages would count what passes two of them twice.
+func (r *reporter) omniAllImages(path string) *int64 {
+	if r.had(omniImages) || !r.had(omniStageImages) {
+		return r.count(path, omniImages)
+	}
+	sums := map[string]int64{}
+	for stage := range r.stagesOf(omniStageImages) {
+		r.stage = stage
+		n, why := r.counter(omniStageImages)
+		if why != "" {
+			r.stage = ""
+			r.Notes.Missing(path, why)
+			return nil
+		}
+		if n > 0 {
+			sums[stage] = n
+		}
+	}
+	r.stage = ""
+	if len(sums) > 1 {
+		r.Notes.Missing(path, "the engine counts images by stage, and several stages counted some: see stages.N.image.images")
+		return nil
+	}
+	n := int64(0)
+	for _, n = range sums {
+	}
+	return &n
+}
+
+// stagesOf lists the stages of which there are series of some figures.
+func (r *reporter) stagesOf(figures ...figure) map[string]bool {
+	stages := map[string]bool{}
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if slices.Contains(figures, rows[g.row].figure) {
+				stages[g.engine.stage] = true
+			}
+		}
+	}
+	for _, f := range figures {
+		for p := range r.gauges.figures[f].seats {
+			stages[p.engine.stage] = true
+		}
+	}
+	return stages
+}
+
+// figuresFrom lists figures that follow each other in the table.
+func figuresFrom(first, last figure) (out []figure) {
+	for f := first; f <= last; f++ {
+		out = append(out, f)
+	}
+	return out
+}
+
+func (r *reporter) omniStages() []string {
+	stages := r.stagesOf(figuresFrom(omniStageTime, omniKVLoad)...)
+	delete(stages, "")
+	return slices.SortedFunc(maps.Keys(stages), compareLabels)
+}
+
+func compareLabels(a, b string) int {
+	switch {
+	case a == b:
+		return 0
+	case lessLabel(a, b):
+		return -1
+	}
+	return 1
+}
+
+// omniStage gives the figures of r.stage.
+func (r *reporter) omniStage(path, engineStage string) schema.OmniStage {
+	s := schema.OmniStage{
+		Stage:                 r.stage,
+		StageType:             r.stageType(path + "stage_type"),
+		Replicas:              r.omniReplicas(),
+		GenerationTimeSeconds: r.distribution(path+"generation_time_seconds", omniStageTime),
+		InQueueSeconds:        r.distribution(path+"in_queue_seconds", omniStageQueue),
+		WaitingRequests:       r.gauge(path+"waiting_requests", omniStageWaiting),
+		PeakMemoryBytes:       r.peakMemory(path + "peak_memory_bytes"),
+	}
+	group := func(name string, figures []figure, fill func(path string)) {
+		if r.stagesOf(figures...)[r.stage] {
+			fill(path + name + ".")
+			return
+		}
+		r.Notes.Missing(path+name, "the engine has no "+name+" series of this stage")
+	}
+	group("audio", figuresFrom(omniAudioFirst, omniSkipped), func(path string) { s.Audio = r.omniAudio(path) })
+	group("image", figuresFrom(omniImageFirst, omniImageTime), func(path string) { s.Image = r.omniImage(path) })
+	group("video", figuresFrom(omniVideoTime, omniVideoRTF), func(path string) {
+		s.Video = &schema.OmniVideo{
+			GenerationTimeSeconds: r.distribution(path+"generation_time_seconds", omniVideoTime),
+			DurationSeconds:       r.distribution(path+"duration_seconds", omniVideoDuration),
+			RTF:                   r.distribution(path+"rtf", omniVideoRTF),
+		}
+	})
+	group("diffusion", figuresFrom(omniExec, omniKVLoad), func(path string) {
+		s.Diffusion = &schema.OmniDiffusion{
+			ExecSeconds:        r.distribution(path+"exec_seconds", omniExec),
+			ExecPerStepSeconds: r.distribution(path+"exec_per_step_seconds", omniExecPerStep),
+			PreprocessSeconds:  r.distribution(path+"preprocess_seconds", omniPreprocess),
+			PostprocessSeconds: r.distribution(path+"postprocess_seconds", omniPostprocess),
+			VAEDecodeSeconds:   r.distribution(path+"vae_decode_seconds", omniVAEDecode),
+			ForwardSeconds:     r.distribution(path+"forward_seconds", omniForward),
+			DenoiseStepSeconds: r.distribution(path+"denoise_step_seconds", omniDenoiseStep),
+			KVLoadSeconds:      r.distribution(path+"kv_load_seconds", omniKVLoad),
+		}
+	})
+	return s
+}
+
+func (r *reporter) stageType(path string) *string {
+	types := map[string]bool{}
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if rows[g.row].figure == omniStageTime && g.engine.stage == r.stage && g.by != "" {
+				types[g.by] = true
+			}
+		}
+	}
+	switch names := slices.Sorted(maps.Keys(types)); len(names) {
+	case 0:
+		r.Notes.Missing(path, "only the label of "+nameOf(omniStageTime)+" tells it, which has no sample of this stage")
+		return nil
+	case 1:
+		return &names[0]
+	default:
+		r.Notes.Missing(path, "the stage has several: "+strings.Join(names, ", "))
+		return nil
+	}
+}
+
+// omniReplicas lists the replicas of r.stage: those of upstream's series too,
+// for some families of vllm-omni's have no such label.
+func (r *reporter) omniReplicas() []string {
+	found := map[string]bool{}
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if g.engine.stage == r.stage && g.engine.replica != "" {
+				found[g.engine.replica] = true
+			}
+		}
+	}
+	return append([]string{}, slices.SortedFunc(maps.Keys(found), compareLabels)...)
+}
+
+// peakMemory gives the highest reading of a stage's peak. Where the stage did
+// nothing in the window, it stands for a request before it.
+func (r *reporter) peakMemory(path string) *int64 {
+	t := r.gauges.figures[omniPeakMemory].totals[scope{stage: r.stage}]
+	switch {
+	case t == nil || !t.known || r.overflown(omniPeakMemory):
+		r.Notes.Missing(path, r.noGauge(omniPeakMemory, ""))
+	case !r.stageWorked():
+		r.Notes.Missing(path, "the stage finished nothing in the window: what the gauge shows is of a request before it")
+	default:
+		return schema.Ptr(int64(math.Round(max(t.peak, t.last))))
+	}
+	return nil
+}
+
+// stageWorked says whether vllm-omni's own series of r.stage moved.
+func (r *reporter) stageWorked() bool {
+	return slices.ContainsFunc(r.endpoints, func(e *endpoint) bool {
+		for _, g := range e.ledger.groups {
+			if rows[g.row].figure.isOmni() && g.engine.stage == r.stage && (g.total > 0 || g.count > 0) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (r *reporter) omniAudio(path string) *schema.OmniAudio {
+	a := &schema.OmniAudio{
+		DurationSeconds: r.distribution(path+"duration_seconds", omniAudioDuration),
+		RTF:             r.distribution(path+"rtf", omniAudioRTF),
+		Frames:          r.count(path+"frames", omniAudioFrames),
+		Skipped:         r.countBy(path+"skipped", omniSkipped),
+	}
+	if a.DurationSeconds != nil {
+		// The first reason for a field stays: these, if the figures turn out to be null.
+		for name, f := range map[string]figure{"time_to_first_packet_seconds": omniAudioFirst, "underrun_seconds": omniUnderrun, "continuity": omniUnderrun} {
+			if groups, why := r.groups(f); why == "" && merge(groups).count == 0 {
+				r.Notes.Missing(path+name, fmt.Sprintf("not one of %d audio requests was recorded in %s: it is for streaming requests (stream: true) alone, and some builds lose those too (vllm-omni PR 4974)", a.DurationSeconds.Count, nameOf(f)))
+			}
+		}
+	}
+	a.TimeToFirstPacketSeconds = r.distribution(path+"time_to_first_packet_seconds", omniAudioFirst)
+	a.UnderrunSeconds = r.distribution(path+"underrun_seconds", omniUnderrun)
+	a.Continuity = r.continuity(path + "continuity")
+	a.RealtimeShare = r.realtimeShare(path + "realtime_share")
+	a.SecondsPerSecond = r.audioRate(path + "seconds_per_second")
+	return a
+}
+
+// realtimeShare is the exact share of requests at or below a real-time factor
+// of 1: that is a bound of the buckets.
+func (r *reporter) realtimeShare(path string) *schema.Float {
+	groups, why := r.groups(omniAudioRTF)
+	h := merge(groups)
+	i := slices.IndexFunc(h.buckets, func(b bucket) bool { return b.le == 1 })
+	switch {
+	case why != "":
+	case h.count <= 0:
+		why = "nothing was observed in the window"
+	case i < 0:
+		why = "the engine's buckets have no bound at 1"
+	default:
+		return schema.F(h.buckets[i].gained / h.count)
+	}
+	r.Notes.Missing(path, why)
+	return nil
+}
+
+func (r *reporter) audioRate(path string) *schema.Float {
+	groups, why := r.groups(omniAudioDuration)
+	seconds := float64(r.Engine.Window.DurationSeconds)
+	if why == "" && seconds <= 0 {
+		why = "the window has no length"
+	}
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	return schema.F(merge(groups).sum / seconds)
+}
+
+// continuity sets the requests without a gap against those whose underrun was
+// observed: others, which did not stream, are counted in neither.
+func (r *reporter) continuity(path string) *schema.OmniContinuity {
+	groups, why := r.groups(omniContinuity)
+	observed, whyObserved := r.groups(omniUnderrun)
+	thresholds := map[string]bool{}
+	c := &schema.OmniContinuity{}
+	for _, g := range groups {
+		thresholds[g.by] = true
+		c.OK += int64(g.gain())
+	}
+	streamed := merge(observed).count
+	switch {
+	case why != "":
+	case len(thresholds) > 1:
+		why = "requests are held against several thresholds, in ms: " + strings.Join(slices.SortedFunc(maps.Keys(thresholds), compareLabels), ", ")
+	case c.OK == 0 && streamed == 0 && whyObserved == "":
+		why = "no streaming request was observed in the window"
+	}
+	if why != "" {
+		r.Notes.Missing(path, why)
+		return nil
+	}
+	for label := range thresholds {
+		if ms, err := strconv.ParseFloat(label, 64); err == nil && ms == math.Trunc(ms) && math.Abs(ms) < maxExact {
+			c.ThresholdMs = schema.Ptr(int64(ms))
+		} else {
+			r.Notes.Missing(path+".threshold_ms", fmt.Sprintf("the label says threshold_ms=%q", label))
+		}
+	}
+	if c.ThresholdMs == nil {
+		r.Notes.Missing(path+".threshold_ms", "no request stayed under it, and only their series tells it")
+	}
+	switch {
+	case whyObserved != "":
+		r.Notes.Missing(path+".share", whyObserved)
+	case streamed < float64(c.OK):
+		r.Notes.Missing(path+".share", fmt.Sprintf("more requests stayed under the threshold than were observed at all: %d of %.0f", c.OK, streamed))
+	default:
+		c.Share = schema.F(float64(c.OK) / streamed)
+	}
+	return c
+}
+
+func (r *reporter) omniImage(path string) *schema.OmniImage {
+	if !r.had(omniStageImages) {
+		r.Notes.Missing(path+"images", "this build counts images for the whole pipeline: omni.pipeline.images")
+	}
+	if !r.had(omniImageTime) {
+		r.Notes.Missing(path+"generation_time_seconds", "this build does not tell it apart: see the stage's generation_time_seconds")
+	}
+	return &schema.OmniImage{
+		TimeToFirstImageSeconds: r.distribution(path+"time_to_first_image_seconds", omniImageFirst),
+		Images:                  r.count(path+"images", omniStageImages),
+		GenerationTimeSeconds:   r.distribution(path+"generation_time_seconds", omniImageTime),
+	}
+}

@@ -1,0 +1,102 @@
+package probe
+
+import (
+	"fmt"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// findUnrecorded notes the stages whose engines told nothing of work that
+// vllm-omni itself has counted: up to its version 0.24 all of upstream's series
+// of time and tokens stayed at 0 (issue 4960, mended by PR 4974), and stages that
+// are no autoregressive engine have such series at 0 in any version. A figure of
+// theirs that stands at 0 is not recorded, not zero.
+func (l *ledger) findUnrecorded() {
+	l.unrecorded = map[string]string{}
+	told, worked, anyTold, finished := map[string]bool{}, map[string]bool{}, false, 0.0
+	for _, g := range l.groups {
+		r, stage := &rows[g.row], g.engine.stage
+		switch f := r.figure; {
+		case f == omniSuccess && g.by != "abort" || f == omniOldSuccess:
+			finished += g.total
+		case f.isOmni() && (g.total > 0 || g.count > 0):
+			worked[stage] = true
+			if to := g.labels.Get("to_stage"); to != "" {
+				worked[to], worked[g.labels.Get("from_stage")] = true, true
+			}
+		case r.kind == histogramKind, f == promptTokens, f == promptBySource, f == generationTokens, f == requestSuccess:
+			told[stage] = told[stage] || g.total > 0 || g.count > 0
+			anyTold = anyTold || told[stage]
+		}
+	}
+	for stage, is := range told {
+		switch {
+		case is:
+		case stage != "" && worked[stage]:
+			l.unrecorded[stage] = fmt.Sprintf("not recorded: vllm-omni counted work of stage %s, and its engine's vllm: series stood still (they do for stages that are no autoregressive engine, and before vllm-omni's PR 4974 for all)", stage)
+		case !anyTold && finished > 0:
+			l.unrecorded[stage] = fmt.Sprintf("not recorded: vllm-omni finished %.0f requests, and none of its vllm: series moved (before vllm-omni's PR 4974 they stand still)", finished)
+		}
+	}
+}
+
+// doubtOmni notes what casts doubt on a pipeline's figures.
+func (r *reporter) doubtOmni(o *schema.Omni) {
+	r.doubtOmniGauges(o)
+	for i, s := range o.Stages {
+		a := s.Audio
+		if a == nil || a.DurationSeconds == nil || a.TimeToFirstPacketSeconds == nil {
+			continue
+		}
+		if all, some := a.DurationSeconds.Count, a.TimeToFirstPacketSeconds.Count; some < all {
+			r.Notes.Doubt("streaming_only", schema.Info, fmt.Sprintf("the time to the first audio of stage %s rests on %d of %d audio requests: only streaming ones tell it", s.Stage, some, all),
+				&schema.Evidence{Field: fmt.Sprintf("omni.stages.%d.audio.time_to_first_packet_seconds.count", i), Value: some, Threshold: all})
+		}
+	}
+	staged, upstream := false, false
+	for _, e := range r.endpoints {
+		_, has := e.ledger.hasOmni()
+		upstream = upstream || has
+		staged = staged || e.ledger.staged()
+	}
+	switch {
+	case staged:
+		// Without KV offloading and connectors, whose figures say so themselves.
+		if c := r.Engine.PrefixCache; c != nil && c.Local != nil && c.Local.Queries > 0 {
+			r.Notes.Doubt("undercounted_scheduler_stats", schema.Info, "vllm-omni hands on its schedulers' statistics once a second at most and drops what comes between (issue 4802): counts of the prefix caches may be too low, and their ratios are better than their totals", &schema.Evidence{Field: "engine.prefix_cache.local.queries", Value: c.Local.Queries})
+		}
+	case upstream && len(r.Engine.Instances) > 1:
+		r.Notes.Doubt("engines_may_be_stages", schema.Warning, "this vllm-omni build tells its engines apart by number alone: where they are stages of one pipeline, the sums in engine count a request once for each; whole requests stand in omni.pipeline", &schema.Evidence{Field: "engine.instances", Value: len(r.Engine.Instances), Threshold: 1})
+	case !upstream && !r.omniMoved():
+		r.Notes.Doubt("nothing_recorded", schema.Warning, "vllm-omni's counters stood still, and the server exports none of upstream's: it may run without --log-stats, and then a 0 says nothing", nil)
+	}
+}
+
+func (r *reporter) omniMoved() bool {
+	for _, e := range r.endpoints {
+		for _, g := range e.ledger.groups {
+			if rows[g.row].figure.isOmni() && (g.total > 0 || g.count > 0) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// doubtOmniGauges notes where the pipeline's own gauges are known to be wrong.
+func (r *reporter) doubtOmniGauges(o *schema.Omni) {
+	running, waiting := o.Pipeline.Requests.Running, o.Pipeline.Requests.Waiting
+	if waiting == nil {
+		return
+	}
+	if running != nil && running.Last != nil && waiting.Last != nil && *running.Last == 0 && *waiting.Last > 0 {
+		r.Notes.Doubt("doubtful_gauges", schema.Info, "the pipeline shows waiting requests while none runs: an idle server keeps showing the last one as waiting (review of vllm-omni PR 3576), so that it need not be a queue", &schema.Evidence{Field: "omni.pipeline.requests.waiting.last", Value: *waiting.Last, Threshold: 0})
+	}
+	for i, s := range o.Stages {
+		if w := s.WaitingRequests; w != nil && w.Peak != nil && waiting.Peak != nil && *w.Peak > *waiting.Peak {
+			r.Notes.Doubt("doubtful_gauges", schema.Info, fmt.Sprintf("more requests waited in stage %s than the pipeline's gauge shows, which counts those in a stage's own queue as running (vllm-omni issue 6547)", s.Stage),
+				&schema.Evidence{Field: fmt.Sprintf("omni.stages.%d.waiting_requests.peak", i), Value: *w.Peak, Threshold: *waiting.Peak})
+			return
+		}
+	}
+}
