@@ -80,6 +80,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	g.Instances = r.instances()
 	r.runtimeConfig()
 	r.Omni = r.omni()
+	r.doubtConsistency()
 	return r.Report
 }
 
