@@ -161,11 +161,13 @@ func spellOut(names []omniName) []row {
 	return out
 }
 
-// omniPollNames are the gauges that filtered polls of a vllm-omni server ask for
-// besides pollNames.
+// omniPollNames are what filtered polls of a vllm-omni server ask for besides
+// pollNames: its gauges, and what tells that it has worked since the last page.
 var omniPollNames = []string{
 	"vllm_omni:num_requests_running", "vllm_omni:num_requests_waiting", "vllm_omni:stage_waiting_requests",
+	"vllm_omni:prompt_tokens_total", "vllm_omni:generation_tokens_total",
 	"vllm:omni_num_requests_running", "vllm:omni_num_requests_waiting",
+	"vllm:omni_prompt_tokens_total", "vllm:omni_generation_tokens_total",
 }
 
 // omniEngine gives the place that a series of vllm-omni's own is of. The oldest

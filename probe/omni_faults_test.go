@@ -226,6 +226,28 @@ func TestOmniFaults(t *testing.T) {
 			t.Errorf("running %s", asJSON(g.Requests.Running))
 		}
 	})
+	t.Run("a pipeline without an autoregressive stage", func(t *testing.T) {
+		others := regexp.MustCompile(`(?m)^vllm:.*stage="[01]".*\n`)
+		only := func(page string) string { return others.ReplaceAllString(page, "") }
+		report := taken(t, only(pre), only(mid), only(post))
+		g := report.Engine
+		if *g.Stage != "2" || g.Tokens.Prompt != nil || g.Requests.Running != nil || g.KVCache.Usage != nil || report.KVCacheUsagePerc != nil || report.PrefixCacheHitRate != nil {
+			t.Errorf("%s", asJSON(g))
+		}
+		for _, field := range []string{"kv_cache_usage_perc", "prefix_cache_hit_rate", "engine.requests.running", "engine.kv_cache.usage"} {
+			if why := reason(report, field); !strings.HasPrefix(why, "not recorded: vllm-omni counted work of stage 2") {
+				t.Errorf("%s: %q", field, why)
+			}
+		}
+	})
+	t.Run("images at two stages", func(t *testing.T) {
+		pre, mid, post := omniPages(t, "head")
+		const other = `vllm:omni_image_num_total{model_name="org/demo-omni",replica="0",stage="1"} `
+		report := taken(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
+		if got := report.Omni; got.Pipeline.Images != nil || !strings.Contains(reason(report, "omni.pipeline.images"), "several stages") || *got.Stages[0].Image.Images != 4 || *got.Stages[1].Image.Images != 10 {
+			t.Errorf("%s: %q", asJSON(got), reason(report, "omni.pipeline.images"))
+		}
+	})
 	t.Run("no statistics of upstream's", func(t *testing.T) {
 		const upstream = `(?:# (?:HELP|TYPE) )?vllm:`
 		report := bracket(t, without(t, pre, upstream), without(t, mid, upstream), without(t, post, upstream))
@@ -357,6 +379,38 @@ func TestOmniEnginesByNumber(t *testing.T) {
 	}
 	if got := doubts(taken(t, pre, mid, post)); strings.Contains(got, "engines_may_be_stages") {
 		t.Errorf("one engine: %s", got)
+	}
+	// Where none of them moves while requests finish, they are not at 0.
+	still := func(page string) string {
+		return regexp.MustCompile(`(?m)^(vllm:[a-z_]+(?:_total|_bucket|_sum|_count)\{.*\}) .*$`).ReplaceAllString(page, "$1 0.0")
+	}
+	report := taken(t, still(pre), still(mid), still(post))
+	if why := reason(report, "engine.tokens.generation"); report.Engine.Tokens.Generation != nil || !strings.Contains(why, "finished 22 requests") {
+		t.Errorf("%s: %q", asJSON(report.Engine.Tokens), why)
+	}
+}
+
+// A pipeline that has come to rest after a poll told of work is read whole soon:
+// a script may end its server next.
+func TestOmniDrained(t *testing.T) {
+	const upstream = `(?:# (?:HELP|TYPE) )?vllm:`
+	pre, _, post := omniPages(t, "now")
+	p := New(quick)
+	readInto(t, p, "http://127.0.0.1:1", without(t, pre, upstream))
+	e := p.endpoints[0]
+	defer e.client.close()
+	defer p.cancel()
+	var polled strings.Builder
+	for line := range strings.Lines(post) {
+		if slices.ContainsFunc(omniPollNames, func(n string) bool { return strings.HasPrefix(line, n+"{") }) {
+			polled.WriteString(line)
+		}
+	}
+	if err := e.parse(strings.NewReader(polled.String())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.take(e.goodAt.Add(time.Second), answer{}, false, during); err != nil || !e.drained {
+		t.Errorf("drained %t, %v", e.drained, err)
 	}
 }
 
