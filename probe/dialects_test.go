@@ -246,8 +246,7 @@ func TestSpellingRules(t *testing.T) {
 	}
 }
 
-// Every name of the table can be read in every spelling, and no two rows share one,
-// but for vllm-omni's two prefixes, which are one without their colons.
+// Every name of the table can be read in every spelling, and no two figures share one.
 func TestSpellings(t *testing.T) {
 	names := wantedNames()
 	for i, r := range rows {
@@ -256,10 +255,10 @@ func TestSpellings(t *testing.T) {
 			sample += "_count"
 		}
 		w, ok := names[sample]
-		if !ok || rows[w.row].figure != r.figure || isVLLM(i) && w.row != i && !(r.figure.isOmni() && rows[w.row].name == r.name) {
+		if !ok || rows[w.row].figure != r.figure || spellingOf(i) == ownSpelling && w.row != i {
 			t.Errorf("%s of row %d is read as row %d", sample, i, w.row)
 		}
-		if isVLLM(i) && strings.Contains(r.name, ":") != (spellingOf(i) == ownSpelling || spellingOf(i) == rayColonSpelling) {
+		if isVLLM(i) && spellingOf(i) != ownSpelling && strings.Contains(r.name, ":") != (spellingOf(i) == rayColonSpelling) {
 			t.Errorf("row %d has the name %s", i, r.name)
 		}
 	}

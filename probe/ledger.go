@@ -308,7 +308,7 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 				l.gauges = append(l.gauges, gaugeReading{
 					row: l.lines[i].wanted.row, engine: s.engine, by: labels.Get(r.by),
 					value: s.pending * r.form.scale(), broken: s.broken,
-					perProcess: l.spelling == ownSpelling && labels.Get("pid") != "",
+					perProcess: labels.Get("pid") != "",
 				})
 				s.reading = -l.reading // a second line of it says nothing more
 			}

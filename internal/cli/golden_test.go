@@ -265,7 +265,7 @@ func TestSummaryOnATerminal(t *testing.T) {
 
 // What `vobs scrape` prints is prom2json's form, family by family.
 func TestScrapeIsProm2JSON(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "expositions", "*"))
+	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "expositions", "*.prom"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no recorded expositions: %v", err)
 	}

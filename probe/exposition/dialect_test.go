@@ -266,10 +266,10 @@ func TestLongLines(t *testing.T) {
 	}
 	payload = payload[:5*chunk]
 	for text, want := range map[string]string{
-		page + "x one\n":             "line 7: value of x",
-		page + "# " + payload:        "cut off in its last line",
+		"# " + payload + "\nx one\n": "line 2: value of x",
+		"x 1\n# " + payload:          "cut off in its last line",
 		"# EOF\n# " + payload + "\n": "",
-		page + "other{" + payload:    "cut off in its last line",
+		"other{" + payload:           "cut off in its last line",
 		"x{y=\"" + payload + "\"}":   "cut off in its last line",
 	} {
 		var got Page

@@ -107,11 +107,11 @@ func TestFloods(t *testing.T) {
 		want string
 	}{
 		{"one line without an end", &endless{text: "vllm:x{"}, "line 1: longer than"},
-		{"one line that nobody wants, without an end", stop(&endless{text: "x{"}, size), "enough"},
+		{"one line that nobody wants, without an end", stop(&endless{text: "x{"}, 2*maxLine), "enough"},
 		{"a name without an end", &endless{text: "x"}, "line 1: no metric name at"},
 		{"zeros", &endless{text: "\x00"}, "line 1: no metric name at"},
 		{"blanks", stop(&endless{text: " "}, size), "line 1: no metric name at"},
-		{"one comment without an end", stop(&endless{text: "# HELP "}, size), "enough"},
+		{"one comment without an end", stop(&endless{text: "# HELP "}, 2*maxLine), "enough"},
 		{"comments", stop(&endless{text: "# nothing\n"}, size), "enough"},
 		{"lines that nobody wants", stop(&endless{text: "node_load1 0.5\n"}, size), "enough"},
 		{"HTML", stop(&endless{text: "<html>\n"}, size), "line 1: no metric name"},
