@@ -412,7 +412,7 @@ func floods(t *testing.T) []fault {
 		}, "the page has more than 6 MiB of different labels", 0},
 		{"one line without end", func(w http.ResponseWriter, _ *http.Request) {
 			endless(w, func(int) string { return "vllm:num_requests_running" })
-		}, "line 1: longer than", 0},
+		}, "line 1: no metric name", 0},
 		{"gzip without end", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			endless(w, func(int) string { return member })
