@@ -16,7 +16,7 @@ GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name 
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
 
-.PHONY: build demo test lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-gpu install clean help
+.PHONY: build demo test race lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-gpu install clean help
 
 build: bin/vobs ## build bin/vobs
 
@@ -31,10 +31,14 @@ $(FAKENVML): $(wildcard testdata/fakenvml/*.[ch]) testdata/fakenvml/build.sh
 demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the main job, without either
 	@internal/demo/demo.sh
 
-test: $(FAKENVML) ## all tests that run anywhere, with the race detector
-	go test -race -tags $(TAGS) ./...
+test: $(FAKENVML) ## all tests that run anywhere, with the race detector but for the whole program's (make race)
+	go test -race -tags $(TAGS) $$(go list ./... | grep -v /internal/cli$$)
+	go test -tags $(TAGS) ./internal/cli
 	command -v python3 >/dev/null || { echo "SKIPPED: the end-to-end checkers' own tests need python3" >&2; exit 0; }; \
 	for checker in vllm/check vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
+
+race: $(FAKENVML) ## the whole program's tests under the race detector, which makes each of their thousand starts seven times as dear
+	go test -race -tags $(TAGS) ./internal/cli
 
 lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the other builds
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi

@@ -21,6 +21,7 @@ func taken(t *testing.T, pages ...string) Report {
 
 func readInto(t *testing.T, p *Prober, address string, pages ...string) {
 	t.Helper()
+	p.started = time.Time{} // else Add would begin to poll
 	p.Add(target(t, address))
 	e := p.endpoints[len(p.endpoints)-1]
 	at := time.Unix(1795303500, 0)

@@ -364,7 +364,7 @@ func faults() []fault {
 				io.WriteString(w, wrong[len(half):])
 			}
 		}, "no whole answer in time", 0},
-		{"hangs up", sends(), "the server closed the connection without an answer (EOF): is it an HTTP server, or does it need https://?", 2},
+		{"hangs up", sends(), "the server closed the connection without an answer (EOF): is it an HTTP server, or does it need https://?", 3}, // the first is tried again at once; the third comes when that has failed
 		{"500", says(500, "text/plain", wrong), "the server answers 500 Internal Server Error", 2},
 		{"404", says(404, "application/json", `{"detail":"Not Found"}`), "404 Not Found: a vLLM server has its page at /metrics", 2},
 		{"HTML", says(200, "text/html", "<!doctype html>\n<html></html>\n"), `its page cannot be read: line 1: no metric name at "<!doctype html>"`, 2},
