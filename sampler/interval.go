@@ -25,7 +25,7 @@ const (
 	// unmissed is an interval at which a spike of 20 ms is not missed, with what a timer
 	// is late. It is kept wherever a round is as cheap as spikeCost, which makes
 	// it 0.5 % of a core: where that is not left, the others have to wait.
-	unmissed  = 14 * time.Millisecond
+	unmissed  = 15 * time.Millisecond
 	spikeCost = 75 * time.Microsecond
 	// longest is the interval that no cost exceeds: a run of hours gets some
 	// readings even from a driver that takes seconds. Up to a round of about 1.5 ms
