@@ -409,7 +409,7 @@ func floods(t *testing.T) []fault {
 			endless(w, func(i int) string {
 				return "vllm:num_requests_running{engine=\"" + strconv.Itoa(i) + "\",model_name=\"" + long + "\"} 1\n"
 			})
-		}, "the page has more than 6 MiB of different labels", 0},
+		}, "the page has more than 8 MiB of different labels", 0},
 		{"one line without end", func(w http.ResponseWriter, _ *http.Request) {
 			endless(w, func(int) string { return "vllm:num_requests_running" })
 		}, "line 1: no metric name", 0},
