@@ -124,17 +124,36 @@ func (g *GPUs) Ready(ctx context.Context) error {
 	select {
 	case <-g.sampling:
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for NVML and the first readings of the GPUs: %w", context.Cause(ctx))
+		return notReady(ctx)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.initErr != nil {
 		return g.initErr
 	}
+	// The watcher's thread may not have come to its first round yet.
+	for g.watch != nil {
+		if _, s := g.watch.read(); s.rounds > 0 {
+			break
+		}
+		g.mu.Unlock()
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+		}
+		g.mu.Lock()
+		if ctx.Err() != nil {
+			return notReady(ctx)
+		}
+	}
 	if len(g.visible.missing) > 0 {
 		return fmt.Errorf("resolving the GPUs to sample: %s", g.visible.missing[0])
 	}
 	return nil
+}
+
+func notReady(ctx context.Context) error {
+	return fmt.Errorf("waiting for NVML and the first readings of the GPUs: %w", context.Cause(ctx))
 }
 
 // CommandStarted tells when the command started: the zero of peak_at_seconds.
