@@ -7,10 +7,10 @@ package probe
 // the newest. Where a later process behind the endpoint does not have the figure
 // at all, it is the row under which an earlier one had it; there may be none, and
 // why says so.
-func (l *ledger) rowOf(f figure) (row int, why string) {
+func (l *ledger) rowOf(f figure) (row rowID, why string) {
 	row, best := -1, -1
-	for i := range rows {
-		if rows[i].figure != f || !l.exported[i] {
+	for i := range rowsOf(f) {
+		if !l.exported[i] {
 			continue
 		}
 		if s := l.standing(i); s > best {
@@ -20,8 +20,8 @@ func (l *ledger) rowOf(f figure) (row int, why string) {
 	if row >= 0 {
 		return row, l.renamed(row)
 	}
-	for i := range rows {
-		if rows[i].figure != f || !l.ever[i] {
+	for i := range rowsOf(f) {
+		if !l.ever[i] {
 			continue
 		}
 		for _, g := range l.groups {
@@ -29,7 +29,7 @@ func (l *ledger) rowOf(f figure) (row int, why string) {
 				return i, ""
 			}
 		}
-		return 0, rows[i].name + " vanished from the page inside the window"
+		return 0, i.name() + " vanished from the page inside the window"
 	}
 	if omni, upstream := l.hasOmni(); omni && !upstream && !f.isOmni() {
 		return 0, "the engine exports vllm-omni's own families only, and no " + nameOf(f)
@@ -39,10 +39,10 @@ func (l *ledger) rowOf(f figure) (row int, why string) {
 
 // standing says how well a name that is exported can be counted by, compared to
 // another name of its figure.
-func (l *ledger) standing(row int) int {
+func (l *ledger) standing(row rowID) int {
 	others := 0
-	for i := range rows {
-		if rows[i].figure == rows[row].figure && l.exported[i] {
+	for i := range rowsOf(row.figure()) {
+		if l.exported[i] {
 			others++
 		}
 	}
@@ -64,22 +64,22 @@ func (l *ledger) standing(row int) int {
 
 // renamed is the reason for no figure where a process took another's place that
 // exported it under another name alone: their gains are in different rows.
-func (l *ledger) renamed(row int) string {
+func (l *ledger) renamed(row rowID) string {
 	if l.restartedAt == 0 {
 		return ""
 	}
 	before := ""
 	for _, g := range l.groups {
-		if g.born >= l.restartedAt || rows[g.row].figure != rows[row].figure {
+		if g.born >= l.restartedAt || g.row.figure() != row.figure() {
 			continue
 		}
 		if g.row == row {
 			return ""
 		}
-		before = rows[g.row].name
+		before = g.row.name()
 	}
 	if before == "" {
 		return ""
 	}
-	return "the engine was replaced inside the window by one that calls " + before + " " + rows[row].name + " (another version?)"
+	return "the engine was replaced inside the window by one that calls " + before + " " + row.name() + " (another version?)"
 }

@@ -248,18 +248,22 @@ func TestSpellingRules(t *testing.T) {
 
 // Every name of the table can be read in every spelling, and no two figures share one.
 func TestSpellings(t *testing.T) {
-	names := wantedNames()
-	for i, r := range rows {
-		sample := r.name
-		if r.kind == histogramKind {
+	for i := range rowID(rowIDs()) {
+		sample := i.name()
+		if i.row().kind == histogramKind {
 			sample += "_count"
 		}
-		w, ok := names[sample]
-		if !ok || rows[w.row].figure != r.figure || spellingOf(i) == ownSpelling && w.row != i {
-			t.Errorf("%s of row %d is read as row %d", sample, i, w.row)
+		w, ok := lookup(sample)
+		if !ok || w.row.figure() != i.figure() || w.row.spelling() != i.spelling() && i.isVLLM() || i.spelling() == ownSpelling && w.row != i {
+			t.Errorf("%s of row %d is read as row %d, %s", sample, i, w.row, w.row.name())
 		}
-		if isVLLM(i) && spellingOf(i) != ownSpelling && strings.Contains(r.name, ":") != (spellingOf(i) == rayColonSpelling) {
-			t.Errorf("row %d has the name %s", i, r.name)
+		if i.isVLLM() && i.spelling() != ownSpelling && strings.Contains(i.name(), ":") != (i.spelling() == rayColonSpelling) {
+			t.Errorf("row %d has the name %s", i, i.name())
+		}
+	}
+	for _, name := range []string{"ray_process_start_time_seconds", "ray_prompt_tokens_total", "prompt_tokens_total", "ray_ray_vllm_prompt_tokens_total", "vllm", "ray_", ""} {
+		if w, ok := lookup(name); ok {
+			t.Errorf("%q is read as %s", name, w.row.name())
 		}
 	}
 	for _, c := range []struct {
@@ -273,11 +277,11 @@ func TestSpellings(t *testing.T) {
 		{"ray_vllm_prompt_tokens_total", whole, exposition.Counter, true},
 		{"vllm:iteration_tokens_total", declared, exposition.Histogram, true}, // for all its name
 	} {
-		if w, ok := names[c.name]; !ok || w.part != c.part || w.declares(c.kind) != c.want {
+		if w, ok := lookup(c.name); !ok || w.part != c.part || w.declares(c.kind) != c.want {
 			t.Errorf("%s: %+v %v", c.name, w, ok)
 		}
 	}
-	if _, ok := names["vllm:iteration_tokens"]; ok {
+	if isWanted("vllm:iteration_tokens") {
 		t.Error("the suffix of a histogram's name was taken off")
 	}
 }
@@ -291,7 +295,7 @@ func TestLabelBytes(t *testing.T) {
 	}
 	l.labelBytes = maxLabelBytes - 10
 	var page exposition.Page
-	if err := exposition.NewParser(l.wants).Parse([]byte(first+"vllm:generation_tokens_total{x=\"22\"} 1\nvllm:generation_tokens_total{x=\"333333\"} 1\n"), &page); err != nil {
+	if err := exposition.NewParser(isWanted).Parse([]byte(first+"vllm:generation_tokens_total{x=\"22\"} 1\nvllm:generation_tokens_total{x=\"333333\"} 1\n"), &page); err != nil {
 		t.Fatal(err)
 	}
 	l.open(&page, true)

@@ -20,7 +20,7 @@ func merge(groups []*group) histogram {
 	counts := map[float64]int{}
 	sums := map[float64]float64{}
 	for _, g := range groups {
-		form := rows[g.row].form
+		form := g.row.row().form
 		h.count += g.count
 		h.sum += g.sum * form.scale()
 		for _, b := range g.buckets {

@@ -88,7 +88,7 @@ func newEndpoint(p *Prober, index int, t Target) *endpoint {
 	e := &endpoint{
 		p: p, index: index, target: t, ledger: l, maxNumSeqs: t.MaxNumSeqs,
 		client: newClient(t, p.cfg.Headers, p.cfg.CA),
-		parser: exposition.NewParser(l.wants),
+		parser: exposition.NewParser(isWanted),
 		turn:   make(chan struct{}, 1),
 	}
 	e.pace.interval, e.pace.credit = p.cfg.Interval, firstCredit

@@ -15,7 +15,6 @@ import (
 // and its running requests are gauge(i).
 func multiply(page string, engines int, labels func(i int) string, factor func(i int) float64, gauge func(i int) float64) string {
 	var out strings.Builder
-	wanted := wantedNames()
 	for line := range strings.Lines(page) {
 		name, rest, _ := strings.Cut(line, "{")
 		head, tail, ok := strings.Cut(rest, `engine="0"`)
@@ -23,7 +22,7 @@ func multiply(page string, engines int, labels func(i int) string, factor func(i
 			out.WriteString(line)
 			continue
 		}
-		if _, read := wanted[name]; !read {
+		if !isWanted(name) {
 			continue // the page is long enough
 		}
 		tail, text, _ := strings.Cut(strings.TrimSuffix(tail, "\n"), "} ")

@@ -93,11 +93,13 @@ type gauges struct {
 
 func newGauges() *gauges {
 	g := &gauges{}
-	for _, r := range rows {
-		if f := &g.figures[r.figure]; r.kind.isGauge() && f.seats == nil {
-			*f = gauge{kind: r.kind, polled: isPolled(r.figure), seats: map[place]*seat{}, totals: map[scope]*track{}}
-			g.list = append(g.list, r.figure)
+	for f := range figureCount {
+		places := placesOf()[f]
+		if len(places) == 0 || !rows[places[0]].kind.isGauge() {
+			continue
 		}
+		g.figures[f] = gauge{kind: rows[places[0]].kind, polled: isPolled(f), seats: map[place]*seat{}, totals: map[scope]*track{}}
+		g.list = append(g.list, f)
 	}
 	return g
 }
@@ -115,9 +117,9 @@ func (g *gauges) add(endpoint int, at time.Time, readings []gaugeReading, full, 
 }
 
 func (g *gauge) add(f figure, reading, endpoint int, at time.Time, readings []gaugeReading, during, restarted bool) {
-	row := -1 // the newest name that the page has: an older one stands for the same
+	row := rowID(-1) // the newest name that the page has: an older one stands for the same
 	for _, r := range readings {
-		if rows[r.row].figure == f && (row < 0 || r.row < row) {
+		if r.row.figure() == f && (row < 0 || r.row < row) {
 			row = r.row
 		}
 	}

@@ -16,7 +16,7 @@ func TestTenHoursOfPolls(t *testing.T) {
 	e := p.endpoints[0]
 	var pages [2]exposition.Page
 	for i, text := range []string{recording(t, "serve_default_pre"), underLoad(t)} {
-		if err := exposition.NewParser(e.ledger.wants).Parse([]byte(text), &pages[i]); err != nil {
+		if err := exposition.NewParser(isWanted).Parse([]byte(text), &pages[i]); err != nil {
 			t.Fatal(err)
 		}
 	}

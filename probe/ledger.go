@@ -2,9 +2,6 @@ package probe
 
 import (
 	"math"
-	"sort"
-	"strconv"
-	"strings"
 
 	"github.com/vobs/vobs/probe/exposition"
 )
@@ -26,7 +23,6 @@ type engineID struct{ engine, stage, replica, worker string }
 // ledger adds up what one endpoint's counters and histograms gained from its
 // first reading on, series by series, across restarts of the process behind it.
 type ledger struct {
-	wanted map[string]wanted
 	series map[seriesKey]*series
 	groups map[groupKey]*group
 	// lines are those of the page being applied, in its order.
@@ -58,7 +54,7 @@ type ledger struct {
 	conflicts  int64 // and with different ones
 	invalid    int64 // values that were no number, or negative counts
 	// invalidRow is the row of the latest such.
-	invalidRow int
+	invalidRow rowID
 	// mixed says that servers answer in turn, not one after the other.
 	mixed bool
 	// spelling is that of the last page, baseSpelling that of the page to count from.
@@ -105,13 +101,13 @@ type series struct {
 }
 
 type groupKey struct {
-	row    int
+	row    rowID
 	labels string
 }
 
 // group is one counter, or one histogram with all its lines.
 type group struct {
-	row    int
+	row    rowID
 	engine engineID
 	labels *exposition.Labels
 	by     string // value of the label that splits the figure
@@ -137,102 +133,18 @@ type group struct {
 type bucket struct{ le, gained float64 }
 
 // gain is a counter's gain in the event's unit.
-func (g *group) gain() float64 { return g.total * rows[g.row].form.scale() }
+func (g *group) gain() float64 { return g.total * g.row.row().form.scale() }
 
 func newLedger() *ledger {
 	return &ledger{
-		wanted:  wantedNames(),
 		series:  map[seriesKey]*series{},
 		groups:  map[groupKey]*group{},
 		models:  map[string]bool{},
 		configs: map[engineID]*exposition.Labels{},
 
-		exported: make([]bool, len(rows)), ever: make([]bool, len(rows)), atBase: make([]bool, len(rows)),
-		overflown: make([]bool, len(rows)),
+		exported: make([]bool, rowIDs()), ever: make([]bool, rowIDs()), atBase: make([]bool, rowIDs()),
+		overflown: make([]bool, rowIDs()),
 	}
-}
-
-// wants is the filter for the parser.
-func (l *ledger) wants(name string) bool {
-	_, ok := l.wanted[name]
-	return ok
-}
-
-// content is what kind of a page it is.
-type content struct {
-	vllm   bool // there is a sample of vLLM at all
-	bulk   bool // there is a histogram: the page was not filtered
-	polled bool // the gauges and counters are there that filtered polls are for
-}
-
-// open looks at a page, without taking it in. It leaves out of the page the samples
-// that are no figure's, and those in another spelling than the best one.
-func (l *ledger) open(page *exposition.Page, full bool) (c content) {
-	old := &l.seen[0]
-	if full {
-		old = &l.seen[1]
-	}
-	l.lines = l.lines[:0]
-	kept := page.Samples[:0]
-	best, worst := spellings, ownSpelling
-	for i := range page.Samples {
-		s := &page.Samples[i]
-		var ln line
-		if k := len(l.lines); k < len(*old) && (*old)[k].labels == s.Labels && (*old)[k].name == s.Name {
-			ln = (*old)[k]
-		} else {
-			w, ok := l.wanted[s.Name]
-			if !ok || w.part == declared {
-				continue
-			}
-			ln = line{name: s.Name, labels: s.Labels, wanted: w}
-			ln.series = l.series[seriesKey{s.Name, s.Labels.Key()}]
-		}
-		if isVLLM(ln.wanted.row) {
-			best, worst = min(best, spellingOf(ln.wanted.row)), max(worst, spellingOf(ln.wanted.row))
-		}
-		l.lines = append(l.lines, ln)
-		kept = append(kept, *s)
-	}
-	page.Samples = kept
-	if best != spellings {
-		l.spelling = best
-	}
-	if worst != ownSpelling {
-		l.leaveOut(page)
-	}
-	var has [figureCount]bool // by figure
-	for i := range l.lines {
-		r := &rows[l.lines[i].wanted.row]
-		has[r.figure] = true
-		c.vllm = c.vllm || r.figure != processStart
-		c.bulk = c.bulk || r.kind == histogramKind
-	}
-	c.polled = has[kvUsage] && has[running] && has[generationTokens]
-	if has[omniRunning] && !has[running] {
-		_, upstream := l.hasOmni()
-		c.polled = !upstream // a server whose own statistics are off
-	}
-	return c
-}
-
-// leaveOut drops the lines of a page that are in another spelling than the ledger's:
-// they tell of the same once more, or of others. The process whose start such a page
-// tells of is not the engine's, but the agent's that collects for it.
-func (l *ledger) leaveOut(page *exposition.Page) {
-	n := 0
-	for i, ln := range l.lines {
-		if l.reads(ln.wanted.row) {
-			l.lines[n], page.Samples[n] = ln, page.Samples[i]
-			n++
-		}
-	}
-	l.lines, page.Samples = l.lines[:n], page.Samples[:n]
-}
-
-// reads says whether a row is in the spelling that is read.
-func (l *ledger) reads(row int) bool {
-	return spellingOf(row) == l.spelling
 }
 
 // applied is what a page brought.
@@ -244,7 +156,7 @@ type applied struct {
 
 // gaugeReading is one gauge of one engine.
 type gaugeReading struct {
-	row    int
+	row    rowID
 	engine engineID
 	by     string // value of the label that splits the figure
 	value  float64
@@ -261,14 +173,14 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 		l.full = l.reading
 		clear(l.exported)
 		for name, t := range page.Types {
-			if w, ok := l.wanted[name]; ok && l.reads(w.row) && w.declares(t) {
+			if w, ok := lookup(name); ok && l.reads(w.row) && w.declares(t) {
 				l.exported[w.row] = true
 			}
 		}
 	}
 	l.enter(page)
-	for i := range rows {
-		l.ever[i] = l.ever[i] || l.exported[i]
+	for i, on := range l.exported {
+		l.ever[i] = l.ever[i] || on
 	}
 	if base {
 		l.setBase()
@@ -286,7 +198,7 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 		}
 	} else {
 		for _, g := range l.late {
-			g.spoiled = rows[g.row].name + " had not all its lines on the first page that was read, which was cut off: what it had counted before that is not known"
+			g.spoiled = g.row.name() + " had not all its lines on the first page that was read, which was cut off: what it had counted before that is not known"
 		}
 		for _, g := range l.unbased {
 			if l.baseWhole && l.same {
@@ -303,7 +215,7 @@ func (l *ledger) apply(page *exposition.Page, full, base bool) (got applied) {
 			continue
 		}
 		if s.group == nil {
-			if r := &rows[l.lines[i].wanted.row]; r.kind.isGauge() {
+			if r := l.lines[i].wanted.row.row(); r.kind.isGauge() {
 				labels := l.lines[i].labels
 				l.gauges = append(l.gauges, gaugeReading{
 					row: l.lines[i].wanted.row, engine: s.engine, by: labels.Get(r.by),
@@ -340,7 +252,7 @@ func (l *ledger) setBase() {
 		copy(l.atBase, l.exported)
 		return
 	}
-	last := -1
+	last := rowID(-1)
 	for i := range l.lines {
 		last = l.lines[i].wanted.row
 		l.atBase[last] = true
@@ -361,8 +273,8 @@ func (l *ledger) enter(page *exposition.Page) {
 			}
 		}
 		s := ln.series
-		kind := rows[ln.wanted.row].kind
-		if kind == infoKind && len(l.configs) < maxSeries && rows[ln.wanted.row].figure == cacheConfig {
+		kind := ln.wanted.row.row().kind
+		if kind == infoKind && len(l.configs) < maxSeries && ln.wanted.row.figure() == cacheConfig {
 			l.configs[s.engine] = ln.labels
 		}
 		if s.reading == l.reading { // it stands there a second time
@@ -385,147 +297,6 @@ func (l *ledger) enter(page *exposition.Page) {
 	}
 }
 
-// findRestart notices that another process answers than before: it tells another
-// start, or most of what it has counted has gone back. (Not every counter goes
-// back: a young process may have done more than the one before had.) Counters of
-// single groups that went back are marked.
-func (l *ledger) findRestart() (restarted bool) {
-	var start *line
-	starts, back, forth := 0, 0, 0
-	for i := range l.lines {
-		ln := &l.lines[i]
-		s := ln.series
-		if s == nil || s.reading != l.reading || s.broken {
-			continue
-		}
-		if rows[ln.wanted.row].figure == processStart {
-			start = ln
-			starts++
-			continue
-		}
-		if s.group == nil || s.fresh || s.epoch != l.epoch {
-			continue
-		}
-		// A sum may go back by rounding or with negative observations; counts may not.
-		switch counts := ln.wanted.part == whole || ln.wanted.part == countPart; {
-		case ln.wanted.part == sumPart:
-		case s.pending < s.value:
-			s.group.resetAt = l.reading
-			if counts {
-				back++
-			}
-		case counts && s.value > 0:
-			forth++
-		}
-	}
-	restarted = back > 0 && back >= forth
-	l.same = starts == 1 && start.series.value != 0 && start.series.value == start.series.pending
-	if starts == 1 { // a page of several processes tells nothing by their starts
-		s := start.series
-		if s.value != 0 && s.value != s.pending {
-			restarted = true
-			l.mixed = l.mixed || s.pending < s.value
-		}
-		s.value = s.pending
-	}
-	if restarted && starts == 0 {
-		for key, s := range l.series {
-			if key.name == processStartName {
-				s.value = 0 // of the process before
-			}
-		}
-	}
-	return restarted
-}
-
-// start is process_start_time_seconds of the one process behind the endpoint.
-func (l *ledger) start() (seconds float64, ok bool) {
-	found := 0
-	for key, s := range l.series {
-		if key.name == processStartName && s.value > 0 {
-			seconds = s.value
-			found++
-		}
-	}
-	return seconds, found == 1
-}
-
-// follow makes the series of a line that is seen for the first time; nil where
-// it cannot be followed.
-func (l *ledger) follow(ln *line) *series {
-	if m := ln.labels.Get("model_name"); m != "" && len(l.models) < maxSeries {
-		l.models[m] = true
-	}
-	if len(l.series) >= maxSeries || l.labelBytes+len(ln.labels.Key()) > maxLabelBytes {
-		l.overflown[ln.wanted.row] = true
-		return nil
-	}
-	s := l.series[seriesKey{ln.name, ln.labels.Key()}] // it may stand on this page twice
-	if s != nil {
-		return s
-	}
-	s = &series{engine: engineOf(ln.labels, l.spelling)}
-	if rows[ln.wanted.row].figure.isOmni() {
-		s.engine = omniEngine(ln.labels)
-	}
-	if kind := rows[ln.wanted.row].kind; kind == counterKind || kind == histogramKind {
-		if !l.join(s, ln) {
-			return nil
-		}
-	}
-	l.series[seriesKey{ln.name, ln.labels.Key()}] = s
-	l.labelBytes += len(ln.labels.Key())
-	return s
-}
-
-// join puts a counter's series into its group, and makes that where it is the
-// first of it.
-func (l *ledger) join(s *series, ln *line) bool {
-	labels := ln.labels.Key()
-	le := math.NaN()
-	if ln.wanted.part == bucketPart {
-		var err error
-		if le, err = strconv.ParseFloat(ln.labels.Get("le"), 64); err != nil || math.IsNaN(le) {
-			return false
-		}
-		labels = keyWithout(ln.labels, "le")
-	}
-	row := ln.wanted.row
-	g := l.groups[groupKey{row, labels}]
-	if g == nil {
-		g = &group{row: row, engine: s.engine, labels: ln.labels, born: l.reading, full: l.full}
-		if by := rows[row].by; by != "" {
-			g.by = ln.labels.Get(by)
-		}
-		if l.based && !l.atBase[row] && l.epoch == 0 && (l.spelling == ownSpelling || l.spelling != l.baseSpelling) {
-			// The process ran before, and its page had not even the family then:
-			// apply looks whether it is known that it was not there. (Ray shows a
-			// counter from its first increment on.)
-			g.spoiled = rows[row].name + " was not on the first page that was read, only on a later one: what it had counted before that is not known"
-			l.unbased = append(l.unbased, g)
-		}
-		l.groups[groupKey{row, labels}] = g
-	}
-	if l.based && l.epoch == 0 && g.born < l.reading {
-		l.late = append(l.late, g)
-	}
-	s.group = g
-	switch ln.wanted.part {
-	case bucketPart:
-		b := &bucket{le: le}
-		g.buckets = append(g.buckets, b)
-		sort.Slice(g.buckets, func(i, j int) bool { return g.buckets[i].le < g.buckets[j].le })
-		s.gained = &b.gained
-	case sumPart:
-		s.gained = &g.sum
-	case countPart:
-		s.gained = &g.count
-	default:
-		s.gained = &g.total
-	}
-	return true
-}
-
 // book adds up what a series gained. A value that cannot be taken is left out:
 // the next good one has all of it, unless it is the one to count from.
 func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) {
@@ -540,7 +311,7 @@ func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) 
 	if g.epoch = l.epoch; s.broken {
 		g.brokenAt = l.reading
 		if base {
-			g.spoiled = rows[g.row].name + " had no usable value on the page to count from: it was not a count, or stood there twice"
+			g.spoiled = g.row.name() + " had no usable value on the page to count from: it was not a count, or stood there twice"
 		}
 		return false, false
 	}
@@ -562,7 +333,7 @@ func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) 
 	}
 	*s.gained += gain
 	s.value, s.epoch = s.pending, l.epoch
-	switch rows[g.row].figure {
+	switch g.row.figure() {
 	case promptTokens, generationTokens, omniPrompt, omniGeneration:
 		l.tokens += gain
 	}
@@ -571,7 +342,7 @@ func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) 
 
 // trouble says why a group's figures cannot be told; "" where they can.
 func (l *ledger) trouble(g *group) string {
-	name := rows[g.row].name
+	name := g.row.name()
 	switch {
 	case l.mixed:
 		return "several servers answer at this address in turn (by a load balancer?): give the address of each"
@@ -579,7 +350,7 @@ func (l *ledger) trouble(g *group) string {
 		return name + " has more series than are followed"
 	case g.spoiled != "":
 		return g.spoiled
-	case g.total == 0 && g.count == 0 && rows[g.row].figure < coreFigures && l.unrecorded[g.engine.stage] != "":
+	case g.total == 0 && g.count == 0 && g.row.figure() < coreFigures && l.unrecorded[g.engine.stage] != "":
 		return l.unrecorded[g.engine.stage]
 	case g.brokenAt != 0 && g.brokenAt == l.full:
 		return name + " had a value that no counter can have (negative, NaN or infinite), or two values at once, on the last page"
@@ -591,50 +362,12 @@ func (l *ledger) trouble(g *group) string {
 	return ""
 }
 
-// engineOf reads which engine a series is of. Under Ray stage and replica are no names
-// of vLLM's: Ray Serve tells its replicas so.
-func engineOf(labels *exposition.Labels, as spelling) engineID {
-	var id engineID
-	for _, p := range labels.Pairs() {
-		switch p.Name {
-		case "engine":
-			id.engine = p.Value
-		case "stage":
-			id.stage = p.Value
-		case "replica":
-			id.replica = p.Value
-		case "WorkerId":
-			id.worker = p.Value
-		}
-	}
-	switch {
-	case as == ownSpelling:
-		id.worker = ""
-	case id.worker != "":
-		id.stage, id.replica = "", ""
-	}
-	return id
-}
-
-func keyWithout(labels *exposition.Labels, name string) string {
-	var b strings.Builder
-	for _, p := range labels.Pairs() {
-		if p.Name != name {
-			b.WriteString(strconv.Quote(p.Name))
-			b.WriteByte('=')
-			b.WriteString(strconv.Quote(p.Value))
-			b.WriteByte(',')
-		}
-	}
-	return b.String()
-}
-
 func isBroken(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }
 
 // had says whether a figure was on any page.
 func (l *ledger) had(f figure) bool {
-	for i := range rows {
-		if rows[i].figure == f && l.ever[i] {
+	for i := range rowsOf(f) {
+		if l.ever[i] {
 			return true
 		}
 	}

@@ -100,9 +100,9 @@ type row struct {
 }
 
 // rows lists every name that is read, the newer name of a figure first: where an
-// engine exports two they are never added up (ledger.rowOf chooses). Each name is in
-// it in every spelling.
-var rows = withSpellings(slices.Concat(coreRows, offloadRows, omniRows))
+// engine exports two they are never added up (ledger.rowOf chooses). They are
+// spelled as vLLM itself does.
+var rows = slices.Concat(coreRows, offloadRows, omniRows)
 
 // coreRows are the names of a plain engine's figures.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
@@ -156,10 +156,8 @@ const processStartName = "process_start_time_seconds"
 
 // nameOf gives the newest name of a figure, for reasons that name it.
 func nameOf(f figure) string {
-	for i := range rows {
-		if rows[i].figure == f {
-			return rows[i].name
-		}
+	for id := range rowsOf(f) {
+		return id.name()
 	}
 	return ""
 }
@@ -177,8 +175,8 @@ var pollNames = []string{
 
 // isPolled says whether filtered polls ask for a figure.
 func isPolled(f figure) bool {
-	for i := range rows {
-		if rows[i].figure == f && (slices.Contains(pollNames, rows[i].name) || slices.Contains(omniPollNames, rows[i].name)) {
+	for _, i := range placesOf()[f] {
+		if slices.Contains(pollNames, rows[i].name) || slices.Contains(omniPollNames, rows[i].name) {
 			return true
 		}
 	}
@@ -197,33 +195,36 @@ const (
 )
 
 type wanted struct {
-	row  int
+	row  rowID
 	part part
 }
 
-// wantedNames maps every sample and family name that is read to its row.
-func wantedNames() map[string]wanted {
+// wantedNames maps every sample and family name that is read, as spelled so, to its
+// row as vLLM itself spells it.
+func wantedNames(s spelling) map[string]wanted {
 	m := make(map[string]wanted, 3*len(rows))
-	put := func(name string, w wanted) {
-		if _, taken := m[name]; !taken { // an earlier row has a better spelling
-			m[name] = w
+	put := func(name string, i int, p part) {
+		if _, taken := m[name]; !taken { // an earlier row is newer
+			m[name] = wanted{rowID(i), p}
 		}
 	}
-	for i, r := range rows {
-		if r.kind != histogramKind {
-			put(r.name, wanted{i, whole})
+	for i := range rows {
+		name := spelledIn(s, &rows[i])
+		if rows[i].kind != histogramKind {
+			put(name, i, whole)
 			continue
 		}
-		put(r.name+"_bucket", wanted{i, bucketPart})
-		put(r.name+"_sum", wanted{i, sumPart})
-		put(r.name+"_count", wanted{i, countPart})
+		put(name+"_bucket", i, bucketPart)
+		put(name+"_sum", i, sumPart)
+		put(name+"_count", i, countPart)
 	}
-	for i, r := range rows {
-		if r.kind == histogramKind {
-			put(r.name, wanted{i, declared})
+	for i := range rows {
+		name := spelledIn(s, &rows[i])
+		if rows[i].kind == histogramKind {
+			put(name, i, declared)
 		}
-		if family, ok := strings.CutSuffix(r.name, "_total"); ok && r.kind == counterKind {
-			put(family, wanted{i, declared}) // as OpenMetrics declares it
+		if family, ok := strings.CutSuffix(name, "_total"); ok && rows[i].kind == counterKind {
+			put(family, i, declared) // as OpenMetrics declares it
 		}
 	}
 	return m
@@ -232,5 +233,5 @@ func wantedNames() map[string]wanted {
 // declares says whether a TYPE line with a wanted name tells that the row is exported.
 func (w wanted) declares(t exposition.Type) bool {
 	// A gauge of a counter's name without _total is another figure, or Ray's copy.
-	return w.part != declared || rows[w.row].kind != counterKind || t == exposition.Counter
+	return w.part != declared || w.row.row().kind != counterKind || t == exposition.Counter
 }

@@ -154,7 +154,7 @@ func spellOut(names []omniName) []row {
 	for _, n := range names {
 		for _, unit := range n.units {
 			for _, prefix := range omniPrefixes {
-				out = append(out, row{n.figure, n.kind, prefix + n.stem + unit, n.by, "vllm-omni PR " + n.versions, n.form})
+				out = append(out, row{n.figure, n.kind, prefix + n.stem + unit, n.by, n.versions, n.form})
 			}
 		}
 	}
@@ -185,10 +185,10 @@ func omniEngine(labels *exposition.Labels) engineID {
 
 // hasOmni says whether a page had families of vllm-omni, and whether of upstream's.
 func (l *ledger) hasOmni() (omni, upstream bool) {
-	for i := range rows {
-		if l.ever[i] {
-			omni = omni || rows[i].figure.isOmni()
-			upstream = upstream || !rows[i].figure.isOmni() && rows[i].figure != processStart
+	for i, ever := range l.ever {
+		if f := rowID(i).figure(); ever {
+			omni = omni || f.isOmni()
+			upstream = upstream || !f.isOmni() && f != processStart
 		}
 	}
 	return omni, upstream

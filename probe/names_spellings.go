@@ -1,8 +1,10 @@
 package probe
 
 import (
+	"iter"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // spelling is how a page writes vLLM's names.
@@ -47,26 +49,90 @@ func (s spelling) of(name string) string {
 
 func underscored(name string) string { return strings.ReplaceAll(name, ":", "_") }
 
-// withSpellings gives all rows in every spelling, one spelling after the other, so
-// that a better one is a newer name.
-func withSpellings(own []row) []row {
-	out := make([]row, 0, int(spellings)*len(own))
-	for s := range spellings {
-		for _, r := range own {
-			if r.figure != processStart { // prometheus_client's name, of whatever process
-				r.name = s.of(r.name)
-			}
-			out = append(out, r)
-		}
-	}
-	return out
-}
+// rowID is a row in one spelling: its place in rows, and len(rows) more for every
+// better spelling, so that a better one is a newer name.
+type rowID int
 
-// spellingOf tells a row's spelling.
-func spellingOf(row int) spelling { return spelling(row / (len(rows) / int(spellings))) }
+func (id rowID) row() *row          { return &rows[int(id)%len(rows)] }
+func (id rowID) figure() figure     { return id.row().figure }
+func (id rowID) spelling() spelling { return spelling(int(id) / len(rows)) }
+
+// name is the row's name as a page with that spelling has it.
+func (id rowID) name() string { return spelledIn(id.spelling(), id.row()) }
 
 // isVLLM says whether a row is of the engine's figures, not of its process.
-func isVLLM(row int) bool { return rows[row].figure != processStart }
+func (id rowID) isVLLM() bool { return id.figure() != processStart }
+
+// spelledIn spells a row's name. What prometheus_client tells of whatever process is
+// spelled alike everywhere.
+func spelledIn(s spelling, r *row) string {
+	if r.figure == processStart {
+		return r.name
+	}
+	return s.of(r.name)
+}
+
+// rowIDs is how many rows there are, in all spellings.
+func rowIDs() int { return int(spellings) * len(rows) }
+
+// rowsOf gives the rows of a figure in every spelling, the newest first.
+func rowsOf(f figure) iter.Seq[rowID] {
+	return func(yield func(rowID) bool) {
+		for s := range spellings {
+			for _, i := range placesOf()[f] {
+				if !yield(rowID(int(s)*len(rows) + i)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// placesOf tells every figure's places in rows.
+var placesOf = sync.OnceValue(func() [][]int {
+	places := make([][]int, figureCount)
+	for i := range rows {
+		places[rows[i].figure] = append(places[rows[i].figure], i)
+	}
+	return places
+})
+
+// lookup tells what a sample's or family's name is of; ok is false for one that
+// is not read.
+func lookup(name string) (w wanted, ok bool) {
+	if w, ok = ownNames()[name]; ok {
+		return w, true
+	}
+	s := plainSpelling
+	rest, ray := strings.CutPrefix(name, "ray_")
+	if ray {
+		s = raySpelling
+	}
+	if !strings.HasPrefix(rest, "vllm") {
+		return wanted{}, false
+	}
+	if w, ok = underscoredNames()[rest]; !ok && ray {
+		w, ok = ownNames()[rest]
+		s = rayColonSpelling
+	}
+	if !ok || !w.row.isVLLM() {
+		return wanted{}, false
+	}
+	w.row += rowID(int(s) * len(rows))
+	return w, true
+}
+
+func isWanted(name string) bool {
+	_, ok := lookup(name)
+	return ok
+}
+
+// Built when the first page is read, for most runs have one spelling, and some no
+// engine at all.
+var (
+	ownNames         = sync.OnceValue(func() map[string]wanted { return wantedNames(ownSpelling) })
+	underscoredNames = sync.OnceValue(func() map[string]wanted { return wantedNames(plainSpelling) })
+)
 
 // pollNamesIn are pollNames, and vllm-omni's where it is one, as a page with that
 // spelling has them.

@@ -39,7 +39,7 @@ func scenario(t testing.TB, name string) []string {
 func readThrough(t *testing.T, pages ...string) (*reporter, *schema.Engine) {
 	t.Helper()
 	l, g := newLedger(), newGauges()
-	parser := exposition.NewParser(l.wants)
+	parser := exposition.NewParser(isWanted)
 	for i, text := range pages {
 		var page exposition.Page
 		if err := parser.Parse([]byte(text), &page); err != nil {

@@ -62,8 +62,8 @@ func New(cfg Config) *Prober {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Prober{
 		cfg: cfg, ctx: ctx, cancel: cancel,
-		gauges:   map[Origin]*gauges{FromFlag: newGauges(), FromCommandLine: newGauges(), FromTree: newGauges()},
-		activity: map[Origin]*activity{FromFlag: {}, FromCommandLine: {}, FromTree: {}},
+		gauges:   map[Origin]*gauges{},
+		activity: map[Origin]*activity{},
 	}
 }
 
@@ -80,6 +80,9 @@ func (p *Prober) Add(t Target) bool {
 		if e.target.same(t) {
 			return false
 		}
+	}
+	if p.gauges[t.Origin] == nil {
+		p.gauges[t.Origin], p.activity[t.Origin] = newGauges(), &activity{}
 	}
 	e := newEndpoint(p, len(p.endpoints), t)
 	p.endpoints = append(p.endpoints, e)

@@ -248,7 +248,7 @@ func (r *reporter) doubtCounters(e *endpoint, started time.Time) {
 		r.Notes.Doubt("duplicate_series", schema.Info, fmt.Sprintf("%s exported the same series twice on a page with the same value, %d times: it was counted once", name, l.duplicates), nil)
 	}
 	if l.invalid > 0 {
-		r.Notes.Doubt("invalid_values", schema.Warning, fmt.Sprintf("%s exported %d values that cannot be (NaN, infinite, or a negative count), the last of %s: they were left out", name, l.invalid, rows[l.invalidRow].name), nil)
+		r.Notes.Doubt("invalid_values", schema.Warning, fmt.Sprintf("%s exported %d values that cannot be (NaN, infinite, or a negative count), the last of %s: they were left out", name, l.invalid, l.invalidRow.name()), nil)
 	}
 	if e.errors > 0 && e.lastCounted != nil {
 		r.Notes.Doubt("scrapes_failed", schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and what its gauges showed then is not known; the last failure: %v", e.errors, e.errors+e.count, e.lastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.errors, Threshold: 0})

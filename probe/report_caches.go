@@ -64,7 +64,7 @@ func (r *reporter) prefixUnits() (why string) {
 	inBlocks, unknown := 0, 0
 	for _, e := range r.endpoints {
 		row, none := e.ledger.rowOf(prefixQueries)
-		if none != "" || rows[row].name == nameOf(prefixQueries) {
+		if none != "" || row.name() == nameOf(prefixQueries) {
 			continue
 		}
 		switch {

@@ -42,7 +42,7 @@ func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) boo
 			}
 			if g.engine.stage != r.stage {
 				if g.engine.stage == "" {
-					stageless = rows[row].name
+					stageless = row.name()
 				}
 				continue
 			}
@@ -131,7 +131,7 @@ func (r *reporter) spread(path string, groups []*group, why, name string) *schem
 			switch {
 			case d.Above != nil:
 				why = "the rank lies beyond the last finite bucket bound"
-			case !rows[groups[0].row].form.quantiles():
+			case !groups[0].row.row().form.quantiles():
 				why = "the engine's buckets for it were not made for such values"
 			}
 			r.Notes.Missing(path+"."+q.name, why)
@@ -181,8 +181,8 @@ func (r *reporter) silent(f figure) string {
 // overflown says whether an endpoint has more series of a figure than are followed.
 func (r *reporter) overflown(f figure) bool {
 	for _, e := range r.endpoints {
-		for i := range rows {
-			if rows[i].figure == f && e.ledger.overflown[i] {
+		for i := range rowsOf(f) {
+			if e.ledger.overflown[i] {
 				return true
 			}
 		}

@@ -16,7 +16,7 @@ func (r *reporter) chooseStage() string {
 	for _, e := range r.endpoints {
 		e.ledger.findStages()
 		for _, g := range e.ledger.groups {
-			if rows[g.row].figure < coreFigures && !e.ledger.elsewhere(g.engine.stage) {
+			if g.row.figure() < coreFigures && !e.ledger.elsewhere(g.engine.stage) {
 				moved[g.engine.stage] = moved[g.engine.stage] || g.total > 0 || g.count > 0
 			}
 		}
@@ -47,7 +47,7 @@ func (l *ledger) elsewhere(stage string) bool {
 func (l *ledger) findStages() {
 	l.stages = map[string]bool{}
 	for _, g := range l.groups {
-		if rows[g.row].figure < coreFigures {
+		if g.row.figure() < coreFigures {
 			l.stages[g.engine.stage] = true
 		}
 	}

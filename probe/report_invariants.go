@@ -22,14 +22,14 @@ func (r *reporter) doubtConsistency() {
 	for _, e := range r.endpoints {
 		samePage = samePage && e.goodAt.Equal(e.fullAt)
 		if g := e.ledger.unequalBuckets(); g != nil {
-			name := rows[g.row].name
+			name := g.row.name()
 			differ(name+"_count", g.count, "its highest bucket", g.buckets[len(g.buckets)-1].gained)
 		}
 	}
 	bySource, why := r.groups(promptBySource)
 	prompt, whyPrompt := r.groups(promptTokens)
 	if why == "" && whyPrompt == "" && len(bySource) > 0 && samePage {
-		differ("the sum of "+rows[bySource[0].row].name, total(bySource), nameOf(promptTokens), total(prompt))
+		differ("the sum of "+bySource[0].row.name(), total(bySource), nameOf(promptTokens), total(prompt))
 	}
 	r.omniConsistency(differ)
 	if len(breaks) > 0 {
@@ -82,7 +82,7 @@ func total(groups []*group) (sum float64) {
 func (l *ledger) unequalBuckets() (found *group) {
 	for _, g := range l.groups {
 		if n := len(g.buckets); n > 0 && math.IsInf(g.buckets[n-1].le, 1) && g.buckets[n-1].gained != g.count && l.trouble(g) == "" {
-			if found == nil || rows[g.row].name < rows[found.row].name {
+			if found == nil || g.row.name() < found.row.name() {
 				found = g
 			}
 		}

@@ -99,7 +99,7 @@ func (r *reporter) transfers(d direction) *schema.KVTransfer {
 				return old
 			}
 			return flat
-		}, func(g *group) bool { return rows[g.row].figure == flat || d.ours(g.by) })
+		}, func(g *group) bool { return g.row.figure() == flat || d.ours(g.by) })
 		return groups, why, named
 	}
 	t := &schema.KVTransfer{}
@@ -150,7 +150,7 @@ func (r *reporter) byOldNames(l *ledger, d direction) bool {
 	old := []figure{offloadOldBytes, offloadOldTime, offloadOldSize}
 	flatThere, flatWhole, oldThere, oldGained := false, true, false, false
 	for _, g := range l.groups {
-		switch f := rows[g.row].figure; {
+		switch f := g.row.figure(); {
 		case g.engine.stage != r.stage:
 		case slices.Contains(flat, f):
 			flatThere = true
@@ -208,7 +208,7 @@ func (r *reporter) labelled(figures ...figure) map[string]bool {
 	values := map[string]bool{}
 	for _, e := range r.endpoints {
 		for _, g := range e.ledger.groups {
-			if g.engine.stage == r.stage && slices.Contains(figures, rows[g.row].figure) {
+			if g.engine.stage == r.stage && slices.Contains(figures, g.row.figure()) {
 				values[g.by] = true
 			}
 		}

@@ -44,7 +44,7 @@ func (r *reporter) omniSeries() (models []string, any bool) {
 	found := map[string]bool{}
 	for _, e := range r.endpoints {
 		for _, g := range e.ledger.groups {
-			if rows[g.row].figure.isOmni() {
+			if g.row.figure().isOmni() {
 				any = true
 				if m := g.labels.Get("model_name"); m != "" {
 					found[m] = true
@@ -137,7 +137,7 @@ func (r *reporter) stagesOf(figures ...figure) map[string]bool {
 	stages := map[string]bool{}
 	for _, e := range r.endpoints {
 		for _, g := range e.ledger.groups {
-			if slices.Contains(figures, rows[g.row].figure) {
+			if slices.Contains(figures, g.row.figure()) {
 				stages[g.engine.stage] = true
 			}
 		}
@@ -220,7 +220,7 @@ func (r *reporter) stageType(path string) *string {
 	types := map[string]bool{}
 	for _, e := range r.endpoints {
 		for _, g := range e.ledger.groups {
-			if rows[g.row].figure == omniStageTime && g.engine.stage == r.stage && g.by != "" {
+			if g.row.figure() == omniStageTime && g.engine.stage == r.stage && g.by != "" {
 				types[g.by] = true
 			}
 		}
@@ -270,7 +270,7 @@ func (r *reporter) peakMemory(path string) *int64 {
 func (r *reporter) stageWorked() bool {
 	return slices.ContainsFunc(r.endpoints, func(e *endpoint) bool {
 		for _, g := range e.ledger.groups {
-			if rows[g.row].figure.isOmni() && g.engine.stage == r.stage && (g.total > 0 || g.count > 0) {
+			if g.row.figure().isOmni() && g.engine.stage == r.stage && (g.total > 0 || g.count > 0) {
 				return true
 			}
 		}

@@ -15,7 +15,7 @@ func (l *ledger) findUnrecorded() {
 	l.unrecorded = map[string]string{}
 	told, worked, anyTold, finished := map[string]bool{}, map[string]bool{}, false, 0.0
 	for _, g := range l.groups {
-		r, stage := &rows[g.row], g.engine.stage
+		r, stage := g.row.row(), g.engine.stage
 		switch f := r.figure; {
 		case f == omniSuccess && g.by != "abort" || f == omniOldSuccess:
 			finished += g.total
@@ -75,7 +75,7 @@ func (r *reporter) doubtOmni(o *schema.Omni) {
 func (r *reporter) omniMoved() bool {
 	for _, e := range r.endpoints {
 		for _, g := range e.ledger.groups {
-			if rows[g.row].figure.isOmni() && (g.total > 0 || g.count > 0) {
+			if g.row.figure().isOmni() && (g.total > 0 || g.count > 0) {
 				return true
 			}
 		}

@@ -55,7 +55,7 @@ func TestMergeKeepsCommonBounds(t *testing.T) {
 func applyAll(t *testing.T, pages ...string) *ledger {
 	t.Helper()
 	l := newLedger()
-	parser := exposition.NewParser(l.wants)
+	parser := exposition.NewParser(isWanted)
 	for i, text := range pages {
 		var page exposition.Page
 		if err := parser.Parse([]byte(text), &page); err != nil {

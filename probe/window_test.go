@@ -19,7 +19,7 @@ type testPage struct {
 func ledgerOf(t *testing.T, zero bool, pages ...testPage) *ledger {
 	t.Helper()
 	l := newLedger()
-	parser := exposition.NewParser(l.wants)
+	parser := exposition.NewParser(isWanted)
 	for i, p := range pages {
 		var page exposition.Page
 		if err := parser.Parse([]byte(p.text), &page); err != nil {
