@@ -1,10 +1,9 @@
 package schema
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"time"
 )
 
@@ -60,13 +59,11 @@ func (e *GenerationObservability) Encode(v View) ([]byte, error) {
 			Timestamp: time.Now().UTC().Format(time.RFC3339Nano),
 		}
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(doc); err != nil {
+	b, err := appendJSON(nil, reflect.ValueOf(doc))
+	if err != nil {
 		return nil, fmt.Errorf("encoding the event: %w", err)
 	}
-	return b.Bytes(), nil
+	return append(b, '\n'), nil
 }
 
 // fillLists turns absent lists and maps that the schema does not allow to be
