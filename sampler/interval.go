@@ -24,9 +24,9 @@ const (
 	fastest = 5 * time.Millisecond
 	// unmissed is an interval at which a spike of 20 ms is not missed, with what a timer
 	// is late. It is kept wherever a round is as cheap as spikeCost, which makes
-	// it 0.5 % of a core: where that is not left, the others have to wait.
+	// it two thirds of the budget: where that is not left, the others have to wait.
 	unmissed  = 15 * time.Millisecond
-	spikeCost = 75 * time.Microsecond
+	spikeCost = 100 * time.Microsecond
 	// longest is the interval that no cost exceeds: a run of hours gets some
 	// readings even from a driver that takes seconds. Up to a round of about 1.5 ms
 	// of CPU time the interval stays below 250 ms; for a dearer driver the budget
@@ -63,6 +63,7 @@ type governor struct {
 	fixed time.Duration // the interval that the user asked for; 0: auto
 
 	memory  float64 // CPU seconds of one round of memory readings, smoothed
+	rounds  int64   // of them so far
 	round   float64 // CPU seconds of one slow round, smoothed
 	spent   float64 // CPU seconds since the beginning
 	elapsed float64 // seconds since the beginning
@@ -91,7 +92,13 @@ func (g *governor) next(t tick) (memory, slow time.Duration) {
 	g.elapsed += t.elapsed.Seconds()
 	g.spent += t.memoryCPU.Seconds() + t.slowCPU.Seconds() + tickCost.Seconds()
 	if t.rounds > 0 {
-		g.memory = smooth(g.memory, t.memoryCPU.Seconds()/float64(t.rounds))
+		each := t.memoryCPU.Seconds() / float64(t.rounds)
+		if g.rounds > 1 {
+			g.memory = smooth(g.memory, each)
+		} else {
+			g.memory = each // the very first round is dearer than those that follow
+		}
+		g.rounds += t.rounds
 	}
 	if t.slow {
 		g.round = smooth(g.round, t.slowCPU.Seconds())

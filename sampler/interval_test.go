@@ -224,7 +224,7 @@ func TestAllOfItKeepsTheBudget(t *testing.T) {
 		interval time.Duration // that is reached in the end, at most
 	}{
 		{"usual", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 250 * us}, 5 * time.Second, 8 * ms},
-		{"a slow machine", costs{16 * ms, 80 * us, 300 * us, 200 * us, ms, 500 * us}, 8 * time.Second, 16 * ms},
+		{"a slow machine, where spikes come first", costs{16 * ms, 80 * us, 300 * us, 200 * us, ms, 500 * us}, 15 * time.Second, 16 * ms},
 		{"a host of thousands of processes", costs{8 * ms, 40 * us, 150 * us, 300 * us, 8 * ms, 250 * us}, 6 * time.Second, 8 * ms},
 		{"engines by the dozen", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 3 * ms}, 8 * time.Second, 35 * ms},
 		{"more engines than can be paid for", costs{8 * ms, 40 * us, 150 * us, 100 * us, 500 * us, 15 * ms}, time.Minute, 60 * ms},

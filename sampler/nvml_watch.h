@@ -39,8 +39,8 @@ vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handle
 void vobs_watch_count_from(vobs_watch *w, int64_t at);
 
 // Sets the interval. With factor > 0 the thread waits, after a round, at least
-// that many times the CPU time which the cheaper of the last two took, until the
-// next call of this.
+// that many times the CPU time which the cheapest of the last two took (three, where
+// it took less than 2 ms), until the next call of this.
 void vobs_watch_pace(vobs_watch *w, int64_t interval, int32_t factor);
 
 // Copies the figures of all n devices.
