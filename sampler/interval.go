@@ -22,11 +22,14 @@ const (
 	// fastest is the shortest interval between readings of the memory under
 	// `--interval auto`: four readings in a spike of 20 ms.
 	fastest = 5 * time.Millisecond
-	// unmissed is an interval at which a spike of 20 ms is not missed, with what a timer
-	// is late. It is kept wherever a round is as cheap as spikeCost, which makes
-	// it two thirds of the budget: where that is not left, the others have to wait.
-	unmissed  = 15 * time.Millisecond
-	spikeCost = 100 * time.Microsecond
+	// At intervals from unmissed to seldomMissed a spike of 20 ms is not missed, the
+	// more surely the shorter: what a timer is late comes on top. Where a round is as
+	// cheap as spikeCost one of them is kept, for spikeShare of one core or a little
+	// more: where that is not left, the others have to wait.
+	seldomMissed = 15 * time.Millisecond
+	unmissed     = 12 * time.Millisecond
+	spikeShare   = 0.0055
+	spikeCost    = 100 * time.Microsecond
 	// longest is the interval that no cost exceeds: a run of hours gets some
 	// readings even from a driver that takes seconds. Up to a round of about 1.5 ms
 	// of CPU time the interval stays below 250 ms; for a dearer driver the budget
@@ -132,7 +135,7 @@ func (g *governor) next(t tick) (memory, slow time.Duration) {
 	rate = max(rate, gpuShare/10)
 	most := longest
 	if g.memory <= spikeCost.Seconds() {
-		most = unmissed
+		most = max(unmissed, min(seldomMissed, seconds(g.memory/spikeShare)))
 	}
 	return max(fastest, min(most, seconds(g.memory/rate))), slow
 }
