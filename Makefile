@@ -31,14 +31,13 @@ $(FAKENVML): $(wildcard testdata/fakenvml/*.[ch]) testdata/fakenvml/build.sh
 demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the main job, without either
 	@internal/demo/demo.sh
 
-test: $(FAKENVML) ## all tests that run anywhere, with the race detector but for the whole program's (make race)
-	go test -race -tags $(TAGS) $$(go list ./... | grep -v /internal/cli$$)
-	go test -tags $(TAGS) ./internal/cli
+test: $(FAKENVML) ## all tests that run anywhere
+	go test -tags $(TAGS) ./...
 	command -v python3 >/dev/null || { echo "SKIPPED: the end-to-end checkers' own tests need python3" >&2; exit 0; }; \
 	for checker in vllm/check vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
 
-race: $(FAKENVML) ## the whole program's tests under the race detector, which makes each of their thousand starts seven times as dear
-	go test -race -tags $(TAGS) ./internal/cli
+race: $(FAKENVML) ## the same under the race detector, which makes each of their thousand starts of vobs seven times as dear
+	go test -race -tags $(TAGS) ./...
 
 lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the other builds
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi

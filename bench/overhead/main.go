@@ -25,8 +25,9 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/vobs/vobs/bench/internal/report"
 )
 
 // bench holds what all questions need.
@@ -180,7 +181,7 @@ func (b *bench) start() error {
 	if _, err := b.measure(list, 1, script, false, "/bin/true"); err != nil { // warms the caches
 		return err
 	}
-	rounds, before := b.pick(60, 10), load()
+	rounds, before := report.Pick(b.quick, 10, 60), report.Load()
 	all, err := b.measure(list, rounds, script, false, "/bin/true")
 	if err != nil {
 		return err
@@ -190,15 +191,15 @@ func (b *bench) start() error {
 	for i, c := range list {
 		m := median(all[i], wall)
 		fastest := slices.MinFunc(all[i], func(a, b result) int { return cmp.Compare(a.wall, b.wall) })
-		rows = append(rows, []string{c.name, f("%.1f", m), f("%.1f", wall(fastest)), f("%+.1f", m-alone),
-			f("%.1f", median(all[i], cpu))})
+		rows = append(rows, []string{c.name, fmt.Sprintf("%.1f", m), fmt.Sprintf("%.1f", wall(fastest)), fmt.Sprintf("%+.1f", m-alone),
+			fmt.Sprintf("%.1f", median(all[i], cpu))})
 	}
-	table(f("Added to `true`: medians of %d runs each, one GPU; load average %s to %s", rounds, before, load()), rows)
+	report.Table(fmt.Sprintf("Added to `true`: medians of %d runs each, one GPU; load average %s to %s", rounds, before, report.Load()), rows)
 	ratio := median(all[vobs], wall) / median(all[vobs+1], wall)
-	target(ratio <= 2.5, "vobs takes %.2f × the wall time of minimal (target: at most 2.5 ×)", ratio)
+	report.Target(ratio <= 2.5, "vobs takes %.2f × the wall time of minimal (target: at most 2.5 ×)", ratio)
 	if b.python != "" {
 		ratio := (median(all[vobs+2], wall) - alone) / (median(all[vobs], wall) - alone)
-		target(ratio >= 10, "the Python sampler adds %.1f × what vobs adds (target: at least 10 ×)", ratio)
+		report.Target(ratio >= 10, "the Python sampler adds %.1f × what vobs adds (target: at least 10 ×)", ratio)
 	}
 	return b.inits()
 }
@@ -206,7 +207,7 @@ func (b *bench) start() error {
 // inits tells what vobs's packages take to initialise.
 func (b *bench) inits() error {
 	packages := map[string][]float64{}
-	for range b.pick(15, 3) {
+	for range report.Pick(b.quick, 3, 15) {
 		command := exec.Command(b.vobs, "version")
 		command.Env = append(slices.Clone(b.env), "GODEBUG=inittrace=1")
 		var trace strings.Builder
@@ -227,10 +228,10 @@ func (b *bench) inits() error {
 	rows, total := [][]string{{"package", "ms"}}, 0.0
 	for i, name := range names {
 		if total += middle(packages[name]); i < 10 {
-			rows = append(rows, []string{name, f("%.3f", middle(packages[name]))})
+			rows = append(rows, []string{name, fmt.Sprintf("%.3f", middle(packages[name]))})
 		}
 	}
-	table(f("Package initialisation of vobs: %.2f ms in all, the ten dearest (GODEBUG=inittrace=1)", total), rows)
+	report.Table(fmt.Sprintf("Package initialisation of vobs: %.2f ms in all, the ten dearest (GODEBUG=inittrace=1)", total), rows)
 	return nil
 }
 
@@ -254,7 +255,7 @@ func (b *bench) overSleep(length int, list []contender, what, script string) err
 	if err != nil {
 		return err
 	}
-	seconds, rounds, before := f("%d", b.pick(length, 2)), b.pick(3, 1), load()
+	seconds, rounds, before := fmt.Sprintf("%d", report.Pick(b.quick, 2, length)), report.Pick(b.quick, 1, 3), report.Load()
 	all, err := b.measure(list, rounds, func() string { return script + "used 5GiB\nutil 0.5\npower 300\n" }, true, "/bin/sleep", seconds)
 	if err != nil {
 		return err
@@ -262,14 +263,14 @@ func (b *bench) overSleep(length int, list []contender, what, script string) err
 	share := func(r result) float64 { return 100 * (r.cpu - alone.cpu) / r.wall }
 	rows := [][]string{{"", "share of one core", "peak RSS MiB", "period ms", "longest gap ms"}}
 	for i, c := range list {
-		rows = append(rows, []string{c.name, f("%.2f %%", median(all[i], share)), f("%.1f", median(all[i], rss)),
-			f("%.1f", median(all[i], period)), f("%.1f", median(all[i], gap))})
+		rows = append(rows, []string{c.name, fmt.Sprintf("%.2f %%", median(all[i], share)), fmt.Sprintf("%.1f", median(all[i], rss)),
+			fmt.Sprintf("%.1f", median(all[i], period)), fmt.Sprintf("%.1f", median(all[i], gap))})
 	}
-	table(f("Around `sleep %s`, %s: medians of %d; load average %s to %s", seconds, what, rounds, before, load()), rows)
+	report.Table(fmt.Sprintf("Around `sleep %s`, %s: medians of %d; load average %s to %s", seconds, what, rounds, before, report.Load()), rows)
 	vobs := all[0]
-	target(median(vobs, share) <= 1, "vobs takes %.2f %% of one core (target: at most 1 %%; by its own word %.1f ms, without the event's writing and the exit)",
+	report.Target(median(vobs, share) <= 1, "vobs takes %.2f %% of one core (target: at most 1 %%; by its own word %.1f ms, without the event's writing and the exit)",
 		median(vobs, share), median(vobs, own))
-	target(median(vobs, rss) <= 20, "vobs takes %.1f MiB (target: at most 20 MiB)", median(vobs, rss))
+	report.Target(median(vobs, rss) <= 20, "vobs takes %.1f MiB (target: at most 20 MiB)", median(vobs, rss))
 	return nil
 }
 
@@ -277,12 +278,12 @@ func (b *bench) overSleep(length int, list []contender, what, script string) err
 func (b *bench) pulse() error {
 	const devices = 8
 	random := rand.New(rand.NewPCG(1, 2))
-	list, rounds, before := b.contenders("REPORT", 250*time.Millisecond, 10*time.Millisecond), b.pick(20, 5), load()
+	list, rounds, before := b.contenders("REPORT", 250*time.Millisecond, 10*time.Millisecond), report.Pick(b.quick, 5, 20), report.Load()
 	all, err := b.measure(list, rounds, func() string {
 		// Other moments in each round, the same for all contenders.
-		s := f("devices %d\nused 1GiB\n", devices)
+		s := fmt.Sprintf("devices %d\nused 1GiB\n", devices)
 		for i := range devices {
-			s += f("device %d\nused pulse 10GiB at=%dms for=20ms\n", i, 200+random.IntN(600))
+			s += fmt.Sprintf("device %d\nused pulse 10GiB at=%dms for=20ms\n", i, 200+random.IntN(600))
 		}
 		return s
 	}, true, "/bin/sleep", "1")
@@ -310,41 +311,9 @@ func (b *bench) pulse() error {
 		if i == 0 {
 			ofVobs = whole
 		}
-		rows = append(rows, []string{c.name, f("%d of %d", whole, rounds), f("%d of %d", caught, devices*rounds), f("%.0f", longest)})
+		rows = append(rows, []string{c.name, fmt.Sprintf("%d of %d", whole, rounds), fmt.Sprintf("%d of %d", caught, devices*rounds), fmt.Sprintf("%.0f", longest)})
 	}
-	table(f("A pulse of 10 GiB for 20 ms on each of %d GPUs at random moments: %d runs; load average %s to %s", devices, rounds, before, load()), rows)
-	target(ofVobs == rounds, "vobs catches all in %d of %d runs (target: all; in %d of the others two readings were over 20 ms apart, and the event says so)", ofVobs, rounds, paused)
+	report.Table(fmt.Sprintf("A pulse of 10 GiB for 20 ms on each of %d GPUs at random moments: %d runs; load average %s to %s", devices, rounds, before, report.Load()), rows)
+	report.Target(ofVobs == rounds, "vobs catches all in %d of %d runs (target: all; in %d of the others two readings were over 20 ms apart, and the event says so)", ofVobs, rounds, paused)
 	return nil
-}
-
-func (b *bench) pick(whole, quick int) int {
-	if b.quick {
-		return quick
-	}
-	return whole
-}
-
-var f = fmt.Sprintf
-
-// table prints one in Markdown, its first row the head.
-func table(title string, rows [][]string) {
-	fmt.Printf("\n### %s\n\n", title)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	for i, row := range rows {
-		fmt.Fprintf(w, "| %s\t|\n", strings.Join(row, "\t| "))
-		if i == 0 {
-			fmt.Fprintln(w, "|"+strings.Repeat(" ---\t|", len(row)))
-		}
-	}
-	_ = w.Flush() // to stdout: whoever closed it does not read
-	fmt.Println()
-}
-
-// target tells whether one is met.
-func target(met bool, format string, args ...any) {
-	verdict := "met"
-	if !met {
-		verdict = "MISSED"
-	}
-	fmt.Printf("- %s: %s\n", verdict, f(format, args...))
 }

@@ -150,10 +150,3 @@ func middle(list []float64) float64 {
 	list = slices.Sorted(slices.Values(list))
 	return (list[len(list)/2] + list[(len(list)-1)/2]) / 2
 }
-
-// load is the host's load average over one minute.
-func load() string {
-	text, _ := os.ReadFile("/proc/loadavg")
-	first, _, _ := strings.Cut(string(text), " ")
-	return first
-}

@@ -27,13 +27,13 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prom2json"
 
+	"github.com/vobs/vobs/bench/internal/report"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -103,10 +103,10 @@ type cost struct{ cpu, allocations float64 } // seconds, number
 
 // parsers sets the readers of one page beside each other.
 func parsers(page []byte, engines int, python, dir string, quick bool) error {
-	rounds := pick(quick, 3, 9)
+	rounds := report.Pick(quick, 3, 9)
 	list := contenders()
 	all := make([][]cost, len(list))
-	before := load()
+	before := report.Load()
 	for range rounds {
 		for i, c := range list {
 			got, err := measure(c, page)
@@ -138,16 +138,16 @@ func parsers(page []byte, engines int, python, dir string, quick bool) error {
 	for i, m := range medians {
 		allocations := "?"
 		if m.allocations >= 0 {
-			allocations = f("%.0f", m.allocations)
+			allocations = fmt.Sprintf("%.0f", m.allocations)
 		}
-		rows = append(rows, []string{names[i], f("%.3f", m.cpu*1e3), f("%.1f", float64(len(page))/1e6/m.cpu), allocations, f("%.1f", m.cpu/medians[0].cpu)})
+		rows = append(rows, []string{names[i], fmt.Sprintf("%.3f", m.cpu*1e3), fmt.Sprintf("%.1f", float64(len(page))/1e6/m.cpu), allocations, fmt.Sprintf("%.1f", m.cpu/medians[0].cpu)})
 	}
-	table(f("One page of %d engines, %d samples, %.2f MB: medians of %d rounds; load average %s to %s", engines, lines, float64(len(page))/1e6, rounds, before, load()), rows)
-	target(medians[1].cpu/medians[0].cpu >= 8, "vobs is %.1f × as fast as expfmt (target: at least 8 ×)", medians[1].cpu/medians[0].cpu)
-	target(medians[0].allocations <= 100, "vobs allocates %.0f times once warm (target: at most 100)", medians[0].allocations)
+	report.Table(fmt.Sprintf("One page of %d engines, %d samples, %.2f MB: medians of %d rounds; load average %s to %s", engines, lines, float64(len(page))/1e6, rounds, before, report.Load()), rows)
+	report.Target(medians[1].cpu/medians[0].cpu >= 8, "vobs is %.1f × as fast as expfmt (target: at least 8 ×)", medians[1].cpu/medians[0].cpu)
+	report.Target(medians[0].allocations <= 100, "vobs allocates %.0f times once warm (target: at most 100)", medians[0].allocations)
 	if python != "" {
 		ratio := medians[len(medians)-1].cpu / medians[0].cpu
-		target(ratio >= 40, "vobs is %.0f × as fast as Python's prometheus_client (target: at least 40 ×)", ratio)
+		report.Target(ratio >= 40, "vobs is %.0f × as fast as Python's prometheus_client (target: at least 40 ×)", ratio)
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ print(statistics.median(times))
 
 // readings runs package probe's benchmarks of whole readings and of an hour of them.
 func readings(quick bool) error {
-	which := pick(quick, "^BenchmarkReading$", "^Benchmark(Reading|Hour)$")
+	which := report.Pick(quick, "^BenchmarkReading$", "^Benchmark(Reading|Hour)$")
 	command := exec.Command("go", "test", "-tags", "urfave_cli_no_docs", "-run", "^$", "-bench", which, "-benchmem", "./probe")
 	command.Stderr = os.Stderr
 	out, err := command.Output()
@@ -259,21 +259,21 @@ func readings(quick bool) error {
 		if m == nil {
 			return fmt.Errorf("no benchmark BenchmarkReading/%s in:\n%s", name, out)
 		}
-		rows = append(rows, []string{strings.Replace(name, "engines", " engines", 1), f("%.3f", m["cpu-ms/op"]), f("%.0f", m["allocs/op"])})
+		rows = append(rows, []string{strings.Replace(name, "engines", " engines", 1), fmt.Sprintf("%.3f", m["cpu-ms/op"]), fmt.Sprintf("%.0f", m["allocs/op"])})
 	}
-	table("A whole reading of a full page, from its bytes to the books", rows)
+	report.Table("A whole reading of a full page, from its bytes to the books", rows)
 	m := seen["BenchmarkReading/64engines"]
-	target(m["cpu-ms/op"] <= 20, "a reading of 64 engines takes %.1f ms of CPU (target: at most 20 ms)", m["cpu-ms/op"])
-	target(m["allocs/op"] <= 100, "and %.0f allocations (target: at most 100)", m["allocs/op"])
+	report.Target(m["cpu-ms/op"] <= 20, "a reading of 64 engines takes %.1f ms of CPU (target: at most 20 ms)", m["cpu-ms/op"])
+	report.Target(m["allocs/op"] <= 100, "and %.0f allocations (target: at most 100)", m["allocs/op"])
 	hour := seen["BenchmarkHour"]
 	if hour == nil {
 		return nil
 	}
-	table("An hour of readings of 64 engines every 500 ms, each tenth of a full page", [][]string{
+	report.Table("An hour of readings of 64 engines every 500 ms, each tenth of a full page", [][]string{
 		{"reachable after a minute, MiB", "after the hour", "from the system"},
-		{f("%.2f", hour["MiB-1min"]), f("%.2f", hour["MiB-1h"]), f("%.1f", hour["MiB-sys"])},
+		{fmt.Sprintf("%.2f", hour["MiB-1min"]), fmt.Sprintf("%.2f", hour["MiB-1h"]), fmt.Sprintf("%.1f", hour["MiB-sys"])},
 	})
-	target(hour["MiB-1h"] <= hour["MiB-1min"]+0.1, "memory grows by %.2f MiB from the first minute on (target: flat)", hour["MiB-1h"]-hour["MiB-1min"])
+	report.Target(hour["MiB-1h"] <= hour["MiB-1min"]+0.1, "memory grows by %.2f MiB from the first minute on (target: flat)", hour["MiB-1h"]-hour["MiB-1min"])
 	return nil
 }
 
@@ -283,7 +283,7 @@ func manyEngines(page []byte, n int) []byte {
 	var out, block bytes.Buffer
 	flush := func() {
 		for e := range n {
-			out.Write(bytes.ReplaceAll(block.Bytes(), []byte(`engine="0"`), []byte(f(`engine="%d"`, e))))
+			out.Write(bytes.ReplaceAll(block.Bytes(), []byte(`engine="0"`), []byte(fmt.Sprintf(`engine="%d"`, e))))
 		}
 		block.Reset()
 	}
@@ -306,44 +306,4 @@ func cpuTime() time.Duration {
 		panic(err) // it has no other way to fail than a bad argument
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "?"
-	}
-	return strings.Fields(string(text))[0]
-}
-
-func pick[T any](quick bool, short, whole T) T {
-	if quick {
-		return short
-	}
-	return whole
-}
-
-var f = fmt.Sprintf
-
-// table prints one in Markdown, its first row the head.
-func table(title string, rows [][]string) {
-	fmt.Printf("\n### %s\n\n", title)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	for i, row := range rows {
-		fmt.Fprintf(w, "| %s\t|\n", strings.Join(row, "\t| "))
-		if i == 0 {
-			fmt.Fprintln(w, "|"+strings.Repeat(" ---\t|", len(row)))
-		}
-	}
-	_ = w.Flush() // to stdout: whoever closed it does not read
-	fmt.Println()
-}
-
-// target tells whether one is met.
-func target(met bool, format string, args ...any) {
-	verdict := "met"
-	if !met {
-		verdict = "MISSED"
-	}
-	fmt.Printf("- %s: %s\n", verdict, f(format, args...))
 }
