@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/schema"
 )
@@ -117,12 +118,11 @@ func signalName(exit child.Exit) string {
 
 // overhead is what this process has cost so far.
 func overhead(notes *schema.Notes) *schema.Overhead {
-	var use unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
-		notes.Missing("overhead", fmt.Sprintf("getrusage: %v", err))
+	cpu, err := budget.CPU()
+	if err != nil {
+		notes.Missing("overhead", err.Error())
 		return nil
 	}
-	cpu := time.Duration(use.Utime.Nano() + use.Stime.Nano())
 	o := &schema.Overhead{CPUSeconds: schema.Float(cpu.Seconds())}
 	if peak, ok := peakRSS(); ok {
 		o.MaxRSSBytes = &peak
