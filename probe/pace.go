@@ -19,8 +19,10 @@ const (
 	// and 10 s without polls after it would lose a short run's gauges.
 	firstCredit = 150 * time.Millisecond
 	// fullInterval is how often a full page is read between filtered polls, so
-	// that a recent one exists if the server goes away.
+	// that a recent one exists if the server goes away; cheap ones are read more
+	// often, down to soonestFull, for half of what requests may take.
 	fullInterval = 5 * time.Second
+	soonestFull  = time.Second
 	// strangerInterval is how often a server is asked again that answers without
 	// any vLLM sample.
 	strangerInterval = 5 * time.Second
@@ -179,7 +181,7 @@ func (p *pace) nextFull(now time.Time, s standing) bool {
 		return false
 	}
 	since, cost := now.Sub(p.fullAt), p.full.median()
-	if since < fullInterval && !s.drained {
+	if since < min(fullInterval, max(soonestFull, 2*costFactor*cost)) && !s.drained {
 		return false
 	}
 	// When the engine has drained its figures are whole, and a script may end it

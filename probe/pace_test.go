@@ -335,3 +335,24 @@ func TestDrainedAfterAColdStart(t *testing.T) {
 		t.Errorf("%d full pages in 10 s of load: a last good one would be old", p.full.n)
 	}
 }
+
+// Cheap full pages come often, so that a recent one exists if the server goes away;
+// dear ones every five seconds at most.
+func TestFullPagesByCost(t *testing.T) {
+	for cost, want := range map[time.Duration]time.Duration{
+		time.Millisecond:       time.Second,
+		5 * time.Millisecond:   time.Second,
+		10 * time.Millisecond:  2 * time.Second,
+		20 * time.Millisecond:  4 * time.Second,
+		100 * time.Millisecond: 5 * time.Second,
+	} {
+		began := time.Unix(1e9, 0)
+		p := pace{filter: filterWorks, credit: maxCredit, at: began, fullAt: began}
+		for range knownPages {
+			p.full.add(cost)
+		}
+		if p.nextFull(began.Add(want-time.Millisecond), standing{up: true}) || !p.nextFull(began.Add(want), standing{up: true}) {
+			t.Errorf("a page of %v is not read every %v", cost, want)
+		}
+	}
+}
