@@ -356,3 +356,23 @@ func TestFullPagesByCost(t *testing.T) {
 		}
 	}
 }
+
+// What vobs has overspent puts polls off, but no longer than they are worth: a small
+// page is read ten times a second for 0.2 % of a core, one of 2 MB every three seconds.
+func TestOwnBudgetPutsPollsOff(t *testing.T) {
+	p := New(Config{Wait: func() time.Duration { return 4 * time.Second }})
+	defer p.cancel()
+	target, err := ParseTarget("http://127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Add(target)
+	e := p.endpoints[0]
+	e.up, e.pace.filter, e.pace.fullAt = true, filterWorks, time.Now()
+	for bytes, want := range map[int64]time.Duration{0: minInterval, 1000: minInterval, 50_000: minInterval, 2 << 20: 3 * time.Second, 1 << 30: 4 * time.Second} {
+		e.bytes = bytes
+		if wait, _ := e.plan(); wait < want || wait > want+500*time.Millisecond {
+			t.Errorf("after an answer of %d bytes the next poll waits %v, want %v and up to two beats", bytes, wait, want)
+		}
+	}
+}
