@@ -321,7 +321,7 @@ func TestMisbehaviour(t *testing.T) {
 				t.Errorf("%+v", r.Notes)
 			}
 		}},
-		"memory hangs": {"devices 2\nused 2GiB\nrule nvmlDeviceGetMemoryInfo_v2 device=1 hang when=$DIR/fault", memory(5) + fault + memory(1), func(t *testing.T, r helperResult) {
+		"memory hangs": {"devices 2\nused 2GiB\nrule nvmlDeviceGetMemoryInfo_v2 device=1 hang when=$DIR/fault", memory(5) + fault + everOn(1, "rule:nvmlDeviceGetMemoryInfo_v2", "1"), func(t *testing.T, r helperResult) {
 			if *r.GPUs[0].PeakBytes != 2*gib || !strings.Contains(r.doubt("gpu_driver_stuck"), "reading the memory") {
 				t.Errorf("%+v", r.Notes)
 			}

@@ -180,8 +180,10 @@ func until(call string, times int) string {
 }
 
 // ever waits until device 0 was asked so often in all.
-func ever(call, times string) string {
-	return fmt.Sprintf("for i in $(seq 600); do [ $(grep -c ' %s 0$' \"$DIR/calls\") -ge %s ] && break; sleep 0.05; done\n", call, times)
+func ever(call, times string) string { return everOn(0, call, times) }
+
+func everOn(device int, call, times string) string {
+	return fmt.Sprintf("for i in $(seq 600); do [ $(grep -c ' %s %d$' \"$DIR/calls\") -ge %s ] && break; sleep 0.05; done\n", call, device, times)
 }
 
 // listed is a line of shell that waits until the command's process was listed: the
