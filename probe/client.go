@@ -21,7 +21,7 @@ const (
 	requestTimeout = 2 * time.Second
 	// maxBody is the largest page that is read, in bytes, on the wire and decompressed.
 	maxBody = 64 << 20
-	// maxBeside is the largest answer of another path.
+	// maxBeside is the largest answer of another path, unless more is asked for.
 	maxBeside = 64 << 10
 	// maxHeader is the largest header of an answer.
 	maxHeader = 256 << 10
@@ -47,6 +47,9 @@ type client struct {
 	polls          spelling
 	unzip          *gzip.Reader // nil until a server compresses
 	hangUp         context.CancelFunc
+	// timeout bounds one request, limit the answer of another path in bytes.
+	timeout time.Duration
+	limit   int64
 	// contentType is that of the answer being read.
 	contentType string
 }
@@ -76,7 +79,7 @@ func newClient(t Target, headers http.Header, ca *x509.CertPool) *client {
 		return secured, nil
 	}
 	c := &client{
-		target: t, headers: headers, hangUp: hangUp,
+		target: t, headers: headers, hangUp: hangUp, timeout: requestTimeout, limit: maxBeside,
 		transport: &http.Transport{
 			Proxy:                  nil, // an engine is asked directly
 			DisableCompression:     true,
@@ -134,11 +137,11 @@ func (c *client) metrics(ctx context.Context, filtered bool, read func(io.Reader
 }
 
 // beside asks for another path of the same server.
-func (c *client) beside(ctx context.Context, path string) ([]byte, answer) {
+func (c *client) beside(ctx context.Context, path, query string) ([]byte, answer) {
 	u := *c.target.URL
-	u.Path, u.RawPath, u.RawQuery = path, "", ""
+	u.Path, u.RawPath, u.RawQuery = path, "", query
 	var body []byte
-	a := c.ask(ctx, c.request(&u), maxBeside, func(r io.Reader) (err error) {
+	a := c.ask(ctx, c.request(&u), c.limit, func(r io.Reader) (err error) {
 		body, err = io.ReadAll(r)
 		return err
 	})
@@ -160,7 +163,7 @@ type answer struct {
 }
 
 func (c *client) ask(ctx context.Context, req *http.Request, limit int64, read func(io.Reader) error) (a answer) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	began := time.Now()
 	from := source{ctx: ctx, limit: limit}

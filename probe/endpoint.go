@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,13 +9,6 @@ import (
 
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/probe/exposition"
-)
-
-const (
-	// versionTimeout bounds the question for the engine's version, which polls wait for.
-	versionTimeout = 500 * time.Millisecond
-	// maxVersion is the longest version that is believed, in bytes.
-	maxVersion = 128
 )
 
 // phase says when a reading is taken.
@@ -73,7 +65,9 @@ type endpoint struct {
 	lastError                error // of the latest request that failed
 	lastCounted              error // of the latest that counts as an error
 	version                  string
-	asked                    bool // for the version
+	questions                [questions]standingQuestion
+	wondering                bool // questions are under way
+	process                  int  // rises with each restart of the process behind it
 	maxNumSeqs               int  // of each of its engines; 0 where it is not known
 	omni                     bool // polls ask for vllm-omni's gauges too
 
@@ -220,7 +214,7 @@ func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, e
 	e.ledger.whole = a.whole
 	got := e.ledger.apply(&e.page, full, fresh && e.base != baseZero)
 	if got.restarted {
-		e.asked = false // another process may be another version
+		e.forget()
 	}
 	if !e.omni {
 		if e.omni, _ = e.ledger.hasOmni(); e.omni {
@@ -356,42 +350,13 @@ func (e *endpoint) follow(ctx context.Context) {
 		// The verdict is in the endpoint's books; a failed poll is followed by the next.
 		_, err := e.read(ctx, full, during)
 		if err == nil {
-			e.askVersion(ctx)
+			e.wonder(false)
 		}
 		e.p.mu.Lock()
 		wait, next := e.plan()
 		e.p.mu.Unlock()
 		full = next
 		timer.Reset(wait)
-	}
-}
-
-// askVersion asks once for the engine's version.
-func (e *endpoint) askVersion(ctx context.Context) {
-	e.p.mu.Lock()
-	todo := e.up && !e.asked
-	e.asked = e.asked || todo
-	e.p.mu.Unlock()
-	if !todo {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
-	defer cancel()
-	select {
-	case e.turn <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	body, a := e.client.beside(ctx, "/version")
-	<-e.turn
-	e.p.mu.Lock()
-	defer e.p.mu.Unlock()
-	e.pace.charge(a.wall)
-	var told struct {
-		Version string `json:"version"`
-	}
-	if a.err == nil && json.Unmarshal(body, &told) == nil && len(told.Version) <= maxVersion {
-		e.version = told.Version
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,6 +29,8 @@ type player struct {
 	began time.Time // of the command
 	// version is what each endpoint tells at /version.
 	version string
+	// answers are what each endpoint tells at other paths; nothing is a 404.
+	answers map[question]string
 }
 
 func newPlayer(t *testing.T, targets ...Target) *player {
@@ -54,7 +57,21 @@ func (pl *player) at(seconds float64, n int, ph phase, full bool, page string) {
 	if _, err := e.take(at, answer{wall: 8 * time.Millisecond, whole: true, bytes: int64(len(page))}, full, ph); err != nil {
 		pl.t.Fatal(err)
 	}
-	e.version = pl.version
+	pl.answer(e)
+}
+
+// answer gives an endpoint's answers beside the polls.
+func (pl *player) answer(e *endpoint) {
+	for q := range questions {
+		a, body := answer{reached: true}, pl.answers[q]
+		if q == askVersion && pl.version != "" {
+			body = `{"version":"` + pl.version + `"}`
+		}
+		if body == "" {
+			a.err = &statusError{http.StatusNotFound}
+		}
+		e.hear(q, []byte(body), a)
+	}
 }
 
 // report is what it amounts to where the command ended at that second, and the
@@ -132,12 +149,24 @@ var recorded = map[string]struct {
 	"bench_throughput": {"", "bench_throughput", nil},
 }
 
+func recordedAnswer(t testing.TB, name string) string {
+	t.Helper()
+	body, err := os.ReadFile("../testdata/answers/" + name + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
 func playRecorded(t *testing.T, name string) Report {
 	t.Helper()
 	c := recorded[name]
 	tg := target(t, "http://127.0.0.1:8000")
 	tg.Started = c.pre == ""
 	pl := newPlayer(t, tg)
+	if name == "serve_default" { // it ran with VLLM_SERVER_DEV_MODE=1
+		pl.answers = map[question]string{askModels: recordedAnswer(t, "models"), askServerInfo: recordedAnswer(t, "server_info")}
+	}
 	post := recording(t, c.post)
 	pre, load := "", post
 	if c.pre != "" {

@@ -46,6 +46,10 @@ type Prober struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	polling sync.WaitGroup
+	// asking are the questions beside the polls; they end with askCtx.
+	asking     sync.WaitGroup
+	askCtx     context.Context
+	stopAsking context.CancelFunc
 
 	mu        sync.Mutex
 	endpoints []*endpoint
@@ -60,8 +64,9 @@ type Prober struct {
 // New makes a Prober without any address.
 func New(cfg Config) *Prober {
 	ctx, cancel := context.WithCancel(context.Background())
+	askCtx, stopAsking := context.WithCancel(context.Background())
 	return &Prober{
-		cfg: cfg, ctx: ctx, cancel: cancel,
+		cfg: cfg, ctx: ctx, cancel: cancel, askCtx: askCtx, stopAsking: stopAsking,
 		gauges:   map[Origin]*gauges{},
 		activity: map[Origin]*activity{},
 	}
@@ -223,11 +228,14 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
 		mu.Lock()
 		settled[e] = ok
 		mu.Unlock()
-		if !ok {
-			return
-		}
-		e.askVersion(ctx)
 	})
+	var answering []*endpoint
+	for e, ok := range settled {
+		if ok {
+			answering = append(answering, e)
+		}
+	}
+	p.wonderLast(ctx, answering)
 	for _, e := range p.snapshot() {
 		e.client.close()
 	}
@@ -309,7 +317,7 @@ func Fetch(ctx context.Context, cfg Config, t Target) (page []byte, err error) {
 func Health(ctx context.Context, cfg Config, t Target) (status int, err error) {
 	c := newClient(t, cfg.Headers, cfg.CA)
 	defer c.close()
-	_, a := c.beside(ctx, "/health")
+	_, a := c.beside(ctx, "/health", "")
 	var other *statusError
 	switch {
 	case a.err == nil:

@@ -28,7 +28,8 @@ type replay struct {
 	// endless ends each answer with its connection: nothing tells that it is whole.
 	endless bool
 	status  int
-	served  map[string]int // pages answered, by "full", "filtered" and "version"
+	answers map[string]http.HandlerFunc // at other paths
+	served  map[string]int              // requests answered, by "full", "filtered" and other paths
 	change  *sync.Cond
 }
 
@@ -42,13 +43,21 @@ func (r *replay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	defer r.change.Broadcast()
+	if answer := r.answers[req.URL.Path]; answer != nil {
+		r.served[req.URL.Path]++
+		r.change.Broadcast()
+		r.mu.Unlock()
+		answer(w, req)
+		r.mu.Lock()
+		return
+	}
 	names := req.URL.Query()["name[]"]
 	if r.endless {
 		w.Header().Set("Transfer-Encoding", "identity")
 	}
 	switch {
 	case req.URL.Path == "/version":
-		r.served["version"]++
+		r.served["/version"]++
 		fmt.Fprint(w, `{"version":"0.32.0"}`)
 	case r.status != 0:
 		http.Error(w, "no", r.status)

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -39,7 +40,8 @@ type reporter struct {
 	activity  *activity
 	ended     time.Time
 	// stage is the one that the engine's figures are of; empty without stages.
-	stage string
+	stage     string
+	effective effective
 }
 
 func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) Report {
@@ -61,6 +63,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 		e.ledger.findUnrecorded()
 	}
 	r.stage = r.chooseStage()
+	r.configure()
 	g := &schema.Engine{Source: "http", Stage: notEmpty(r.stage)}
 	r.Engine = g
 	g.Endpoints = r.endpointList()
@@ -76,7 +79,6 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	g.Speculative = r.speculative()
 	g.KVOffload = r.offload()
 	g.KVConnectors = r.connectors()
-	r.Notes.Missing("engine.config", "this version does not read the engine's configuration beyond engine_runtime_config yet")
 	g.Instances = r.instances()
 	r.runtimeConfig()
 	r.Omni = r.omni()
@@ -130,7 +132,7 @@ func (r *reporter) endpointList() []schema.Endpoint {
 		if e.version != "" {
 			entry.Version = &e.version
 		} else {
-			r.Notes.Missing(path+"version", "the server does not tell it at /version")
+			r.Notes.Missing(path+"version", cmp.Or(e.questions[askVersion].why, "the server was not asked for /version: it was gone, or the run over, before that"))
 		}
 		if seconds, ok := e.ledger.start(); ok && seconds < maxUnix {
 			started := time.UnixMilli(int64(math.Round(seconds * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")

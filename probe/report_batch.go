@@ -18,22 +18,29 @@ func (r *reporter) batchUtilization(running *schema.Gauge) *schema.Float {
 
 // mostRunning is max_num_seqs, which holds for each engine, times the engines. No
 // metric tells it, and its default depends on the version, the GPU and the use
-// (vllm/engine/arg_utils.py): it is known where the server's command line has it.
+// (vllm/engine/arg_utils.py): it is known by the engine's own word, or where the
+// server's command line has it.
 func (r *reporter) mostRunning() (most int, why string) {
-	for _, e := range r.endpoints {
+	for i, e := range r.endpoints {
 		engines := 0
 		for p := range r.gauges.figures[running].seats {
 			if p.endpoint == e.index && p.engine.stage == r.stage {
 				engines++
 			}
 		}
+		each := e.maxNumSeqs
+		if s, ok := r.effective.at[i]["max_num_seqs"]; ok {
+			if n, ok := s.Value.(int64); ok && n > 0 && n <= maxSeqs {
+				each = int(n)
+			}
+		}
 		switch {
 		case r.stage != "":
 			return 0, "max_num_seqs of a stage is not known: it is in the deployment's configuration, not in a metric"
-		case e.maxNumSeqs == 0:
-			return 0, "max_num_seqs is not known: no metric tells it, and no command line of the server with --max-num-seqs was seen (the default depends on the version and the GPU)"
+		case each == 0:
+			return 0, "max_num_seqs is not known: no metric tells it, no command line of the server with --max-num-seqs was seen (the default depends on the version and the GPU), and " + r.untoldBy(e, "max_num_seqs")
 		}
-		most += e.maxNumSeqs * engines
+		most += each * engines
 	}
 	if most == 0 {
 		return 0, "no engine tells its running requests"

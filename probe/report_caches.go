@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -87,11 +88,18 @@ func (r *reporter) prefixUnits() (why string) {
 	return ""
 }
 
+const speculationOff = "the engine exports no vllm:spec_decode families: speculative decoding is off"
+
+// speculationOff says whether the metrics tell that speculative decoding is off.
+func (r *reporter) speculationOff() bool {
+	upstream := slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { _, has := e.ledger.hasOmni(); return has })
+	return upstream && !r.had(specDraftTokens)
+}
+
 func (r *reporter) speculative() *schema.Speculative {
 	if _, why := r.groups(specDraftTokens); why != "" {
-		exported, upstream := r.had(specDraftTokens), slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { _, has := e.ledger.hasOmni(); return has })
-		if !exported && upstream {
-			why = "the engine exports no vllm:spec_decode families: speculative decoding is off"
+		if r.speculationOff() {
+			why = speculationOff
 		}
 		r.Notes.Missing("engine.speculative", why)
 		r.Notes.Missing("spec_accept_rate", why)
@@ -103,7 +111,9 @@ func (r *reporter) speculative() *schema.Speculative {
 		DraftTokens:    r.count(path+"draft_tokens", specDraftTokens),
 		AcceptedTokens: r.count(path+"accepted_tokens", specAccepted),
 	}
-	r.Notes.Missing(path+"method", "the engine's metrics do not tell it")
+	if fill(&r.effective, "speculative_method", &s.Method); s.Method == nil {
+		r.Notes.Missing(path+"method", "no metric tells it: "+cmp.Or(r.effective.own["speculative_method"], r.effective.untold["speculative_method"]))
+	}
 	const unknown = "of accepted tokens and what was drafted one is not known"
 	if x, why := ratio(s.AcceptedTokens, s.DraftTokens, unknown, "no tokens were drafted"); why == "" {
 		s.AcceptanceRate = schema.F(x)

@@ -166,26 +166,3 @@ func configNumber(name, text string) (n int64, why string) {
 	}
 	return n, ""
 }
-
-// runtimeConfig fills those of the seed's six keys that the metrics tell.
-func (r *reporter) runtimeConfig() {
-	c := &r.EngineRuntimeConfig
-	reason := "the engine's metrics tell enable_prefix_caching and kv_cache_dtype only; this version does not read /server_info yet"
-	caching, why := r.config("enable_prefix_caching")
-	switch {
-	case why != "":
-		reason = why + "; " + reason
-	case caching == "True":
-		c.EnablePrefixCaching = schema.Ptr(true)
-	case caching == "False":
-		c.EnablePrefixCaching = schema.Ptr(false)
-	}
-	dtype, whyDtype := r.config("cache_dtype")
-	switch {
-	case whyDtype != "" && whyDtype != why: // where there is no page of it at all, once is enough
-		reason = whyDtype + "; " + reason
-	case whyDtype == "" && dtype != "None":
-		c.KVCacheDtype = &dtype
-	}
-	r.Notes.Missing("engine_runtime_config", reason)
-}

@@ -130,6 +130,10 @@ func (s *stage) answer(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, `{"version":"0.32.0"}`)
 		return
 	}
+	if !strings.HasPrefix(r.URL.Path, "/metrics") { // questions beside the polls
+		http.NotFound(w, r)
+		return
+	}
 	s.mu.Lock()
 	if fault := s.fault; fault != nil {
 		s.hits++

@@ -272,3 +272,8 @@ func Write(value any) string {
 	}
 	return "none"
 }
+
+// Worst gives that of equal settings which comes from the least good source.
+func Worst(all []Setting) Setting {
+	return slices.MaxFunc(all, func(a, b Setting) int { return cmp.Compare(a.Source.rank(), b.Source.rank()) })
+}

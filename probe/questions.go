@@ -1,0 +1,213 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/vobs/vobs/probe/settings"
+)
+
+const (
+	// maxSettings is the largest answer that tells of an engine's configuration; that
+	// of vLLM 0.32.0 has 25 kB.
+	maxSettings = 4 << 20
+	// infoTimeout is the longest that /server_info may take, beside the polls: the
+	// first time vLLM runs a dozen programs to describe the system, which took 3.5 s on
+	// two cores (0.32.0); later 5 ms.
+	infoTimeout = 10 * time.Second
+	// maxCharge is what one question counts as at most: a server that waits for
+	// programs to end is not at work, and polls are not to wait for it.
+	maxCharge   = 20 * time.Millisecond
+	devModeHint = "a vLLM server tells it with VLLM_SERVER_DEV_MODE=1 in its environment (--dev-mode gives it to the command, and says what that opens)"
+)
+
+// question is what a server is asked once, beside the polls.
+type question int
+
+const (
+	askVersion question = iota
+	askModels
+	askServerInfo
+	questions
+)
+
+func (q question) path() string { return [...]string{"/version", "/v1/models", "/server_info"}[q] }
+
+func (q question) source() settings.Source {
+	return [...]settings.Source{settings.Version, settings.Models, settings.ServerInfo}[q]
+}
+
+// standingQuestion is how far a question has come.
+type standingQuestion struct {
+	// asked says that it is not to be asked again while the command runs.
+	asked bool
+	// answered says that it is not to be asked again at all.
+	answered bool
+	values   settings.Values
+	// asText says that /server_info came in the form that has less.
+	asText bool
+	// why there are no values.
+	why string
+}
+
+// wonder asks, beside the polls, what is not known yet of an engine that is up: each
+// question once, and at last, after the command's end, once more those that got no
+// answer at all.
+func (e *endpoint) wonder(last bool) {
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	var todo []question
+	for q := range questions {
+		if s := &e.questions[q]; !s.answered && (!s.asked || last) {
+			todo = append(todo, q)
+		}
+	}
+	if !e.up || e.wondering || e.ledger.mixed || len(todo) == 0 {
+		return // where servers answer in turn, one's word is nothing about the others
+	}
+	e.wondering = true
+	for _, q := range todo {
+		e.questions[q].asked = true
+	}
+	asker, process := e.asker(), e.process
+	e.p.asking.Go(func() {
+		defer asker.close()
+		e.guard(func() {
+			for _, q := range todo {
+				e.put(q, asker, process)
+			}
+		})
+		e.p.mu.Lock()
+		e.wondering = false
+		e.p.mu.Unlock()
+	})
+}
+
+// asker is a client of its own, so that no poll waits for it.
+func (e *endpoint) asker() *client {
+	c := newClient(e.target, e.p.cfg.Headers, e.p.cfg.CA)
+	c.limit = maxSettings
+	return c
+}
+
+// put asks one question, of the endpoint's nth process.
+func (e *endpoint) put(q question, asker *client, process int) {
+	query := ""
+	if q == askServerInfo {
+		asker.timeout, query = infoTimeout, "config_format=json"
+	}
+	body, a := asker.beside(e.p.askCtx, q.path(), query)
+	var status *statusError
+	if q == askServerInfo && errors.As(a.err, &status) && status.status >= http.StatusInternalServerError {
+		// What one form cannot be made of the other may be.
+		body, a = asker.beside(e.p.askCtx, q.path(), "config_format=text")
+	}
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	e.pace.charge(min(a.wall, maxCharge))
+	if e.process != process {
+		return // another one answers there now
+	}
+	e.hear(q, body, a)
+}
+
+// hear takes in an answer. The Prober's lock is held.
+func (e *endpoint) hear(q question, body []byte, a answer) {
+	s := &e.questions[q]
+	*s = standingQuestion{asked: true, answered: a.reached, why: e.silence(q, a)}
+	if a.err != nil {
+		return
+	}
+	var err error
+	switch q {
+	case askVersion:
+		if s.values, err = settings.FromVersion(body); err == nil {
+			e.version, _ = s.values["vllm_version"].(string)
+		}
+	case askModels:
+		s.values, err = settings.FromModels(body)
+	case askServerInfo:
+		s.values, s.asText, err = settings.FromServerInfo(body)
+	}
+	if err != nil {
+		s.why = clip(fmt.Sprintf("%s at %s: %v", q.path(), e.target.Name(), err))
+	}
+}
+
+// silence says why a question got no answer; "" where it did.
+func (e *endpoint) silence(q question, a answer) string {
+	var status *statusError
+	switch {
+	case a.err == nil:
+		return ""
+	case errors.Is(a.err, errTooLarge):
+		return fmt.Sprintf("the answer of %s at %s is larger than %d MiB", q.path(), e.target.Name(), maxSettings>>20)
+	case errors.As(a.err, &status) && status.status == http.StatusNotFound && q == askServerInfo:
+		return fmt.Sprintf("the server of %s has no /server_info: %s", e.target.Name(), devModeHint)
+	case errors.As(a.err, &status) && status.status == http.StatusNotFound:
+		return fmt.Sprintf("the server of %s has no %s", e.target.Name(), q.path())
+	case errors.As(a.err, &status) && (status.status == http.StatusUnauthorized || status.status == http.StatusForbidden):
+		return fmt.Sprintf("the server of %s answers %d at %s: give what it needs by --metrics-header", e.target.Name(), status.status, q.path())
+	case errors.As(a.err, &status):
+		return fmt.Sprintf("the server of %s answers %d at %s", e.target.Name(), status.status, q.path())
+	case errors.Is(a.err, context.Canceled):
+		return fmt.Sprintf("the command ended before %s had answered at %s", e.target.Name(), q.path())
+	}
+	return fmt.Sprintf("%s: %v", q.path(), a.err)
+}
+
+// forget makes the answers of a process that is no more void. The Prober's lock is held.
+func (e *endpoint) forget() {
+	e.process++
+	e.questions = [questions]standingQuestion{}
+	e.version = ""
+}
+
+// wonderLast asks what got no answer so far, and waits within ctx for what is
+// under way.
+func (p *Prober) wonderLast(ctx context.Context, settled []*endpoint) {
+	for _, e := range settled {
+		e.wonder(true)
+	}
+	done := make(chan struct{})
+	go func() {
+		p.asking.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	p.stopAsking()
+	<-done
+}
+
+// told is what the sources say of a stage's engines at one endpoint, and of what its
+// engines tell different things, both of them.
+func (e *endpoint) told(stage string) (told []settings.Told, differ map[string][2]any) {
+	if stage == "" && !e.ledger.mixed { // of several stages, the server's own answers do not tell of which they are
+		for q := range questions {
+			told = append(told, settings.Told{Source: q.source(), Values: e.questions[q].values})
+		}
+	}
+	labels := settings.Values{}
+	differ = map[string][2]any{}
+	for id, l := range e.ledger.configs {
+		if id.stage != stage {
+			continue
+		}
+		for name, value := range settings.FromLabels(l.Get) {
+			if before, ok := labels[name]; ok && before != value {
+				pair := []string{settings.Write(before), settings.Write(value)}
+				slices.Sort(pair)
+				differ[name] = [2]any{pair[0], pair[1]}
+			}
+			labels[name] = value
+		}
+	}
+	return append(told, settings.Told{Source: settings.CacheConfig, Values: labels}), differ
+}

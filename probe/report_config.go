@@ -1,0 +1,185 @@
+package probe
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vobs/vobs/probe/settings"
+	"github.com/vobs/vobs/schema"
+)
+
+// effective is the configuration of the engines that the figures are of.
+type effective struct {
+	// at has what is told at each endpoint, in their order; nil for one that is not of
+	// the stage.
+	at []map[string]settings.Setting
+	// common are the settings that all of them have alike.
+	common map[string]settings.Setting
+	// untold has the reasons of those that are not told, own of those that are told and
+	// have no value: they are off, or differ.
+	untold, own map[string]string
+}
+
+// configure puts together what the sources tell. All of it is the front-end's copy.
+// An engine core may switch chunked prefill and prefix caching off on its own (for
+// models without a KV cache or with attention that is not causal) and does not report
+// that back (vllm/v1/engine/core.py, core_client.py of 0.32.0).
+func (r *reporter) configure() {
+	c := &r.effective
+	c.common, c.untold, c.own = map[string]settings.Setting{}, map[string]string{}, map[string]string{}
+	differ := make([]map[string][2]any, len(r.endpoints))
+	c.at = make([]map[string]settings.Setting, len(r.endpoints))
+	for i, e := range r.endpoints {
+		if e.ledger.elsewhere(r.stage) {
+			continue
+		}
+		var told []settings.Told
+		told, differ[i] = e.told(r.stage)
+		var conflicts []settings.Conflict
+		c.at[i], conflicts = settings.Merge(told...)
+		for _, k := range conflicts {
+			r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.target.Name(), k.Name, settings.Write(k.Won.Value), k.Won.Source, settings.Write(k.Lost.Value), k.Lost.Source), nil)
+		}
+	}
+	for _, name := range settings.Names() {
+		r.agree(name, differ)
+	}
+}
+
+// agree takes a setting where all engines have it alike.
+func (r *reporter) agree(name string, differ []map[string][2]any) {
+	c := &r.effective
+	var found []settings.Setting
+	for i, e := range r.endpoints {
+		if c.at[i] == nil {
+			continue
+		}
+		if pair, ok := differ[i][name]; ok {
+			c.own[name] = fmt.Sprintf("the engines at %s differ in it: %s and %s", e.target.Name(), pair[0], pair[1])
+			delete(c.at[i], name)
+			return
+		}
+		s, ok := c.at[i][name]
+		if !ok {
+			if strings.Contains(name, "speculative") && r.speculationOff() {
+				c.own[name] = speculationOff
+			} else {
+				c.untold[name] = r.untoldBy(e, name)
+			}
+			return
+		}
+		if len(found) > 0 && s.Value != found[0].Value {
+			pair := []string{settings.Write(found[0].Value), settings.Write(s.Value)}
+			slices.Sort(pair)
+			c.own[name] = fmt.Sprintf("the engines differ in it: %s and %s", pair[0], pair[1])
+			return
+		}
+		found = append(found, s)
+	}
+	if len(found) == 0 {
+		return // no endpoint of the stage: there is no report then
+	}
+	if _, none := found[0].Value.(settings.None); none {
+		c.own[name] = "the engine tells that it has none"
+		return
+	}
+	c.common[name] = settings.Worst(found)
+}
+
+// untoldBy says why an endpoint does not tell a setting, and what would.
+func (r *reporter) untoldBy(e *endpoint, name string) string {
+	info := &e.questions[askServerInfo]
+	switch {
+	case name == "vllm_version":
+		info = &e.questions[askVersion]
+	case r.stage != "":
+		return "of a stage's engines vllm:cache_config_info alone tells settings"
+	}
+	switch {
+	case info.why != "":
+		return info.why
+	case !info.answered:
+		return e.target.Name() + " was not asked: the engine was gone, or the run over, before that"
+	case info.asText:
+		return "the /server_info of this version is a text that does not have it"
+	case name == "attention_backend":
+		return "the engine chose it on its own, and its front-end does not know which"
+	}
+	return "this version's /server_info does not tell it"
+}
+
+// runtimeConfig fills the seed's six keys and engine.config.
+func (r *reporter) runtimeConfig() {
+	c := &r.effective
+	six := &r.EngineRuntimeConfig
+	fill(c, "max_num_seqs", &six.MaxNumSeqs)
+	fill(c, "max_num_batched_tokens", &six.MaxNumBatchedTokens)
+	fill(c, "enable_chunked_prefill", &six.EnableChunkedPrefill)
+	fill(c, "enable_prefix_caching", &six.EnablePrefixCaching)
+	fill(c, "kv_cache_dtype", &six.KVCacheDtype)
+	fill(c, "speculative_method", &six.SpeculativeMethod)
+	r.explain("engine_runtime_config", "engine_runtime_config", []string{"max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype", "speculative_method"})
+
+	config := &schema.EngineConfig{Values: map[string]any{}, Sources: map[string]string{}}
+	for name, s := range c.common {
+		value := s.Value
+		if x, ok := value.(float64); ok {
+			value = schema.Float(x)
+		}
+		config.Values[name], config.Sources[name] = value, string(s.Source)
+	}
+	if len(config.Values) == 0 {
+		r.explain("engine.config", "engine.config.values", settings.Names())
+		return
+	}
+	r.explain("engine.config.values", "engine.config.values", settings.Names())
+	r.Engine.Config = config
+	if on, ok := c.common["enable_prefix_caching"]; ok && on.Value == true {
+		r.doubtCaching()
+	}
+}
+
+// doubtCaching notes where caching is said to be on and was not used. A core that has
+// switched it off does not say so.
+func (r *reporter) doubtCaching() {
+	queries, why := r.counter(prefixQueries)
+	prompt, whyPrompt := r.counter(promptTokens)
+	if why == "" && whyPrompt == "" && queries == 0 && prompt > 0 {
+		r.Notes.Doubt("prefix_cache_not_used", schema.Info, fmt.Sprintf("the engine tells enable_prefix_caching=true, and of %d prompt tokens none was looked up: its core has switched caching off for this model, or the requests pass it by (those with prompt_logprobs do)", prompt), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
+	}
+}
+
+// fill sets one of the seed's keys where the setting is known.
+func fill[T any](c *effective, name string, to **T) {
+	if s, ok := c.common[name]; ok {
+		if x, ok := s.Value.(T); ok {
+			*to = &x
+		}
+	}
+}
+
+// explain says why settings are absent: for each that has a reason of its own there,
+// and together for those that no source tells.
+func (r *reporter) explain(group, each string, names []string) {
+	c := &r.effective
+	var reasons []string
+	byReason := map[string][]string{}
+	for _, name := range names {
+		if why, ok := c.own[name]; ok {
+			r.Notes.Missing(each+"."+name, why)
+		}
+		if why, ok := c.untold[name]; ok {
+			if byReason[why] == nil {
+				reasons = append(reasons, why)
+			}
+			byReason[why] = append(byReason[why], name)
+		}
+	}
+	for i, why := range reasons {
+		reasons[i] = "not told: " + strings.Join(byReason[why], ", ") + " (" + why + ")"
+	}
+	if len(reasons) > 0 {
+		r.Notes.Missing(group, strings.Join(reasons, "; "))
+	}
+}
