@@ -57,7 +57,26 @@ func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *sch
 	for i := range e.Validity {
 		e.Validity[i].Message = b.redactor.text(e.Validity[i].Message)
 	}
+	b.redactSettings(e)
 	return e
+}
+
+// redactSettings takes secrets out of what an engine says of itself: a model's or a
+// method's name is any text. They belong to this report alone.
+func (b *bracket) redactSettings(e *schema.GenerationObservability) {
+	for _, text := range []**string{&e.EngineRuntimeConfig.KVCacheDtype, &e.EngineRuntimeConfig.SpeculativeMethod} {
+		if *text != nil {
+			*text = schema.Ptr(b.redactor.text(**text))
+		}
+	}
+	if e.Engine == nil || e.Engine.Config == nil {
+		return
+	}
+	for name, value := range e.Engine.Config.Values {
+		if text, ok := value.(string); ok {
+			e.Engine.Config.Values[name] = b.redactor.text(text)
+		}
+	}
 }
 
 // identity is what the event tells of any run, however far it came.

@@ -58,6 +58,8 @@ type Config struct {
 	Targets []probe.Target
 	// Probe says how engines are asked.
 	Probe probe.Config
+	// DevMode has a vLLM server that the command starts tell its configuration.
+	DevMode bool
 	// KillLeftovers ends descendants that outlive the command.
 	KillLeftovers bool
 	// Strict refuses to start the command unless NVML and every target answer.
@@ -118,7 +120,7 @@ func Run(cfg Config) (child.Exit, error) {
 
 	spec := child.Spec{
 		Args:           cfg.Args,
-		Env:            env,
+		Env:            b.commandEnv(),
 		Forward:        cfg.Forward,
 		Warn:           cfg.Warn,
 		BeforeShutdown: b.beforeShutdown,

@@ -22,7 +22,7 @@ const (
 	// maxCharge is what one question counts as at most: a server that waits for
 	// programs to end is not at work, and polls are not to wait for it.
 	maxCharge   = 20 * time.Millisecond
-	devModeHint = "a vLLM server tells it with VLLM_SERVER_DEV_MODE=1 in its environment (--dev-mode gives it to the command, and says what that opens)"
+	devModeHint = "a vLLM server has it with VLLM_SERVER_DEV_MODE=1 in its environment, which --dev-mode gives to the command"
 )
 
 // question is what a server is asked once, beside the polls.
@@ -189,8 +189,9 @@ func (p *Prober) wonderLast(ctx context.Context, settled []*endpoint) {
 // told is what the sources say of a stage's engines at one endpoint, and of what its
 // engines tell different things, both of them.
 func (e *endpoint) told(stage string) (told []settings.Told, differ map[string][2]any) {
-	if stage == "" && !e.ledger.mixed { // of several stages, the server's own answers do not tell of which they are
-		for q := range questions {
+	for q := range questions {
+		// Of several stages, the server's own answers do not tell of which they are.
+		if (stage == "" || q == askVersion) && !e.ledger.mixed {
 			told = append(told, settings.Told{Source: q.source(), Values: e.questions[q].values})
 		}
 	}

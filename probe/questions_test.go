@@ -311,7 +311,7 @@ func TestSettingsOfStages(t *testing.T) {
 	pl.answers = map[question]string{askServerInfo: recordedAnswer(t, "server_info"), askModels: recordedAnswer(t, "models")}
 	pl.run(played{page(recording(t, "serve_default_pre")), page(recording(t, "serve_default_pre")), page(recording(t, "serve_default_post"))})
 	report := pl.report(10)
-	if report.Engine.Stage == nil || report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(reason(report, "engine_runtime_config"), "of a stage's engines") {
+	if report.Engine.Stage == nil || report.Engine.Config.Values["vllm_version"] != "0.32.0" || report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(reason(report, "engine_runtime_config"), "of a stage's engines") {
 		t.Errorf("stage %v: %s %q", report.Engine.Stage, asJSON(report.EngineRuntimeConfig), reason(report, "engine_runtime_config"))
 	}
 }

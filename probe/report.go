@@ -132,7 +132,7 @@ func (r *reporter) endpointList() []schema.Endpoint {
 		if e.version != "" {
 			entry.Version = &e.version
 		} else {
-			r.Notes.Missing(path+"version", cmp.Or(e.questions[askVersion].why, "the server was not asked for /version: it was gone, or the run over, before that"))
+			r.Notes.Missing(path+"version", cmp.Or(e.questions[askVersion].why, "the server was not asked for /version: it was gone before that"))
 		}
 		if seconds, ok := e.ledger.start(); ok && seconds < maxUnix {
 			started := time.UnixMilli(int64(math.Round(seconds * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")

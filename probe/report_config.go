@@ -91,6 +91,8 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 func (r *reporter) untoldBy(e *endpoint, name string) string {
 	info := &e.questions[askServerInfo]
 	switch {
+	case e.ledger.mixed:
+		return "several servers answer at " + e.target.Name() + " in turn"
 	case name == "vllm_version":
 		info = &e.questions[askVersion]
 	case r.stage != "":
@@ -100,7 +102,7 @@ func (r *reporter) untoldBy(e *endpoint, name string) string {
 	case info.why != "":
 		return info.why
 	case !info.answered:
-		return e.target.Name() + " was not asked: the engine was gone, or the run over, before that"
+		return e.target.Name() + " was not asked: the engine was gone before that"
 	case info.asText:
 		return "the /server_info of this version is a text that does not have it"
 	case name == "attention_backend":

@@ -30,7 +30,7 @@ func demoEngineCommand() *cli.Command {
 			defer stop()
 			cfg := demo.DefaultConfig()
 			cfg.Addr, cfg.Duration, cfg.MemoryFile = c.String("listen"), c.Duration("duration"), c.String("memory-file")
-			cfg.Log = os.Stderr
+			cfg.Log, cfg.DevMode = os.Stderr, os.Getenv("VLLM_SERVER_DEV_MODE") == "1"
 			err := demo.Run(ctx, cfg)
 			if errors.Is(err, context.Canceled) {
 				return nil // as vLLM: TERM is an orderly end

@@ -37,7 +37,7 @@ func serve(args []string) error {
 	if len(args) < 2 || args[0] != "serve" {
 		return errors.New("usage: vllm serve MODEL [flags]")
 	}
-	cfg := demo.Config{Model: args[1], Speculative: true, Log: os.Stderr}
+	cfg := demo.Config{Model: args[1], Speculative: true, Log: os.Stderr, DevMode: os.Getenv("VLLM_SERVER_DEV_MODE") == "1"}
 	f := flag.NewFlagSet("vllm serve", flag.ContinueOnError)
 	host := f.String("host", "127.0.0.1", "")
 	port := f.String("port", "0", "")

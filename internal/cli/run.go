@@ -48,6 +48,7 @@ separated by blanks, labels and headers by newlines.`,
 			&cli.StringSliceFlag{Name: "device", Usage: "sample this `GPU` instead of those of CUDA_VISIBLE_DEVICES: index, UUID or its beginning (repeatable) [$VOBS_DEVICE]"},
 			&cli.StringFlag{Name: "interval", Value: "auto", EnvVars: []string{"VOBS_INTERVAL"}, Usage: "`TIME` between readings of GPU memory; auto is 5ms to 250ms, within the budget"},
 			&cli.StringFlag{Name: "forward-signals", Value: "auto", EnvVars: []string{"VOBS_FORWARD_SIGNALS"}, Usage: "`MODE`: auto passes signals sent to vobs on; never, where the sender reaches the whole group"},
+			&cli.BoolFlag{Name: "dev-mode", EnvVars: []string{"VOBS_DEV_MODE"}, Usage: "give COMMAND VLLM_SERVER_DEV_MODE=1: its vLLM server tells its configuration, and opens its development endpoints"},
 			&cli.BoolFlag{Name: "kill-leftovers", EnvVars: []string{"VOBS_KILL_LEFTOVERS"}, Usage: "end processes that outlive COMMAND: TERM, and KILL after 5 s"},
 			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND unless NVML and every --metrics-url answer within 10 s"},
 			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print a summary on stderr also where that is no terminal"},
@@ -87,6 +88,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 		Devices: list(c, "device", " \t\n"),
 		Strict:  c.Bool("strict"),
 
+		DevMode:       c.Bool("dev-mode"),
 		KillLeftovers: c.Bool("kill-leftovers"),
 
 		Version: Version(),

@@ -60,6 +60,10 @@ type Config struct {
 	// Speculative turns on simulated ngram speculation and its families.
 	Speculative bool
 
+	// DevMode has it tell its configuration at /server_info, as vLLM does with
+	// VLLM_SERVER_DEV_MODE=1.
+	DevMode bool
+
 	// MemoryFile, if set, holds the bytes in use on the simulated GPU, as
 	// decimal text of MemoryWidth bytes, padded with blanks on the left and
 	// rewritten in place. With several engines it is engine 0's GPU.

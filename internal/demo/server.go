@@ -68,6 +68,9 @@ func (e *Engine) Handler() http.Handler {
 		writeJSON(w, http.StatusOK, map[string]string{"version": Version})
 	})
 	mux.HandleFunc("/v1/models", e.serveModels)
+	if e.cfg.DevMode {
+		mux.HandleFunc("/server_info", e.serveInfo)
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
 	})

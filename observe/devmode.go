@@ -1,0 +1,31 @@
+package observe
+
+import (
+	"slices"
+	"strings"
+)
+
+// devModeVariable makes a vLLM server tell its configuration at /server_info
+// (vllm/envs.py; vllm/entrypoints/launchers/api_server/routers.py).
+const devModeVariable = "VLLM_SERVER_DEV_MODE"
+
+// devModeWarning tells what else it opens: none of it is behind --api-key, which
+// guards /v1 and its like alone.
+const devModeWarning = "--dev-mode: a vLLM server that the command starts opens its development endpoints, /collective_rpc, /sleep, /reset_prefix_cache and others, to whoever reaches its port, without a key: use it where nobody else can"
+
+// withDevMode is the environment of a command whose server is to tell its
+// configuration.
+func withDevMode(env []string) []string {
+	out := slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, devModeVariable+"=") })
+	return append(out, devModeVariable+"=1")
+}
+
+// commandEnv is the environment that the command gets: vobs's own, but for what a
+// flag adds.
+func (b *bracket) commandEnv() []string {
+	if !b.cfg.DevMode {
+		return b.env
+	}
+	b.cfg.Warn(devModeWarning)
+	return withDevMode(b.env)
+}
