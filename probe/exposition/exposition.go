@@ -18,6 +18,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
+	"strconv"
+	"strings"
 )
 
 // Type is the declared type of a family.
@@ -43,6 +46,23 @@ type Label struct{ Name, Value string }
 type Labels struct {
 	pairs []Label
 	key   string
+}
+
+// NewLabels makes a label set of pairs in any order, which it keeps and sorts. No name
+// may stand in it twice.
+func NewLabels(pairs []Label) (*Labels, error) {
+	sort.SliceStable(pairs, func(i, j int) bool { return pairs[i].Name < pairs[j].Name })
+	var key strings.Builder
+	for i, p := range pairs {
+		if i > 0 && pairs[i-1].Name == p.Name {
+			return nil, fmt.Errorf("label %s stands twice", p.Name)
+		}
+		key.WriteString(strconv.Quote(p.Name))
+		key.WriteByte('=')
+		key.WriteString(strconv.Quote(p.Value))
+		key.WriteByte(',')
+	}
+	return &Labels{pairs: pairs, key: key.String()}, nil
 }
 
 // Key identifies the set: two sets of the same names and values have the same
@@ -155,7 +175,7 @@ var ErrLabels = fmt.Errorf("the page has more than %d MiB of different labels", 
 // line is an error that tells its number; what was read up to it stays in page.
 // Lines of names that are not wanted are not looked at behind the name.
 func (p *Parser) Parse(body []byte, page *Page) error {
-	page.reset()
+	page.Reset()
 	var at position
 	rest, err := p.lines(body, page, &at)
 	if err != nil {
@@ -169,7 +189,7 @@ func (p *Parser) Parse(body []byte, page *Page) error {
 // and none of what is remembered grows without limit. An error of r is returned
 // as it is.
 func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
-	page.reset()
+	page.Reset()
 	p.added = 0
 	defer func() {
 		if len(p.buf) > chunk {
@@ -232,7 +252,8 @@ func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
 	return nil
 }
 
-func (page *Page) reset() {
+// Reset empties a page and keeps its room, for another one: a parser does so itself.
+func (page *Page) Reset() {
 	if page.Types == nil {
 		page.Types = map[string]Type{}
 	}

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"sort"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -78,18 +76,8 @@ func parseLabels(raw []byte) (metric string, _ *Labels, err error) {
 			raw = raw[1:]
 		}
 	}
-	sort.SliceStable(pairs, func(i, j int) bool { return pairs[i].Name < pairs[j].Name })
-	var key strings.Builder
-	for i, p := range pairs {
-		if i > 0 && pairs[i-1].Name == p.Name {
-			return "", nil, fmt.Errorf("label %s stands twice", p.Name)
-		}
-		key.WriteString(strconv.Quote(p.Name))
-		key.WriteByte('=')
-		key.WriteString(strconv.Quote(p.Value))
-		key.WriteByte(',')
-	}
-	return metric, &Labels{pairs: pairs, key: key.String()}, nil
+	labels, err := NewLabels(pairs)
+	return metric, labels, err
 }
 
 // unquote reads a string up to its closing quote, the opening one already read.
