@@ -101,10 +101,11 @@ type Reader struct {
 	dir  string
 	want func(name string) Wanted
 
-	files  map[string]*file
-	listed []*file // those that are there, by name
-	names  []byte  // room for the directory's entries
-	buf    []byte  // room for a file
+	files    map[string]*file
+	maxFiles int     // the constant, but in tests
+	listed   []*file // those that are there, by name
+	names    []byte  // room for the directory's entries
+	buf      []byte  // room for a file
 	// foreign are names of other people's files.
 	foreign map[string]int // with the number of the last reading that found it
 
@@ -135,7 +136,7 @@ func New(dir string, want func(name string) Wanted) *Reader {
 	if want == nil {
 		want = func(string) Wanted { return InPolls }
 	}
-	r := &Reader{dir: dir, want: want, files: map[string]*file{}, foreign: map[string]int{}}
+	r := &Reader{dir: dir, want: want, files: map[string]*file{}, maxFiles: maxFiles, foreign: map[string]int{}}
 	r.forget()
 	return r
 }
