@@ -23,9 +23,13 @@ func withDevMode(env []string) []string {
 // commandEnv is the environment that the command gets: vobs's own, but for what a
 // flag adds.
 func (b *bracket) commandEnv() []string {
-	if !b.cfg.DevMode {
-		return b.env
+	env := b.env
+	if b.filesDir != "" {
+		env = append(slices.Clone(env), multiprocVariable+"="+b.filesDir)
 	}
-	b.cfg.Warn(devModeWarning)
-	return withDevMode(b.env)
+	if b.cfg.DevMode {
+		b.cfg.Warn(devModeWarning)
+		env = withDevMode(env)
+	}
+	return env
 }

@@ -31,6 +31,9 @@ type finder struct {
 	cores    *coreWatch      // nil: nobody wants to know
 	foreign  map[string]bool // addresses that were answered before the start
 	debug    func(string)
+	files    bool                 // directories of metrics are looked for
+	looked   map[int]bool         // processes whose environment was read for them
+	started  time.Time            // when the command did
 	wait     func() time.Duration // until what vobs spent is covered by its budget
 
 	mu      sync.Mutex
@@ -43,7 +46,7 @@ type finder struct {
 func newFinder(procRoot string, tree *sampler.Tree, prober *probe.Prober) *finder {
 	return &finder{
 		procRoot: procRoot, tree: tree, prober: prober,
-		foreign: map[string]bool{}, debug: func(string) {}, wait: func() time.Duration { return 0 }, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
+		foreign: map[string]bool{}, looked: map[int]bool{}, debug: func(string) {}, wait: func() time.Duration { return 0 }, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
 	}
 }
 
@@ -145,11 +148,17 @@ func (f *finder) findServers() {
 		if !mayServe(p.Comm) && !parents[p.PID] {
 			continue
 		}
+		if strings.HasPrefix(p.Comm, "VLLM::") {
+			f.addFiles(p)
+		}
 		args, err := sampler.CommandLine(f.procRoot, p.PID)
 		if err != nil {
 			continue
 		}
 		line := probe.ReadCommandLine(args)
+		if line.Server || line.Offline {
+			f.addFiles(p)
+		}
 		if !line.Server && !parents[p.PID] && !isDemoEngine(args) {
 			continue
 		}

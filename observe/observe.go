@@ -60,6 +60,10 @@ type Config struct {
 	Probe probe.Config
 	// DevMode has a vLLM server that the command starts tell its configuration.
 	DevMode bool
+	// Multiproc says when the command is given a directory for its engine's metrics;
+	// Keep leaves that there.
+	Multiproc Multiproc
+	Keep      bool
 	// KillLeftovers ends descendants that outlive the command.
 	KillLeftovers bool
 	// Strict refuses to start the command unless NVML and every target answer.
@@ -94,6 +98,8 @@ type bracket struct {
 	finder  *finder
 	cores   *coreWatch
 
+	// filesDir was made for the engine's metrics; "" where none was.
+	filesDir  string
 	startedAt time.Time
 	partial   *partialKeeper
 
@@ -113,6 +119,7 @@ func Run(cfg Config) (child.Exit, error) {
 	b.prepare()
 	if cfg.Strict {
 		if err := b.checkStrict(); err != nil {
+			b.removeFiles(0)
 			return child.Exit{}, err
 		}
 	}
@@ -133,6 +140,7 @@ func Run(cfg Config) (child.Exit, error) {
 	if err != nil {
 		var start *child.StartError
 		if !errors.As(err, &start) {
+			b.removeFiles(0)
 			return child.Exit{}, err
 		}
 		cfg.StartFailed(errors.New(b.redactor.startError(start, cfg.Args[0])))
@@ -143,6 +151,7 @@ func Run(cfg Config) (child.Exit, error) {
 	b.gpus.CommandStarted(b.startedAt)
 	b.prober.Start(b.startedAt)
 	b.partial.start(command)
+	b.finder.started = b.startedAt
 	stopFinding := b.keepFinding()
 
 	<-command.Done()
@@ -178,6 +187,8 @@ func (b *bracket) prepare() {
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
 	}
+	b.prepareFiles()
+	b.finder.files = b.cfg.Multiproc != MultiprocOff
 	b.cores = newCoreWatch(b.cfg.ProcRoot, b.cfg.Probe)
 	b.cores.debug, b.cores.protect = b.cfg.Debug, func(part func()) { b.protect("engine", part) }
 	b.finder.debug, b.finder.cores = b.cfg.Debug, b.cores
@@ -327,6 +338,7 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c c
 		b.note(notes)
 	})
 	b.deliver(b.assemble(b.ended(exit, c.leftovers), c, b.notes))
+	b.removeFiles(len(c.leftovers))
 	if b.cfg.KillLeftovers && len(c.leftovers) > 0 {
 		b.protect("run.leftovers", func() { b.killLeftovers(command) })
 	}
@@ -348,6 +360,7 @@ func (b *bracket) finishUnstarted(start *child.StartError) {
 		b.note(notes)
 	})
 	b.deliver(b.assemble(b.unstarted(ended, start), c, b.notes))
+	b.removeFiles(0)
 }
 
 // deliver writes the event where it belongs, or to stderr as a last resort.

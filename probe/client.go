@@ -160,6 +160,8 @@ type answer struct {
 	whole bool
 	// bytes is how long its body was, as it came.
 	bytes int64
+	// partial tells what is missing on a page from files.
+	partial error
 }
 
 func (c *client) ask(ctx context.Context, req *http.Request, limit int64, read func(io.Reader) error) (a answer) {

@@ -14,6 +14,8 @@ import (
 type CommandLine struct {
 	// Server says that the command is itself a vLLM server.
 	Server bool
+	// Offline says that the command is one of vLLM's benchmarks without a server.
+	Offline bool
 	// Targets are the addresses: of a server its own one, of a client those that
 	// it is pointed at.
 	Targets []Target
@@ -49,7 +51,7 @@ func ReadCommandLine(args []string) CommandLine {
 		}
 		return c
 	}
-	var c CommandLine
+	c := CommandLine{Offline: bench(args, "throughput", "latency")}
 	add := func(address string) {
 		// Whatever the path of the API is, the metrics are at the server's root.
 		u, err := url.Parse(address)
@@ -77,7 +79,7 @@ func ReadCommandLine(args []string) CommandLine {
 			add(arg)
 		}
 	}
-	if len(c.Targets) == 0 && benchServe(args) {
+	if len(c.Targets) == 0 && bench(args, "serve") {
 		host, port := "127.0.0.1", defaultPort
 		if v, ok := lastFlag(args, "host"); ok {
 			host = v
@@ -112,9 +114,10 @@ func serverAt(args []string) int {
 	return -1
 }
 
-func benchServe(args []string) bool {
+// bench says whether a command is `vllm bench` with one of these names.
+func bench(args []string, names ...string) bool {
 	for i := range args {
-		if i+2 < len(args) && filepath.Base(args[i]) == "vllm" && args[i+1] == "bench" && args[i+2] == "serve" {
+		if i+2 < len(args) && filepath.Base(args[i]) == "vllm" && args[i+1] == "bench" && slices.Contains(names, args[i+2]) {
 			return true
 		}
 	}

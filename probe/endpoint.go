@@ -9,6 +9,7 @@ import (
 
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/probe/exposition"
+	"github.com/vobs/vobs/probe/multiproc"
 )
 
 // phase says when a reading is taken.
@@ -37,7 +38,8 @@ type endpoint struct {
 	p      *Prober
 	index  int
 	target Target
-	client *client
+	client *client           // nil where files are read
+	files  *multiproc.Reader // nil where a server is asked
 	parser *exposition.Parser
 	page   exposition.Page
 	// turn is held by the one who asks: the client and the parser serve one at a time.
@@ -66,10 +68,11 @@ type endpoint struct {
 	lastCounted              error // of the latest that counts as an error
 	version                  string
 	questions                [questions]standingQuestion
-	wondering                bool // questions are under way
-	process                  int  // rises with each restart of the process behind it
-	maxNumSeqs               int  // of each of its engines; 0 where it is not known
-	omni                     bool // polls ask for vllm-omni's gauges too
+	wondering                bool  // questions are under way
+	process                  int   // rises with each restart of the process behind it
+	maxNumSeqs               int   // of each of its engines; 0 where it is not known
+	omni                     bool  // polls ask for vllm-omni's gauges too
+	partial                  error // what the last page from files lacks
 
 	bytes         int64 // that the latest answer had
 	count, errors int64
@@ -82,10 +85,18 @@ func newEndpoint(p *Prober, index int, t Target) *endpoint {
 	l := newLedger()
 	e := &endpoint{
 		p: p, index: index, target: t, ledger: l, maxNumSeqs: t.MaxNumSeqs,
-		client: newClient(t, p.cfg.Headers, p.cfg.CA),
-		parser: exposition.NewParser(isWanted),
-		turn:   make(chan struct{}, 1),
+		turn: make(chan struct{}, 1),
 	}
+	if t.Dir != "" {
+		e.files = multiproc.New(t.Dir, wantedInFiles)
+		e.pace.filter = filterWorks
+		if t.Started {
+			e.base = baseZero
+		}
+		return e
+	}
+	e.client = newClient(t, p.cfg.Headers, p.cfg.CA)
+	e.parser = exposition.NewParser(isWanted)
 	e.pace.interval, e.pace.credit = p.cfg.Interval, firstCredit
 	if t.ExactPath || t.URL.RawQuery != "" {
 		e.pace.filter = filterRefused
@@ -113,7 +124,12 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, erro
 		return applied{}, fmt.Errorf("asking %s: another request is under way", e.target.Name())
 	}
 	at := time.Now()
-	a := e.client.metrics(ctx, !full, e.parse)
+	var a answer
+	if e.files != nil {
+		a = e.readFiles(full)
+	} else {
+		a = e.client.metrics(ctx, !full, e.parse)
+	}
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
 	e.bytes = a.bytes
@@ -164,8 +180,8 @@ func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error
 	switch {
 	case !full && e.pace.filter == filterUntried && a.reached:
 		e.pace.filter = filterRefused // a try of ours, not a failure of the engine
-	case refused(err):
-		// The engine is known not to be up.
+	case refused(err), errors.Is(err, multiproc.ErrCleared):
+		// The engine is known not to be up, or to clear away at its exit.
 		e.p.gauges[e.target.Origin].gone(e.index)
 	case e.up && (ph != after || a.reached):
 		e.errors++
@@ -178,10 +194,12 @@ func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error
 // take puts the parsed page into the books. The Prober's lock is held.
 func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, error) {
 	content := e.ledger.open(&e.page, full)
-	if content.vllm && e.client.polls != e.ledger.spelling {
+	if e.client != nil && content.vllm && e.client.polls != e.ledger.spelling {
 		e.client.poll(e.ledger.spelling, e.omni)
 	}
-	if !full {
+	if e.files != nil {
+		e.partial = a.partial
+	} else if !full {
 		switch {
 		case content.bulk && content.polled:
 			full = true // the whole page, whatever was asked for
@@ -217,7 +235,7 @@ func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, e
 		e.forget()
 	}
 	if !e.omni {
-		if e.omni, _ = e.ledger.hasOmni(); e.omni {
+		if e.omni, _ = e.ledger.hasOmni(); e.omni && e.client != nil {
 			e.client.poll(e.ledger.spelling, true)
 		}
 	}
@@ -301,6 +319,9 @@ func (e *endpoint) countReading(at time.Time, wall time.Duration) {
 // plan says how long to wait from now on, and whether the next request is for a
 // full page. The Prober's lock is held.
 func (e *endpoint) plan() (wait time.Duration, full bool) {
+	if e.files != nil {
+		return e.planFiles()
+	}
 	wait, full = e.pace.next(time.Now(), standing{e.up, e.stranger, e.drained})
 	if e.pace.interval == 0 && e.p.cfg.Wait != nil {
 		wait = budget.OnBeat(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
@@ -363,6 +384,10 @@ func (e *endpoint) follow(ctx context.Context) {
 // settle reads until the engine is idle and nothing moves any more between two
 // full pages, or until ctx ends. It reports whether that was reached.
 func (e *endpoint) settle(ctx context.Context) (settled bool) {
+	if e.files != nil { // whoever wrote them has ended
+		_, err := e.read(ctx, true, after)
+		return err == nil
+	}
 	quiet := 0
 	for pause := 100 * time.Millisecond; ; pause *= 2 { // a busy server is not to be asked all the time
 		got, err := e.read(ctx, true, after)

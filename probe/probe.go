@@ -171,7 +171,7 @@ func (p *Prober) Base(ctx context.Context) {
 	p.each(p.snapshot(), func(e *endpoint) {
 		_, err := e.read(ctx, true, before)
 		p.mu.Lock()
-		e.vacant = err != nil && refused(err)
+		e.vacant = err != nil && (refused(err) || e.files != nil && errors.Is(err, errStranger))
 		p.mu.Unlock()
 	})
 }
@@ -237,7 +237,9 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
 	}
 	p.wonderLast(ctx, answering)
 	for _, e := range p.snapshot() {
-		e.client.close()
+		if e.client != nil {
+			e.client.close()
+		}
 	}
 	return p.report(chosen, settled, commandEnded)
 }

@@ -58,6 +58,9 @@ type standingQuestion struct {
 // question once, and at last, after the command's end, once more those that got no
 // answer at all.
 func (e *endpoint) wonder(last bool) {
+	if e.client == nil {
+		return // files know no answers
+	}
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
 	var todo []question

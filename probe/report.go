@@ -64,7 +64,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	}
 	r.stage = r.chooseStage()
 	r.configure()
-	g := &schema.Engine{Source: "http", Stage: notEmpty(r.stage)}
+	g := &schema.Engine{Source: chosen[0].source(), Stage: notEmpty(r.stage)}
 	r.Engine = g
 	g.Endpoints = r.endpointList()
 	g.Models = r.models()
@@ -127,10 +127,12 @@ func (r *reporter) unread(all []*endpoint) {
 func (r *reporter) endpointList() []schema.Endpoint {
 	var out []schema.Endpoint
 	for i, e := range r.endpoints {
-		entry := schema.Endpoint{URL: e.target.Name(), Source: "http"}
+		entry := schema.Endpoint{URL: e.target.Name(), Source: e.source()}
 		path := fmt.Sprintf("engine.endpoints.%d.", i)
 		if e.version != "" {
 			entry.Version = &e.version
+		} else if e.files != nil {
+			r.Notes.Missing(path+"version", "the files of the engine's metrics do not tell it")
 		} else {
 			r.Notes.Missing(path+"version", cmp.Or(e.questions[askVersion].why, "the server was not asked for /version: it was gone before that"))
 		}
@@ -163,11 +165,13 @@ func (r *reporter) models() []string {
 func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema.Window {
 	w := &schema.Window{Base: "scraped", Final: "settled"}
 	from, to := r.endpoints[0].baseAt, r.endpoints[0].fullAt
-	rank := []string{"settled", "unsettled", "before_signal", "last_good"}
+	rank := []string{"settled", "files", "unsettled", "before_signal", "last_good"}
 	var worst *endpoint // whose final reading is the most doubtful
 	for _, e := range r.endpoints {
 		final := "settled"
 		switch {
+		case e.lastPhase == after && e.files != nil:
+			final = "files"
 		case e.lastPhase == after && !settled[e]:
 			final = "unsettled"
 		case e.lastPhase == shutdown:
@@ -178,8 +182,11 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 		if slices.Index(rank, final) > slices.Index(rank, w.Final) {
 			w.Final, worst = final, e
 		}
-		if e.base == baseZero {
+		switch {
+		case e.base == baseZero:
 			w.Base = "zero"
+		case e.files != nil:
+			w.Base = "files"
 		}
 		if e.baseAt.Before(from) {
 			from = e.baseAt
@@ -231,6 +238,9 @@ func (r *reporter) ages(full schema.Float) string {
 // doubtCounters notes what casts doubt on one endpoint's counters and gauges.
 func (r *reporter) doubtCounters(e *endpoint, started time.Time) {
 	name, l := e.target.Name(), e.ledger
+	if e.partial != nil {
+		r.Notes.Doubt("files_not_read", schema.Warning, fmt.Sprintf("some of the engine's metrics are left out: %v", e.partial), nil)
+	}
 	if e.base == baseLate {
 		r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s did not answer as an engine before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", name, e.baseAt.Sub(started).Seconds()), nil)
 	}

@@ -17,17 +17,22 @@ type Origin int
 const (
 	// FromFlag is an address that the user gave, by --metrics-url or VOBS_METRICS_URL.
 	FromFlag Origin = iota
+	// FromFiles is a directory of prometheus_client's shared files that the
+	// command's processes write to.
+	FromFiles
 	// FromCommandLine is an address in the command's own arguments.
 	FromCommandLine
 	// FromTree is a server found among the command's processes.
 	FromTree
 )
 
-// Target is the address of one /metrics page.
+// Target is the address of one /metrics page, or a directory that has what would stand on it.
 type Target struct {
 	Origin Origin
 	// URL is what is asked: http or https, with a host and a path.
 	URL *url.URL
+	// Dir is the directory of shared files that is read, see [Directory]; "" for a server.
+	Dir string
 	// Socket is the path of the unix socket to dial instead of URL's host; "" for TCP.
 	Socket string
 	// ExactPath forbids filtered polls, which ask another path: the server

@@ -119,7 +119,7 @@ _vobs() {
 }
 
 // bashValues completes a flag's value by the flag before it.
-const bashValues = `case $prev in --schema) COMPREPLY=($(compgen -W "full core log" -- "$cur")) ;; --forward-signals) COMPREPLY=($(compgen -W "auto never" -- "$cur")) ;; --interval|--scrape-interval) COMPREPLY=($(compgen -W "auto" -- "$cur")) ;; *) COMPREPLY=($(compgen -f -- "$cur")) ;; esac;`
+const bashValues = `case $prev in --schema) COMPREPLY=($(compgen -W "full core log" -- "$cur")) ;; --forward-signals) COMPREPLY=($(compgen -W "auto never" -- "$cur")) ;; --multiproc) COMPREPLY=($(compgen -W "auto on off" -- "$cur")) ;; --interval|--scrape-interval) COMPREPLY=($(compgen -W "auto" -- "$cur")) ;; *) COMPREPLY=($(compgen -f -- "$cur")) ;; esac;`
 
 func zshCompletion(app *cli.App) string {
 	// zsh runs bash's scripts.

@@ -48,6 +48,8 @@ separated by blanks, labels and headers by newlines.`,
 			&cli.StringSliceFlag{Name: "device", Usage: "sample this `GPU` instead of those of CUDA_VISIBLE_DEVICES: index, UUID or its beginning (repeatable) [$VOBS_DEVICE]"},
 			&cli.StringFlag{Name: "interval", Value: "auto", EnvVars: []string{"VOBS_INTERVAL"}, Usage: "`TIME` between readings of GPU memory; auto is 5ms to 250ms, within the budget"},
 			&cli.StringFlag{Name: "forward-signals", Value: "auto", EnvVars: []string{"VOBS_FORWARD_SIGNALS"}, Usage: "`MODE`: auto passes signals sent to vobs on; never, where the sender reaches the whole group"},
+			&cli.StringFlag{Name: "multiproc", Value: "auto", EnvVars: []string{"VOBS_MULTIPROC"}, Usage: "`MODE`: on gives COMMAND a directory for its engine's metrics (PROMETHEUS_MULTIPROC_DIR), auto where it is vllm bench throughput or latency, off never"},
+			&cli.BoolFlag{Name: "keep", EnvVars: []string{"VOBS_KEEP"}, Usage: "leave that directory where it is"},
 			&cli.BoolFlag{Name: "dev-mode", EnvVars: []string{"VOBS_DEV_MODE"}, Usage: "give COMMAND VLLM_SERVER_DEV_MODE=1: its vLLM server tells its configuration, and opens its development endpoints"},
 			&cli.BoolFlag{Name: "kill-leftovers", EnvVars: []string{"VOBS_KILL_LEFTOVERS"}, Usage: "end processes that outlive COMMAND: TERM, and KILL after 5 s"},
 			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND unless NVML and every --metrics-url answer within 10 s"},
@@ -89,6 +91,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 		Strict:  c.Bool("strict"),
 
 		DevMode:       c.Bool("dev-mode"),
+		Keep:          c.Bool("keep"),
 		KillLeftovers: c.Bool("kill-leftovers"),
 
 		Version: Version(),
@@ -105,6 +108,9 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 		return cfg, err
 	}
 	if cfg.Forward, err = child.ParseForwardMode(cmp.Or(c.String("forward-signals"), "auto")); err != nil {
+		return cfg, err
+	}
+	if cfg.Multiproc, err = observe.ParseMultiproc(cmp.Or(c.String("multiproc"), "auto")); err != nil {
 		return cfg, err
 	}
 	if cfg.Interval, err = interval(c, "interval", time.Millisecond); err != nil {

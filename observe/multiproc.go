@@ -1,0 +1,129 @@
+package observe
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/schema"
+)
+
+// multiprocVariable names the directory in which prometheus_client's processes share
+// their values (prometheus_client/values.py). Without it an engine that has no port, of
+// `vllm bench throughput` or a script, leaves no trace of its figures.
+const multiprocVariable = "PROMETHEUS_MULTIPROC_DIR"
+
+// Multiproc says when the command's processes are given a directory for their metrics.
+type Multiproc string
+
+// The modes of --multiproc.
+const (
+	// MultiprocAuto gives one to `vllm bench throughput` and `latency`, which record
+	// their statistics and have no port.
+	MultiprocAuto Multiproc = "auto"
+	// MultiprocOn gives one to every command.
+	MultiprocOn Multiproc = "on"
+	// MultiprocOff gives none, and reads none.
+	MultiprocOff Multiproc = "off"
+)
+
+// ParseMultiproc reads the name of a mode.
+func ParseMultiproc(s string) (Multiproc, error) {
+	switch m := Multiproc(s); m {
+	case MultiprocAuto, MultiprocOn, MultiprocOff:
+		return m, nil
+	}
+	return "", fmt.Errorf("unknown mode %q of --multiproc: use auto, on or off", s)
+}
+
+// prepareFiles has the prober read the user's own directory, or makes one for the
+// command.
+func (b *bracket) prepareFiles() {
+	if b.cfg.Multiproc == MultiprocOff {
+		return
+	}
+	if own := deref(lookup(b.env, multiprocVariable)); own != "" {
+		dir, err := filepath.Abs(own)
+		if err != nil {
+			dir = own
+		}
+		b.cfg.Debug("the command's processes share their metrics in " + dir + ", which " + multiprocVariable + " names")
+		b.prober.Add(probe.Directory(dir, false))
+		return
+	}
+	if b.cfg.Multiproc != MultiprocOn && !probe.ReadCommandLine(b.cfg.Args).Offline {
+		return
+	}
+	dir, err := os.MkdirTemp("", "vobs-metrics-")
+	if err != nil {
+		message := fmt.Sprintf("no directory for the engine's metrics could be made: %v: set TMPDIR to one that can be written", err)
+		b.cfg.Warn(message)
+		b.notes.Doubt("no_metrics_directory", schema.Warning, message, nil)
+		return
+	}
+	b.filesDir = dir
+	b.cfg.Debug("the command's processes are to share their metrics in " + dir)
+	b.prober.Add(probe.Directory(dir, true))
+}
+
+// removeFiles removes the directory that was made for the command, unless it is to be
+// kept, or processes of the command live that may still write there.
+func (b *bracket) removeFiles(leftovers int) {
+	switch {
+	case b.filesDir == "":
+	case b.cfg.Keep:
+		b.cfg.Warn("the engine's metrics files are kept in " + b.filesDir)
+	case leftovers > 0:
+		b.cfg.Warn("the engine's metrics files stay in " + b.filesDir + ": processes of the command are still running")
+	default:
+		if err := os.RemoveAll(b.filesDir); err != nil {
+			b.cfg.Warn(fmt.Sprintf("the engine's metrics files could not be removed: %v", err))
+		}
+	}
+}
+
+// addFiles finds the directory that a process of an engine was given by the engine
+// itself: vLLM makes one where it starts several API servers
+// (vllm/v1/metrics/prometheus.py), and removes it at its end.
+func (f *finder) addFiles(p sampler.Process) {
+	if !f.files || f.looked[p.PID] {
+		return
+	}
+	f.looked[p.PID] = true
+	env, err := os.ReadFile(filepath.Join(f.procRoot, strconv.Itoa(p.PID), "environ"))
+	if err != nil {
+		return
+	}
+	for entry := range bytes.SplitSeq(env, []byte{0}) {
+		dir, ok := strings.CutPrefix(string(entry), multiprocVariable+"=")
+		if !ok || !filepath.IsAbs(dir) {
+			continue
+		}
+		if f.prober.Add(probe.Directory(dir, !hasOlder(dir, f.started))) {
+			f.debug(fmt.Sprintf("process %d of the command shares its metrics in %s", p.PID, dir))
+		}
+		return
+	}
+}
+
+// hasOlder says whether a directory has a file that was written before some time. A
+// file's time may be a tick of the kernel's clock old.
+func hasOlder(dir string, than time.Time) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && e.Type() == fs.FileMode(0) && info.ModTime().Before(than.Add(-20*time.Millisecond)) {
+			return true
+		}
+	}
+	return false
+}
