@@ -414,9 +414,9 @@ type KVOperation struct {
 
 // EngineConfig is the effective configuration, with the source of every key.
 type EngineConfig struct {
-	// Settings by vLLM's names.
+	// Settings by the names of vLLM's flags, as far as all engines have them alike.
 	Values map[string]any `json:"values"`
-	// Which source gave each.
+	// Which source gave each: server_info, cache_config_info, models or version.
 	Sources map[string]string `json:"sources"`
 }
 

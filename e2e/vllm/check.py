@@ -259,7 +259,28 @@ def check_common(c, clients, model, side_by_side=False, cached=None, speculative
     check_nulls(c)
 
 
-def check_a(c, args):
+# The flags of env.sh and run.sh, as the engine has them.
+SETTINGS = {"enable_chunked_prefill": True, "enable_prefix_caching": True, "kv_cache_dtype": "auto"}
+WIDER = {"max_model_len": 512, "enforce_eager": True, "load_format": "dummy", "dtype": "bfloat16", "tensor_parallel_size": 1, "scheduling_policy": "fcfs"}
+
+
+def check_settings(c, **flags):
+    """What the engine says of itself at /server_info."""
+    told = c.get("engine_runtime_config") or {}
+    for key, wanted in {**SETTINGS, **flags}.items():
+        c.expect(told.get(key) == wanted, f"engine_runtime_config.{key}: {told.get(key)!r}, expected {wanted!r}")
+    c.expect(isinstance(told.get("max_num_seqs"), int) and isinstance(told.get("max_num_batched_tokens"), int), f"engine_runtime_config: {told!r}")
+    c.expect(("speculative_method" in told) == ("speculative_method" in flags), f"engine_runtime_config.speculative_method: {told!r}")
+    for key, wanted in WIDER.items():
+        c.equal(f"engine.config.values.{key}", wanted, "the server's flag, or vLLM's default")
+        c.equal(f"engine.config.sources.{key}", "server_info", "the best source")
+    c.equal("engine.config.sources.vllm_version", "version", "its only source")
+    c.expect("settings_disagree" not in codes(c.event), "validity: settings_disagree")
+    mean, used = c.get("engine.requests.running.mean"), c.get("engine.requests.batch_utilization")
+    c.expect(mean and close(used, mean / (told.get("max_num_seqs") or math.nan)), f"engine.requests.batch_utilization: {used!r}, expected {mean!r} by max_num_seqs")
+
+
+def check_served_before(c, args):
     c.equal("engine.window.base", "scraped", "the server was up before the start")
     c.equal("engine.window.final", "settled", "the server outlived the command")
     c.equal("engine.scrapes.errors", 0, "the server was up all the time")
@@ -269,11 +290,16 @@ def check_a(c, args):
         c.expect(f":{args.port}/" in f"{url}/", f"engine.endpoints.0.url: {url!r}, expected port {args.port}")
 
 
+def check_a(c, args):
+    check_served_before(c, args)
+    check_settings(c, max_num_seqs=24, max_num_batched_tokens=1024)
+
+
 MAX_NUM_SEQS = (12, 8)  # of the servers of case d
 
 
 def check_d(c, args):
-    check_a(c, args)
+    check_served_before(c, args)
     c.expect(len(c.get("engine.endpoints") or []) == 2, "engine.endpoints: not two")
     blocks = 0
     for _, after in args.pages:
@@ -291,7 +317,9 @@ def check_d(c, args):
 
 
 def check_e(c, args):
-    check_a(c, args)
+    check_served_before(c, args)
+    check_settings(c, speculative_method="ngram")
+    c.equal("engine.speculative.method", "ngram", "the server's flag")
     names = {"drafts": "drafts", "draft_tokens": "draft_tokens", "accepted_tokens": "accepted_tokens"}
     drafts, drafted, accepted = (
         c.number(f"engine.speculative.{key}", 1, 1e9, "the model repeats itself") for key in names
@@ -316,6 +344,7 @@ def check_e(c, args):
 
 
 def check_b(c, args):
+    check_settings(c)
     c.equal("engine.window.base", "zero", "the server came up inside the run")
     final = c.get("engine.window.final")
     c.expect(final in ("settled", "last_good", "before_signal"), f"engine.window.final: {final!r}")

@@ -140,8 +140,17 @@ def right_event(case):
         first.update(requests_finished=100, prompt_tokens=30000, generation_tokens=8000)
         engine["instances"].append(dict(first, endpoint=1, requests_finished=80, prompt_tokens=24000, generation_tokens=6000))
         event["engine_runtime_config"] = {"kv_cache_dtype": "auto"}
+    else:
+        seqs = 24 if case == "a" else 128
+        event["engine_runtime_config"] = {
+            "max_num_seqs": seqs, "max_num_batched_tokens": 1024 if case == "a" else 2048, "enable_chunked_prefill": True, "enable_prefix_caching": True, "kv_cache_dtype": "auto",
+        }
+        values = {"max_model_len": 512, "enforce_eager": True, "load_format": "dummy", "dtype": "bfloat16", "tensor_parallel_size": 1, "scheduling_policy": "fcfs", "vllm_version": "0.32.0"}
+        engine["config"] = {"values": values, "sources": {key: "version" if key == "vllm_version" else "server_info" for key in values}}
+        engine["requests"]["batch_utilization"] = 15.0 / seqs
     if case == "e":
-        engine["speculative"] = {"drafts": 900, "draft_tokens": 2700, "accepted_tokens": 1800, "acceptance_rate": 2 / 3, "acceptance_length": 3.0, "accepted_per_position": [800, 600, 400]}
+        event["engine_runtime_config"]["speculative_method"] = "ngram"
+        engine["speculative"] = {"method": "ngram", "drafts": 900, "draft_tokens": 2700, "accepted_tokens": 1800, "acceptance_rate": 2 / 3, "acceptance_length": 3.0, "accepted_per_position": [800, 600, 400]}
         event["spec_accept_rate"] = 2 / 3
         engine["latency_seconds"]["inter_token_latency"] = distribution(6300, 90.0)
     if case == "b":
@@ -248,7 +257,20 @@ WRONG_A = [
     ("engine.scrapes.errors", 1),
     ("engine.endpoints.0.url", "http://127.0.0.1:4001/metrics"),
 ]
+WRONG_A += [
+    ("engine_runtime_config.max_num_seqs", 128),
+    ("engine_runtime_config.max_num_batched_tokens", 2048),
+    ("engine_runtime_config.enable_chunked_prefill", None),
+    ("engine_runtime_config.speculative_method", "ngram"),
+    ("engine.config.values.enforce_eager", False),
+    ("engine.config.sources.max_model_len", "models"),
+    ("engine.config.sources.vllm_version", "server_info"),
+    ("engine.config", None),
+    ("engine.requests.batch_utilization", 15 / 128),
+]
 WRONG_B = [
+    ("engine_runtime_config.max_num_seqs", None),
+    ("engine_runtime_config.kv_cache_dtype", "fp8"),
     ("engine.window.base", "scraped"),
     ("engine.window.final", "unsettled"),
     ("engine.window.final_age_seconds", 0.0),
@@ -276,6 +298,8 @@ WRONG_D = [
     ("engine.window.active_seconds_est", 15.5),
 ]
 WRONG_E = [
+    ("engine.speculative.method", None),
+    ("engine_runtime_config.speculative_method", "eagle"),
     ("engine.speculative", None),
     ("engine.speculative.drafts", 905),
     ("engine.speculative.draft_tokens", 2715),

@@ -96,7 +96,8 @@ case_a() {
   mkdir -p "$out"
   port=$(free_port)
   engine_command "$port"
-  start "$out/server.log" "${ENGINE_COMMAND[@]}"
+  # What it says of itself is held against these flags.
+  start "$out/server.log" env VLLM_SERVER_DEV_MODE=1 "${ENGINE_COMMAND[@]}" --max-num-seqs 24 --max-num-batched-tokens 1024
   local client=("$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:$port" --model "$E2E_MODEL_NAME")
   # Warm-up: other prompts than the load's, and a count that a base reading
   # has to take off.
@@ -166,7 +167,7 @@ case_e() {
   mkdir -p "$out"
   port=$(free_port)
   engine_command "$port"
-  start "$out/server.log" "${ENGINE_COMMAND[@]}" --speculative-config '{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3}'
+  start "$out/server.log" env VLLM_SERVER_DEV_MODE=1 "${ENGINE_COMMAND[@]}" --speculative-config '{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3}'
   warm "$port" "$started" "$out/warmup" || {
     tail -n 40 "$out/server.log" "$out/warmup.log" >&2
     die "(e) no warm server"
@@ -189,7 +190,7 @@ case_b() {
   rm -rf "$out"
   mkdir -p "$out"
   port=$(free_port)
-  start "$out/vobs.log" "$vobs" run -o "$out/event_b.json" -- \
+  start "$out/vobs.log" "$vobs" run --dev-mode -o "$out/event_b.json" -- \
     "$E2E_SRC/serve_and_bench.sh" "$port" "$out" "${load[@]}"
   await $((E2E_START_LIMIT + E2E_LOAD_LIMIT)) "$started" || status=$?
   cat "$out/vobs.log"
