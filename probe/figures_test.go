@@ -252,6 +252,10 @@ func TestServersInTurn(t *testing.T) {
 	if g := report.Engine; g.Tokens.Generation != nil || !strings.Contains(reason(report, "engine.tokens.generation"), "several servers answer") || !strings.Contains(doubts(report), "several_servers") || strings.Contains(doubts(report), "counter_reset") {
 		t.Errorf("%s, doubts %s", asJSON(g.Tokens), doubts(report))
 	}
+	// What one of them says of itself is nothing about the others.
+	if got := asJSON(report.EngineRuntimeConfig); got != "{}" || report.Engine.Config != nil || !strings.Contains(reason(report, "engine.config"), "in turn") {
+		t.Errorf("settings %s %s", got, asJSON(report.Engine.Config))
+	}
 }
 
 // Something answered before the start that was no engine, and then an engine does

@@ -192,9 +192,12 @@ func (p *Prober) wonderLast(ctx context.Context, settled []*endpoint) {
 // told is what the sources say of a stage's engines at one endpoint, and of what its
 // engines tell different things, both of them.
 func (e *endpoint) told(stage string) (told []settings.Told, differ map[string][2]any) {
+	if e.ledger.mixed {
+		return nil, nil
+	}
 	for q := range questions {
 		// Of several stages, the server's own answers do not tell of which they are.
-		if (stage == "" || q == askVersion) && !e.ledger.mixed {
+		if stage == "" || q == askVersion {
 			told = append(told, settings.Told{Source: q.source(), Values: e.questions[q].values})
 		}
 	}

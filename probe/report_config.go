@@ -62,7 +62,7 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 		}
 		s, ok := c.at[i][name]
 		if !ok {
-			if strings.Contains(name, "speculative") && r.speculationOff() {
+			if strings.Contains(name, "speculative") && !e.ledger.mixed && r.speculationOff() {
 				c.own[name] = speculationOff
 			} else {
 				c.untold[name] = r.untoldBy(e, name)

@@ -165,9 +165,10 @@ func TestTextDoubts(t *testing.T) {
 		`model='a', dtype=torch.half, max_seq_len=12k, enforce_eager=yes, kv_cache_dtype=`:                                       {"model": "a", "dtype": "half"},
 		`model='a', max_seq_len=1e30, tensor_parallel_size=-1, data_parallel_size=0x10, pipeline_parallel_size=1.5`:              {"model": "a"},
 		`model='a', max_seq_len=512, served_model_name=bob's, enforce_eager=True`:                                                {"model": "a", "max_model_len": int64(512), "enforce_eager": true},
-		`model='it\'s \x41\xe9\n', dtype=x`: {"model": "it's Aé\n", "dtype": "x"},
-		`model='never closed, dtype=x`:      {},
-		`model=bare, dtype=x`:               {"dtype": "x"},
+		`model='it\'s \x41\xe9\n', dtype=x`:       {"model": "it's Aé\n", "dtype": "x"},
+		`model='never closed, dtype=x`:            {},
+		`model='a', dtype=x[y, quantization=None`: {"model": "a"},
+		`model=bare, dtype=x`:                     {"dtype": "x"},
 		`model='a', speculative_config=SpeculativeConfig(method='ngram', method='eagle', num_spec_tokens=None), dtype=x`: {"model": "a", "dtype": "x"},
 		`model='a', speculative_config=Other(method='ngram'), dtype=x`:                                                   {"model": "a", "dtype": "x"},
 		`model='s3://KEY:SECRET@bucket/a?token=SECRET'`:                                                                  {"model": "s3://bucket/a"},
@@ -212,8 +213,13 @@ func TestHostileAnswers(t *testing.T) {
 			t.Errorf("%s as a version: %v", name, v)
 		}
 	}
+	// Up to 0.11 there were two names, and chunked_prefill_enabled was what counted.
+	v, _, err := FromServerInfo([]byte(`{"vllm_config":{"scheduler_config":{"enable_chunked_prefill":true,"chunked_prefill_enabled":false}}}`))
+	if diff := cmp.Diff(Values{"enable_chunked_prefill": false}, v); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
 	// Values that cannot be are left out, each alone.
-	v, _, err := FromServerInfo([]byte(`{"vllm_config":{"model_config":{"model":{"a":1},"max_model_len":-5,"enforce_eager":"True","dtype":"","quantization":7,"served_model_name":"` + strings.Repeat("x", maxText+1) + `"},
+	v, _, err = FromServerInfo([]byte(`{"vllm_config":{"model_config":{"model":{"a":1},"max_model_len":-5,"enforce_eager":"True","dtype":"","quantization":7,"served_model_name":"` + strings.Repeat("x", maxText+1) + `"},
 		"scheduler_config":{"max_num_seqs":12.5,"max_num_batched_tokens":1e300,"policy":true},"cache_config":"x","parallel_config":[1],"attention_config":{"backend":"a.b.C"},"load_config":{"load_format":"auto"},"MODEL_CONFIG":{"dtype":"x"}}}`))
 	if diff := cmp.Diff(Values{"load_format": "auto"}, v); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
