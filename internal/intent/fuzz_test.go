@@ -1,0 +1,54 @@
+package intent
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// FuzzCommandLine: no arguments make the reader fail, nor read a setting twice.
+func FuzzCommandLine(f *testing.F) {
+	text, err := os.ReadFile("testdata/spellings.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		if n++; n%9 == 0 && !strings.Contains(line, "--config") {
+			f.Add("vllm\x00" + strings.Join(shellWords(strings.TrimSpace(line)), "\x00"))
+		}
+	}
+	f.Add("env\x00A=b\x00python\x00-mvllm.entrypoints.openai.api_server\x00--model\x00m")
+	f.Fuzz(func(t *testing.T, line string) {
+		args := strings.Split(line, "\x00")
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "--config", "--confiq") // no file of this machine is read
+		}
+		got := FromCommandLine(args)
+		for name := range got.Problems {
+			if _, both := got.Values[name]; both {
+				t.Errorf("%q: %s is read and is not: %v", args, name, got)
+			}
+		}
+		if got.Reason != "" && len(got.Values)+len(got.Problems) > 0 {
+			t.Errorf("%q: a reason and values: %v", args, got)
+		}
+	})
+}
+
+// FuzzYAML: no file makes the reader fail.
+func FuzzYAML(f *testing.F) {
+	for _, name := range []string{"full", "small", "anchors", "scalars", "fast", "merge", "text", "broken", "list"} {
+		text, err := os.ReadFile("testdata/config/" + name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte("a: &a [*a, *a]\nb: &b [*a, *a]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if v, err := readYAML(text); err == nil {
+			_ = Repr(plainYAML(v))
+		}
+	})
+}

@@ -1,0 +1,135 @@
+package intent
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// read turns an option's words into its value, by its type.
+func (o *option) read(flag string, words []string) (any, error) {
+	switch o.kind {
+	case "bool":
+		return !strings.HasPrefix(flag, "--no-"), nil
+	case "true", "ends":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	if o.nargs == "?" && len(words) == 0 {
+		if o.kind == "flagstr" {
+			return true, nil
+		}
+		return nil, nil
+	}
+	if o.nargs == "" || o.nargs == "?" {
+		return o.one(words[0])
+	}
+	list := make([]any, 0, len(words))
+	for _, word := range words {
+		v, err := o.one(word)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// one reads one word by the option's type.
+func (o *option) one(word string) (any, error) {
+	kind, optional := strings.CutPrefix(o.kind, "?")
+	if optional && (word == "" || word == "None") {
+		return nil, nil
+	}
+	v, err := readKind(kind, word)
+	if err != nil {
+		if errors.Is(err, errNumber) {
+			return nil, fmt.Errorf("vLLM cannot read %q for --%s", clip(word), strings.ReplaceAll(o.name, "_", "-"))
+		}
+		return nil, fmt.Errorf("vLLM cannot read %q for --%s: %w", clip(word), strings.ReplaceAll(o.name, "_", "-"), err)
+	}
+	if o.choices != nil && !slices.Contains(o.choices, str(v)) {
+		return nil, fmt.Errorf("vLLM 0.32 knows no %q for --%s: %s", clip(word), strings.ReplaceAll(o.name, "_", "-"), clip(strings.Join(o.choices, ", ")))
+	}
+	return v, nil
+}
+
+func readKind(kind, word string) (any, error) {
+	switch kind {
+	case "int":
+		return wholeNumber(word)
+	case "human":
+		return humanNumber(word)
+	case "humanauto": // human_readable_int_or_auto
+		if w := strings.TrimSpace(word); w == "-1" || strings.EqualFold(w, "auto") {
+			return int64(-1), nil
+		}
+		return humanNumber(word)
+	case "float":
+		return fractionValue(word)
+	case "json":
+		return readJSON(word)
+	case "config":
+		expanded, err := expandNumbers(word)
+		if err != nil {
+			return nil, err
+		}
+		v, err := readJSON(expanded)
+		if _, ok := v.(map[string]any); err == nil && !ok {
+			return nil, errors.New("it is no JSON object")
+		}
+		return v, err
+	case "dictstr": // union_dict_and_str of vllm/engine/arg_utils.py
+		if w := strings.TrimSpace(word); strings.HasPrefix(w, "{") && strings.HasSuffix(w, "}") && len(w) > 1 {
+			return readJSON(word)
+		}
+	case "lower":
+		return strings.ReplaceAll(strings.ToLower(word), "-", "_"), nil
+	case "csv":
+		var list []any
+		for _, part := range strings.Split(word, ",") {
+			part = strings.TrimSpace(part)
+			if n, err := integer(part); err == nil && plainDigits(part) {
+				list = append(list, n)
+				continue
+			}
+			list = append(list, part)
+		}
+		return list, nil
+	}
+	return word, nil
+}
+
+func fractionValue(word string) (any, error) {
+	f, err := fraction(word)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// guess reads a value whose type nothing tells.
+func guess(word string) any {
+	switch word {
+	case "true", "True":
+		return true
+	case "false", "False":
+		return false
+	case "null", "None", "":
+		return nil
+	}
+	if n, err := humanNumber(word); err == nil {
+		return n
+	}
+	if f, err := fraction(word); err == nil {
+		return f
+	}
+	if t := strings.TrimSpace(word); strings.HasPrefix(t, "{") || strings.HasPrefix(t, "[") {
+		if v, err := readJSON(word); err == nil {
+			return v
+		}
+	}
+	return word
+}
