@@ -41,9 +41,7 @@ func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *sch
 		Engine:        c.engine.Engine,
 		Omni:          c.engine.Omni,
 	}
-	notes.Missing("flag_mismatches", notBuilt+": intended and effective settings are not compared")
-	notes.Missing("flags_checked", notBuilt+": intended and effective settings are not compared")
-	notes.Missing("flags_unchecked", notBuilt+": intended and effective settings are not compared")
+	b.compareIntents(e, &notes)
 	if e.Omni == nil { // where reading broke: the reader has given its reason else
 		notes.Missing("omni", "the engine was not read")
 	}

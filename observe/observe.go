@@ -19,6 +19,7 @@ import (
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/sampler"
 	"github.com/vobs/vobs/schema"
@@ -44,6 +45,8 @@ type Config struct {
 	RunID string
 	// Labels go into the event as they are.
 	Labels map[string]string
+	// Intents are the engine's settings that are meant, by the flags, a file and the command line.
+	Intents intent.Intents
 	// View is the form in which the event is written.
 	View schema.View
 	// Output is where it is written.

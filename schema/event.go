@@ -31,7 +31,7 @@ type GenerationObservability struct {
 	Partial bool `json:"partial"`
 	// Intended engine settings that the engine did not take, as `name: intended=… actual=…`; null when none could be compared.
 	FlagMismatches []string `json:"flag_mismatches" schema:"nullable"`
-	// Settings that were intended and could be compared; null when no comparison was made.
+	// Settings that were intended and were compared, by value, with what the engine says; null when no comparison was made.
 	FlagsChecked []string `json:"flags_checked" schema:"nullable"`
 	// Settings that were intended and could not be compared, with the reason; null when no comparison was made.
 	FlagsUnchecked []FlagUnchecked `json:"flags_unchecked" schema:"nullable"`
@@ -73,7 +73,7 @@ type Core struct {
 	LoadavgPost *LoadAvg `json:"loadavg_post"`
 	// The engine's effective settings, of the seed's six keys those that could be read.
 	EngineRuntimeConfig EngineRuntimeConfig `json:"engine_runtime_config"`
-	// True when an intended setting disagrees with the effective one; false also when nothing was compared: see flags_checked.
+	// True when an intended setting disagrees with the effective one, of the seed's five: max_num_seqs, max_num_batched_tokens, enable_chunked_prefill, enable_prefix_caching, kv_cache_dtype; flag_mismatches has those of all settings. False also when nothing was compared: see flags_checked.
 	FlagDidNotEngage bool `json:"flag_did_not_engage"`
 }
 
@@ -97,6 +97,11 @@ type EngineRuntimeConfig struct {
 	// Method of speculative decoding.
 	SpeculativeMethod *string `json:"speculative_method,omitempty"`
 }
+
+// CheckedFields are the settings that flag_did_not_engage is about, in the seed's
+// order (ENGINE_CONFIG_CHECKED_FIELDS of nemo_safe_synthesizer's
+// generation/vllm_observability.py). speculative_method is not among them.
+var CheckedFields = [...]string{"max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype"}
 
 // FlagUnchecked is an intended setting that could not be compared.
 type FlagUnchecked struct {

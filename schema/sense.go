@@ -2,6 +2,7 @@ package schema
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,9 +150,16 @@ func (c *checker) sense(event *value) {
 	engaged := event.get("flag_did_not_engage")
 	mismatches := event.get("flag_mismatches")
 	if engaged != nil && engaged.kind == kindBool && mismatches != nil {
-		if (engaged.text == "true") != (len(mismatches.elems) > 0) {
+		checked := 0 // a mismatch of another setting does not count: the seed knows only its own
+		for _, m := range mismatches.elems {
+			name, _, _ := strings.Cut(m.text, ":")
+			if slices.Contains(CheckedFields[:], name) {
+				checked++
+			}
+		}
+		if (engaged.text == "true") != (checked > 0) {
 			c.in("flag_did_not_engage", func() {
-				c.warn(engaged.line, "%s, but flag_mismatches has %d entries", engaged.text, len(mismatches.elems))
+				c.warn(engaged.line, "%s, but flag_mismatches has %d entries of the settings that it is about", engaged.text, checked)
 			})
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/schema"
@@ -41,6 +42,8 @@ separated by blanks, labels and headers by newlines.`,
 			&cli.StringFlag{Name: "append", Usage: "add the event to `FILE` as one line (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the seed's eight keys) or log (its log record)"},
 			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
+			&cli.StringSliceFlag{Name: "intend", Usage: "hold the engine to `NAME=VALUE`, a flag of vLLM: flag_mismatches tells what did not engage (repeatable) [$VOBS_INTEND]"},
+			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "hold the engine to the flags of vLLM, or the seed's engine parameters, in `FILE` (JSON or YAML)"},
 			&cli.StringSliceFlag{Name: "metrics-url", Usage: "`URL` of the engine's metrics: http, https or unix:///PATH (repeatable) [$VOBS_METRICS_URL]"},
 			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engine (repeatable) [$VOBS_METRICS_HEADER]"},
 			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines by the certificates in `FILE` (PEM)"},
@@ -134,6 +137,9 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 			return cfg, err
 		}
 	}
+	if cfg.Intents, err = intents(c, cfg.Args); err != nil {
+		return cfg, err
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return cfg, fmt.Errorf("making an id for the run: %w", err)
@@ -175,6 +181,24 @@ func labels(pairs []string) (map[string]string, error) {
 		out[name] = value
 	}
 	return out, nil
+}
+
+// intents reads what the engine's settings are meant to be: --intend counts for more
+// than --intend-file, and that for more than the command line.
+func intents(c *cli.Context, args []string) (intent.Intents, error) {
+	in := intent.FromCommandLine(args)
+	if file := c.String("intend-file"); file != "" {
+		given, err := intent.ReadFile(file)
+		if err != nil {
+			return in, withHint(err, "max-num-seqs: 256")
+		}
+		in = given.Over(in)
+	}
+	given, err := intent.ParsePairs(list(c, "intend", " \t\n"))
+	if err != nil {
+		return in, withHint(err, "--intend max_num_seqs=256")
+	}
+	return given.Over(in), nil
 }
 
 // headers reads NAME: VALUE lines. Their values never stand in an error: they

@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -14,6 +15,7 @@ type parsed struct {
 	problems map[string]string // by name
 	unknown  []unknown
 	extras   []string // words that no option takes
+	others   []string // settings whose value vLLM 0.32 does not offer
 	ended    bool     // --help and the like
 }
 
@@ -25,7 +27,7 @@ type unknown struct {
 
 // refused says whether vLLM 0.32 would not have taken the arguments.
 func (p *parsed) refused() bool {
-	return len(p.problems)+len(p.unknown)+len(p.extras) > 0 || p.ended
+	return len(p.problems)+len(p.unknown)+len(p.extras)+len(p.others) > 0 || p.ended
 }
 
 func (p *parsed) problem(name, format string, args ...any) {
@@ -264,6 +266,9 @@ func (w *walk) give(o *option, flag string, values []string) {
 		return
 	}
 	value, err := o.read(flag, values)
+	if errors.Is(err, errChoice) {
+		w.others, err = append(w.others, o.name), nil
+	}
 	if err != nil {
 		w.problem(o.name, "%v", err)
 		return

@@ -54,13 +54,14 @@ func (i Intents) Over(other Intents) Intents {
 	return out
 }
 
-// drop removes a setting and all below it: whoever gives speculative_config anew
-// gives all of it.
+// drop removes a setting and all that is below it, under whatever name.
 func (i Intents) drop(name string) {
-	for _, m := range []string{name, name + "."} {
-		maps.DeleteFunc(i.Values, func(k string, _ any) bool { return k == m || m[len(m)-1] == '.' && strings.HasPrefix(k, m) })
-		maps.DeleteFunc(i.Problems, func(k, _ string) bool { return k == m || m[len(m)-1] == '.' && strings.HasPrefix(k, m) })
+	below := func(k string) bool { return k == name || strings.HasPrefix(k, name+".") }
+	gone := func(k string) bool {
+		return below(k) || slices.ContainsFunc(canonical[:], func(c [2]string) bool { return c[1] == k && strings.HasPrefix(c[0], name+".") })
 	}
+	maps.DeleteFunc(i.Values, func(k string, _ any) bool { return gone(k) })
+	maps.DeleteFunc(i.Problems, func(k, _ string) bool { return gone(k) })
 }
 
 // Empty says that nothing was asked for.
@@ -93,6 +94,8 @@ func meant(v any) bool {
 	case string:
 		return !strings.EqualFold(v, "auto") && v != ""
 	case []any:
+		return len(v) > 0
+	case map[string]any:
 		return len(v) > 0
 	}
 	return true

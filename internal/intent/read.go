@@ -27,15 +27,22 @@ func (o *option) read(flag string, words []string) (any, error) {
 		return o.one(words[0])
 	}
 	list := make([]any, 0, len(words))
+	var choice error
 	for _, word := range words {
 		v, err := o.one(word)
-		if err != nil {
+		switch {
+		case errors.Is(err, errChoice):
+			choice = err
+		case err != nil:
 			return nil, err
 		}
 		list = append(list, v)
 	}
-	return list, nil
+	return list, choice
 }
+
+// errChoice comes with a value that vLLM 0.32 does not offer; another version may.
+var errChoice = errors.New("not one of the option's choices")
 
 // one reads one word by the option's type.
 func (o *option) one(word string) (any, error) {
@@ -51,7 +58,7 @@ func (o *option) one(word string) (any, error) {
 		return nil, fmt.Errorf("vLLM cannot read %q for --%s: %w", clip(word), strings.ReplaceAll(o.name, "_", "-"), err)
 	}
 	if o.choices != nil && !slices.Contains(o.choices, str(v)) {
-		return nil, fmt.Errorf("vLLM 0.32 knows no %q for --%s: %s", clip(word), strings.ReplaceAll(o.name, "_", "-"), clip(strings.Join(o.choices, ", ")))
+		return v, errChoice
 	}
 	return v, nil
 }

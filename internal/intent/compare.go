@@ -1,0 +1,301 @@
+package intent
+
+import (
+	"math"
+	"math/big"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// Effective is what an engine says of itself.
+type Effective struct {
+	// Values are its settings by the event's names.
+	Values map[string]any
+	// Why says why a setting is not among them; it may be nil, or give "".
+	Why func(name string) string
+}
+
+// Result is what comparing gives, as the event has it.
+type Result struct {
+	// Mismatches are settings that are not as they were meant, as the seed writes
+	// them: `max_num_seqs: intended=256 actual=128`.
+	Mismatches []string
+	// Checked are the settings that were compared.
+	Checked []string
+	// Unchecked are those that were not, with the reason.
+	Unchecked []schema.FlagUnchecked
+	// DidNotEngage says that one of schema.CheckedFields is not as it was meant.
+	DidNotEngage bool
+}
+
+// effectiveNames are the settings whose name in the event is another than vLLM's
+// path to them.
+var effectiveNames = map[string]string{
+	"speculative_config.num_speculative_tokens": "num_speculative_tokens",
+}
+
+// Compare holds what was meant against what the engine says, by value and not by
+// spelling: the seed's fields first, in its order, then the others by name.
+func Compare(in Intents, effective Effective) Result {
+	r := Result{Mismatches: []string{}, Checked: []string{}, Unchecked: []schema.FlagUnchecked{}}
+	var names []string
+	for _, name := range schema.CheckedFields {
+		if _, ok := in.Values[name]; ok {
+			names = append(names, name)
+		}
+	}
+	for _, name := range in.Names() {
+		if !slices.Contains(schema.CheckedFields[:], name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		want := in.Values[name]
+		if !meant(want) || name == "max_model_len" && want == int64(-1) { // vLLM's `auto`
+			continue
+		}
+		actual, known := effective.Values[name]
+		if other, ok := effectiveNames[name]; ok && !known {
+			actual, known = effective.Values[other]
+		}
+		if actual = plainActual(actual); !known || actual == nil || actual == "None" && want != "None" {
+			r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: effective.why(name)})
+			continue
+		}
+		r.Checked = append(r.Checked, name)
+		if same(name, want, actual) {
+			continue
+		}
+		r.Mismatches = append(r.Mismatches, name+": intended="+Repr(want)+" actual="+Repr(like(want, actual)))
+		if slices.Contains(schema.CheckedFields[:], name) {
+			r.DidNotEngage = true
+		}
+	}
+	problems := make([]string, 0, len(in.Problems))
+	for name := range in.Problems {
+		problems = append(problems, name)
+	}
+	slices.Sort(problems)
+	for _, name := range problems {
+		r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: in.Problems[name]})
+	}
+	return r
+}
+
+func (e Effective) why(name string) string {
+	if e.Why != nil {
+		if why := e.Why(name); why != "" {
+			return why
+		}
+	}
+	root, _, _ := strings.Cut(name, ".")
+	if !isEngine(root) && canonicalName(name) == name && !slices.ContainsFunc(canonical[:], func(c [2]string) bool { return c[1] == name }) {
+		return "the engine does not tell it; vLLM 0.32 has no setting of this name"
+	}
+	return "the engine does not tell it"
+}
+
+// plainActual brings a value of the event down to the types of Intents.
+func plainActual(v any) any {
+	switch v := v.(type) {
+	case nil, bool, string, int64, float64, *big.Int, []any, map[string]any:
+		return v
+	case schema.Float:
+		return float64(v)
+	}
+	r := reflect.ValueOf(v)
+	switch {
+	case r.Kind() == reflect.Pointer && !r.IsNil():
+		return plainActual(r.Elem().Interface())
+	case r.Kind() == reflect.Pointer:
+		return nil
+	case r.CanInt():
+		return r.Int()
+	case r.CanUint() && r.Uint() <= math.MaxInt64:
+		return int64(r.Uint())
+	case r.CanFloat():
+		return r.Float()
+	case r.Kind() == reflect.Slice:
+		list := make([]any, r.Len())
+		for i := range list {
+			list[i] = plainActual(r.Index(i).Interface())
+		}
+		return list
+	case r.Kind() == reflect.String:
+		return r.String()
+	}
+	return v
+}
+
+// like reads an engine's text as the type of what was meant: vLLM's labels are
+// texts, "128" and "False".
+func like(want, actual any) any {
+	text, ok := actual.(string)
+	if !ok {
+		return actual
+	}
+	switch want.(type) {
+	case bool:
+		if b, ok := boolean(text); ok {
+			return b
+		}
+	case int64, *big.Int:
+		if n, err := humanNumber(text); err == nil {
+			return n
+		}
+	case float64:
+		if f, err := fraction(text); err == nil {
+			return f
+		}
+	}
+	return actual
+}
+
+// boolean reads the ways to say yes and no.
+func boolean(s string) (value, ok bool) {
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "true", "yes", "on", "1":
+		return true, true
+	case "false", "no", "off", "0":
+		return false, true
+	}
+	return false, false
+}
+
+// same says whether a setting is as it was meant.
+func same(name string, want, actual any) bool {
+	if b, ok := want.(bool); ok {
+		switch a := actual.(type) {
+		case bool:
+			return a == b
+		case string:
+			v, ok := boolean(a)
+			return ok && v == b
+		}
+	}
+	_, bothTexts := want.(string)
+	if _, ok := actual.(string); !ok {
+		bothTexts = false
+	}
+	if w, ok := whole(want); ok && !bothTexts {
+		if a, ok := whole(actual); ok {
+			return w.Cmp(a) == 0
+		}
+	}
+	if w, ok := number(want); ok && !bothTexts {
+		if a, ok := number(actual); ok {
+			return w == a || math.Abs(w-a) <= 1e-9*math.Max(math.Abs(w), math.Abs(a))
+		}
+	}
+	if list, ok := want.([]any); ok {
+		other, ok := actual.([]any)
+		if !ok { // of several names the engine tells the first
+			return len(list) > 0 && same(name, list[0], actual)
+		}
+		return slices.EqualFunc(list, other, func(a, b any) bool { return same(name, a, b) })
+	}
+	w, a := str(want), str(actual)
+	switch {
+	case w == a:
+		return true
+	case strings.HasSuffix(name, "dtype"):
+		return dtype(w) == dtype(a)
+	case strings.HasSuffix(name, "backend"):
+		return backend(w) == backend(a)
+	case name == "model" || name == "tokenizer" || strings.HasSuffix(name, "_path") || strings.HasSuffix(name, "_dir"):
+		return samePath(w, a)
+	}
+	return false
+}
+
+// whole reads a whole number, also from a text.
+func whole(v any) (*big.Int, bool) {
+	switch v := v.(type) {
+	case int64:
+		return big.NewInt(v), true
+	case *big.Int:
+		return v, true
+	case string:
+		n, err := humanNumber(v)
+		if err == nil {
+			return whole(n)
+		}
+	}
+	return nil, false
+}
+
+// number reads a number, also from a text.
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return float64(v), true
+	case float64:
+		return v, true
+	case *big.Int:
+		f, _ := new(big.Float).SetInt(v).Float64()
+		return f, true
+	case bool: // as in Python: the seed's comparison has True == 1
+		if v {
+			return 1, true
+		}
+		return 0, true
+	case string:
+		if n, err := humanNumber(v); err == nil {
+			return number(n)
+		}
+		f, err := fraction(v)
+		return f, err == nil
+	}
+	return 0, false
+}
+
+// dtype brings the names of a data type together: vllm/config/cache.py has fp8 and
+// fp8_e4m3 for one type, vllm/config/model.py half and float beside torch's names.
+func dtype(s string) string {
+	s = strings.TrimPrefix(strings.ToLower(s), "torch.")
+	switch s {
+	case "fp8", "float8_e4m3fn":
+		return "fp8_e4m3"
+	case "float8_e5m2":
+		return "fp8_e5m2"
+	case "half", "fp16":
+		return "float16"
+	case "bf16":
+		return "bfloat16"
+	case "float", "fp32":
+		return "float32"
+	}
+	return s
+}
+
+// backend brings the spellings of a backend together: the engine may tell the
+// member of an enumeration.
+func backend(s string) string {
+	s = s[strings.LastIndexByte(s, '.')+1:]
+	return strings.ReplaceAll(strings.ToLower(s), "-", "_")
+}
+
+// samePath compares paths and names of models. A model's name is also its folder
+// in the cache of the Hugging Face hub, which vLLM runs under HF_HUB_OFFLINE
+// (vllm/config/model.py): …/models--ORGANISATION--NAME/snapshots/REVISION.
+func samePath(want, actual string) bool {
+	w, a := filepath.Clean(want), filepath.Clean(actual)
+	if w == a {
+		return true
+	}
+	for _, part := range strings.Split(a, "/") {
+		if name, ok := strings.CutPrefix(part, "models--"); ok && strings.ReplaceAll(name, "--", "/") == w {
+			return true
+		}
+	}
+	if filepath.IsAbs(w) == filepath.IsAbs(a) {
+		return false
+	}
+	w, errW := filepath.Abs(w)
+	a, errA := filepath.Abs(a)
+	return errW == nil && errA == nil && w == a
+}

@@ -1,0 +1,195 @@
+package intent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// ParsePairs reads the values of --intend: NAME=VALUE, the name that of a flag of
+// vLLM, with dashes or underscores, with dots into an object. A value is read as
+// vLLM reads that flag's, but that any whole number may be written as 8k or 8K and
+// a switch takes true or false; an unknown name's value by its looks. Of two values
+// for one name the later counts.
+func ParsePairs(pairs []string) (Intents, error) {
+	out := newIntents()
+	for _, pair := range pairs {
+		name, text, ok := strings.Cut(pair, "=")
+		name, err := nameOf(name)
+		if !ok || err != nil {
+			return Intents{}, fmt.Errorf("--intend %s is no NAME=VALUE", quoted(pair))
+		}
+		value, err := readIntent(name, text)
+		if err != nil {
+			return Intents{}, fmt.Errorf("--intend %s: %w", quoted(pair), err)
+		}
+		one := newIntents()
+		one.add(name, value)
+		out = one.Over(out)
+	}
+	return out, nil
+}
+
+// ReadFile reads a file of intents: a mapping in JSON or YAML of vLLM's flags
+// (with dashes or underscores, as a file for vllm's --config) or of the seed's
+// engine parameters, which may stand under engine_parameters or engine_config, as
+// they do in the seed's corpus and candidates.
+func ReadFile(name string) (Intents, error) {
+	in, err := readIntents(name)
+	if err != nil {
+		return Intents{}, fmt.Errorf("--intend-file %s: %w", name, err)
+	}
+	return in, nil
+}
+
+func readIntents(name string) (Intents, error) {
+	text, err := readFile(name)
+	if err != nil {
+		return Intents{}, err
+	}
+	return parseIntents(text, strings.EqualFold(filepath.Ext(name), ".json"))
+}
+
+// parseIntents reads the text of a file: as JSON where it is that or is called so,
+// as YAML else.
+func parseIntents(text []byte, isJSON bool) (Intents, error) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	v, err := readJSON(string(text))
+	if err != nil && !isJSON {
+		v, err = readYAML(text)
+		v = plainYAML(v)
+	}
+	if err != nil {
+		return Intents{}, err
+	}
+	settings, ok := v.(map[string]any)
+	if !ok {
+		return Intents{}, errors.New("it holds no names and values")
+	}
+	for _, key := range []string{"engine_parameters", "engine_config"} {
+		if inner, ok := settings[key]; ok {
+			if settings, ok = inner.(map[string]any); !ok {
+				return Intents{}, fmt.Errorf("%s holds no names and values", key)
+			}
+			break
+		}
+	}
+	out := newIntents()
+	for _, key := range sortedKeys(settings) {
+		name, err := nameOf(key)
+		if err != nil {
+			return Intents{}, err
+		}
+		value := settings[key]
+		if positive, off := strings.CutPrefix(name, "no_"); off && !isEngine(name) {
+			if on, ok := value.(bool); ok { // --no-x: true, as vLLM's own files may have it
+				name, value = positive, !on
+			}
+		}
+		// What is a text in the file is read as on the command line.
+		if text, ok := value.(string); ok {
+			if value, err = readIntent(name, text); err != nil {
+				return Intents{}, fmt.Errorf("%s: %w", quoted(key), err)
+			}
+		} else if err := fits(name, value); err != nil {
+			return Intents{}, fmt.Errorf("%s: %w", quoted(key), err)
+		}
+		one := newIntents()
+		one.add(name, value)
+		out = one.Over(out)
+	}
+	return out, nil
+}
+
+// nameOf is a setting's name as vLLM's EngineArgs have it.
+func nameOf(s string) (string, error) {
+	name := strings.TrimPrefix(strings.TrimSpace(s), "--")
+	root, rest, dotted := strings.Cut(name, ".")
+	root = strings.ReplaceAll(root, "-", "_")
+	valid := root != "" && strings.Trim(root, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" && (!dotted || rest != "")
+	if !valid || len(name) > 200 {
+		return "", fmt.Errorf("%s is no name of a setting", quoted(s))
+	}
+	if dotted {
+		return canonicalName(root + "." + rest), nil
+	}
+	return canonicalName(root), nil
+}
+
+// readIntent reads a value that is given as text.
+func readIntent(name, text string) (any, error) {
+	trimmed := strings.TrimSpace(text)
+	if trimmed == "" || trimmed == "None" || trimmed == "null" || strings.EqualFold(trimmed, "auto") {
+		return nil, nil // no intent
+	}
+	known := byName()[name]
+	if known == nil {
+		if name == "speculative_method" || name == "attention_backend" {
+			return trimmed, nil
+		}
+		return guess(trimmed), nil
+	}
+	o := *known
+	o.choices = nil // another version may have others
+	if o.nargs == "+" && strings.HasPrefix(trimmed, "[") {
+		return readJSON(trimmed)
+	}
+	switch kind := strings.TrimPrefix(o.kind, "?"); kind {
+	case "bool", "true", "false":
+		b, ok := boolean(trimmed)
+		if !ok {
+			return nil, errors.New("it takes true or false")
+		}
+		return b, nil
+	case "int", "human", "humanauto":
+		if o.nargs == "+" {
+			break
+		}
+		n, err := humanNumber(trimmed)
+		if errors.Is(err, errNumber) {
+			return nil, errors.New("it takes a whole number, as 8192, 8k (8000) or 8K")
+		}
+		return n, err
+	}
+	if o.nargs == "" || o.nargs == "?" {
+		return o.one(text)
+	}
+	return o.read("", strings.Fields(trimmed))
+}
+
+// fits refuses a value of a file that its setting cannot have.
+func fits(name string, value any) error {
+	o := byName()[name]
+	if o == nil || value == nil {
+		return nil
+	}
+	_, isList := value.([]any)
+	_, isObject := value.(map[string]any)
+	_, isBool := value.(bool)
+	_, isNumber := number(value)
+	isNumber = isNumber && !isBool
+	switch strings.TrimPrefix(o.kind, "?") {
+	case "bool", "true", "false":
+		if !isBool {
+			return errors.New("it takes true or false")
+		}
+	case "int", "human", "humanauto", "float":
+		if !isNumber && !(o.nargs == "+" && isList) {
+			return errors.New("it takes a number")
+		}
+	case "config":
+		if !isObject {
+			return errors.New("it takes an object")
+		}
+	case "str", "lower":
+		if isObject || isList && o.nargs == "" {
+			return errors.New("it takes a text")
+		}
+	}
+	return nil
+}
+
+func quoted(s string) string { return strconv.Quote(clip(s)) }

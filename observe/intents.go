@@ -1,0 +1,123 @@
+package observe
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/schema"
+)
+
+// compareIntents holds what was meant against what the engine says of itself in
+// the event, whoever it was asked by.
+func (b *bracket) compareIntents(e *schema.GenerationObservability, notes *schema.Notes) {
+	in, secret := b.publicIntents()
+	effective := effectiveSettings(e)
+	why := ""
+	switch {
+	case in.Empty() && len(secret) == 0:
+		why = "nothing was intended: the command line sets nothing of the engine, give --intend or --intend-file"
+		if in.Reason != "" {
+			why = "nothing was intended: " + in.Reason
+		}
+	case len(effective) == 0:
+		why = "nothing is known of the engine's settings: see engine_runtime_config and engine.config"
+	}
+	if why != "" {
+		for _, field := range []string{"flag_mismatches", "flags_checked", "flags_unchecked"} {
+			notes.Missing(field, why)
+		}
+		return
+	}
+	r := intent.Compare(in, intent.Effective{Values: effective, Why: func(name string) string { return untold(e, notes, name) }})
+	e.FlagDidNotEngage = r.DidNotEngage
+	e.FlagsChecked, e.FlagsUnchecked = r.Checked, append(r.Unchecked, secret...)
+	if len(r.Checked) == 0 {
+		notes.Missing("flag_mismatches", "none of the intended settings could be compared: see flags_unchecked")
+	} else {
+		e.FlagMismatches = r.Mismatches
+	}
+	for i := range e.FlagMismatches {
+		e.FlagMismatches[i] = b.redactor.text(e.FlagMismatches[i])
+	}
+	for i := range e.FlagsChecked {
+		e.FlagsChecked[i] = b.redactor.text(e.FlagsChecked[i])
+	}
+	for i := range e.FlagsUnchecked {
+		e.FlagsUnchecked[i].Flag = b.redactor.text(e.FlagsUnchecked[i].Flag)
+		e.FlagsUnchecked[i].Reason = b.redactor.text(e.FlagsUnchecked[i].Reason)
+	}
+}
+
+// publicIntents takes out the settings that are secrets by their name: their values
+// go nowhere.
+func (b *bracket) publicIntents() (public intent.Intents, secret []schema.FlagUnchecked) {
+	public = intent.Intents{}.Over(b.cfg.Intents) // a copy
+	for _, name := range public.Names() {
+		if isSecretName(name) {
+			delete(public.Values, name)
+			secret = append(secret, schema.FlagUnchecked{Flag: name, Reason: "it is a secret"})
+		}
+	}
+	for name := range public.Problems {
+		if isSecretName(name) {
+			public.Problems[name] = "it is a secret, and cannot be read"
+		}
+	}
+	return public, secret
+}
+
+// effectiveSettings are the engine's settings as the event has them: the seed's six
+// keys, and those of engine.config beside them.
+func effectiveSettings(e *schema.GenerationObservability) map[string]any {
+	out := map[string]any{}
+	if e.Engine != nil && e.Engine.Config != nil {
+		maps.Copy(out, e.Engine.Config.Values)
+	}
+	c := e.EngineRuntimeConfig
+	setting(out, "max_num_seqs", c.MaxNumSeqs)
+	setting(out, "max_num_batched_tokens", c.MaxNumBatchedTokens)
+	setting(out, "enable_chunked_prefill", c.EnableChunkedPrefill)
+	setting(out, "enable_prefix_caching", c.EnablePrefixCaching)
+	setting(out, "kv_cache_dtype", c.KVCacheDtype)
+	setting(out, "speculative_method", c.SpeculativeMethod)
+	return out
+}
+
+func setting[T any](out map[string]any, name string, value *T) {
+	if value != nil {
+		out[name] = *value
+	}
+}
+
+// untold finds in `unavailable` why the engine does not tell a setting.
+func untold(e *schema.GenerationObservability, notes *schema.Notes, name string) string {
+	for _, u := range notes.Unavailable {
+		if u.Field == "engine_runtime_config."+name || u.Field == "engine.config.values."+name {
+			return u.Reason
+		}
+	}
+	for _, u := range notes.Unavailable {
+		switch u.Field {
+		case "engine_runtime_config", "engine.config", "engine.config.values":
+			if mentions(u.Reason, name) {
+				return fmt.Sprintf("the engine does not tell it: see %s in unavailable", u.Field)
+			}
+		}
+	}
+	if e.Engine == nil || e.Engine.Config == nil {
+		return "of the engine's settings only those in engine_runtime_config are known: see engine.config in unavailable"
+	}
+	return ""
+}
+
+// mentions says whether a reason has a setting's name as a word.
+func mentions(reason, name string) bool {
+	for _, word := range strings.FieldsFunc(reason, func(r rune) bool { return strings.ContainsRune(" ,;:()", r) }) {
+		if word == name {
+			return true
+		}
+	}
+	return false
+}
