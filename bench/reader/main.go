@@ -3,7 +3,8 @@
 // Reader measures how fast vobs reads a /metrics page, beside what one would use
 // instead: expfmt and prom2json (what a Go program would take) and Python's
 // prometheus_client (which a script would); all of them read every line. The pages are
-// a recorded engine's, and one of 64 such engines. Then what a whole reading costs,
+// a recorded engine's, and one of 64 such engines. Then prometheus_client's multiprocess
+// files, beside its own collector (directory.go). Then what a whole reading costs,
 // books and all, of the names that vobs wants, and what an hour of readings leaves in
 // memory: these two are benchmarks of package probe, which it runs.
 //
@@ -65,6 +66,9 @@ func bench(quick bool) error {
 		if err := parsers(manyEngines(page, n), n, python, dir, quick); err != nil {
 			return err
 		}
+	}
+	if err := directories(python, quick); err != nil {
+		return err
 	}
 	return readings(quick)
 }

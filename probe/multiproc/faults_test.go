@@ -172,6 +172,9 @@ func TestForeignFiles(t *testing.T) {
 	must(unix.Mkfifo(dir+"/counter_5.db", 0o600))
 	must(os.Symlink("nowhere", dir+"/counter_6.db"))
 	must(os.Symlink("/dev/zero", dir+"/counter_7.db"))
+	for i := range 20 {
+		must(os.WriteFile(fmt.Sprintf("%s/x%d.db", dir, i), nil, 0o600))
+	}
 	wantPage(t, goodPage, read(t, r, true))
 	names := strings.Join(r.Foreign(), " ")
 	if len(r.Foreign()) != maxForeign || strings.Contains(names, "hidden") || strings.Contains(names, "notes") {
@@ -179,6 +182,9 @@ func TestForeignFiles(t *testing.T) {
 	}
 	for _, name := range []string{"cache.db", "counter.db", "gauge_3.db", "info_3.db", "_.db"} {
 		must(os.Remove(filepath.Join(dir, name)))
+	}
+	for i := range 20 {
+		must(os.Remove(fmt.Sprintf("%s/x%d.db", dir, i)))
 	}
 	read(t, r, true)
 	want := []string{"counter_4.db", "counter_5.db", "counter_6.db", "counter_7.db", "gauge_median_3.db"}
@@ -391,8 +397,8 @@ func TestBounds(t *testing.T) {
 	t.Run("too many files", func(t *testing.T) {
 		dir := good(t)
 		r := New(dir, nil)
-		r.maxFiles = 50
-		for i := range r.maxFiles {
+		r.limits.files = 50
+		for i := range r.limits.files {
 			if err := os.WriteFile(fmt.Sprintf("%s/gauge_all_%d.db", dir, i), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -403,7 +409,7 @@ func TestBounds(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 		}
-		for i := range r.maxFiles {
+		for i := range r.limits.files {
 			os.Remove(fmt.Sprintf("%s/gauge_all_%d.db", dir, i))
 		}
 		wantPage(t, goodPage, read(t, r, true))
@@ -421,6 +427,22 @@ func TestBounds(t *testing.T) {
 		}
 		if cap(r.buf) > maxFile {
 			t.Errorf("room for %d bytes", cap(r.buf))
+		}
+	})
+	t.Run("more than all may have", func(t *testing.T) {
+		var page exposition.Page
+		for _, limit := range []limits{{files: 9, bytes: 150, series: 9}, {files: 9, bytes: 1 << 20, series: 2}, {files: 9, bytes: 1 << 20, series: 1}} {
+			r := New(good(t), nil)
+			r.limits = limit
+			err := r.Read(&page, true)
+			if !errors.Is(err, errAll) && !errors.Is(err, errTooMany) {
+				t.Errorf("%v: error %v", limit, err)
+			}
+			want := with(goodPage, `h_bucket{"le"="+Inf",}`, "", "h_count{}", "")
+			if limit.series == 1 {
+				want = with(want, "g{}", "")
+			}
+			wantPage(t, want, &page)
 		}
 	})
 	t.Run("ever new labels", func(t *testing.T) {
@@ -466,4 +488,57 @@ func TestHistograms(t *testing.T) {
 		`h_bucket{"le"="0.0",}`: number(40), `h_bucket{"le"="2.0",}`: number(57), `h_bucket{"le"="+Inf",}`: number(61),
 		"h_count{}": number(61), "k_count{}": number(13),
 	}, read(t, New(dir, nil), true))
+}
+
+// What is wrong with a family is told where the family is asked for.
+func TestBadFamilyInPolls(t *testing.T) {
+	dir := good(t)
+	newDB().raw(`["bad", "bad", {"x": "\udc80"}, ""]`, 1, 1000).write(t, dir+"/gauge_mostrecent_2.db")
+	r := New(dir, func(name string) Wanted {
+		if name == "g" {
+			return InPolls
+		}
+		return InFull
+	})
+	wantPage(t, map[string]string{"g{}": goodPage["g{}"]}, read(t, r, false))
+	var page exposition.Page
+	if err := r.Read(&page, true); err == nil {
+		t.Error("a full reading tells nothing of it")
+	}
+	wantPage(t, goodPage, &page)
+}
+
+// One misread file is not taken for another file: it would be for ever.
+func TestMisread(t *testing.T) {
+	dir := good(t)
+	r := New(dir, nil)
+	read(t, r, true)
+	f := r.files["counter_1.db"]
+	born, entries := f.bornAt, len(f.entries)
+	if err := r.parse(f, newDB().entry("d", "d_total", "", 1).data, false); !errors.Is(err, errChanged) {
+		t.Errorf("error %v", err)
+	}
+	if born == 0 || f.bornAt != born || len(f.entries) != entries || r.brokenAt != 0 {
+		t.Errorf("bornAt %d, %d entries, brokenAt %d", f.bornAt, len(f.entries), r.brokenAt)
+	}
+	wantPage(t, goodPage, read(t, r, true))
+}
+
+// A file may go between the look at the directory and its own.
+func TestVanished(t *testing.T) {
+	dir := good(t)
+	for name, cleared := range map[string]bool{"counter_2.db": true, "gauge_all_2.db": true, "gauge_liveall_2.db": false} {
+		r := New(dir, nil)
+		read(t, r, true)
+		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.readFile(fd, newFile(fd, name, unix.DT_REG), InFull)
+		unix.Close(fd)
+		if err := r.cleared(); errors.Is(err, ErrCleared) != cleared || len(r.problems) > 0 {
+			t.Errorf("%s: %v, %v", name, err, r.problems)
+		}
+		read(t, r, true) // it had counted nothing that is known
+	}
 }

@@ -50,7 +50,7 @@ func (r *Reader) list(dir int) error {
 				}
 				continue
 			}
-			if len(r.files) >= r.maxFiles {
+			if len(r.files) >= r.limits.files {
 				return ErrTooMany
 			}
 			f.listed = r.reading

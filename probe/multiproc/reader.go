@@ -101,11 +101,11 @@ type Reader struct {
 	dir  string
 	want func(name string) Wanted
 
-	files    map[string]*file
-	maxFiles int     // the constant, but in tests
-	listed   []*file // those that are there, by name
-	names    []byte  // room for the directory's entries
-	buf      []byte  // room for a file
+	files  map[string]*file
+	limits limits
+	listed []*file // those that are there, by name
+	names  []byte  // room for the directory's entries
+	buf    []byte  // room for a file
 	// foreign are names of other people's files.
 	foreign map[string]int // with the number of the last reading that found it
 
@@ -128,6 +128,9 @@ type Reader struct {
 	brokenBy string
 }
 
+// limits are maxFiles, maxAll and maxSeries, but in tests.
+type limits struct{ files, bytes, series int }
+
 // New makes a reader of a directory, which need not exist yet. want is asked once or more
 // often for each name that the files have: for those of samples, as a page has them
 // (`x_total`, `x_bucket`), and for those of TYPE lines (`x_total`, `x`). A nil want has
@@ -136,7 +139,7 @@ func New(dir string, want func(name string) Wanted) *Reader {
 	if want == nil {
 		want = func(string) Wanted { return InPolls }
 	}
-	r := &Reader{dir: dir, want: want, files: map[string]*file{}, maxFiles: maxFiles, foreign: map[string]int{}}
+	r := &Reader{dir: dir, want: want, files: map[string]*file{}, limits: limits{maxFiles, maxAll, maxSeries}, foreign: map[string]int{}}
 	r.forget()
 	return r
 }
@@ -230,7 +233,7 @@ func (r *Reader) readFile(dir int, f *file, least Wanted) {
 	for attempt := range attempts {
 		var data []byte
 		if data, r.buf, err = load(dir, f, r.buf); err == nil {
-			if r.used+len(data) > maxAll {
+			if r.used+len(data) > r.limits.bytes {
 				err = errAll
 				break
 			}

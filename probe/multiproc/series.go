@@ -134,7 +134,7 @@ func (r *Reader) place(f *file, k key) (*family, *series, error) {
 	id := seriesKey{fam, name, identity}
 	s := r.series[id]
 	if s == nil {
-		if len(r.series) >= maxSeries {
+		if len(r.series) >= r.limits.series {
 			return nil, nil, errTooMany
 		}
 		s = &series{name: name, labels: labels, wanted: wanted, needed: wanted, kind: f.kind}
@@ -190,7 +190,7 @@ func (r *Reader) bucket(fam *family, labels *exposition.Labels, bound float64, w
 	if s := r.series[id]; s != nil {
 		return s, nil
 	}
-	if len(r.series) >= maxSeries {
+	if len(r.series) >= r.limits.series {
 		return nil, errTooMany
 	}
 	total := seriesKey{fam, fam.name + "_count", rest.Key()}
