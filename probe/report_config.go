@@ -99,6 +99,8 @@ func (r *reporter) untoldBy(e *endpoint, name string) string {
 		return "of a stage's engines vllm:cache_config_info alone tells settings"
 	}
 	switch {
+	case e.files != nil:
+		return "the files of an engine's metrics do not tell it"
 	case info.why != "":
 		return info.why
 	case !info.answered:

@@ -53,6 +53,11 @@ func TestScript(t *testing.T) {
 			env.Setenv("LD_LIBRARY_PATH", noLibrary)
 			env.Setenv("FAKE_NVML_SCRIPT", filepath.Join(env.WorkDir, "gpu"))
 			env.Setenv("FAKE_NVML_LOG", filepath.Join(env.WorkDir, "calls"))
+			recorded, err := filepath.Abs("../../probe/multiproc/testdata/bench_throughput/db")
+			if err != nil {
+				return err
+			}
+			env.Setenv("RECORDED", recorded)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
