@@ -69,8 +69,8 @@ func (e *endpoint) wonder(last bool) {
 			todo = append(todo, q)
 		}
 	}
-	if !e.up || e.wondering || e.ledger.mixed || len(todo) == 0 {
-		return // where servers answer in turn, one's word is nothing about the others
+	if !e.up || e.wondering || len(todo) == 0 || e.unaskable() != "" {
+		return
 	}
 	e.wondering = true
 	for _, q := range todo {
@@ -88,6 +88,18 @@ func (e *endpoint) wonder(last bool) {
 		e.wondering = false
 		e.p.mu.Unlock()
 	})
+}
+
+// unaskable says why what this server would say is not the engines' word. Ray's agent
+// for one has a /version, of its own.
+func (e *endpoint) unaskable() string {
+	switch {
+	case e.ledger.mixed:
+		return "several servers answer at " + e.target.Name() + " in turn"
+	case e.ledger.spelling != ownSpelling:
+		return "the page of " + e.target.Name() + " is not the engine's own: it is of one that collects the metrics"
+	}
+	return ""
 }
 
 // asker is a client of its own, so that no poll waits for it.

@@ -166,7 +166,7 @@ func TestSettingsSlow(t *testing.T) {
 			p.Add(target(t, server.URL))
 			p.Base(context.Background())
 			p.Start(time.Now())
-			r.await("/server_info", 1)
+			r.awaitServed("/server_info", func(int) int { return 1 })
 			r.await("filtered", 6) // while the answer is under way
 			ctx, cancel := context.WithTimeout(context.Background(), 600*time.Millisecond)
 			defer cancel()
@@ -214,10 +214,10 @@ func TestSettingsAfterRestart(t *testing.T) {
 	p.Add(target(t, server.URL))
 	p.Base(context.Background())
 	p.Start(time.Now())
-	r.await("/server_info", 1)
+	r.awaitServed("/server_info", func(int) int { return 1 })
 	start := r.page[strings.Index(r.page, "\nprocess_start_time_seconds ")+1:]
 	r.set(strings.Replace(recording(t, "serve_default_idle"), start[:strings.IndexByte(start, '\n')], "process_start_time_seconds 1.795303999e+09", 1))
-	r.await("/server_info", 1)
+	r.awaitServed("/server_info", func(int) int { return 2 })
 	report := p.Finish(context.Background(), time.Now())
 	if got := asJSON(report.EngineRuntimeConfig); got != `{"max_num_seqs":9,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` || report.Engine.Window.Resets != 1 {
 		t.Errorf("%s %s", got, asJSON(report.Engine.Window))
@@ -313,5 +313,15 @@ func TestSettingsOfStages(t *testing.T) {
 	report := pl.report(10)
 	if report.Engine.Stage == nil || report.Engine.Config.Values["vllm_version"] != "0.32.0" || report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(reason(report, "engine_runtime_config"), "of a stage's engines") {
 		t.Errorf("stage %v: %s %q", report.Engine.Stage, asJSON(report.EngineRuntimeConfig), reason(report, "engine_runtime_config"))
+	}
+}
+
+// A collector that passes an engine's metrics on is not asked: it would speak of itself.
+func TestCollectorIsNotAsked(t *testing.T) {
+	spelled := func(page string) string { return strings.ReplaceAll(page, "vllm:", "ray_vllm_") }
+	r := newReplay(t, spelled(recording(t, "serve_default_pre")))
+	report := bracketOf(t, r, spelled(underLoad(t)), spelled(recording(t, "serve_default_post")))
+	if !strings.Contains(doubts(report), "delayed_metrics") || r.count("/version") != 0 || report.Engine.Endpoints[0].Version != nil || !strings.Contains(reason(report, "engine.endpoints.0.version"), "collects the metrics") {
+		t.Errorf("asked %d times: %s", r.count("/version"), asJSON(report.Engine.Endpoints))
 	}
 }

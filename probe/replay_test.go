@@ -87,6 +87,12 @@ func (r *replay) set(page string) {
 // await waits until so many more pages of a kind have been answered.
 func (r *replay) await(kind string, more int) {
 	r.t.Helper()
+	r.awaitServed(kind, func(now int) int { return now + more })
+}
+
+// awaitServed waits until so many have been answered; until is given those of now.
+func (r *replay) awaitServed(kind string, until func(now int) int) {
+	r.t.Helper()
 	timer := time.AfterFunc(30*time.Second, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -96,11 +102,11 @@ func (r *replay) await(kind string, more int) {
 	defer timer.Stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for want := r.served[kind] + more; r.served[kind] < want; {
+	for want := until(r.served[kind]); r.served[kind] < want; {
 		r.change.Wait()
 	}
 	if r.served[kind] >= 1<<30 {
-		r.t.Fatalf("waited 30 s for %d %s pages", more, kind)
+		r.t.Fatalf("waited 30 s for %s pages", kind)
 	}
 }
 

@@ -134,7 +134,7 @@ func (r *reporter) endpointList() []schema.Endpoint {
 		} else if e.files != nil {
 			r.Notes.Missing(path+"version", "the files of the engine's metrics do not tell it")
 		} else {
-			r.Notes.Missing(path+"version", cmp.Or(e.questions[askVersion].why, "the server was not asked for /version: it was gone before that"))
+			r.Notes.Missing(path+"version", cmp.Or(e.unaskable(), e.questions[askVersion].why, "the server was not asked for /version: it was gone before that"))
 		}
 		if seconds, ok := e.ledger.start(); ok && seconds < maxUnix {
 			started := time.UnixMilli(int64(math.Round(seconds * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")

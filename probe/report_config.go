@@ -89,10 +89,11 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 
 // untoldBy says why an endpoint does not tell a setting, and what would.
 func (r *reporter) untoldBy(e *endpoint, name string) string {
+	if why := e.unaskable(); why != "" {
+		return why
+	}
 	info := &e.questions[askServerInfo]
 	switch {
-	case e.ledger.mixed:
-		return "several servers answer at " + e.target.Name() + " in turn"
 	case name == "vllm_version":
 		info = &e.questions[askVersion]
 	case r.stage != "":
