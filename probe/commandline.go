@@ -4,10 +4,11 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vobs/vobs/internal/intent"
 )
 
 // CommandLine is what a command's arguments tell of an engine's address.
@@ -95,33 +96,16 @@ func ReadCommandLine(args []string) CommandLine {
 // serverAt finds the word that starts a vLLM server: `vllm serve`, or `python -m
 // vllm.entrypoints.openai.api_server`; -1 where there is none.
 func serverAt(args []string) int {
-	for i, arg := range args {
-		next := ""
-		if i+1 < len(args) {
-			next = args[i+1]
-		}
-		switch {
-		case filepath.Base(arg) == "vllm" && next == "serve":
-			return i + 1
-		case arg == "-m" && strings.HasPrefix(next, "vllm.entrypoints.") && strings.HasSuffix(next, "api_server"):
-			return i + 1
-		case filepath.Base(arg) == "sh" || filepath.Base(arg) == "bash":
-			if strings.HasPrefix(next, "-") && strings.Contains(next, "c") {
-				return -1 // the rest is a program, not arguments
-			}
-		}
+	if c := intent.Find(args); c.Name == "serve" || c.Name == "api_server" {
+		return c.At
 	}
 	return -1
 }
 
 // bench says whether a command is `vllm bench` with one of these names.
 func bench(args []string, names ...string) bool {
-	for i := range args {
-		if i+2 < len(args) && filepath.Base(args[i]) == "vllm" && args[i+1] == "bench" && slices.Contains(names, args[i+2]) {
-			return true
-		}
-	}
-	return false
+	c := intent.Find(args)
+	return c.Name == "bench" && c.At+1 < len(args) && slices.Contains(names, args[c.At+1])
 }
 
 // serverTarget is the address at which a server with these flags answers on this host.
