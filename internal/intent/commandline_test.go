@@ -45,6 +45,7 @@ func TestFromCommandLine(t *testing.T) {
 			"model": "m", "max_num_seqs": int64(8), "swap_space": int64(4), "use_v2_block_manager": true}},
 		{line: "vllm serve m --kv-cache-dtype fp9 --max-num-seqs 8", want: map[string]any{ // of a later version
 			"model": "m", "max_num_seqs": int64(8), "kv_cache_dtype": "fp9"}},
+		{line: "uv run --with vllm serve m", reason: "starts no vLLM"},
 		{line: "vllm bench serve --model m --port 8000", reason: "is a client"},
 		{line: "vllm bench sweep serve", reason: "several settings"},
 		{line: "vllm bench", reason: "which benchmark"},
@@ -87,6 +88,7 @@ func TestProblems(t *testing.T) {
 		{"vllm serve m --max-num-batched-tokens 1.5K --seed 5", "max_num_batched_tokens", "write 1.5k"},
 		{"vllm serve m --enforce-eager=yes --seed 5", "enforce_eager", "vLLM takes no value for --enforce-eager"},
 		{"vllm serve m --max-num 5 --seed 5", "max_num", "--max-num could be any of --max-num-batched-tokens, "},
+		{"vllm serve m --seed 5 -cudagraph-capture-sizes --cudagraph-c", "cudagraph_capture_sizes", "has no value"},
 		{"vllm serve m --seed 5 --block-size", "block_size", "--block-size has no value"},
 		{"vllm serve m --seed 5 --config testdata/config/absent.yaml", "config", "--config testdata/config/absent.yaml: no such file"},
 		{"vllm serve m --seed 5 --config testdata/config/broken.yaml", "config", "--config testdata/config/broken.yaml: [1:"},

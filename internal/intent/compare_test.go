@@ -45,6 +45,7 @@ func TestCompare(t *testing.T) {
 		{"kv_cache_dtype=fp8", "fp8_e4m3", ""},
 		{"kv_cache_dtype=fp8_e4m3", "fp8", ""},
 		{"kv_cache_dtype=fp8", "fp8_e5m2", "kv_cache_dtype: intended='fp8' actual='fp8_e5m2'"},
+		{"kv_cache_dtype=fp9_of_later", "fp9_of_later", ""},
 		{"dtype=half", "torch.float16", ""},
 		{"dtype=half", "bfloat16", "dtype: intended='half' actual='bfloat16'"},
 		{"attention_config.backend=flash_attn", "AttentionBackendEnum.FLASH_ATTN", ""},
