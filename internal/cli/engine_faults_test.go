@@ -143,9 +143,9 @@ func (r *heldRun) finish() {
 // as a stream. The race detector keeps several times what the program does.
 func mostMemory() int64 {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return 160 << 20
+		return 180 << 20
 	}
-	return 60 << 20
+	return 80 << 20
 }
 
 // late says what was too late in the run, on a machine that takes as long as plain
