@@ -34,7 +34,7 @@ demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the
 test: $(FAKENVML) ## all tests that run anywhere
 	go test -tags $(TAGS) ./...
 	command -v python3 >/dev/null || { echo "SKIPPED: the end-to-end checkers' own tests need python3" >&2; exit 0; }; \
-	for checker in vllm/check vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
+	for checker in vllm/check vllm/check_offline vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
 
 race: $(FAKENVML) ## the same under the race detector, which makes each of their thousand starts of vobs seven times as dear
 	go test -race -tags $(TAGS) ./...

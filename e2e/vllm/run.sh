@@ -7,14 +7,15 @@
 #   (c) `vobs run -- vllm serve`, ended and killed in several ways (deaths.sh);
 #   (d) two servers run, of which one has prefix caching off, and `vobs run` with
 #       both addresses brackets two clients at once;
-#   (e) as (a), with speculative decoding (ngram).
+#   (e) as (a), with speculative decoding (ngram);
+#   (f) `vobs run -- vllm bench throughput`, which opens no port.
 #
 # In all but (c) the event's figures must equal what the clients counted, and in
 # (d) and (e) what the servers' own pages before and after tell (check.py).
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. Exit status 0 also
 # where vLLM's packages cannot be fetched, after a line "e2e-vllm: SKIPPED".
 #
-#     run.sh [a] [b] [c] [d] [e]        all by default
+#     run.sh [a] [b] [c] [d] [e] [f]    all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -202,6 +203,23 @@ case_b() {
   validate "$out/event_b.json" b
 }
 
+# 40 blocks of KV cache, so that it fills and requests wait.
+case_f() {
+  local out="$E2E_OUT/f" status=0
+  rm -rf "$out"
+  mkdir -p "$out"
+  start "$out/bench.log" "$vobs" run -q -o "$out/event_f.json" -- "$E2E_VENV/bin/vllm" bench throughput --model "$E2E_MODEL" \
+    --enforce-eager --load-format dummy --max-model-len 2048 --num-gpu-blocks-override 40 \
+    --input-len 200 --output-len 100 --num-prompts 100
+  await $((E2E_START_LIMIT + E2E_LOAD_LIMIT)) "$started" || status=$?
+  [ "$status" = 0 ] || {
+    tail -n 40 "$out/bench.log" >&2
+    die "(f) vobs run ended with $status"
+  }
+  "$E2E_PYTHON" -B "$E2E_SRC/check_offline.py" --event "$out/event_f.json" --log "$out/bench.log" || return 1
+  validate "$out/event_f.json" f
+}
+
 main() {
   local status=0 case failed=0 began
   [ -x "$vobs" ] || die "no vobs at $vobs: build it first (make build), or name it in VOBS"
@@ -214,12 +232,12 @@ main() {
   engine_env
   # What the user of the machine may have set for vobs or its sources.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c d e
+  [ $# -gt 0 ] || set -- a b c d e f
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c | d | e) "case_$case" || failed=1 ;;
+    a | b | c | d | e | f) "case_$case" || failed=1 ;;
     *) die "no such case: $case" ;;
     esac
     stop_all

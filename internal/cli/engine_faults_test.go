@@ -143,7 +143,7 @@ func (r *heldRun) finish() {
 // as a stream. The race detector keeps several times what the program does.
 func mostMemory() int64 {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return 180 << 20
+		return 160 << 20
 	}
 	return 80 << 20
 }
