@@ -88,7 +88,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 
 // nothing says why no engine was read.
 func (r *reporter) nothing(all []*endpoint) {
-	reason := "no engine is known: give its address by --metrics-url http://HOST:PORT/metrics"
+	reason := "no engine is known: give its address by --metrics-url http://HOST:PORT/metrics; one without a port (LLM() in a script) has figures with disable_log_stats=False and --multiproc on"
 	if len(all) > 0 {
 		var reasons []string
 		for _, e := range all {
