@@ -97,6 +97,28 @@ def make_requests(args):
     return out
 
 
+def drop(connections):
+    if getattr(connections, "connection", None):
+        connections.connection.close()
+    connections.connection = None
+
+
+def send(args, connections, body):
+    """Sends a request on the thread's connection, which is kept as long as the server keeps
+    it: uvicorn closes one after 5 s without a request, which a busy server may find
+    late. Then nothing was taken, and it is sent once more on a new one."""
+    while True:
+        kept = getattr(connections, "connection", None)
+        connection = connections.connection = kept or connect(args.url, args.timeout)
+        try:
+            connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+            return connection.getresponse()
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            drop(connections)
+            if not kept:
+                raise
+
+
 def one_request(args, connections, prompt, max_tokens):
     """Sends one request; returns what came of it. Times are monotonic seconds."""
     body = json.dumps(
@@ -111,15 +133,10 @@ def one_request(args, connections, prompt, max_tokens):
             "stream_options": {"include_usage": True},
         }
     )
-    # One connection per thread, as long as the server keeps it.
-    connection = getattr(connections, "connection", None)
-    if connection is None:
-        connection = connections.connection = connect(args.url, args.timeout)
     result = {"ok": False, "error": None, "usage": None, "ttft": None, "e2e": None}
     start = result["start"] = time.monotonic()
     try:
-        connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
+        response = send(args, connections, body)
         if response.status != 200:
             raise ValueError(f"status {response.status}: {response.read(500)!r}")
         first = last = done = None
@@ -144,8 +161,7 @@ def one_request(args, connections, prompt, max_tokens):
         result.update(ok=True, ttft=first - start, e2e=last - start)
     except (OSError, http.client.HTTPException, ValueError) as error:
         result["error"] = f"{type(error).__name__}: {error}"
-        connection.close()
-        connections.connection = None
+        drop(connections)
     result["end"] = time.monotonic()
     return result
 
