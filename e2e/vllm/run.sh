@@ -138,11 +138,13 @@ case_d() {
   rm -rf "$out"
   mkdir -p "$out"
   ports=("$(free_port)" "$(free_port)")
+  # A core for each: two engines whose threads spin on all cores starve their own
+  # API servers, and polls get no answer in time.
   engine_command "${ports[0]}"
-  start "$out/server0.log" "${ENGINE_COMMAND[@]}" --max-num-seqs 12
+  start "$out/server0.log" env VLLM_CPU_OMP_THREADS_BIND=0 "${ENGINE_COMMAND[@]}" --max-num-seqs 12
   servers+=("$started")
   engine_command "${ports[1]}"
-  start "$out/server1.log" "${ENGINE_COMMAND[@]}" --max-num-seqs 8 --no-enable-prefix-caching
+  start "$out/server1.log" env VLLM_CPU_OMP_THREADS_BIND=1 "${ENGINE_COMMAND[@]}" --max-num-seqs 8 --no-enable-prefix-caching
   servers+=("$started")
   for i in 0 1; do
     warm "${ports[i]}" "${servers[i]}" "$out/warmup$i" || {
