@@ -30,6 +30,9 @@ const (
 	unmissed     = 12 * time.Millisecond
 	spikeShare   = 0.0055
 	spikeCost    = 100 * time.Microsecond
+	// coldCost is the same for the very first round alone, before it is known what one
+	// costs: it may take several times as long as those that follow.
+	coldCost = 400 * time.Microsecond
 	// longest is the interval that no cost exceeds: a run of hours gets some
 	// readings even from a driver that takes seconds. Up to a round of about 1.5 ms
 	// of CPU time the interval stays below 250 ms; for a dearer driver the budget
@@ -134,7 +137,7 @@ func (g *governor) next(t tick) (memory, slow time.Duration) {
 	// A tenth of the budget is always left to the memory: the peak is the core's figure.
 	rate = max(rate, gpuShare/10)
 	most := longest
-	if g.memory <= spikeCost.Seconds() {
+	if g.memory <= spikeCost.Seconds() || g.rounds <= 1 && g.memory <= coldCost.Seconds() {
 		most = max(unmissed, min(seldomMissed, seconds(g.memory/spikeShare)))
 	}
 	return max(fastest, min(most, seconds(g.memory/rate))), slow

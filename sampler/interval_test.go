@@ -248,3 +248,20 @@ func TestAllOfItKeepsTheBudget(t *testing.T) {
 		})
 	}
 }
+
+// The very first round, in a cold process, tells little of what one costs: neither it
+// nor the average with it stretches the pace.
+func TestGovernorColdRound(t *testing.T) {
+	g := &governor{}
+	us := time.Microsecond
+	if memory, _ := g.next(tick{elapsed: time.Millisecond, rounds: 1, memoryCPU: 350 * us, slow: true, slowCPU: 50 * us, share: 0.0045}); memory > seldomMissed {
+		t.Errorf("after one round of 350 µs the interval is %v", memory)
+	}
+	if memory, _ := g.next(tick{elapsed: 250 * time.Millisecond, rounds: 16, memoryCPU: 16 * 60 * us, running: true, share: 0.0045}); memory > seldomMissed {
+		t.Errorf("after 16 rounds of 60 µs the interval is %v", memory)
+	}
+	g = &governor{}
+	if memory, _ := g.next(tick{elapsed: time.Millisecond, rounds: 1, memoryCPU: 500 * us, slow: true, slowCPU: 50 * us, share: 0.0045}); memory < 50*time.Millisecond {
+		t.Errorf("after one round of 500 µs, of a dear driver, the interval is %v", memory)
+	}
+}
