@@ -48,6 +48,7 @@ type process struct {
 	terminal *os.File   // nil without one
 	ended    chan struct{}
 	skip     func(*testing.T) // asked at the end: could it not be tested here?
+	allSaid  chan struct{}    // closed once the terminal was read to its end; nil without one
 }
 
 // prepare makes a process that finds no GPU.
@@ -92,7 +93,11 @@ func (p *process) launchOnTerminal(t *testing.T) {
 	}
 	tty.Close()
 	p.terminal = os.NewFile(uintptr(fd), "terminal")
-	go func() { _, _ = io.Copy(&p.said, p.terminal) }() // ends with EIO
+	p.allSaid = make(chan struct{})
+	go func() {
+		_, _ = io.Copy(&p.said, p.terminal) // ends with EIO
+		close(p.allSaid)
+	}()
 	t.Cleanup(func() { p.terminal.Close() })
 	p.reap(t)
 }
@@ -227,10 +232,13 @@ func (p *process) eventually(t *testing.T, check func() error) {
 	eventually(t, func() error {
 		select {
 		case <-p.ended:
-			if err := check(); err == nil {
-				return nil
+			if p.allSaid != nil { // what it said last may not have been read yet
+				select {
+				case <-p.allSaid:
+				case <-time.After(time.Second): // somebody else holds the terminal
+				}
 			}
-			over = true
+			over = check() != nil
 			return nil
 		default:
 			return check()
