@@ -13,11 +13,11 @@ const devModeVariable = "VLLM_SERVER_DEV_MODE"
 // guards /v1 and its like alone.
 const devModeWarning = "--dev-mode: a vLLM server that the command starts opens its development endpoints, /collective_rpc, /sleep, /reset_prefix_cache and others, to whoever reaches its port, without a key: use it where nobody else can"
 
-// withDevMode is the environment of a command whose server is to tell its
-// configuration.
-func withDevMode(env []string) []string {
-	out := slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, devModeVariable+"=") })
-	return append(out, devModeVariable+"=1")
+// withVariable is an environment in which a variable has this value, whatever it had:
+// of two entries the first would count.
+func withVariable(env []string, name, value string) []string {
+	out := slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+	return append(out, name+"="+value)
 }
 
 // commandEnv is the environment that the command gets: vobs's own, but for what a
@@ -25,11 +25,11 @@ func withDevMode(env []string) []string {
 func (b *bracket) commandEnv() []string {
 	env := b.env
 	if b.filesDir != "" {
-		env = append(slices.Clone(env), multiprocVariable+"="+b.filesDir)
+		env = withVariable(env, multiprocVariable, b.filesDir)
 	}
 	if b.cfg.DevMode {
 		b.cfg.Warn(devModeWarning)
-		env = withDevMode(env)
+		env = withVariable(env, devModeVariable, "1")
 	}
 	return env
 }
