@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/bench/internal/report"
+	"github.com/vobs/vobs/bench/internal/venv"
 )
 
 // bench holds what all questions need.
@@ -88,19 +89,7 @@ func (b *bench) prepare() (err error) {
 	// A small environment, the same for all.
 	b.env = []string{"PATH=" + os.Getenv("PATH"), "LD_LIBRARY_PATH=" + b.dir, "FAKE_NVML_SCRIPT=" + b.dir + "/script"}
 
-	b.python = b.dir + "/venv/bin/python"
-	usable := []string{b.python, "-c", "import pynvml"}
-	if each([][]string{usable}) == nil {
-		return nil
-	}
-	if err := each([][]string{
-		{"python3", "-m", "venv", b.dir + "/venv"},
-		{b.python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "nvidia-ml-py==13.615.71"},
-		usable,
-	}); err != nil {
-		b.python = ""
-		fmt.Fprintf(os.Stderr, "bench: SKIPPED: the Python sampler: %v\n", err)
-	}
+	b.python = venv.With(b.dir, "pynvml", "nvidia-ml-py==13.615.71", "the Python sampler")
 	return nil
 }
 

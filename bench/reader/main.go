@@ -35,6 +35,7 @@ import (
 	"github.com/prometheus/prom2json"
 
 	"github.com/vobs/vobs/bench/internal/report"
+	"github.com/vobs/vobs/bench/internal/venv"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -61,7 +62,7 @@ func bench(quick bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	python := python(dir)
+	python := venv.With(dir, "prometheus_client", "prometheus_client==0.26.0", "Python's prometheus_client")
 	for _, n := range []int{1, 64} {
 		if err := parsers(manyEngines(page, n), n, python, dir, quick); err != nil {
 			return err
@@ -177,37 +178,6 @@ func measure(c contender, page []byte) (cost, error) {
 	}
 	runtime.ReadMemStats(&m)
 	return cost{spent.Seconds() / float64(n), float64(m.Mallocs-mallocs) / float64(n)}, nil
-}
-
-// python gives an interpreter with prometheus_client, "" where none can be had.
-func python(dir string) string {
-	python := dir + "/venv/bin/python"
-	usable := func() error { return run(python, "-c", "import prometheus_client") }
-	if usable() == nil {
-		return python
-	}
-	if _, err := os.Stat(python); err != nil {
-		if err := run("python3", "-m", "venv", dir+"/venv"); err != nil {
-			fmt.Fprintf(os.Stderr, "bench: SKIPPED: Python's prometheus_client: %v\n", err)
-			return ""
-		}
-	}
-	err := run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "prometheus_client==0.26.0")
-	if err == nil {
-		err = usable()
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "bench: SKIPPED: Python's prometheus_client: %v\n", err)
-		return ""
-	}
-	return python
-}
-
-func run(argv ...string) error {
-	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, out)
-	}
-	return nil
 }
 
 // byPython gives the CPU seconds that prometheus_client takes for the page in file.
