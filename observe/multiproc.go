@@ -44,8 +44,8 @@ func ParseMultiproc(s string) (Multiproc, error) {
 }
 
 // prepareFiles has the prober read the user's own directory, or makes one for the
-// command.
-func (b *bracket) prepareFiles() {
+// command. offline says that the command is a benchmark without a port.
+func (b *bracket) prepareFiles(offline bool) {
 	if b.cfg.Multiproc == MultiprocOff {
 		return
 	}
@@ -58,7 +58,7 @@ func (b *bracket) prepareFiles() {
 		b.prober.Add(probe.Directory(dir, false))
 		return
 	}
-	if b.cfg.Multiproc != MultiprocOn && !probe.ReadCommandLine(b.cfg.Args).Offline {
+	if b.cfg.Multiproc != MultiprocOn && !offline {
 		return
 	}
 	dir, err := os.MkdirTemp("", "vobs-metrics-")
@@ -75,12 +75,12 @@ func (b *bracket) prepareFiles() {
 
 // removeFiles removes the directory that was made for the command, unless it is to be
 // kept, or processes of the command live that may still write there.
-func (b *bracket) removeFiles(leftovers int) {
+func (b *bracket) removeFiles() {
 	switch {
 	case b.filesDir == "":
 	case b.cfg.Keep:
 		b.cfg.Warn("the engine's metrics files are kept in " + b.filesDir)
-	case leftovers > 0:
+	case b.filesInUse:
 		b.cfg.Warn("the engine's metrics files stay in " + b.filesDir + ": processes of the command are still running")
 	default:
 		if err := os.RemoveAll(b.filesDir); err != nil {

@@ -102,9 +102,11 @@ type bracket struct {
 	cores   *coreWatch
 
 	// filesDir was made for the engine's metrics; "" where none was.
-	filesDir  string
-	startedAt time.Time
-	partial   *partialKeeper
+	filesDir string
+	// filesInUse says that processes of the command may still write there.
+	filesInUse bool
+	startedAt  time.Time
+	partial    *partialKeeper
 
 	mu sync.Mutex // guards notes where goroutines add to them
 }
@@ -120,9 +122,9 @@ func Run(cfg Config) (child.Exit, error) {
 	b := &bracket{cfg: cfg, env: env, redactor: newRedactor(env)}
 	b.partial = newPartialKeeper(b)
 	b.prepare()
+	defer b.removeFiles()
 	if cfg.Strict {
 		if err := b.checkStrict(); err != nil {
-			b.removeFiles(0)
 			return child.Exit{}, err
 		}
 	}
@@ -143,7 +145,6 @@ func Run(cfg Config) (child.Exit, error) {
 	if err != nil {
 		var start *child.StartError
 		if !errors.As(err, &start) {
-			b.removeFiles(0)
 			return child.Exit{}, err
 		}
 		cfg.StartFailed(errors.New(b.redactor.startError(start, cfg.Args[0])))
@@ -190,12 +191,12 @@ func (b *bracket) prepare() {
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
 	}
-	b.prepareFiles()
+	line := probe.ReadCommandLine(b.cfg.Args)
+	b.prepareFiles(line.Offline)
 	b.finder.files = b.cfg.Multiproc != MultiprocOff
 	b.cores = newCoreWatch(b.cfg.ProcRoot, b.cfg.Probe)
 	b.cores.debug, b.cores.protect = b.cfg.Debug, func(part func()) { b.protect("engine", part) }
 	b.finder.debug, b.finder.cores = b.cfg.Debug, b.cores
-	line := probe.ReadCommandLine(b.cfg.Args)
 	for _, t := range line.Targets {
 		if line.Server {
 			if b.isForeign(t) {
@@ -341,7 +342,7 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c c
 		b.note(notes)
 	})
 	b.deliver(b.assemble(b.ended(exit, c.leftovers), c, b.notes))
-	b.removeFiles(len(c.leftovers))
+	b.filesInUse = len(c.leftovers) > 0
 	if b.cfg.KillLeftovers && len(c.leftovers) > 0 {
 		b.protect("run.leftovers", func() { b.killLeftovers(command) })
 	}
@@ -363,7 +364,6 @@ func (b *bracket) finishUnstarted(start *child.StartError) {
 		b.note(notes)
 	})
 	b.deliver(b.assemble(b.unstarted(ended, start), c, b.notes))
-	b.removeFiles(0)
 }
 
 // deliver writes the event where it belongs, or to stderr as a last resort.

@@ -44,15 +44,21 @@ var clientFlags = []string{"url", "base-url", "api-url", "api-base", "server-url
 // (env, nice, uv run), not into the text of `sh -c`. A URL that no such flag
 // introduces counts only where it leads to this host: who is asked must be meant.
 func ReadCommandLine(args []string) CommandLine {
-	if i := serverAt(args); i >= 0 {
-		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(args[i:])}
-		if t, ok := serverTarget(args[i:]); ok {
+	command := intent.Find(args)
+	if command.Name == "serve" || command.Name == "api_server" {
+		args = args[command.At:]
+		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(args)}
+		if t, ok := serverTarget(args); ok {
 			t.MaxNumSeqs = c.MaxNumSeqs
 			c.Targets = []Target{t}
 		}
 		return c
 	}
-	c := CommandLine{Offline: bench(args, "throughput", "latency")}
+	bench := ""
+	if command.Name == "bench" && command.At+1 < len(args) {
+		bench = args[command.At+1]
+	}
+	c := CommandLine{Offline: bench == "throughput" || bench == "latency"}
 	add := func(address string) {
 		// Whatever the path of the API is, the metrics are at the server's root.
 		u, err := url.Parse(address)
@@ -80,7 +86,7 @@ func ReadCommandLine(args []string) CommandLine {
 			add(arg)
 		}
 	}
-	if len(c.Targets) == 0 && bench(args, "serve") {
+	if len(c.Targets) == 0 && bench == "serve" {
 		host, port := "127.0.0.1", defaultPort
 		if v, ok := lastFlag(args, "host"); ok {
 			host = v
@@ -91,21 +97,6 @@ func ReadCommandLine(args []string) CommandLine {
 		add("http://" + net.JoinHostPort(host, port))
 	}
 	return c
-}
-
-// serverAt finds the word that starts a vLLM server: `vllm serve`, or `python -m
-// vllm.entrypoints.openai.api_server`; -1 where there is none.
-func serverAt(args []string) int {
-	if c := intent.Find(args); c.Name == "serve" || c.Name == "api_server" {
-		return c.At
-	}
-	return -1
-}
-
-// bench says whether a command is `vllm bench` with one of these names.
-func bench(args []string, names ...string) bool {
-	c := intent.Find(args)
-	return c.Name == "bench" && c.At+1 < len(args) && slices.Contains(names, args[c.At+1])
 }
 
 // serverTarget is the address at which a server with these flags answers on this host.

@@ -87,12 +87,12 @@ func newEndpoint(p *Prober, index int, t Target) *endpoint {
 		p: p, index: index, target: t, ledger: l, maxNumSeqs: t.MaxNumSeqs,
 		turn: make(chan struct{}, 1),
 	}
+	if t.Started {
+		e.base = baseZero
+	}
 	if t.Dir != "" {
 		e.files = multiproc.New(t.Dir, wantedInFiles)
 		e.pace.filter = filterWorks
-		if t.Started {
-			e.base = baseZero
-		}
 		return e
 	}
 	e.client = newClient(t, p.cfg.Headers, p.cfg.CA)
@@ -100,9 +100,6 @@ func newEndpoint(p *Prober, index int, t Target) *endpoint {
 	e.pace.interval, e.pace.credit = p.cfg.Interval, firstCredit
 	if t.ExactPath || t.URL.RawQuery != "" {
 		e.pace.filter = filterRefused
-	}
-	if t.Started {
-		e.base = baseZero
 	}
 	return e
 }

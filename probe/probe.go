@@ -171,7 +171,7 @@ func (p *Prober) Base(ctx context.Context) {
 	p.each(p.snapshot(), func(e *endpoint) {
 		_, err := e.read(ctx, true, before)
 		p.mu.Lock()
-		e.vacant = err != nil && (refused(err) || e.files != nil && errors.Is(err, errStranger))
+		e.vacant = err != nil && refused(err)
 		p.mu.Unlock()
 	})
 }

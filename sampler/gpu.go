@@ -127,29 +127,25 @@ func (g *GPUs) Ready(ctx context.Context) error {
 		return notReady(ctx)
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.initErr != nil {
-		return g.initErr
+	watch, err := g.watch, g.initErr
+	if err == nil && len(g.visible.missing) > 0 {
+		err = fmt.Errorf("resolving the GPUs to sample: %s", g.visible.missing[0])
+	}
+	g.mu.Unlock()
+	if err != nil || watch == nil {
+		return err
 	}
 	// The watcher's thread may not have come to its first round yet.
-	for g.watch != nil {
-		if _, s := g.watch.read(); s.rounds > 0 {
-			break
+	for {
+		if _, s := watch.read(); s.rounds > 0 {
+			return nil
 		}
-		g.mu.Unlock()
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
-		}
-		g.mu.Lock()
-		if ctx.Err() != nil {
 			return notReady(ctx)
 		}
 	}
-	if len(g.visible.missing) > 0 {
-		return fmt.Errorf("resolving the GPUs to sample: %s", g.visible.missing[0])
-	}
-	return nil
 }
 
 func notReady(ctx context.Context) error {
