@@ -3,6 +3,7 @@ package observe
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,5 +63,18 @@ func TestFilesOfAnEngine(t *testing.T) {
 	}
 	if found := find(false); len(found) != 0 {
 		t.Errorf("--multiproc off found %v", found)
+	}
+}
+
+// The command gets the directory by one entry, also where it had an empty one, which
+// getenv would find first.
+func TestFilesInTheEnvironment(t *testing.T) {
+	b := &bracket{env: []string{"A=1", "PROMETHEUS_MULTIPROC_DIR=", "B=2"}, filesDir: "/made"}
+	if got := b.commandEnv(); !slices.Equal(got, []string{"A=1", "B=2", "PROMETHEUS_MULTIPROC_DIR=/made"}) {
+		t.Errorf("%q", got)
+	}
+	b.filesDir = ""
+	if got := b.commandEnv(); !slices.Equal(got, b.env) {
+		t.Errorf("without one: %q", got)
 	}
 }
