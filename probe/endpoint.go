@@ -362,7 +362,7 @@ func (e *endpoint) follow(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if e.p.outdone(e.target.Origin) {
+		if e.p.outdone(e) {
 			return
 		}
 		// The verdict is in the endpoint's books; a failed poll is followed by the next.

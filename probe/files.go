@@ -50,7 +50,7 @@ func (e *endpoint) readFiles(full bool) answer {
 	a := answer{wall: time.Since(began), whole: true}
 	var partial *multiproc.PartialError
 	switch {
-	case errors.As(err, &partial):
+	case errors.As(err, &partial) && len(e.page.Samples) > 0:
 		a.partial = partial
 	case err != nil:
 		a.err = err

@@ -78,7 +78,7 @@ func New(cfg Config) *Prober {
 func (p *Prober) Add(t Target) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.finishing || p.yielded && p.best < t.Origin {
+	if p.finishing || p.yielded && p.best < t.Origin && !p.spokenFor(t) {
 		return false
 	}
 	for _, e := range p.endpoints {
@@ -149,11 +149,12 @@ func (p *Prober) horizon(o Origin) (at time.Time) {
 	return at
 }
 
-// outdone says whether a better origin than o has yielded figures.
-func (p *Prober) outdone(o Origin) bool {
+// outdone says whether an endpoint is not needed any more: a better origin has yielded
+// figures, and the endpoint has nothing to tell beside them.
+func (p *Prober) outdone(e *endpoint) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.yielded && p.best < o
+	return p.yielded && p.best < e.target.Origin && (!p.spokenFor(e.target) || e.up && e.askedAll())
 }
 
 // snapshot copies the list of endpoints.
@@ -235,7 +236,7 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
 			answering = append(answering, e)
 		}
 	}
-	p.wonderLast(ctx, answering)
+	p.wonderLast(ctx, append(answering, p.speakers()...))
 	for _, e := range p.snapshot() {
 		if e.client != nil {
 			e.client.close()

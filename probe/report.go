@@ -62,6 +62,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	for _, e := range chosen {
 		e.ledger.findUnrecorded()
 	}
+	p.lendAnswers(chosen)
 	r.stage = r.chooseStage()
 	r.configure()
 	g := &schema.Engine{Source: chosen[0].source(), Stage: notEmpty(r.stage)}

@@ -100,7 +100,7 @@ func (r *reporter) untoldBy(e *endpoint, name string) string {
 		return "of a stage's engines vllm:cache_config_info alone tells settings"
 	}
 	switch {
-	case e.files != nil:
+	case e.files != nil && info.why == "" && !info.asked:
 		return "the files of an engine's metrics do not tell it"
 	case info.why != "":
 		return info.why
