@@ -41,7 +41,7 @@ func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *sch
 		Engine:        c.engine.Engine,
 		Omni:          c.engine.Omni,
 	}
-	b.compareIntents(e, &notes)
+	b.compareIntents(e, c.engine.Off, &notes)
 	if e.Omni == nil { // where reading broke: the reader has given its reason else
 		notes.Missing("omni", "the engine was not read")
 	}

@@ -10,8 +10,8 @@ import (
 )
 
 // compareIntents holds what was meant against what the engine says of itself in
-// the event, whoever it was asked by.
-func (b *bracket) compareIntents(e *schema.GenerationObservability, notes *schema.Notes) {
+// the event, whoever it was asked by; off are settings of which it says that it has none.
+func (b *bracket) compareIntents(e *schema.GenerationObservability, off []string, notes *schema.Notes) {
 	in, secret := b.publicIntents()
 	effective := effectiveSettings(e)
 	why := ""
@@ -21,7 +21,7 @@ func (b *bracket) compareIntents(e *schema.GenerationObservability, notes *schem
 		if in.Reason != "" {
 			why = "nothing was intended: " + in.Reason
 		}
-	case len(effective) == 0:
+	case len(effective) == 0 && len(off) == 0:
 		why = "nothing is known of the engine's settings: see engine_runtime_config and engine.config"
 	}
 	if why != "" {
@@ -30,7 +30,7 @@ func (b *bracket) compareIntents(e *schema.GenerationObservability, notes *schem
 		}
 		return
 	}
-	r := intent.Compare(in, intent.Effective{Values: effective, Why: func(name string) string { return untold(e, notes, name) }})
+	r := intent.Compare(in, intent.Effective{Values: effective, Off: off, Why: func(name string) string { return untold(e, notes, name) }})
 	e.FlagDidNotEngage = r.DidNotEngage
 	e.FlagsChecked, e.FlagsUnchecked = r.Checked, append(r.Unchecked, secret...)
 	if len(r.Checked) == 0 {

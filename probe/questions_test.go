@@ -53,6 +53,9 @@ func TestSettings(t *testing.T) {
 	if config == nil || len(config.Values) != 24 || config.Values["max_model_len"] != int64(512) || config.Values["gpu_memory_utilization"] != schema.Float(0.92) || config.Sources["max_model_len"] != "server_info" || config.Sources["vllm_version"] != "version" {
 		t.Errorf("config %s", asJSON(config))
 	}
+	if got := strings.Join(report.Off, " "); got != "quantization speculative_method num_speculative_tokens" {
+		t.Errorf("off are %q", got)
+	}
 	if q := report.Engine.Requests; !near(q.BatchUtilization, float64(*q.Running.Mean)/128) {
 		t.Errorf("requests %s", asJSON(q))
 	}

@@ -21,6 +21,8 @@ type Report struct {
 	PrefixCacheHitRate  *schema.Float
 	SpecAcceptRate      *schema.Float
 	EngineRuntimeConfig schema.EngineRuntimeConfig
+	// Off are settings of which the engine says that it has none, as quantization.
+	Off []string
 	// Notes has the reasons and doubts, by paths of the event.
 	Notes schema.Notes
 }

@@ -82,6 +82,7 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 	}
 	if _, none := found[0].Value.(settings.None); none {
 		c.own[name] = "the engine tells that it has none"
+		r.Off = append(r.Off, name)
 		return
 	}
 	c.common[name] = settings.Worst(found)

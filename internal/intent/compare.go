@@ -15,6 +15,8 @@ import (
 type Effective struct {
 	// Values are its settings by the event's names.
 	Values map[string]any
+	// Off are settings of which the engine says that it has none.
+	Off []string
 	// Why says why a setting is not among them; it may be nil, or give "".
 	Why func(name string) string
 }
@@ -59,20 +61,22 @@ func Compare(in Intents, effective Effective) Result {
 			continue
 		}
 		actual, known := effective.Values[name]
-		if other, ok := effectiveNames[name]; ok && !known {
+		other, renamed := effectiveNames[name]
+		if renamed && !known {
 			actual, known = effective.Values[other]
+		}
+		if !known && (slices.Contains(effective.Off, name) || renamed && slices.Contains(effective.Off, other)) {
+			r.Checked = append(r.Checked, name)
+			r.mismatch(name, want, nil)
+			continue
 		}
 		if actual = plainActual(actual); !known || actual == nil || actual == "None" && want != "None" {
 			r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: effective.why(name)})
 			continue
 		}
 		r.Checked = append(r.Checked, name)
-		if same(name, want, actual) {
-			continue
-		}
-		r.Mismatches = append(r.Mismatches, name+": intended="+Repr(want)+" actual="+Repr(like(want, actual)))
-		if slices.Contains(schema.CheckedFields[:], name) {
-			r.DidNotEngage = true
+		if !same(name, want, actual) {
+			r.mismatch(name, want, like(want, actual))
 		}
 	}
 	problems := make([]string, 0, len(in.Problems))
@@ -84,6 +88,13 @@ func Compare(in Intents, effective Effective) Result {
 		r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: in.Problems[name]})
 	}
 	return r
+}
+
+func (r *Result) mismatch(name string, want, actual any) {
+	r.Mismatches = append(r.Mismatches, name+": intended="+Repr(want)+" actual="+Repr(actual))
+	if slices.Contains(schema.CheckedFields[:], name) {
+		r.DidNotEngage = true
+	}
 }
 
 func (e Effective) why(name string) string {

@@ -86,6 +86,23 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestCompareOff: what the engine says it has none of did not come about.
+func TestCompareOff(t *testing.T) {
+	in, err := ParsePairs([]string{"quantization=fp8", "speculative_config.method=ngram", "speculative_config.num_speculative_tokens=3", "kv_cache_dtype=None"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Compare(in, Effective{Off: []string{"quantization", "speculative_method", "num_speculative_tokens", "kv_cache_dtype"}})
+	want := Result{
+		Mismatches: []string{"quantization: intended='fp8' actual=None", "speculative_config.num_speculative_tokens: intended=3 actual=None", "speculative_method: intended='ngram' actual=None"},
+		Checked:    []string{"quantization", "speculative_config.num_speculative_tokens", "speculative_method"},
+		Unchecked:  []schema.FlagUnchecked{},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestCompareLists: the order, no intents, and what cannot be compared.
 func TestCompareLists(t *testing.T) {
 	in, err := ParsePairs([]string{"tensor_parallel_size=2", "kv_cache_dtype=auto", "enable_prefix_caching=true", "max_num_seqs=4", "max_model_len=-1",
