@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Compares an event of vobs with what the client of the same run counted.
 
-    check.py a|b|d|e --event EVENT.json --client LOAD.json [--client WARMUP.json] ...
+    check.py a|b|d|e|n --event EVENT.json --client LOAD.json [--client WARMUP.json] ...
         [--pages BEFORE.prom AFTER.prom] ...
 
 Case a: the server ran before the command. Case b: the command started and
 ended the server. Case d: two servers ran, each with a client of its own at the
 same time; the second has prefix caching off. Case e: as a, with speculative
-decoding. Pages are the servers' own, read by another program. Every figure that is wrong is told; exit status 1 if any is.
+decoding. Case n: as b, with several API servers, which share their metrics in
+files. Pages are the servers' own, read by another program. Every figure that is wrong is told; exit status 1 if any is.
 Standard library only.
 """
 
@@ -139,7 +140,7 @@ def codes(event):
     return {v.get("code") for v in event.get("validity") or []}
 
 
-def check_common(c, clients, model, side_by_side=False, cached=None, speculative=False):
+def check_common(c, clients, model, side_by_side=False, cached=None, speculative=False, source="http"):
     """What holds in every case. side_by_side: each client had a server of its own,
     all at once; cached: the clients whose server has prefix caching on, all by default."""
     cached = clients if cached is None else cached
@@ -159,7 +160,7 @@ def check_common(c, clients, model, side_by_side=False, cached=None, speculative
     c.expect("engine_died" not in codes(c.event), "validity: engine_died, of an engine that lived until it was asked to end")
     c.number("run.duration_seconds", walls, 3600, "longer than the client's load")
 
-    c.equal("engine.source", "http", "the server's /metrics")
+    c.equal("engine.source", source, "where the server's metrics are")
     models = c.get("engine.models")
     c.expect(isinstance(models, list) and model in models, f"engine.models: {models!r}, expected {model!r} in it")
 
@@ -344,18 +345,28 @@ def check_e(c, args):
 
 
 def check_b(c, args):
+    check_in_tree(c, ("settled", "last_good", "before_signal"))
+    if args.port:
+        url = c.get("engine.endpoints.0.url")
+        c.expect(f":{args.port}/" in f"{url}/", f"engine.endpoints.0.url: {url!r}, expected port {args.port}")
+
+
+def check_n(c, args):
+    check_in_tree(c, ("last_good", "before_signal"))  # vLLM removes its directory
+    c.expect(len(c.get("engine.endpoints") or []) == 1, "engine.endpoints: not one directory")
+    c.equal("engine.endpoints.0.source", "multiprocess", "the directory that vLLM made")
+
+
+def check_in_tree(c, finals):
     check_settings(c)
     c.equal("engine.window.base", "zero", "the server came up inside the run")
     final = c.get("engine.window.final")
-    c.expect(final in ("settled", "last_good", "before_signal"), f"engine.window.final: {final!r}")
+    c.expect(final in finals, f"engine.window.final: {final!r}, expected one of {finals}")
     if final != "settled":
         # The client is done and quiet for seconds before the server is ended:
         # the last good reading has it all, so equality is asked for above.
         c.number("engine.window.final_age_seconds", 1e-6, 60, "the server was gone before the end")
         c.expect("final_reading_lost" in codes(c.event), f"validity: no final_reading_lost beside window.final {final!r}")
-    if args.port:
-        url = c.get("engine.endpoints.0.url")
-        c.expect(f":{args.port}/" in f"{url}/", f"engine.endpoints.0.url: {url!r}, expected port {args.port}")
     # The engine's processes belong to the command here: an engine that was left
     # out would show a few megabytes and seconds.
     c.number("host.tree_peak_rss_bytes", 5e8, 1e12, "the engine's processes are in the tree")
@@ -364,7 +375,7 @@ def check_b(c, args):
 
 def main(arguments=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("case", choices=("a", "b", "d", "e"))
+    p.add_argument("case", choices=("a", "b", "d", "e", "n"))
     p.add_argument("--event", required=True)
     p.add_argument("--client", required=True, action="append", help="a summary of client.py; repeatable: they are added up")
     p.add_argument("--pages", nargs=2, action="append", default=[], metavar=("BEFORE", "AFTER"), help="a server's pages; repeatable")
@@ -386,8 +397,8 @@ def main(arguments=None):
     args.pages = [tuple(map(read_page, pair)) for pair in args.pages]
 
     c = Checker(event)
-    check_common(c, clients, args.model, side_by_side=args.case == "d", cached=clients[:1] if args.case == "d" else None, speculative=args.case == "e")
-    {"a": check_a, "b": check_b, "d": check_d, "e": check_e}[args.case](c, args)
+    check_common(c, clients, args.model, side_by_side=args.case == "d", cached=clients[:1] if args.case == "d" else None, speculative=args.case == "e", source="multiprocess" if args.case == "n" else "http")
+    {"a": check_a, "b": check_b, "d": check_d, "e": check_e, "n": check_n}[args.case](c, args)
 
     for note in c.notes:
         print(f"e2e-vllm: note ({args.case}): {note}")

@@ -16,7 +16,7 @@ sys.dont_write_bytecode = True
 from check import Checker, check_nulls, codes  # noqa: E402
 
 # How `vllm serve` ends without vobs (0.32.0): its exit code, or minus the signal.
-STATUS = {"term": 0, "ctrlc": 0, "drain": 0, "unseen": 0, "core": 0, "worker": 0, "api": -signal.SIGKILL, "startup": -signal.SIGKILL}
+STATUS = {"term": 0, "ctrlc": 0, "drain": 0, "unseen": 0, "core": 0, "worker": 0, "api": -signal.SIGKILL, "files": -signal.SIGKILL, "startup": -signal.SIGKILL}
 # In these the engine dies while its server lives.
 DIED = {"core", "worker"}
 # In these a shutdown signal reaches vobs.
@@ -50,7 +50,7 @@ def check(c, facts):
     leftovers = {str(l.get("pid")): l.get("command") for l in c.get("run.leftovers") or []}
     for pid, name in facts["left"].items():
         c.expect(pid in leftovers, f"run.leftovers: {name}, process {pid}, lived on and is not named")
-    if case == "api":
+    if case in ("api", "files"):
         for pid, name in facts["helpers"].items():
             if name.startswith(("VLLM::EngineCor", "VLLM::Worker")):
                 c.expect("VLLM::" in str(leftovers.get(pid)), f"run.leftovers: {name}, process {pid}, was left behind and is not named")
@@ -64,11 +64,13 @@ def check(c, facts):
 
 def check_figures(c, facts, case):
     final = c.get("engine.window.final")
-    allowed = {"last_good"} if case in DIED | {"unseen", "api"} else {"before_signal", "last_good"}
+    lasting = case == "files"  # what it wrote is there after its death
+    allowed = {"files"} if lasting else {"last_good"} if case in DIED | {"unseen", "api"} else {"before_signal", "last_good"}
     c.expect(final in allowed, f"engine.window.final: {final!r}, expected one of {sorted(allowed)}")
-    c.expect("final_reading_lost" in codes(c.event), "final_reading_lost: is not noted")
+    c.equal("engine.source", "multiprocess" if lasting else "http", "where its metrics are")
+    c.expect(("final_reading_lost" in codes(c.event)) != lasting, f"final_reading_lost: {sorted(codes(c.event))}")
     c.equal("engine.window.base", "zero", "it came up inside the run")
-    age = c.number("engine.window.final_age_seconds", 1e-9, OLDEST, "the engine was gone at the end")
+    age = c.number("engine.window.final_age_seconds", 0 if lasting else 1e-9, 0 if lasting else OLDEST, "the engine was gone at the end")
 
     # What the page had said by the time of the last good reading is in the event.
     ended = datetime.datetime.fromisoformat(str(c.get("run.ended_at")).replace("Z", "+00:00")).timestamp()

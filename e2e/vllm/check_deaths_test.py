@@ -18,7 +18,7 @@ import check_deaths  # noqa: E402
 
 ENDED = 1_700_000_100.0
 AGE = 2.0
-KILLED = ("api", "startup")
+KILLED = ("api", "files", "startup")
 
 
 def right(case):
@@ -39,9 +39,10 @@ def right(case):
             "signal": "SIGKILL" if case in KILLED else None,
             "interrupted": case in check_deaths.SIGNALLED,
             "ended_at": datetime.datetime.fromtimestamp(ENDED, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-            "leftovers": left if case == "api" else left[1:] if case == "core" else [],
+            "leftovers": left if case in ("api", "files") else left[1:] if case == "core" else [],
         },
         "engine": {
+            "source": "http",
             "window": {"base": "zero", "final": "before_signal" if case in check_deaths.SIGNALLED else "last_good", "final_age_seconds": AGE},
             "tokens": {"generation": 2650, "prompt": 23800},
             "requests": {"finished": {"length": 47, "stop": 0, "abort": 40}},
@@ -51,6 +52,10 @@ def right(case):
     }
     if case in check_deaths.DIED:
         event["validity"].append({"code": "engine_died", "severity": "error", "evidence": None})
+    if case == "files":  # all that the last page had
+        event["engine"].update(source="multiprocess", tokens={"generation": 2950, "prompt": 26150}, window={"base": "zero", "final": "files", "final_age_seconds": 0.0})
+        event["engine"]["requests"]["finished"]["length"] = 50
+        event["validity"], facts["client"]["prompt_tokens"] = [], 23600
     if case == "startup":
         event["engine"], event["validity"] = None, []
         event["unavailable"] = [{"field": "engine", "reason": "no engine answered"}]
@@ -78,7 +83,7 @@ def put(group, path, value):
 
 
 DIED = [{"code": "final_reading_lost", "severity": "warning"}, {"code": "engine_died", "severity": "error"}]
-UNDER_LOAD = [case for case in check_deaths.STATUS if case != "startup"]
+UNDER_LOAD = [case for case in check_deaths.STATUS if case not in ("files", "startup")]
 # The cases, what is changed in the event, and a word of the complaint.
 WRONG = [
     (check_deaths.STATUS, "run.exit_code", 3, "run.exit_code"),
@@ -91,7 +96,7 @@ WRONG = [
     (["core", "worker"], "validity", DIED + DIED[1:], "engine_died"),
     (["core", "worker"], "validity.1.severity", "warning", "engine_died"),
     (["core", "api"], "run.leftovers", [], "run.leftovers"),
-    (["api"], "run.leftovers.0.command", "sleep", "run.leftovers"),
+    (["api", "files"], "run.leftovers.0.command", "sleep", "run.leftovers"),
     (["startup"], "engine", {}, "engine"),
     (UNDER_LOAD, "engine.window.final", "settled", "window.final"),
     (["core", "worker", "unseen", "api"], "engine.window.final", "before_signal", "window.final"),
@@ -109,12 +114,20 @@ WRONG = [
     (UNDER_LOAD, "engine.requests.finished", {"length": 50, "stop": 4}, "requests.finished"),
     (UNDER_LOAD, "engine.requests.finished", None, "requests.finished"),
     (UNDER_LOAD, "validity", [], "final_reading_lost"),
+    (UNDER_LOAD, "engine.source", "multiprocess", "engine.source"),
+    (["files"], "engine.window.final", "last_good", "window.final"),
+    (["files"], "engine.window.final_age_seconds", 0.5, "final_age_seconds"),
+    (["files"], "engine.source", "http", "engine.source"),
+    (["files"], "engine.tokens.generation", 2899, "tokens.generation"),
+    (["files"], "engine.tokens.prompt", 26099, "tokens.prompt"),
+    (["files"], "engine.requests.finished", {"length": 48}, "requests.finished"),
+    (["files"], "validity", DIED[:1], "final_reading_lost"),
 ]  # fmt: skip
 WRONG_FACTS = [
     (check_deaths.STATUS, "status", 143, "ended with"),
     (check_deaths.STATUS, "status", -15, "ended with"),
     (["term", "unseen"], "left", {"12": "VLLM::EngineCor"}, "run.leftovers"),
-    (["api"], "left", {"12": "VLLM::EngineCor"}, "--kill-leftovers"),
+    (["api", "files"], "left", {"12": "VLLM::EngineCor"}, "--kill-leftovers"),
     (UNDER_LOAD, "pages", [], "pages before"),
     (UNDER_LOAD, "client.ok", 0, "client"),
     (UNDER_LOAD, "client.requests", 45, "under load"),

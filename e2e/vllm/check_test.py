@@ -33,7 +33,8 @@ SECOND = {
     "sent_prompt_tokens": 24000, "sent_max_tokens": 6000, "wall_seconds": 7.5, "ttft_sum_seconds": 5.0,
     "e2e_sum_seconds": 90.0,
 }  # fmt: skip
-CLIENTS = {"a": [CLIENT], "b": [CLIENT, WARMUP], "d": [CLIENT, SECOND], "e": [CLIENT]}
+CLIENTS = {"a": [CLIENT], "b": [CLIENT, WARMUP], "d": [CLIENT, SECOND], "e": [CLIENT], "n": [CLIENT, WARMUP]}
+STARTED = ("b", "n")  # by the command
 
 
 def page(index, factor):
@@ -57,9 +58,9 @@ def distribution(count, total):
 
 
 def right_event(case):
-    ok, prompt, generated, hits = {"b": (106, 31200, 8080, 20000), "d": (180, 54000, 14000, 20000)}.get(case, (100, 30000, 8000, 20000))
+    ok, prompt, generated, hits = {"b": (106, 31200, 8080, 20000), "n": (106, 31200, 8080, 20000), "d": (180, 54000, 14000, 20000)}.get(case, (100, 30000, 8000, 20000))
     asked = 30000 if case == "d" else prompt
-    active = 9.4 if case == "b" else 8.5
+    active = 9.4 if case in STARTED else 8.5
     latency = {
         "time_to_first_token": distribution(ok, 5.0),
         "e2e_request_latency": distribution(ok, 100.0),
@@ -73,7 +74,7 @@ def right_event(case):
         "prefix_cache_hit_rate": hits / asked,
         "spec_accept_rate": None,
         "partial": False,
-        "run": {"exit_code": 0, "signal": None, "start_error": None, "duration_seconds": 9.0 if case != "b" else 80.0, "leftovers": []},
+        "run": {"exit_code": 0, "signal": None, "start_error": None, "duration_seconds": 9.0 if case not in STARTED else 80.0, "leftovers": []},
         "host": {"cpu_limit": None, "tree_cpu_seconds": 60.0, "tree_peak_rss_bytes": 3e9},
         "gpus": None,
         "engine": {
@@ -82,10 +83,10 @@ def right_event(case):
             "models": ["tiny"],
             "stage": None,
             "window": {
-                "base": "scraped" if case != "b" else "zero",
-                "final": "settled" if case != "b" else "last_good",
-                "final_age_seconds": 0.0 if case != "b" else 1.2,
-                "duration_seconds": 9.1 if case != "b" else 80.1,
+                "base": "scraped" if case not in STARTED else "zero",
+                "final": "settled" if case not in STARTED else "last_good",
+                "final_age_seconds": 0.0 if case not in STARTED else 1.2,
+                "duration_seconds": 9.1 if case not in STARTED else 80.1,
                 "active_seconds_est": active,
                 "resets": 0,
             },
@@ -148,12 +149,14 @@ def right_event(case):
         values = {"max_model_len": 512, "enforce_eager": True, "load_format": "dummy", "dtype": "bfloat16", "tensor_parallel_size": 1, "scheduling_policy": "fcfs", "vllm_version": "0.32.0"}
         engine["config"] = {"values": values, "sources": {key: "version" if key == "vllm_version" else "server_info" for key in values}}
         engine["requests"]["batch_utilization"] = 15.0 / seqs
+    if case == "n":
+        engine["source"], engine["endpoints"] = "multiprocess", [{"url": "file:///tmp/x", "source": "multiprocess"}]
     if case == "e":
         event["engine_runtime_config"]["speculative_method"] = "ngram"
         engine["speculative"] = {"method": "ngram", "drafts": 900, "draft_tokens": 2700, "accepted_tokens": 1800, "acceptance_rate": 2 / 3, "acceptance_length": 3.0, "accepted_per_position": [800, 600, 400]}
         event["spec_accept_rate"] = 2 / 3
         engine["latency_seconds"]["inter_token_latency"] = distribution(6300, 90.0)
-    if case == "b":
+    if case in STARTED:
         event["validity"].append({"code": "final_reading_lost", "evidence": None})
     return event
 
@@ -278,6 +281,17 @@ WRONG_B = [
     ("host.tree_peak_rss_bytes", 3e6),
     ("host.tree_cpu_seconds", 1.0),
 ]
+WRONG_N = [
+    ("engine.source", "http"),
+    ("engine.endpoints.0.source", "http"),
+    ("engine.endpoints", []),
+    ("engine_runtime_config.max_num_seqs", None),
+    ("engine.window.base", "scraped"),
+    ("engine.window.final", "unsettled"),
+    ("engine.window.final_age_seconds", 0.0),
+    ("host.tree_peak_rss_bytes", 3e6),
+    ("engine.tokens.prompt", 30000),
+]
 WRONG_D = [
     ("engine.endpoints", [{"url": "http://127.0.0.1:4000/metrics"}]),
     ("engine.window.final", "last_good"),
@@ -342,7 +356,7 @@ class Check(unittest.TestCase):
         self.assertEqual(status, 0, out)
 
     def test_wrong(self):
-        for case, table in (("a", WRONG + WRONG_A), ("b", WRONG + WRONG_B), ("d", WRONG_D), ("e", WRONG_E)):
+        for case, table in (("a", WRONG + WRONG_A), ("b", WRONG + WRONG_B), ("d", WRONG_D), ("e", WRONG_E), ("n", WRONG_N)):
             for path, value in table:
                 with self.subTest(case=case, path=path, value=value):
                     status, out = run_check(case, changed(case, path, value))

@@ -12,6 +12,7 @@ Cases:
     core     KILL to the engine core, under load
     worker   KILL to a worker of the core, under load
     api      KILL to the API server, under load; --kill-leftovers cleans up
+    files    as api, with --multiproc on: the server's metrics are files that outlive it
     startup  KILL to the API server before it is up
 
 Standard library only. Exit status: 0 when the case came about.
@@ -32,7 +33,9 @@ import time
 sys.dont_write_bytecode = True
 import client as load  # noqa: E402
 
-CASES = ("term", "ctrlc", "drain", "unseen", "core", "worker", "api", "startup")
+CASES = ("term", "ctrlc", "drain", "unseen", "core", "worker", "api", "files", "startup")
+# What vobs is given.
+OPTIONS = {"api": ["--kill-leftovers"], "files": ["--kill-leftovers", "--multiproc", "on"]}
 CONCURRENCY, MAX_TOKENS = 8, 96
 # Seconds a request may take. A server that is ended under load now and then leaves
 # a stream without an end, and waits for its connection as long as the client does
@@ -113,7 +116,7 @@ class Run:
 
     def __init__(self, args):
         self.args, self.log = args, open(os.path.join(args.out, "vobs.log"), "wb", buffering=0)
-        options = ["-v", "-o", os.path.join(args.out, "event.json")] + (["--kill-leftovers"] if args.case == "api" else [])
+        options = ["-v", "-o", os.path.join(args.out, "event.json")] + OPTIONS.get(args.case, [])
         command = [args.vobs, "run", *options, "--", *args.command]
         self.master = None
         if args.case == "ctrlc":
@@ -199,8 +202,9 @@ def main():
 
             # vobs has found the server's processes, and has read a page under load.
             until("vobs", args.limit, lambda: under_load(rb"watching process \d+ \(VLLM::Eng", 0), run)
-            before = run.told(WHOLE_PAGE)
-            until("a whole page for vobs", args.limit, lambda: under_load(WHOLE_PAGE, before), run)
+            if args.case != "files":  # which the server has no part in
+                before = run.told(WHOLE_PAGE)
+                until("a whole page for vobs", args.limit, lambda: under_load(WHOLE_PAGE, before), run)
         helpers = below(run.pid)
         facts["helpers"] = {str(pid): name for pid, name in helpers.items()}
         facts["server"] = server = run.server()

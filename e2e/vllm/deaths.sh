@@ -4,7 +4,7 @@
 
 case_c() {
   local out port status failed=0 death extra limit=$((E2E_START_LIMIT + E2E_LOAD_LIMIT))
-  for death in ${DEATHS:-term ctrlc drain unseen core worker api startup}; do
+  for death in ${DEATHS:-term ctrlc drain unseen core worker api files startup}; do
     out="$E2E_OUT/c/$death"
     rm -rf "$out"
     mkdir -p "$out"

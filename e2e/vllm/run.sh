@@ -8,14 +8,15 @@
 #   (d) two servers run, of which one has prefix caching off, and `vobs run` with
 #       both addresses brackets two clients at once;
 #   (e) as (a), with speculative decoding (ngram);
-#   (f) `vobs run -- vllm bench throughput`, which opens no port.
+#   (f) `vobs run -- vllm bench throughput`, which opens no port;
+#   (n) as (b), with --api-server-count 2.
 #
 # In all but (c) the event's figures must equal what the clients counted, and in
 # (d) and (e) what the servers' own pages before and after tell (check.py).
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. Exit status 0 also
 # where vLLM's packages cannot be fetched, after a line "e2e-vllm: SKIPPED".
 #
-#     run.sh [a] [b] [c] [d] [e] [f]    all by default
+#     run.sh [a] [b] [c] [d] [e] [f] [n]    all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -188,22 +189,26 @@ case_e() {
   validate "$out/event_e.json" e
 }
 
+# case_b [NAME [ENGINE'S FLAG...]]
 case_b() {
-  local out="$E2E_OUT/b" port status=0
+  local name=${1:-b} port status=0
+  local out="$E2E_OUT/$name"
   rm -rf "$out"
   mkdir -p "$out"
   port=$(free_port)
-  start "$out/vobs.log" "$vobs" run --dev-mode -o "$out/event_b.json" -- \
+  start "$out/vobs.log" env E2E_ENGINE_FLAGS="${*:2}" "$vobs" run --dev-mode -o "$out/event_$name.json" -- \
     "$E2E_SRC/serve_and_bench.sh" "$port" "$out" "${load[@]}"
   await $((E2E_START_LIMIT + E2E_LOAD_LIMIT)) "$started" || status=$?
   cat "$out/vobs.log"
   [ "$status" = 0 ] || {
     tail -n 40 "$out/server.log" >&2 || true
-    die "(b) vobs run ended with $status"
+    die "($name) vobs run ended with $status"
   }
-  check b --event "$out/event_b.json" --client "$out/load.json" --client "$out/warmup.json" --port "$port" || return 1
-  validate "$out/event_b.json" b
+  check "$name" --event "$out/event_$name.json" --client "$out/load.json" --client "$out/warmup.json" --port "$port" || return 1
+  validate "$out/event_$name.json" "$name"
 }
+
+case_n() { case_b n --api-server-count 2; }
 
 # 40 blocks of KV cache, so that it fills and requests wait.
 case_f() {
@@ -234,12 +239,12 @@ main() {
   engine_env
   # What the user of the machine may have set for vobs or its sources.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c d e f
+  [ $# -gt 0 ] || set -- a b c d e f n
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c | d | e | f) "case_$case" || failed=1 ;;
+    a | b | c | d | e | f | n) "case_$case" || failed=1 ;;
     *) die "no such case: $case" ;;
     esac
     stop_all

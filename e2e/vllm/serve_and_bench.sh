@@ -5,7 +5,7 @@
 #
 #     serve_and_bench.sh PORT FOLDER [client.py's arguments for the load]
 #
-# FOLDER gets warmup.json, load.json (what the client counted) and server.log.
+# E2E_ENGINE_FLAGS are further flags of the server. FOLDER gets warmup.json, load.json (what the client counted) and server.log.
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -20,7 +20,8 @@ quiet=${E2E_QUIET:-5}
 
 engine_env
 engine_command "$port"
-"${ENGINE_COMMAND[@]}" >"$folder/server.log" 2>&1 &
+# shellcheck disable=SC2086
+"${ENGINE_COMMAND[@]}" ${E2E_ENGINE_FLAGS-} >"$folder/server.log" 2>&1 &
 server=$!
 end_server() { kill -TERM "$server" 2>/dev/null || true; }
 trap end_server EXIT
