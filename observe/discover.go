@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -127,11 +130,23 @@ func (f *finder) readServer(t probe.Target, pids ...int) {
 		if err != nil {
 			continue
 		}
-		if line := probe.ReadCommandLine(args); line.Server {
+		if line := probe.ReadCommandLine(args, f.workingDir(pid, args)); line.Server {
 			f.prober.Learn(t, line)
 			return
 		}
 	}
+}
+
+// workingDir is where a process runs whose command line names a file of options.
+func (f *finder) workingDir(pid int, args []string) string {
+	if !slices.Contains(args, "--config") {
+		return ""
+	}
+	dir, err := os.Readlink(filepath.Join(f.procRoot, strconv.Itoa(pid), "cwd"))
+	if err != nil {
+		return ""
+	}
+	return dir
 }
 
 // findServers looks for vLLM servers among the command's processes, and gives
@@ -155,7 +170,7 @@ func (f *finder) findServers() {
 		if err != nil {
 			continue
 		}
-		line := probe.ReadCommandLine(args)
+		line := probe.ReadCommandLine(args, f.workingDir(p.PID, args))
 		if line.Server || line.Offline {
 			f.addFiles(p)
 		}

@@ -40,7 +40,7 @@ func TestStatedPort(t *testing.T) {
 		"vllm serve m": 8000, "vllm serve m --port 1234": 1234, "vllm serve m --host 10.1.2.3 --port=99": 99, "vllm serve m --host somewhere --port 7": 0,
 		"vllm serve m --host ::1 --port 8": 8, "vllm serve m --uds /x.sock": 0,
 	} {
-		c := probe.ReadCommandLine(strings.Fields(line))
+		c := probe.ReadCommandLine(strings.Fields(line), "")
 		if len(c.Targets) != 1 {
 			t.Fatalf("%s: %d targets", line, len(c.Targets))
 		}
@@ -85,7 +85,7 @@ func TestAddListeners(t *testing.T) {
 			f := newFinder("/proc", nil, probe.New(probe.Config{}))
 			f.foreign[c.foreign] = true
 			args := strings.Fields(c.line)
-			f.addListeners(probe.ReadCommandLine(args), args, c.listeners)
+			f.addListeners(probe.ReadCommandLine(args, ""), args, c.listeners)
 			var got []string
 			for _, target := range f.prober.Targets() {
 				got = append(got, target.Name())

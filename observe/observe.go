@@ -191,7 +191,7 @@ func (b *bracket) prepare() {
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
 	}
-	line := probe.ReadCommandLine(b.cfg.Args)
+	line := probe.ReadCommandLine(b.cfg.Args, "")
 	b.prepareFiles(line.Offline)
 	b.finder.files = b.cfg.Multiproc != MultiprocOff
 	b.cores = newCoreWatch(b.cfg.ProcRoot, b.cfg.Probe)

@@ -11,7 +11,7 @@ import (
 	"unicode"
 
 	"github.com/vobs/vobs/internal/child"
-	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/internal/intent"
 )
 
 // redacted stands where a secret stood.
@@ -92,7 +92,7 @@ func (r *redactor) command(args []string) []string {
 	size := 0
 	// A vLLM server takes several values after one --api-key; elsewhere what
 	// follows the value is something else.
-	several := probe.ReadCommandLine(args).Server
+	several := intent.Find(args).IsServer()
 	follows := false // a secret's flag was last: its value is an argument of its own
 	given := false   // and had one already
 	for i, arg := range args {

@@ -42,11 +42,13 @@ var clientFlags = []string{"url", "base-url", "api-url", "api-base", "server-url
 // ReadCommandLine finds engines in a command's arguments, by vLLM's own flags
 // and defaults and by the usual flags of clients. It looks through launchers
 // (env, nice, uv run), not into the text of `sh -c`. A URL that no such flag
-// introduces counts only where it leads to this host: who is asked must be meant.
-func ReadCommandLine(args []string) CommandLine {
+// introduces counts only where it leads to this host: who is asked must be meant. A
+// server's file of options (--config) is read too; dir is where the command runs, "" for
+// the working directory.
+func ReadCommandLine(args []string, dir string) CommandLine {
 	command := intent.Find(args)
-	if command.Name == "serve" || command.Name == "api_server" {
-		args = args[command.At:]
+	if command.IsServer() {
+		args = intent.WithFile(command, args, dir)
 		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(args)}
 		if t, ok := serverTarget(args); ok {
 			t.MaxNumSeqs = c.MaxNumSeqs

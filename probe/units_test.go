@@ -2,6 +2,8 @@ package probe
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +198,32 @@ func TestParseTarget(t *testing.T) {
 	}
 }
 
+// A server's file of options counts for less than its command line.
+func TestReadCommandLineWithFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "serve.yaml"), []byte("model: m\nhost: 0.0.0.0\nport: 8101\nmax-num-seqs: 12\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	elsewhere := t.TempDir()
+	for _, c := range []struct {
+		line, dir, want string
+		seqs            int
+	}{
+		{"vllm serve --config serve.yaml", "", "http://127.0.0.1:8101/metrics", 12},
+		{"vllm serve m --config " + dir + "/serve.yaml --max-num-seqs 8", elsewhere, "http://127.0.0.1:8101/metrics", 8},
+		{"vllm serve m --port 9 --config serve.yaml", dir, "http://127.0.0.1:9/metrics", 12},
+		{"python -m vllm.entrypoints.openai.api_server --config serve.yaml", dir, "http://127.0.0.1:8101/metrics", 12},
+		{"vllm serve m --config serve.yaml", elsewhere, "http://127.0.0.1:8000/metrics", 0},
+		{"vllm serve m --config", dir, "http://127.0.0.1:8000/metrics", 0},
+	} {
+		got := ReadCommandLine(strings.Fields(c.line), c.dir)
+		if !got.Server || len(got.Targets) != 1 || got.Targets[0].Name() != c.want || got.MaxNumSeqs != c.seqs {
+			t.Errorf("%s in %q: %+v, want %s and %d", c.line, c.dir, got, c.want, c.seqs)
+		}
+	}
+}
+
 func TestReadCommandLine(t *testing.T) {
 	for _, c := range []struct {
 		line   string
@@ -222,7 +250,7 @@ func TestReadCommandLine(t *testing.T) {
 		{"bash -c vllm serve m", false, ""},
 		{"sleep 5", false, ""},
 	} {
-		got := ReadCommandLine(strings.Fields(c.line))
+		got := ReadCommandLine(strings.Fields(c.line), "")
 		var names []string
 		for _, tg := range got.Targets {
 			names = append(names, tg.Name())

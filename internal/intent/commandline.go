@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -45,6 +46,26 @@ func FromCommandLine(args []string) Intents {
 		}
 	}
 	return out
+}
+
+// WithFile gives the arguments of a vLLM command from its name on, with the options of
+// the file that --config names put in as vLLM does; a relative name is looked for in
+// dir, "" for the working directory. Where the file cannot be read, nothing is put in.
+func WithFile(c Command, args []string, dir string) []string {
+	args = args[c.At:]
+	if c.Module {
+		args = args[1:]
+	}
+	if !slices.Contains(args, "--config") {
+		return args
+	}
+	args, _ = withConfig(args, func(file string) ([]string, error) {
+		if dir != "" && !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		return loadConfig(file, func(string) bool { return false })
+	})
+	return args
 }
 
 func isEngine(name string) bool { return byName()[name] != nil }

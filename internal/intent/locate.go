@@ -22,6 +22,9 @@ type Command struct {
 	Text bool
 }
 
+// IsServer says whether the command is a vLLM server.
+func (c Command) IsServer() bool { return c.Name == "serve" || c.Name == "api_server" }
+
 // commands are vLLM's own (vllm/entrypoints/cli/main.py).
 var commands = []string{"serve", "bench", "run-batch", "launch", "chat", "complete", "collect-env", "preload", "download-kernels", "snapshot"}
 
