@@ -82,6 +82,9 @@ type Config struct {
 	StartFailed func(error)
 	// Finished, where set, is given the event once it is delivered.
 	Finished func(*schema.GenerationObservability)
+	// Upload, where set, is given the event last of all: it may take its time. The
+	// context ends where the user wants vobs to end (TERM, a second Ctrl-C).
+	Upload func(context.Context, *schema.GenerationObservability)
 }
 
 // ErrStrict wraps what --strict found missing before the start.
@@ -304,7 +307,7 @@ type collected struct {
 func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c collected) {
 	settle, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go func() {
+	go func() { // one for both: who wants settling to end wants no upload
 		select {
 		case <-command.Cancelled():
 			cancel()
@@ -341,11 +344,27 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c c
 		c.host, notes = b.host.Stop(command.CPUTime())
 		b.note(notes)
 	})
-	b.deliver(b.assemble(b.ended(exit, c.leftovers), c, b.notes))
+	event := b.assemble(b.ended(exit, c.leftovers), c, b.notes)
+	b.deliver(event)
 	b.filesInUse = len(c.leftovers) > 0
 	if b.cfg.KillLeftovers && len(c.leftovers) > 0 {
 		b.protect("run.leftovers", func() { b.killLeftovers(command) })
 	}
+	b.upload(settle, event)
+}
+
+// upload sends the event away, whatever comes of it.
+func (b *bracket) upload(ctx context.Context, event *schema.GenerationObservability) {
+	if b.cfg.Upload == nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			b.cfg.Debug(fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
+			b.cfg.Warn(fmt.Sprintf("the event was not uploaded: an error in vobs: %v: please report it with the output of -v", p))
+		}
+	}()
+	b.cfg.Upload(ctx, event)
 }
 
 // finishUnstarted writes the event of a command that could not be started.
@@ -363,7 +382,9 @@ func (b *bracket) finishUnstarted(start *child.StartError) {
 		c.host, notes = b.host.Stop(-1)
 		b.note(notes)
 	})
-	b.deliver(b.assemble(b.unstarted(ended, start), c, b.notes))
+	event := b.assemble(b.unstarted(ended, start), c, b.notes)
+	b.deliver(event)
+	b.upload(context.Background(), event)
 }
 
 // deliver writes the event where it belongs, or to stderr as a last resort.
