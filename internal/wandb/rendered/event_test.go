@@ -1,0 +1,315 @@
+package rendered
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/schema"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+const exampleFile = "../../../testdata/events/example.json"
+
+var now = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+
+func read(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func one(t testing.TB, doc string) *Event {
+	t.Helper()
+	events, err := Parse([]byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(events) != 1 {
+		t.Fatalf("%d events, want 1", len(events))
+	}
+	return events[0]
+}
+
+func render(t testing.TB, e *Event, o Options) *Run {
+	t.Helper()
+	if o.Now.IsZero() {
+		o.Now = now
+	}
+	r, err := e.Run(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A run as a document for people.
+func document(t testing.TB, r *Run) []byte {
+	t.Helper()
+	copied := *r
+	copied.Files = nil
+	b, err := json.MarshalIndent(copied, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(b, '\n')
+}
+
+func TestGoldenRuns(t *testing.T) {
+	core := `{"peak_vram_gb":64.0,"kv_cache_usage_perc":null,"prefix_cache_hit_rate":0.25,"spec_accept_rate":null,"loadavg_pre":[0.1,0.2,0.3],"loadavg_post":null,"engine_runtime_config":{"max_num_seqs":64,"other":"x<y","none":null,"list":[1,{"a":null}]},"flag_did_not_engage":false}`
+	for name, e := range map[string]*Event{
+		"example": one(t, string(read(t, exampleFile))),
+		"core":    one(t, core),
+		"log":     one(t, `{"message":"vLLM generation complete","extra":{"ctx":`+core+`},"level":"info"}`),
+	} {
+		got := document(t, render(t, e, Options{Writer: "vobs 1.2.3"}))
+		file := "testdata/" + name + ".json"
+		if *update {
+			if err := os.WriteFile(file, got, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(string(read(t, file)), string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestTheFileIsTheEventAsDelivered(t *testing.T) {
+	doc := read(t, exampleFile)
+	var want bytes.Buffer
+	if err := json.Compact(&want, doc); err != nil {
+		t.Fatal(err)
+	}
+	want.WriteByte('\n')
+	e := one(t, string(doc))
+	if files := render(t, e, Options{}).Files; len(files) != 1 || files[0].Name != "vobs-event.json" || !bytes.Equal(files[0].Content, want.Bytes()) {
+		t.Errorf("the files are %q", files)
+	}
+	delivered := []byte(`{"as":"delivered"}` + "\n")
+	r, err := FromEvent(e.GenerationObservability, delivered, Options{Now: now})
+	if err != nil || !bytes.Equal(r.Files[0].Content, delivered) {
+		t.Errorf("%v, %q", err, r.Files)
+	}
+	// Without it the event is encoded, whole.
+	r, err = FromEvent(e.GenerationObservability, nil, Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := one(t, string(r.Files[0].Content)); again.GenerationObservability.Run.ID != e.GenerationObservability.Run.ID || again.CoreOnly {
+		t.Errorf("encoded, it is %s", r.Files[0].Content)
+	}
+}
+
+// The example's values; the rules are schema.WandbPayload's.
+func TestPayload(t *testing.T) {
+	e := one(t, string(read(t, exampleFile)))
+	for _, c := range []struct{ given, want string }{{"", "vllm_gen"}, {"mine", "mine"}, {"a/b", "a/b"}} {
+		r := render(t, e, Options{Prefix: c.given})
+		for _, list := range [][]Item{r.Summary, r.Rows[0].Items} {
+			var keys []string
+			for _, i := range list {
+				keys = append(keys, i.Key)
+				if strings.HasSuffix(i.Key, "/flag_did_not_engage") && string(i.JSON) != "true" {
+					t.Errorf("%s is %s", i.Key, i.JSON)
+				}
+			}
+			if len(list) != 17 || keys[0] != c.want+"/peak_vram_gb" || keys[16] != c.want+"/engine_runtime/speculative_method" {
+				t.Errorf("prefix %q: %q", c.given, keys)
+			}
+		}
+		if len(r.Rows) != 1 || !r.Rows[0].Time.Equal(time.Date(2026, 11, 21, 10, 1, 41, 556e6, time.UTC)) {
+			t.Errorf("rows %v: want one, at the command's end", r.Rows)
+		}
+	}
+}
+
+func TestFromALiveEventAndFromAFileTheSame(t *testing.T) {
+	e := one(t, string(read(t, exampleFile)))
+	live, err := FromEvent(e.GenerationObservability, e.Line, Options{Writer: "w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(document(t, render(t, e, Options{Writer: "w"}))), string(document(t, live))); diff != "" {
+		t.Errorf("(-file +live):\n%s", diff)
+	}
+}
+
+func TestOneEventIsOneRun(t *testing.T) {
+	doc := string(read(t, exampleFile))
+	id := render(t, one(t, doc), Options{}).ID
+	if id != "019aa8f2-6c1e-7b6a-9d0e-3f6f1d2a9c11" {
+		t.Errorf("the run's id is %q, want the event's", id)
+	}
+	odd := render(t, one(t, strings.ReplaceAll(doc, id, "a/b")), Options{}).ID
+	other := render(t, one(t, strings.ReplaceAll(doc, id, "a/c")), Options{}).ID
+	core := `{"peak_vram_gb":64.0}`
+	first, second := render(t, one(t, core), Options{}), render(t, one(t, core+"\n"), Options{Now: now.Add(time.Hour)})
+	for _, id := range []string{odd, other, first.ID} {
+		if CheckID(id) != nil || !strings.HasPrefix(id, "vobs-") {
+			t.Errorf("the id %q: %v", id, CheckID(id))
+		}
+	}
+	if odd == other || first.ID == odd {
+		t.Errorf("two events have one id: %q, %q, %q", odd, other, first.ID)
+	}
+	if first.ID != second.ID {
+		t.Errorf("one event has two ids: %q and %q", first.ID, second.ID)
+	}
+	if !second.StartTime.Equal(now.Add(time.Hour)) || !second.Rows[0].Time.Equal(now.Add(time.Hour)) {
+		t.Errorf("a core without times is of %v, %v", second.StartTime, second.Rows[0].Time)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		run  schema.Run
+		core bool
+		want int
+	}{
+		{"success", schema.Run{ExitCode: schema.Ptr(0)}, false, 0},
+		{"failure", schema.Run{ExitCode: schema.Ptr(3)}, false, 3},
+		{"terminated", schema.Run{Signal: schema.Ptr("SIGTERM")}, false, 143},
+		{"killed", schema.Run{Signal: schema.Ptr("SIGKILL")}, false, 137},
+		{"a real-time signal", schema.Run{Signal: schema.Ptr("SIG34")}, false, 162},
+		{"a signal nobody knows", schema.Run{Signal: schema.Ptr("SIGWHAT")}, false, 1},
+		{"not found", schema.Run{StartError: schema.Ptr(`cannot run "x": not found`)}, false, 127},
+		{"not executable", schema.Run{StartError: schema.Ptr(`cannot run "x": permission denied`)}, false, 126},
+		{"an end that nobody saw", schema.Run{}, false, 1},
+		{"a core, which does not say", schema.Run{}, true, 0},
+	} {
+		e := &Event{GenerationObservability: &schema.GenerationObservability{Run: c.run}, CoreOnly: c.core}
+		if got := e.exitCode(); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+func configOf(t testing.TB, r *Run) map[string]any {
+	t.Helper()
+	var out map[string]any
+	if len(r.Config) != 1 || r.Config[0].Key != "vobs" {
+		t.Fatalf("the configuration has %d items: %s", len(r.Config), r.Config)
+	}
+	if err := json.Unmarshal(r.Config[0].JSON, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestPartialEventsAreMarked(t *testing.T) {
+	e := one(t, string(read(t, exampleFile)))
+	if got := configOf(t, render(t, e, Options{}))["partial"]; got != false {
+		t.Errorf("a whole event: partial is %v", got)
+	}
+	e.Partial, e.GenerationObservability.Run.EndedAt, e.GenerationObservability.Run.ExitCode = true, nil, nil
+	r := render(t, e, Options{})
+	if got := configOf(t, r)["partial"]; got != true || r.ExitCode == 0 {
+		t.Errorf("an event so far: partial is %v, the exit code %d", got, r.ExitCode)
+	}
+}
+
+func TestWhatIsNotKnownIsNotInTheConfiguration(t *testing.T) {
+	e := &schema.GenerationObservability{SchemaVersion: 1, Run: schema.Run{ID: "x", StartedAt: "2026-11-21T10:00:00Z", Command: []string{"a<b"}}}
+	r, err := FromEvent(e, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"schema_version":1,"run_id":"x","partial":false,"command":["a<b"]}`; string(r.Config[0].JSON) != want {
+		t.Errorf("the configuration is %s, want %s", r.Config[0].JSON, want)
+	}
+	e.GPUs = []schema.GPU{}
+	if r, err = FromEvent(e, nil, Options{}); err != nil || configOf(t, r)["gpus"].(map[string]any)["count"] != 0.0 {
+		t.Errorf("no GPU visible: %v, %s", err, r.Config)
+	}
+}
+
+func TestNumbersWithoutAJSONForm(t *testing.T) {
+	inf := schema.Float(1)
+	inf /= 0.0000000001
+	e := &schema.GenerationObservability{
+		Core:   schema.Core{PeakVRAMGB: &inf},
+		Engine: &schema.Engine{Config: &schema.EngineConfig{Values: map[string]any{"x": nan()}}},
+		Run:    schema.Run{ID: "x", StartedAt: "2026-11-21T10:00:00Z"},
+	}
+	r, err := FromEvent(e, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(r.Config[0].JSON) || !strings.Contains(string(r.Config[0].JSON), `"x":null`) {
+		t.Errorf("the configuration is %s", r.Config[0].JSON)
+	}
+}
+
+func nan() float64 { var zero float64; return zero / zero }
+
+func TestFilesOfEvents(t *testing.T) {
+	doc := read(t, exampleFile)
+	var line bytes.Buffer
+	if err := json.Compact(&line, doc); err != nil {
+		t.Fatal(err)
+	}
+	other := `{"message":"something else","ctx":{}}`
+	events, err := Parse([]byte(line.String() + "\n" + other + "\n" + line.String() + "\n" + `{"flag_did_not_engage":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(events) != 3 || events[0].CoreOnly || events[1].CoreOnly || !events[2].CoreOnly || !events[2].FlagDidNotEngage {
+		t.Errorf("%d events: %+v", len(events), events)
+	}
+	for name, c := range map[string]struct{ file, want string }{
+		"empty":           {"", "empty"},
+		"no JSON":         {"x", "line 1"},
+		"a list":          {"[1]", "expected an event"},
+		"another object":  {`{"loss":1}`, "loss"},
+		"another record":  {other, "no event"},
+		"two averages":    {"\n" + `{"loadavg_pre":[1,2]}`, "line 2: loadavg_pre"},
+		"a newer version": {`{"schema_version":2}`, "newer vobs"},
+		"settings":        {`{"engine_runtime_config":[]}`, "engine_runtime_config"},
+		"no null":         {`{"engine_runtime_config":null}`, "engine_runtime_config"},
+		"cut":             {line.String()[:2000], "line 1"},
+	} {
+		if _, err := Parse([]byte(c.file)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestBadTimesAreRefused(t *testing.T) {
+	for _, run := range []schema.Run{{StartedAt: "yesterday"}, {StartedAt: "2026-11-21T10:00:00Z", DurationSeconds: -1}} {
+		if _, err := FromEvent(&schema.GenerationObservability{Run: run}, nil, Options{}); err == nil {
+			t.Errorf("%+v: no error", run)
+		}
+	}
+}
+
+func TestRunIDs(t *testing.T) {
+	for _, good := range []string{"a", "abc12345", "019aa8f2-6c1e-7b6a-9d0e-3f6f1d2a9c11", "with space", "ü", strings.Repeat("x", 64)} {
+		if err := CheckID(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", " a", "a\n", "a:b", "a;b", "a,b", "a#b", "a?b", "../a", "a'b", `a\b`, "a\x00b", "\xff", strings.Repeat("x", 65)} {
+		if CheckID(bad) == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestMerge(t *testing.T) {
+	got := Merge([]Item{{"a", []byte("1")}, {"b", []byte("2")}}, nil, []Item{{"c", []byte("3")}, {"a", []byte("4")}})
+	if diff := cmp.Diff([]Item{{"a", []byte("4")}, {"b", []byte("2")}, {"c", []byte("3")}}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
