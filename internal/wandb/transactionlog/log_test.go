@@ -199,7 +199,7 @@ func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
 	r.StartTime = job.Started.Add(-2 * time.Second) // the command starts before its run
 	r.Rows = []rendered.Row{{Time: r.StartTime.Add(r.Duration), Items: r.Rows[1].Items}}
 	file := encode(t, r, &Earlier{
-		NextStep: job.LastStep + 1, Started: job.Started, Runtime: job.LastRuntime, Config: job.Config, Summary: job.Summary,
+		NextStep: job.LastStep + 1, Started: job.Started, LastStarted: job.Started, Runtime: job.LastRuntime, Config: job.Config, Summary: job.Summary,
 		SweepID: "sweep1", Telemetry: job.Telemetry, Environment: []byte{8, 1},
 	})
 	l := decode(t, file)

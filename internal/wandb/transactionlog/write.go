@@ -85,9 +85,10 @@ const minConsumer = "0.70.0"
 type Earlier struct {
 	// NextStep is the first step that is free.
 	NextStep int64
-	// Started is when the run began; Runtime is how long it had lasted, in seconds.
-	Started time.Time
-	Runtime float64
+	// Started is when the run began, LastStarted when the newest of its files did;
+	// Runtime is how long it had lasted, in seconds.
+	Started, LastStarted time.Time
+	Runtime              float64
 	// Config and Summary are the run's own, whole.
 	Config, Summary []rendered.Item
 	// SweepID is the sweep that the run belongs to, or "".
@@ -167,9 +168,9 @@ func (e *encoder) record(field protowire.Number, b []byte) {
 func run(r *rendered.Run, earlier *Earlier) []byte {
 	// Several files of one run are synced in the order of their start times.
 	started := r.StartTime
-	if earlier.Config != nil || earlier.NextStep > 0 {
-		if started = r.StartTime.Add(r.Duration); !started.After(earlier.Started) {
-			started = earlier.Started.Add(time.Millisecond)
+	if last := earlier.LastStarted; !last.IsZero() {
+		if started = r.StartTime.Add(r.Duration); !started.After(last) {
+			started = last.Add(time.Millisecond)
 		}
 	}
 	telemetry := earlier.Telemetry
