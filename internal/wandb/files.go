@@ -46,11 +46,8 @@ func parseSettings(text string) (map[string]string, error) {
 			continue
 		}
 		indent = depth
-		if trimmed[0] == '[' {
-			title, _, ok := strings.Cut(trimmed[1:], "]")
-			if !ok || title == "" {
-				return nil, fmt.Errorf("line %d: a section without an end", i+1)
-			}
+		if end := strings.LastIndexByte(trimmed, ']'); trimmed[0] == '[' && end > 1 {
+			title := trimmed[1:end]
 			if sections[title] != nil && title != "DEFAULT" {
 				return nil, fmt.Errorf("line %d: the section [%s] comes twice", i+1, title)
 			}

@@ -128,6 +128,17 @@ func (l *netrcLexer) restOfLine() (rest string, ended bool) {
 	return rest, false
 }
 
+// add appends a character, or the one behind it where it is a backslash.
+func (l *netrcLexer) add(token []byte, c byte) []byte {
+	if c == '\\' {
+		if l.pos == len(l.text) {
+			return token
+		}
+		c = l.read()
+	}
+	return append(token, c)
+}
+
 // next gives the next token, "" at the end.
 func (l *netrcLexer) next() string {
 	if l.pushed != "" {
@@ -147,18 +158,12 @@ func (l *netrcLexer) next() string {
 				if c = l.read(); c == '"' {
 					return string(token)
 				}
-				if c == '\\' {
-					c = l.read()
-				}
-				token = append(token, c)
+				token = l.add(token, c)
 			}
 			return string(token)
 		}
 		for {
-			if c == '\\' {
-				c = l.read()
-			}
-			token = append(token, c)
+			token = l.add(token, c)
 			if l.pos == len(l.text) {
 				break
 			}

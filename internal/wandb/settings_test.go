@@ -310,6 +310,7 @@ func TestSettingsFilesAreReadAsPythonDoes(t *testing.T) {
 		{"= in a value", "[default]\nx = a=b:c\n", map[string]string{"x": "a=b:c"}},
 		{"empty", "", map[string]string{}},
 		{"no section", "x = 1\n", nil},
+		{"no section's name", "[default]\n[x = 1\n", map[string]string{"[x": "1"}},
 		{"no value", "[default]\nx\n", nil},
 		{"a section without an end", "[default\nx = 1\n", nil},
 		{"twice", "[default]\nx = 1\nX = 2\n", nil},
@@ -362,6 +363,7 @@ func TestNetrc(t *testing.T) {
 		{"carriage returns", "machine api.wandb.ai\r\nlogin user\r\npassword k1\r\n", "k1", true},
 		{"the newer name", "machine api.forge.coreweave.com login user password k4\ndefault password x\n", "k4", true},
 		{"empty", "", "", false},
+		{"a backslash at the end", "machine api.wandb.ai password k1\\", "k1", true},
 	} {
 		n, err := parseNetrc(c.text)
 		if err != nil {
