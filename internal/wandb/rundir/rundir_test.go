@@ -1,9 +1,11 @@
 package rundir
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -241,6 +243,10 @@ func TestWhereTheJobsRunMustNotBeTouched(t *testing.T) {
 		"resumed online": {prepare: func(d string) {
 			put(t, d, "run-20261122_100002-job1", job("job1"), &transactionlog.Earlier{NextStep: 5, Started: started})
 		}, why: "resumed", tellsWhere: true, want: "job1"},
+		"perhaps resumed online": {prepare: func(d string) {
+			dir := put(t, d, "run-20261122_100002-job1", job("job1"), nil)
+			addResume(t, filepath.Join(dir, "run-job1.wandb"))
+		}, why: "may have been resumed", tellsWhere: true, want: "job1"},
 		"another run's file": {prepare: func(d string) {
 			from := put(t, d, "offline-run-20261122_100002-other", job("other"), nil)
 			to := filepath.Join(d, "offline-run-20261122_100003-job1")
@@ -267,6 +273,37 @@ func TestWhereTheJobsRunMustNotBeTouched(t *testing.T) {
 		if project := map[bool]string{true: "jobs", false: "given"}[c.tellsWhere]; l.Project != project {
 			t.Errorf("%s: in the project %q, want %q", name, l.Project, project)
 		}
+	}
+}
+
+// addResume has a run's file say resume="allow", as the SDK's does.
+func addResume(t testing.TB, path string) {
+	t.Helper()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	w := transactionlog.NewWriter(&out)
+	r := transactionlog.NewReader(bytes.NewReader(file))
+	for {
+		b, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			// A message that comes twice is one: field 17 is the run, 24 in it resume.
+			if bytes.Contains(b, []byte("a job")) {
+				b = append(bytes.Clone(b), 17<<3&0x7f|2|0x80, 17>>4, 3, 24<<3&0x7f|0x80, 24>>4, 1)
+			}
+			err = w.Append(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, out.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -25,7 +25,8 @@ type Log struct {
 	ID, Entity, Project, Group, JobType, Name, Notes, Host, Sweep string
 	Tags                                                          []string
 	// Resumed says that the run had begun before, so that the file is not all of it;
-	// MayResume that it was to go on where it existed (resume="allow" or "must").
+	// MayResume that it was to go on where it existed (resume="allow" or "must"). The
+	// SDK 0.31.0 sets the latter alone, also for a run that is new.
 	Resumed, MayResume bool
 	// Started is when the run began, in UTC; zero where the file does not say.
 	Started time.Time
@@ -75,6 +76,9 @@ func Decode(r io.Reader) (*Log, error) {
 	}
 	return d.log, err
 }
+
+// maxEnvironment bounds what is kept of records of the environment, in bytes.
+const maxEnvironment = 1 << 20
 
 type decoder struct {
 	log             *Log
@@ -146,7 +150,11 @@ func (d *decoder) record(b []byte) error {
 		case recordTelemetry:
 			d.log.Telemetry = bytes.Clone(v.b) // each holds all that the ones before held
 		case recordEnvironment:
-			d.log.Environment = bytes.Clone(v.b)
+			// Several are one: the SDK's own part, and then the machine's. Behind each
+			// other they are their merger to protobuf.
+			if len(d.log.Environment)+len(v.b) < maxEnvironment {
+				d.log.Environment = append(d.log.Environment, v.b...)
+			}
 		case recordFiles:
 			return d.files(v.b)
 		case recordExit:

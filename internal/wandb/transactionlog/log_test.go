@@ -379,6 +379,18 @@ func TestRecordsThatAreNoProtobuf(t *testing.T) {
 	}
 }
 
+func TestRecordsOfTheEnvironmentAreKeptTogether(t *testing.T) {
+	big := make([]byte, maxEnvironment)
+	l := decode(t, frame(t, record(recordEnvironment, text(1, "os")), record(recordEnvironment, text(12, "host")), record(recordEnvironment, message(5, big)), record(recordTelemetry, text(telemetryCLI, "1")), record(recordTelemetry, text(telemetryCLI, "2"))))
+	if want := join(text(1, "os"), text(12, "host")); !bytes.Equal(l.Environment, want) {
+		t.Errorf("%d bytes %.40q, want %q", len(l.Environment), l.Environment, want)
+	}
+	// Each record of telemetry is all of it.
+	if want := text(telemetryCLI, "2"); !bytes.Equal(l.Telemetry, want) {
+		t.Errorf("telemetry %q, want %q", l.Telemetry, want)
+	}
+}
+
 func TestTextIsMended(t *testing.T) {
 	r := example()
 	r.Host, r.Name = "h\xff", "\xc3("
