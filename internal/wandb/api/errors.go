@@ -1,0 +1,384 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Kind says what went wrong, as far as it changes what one does about it.
+type Kind int
+
+// The kinds of failure.
+const (
+	KindNetwork   Kind = iota // no connection, or one that broke
+	KindTimeout               // no answer in time
+	KindProxy                 // the proxy cannot be reached, or refuses
+	KindTLS                   // the server's certificate is not trusted
+	KindAddress               // the address cannot be used
+	KindRedirect              // the server points elsewhere
+	KindKey                   // 401: the key is not known
+	KindForbidden             // 403: the key may not do this
+	KindNotFound              // 404, 410: no such run, project or entity; or no W&B server
+	KindConflict              // 409: another writer was faster
+	KindTooLarge              // 413
+	KindRate                  // 429
+	KindRejected              // any other 4xx, and errors that GraphQL tells under 200
+	KindServer                // 5xx
+	KindAnswer                // an answer that W&B would not give
+	KindInput                 // what was to be sent cannot be
+	KindEnded                 // the context ended
+)
+
+// Error is a request that failed for good. Its text says what was tried and what can
+// be done; it never holds a secret.
+type Error struct {
+	Kind Kind
+	// Op is the operation: UpsertBucket, RunResumeStatus, CreateRunFiles, file_stream,
+	// "upload of NAME" or "token exchange".
+	Op string
+	// URL is what was asked, without user information and query.
+	URL string
+	// Status is HTTP's, 0 where there was no answer.
+	Status int
+	// Detail is what the server or the system said.
+	Detail string
+	// Tries counts the requests that were sent.
+	Tries int
+	// Done says what had reached the server when an upload of several steps failed.
+	Done string
+
+	retry      bool
+	asked      bool // the server said how long to wait
+	retryAfter time.Duration
+	tooLate    time.Duration // the wait for which there was no time
+	cause      error         // a context's error, and no other: others quote addresses
+}
+
+// Temporary says that the same request may succeed later.
+func (e *Error) Temporary() bool { return e.retry }
+
+// Unwrap gives the context's error where that ended the request.
+func (e *Error) Unwrap() error { return e.cause }
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.problem())
+	if e.Op != "" {
+		fmt.Fprintf(&b, " (%s", e.Op)
+		if e.URL != "" {
+			fmt.Fprintf(&b, " at %s", e.URL)
+		}
+		if e.Status != 0 {
+			fmt.Fprintf(&b, ": HTTP %d", e.Status)
+		}
+		if e.Tries > 1 {
+			fmt.Fprintf(&b, ", tried %d times", e.Tries)
+		}
+		b.WriteString(")")
+	}
+	if e.Detail != "" {
+		b.WriteString(": " + e.Detail)
+	}
+	if e.tooLate > 0 {
+		fmt.Fprintf(&b, "; the next try was due after %v, more than the time left", e.tooLate.Round(100*time.Millisecond))
+	}
+	if e.Done != "" {
+		b.WriteString("; " + e.Done)
+	}
+	if hint := e.Hint(); hint != "" {
+		b.WriteString("; " + hint)
+	}
+	return b.String()
+}
+
+func (e *Error) problem() string {
+	switch e.Kind {
+	case KindTimeout:
+		return "W&B did not answer in time"
+	case KindProxy:
+		return "the proxy to W&B failed"
+	case KindTLS:
+		return "the certificate of the W&B server is not trusted"
+	case KindAddress:
+		return "the address of W&B cannot be used"
+	case KindRedirect:
+		return "the W&B server points to another address"
+	case KindKey:
+		return "W&B does not know the key"
+	case KindForbidden:
+		return "W&B does not allow this"
+	case KindNotFound:
+		return "W&B does not find what was asked for"
+	case KindConflict:
+		return "another program writes to the same run of W&B"
+	case KindTooLarge:
+		return "W&B takes no request of this size"
+	case KindRate:
+		return "W&B limits the rate of requests"
+	case KindRejected:
+		return "W&B refused"
+	case KindServer:
+		return "the W&B server failed"
+	case KindAnswer:
+		return "what answers is no W&B server, or one that vobs does not understand"
+	case KindInput:
+		return "this cannot be sent to W&B"
+	case KindEnded:
+		if errors.Is(e.cause, context.DeadlineExceeded) {
+			return "there was no time left for W&B"
+		}
+		return "the upload to W&B was stopped"
+	}
+	return "W&B cannot be reached"
+}
+
+// Hint says what a user can do, "" where there is nothing.
+func (e *Error) Hint() string {
+	switch e.Kind {
+	case KindNetwork, KindTimeout:
+		return "check the network, WANDB_BASE_URL and the proxies (HTTPS_PROXY)"
+	case KindProxy:
+		return "check WANDB_HTTPS_PROXY, HTTPS_PROXY and NO_PROXY"
+	case KindTLS:
+		return "name the server's authority in SSL_CERT_FILE, or set WANDB_INSECURE_DISABLE_SSL=true"
+	case KindAddress, KindRedirect, KindAnswer:
+		return "check WANDB_BASE_URL (the default is https://api.wandb.ai) and the proxies"
+	case KindKey:
+		return "check WANDB_API_KEY or the netrc file, or say `wandb login`; a key belongs to one server (WANDB_BASE_URL)"
+	case KindForbidden:
+		return "check that the key may write to the entity and project (WANDB_ENTITY, WANDB_PROJECT)"
+	case KindNotFound:
+		return "check WANDB_ENTITY, WANDB_PROJECT and WANDB_BASE_URL"
+	case KindRate:
+		return "send the event later: `vobs wandb FILE`"
+	}
+	return ""
+}
+
+// asError makes what an Auth said an Error of the request that it was for.
+func asError(err error, of *Error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		// The exchange has had its own tries.
+		e.retry = false
+		return e
+	}
+	of.Kind, of.Detail = KindKey, err.Error()
+	return of
+}
+
+// ended is the error where the context ended while e was tried.
+func (e *Error) ended(cause error) *Error {
+	if errors.Is(cause, context.DeadlineExceeded) && e.Kind != KindTimeout && e.Kind != KindEnded && e.Detail != "" {
+		// The last failure tells more than that time ran out.
+		e.Detail = "last: " + e.Detail
+	} else {
+		e.Detail = ""
+	}
+	e.Kind, e.cause, e.retry, e.Status = KindEnded, cause, false, 0
+	return e
+}
+
+// network fills in what kept a request from being answered.
+func (e *Error) network(err error, ctx context.Context, timeout time.Duration) *Error {
+	e.Detail, e.retry = innermost(err), true
+	op, _ := errors.AsType[*net.OpError](err)
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case op != nil && op.Op == "proxyconnect", strings.Contains(err.Error(), "Proxy Authentication Required"):
+		e.Kind = KindProxy
+	case ctx.Err() != nil, isTimeout(err):
+		e.Kind, e.Detail = KindTimeout, fmt.Sprintf("no answer within %v", timeout)
+	case unknown, host, invalid, verify:
+		e.Kind, e.retry = KindTLS, false
+	case noTLS, errors.Is(err, http.ErrSchemeMismatch):
+		e.Kind, e.retry, e.Detail = KindAddress, false, "the server does not speak TLS: http:// instead of https://?"
+	case strings.Contains(err.Error(), "unsupported protocol scheme"), strings.Contains(err.Error(), "no Host in request URL"):
+		e.Kind, e.retry = KindAddress, false
+	case strings.Contains(err.Error(), "invalid header field"):
+		e.Kind, e.retry = KindInput, false
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		e.Kind, e.retry = KindAnswer, false
+	default:
+		e.Kind = KindNetwork
+	}
+	return e
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// innermost is the text of an error without the layers that quote the address.
+func innermost(err error) string {
+	var url interface{ Unwrap() error }
+	for errors.As(err, &url) {
+		inner := url.Unwrap()
+		if inner == nil {
+			break
+		}
+		// What a connection failed with is said whole: "dial tcp 127.0.0.1:1: connect: connection refused".
+		if _, ok := err.(*net.OpError); ok {
+			break
+		}
+		err = inner
+	}
+	return err.Error()
+}
+
+// refused fills in what a status of no success means. Which may be tried again is the
+// SDK's policy (wandb/core/internal/clients/retrypolicies.go).
+func (e *Error) refused(a answer, now time.Time) {
+	e.Status, e.Detail = a.status, message(a)
+	switch {
+	case a.status >= 300 && a.status <= 399:
+		e.Kind, e.Detail = KindRedirect, ""
+		if to := a.header.Get("Location"); to != "" {
+			e.Detail = "to " + cleanURL(to)
+		}
+	case a.status == http.StatusUnauthorized:
+		e.Kind = KindKey
+	case a.status == http.StatusForbidden:
+		e.Kind = KindForbidden
+	case a.status == http.StatusNotFound, a.status == http.StatusGone:
+		e.Kind = KindNotFound
+	case a.status == http.StatusProxyAuthRequired:
+		e.Kind = KindProxy
+	case a.status == http.StatusConflict:
+		e.Kind = KindConflict
+	case a.status == http.StatusRequestEntityTooLarge:
+		e.Kind = KindTooLarge
+	case a.status == http.StatusTooManyRequests:
+		e.Kind, e.retry = KindRate, true
+	case a.status == http.StatusNotImplemented:
+		e.Kind = KindServer
+	case a.status >= 500:
+		e.Kind, e.retry = KindServer, true
+	case a.status == http.StatusBadRequest, a.status == http.StatusUnprocessableEntity, a.status < 400:
+		e.Kind = KindRejected
+	default: // 408, 425 and the like
+		e.Kind, e.retry = KindRejected, true
+	}
+	if e.retry {
+		e.retryAfter, e.asked = retryAfter(a.header.Get("Retry-After"), now)
+	}
+}
+
+// retryAfter reads the header of that name: seconds, or a date (RFC 9110, 10.2.3).
+func retryAfter(s string, now time.Time) (time.Duration, bool) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0, false
+	}
+	if n, err := strconv.ParseFloat(s, 64); err == nil && n >= 0 && n < 1e9 {
+		return time.Duration(n * float64(time.Second)), true
+	}
+	if t, err := http.ParseTime(s); err == nil {
+		return max(0, t.Sub(now)), true
+	}
+	return 0, false
+}
+
+// message is what an answer says of its failure, in any of the forms that are met:
+// {"errors":[{"message"}]}, {"error":"…"}, {"error":{"message"}}, plain text.
+func message(a answer) string {
+	if text, ok := jsonError(a.body); ok {
+		return text
+	}
+	text := strings.TrimSpace(string(a.body[:min(len(a.body), 4096)]))
+	switch {
+	case text == "":
+		return ""
+	case strings.HasPrefix(text, "<"):
+		return "an HTML page"
+	}
+	return oneLine(text)
+}
+
+// jsonError is the message of an answer that is JSON and tells of an error.
+func jsonError(body []byte) (string, bool) {
+	var a struct {
+		Error  json.RawMessage
+		Errors []json.RawMessage
+	}
+	if json.Unmarshal(body, &a) != nil {
+		return "", false
+	}
+	var texts []string
+	for _, raw := range append([]json.RawMessage{a.Error}, a.Errors...) {
+		if len(raw) == 0 || string(raw) == "null" {
+			continue
+		}
+		var text string
+		var object struct{ Message string }
+		switch {
+		case json.Unmarshal(raw, &text) == nil:
+		case json.Unmarshal(raw, &object) == nil && object.Message != "":
+			text = object.Message
+		default:
+			text = string(raw)
+		}
+		if text != "" {
+			texts = append(texts, oneLine(text))
+		}
+	}
+	if len(texts) == 0 {
+		return "", len(a.Errors) > 0 || (len(a.Error) > 0 && string(a.Error) != "null")
+	}
+	return oneLine(strings.Join(slices.Compact(texts), "; ")), true
+}
+
+// oneLine makes foreign text fit for a terminal: no line breaks, no escapes.
+func oneLine(s string) string {
+	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))), " ")
+}
+
+// shorten keeps what fits into a warning. Secrets are taken out before: half a key
+// would not be recognised.
+func shorten(s string) string {
+	const most = 300
+	if len(s) <= most {
+		return s
+	}
+	cut := most
+	for cut > 0 && s[cut]&0xC0 == 0x80 {
+		cut--
+	}
+	return s[:cut] + "…"
+}
+
+// scrub takes secrets out of all texts. The longest go first: one may hold another.
+func (e *Error) scrub(secrets []string) {
+	secrets = slices.Clone(secrets)
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range secrets {
+		// A short word ("true" as a header's value) is in many texts and no secret.
+		if len(secret) < 6 {
+			continue
+		}
+		for _, text := range []*string{&e.Detail, &e.URL, &e.Op, &e.Done} {
+			*text = strings.ReplaceAll(*text, secret, "[redacted]")
+		}
+	}
+	e.Detail = shorten(e.Detail)
+}

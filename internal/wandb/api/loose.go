@@ -1,0 +1,204 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strconv"
+
+	"github.com/vobs/vobs/internal/wandb/rendered"
+)
+
+// The texts that a server gives back were written by Python or by the SDK's core:
+// they hold NaN, Infinity and -Infinity, which encoding/json refuses. What is of
+// another program's is split and put together again, and every value keeps the very
+// text that it came as.
+
+var errLoose = errors.New("no JSON object")
+
+// deepest is where nesting is refused; encoding/json's own bound is 10000.
+const deepest = 1000
+
+// members splits an object into its keys and values, in their order.
+func members(text []byte) ([]rendered.Item, error) {
+	s := loose{text: text}
+	var out []rendered.Item
+	if s.peek() != '{' || !s.object(0, func(key string, value []byte) {
+		out = append(out, rendered.Item{Key: key, JSON: value})
+	}) || s.peek() != 0 {
+		return nil, errLoose
+	}
+	return out, nil
+}
+
+// object joins what members split. Nothing is escaped for HTML, as the SDK does not.
+func object(items []rendered.Item) []byte {
+	b := []byte{'{'}
+	for i, item := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, encode(item.Key)...), ':'), item.JSON...)
+	}
+	return append(b, '}')
+}
+
+// find gives the value of a key, nil where there is none; the last one counts.
+func find(items []rendered.Item, key string) []byte {
+	for i := len(items) - 1; i >= 0; i-- {
+		if items[i].Key == key {
+			return items[i].JSON
+		}
+	}
+	return nil
+}
+
+// number reads a finite number.
+func number(text []byte) (float64, bool) {
+	x, err := strconv.ParseFloat(string(text), 64)
+	return x, err == nil && !math.IsInf(x, 0) && !math.IsNaN(x)
+}
+
+// merge gives the items of all lists; where a key comes twice, its later value
+// counts, in the earlier place.
+func merge(lists ...[]rendered.Item) []rendered.Item {
+	var out []rendered.Item
+	at := map[string]int{}
+	for _, list := range lists {
+		for _, item := range list {
+			if i, ok := at[item.Key]; ok {
+				out[i].JSON = item.JSON
+				continue
+			}
+			at[item.Key] = len(out)
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// loose walks over JSON.
+type loose struct {
+	text []byte
+	pos  int
+}
+
+// peek gives the next byte that is no space, 0 at the end.
+func (s *loose) peek() byte {
+	for s.pos < len(s.text) {
+		switch c := s.text[s.pos]; c {
+		case ' ', '\t', '\r', '\n':
+			s.pos++
+		case 0:
+			return 1 // no JSON begins with it
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+func (s *loose) skip(c byte) bool {
+	if s.peek() != c {
+		return false
+	}
+	s.pos++
+	return true
+}
+
+// value passes one value.
+func (s *loose) value(depth int) bool {
+	if depth > deepest {
+		return false
+	}
+	switch s.peek() {
+	case '{':
+		return s.object(depth, func(string, []byte) {})
+	case '[':
+		s.pos++
+		if s.skip(']') {
+			return true
+		}
+		for s.value(depth + 1) {
+			if s.skip(']') {
+				return true
+			}
+			if !s.skip(',') {
+				return false
+			}
+		}
+		return false
+	case '"':
+		return s.str()
+	}
+	return s.word()
+}
+
+func (s *loose) object(depth int, each func(key string, value []byte)) bool {
+	if depth > deepest || !s.skip('{') {
+		return false
+	}
+	if s.skip('}') {
+		return true
+	}
+	for s.peek() == '"' {
+		from := s.pos
+		if !s.str() {
+			return false
+		}
+		key := s.text[from:s.pos]
+		if !s.skip(':') {
+			return false
+		}
+		s.peek()
+		from = s.pos
+		if !s.value(depth + 1) {
+			return false
+		}
+		value := s.text[from:s.pos]
+		if depth == 0 {
+			var name string
+			if json.Unmarshal(key, &name) != nil {
+				return false
+			}
+			each(name, value)
+		}
+		if s.skip('}') {
+			return true
+		}
+		if !s.skip(',') {
+			return false
+		}
+	}
+	return false
+}
+
+// str passes a string.
+func (s *loose) str() bool {
+	from := s.pos
+	for s.pos++; s.pos < len(s.text); s.pos++ {
+		switch s.text[s.pos] {
+		case '\\':
+			s.pos++
+		case '"':
+			s.pos++
+			return json.Valid(s.text[from:s.pos])
+		}
+	}
+	return false
+}
+
+// word passes a number, a literal, or one of Python's tokens.
+func (s *loose) word() bool {
+	from := s.pos
+	for s.pos < len(s.text) && ('a' <= s.text[s.pos]|0x20 && s.text[s.pos]|0x20 <= 'z' ||
+		'0' <= s.text[s.pos] && s.text[s.pos] <= '9' || s.text[s.pos] == '-' || s.text[s.pos] == '+' || s.text[s.pos] == '.') {
+		s.pos++
+	}
+	switch word := string(s.text[from:s.pos]); word {
+	case "NaN", "Infinity", "-Infinity":
+		return true
+	default:
+		return json.Valid([]byte(word))
+	}
+}

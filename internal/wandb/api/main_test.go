@@ -1,0 +1,119 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/rendered"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clock is a time that passes where somebody sleeps.
+type clock struct {
+	mu    sync.Mutex
+	t     time.Time
+	slept []time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) sleep(ctx context.Context, d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.slept = append(c.slept, d)
+	c.t = c.t.Add(d)
+	return ctx.Err()
+}
+
+func (c *clock) waits() []time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slept
+}
+
+var (
+	began = time.Date(2026, 11, 22, 10, 0, 0, 250_000_000, time.UTC)
+	ended = began.Add(90 * time.Second)
+)
+
+// bench is a server, a client to it and the client's clock.
+type bench struct {
+	*Client
+	backend *fakebackend.Backend
+	clock   *clock
+	server  *httptest.Server
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	backend := fakebackend.New()
+	server := httptest.NewServer(backend)
+	t.Cleanup(server.Close)
+	b := &bench{backend: backend, clock: &clock{t: ended.Add(time.Second)}, server: server}
+	b.Client = b.client(t)
+	return b
+}
+
+// client is another client to the same server.
+func (b *bench) client(t *testing.T) *Client {
+	c := &Client{
+		BaseURL: b.server.URL, Auth: APIKey(fakebackend.Key), UserAgent: "vobs/test",
+		Now: b.clock.now, Sleep: b.clock.sleep, Jitter: func() float64 { return 0 },
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// event is a run as vobs renders one.
+func event() rendered.Run {
+	return rendered.Run{
+		ID: "vobs-1", Project: "p", Group: "g", JobType: "gen", Name: "a name", Notes: "of <it> & more", Tags: []string{"x", "y"}, Host: "box",
+		Config: []rendered.Item{item("command", `["sh","-c","a <b> & c"]`), item("gpu", `{"count":1}`)},
+		Rows: []rendered.Row{
+			{Time: began.Add(30 * time.Second), Items: []rendered.Item{item("vobs/gpu0/used_bytes", "1024")}},
+			{Time: ended, Items: []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")}},
+		},
+		Summary:   []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")},
+		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
+		StartTime: began, Duration: 90 * time.Second, ExitCode: 3, Writer: "vobs 1.2.3",
+	}
+}
+
+func item(key, text string) rendered.Item {
+	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+}
+
+// noSecrets fails where one of the secrets, or half of one, is in a text.
+func noSecrets(t *testing.T, text string, more ...string) {
+	t.Helper()
+	for _, secret := range append(more, fakebackend.Key, base64.StdEncoding.EncodeToString([]byte("api:"+fakebackend.Key)), "s3cr3t") {
+		if strings.Contains(text, secret) || strings.Contains(text, secret[:len(secret)/2+1]) {
+			t.Errorf("a secret shows: %q", text)
+		}
+	}
+}
+
+// want fails where a is not b.
+func want[T comparable](t *testing.T, what string, got, wanted T) {
+	t.Helper()
+	if got != wanted {
+		t.Errorf("%s: got %v, want %v", what, got, wanted)
+	}
+}

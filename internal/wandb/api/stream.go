@@ -1,0 +1,207 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/vobs/vobs/internal/wandb/rendered"
+)
+
+// maxPost is what one file_stream request may hold of rows; the server takes about
+// 10 MiB (wandb/core/internal/filestream: the limit of one line and of one request).
+const maxPost = 8 << 20
+
+// stream is what one run is sent.
+type stream struct {
+	// offset is the first row's line.
+	offset int64
+	rows   []string
+	// summary is whole: it takes the place of what the run has.
+	summary  string
+	uploaded []string
+	// exitCode ends the run; nil says nothing of its end.
+	exitCode *int
+}
+
+// chunk is one file of a file_stream request.
+type chunk struct {
+	Offset  int64    `json:"offset"`
+	Content []string `json:"content"`
+}
+
+// post is the body of a file_stream request.
+type post struct {
+	Files    files    `json:"files"`
+	Uploaded []string `json:"uploaded,omitempty"`
+	Complete bool     `json:"complete,omitempty"`
+	ExitCode *int     `json:"exitcode,omitempty"`
+}
+
+type files struct {
+	History *chunk `json:"wandb-history.jsonl,omitempty"`
+	Summary *chunk `json:"wandb-summary.json,omitempty"`
+}
+
+// posts cuts the rows to what a request may hold: one, but for runs with very many.
+func (s stream) posts(most int) []post {
+	var out []post
+	rows, offset := s.rows, s.offset
+	for {
+		n, size := 0, len(s.summary)
+		for n < len(rows) && (n == 0 || size+len(rows[n]) <= most) {
+			size += len(rows[n])
+			n++
+		}
+		p := post{}
+		if n > 0 {
+			p.Files.History = &chunk{offset, rows[:n]}
+		}
+		rows, offset = rows[n:], offset+int64(n)
+		if len(rows) == 0 {
+			p.Files.Summary = &chunk{0, []string{s.summary}}
+			p.Uploaded, p.ExitCode, p.Complete = s.uploaded, s.exitCode, s.exitCode != nil
+			return append(out, p)
+		}
+		out = append(out, p)
+	}
+}
+
+// send streams to a run. A request that is sent twice changes nothing: its lines have
+// their places and its rows their steps. sent is how many rows arrived.
+func (c *Client) stream(ctx context.Context, to bucket, s stream) (sent int, err error) {
+	address := c.base() + "/files/" + url.PathEscape(to.entity) + "/" + url.PathEscape(to.project) + "/" + url.PathEscape(to.id) + "/file_stream"
+	for _, p := range s.posts(maxPost) {
+		err := c.do(ctx, call{
+			op: "file_stream", method: http.MethodPost, url: address, body: encode(p),
+			header: http.Header{"Content-Type": {"application/json"}},
+			ours:   true,
+			accept: func(a answer) *Error {
+				// The SDK takes any 2xx for success; but a page of a proxy has stored nothing.
+				if text, failed := jsonError(a.body); failed {
+					return &Error{Kind: KindRejected, Detail: text}
+				}
+				if text := strings.TrimSpace(string(a.body)); text != "" {
+					if _, err := members(a.body); err != nil {
+						return notWandb(a)
+					}
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			return sent, err
+		}
+		if p.Files.History != nil {
+			sent += len(p.Files.History.Content)
+		}
+	}
+	return sent, nil
+}
+
+// upload stores the run's files. It gives the names of those that arrived, and what
+// kept the others.
+func (c *Client) upload(ctx context.Context, to bucket, list []rendered.File) (uploaded []string, failures []error) {
+	names := make([]string, len(list))
+	for i, f := range list {
+		names[i] = f.Name
+	}
+	var out struct {
+		CreateRunFiles *struct {
+			UploadHeaders []string
+			Files         []struct{ Name, UploadURL string }
+		}
+	}
+	err := c.graphql(ctx, "CreateRunFiles", createRunFiles, struct {
+		Entity  string   `json:"entity"`
+		Project string   `json:"project"`
+		Run     string   `json:"run"`
+		Files   []string `json:"files"`
+	}{to.entity, to.project, to.id, names}, &out, nil, func() *Error {
+		if out.CreateRunFiles == nil {
+			return &Error{Kind: KindAnswer, Detail: "the answer names no files"}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, []error{err}
+	}
+	header := http.Header{}
+	for _, h := range out.CreateRunFiles.UploadHeaders {
+		if name, value, ok := strings.Cut(h, ":"); ok {
+			header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
+		}
+	}
+	for _, f := range list {
+		var address string
+		for _, given := range out.CreateRunFiles.Files {
+			if given.Name == f.Name {
+				address = given.UploadURL
+			}
+		}
+		op := "upload of " + f.Name
+		if address == "" {
+			failures = append(failures, &Error{Kind: KindAnswer, Op: op, Detail: "the answer to CreateRunFiles has no address for it"})
+			continue
+		}
+		if err := c.put(ctx, op, address, header, f.Content); err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		uploaded = append(uploaded, f.Name)
+	}
+	return uploaded, failures
+}
+
+// put stores one file where the server said: often another company's storage, which
+// gets no key and none of the user's headers.
+func (c *Client) put(ctx context.Context, op, address string, header http.Header, content []byte) error {
+	base, err := url.Parse(c.base() + "/")
+	if err != nil {
+		return &Error{Kind: KindAddress, Op: op}
+	}
+	to, err := base.Parse(address)
+	if err != nil || (to.Scheme != "http" && to.Scheme != "https") || to.Host == "" {
+		return &Error{Kind: KindAnswer, Op: op, Detail: "the answer to CreateRunFiles has no usable address for it"}
+	}
+	return c.do(ctx, call{op: op, method: http.MethodPut, url: to.String(), body: content, header: header})
+}
+
+// row is one line of the history.
+func row(r rendered.Row, step int64, runtime float64) string {
+	return string(object(append([]rendered.Item{
+		{Key: "_step", JSON: encode(step)},
+		{Key: "_timestamp", JSON: encode(stamp(r.Time))},
+		{Key: "_runtime", JSON: encode(runtime)},
+	}, r.Items...)))
+}
+
+// stamp is a time as W&B has it: seconds since 1970, to the microsecond.
+func stamp(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+
+// check refuses what would spoil a whole request.
+func check(r rendered.Run) *Error {
+	bad := func(format string, args ...any) *Error {
+		return &Error{Kind: KindInput, Detail: fmt.Sprintf(format, args...)}
+	}
+	if r.ID == "" {
+		return bad("the run has no id")
+	}
+	for _, part := range []struct {
+		name  string
+		items []rendered.Item
+	}{{"config", r.Config}, {"summary", r.Summary}} {
+		if key, ok := invalid(part.items); ok {
+			return bad("%s: the value of %q is no JSON", part.name, key)
+		}
+	}
+	for _, row := range r.Rows {
+		if key, ok := invalid(row.Items); ok {
+			return bad("history: the value of %q is no JSON", key)
+		}
+	}
+	return nil
+}
