@@ -154,6 +154,8 @@ func (i *identity) exchange(ctx context.Context, c *Client) (access, error) {
 		op: "token exchange", method: http.MethodPost, url: c.base() + "/oidc/token", body: []byte(form),
 		header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 		ours:   true, unsigned: true,
+		// Here the SDK takes every 4xx but 429 for the last word (TokenExchangeRetryPolicy).
+		retries: map[int]bool{http.StatusRequestTimeout: false, http.StatusTooEarly: false},
 		accept: func(a answer) *Error {
 			var t struct {
 				AccessToken string  `json:"access_token"`
@@ -169,7 +171,8 @@ func (i *identity) exchange(ctx context.Context, c *Client) (access, error) {
 		},
 	}); err != nil {
 		e, _ := errors.AsType[*Error](err)
-		if e.Kind == KindRejected || e.Kind == KindForbidden {
+		switch e.Status {
+		case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity:
 			e.Kind = KindKey
 		}
 		return access{}, e

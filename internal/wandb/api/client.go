@@ -84,6 +84,12 @@ func (c *Client) client() *http.Client {
 		}
 		if c.Proxy != nil {
 			transport.Proxy = c.proxy
+			transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, r *http.Response) error {
+				if r.StatusCode != http.StatusOK {
+					return proxyRefusal(r.StatusCode)
+				}
+				return nil
+			}
 		}
 		if c.InsecureTLS {
 			transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
@@ -171,8 +177,8 @@ type call struct {
 	ours bool
 	// unsigned leaves the key out of a request of ours: that which fetches a token.
 	unsigned bool
-	// retries says that a status which is final elsewhere is temporary here.
-	retries func(status int) bool
+	// retries says what of a status that is not the rule: whether it is temporary.
+	retries map[int]bool
 	// accept takes the answer, or says what is wrong with it.
 	accept func(answer) *Error
 }
@@ -233,7 +239,7 @@ func (c *Client) send(ctx context.Context, q call) *Error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(each, q.method, q.url, bytes.NewReader(q.body))
 	if err != nil {
-		e.Kind, e.Detail = KindAddress, err.Error()
+		e.Kind, e.Detail = KindAddress, innermost(err)
 		return e
 	}
 	if q.ours {
@@ -266,8 +272,8 @@ func (c *Client) send(ctx context.Context, q call) *Error {
 	a := answer{resp.StatusCode, resp.Header, body}
 	if a.status < 200 || a.status > 299 {
 		e.refused(a, c.now())
-		if q.retries != nil && q.retries(a.status) {
-			e.retry = true
+		if retry, special := q.retries[a.status]; special {
+			e.retry = retry
 		}
 		return e
 	}

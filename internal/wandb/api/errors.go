@@ -193,13 +193,16 @@ func (e *Error) ended(cause error) *Error {
 func (e *Error) network(err error, ctx context.Context, timeout time.Duration) *Error {
 	e.Detail, e.retry = innermost(err), true
 	op, _ := errors.AsType[*net.OpError](err)
+	refusal, refused := errors.AsType[proxyRefusal](err)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, host := errors.AsType[x509.HostnameError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, verify := errors.AsType[*tls.CertificateVerificationError](err)
 	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
-	case op != nil && op.Op == "proxyconnect", strings.Contains(err.Error(), "Proxy Authentication Required"):
+	case refused:
+		e.Kind, e.retry = KindProxy, refusal >= 500 || refusal == http.StatusTooManyRequests
+	case op != nil && op.Op == "proxyconnect":
 		e.Kind = KindProxy
 	case ctx.Err() != nil, isTimeout(err):
 		e.Kind, e.Detail = KindTimeout, fmt.Sprintf("no answer within %v", timeout)
@@ -217,6 +220,13 @@ func (e *Error) network(err error, ctx context.Context, timeout time.Duration) *
 		e.Kind = KindNetwork
 	}
 	return e
+}
+
+// proxyRefusal is the status of a proxy that does not connect.
+type proxyRefusal int
+
+func (r proxyRefusal) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("it refuses: HTTP %d %s", int(r), http.StatusText(int(r))))
 }
 
 func isTimeout(err error) bool {

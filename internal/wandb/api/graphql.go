@@ -69,7 +69,7 @@ const (
 )
 
 // graphql sends one operation and puts its data into out.
-func (c *Client) graphql(ctx context.Context, op, query string, variables, out any, retries func(int) bool, check func() *Error) error {
+func (c *Client) graphql(ctx context.Context, op, query string, variables, out any, retries map[int]bool, check func() *Error) error {
 	return c.do(ctx, call{
 		op: op, method: http.MethodPost, url: c.base() + "/graphql",
 		body: encode(struct {
@@ -167,9 +167,9 @@ func (c *Client) upsert(ctx context.Context, in bucketInput) (bucket, error) {
 		}
 	}
 	var b bucket
-	err := c.graphql(ctx, "UpsertBucket", upsertBucket, in, &out, func(status int) bool {
+	err := c.graphql(ctx, "UpsertBucket", upsertBucket, in, &out, map[int]bool{
 		// Two writers at once: the SDK tries this again too (UpsertBucketRetryPolicy).
-		return status == http.StatusConflict
+		http.StatusConflict: true,
 	}, func() *Error {
 		missing := func(what string) *Error {
 			return &Error{Kind: KindAnswer, Detail: "the answer names no " + what}

@@ -104,7 +104,7 @@ func item(key, text string) rendered.Item {
 func noSecrets(t *testing.T, text string, more ...string) {
 	t.Helper()
 	for _, secret := range append(more, fakebackend.Key, base64.StdEncoding.EncodeToString([]byte("api:"+fakebackend.Key)), "s3cr3t") {
-		if strings.Contains(text, secret) || strings.Contains(text, secret[:len(secret)/2+1]) {
+		if strings.Contains(text, secret) || len(secret) > 20 && strings.Contains(text, secret[:len(secret)/2]) {
 			t.Errorf("a secret shows: %q", text)
 		}
 	}

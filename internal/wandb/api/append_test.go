@@ -1,0 +1,356 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/rendered"
+)
+
+// job is a run as the SDK leaves one: three rows, of which the steps leave one out.
+func job() fakebackend.Run {
+	return fakebackend.Run{
+		Entity: "ent0", Project: "p", ID: "job1", State: "finished", Group: "its", Notes: "its notes", Tags: []string{"t1"},
+		Config: `{"lr":{"value":0.1},"_wandb":{"value":{"t":{"5":"0.31.0"}}}}`,
+		Lines: []string{
+			`{"_step":0,"_timestamp":1795341601,"_runtime":1,"loss":NaN}`,
+			`{"_step":2,"_timestamp":1795341602,"_runtime":2,"loss":2}`,
+			`{"_step":5,"_timestamp":1795341610,"_runtime":10,"loss":1}`,
+		},
+		Summary: `{"loss":1,"odd":NaN,"_step":5,"_timestamp":1795341610,"_runtime":10,"_wandb":{"runtime":60}}`,
+	}
+}
+
+// jobLog is what the job's own log tells of it.
+func jobLog() *JobLog {
+	return &JobLog{
+		Entity: "ent0", Project: "p", Rows: 3, LastStep: 5, Started: began, Exited: true,
+		Summary: []rendered.Item{item("loss", "1"), item("odd", "NaN"), item("_step", "5"), item("_wandb", `{"runtime":60}`)},
+	}
+}
+
+// kept fails where the job lost anything.
+func kept(t *testing.T, b *bench) {
+	t.Helper()
+	run := b.backend.Run("ent0", "p", "job1")
+	j := job()
+	if len(run.Overwritten) > 0 {
+		t.Errorf("overwritten: %q", run.Overwritten)
+	}
+	if d := cmp.Diff(j.Lines, run.Lines[:min(3, len(run.Lines))]); d != "" {
+		t.Error(d)
+	}
+	if run.Config != j.Config || run.Notes != j.Notes || run.Group != j.Group || !slices.Equal(run.Tags, j.Tags) {
+		t.Errorf("settings changed: %+v", run)
+	}
+	if run.State != j.State {
+		t.Errorf("state %s, was %s", run.State, j.State)
+	}
+	for _, part := range []string{`"loss":1`, `"odd":NaN`, `"_wandb":{"runtime":60}`} {
+		if !strings.Contains(run.Summary, part) {
+			t.Errorf("the summary lost %s: %s", part, run.Summary)
+		}
+	}
+}
+
+func TestAppend(t *testing.T) {
+	b := newBench(t)
+	b.backend.Put(job())
+	run := event()
+	run.Project = "of the environment, where the job's code said p"
+	got, err := b.Send(context.Background(), run, Target{JobRunID: "job1", JobLog: jobLog()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(Result{URL: b.server.URL + "/ent0/p/runs/job1", Entity: "ent0", Project: "p", ID: "job1", Resumed: true}, got); d != "" {
+		t.Error(d)
+	}
+	kept(t, b)
+	golden(t, "append.golden", wire(b))
+	want(t, "runs", len(b.backend.Runs()), 1)
+	want(t, "waits", len(b.clock.waits()), 0)
+}
+
+// The newest line is served late, as is the state: the log knows better.
+func TestLag(t *testing.T) {
+	for name, c := range map[string]struct {
+		log   func(*JobLog)
+		nolog bool
+		polls int
+		lines int
+		state string
+		waits int
+		why   string
+	}{
+		"all there":                   {},
+		"one poll late":               {polls: 1, lines: 1, waits: 1},
+		"six polls late":              {polls: 6, lines: 0, waits: 6},
+		"the state late":              {polls: 2, lines: 3, state: "running", waits: 0},
+		"never":                       {polls: 99, lines: 2, waits: 10, why: "W&B does not show all rows of the run job1 yet (2 by now)"},
+		"resumed, all there":          {log: func(l *JobLog) { l.StartingStep, l.Rows = 3, 1 }},
+		"resumed, late":               {log: func(l *JobLog) { l.StartingStep, l.Rows = 3, 1 }, polls: 2, lines: 2, waits: 2},
+		"resumed, dense":              {log: func(l *JobLog) { l.StartingStep, l.Rows, l.LastStep = 2, 1, 9 }},
+		"no rows":                     {log: func(l *JobLog) { l.Rows, l.LastStep = 0, -1 }},
+		"no log: stands still":        {nolog: true, waits: 4},
+		"no log: grows":               {nolog: true, polls: 3, lines: 1, waits: 7},
+		"no log: ends late":           {nolog: true, polls: 3, lines: 3, state: "running", waits: 7},
+		"no log: alive":               {nolog: true, polls: 99, lines: 3, state: "running", waits: 10, why: "the run job1 is running"},
+		"alive by its log":            {log: func(l *JobLog) { l.Exited = false }, polls: 99, lines: 3, state: "running", why: "the run job1 is running"},
+		"alive in a state not known":  {log: func(l *JobLog) { l.Exited = false }, polls: 99, lines: 3, state: "dancing", why: "the run job1 is dancing"},
+		"ended by the server alone":   {log: func(l *JobLog) { l.Exited = false }},
+		"its exit is not arrived yet": {polls: 99, lines: 3, state: "crashed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.backend.Put(job())
+			if c.polls > 0 {
+				b.backend.Lag("ent0", "p", "job1", c.polls, c.lines, c.state)
+			}
+			target := Target{JobRunID: "job1", JobLog: jobLog()}
+			if c.log != nil {
+				c.log(target.JobLog)
+			}
+			if c.nolog {
+				target.JobLog = nil
+			}
+			got, err := b.Send(context.Background(), event(), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, "waits", len(b.clock.waits()), c.waits)
+			kept(t, b)
+			if c.why != "" {
+				if !strings.HasPrefix(got.Sibling, c.why) || got.Resumed || got.ID != "vobs-1" {
+					t.Errorf("got %+v, want a sibling because %s", got, c.why)
+				}
+				want(t, "its rows", len(b.backend.Run("ent0", "p", "job1").Lines), 3)
+				sibling := b.backend.Run("ent0", "p", "vobs-1")
+				want(t, "the sibling's rows", len(sibling.History()), 2)
+				want(t, "the sibling's group", sibling.Group, "g")
+				return
+			}
+			if !got.Resumed || got.ID != "job1" || got.Sibling != "" {
+				t.Errorf("got %+v, want the job's run", got)
+			}
+			run := b.backend.Run("ent0", "p", "job1")
+			want(t, "rows", len(run.History()), 5)
+			first := max(6, target.step())
+			for i, part := range []string{"vobs/gpu0/used_bytes", "vllm_gen/peak_vram_gb"} {
+				if line := run.Lines[3+i]; !strings.Contains(line, fmt.Sprintf(`"_step":%d,`, first+int64(i))) || !strings.Contains(line, part) {
+					t.Errorf("row %d: %s", i, line)
+				}
+			}
+		})
+	}
+}
+
+func (t Target) step() int64 {
+	if t.JobLog == nil {
+		return 0
+	}
+	return t.JobLog.LastStep + 1
+}
+
+// The budget is not spent on waiting: half of it is left to sending.
+func TestLagWithinBudget(t *testing.T) {
+	b := newBench(t)
+	b.clock.t = time.Now()
+	b.backend.Put(job())
+	b.backend.Lag("ent0", "p", "job1", 99, 0, "")
+	ctx, cancel := context.WithTimeout(context.Background(), 7*time.Second)
+	defer cancel()
+	run := event()
+	run.StartTime = time.Now().Add(-run.Duration)
+	got, err := b.Send(ctx, run, Target{JobRunID: "job1", JobLog: jobLog()})
+	if err != nil || got.Sibling == "" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	want(t, "waits", len(b.clock.waits()), 3)
+}
+
+// The state that the job's run has is the one that it keeps.
+func TestStateKept(t *testing.T) {
+	seven, one := 7, 1
+	for name, c := range map[string]struct {
+		state string
+		code  *int // of the server's record
+		log   *JobLog
+		want  string
+		exit  *int
+	}{
+		"finished":            {"finished", new(int), nil, "finished", new(int)},
+		"failed":              {"failed", &seven, nil, "failed", &one},
+		"failed, by its log":  {"failed", &seven, &JobLog{LastStep: -1, Exited: true, ExitCode: 7}, "failed", &seven},
+		"running, by its log": {"running", nil, &JobLog{LastStep: -1, Exited: true}, "finished", new(int)},
+		// No heartbeat comes after ours: what is said to run now has crashed in 5 minutes.
+		"crashed": {"crashed", nil, nil, "running", nil},
+		"killed":  {"killed", nil, nil, "running", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			j := job()
+			j.State, j.ExitCode = c.state, c.code
+			b.backend.Put(j)
+			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: c.log}); err != nil {
+				t.Fatal(err)
+			}
+			run := b.backend.Run("ent0", "p", "job1")
+			want(t, "state", run.State, c.want)
+			if d := cmp.Diff(c.exit, run.ExitCode); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+// WANDB_RESUME, and runs that are not there or not begun.
+func TestResume(t *testing.T) {
+	log := &JobLog{LastStep: -1, Project: "p"}
+	begun := func() *fakebackend.Run { j := job(); return &j }
+	ahead := func() *fakebackend.Run {
+		j := fakebackend.Run{Entity: "ent0", Project: "p", ID: "job1", State: "pending", Config: `{"lr":{"value":Infinity},"command":{"value":"old"}}`}
+		return &j
+	}
+	missing := func() *fakebackend.Run { return nil }
+	for name, c := range map[string]struct {
+		run     *fakebackend.Run
+		resume  string
+		log     *JobLog
+		sibling string
+		resumed bool
+	}{
+		"missing":               {missing(), "", nil, "", false},
+		"missing, allow":        {missing(), "allow", nil, "", false},
+		"missing, never":        {missing(), "never", nil, "", false},
+		"missing, must":         {missing(), "must", nil, "WANDB_RESUME=must, and W&B has no run job1", false},
+		"missing, but in a log": {missing(), "", log, "the job's run job1 is not on the server", false},
+		"made ahead":            {ahead(), "", nil, "", false},
+		"made ahead, must":      {ahead(), "must", nil, "WANDB_RESUME=must", false},
+		"made ahead, and a log": {ahead(), "", log, "", false},
+		"begun":                 {begun(), "", jobLog(), "", true},
+		"begun, auto":           {begun(), "auto", jobLog(), "", true},
+		"begun, must":           {begun(), "must", jobLog(), "", true},
+		"begun, never":          {begun(), "never", jobLog(), "WANDB_RESUME=never, and the run job1 exists", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			if c.run != nil {
+				b.backend.Put(*c.run)
+			}
+			run := event()
+			run.Group, run.JobType = "", ""
+			got, err := b.Send(context.Background(), run, Target{JobRunID: "job1", Resume: c.resume, JobLog: c.log})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(got.Sibling, c.sibling) || (got.Sibling == "") != (c.sibling == "") {
+				t.Errorf("sibling: got %q, want %q", got.Sibling, c.sibling)
+			}
+			want(t, "resumed", got.Resumed, c.resumed)
+			if c.sibling != "" {
+				s := b.backend.Run("ent0", "p", "vobs-1")
+				if s == nil {
+					t.Fatal("there is no sibling")
+				}
+				want(t, "its group", s.Group, "job1")
+				want(t, "its job type", s.JobType, "report")
+				if j := b.backend.Run("ent0", "p", "job1"); j != nil && j.State != c.run.State {
+					t.Errorf("the job's run was touched: %+v", j)
+				}
+				return
+			}
+			j := b.backend.Run("ent0", "p", "job1")
+			if j == nil {
+				t.Fatal("there is no run")
+			}
+			if name == "made ahead" {
+				want(t, "config", j.Config, `{"lr":{"value":Infinity},"command":{"value":["sh","-c","a <b> & c"]},"gpu":{"value":{"count":1}},"_wandb":{"value":{"cli_version":"vobs 1.2.3","t":{"5":"vobs 1.2.3"}}}}`)
+			}
+		})
+	}
+}
+
+// Which of two summaries is newer.
+func TestSummaries(t *testing.T) {
+	for name, c := range map[string]struct {
+		server string
+		age    time.Duration
+		loss   string
+	}{
+		"just ended: the log":                       {`{"loss":3,"_step":5}`, time.Second, `"loss":1`},
+		"long ago: the server":                      {`{"loss":3,"_step":5}`, time.Hour, `"loss":3`},
+		"long ago, but the server never got it all": {`{"loss":3,"_step":4}`, time.Hour, `"loss":1`},
+		"the server has none":                       {`{}`, time.Hour, `"loss":1`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.clock.t = ended.Add(c.age)
+			j := job()
+			j.Summary = c.server
+			b.backend.Put(j)
+			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: jobLog()}); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.backend.Run("ent0", "p", "job1").Summary; !strings.Contains(got, c.loss) || !strings.Contains(got, `"vllm_gen/peak_vram_gb":64.5`) || !strings.Contains(got, `"_step":7`) {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// A run that cannot be read is not written to.
+func TestUnreadable(t *testing.T) {
+	for name, change := range map[string]func(*fakebackend.Run){
+		"the run's summary": func(r *fakebackend.Run) { r.Summary = `{"loss":` },
+		"the run's config":  func(r *fakebackend.Run) { r.Config = `[]` },
+	} {
+		b := newBench(t)
+		j := job()
+		change(&j)
+		b.backend.Put(j)
+		_, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"})
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.Kind != KindAnswer || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		want(t, name, fmt.Sprint(b.backend.Ops()), "[RunResumeStatus]")
+	}
+}
+
+// _runtime goes on from where the run began, as its newest row tells; else from what
+// the server or the log knows.
+func TestRuntime(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*fakebackend.Run)
+		log    *JobLog
+		want   string
+	}{
+		// The job's rows say that it began at 10:00:00, a quarter of a second before us.
+		"by its newest row": {func(*fakebackend.Run) {}, jobLog(), `"_runtime":90.25`},
+		"by its log":        {func(r *fakebackend.Run) { r.Lines = nil }, &JobLog{LastStep: 5, Started: began.Add(-time.Second), Exited: true}, `"_runtime":91`},
+		"by the summary":    {func(r *fakebackend.Run) { r.Lines = nil }, nil, `"_runtime":60`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.clock.t = ended.Add(time.Hour)
+			j := job()
+			c.change(&j)
+			b.backend.Put(j)
+			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: c.log}); err != nil {
+				t.Fatal(err)
+			}
+			lines := b.backend.Run("ent0", "p", "job1").Lines
+			if last := lines[len(lines)-1]; !strings.Contains(last, c.want+",") {
+				t.Errorf("got %s, want %s", last, c.want)
+			}
+		})
+	}
+}
