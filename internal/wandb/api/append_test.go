@@ -236,6 +236,7 @@ func TestResume(t *testing.T) {
 		"made ahead, must":      {ahead(), "must", nil, "WANDB_RESUME=must", false},
 		"made ahead, and a log": {ahead(), "", log, "", false},
 		"begun":                 {begun(), "", jobLog(), "", true},
+		"begun, but unsynced":   {begun(), "", &JobLog{LastStep: 5, Rows: 3, Exited: true, Unsynced: true}, "the job's run job1 was offline", false},
 		"begun, auto":           {begun(), "auto", jobLog(), "", true},
 		"begun, must":           {begun(), "must", jobLog(), "", true},
 		"begun, never":          {begun(), "never", jobLog(), "WANDB_RESUME=never, and the run job1 exists", false},

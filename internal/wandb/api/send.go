@@ -48,6 +48,9 @@ type JobLog struct {
 	StartingStep int64
 	// Started is when the run began; zero where unknown.
 	Started time.Time
+	// Unsynced says that the job's run was offline and was not synced yet: what it
+	// logged comes to the server later, and would take the place of what is added now.
+	Unsynced bool
 	// Summary is the run's summary.
 	Summary []rendered.Item
 	// Exited says that the run was finished, with ExitCode.
@@ -235,8 +238,10 @@ func (c *Client) planJob(ctx context.Context, run rendered.Run, target Target) (
 		switch {
 		case !s.started && target.Resume == "must":
 			return p, "WANDB_RESUME=must, and W&B has no run " + run.ID, nil
+		case log != nil && log.Unsynced:
+			return p, "the job's run " + run.ID + " was offline and is not synced yet", nil
 		case !s.exists && log != nil:
-			return p, "the job's run " + run.ID + " is not on the server: `wandb sync` it if it was offline", nil
+			return p, "the job's run " + run.ID + " is not on the server, though it was logged here", nil
 		case !s.started:
 			p = newRun(run)
 			p.entity, p.project, p.config = or(s.entity, p.entity), or(s.project, p.project), s.config
