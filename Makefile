@@ -16,7 +16,7 @@ GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name 
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
 
-.PHONY: build demo test race lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-gpu install clean help
+.PHONY: build demo test race lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-wandb e2e-gpu install clean help
 
 build: bin/vobs ## build bin/vobs
 
@@ -70,13 +70,16 @@ fuzz: ## a bounded round of every fuzz target (FUZZTIME=10s)
 soak: ## a thousand runs of the program amid orphans: no exit code is lost
 	VOBS_TEST_RUNS=1000 go test -count=1 -tags $(TAGS) -run '^TestCodesAmidOrphans$$' ./internal/cli
 
-e2e: e2e-gpu e2e-nvml e2e-vllm ## all end-to-end targets
+e2e: e2e-gpu e2e-nvml e2e-wandb e2e-vllm ## all end-to-end targets
 
 e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB): bracketed four ways, ended and killed in eight
 	e2e/vllm/run.sh
 
 e2e-nvml: bin/vobs ## Debian's real NVML library, without a driver
 	e2e/nvml/run.sh
+
+e2e-wandb: ## the real SDK of W&B, installed into .e2e (130 MB), beside our client, against a server of our own
+	e2e/wandb/run.sh
 
 e2e-gpu: bin/vobs ## known amounts of memory on a real GPU (PYTHON=… with torch, or by libcuda)
 	e2e/gpu/run.sh

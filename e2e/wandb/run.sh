@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# vobs's client of Weights & Biases beside the real SDK, both against the server of
+# internal/wandb/fakebackend:
+#
+#   (a) `wandb sync` uploads our offline run, and what arrives is what our online
+#       client sends;
+#   (b) a run of the SDK is resumed by us, and by the SDK after us: nothing of
+#       either is lost;
+#   (c) `wandb sync` says no word of warning.
+#
+# Exit status 0 also where the SDK cannot be fetched, after a line "e2e-wandb: SKIPPED".
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+code=0
+e2e/wandb/setup.sh || code=$?
+case $code in
+0) ;;
+77)
+  echo "e2e-wandb: SKIPPED: the SDK cannot be fetched (see above)" >&2
+  exit 0
+  ;;
+*) exit "$code" ;;
+esac
+VOBS_E2E_WANDB=${E2E_DIR:-$PWD/.e2e}/wandb/venv go test -count=1 -tags urfave_cli_no_docs "$@" ./e2e/wandb
+echo "e2e-wandb: PASS with wandb $("${E2E_DIR:-$PWD/.e2e}/wandb/venv/bin/python" -c 'import wandb; print(wandb.__version__)')"

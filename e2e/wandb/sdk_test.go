@@ -1,0 +1,393 @@
+// Package wandb_test holds vobs's client of Weights & Biases against the real SDK:
+// `make e2e-wandb`.
+package wandb_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/internal/wandb/api"
+	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/rundir"
+)
+
+// house is a server, the SDK's virtual environment and a home for it.
+type house struct {
+	backend *fakebackend.Backend
+	url     string
+	venv    string
+	home    string
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	venv := os.Getenv("VOBS_E2E_WANDB")
+	if venv == "" {
+		t.Skip("SKIPPED: this test needs the wandb SDK: make e2e-wandb installs it")
+	}
+	backend := fakebackend.New()
+	server := httptest.NewServer(backend)
+	t.Cleanup(server.Close)
+	return &house{backend: backend, url: server.URL, venv: venv, home: t.TempDir()}
+}
+
+// wandbDir is where the SDK keeps its runs.
+func (h *house) wandbDir() string { return filepath.Join(h.home, "wandb") }
+
+// command runs a program of the virtual environment and gives what it said.
+func (h *house) command(t *testing.T, env []string, name string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(h.venv, "bin", name), args...)
+	cmd.Dir = h.home
+	cmd.WaitDelay = 5 * time.Second
+	// Nothing of the user's own wandb may be read or written.
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + h.home, "TMPDIR=" + h.home, "NETRC=" + filepath.Join(h.home, "netrc"),
+		"WANDB_BASE_URL=" + h.url, "WANDB_API_KEY=" + fakebackend.Key, "WANDB_DIR=" + h.home,
+		"WANDB_CONFIG_DIR=" + h.home, "WANDB_CACHE_DIR=" + h.home, "WANDB_DATA_DIR=" + h.home,
+		"WANDB_ERROR_REPORTING=false", "WANDB_DISABLE_GIT=true", "WANDB_X_DISABLE_STATS=true", "WANDB_CONSOLE=off",
+	}, env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// python runs a script with the SDK; code is the exit code that it must have.
+func (h *house) python(t *testing.T, code int, script string) {
+	t.Helper()
+	out, err := h.command(t, nil, "python", "-c", "import wandb, sys\n"+script)
+	got := 0
+	if e, ok := err.(*exec.ExitError); ok {
+		got = e.ExitCode()
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	if got != code {
+		t.Fatalf("exit code %d, want %d:\n%s", got, code, out)
+	}
+}
+
+func (h *house) client(t *testing.T) *api.Client {
+	c := &api.Client{BaseURL: h.url, Auth: api.APIKey(fakebackend.Key), UserAgent: "vobs/e2e"}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// jobLog is what the job's own file tells.
+func (h *house) jobLog(t *testing.T, id string) *api.JobLog {
+	t.Helper()
+	found, err := rundir.Find(context.Background(), h.wandbDir(), id)
+	if err != nil || found == nil || found.Err != nil {
+		t.Fatalf("the job's file: %+v, %v", found, err)
+	}
+	log := found.Log
+	out := &api.JobLog{
+		Entity: log.Entity, Project: log.Project, Rows: log.Rows, LastStep: found.LastStep, Started: found.Started,
+		Unsynced: len(found.Unsynced) > 0, Summary: log.Summary, Exited: log.Exited, ExitCode: log.ExitCode,
+	}
+	if log.MayResume || log.Resumed {
+		out.StartingStep = max(log.FirstStep, 0)
+	}
+	return out
+}
+
+// event is a run as vobs renders one that has just ended.
+func event() rendered.Run {
+	ended := time.Now().Truncate(time.Microsecond)
+	return rendered.Run{
+		ID: "vobs-1", Project: "p", Group: "g", JobType: "gen", Name: "a name", Notes: "of <it> & more", Tags: []string{"x", "y"}, Host: "box",
+		Config: []rendered.Item{item("vobs", `{"command":["sh","-c","a <b> & c"],"gpu":{"count":1,"names":["é"]},"version":null}`)},
+		Rows: []rendered.Row{
+			{Time: ended.Add(-time.Second), Items: []rendered.Item{item("vobs/gpu0/used_bytes", "85899345920")}},
+			{Time: ended, Items: []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false"), item("vllm_gen/engine_runtime/kv_cache_dtype", `"auto"`)}},
+		},
+		Summary:   []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false"), item("vllm_gen/engine_runtime/kv_cache_dtype", `"auto"`)},
+		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
+		StartTime: ended.Add(-90 * time.Second), Duration: 90 * time.Second, Writer: "vobs 1.2.3",
+	}
+}
+
+func item(key, text string) rendered.Item {
+	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+}
+
+// object reads a JSON object that may hold Python's tokens for what is no number.
+func object(t *testing.T, text string) map[string]any {
+	t.Helper()
+	text = regexp.MustCompile(`([:,\[])(NaN|-?Infinity)`).ReplaceAllString(text, `$1"$2"`)
+	var out map[string]any
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return out
+}
+
+// job is a run of the SDK with odd values, tags and a step that is left out.
+const job = `
+run = wandb.init(project="p", id="job1", config={"lr": 0.1, "nested": {"a": 1}}, tags=["t1", "t2"], notes="its notes", group="its")
+run.log({"loss": float("nan")})
+run.log({"loss": 2.0, "only_once": 7})
+run.log({"loss": 1.0}, step=5)
+run.summary["best"] = {"at": 5, "of": float("inf")}
+`
+
+// (b) The SDK makes a run, vobs adds to it, the SDK goes on with it.
+func TestResume(t *testing.T) {
+	for name, c := range map[string]struct {
+		end   string
+		code  int
+		state string
+	}{
+		"finished": {"run.finish()", 0, "finished"},
+		"failed":   {"sys.exit(7)", 7, "failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.python(t, c.code, job+c.end)
+			before := h.backend.Run("ent0", "p", "job1")
+			if before == nil || before.State != c.state || len(before.History()) != 3 {
+				t.Fatalf("the SDK's own run: %+v", before)
+			}
+			got, err := h.client(t).Send(context.Background(), event(), api.Target{JobRunID: "job1", JobLog: h.jobLog(t, "job1")})
+			if err != nil || !got.Resumed || len(got.Warnings) > 0 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			ours := h.backend.Run("ent0", "p", "job1")
+			if ours.State != c.state || *ours.ExitCode != *before.ExitCode {
+				t.Errorf("state %s with %d, was %s with %d", ours.State, *ours.ExitCode, before.State, *before.ExitCode)
+			}
+			if ours.Config != before.Config || !slices.Equal(ours.Tags, before.Tags) || ours.Notes != before.Notes || ours.Group != before.Group {
+				t.Errorf("settings changed:\n%+v\n%+v", before, ours)
+			}
+			h.python(t, 0, `
+run = wandb.init(project="p", id="job1", resume="must", config={"more": True})
+assert run.resumed
+assert run.config["lr"] == 0.1, run.config
+run.log({"loss": 0.5})
+run.log({"loss": 0.25, "late": 1})
+run.finish()`)
+			after := h.backend.Run("ent0", "p", "job1")
+			if len(after.Overwritten) > 0 {
+				t.Errorf("overwritten: %q", after.Overwritten)
+			}
+			var rows []string
+			for _, line := range after.History() {
+				row := object(t, line)
+				delete(row, "_timestamp")
+				delete(row, "_runtime")
+				text, err := json.Marshal(row)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows = append(rows, string(text))
+			}
+			if d := cmp.Diff([]string{
+				`{"_step":0,"loss":"NaN"}`, `{"_step":1,"loss":2,"only_once":7}`, `{"_step":5,"loss":1}`,
+				`{"_step":6,"vobs/gpu0/used_bytes":85899345920}`,
+				`{"_step":7,"vllm_gen/engine_runtime/kv_cache_dtype":"auto","vllm_gen/flag_did_not_engage":false,"vllm_gen/peak_vram_gb":64.5}`,
+				`{"_step":8,"loss":0.5}`, `{"_step":9,"late":1,"loss":0.25}`,
+			}, rows); d != "" {
+				t.Error(d)
+			}
+			summary := object(t, after.Summary)
+			for _, key := range []string{"_timestamp", "_runtime", "_wandb"} {
+				if summary[key] == nil {
+					t.Errorf("the summary has no %s", key)
+				}
+				delete(summary, key)
+			}
+			if d := cmp.Diff(map[string]any{
+				"loss": 0.25, "late": 1.0, "only_once": 7.0, "best": map[string]any{"at": 5.0, "of": "Infinity"}, "_step": 9.0,
+				"vllm_gen/peak_vram_gb": 64.5, "vllm_gen/flag_did_not_engage": false, "vllm_gen/engine_runtime/kv_cache_dtype": "auto",
+			}, summary); d != "" {
+				t.Error(d)
+			}
+			config := object(t, after.Config)
+			delete(config, "_wandb")
+			if d := cmp.Diff(map[string]any{
+				"lr": value(0.1), "nested": value(map[string]any{"a": 1.0}), "more": value(true),
+			}, config); d != "" {
+				t.Error(d)
+			}
+			if !slices.Equal(after.Tags, []string{"t1", "t2"}) || after.Notes != "its notes" || after.State != "finished" {
+				t.Errorf("tags %q, notes %q, state %s", after.Tags, after.Notes, after.State)
+			}
+			if string(after.Files["vobs-event.json"]) != "{\"a\":1}\n" || !slices.Contains(after.Uploaded, "vobs-event.json") {
+				t.Errorf("files: %q", after.Uploaded)
+			}
+		})
+	}
+}
+
+func value(v any) map[string]any { return map[string]any{"value": v} }
+
+// A run of ours is one that the SDK can go on with.
+func TestOursResumed(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.client(t).Send(context.Background(), event(), api.Target{}); err != nil {
+		t.Fatal(err)
+	}
+	h.python(t, 0, `
+run = wandb.init(project="p", id="vobs-1", resume="must")
+assert run.config["vobs"]["gpu"]["count"] == 1, run.config
+run.log({"loss": 1})
+run.finish()`)
+	run := h.backend.Run("ent0", "p", "vobs-1")
+	if len(run.History()) != 3 || len(run.Overwritten) > 0 {
+		t.Errorf("rows %q, overwritten %q", run.History(), run.Overwritten)
+	}
+	if s := object(t, run.Summary); s["vllm_gen/peak_vram_gb"] != 64.5 || s["loss"] != 1.0 {
+		t.Errorf("summary: %s", run.Summary)
+	}
+}
+
+// (a), (c) What `wandb sync` makes of our offline run is what we send online.
+func TestSync(t *testing.T) {
+	made := event()
+	made.ExitCode = 3
+	for name, run := range map[string]rendered.Run{"made up": made, "of an engine": ofEngine(t)} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			if _, err := h.client(t).Send(context.Background(), run, api.Target{}); err != nil {
+				t.Fatal(err)
+			}
+			online := h.backend.Runs()[0]
+
+			h = newHouse(t)
+			written, err := rundir.Write(h.wandbDir(), run, rundir.Options{Now: time.Now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.sync(t, written.Path)
+			offline := h.backend.Runs()
+			if len(offline) != 1 || offline[0].ID != online.ID || offline[0].Project != online.Project {
+				t.Fatalf("what arrived: %+v, want the run %s in %s", offline, online.ID, online.Project)
+			}
+			same(t, online, offline[0])
+		})
+	}
+}
+
+// ofEngine is the event of a run with an engine and a GPU.
+func ofEngine(t *testing.T) rendered.Run {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "events", "example.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := rendered.Parse(data)
+	if err != nil || len(events) != 1 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	run, err := events[0].Run(rendered.Options{Writer: "vobs 1.2.3", Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *run
+}
+
+// A job that ran offline, and our offline run beside it, by the command that we tell
+// people to use: one run, with all of both.
+func TestSyncBesideJob(t *testing.T) {
+	h := newHouse(t)
+	h.python(t, 0, strings.Replace(job, "init(", `init(mode="offline", `, 1)+"run.finish()")
+	found, err := rundir.Find(context.Background(), h.wandbDir(), "job1")
+	if err != nil || found == nil || !found.Offline {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	written, err := rundir.Write(h.wandbDir(), event(), rundir.Options{JobID: "job1", Job: found, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs, ours := strings.CutPrefix(written.Sync, "wandb sync ")
+	if !ours || len(strings.Fields(dirs)) != 2 {
+		t.Fatalf("the command: %s", written.Sync)
+	}
+	h.sync(t, strings.Fields(dirs)...)
+	run := h.backend.Run("ent0", "p", "job1")
+	if run == nil || len(h.backend.Runs()) != 1 {
+		t.Fatalf("runs: %+v", h.backend.Runs())
+	}
+	var steps []any
+	for _, line := range run.History() {
+		steps = append(steps, object(t, line)["_step"])
+	}
+	if d := cmp.Diff([]any{0.0, 1.0, 5.0, 6.0, 7.0}, steps); d != "" || len(run.Overwritten) > 0 {
+		t.Errorf("steps: %s\noverwritten: %q", d, run.Overwritten)
+	}
+	summary, config := object(t, run.Summary), object(t, run.Config)
+	for _, key := range []string{"loss", "only_once", "best", "vllm_gen/peak_vram_gb"} {
+		if summary[key] == nil {
+			t.Errorf("the summary lost %s: %v", key, summary)
+		}
+	}
+	for _, key := range []string{"lr", "nested", "vobs"} {
+		if config[key] == nil {
+			t.Errorf("the config lost %s: %v", key, config)
+		}
+	}
+	if !slices.Equal(run.Tags, []string{"t1", "t2"}) || run.Notes != "its notes" || run.State != "finished" {
+		t.Errorf("tags %q, notes %q, state %s", run.Tags, run.Notes, run.State)
+	}
+}
+
+// sync says `wandb sync` and fails at any word of warning.
+func (h *house) sync(t *testing.T, dirs ...string) {
+	t.Helper()
+	out, err := h.command(t, nil, "wandb", append([]string{"sync"}, dirs...)...)
+	t.Logf("wandb sync: %s", out)
+	if err != nil {
+		t.Fatalf("wandb sync: %v\n%s", err, out)
+	}
+	for _, word := range []string{"warn", "error", "fail", "skip", "unable", "could not", "traceback"} {
+		if strings.Contains(strings.ToLower(out), word) {
+			t.Errorf("wandb sync says %q:\n%s", word, out)
+		}
+	}
+	for _, dir := range dirs {
+		logs, err := filepath.Glob(filepath.Join(dir, "*.synced"))
+		if err != nil || len(logs) == 0 {
+			t.Errorf("%s was not synced: %v", dir, err)
+		}
+	}
+}
+
+// same fails where two runs differ in what people see.
+func same(t *testing.T, online, offline *fakebackend.Run) {
+	t.Helper()
+	seen := func(r *fakebackend.Run) map[string]any {
+		config := object(t, r.Config)
+		if w, ok := config["_wandb"].(map[string]any); !ok || w["value"].(map[string]any)["t"] == nil {
+			t.Errorf("the run cannot be resumed: %v", config["_wandb"])
+		}
+		// What the SDK tells of itself.
+		delete(config, "_wandb")
+		var rows []any
+		for _, line := range r.History() {
+			rows = append(rows, object(t, line))
+		}
+		return map[string]any{
+			"config": config, "rows": rows, "summary": object(t, r.Summary), "state": r.State, "exit code": fmt.Sprint(*r.ExitCode),
+			"group": r.Group, "job type": r.JobType, "name": r.Name, "notes": r.Notes, "host": r.Host, "tags": r.Tags,
+			"event": string(bytes.TrimSpace(r.Files["vobs-event.json"])), "uploaded": slices.Contains(r.Uploaded, "vobs-event.json"),
+		}
+	}
+	if d := cmp.Diff(seen(online), seen(offline)); d != "" {
+		t.Errorf("online and offline differ (-online +offline):\n%s", d)
+	}
+}
