@@ -78,6 +78,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage: "bracket a vLLM generation run and leave one honest JSON event",
 		UsageText: `vobs run [flags] [--] COMMAND [ARGUMENT...]
 vobs validate FILE...
+vobs wandb FILE...
 vobs scrape URL|FILE`,
 		Description: `vobs run starts COMMAND as if it were not there, samples the GPUs, the host
 and the vLLM engine meanwhile, and writes one JSON event when COMMAND has ended:
@@ -106,6 +107,7 @@ and the vLLM engine meanwhile, and writes one JSON event when COMMAND has ended:
 		schemaCommand(),
 		validateCommand(),
 		scrapeCommand(),
+		wandbCommand(),
 		completionCommand(app),
 		versionCommand(),
 		demoEngineCommand(),

@@ -17,6 +17,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/schema"
@@ -37,7 +38,7 @@ stderr. With --output or --append COMMAND keeps stdout.
 
 A flag that can be given several times takes several values from its variable,
 separated by blanks, labels and headers by newlines.`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, replacing it (%h host, %p pid, %i run id, %r rank)"},
 			&cli.StringFlag{Name: "append", Usage: "add the event to `FILE` as one line (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the seed's eight keys) or log (its log record)"},
@@ -59,16 +60,24 @@ separated by blanks, labels and headers by newlines.`,
 			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print a summary on stderr also where that is no terminal"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings and no summary"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "tell more on stderr"},
-		},
+		}, wandbFlags(wandb.Disabled)...),
 		Action: run,
 	}
 }
 
 func run(c *cli.Context) error {
 	m := &messages{w: os.Stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
+	upload, err := newUploader(c, m)
+	if err != nil {
+		return err
+	}
 	cfg, err := runConfig(c)
 	if err != nil {
 		return err
+	}
+	if upload != nil {
+		upload.tellWarnings()
+		cfg.Upload = upload.event
 	}
 	cfg.Warn, cfg.Debug, cfg.StartFailed = m.warn, m.debug, m.error
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {

@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/internal/wandb"
+	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/schema"
+)
+
+// maxEventFile bounds what `vobs wandb` reads of one file.
+const maxEventFile = 256 << 20
+
+// wandbFlags are those of `run` and `wandb`. mode is the default of --wandb.
+func wandbFlags(mode wandb.Mode) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "wandb", Value: string(mode), EnvVars: []string{"VOBS_WANDB"}, Usage: "send the event to Weights & Biases: `MODE` is online, offline (a run on disk, for wandb sync), auto (by WANDB_MODE) or disabled"},
+		&cli.StringFlag{Name: "wandb-project", EnvVars: []string{"VOBS_WANDB_PROJECT"}, Usage: "W&B's `PROJECT`; else WANDB_PROJECT, else uncategorized"},
+		&cli.StringFlag{Name: "wandb-entity", EnvVars: []string{"VOBS_WANDB_ENTITY"}, Usage: "W&B's `ENTITY`, a user or team; else WANDB_ENTITY, else the key's own"},
+		&cli.StringFlag{Name: "wandb-run-id", Usage: "add the event to the run `ID`, the job's own, once that has ended; else WANDB_RUN_ID, else a run of the event's own"},
+		&cli.StringFlag{Name: "wandb-prefix", Value: rendered.DefaultPrefix, EnvVars: []string{"VOBS_WANDB_PREFIX"}, Usage: "`PREFIX` of the keys in W&B, before a slash"},
+		&cli.DurationFlag{Name: "wandb-timeout", Value: wandb.DefaultTimeout, EnvVars: []string{"VOBS_WANDB_TIMEOUT"}, Usage: "`TIME` that sending an event may take; then it becomes an offline run"},
+	}
+}
+
+// uploader sends events to W&B and tells of it.
+type uploader struct {
+	settings *wandb.Settings
+	options  rendered.Options
+	timeout  time.Duration
+	m        *messages
+	warned   int // of the settings' warnings
+}
+
+// newUploader reads the flags and W&B's own settings; nil where nothing is to be sent.
+func newUploader(c *cli.Context, m *messages) (*uploader, error) {
+	mode, err := wandb.ParseMode(c.String("wandb"))
+	if err != nil {
+		return nil, err
+	}
+	timeout := c.Duration("wandb-timeout")
+	if timeout <= 0 || timeout > time.Hour {
+		return nil, fmt.Errorf("--wandb-timeout %v: use a time up to 1h", timeout)
+	}
+	if mode == wandb.Disabled {
+		return nil, nil
+	}
+	workDir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("W&B's settings: %w", err)
+	}
+	home, _ := os.UserHomeDir() // without one there are no files of settings there
+	s, err := wandb.Load(wandb.Input{
+		Mode: mode, Project: c.String("wandb-project"), Entity: c.String("wandb-entity"), RunID: c.String("wandb-run-id"),
+		Environ: os.Environ(), Home: home, WorkDir: workDir,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("W&B's settings: %w", err)
+	}
+	if s.Mode == wandb.Disabled {
+		m.debug("W&B is disabled: by WANDB_MODE, WANDB_DISABLED or a settings file of W&B")
+		return nil, nil
+	}
+	return &uploader{
+		settings: s, timeout: timeout, m: m,
+		options: rendered.Options{Prefix: cmp.Or(c.String("wandb-prefix"), rendered.DefaultPrefix), Writer: "vobs " + Version(), Now: time.Now()},
+	}, nil
+}
+
+// event sends the event of `vobs run`. What comes of it is told on stderr, one line
+// where all is well and one warning where it is not.
+func (u *uploader) event(ctx context.Context, e *schema.GenerationObservability) {
+	run, err := rendered.FromEvent(e, nil, u.options)
+	if err != nil {
+		u.warn(fmt.Sprintf("the event was not sent to W&B: %v", err))
+		return
+	}
+	u.tell(u.settings.Send(ctx, run, u.timeout))
+}
+
+// tell says where an event is, and reports whether it is where it was to be.
+func (u *uploader) tell(out wandb.Outcome, err error) bool {
+	u.tellWarnings()
+	notes := strings.Join(out.Notes, "; ")
+	if notes != "" {
+		notes = " (" + notes + ")"
+	}
+	switch {
+	case err != nil:
+		u.warn(fmt.Sprintf("the event is neither at W&B nor in an offline run: %s%s", oneLine(err), notes))
+	case out.Failed != nil:
+		u.warn(fmt.Sprintf("the event was not sent to W&B: %s: it is in %s, send it by: %s%s", oneLine(out.Failed), out.Path, out.Sync, notes))
+	case out.URL != "":
+		verb := "the event is at "
+		if out.Resumed {
+			verb = "the event was added to "
+		}
+		u.note(verb + out.URL + notes)
+		return true
+	default:
+		u.note("the event is in " + out.Path + ", send it by: " + out.Sync + notes)
+		return true
+	}
+	return false
+}
+
+// tellWarnings tells what is new among what W&B's settings had to say.
+func (u *uploader) tellWarnings() {
+	for _, w := range u.settings.Warnings[u.warned:] {
+		u.warn(w)
+	}
+	u.warned = len(u.settings.Warnings)
+}
+
+// warn and note heed WANDB_SILENT and WANDB_QUIET beside vobs's own -q.
+func (u *uploader) warn(message string) {
+	if !u.settings.Silent {
+		u.m.warn(message)
+	}
+}
+
+func (u *uploader) note(message string) {
+	if !u.settings.Silent && !u.settings.Quiet && !u.m.quiet {
+		u.m.line("wandb: " + message)
+	}
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+func wandbCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "wandb",
+		Usage:     "send events that exist already to Weights & Biases",
+		ArgsUsage: "FILE... (- is stdin)",
+		Description: `Each FILE holds events as vobs run wrote them: one JSON document or JSON lines, full,
+core or log records. Sending one twice gives the same run. Exits 0 when all are
+where they were to be, 1 when one is not, 2 when a file cannot be read or is not
+valid; then nothing of any is sent.`,
+		Flags: append(wandbFlags(wandb.Auto),
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "tell more on stderr"},
+		),
+		Action: sendFiles,
+	}
+}
+
+func sendFiles(c *cli.Context) error {
+	if !c.Args().Present() {
+		return fail(exitUsage, withHint(errors.New("no file to send"), "vobs wandb FILE..., or - for stdin"))
+	}
+	m := &messages{w: os.Stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
+	u, err := newUploader(c, m)
+	if err != nil {
+		return err
+	}
+	var runs []*rendered.Run
+	for _, name := range c.Args().Slice() {
+		more, err := readRuns(name, u)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		runs = append(runs, more...)
+	}
+	if u == nil {
+		m.warn("nothing is sent: W&B is disabled, see --wandb, WANDB_MODE and WANDB_DISABLED")
+		return nil
+	}
+	u.tellWarnings()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	whole := true
+	for _, run := range runs {
+		whole = u.tell(u.settings.Send(ctx, run, u.timeout)) && whole
+	}
+	if !whole {
+		return fail(exitProblems, nil)
+	}
+	return nil
+}
+
+// readRuns reads a file of events; u may be nil, then they are only checked.
+func readRuns(name string, u *uploader) ([]*rendered.Run, error) {
+	in := io.Reader(os.Stdin)
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxEventFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxEventFile {
+		return nil, fmt.Errorf("it is larger than %d MiB", maxEventFile>>20)
+	}
+	events, err := rendered.Parse(text)
+	if err != nil {
+		return nil, withHint(err, "vobs validate tells all that is wrong")
+	}
+	if len(events) == 0 {
+		return nil, errors.New("it holds no event")
+	}
+	var out []*rendered.Run
+	for _, e := range events {
+		if u == nil {
+			continue
+		}
+		run, err := e.Run(u.options)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, run)
+	}
+	return out, nil
+}

@@ -1,0 +1,158 @@
+package wandb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vobs/vobs/internal/wandb/api"
+	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/rundir"
+)
+
+const (
+	// DefaultTimeout is how long one event may take.
+	DefaultTimeout = 30 * time.Second
+	// writeTime is how long an offline run may take: a directory of a server that does
+	// not answer would hold up whoever waits.
+	writeTime = 2 * time.Second
+)
+
+// Outcome says where an event is now.
+type Outcome struct {
+	// URL is the page of the run that has it, "" where it was not sent.
+	URL string
+	// Path is the directory of an offline run, "" where none was written; Sync is the
+	// command that sends it.
+	Path, Sync string
+	// Resumed says that it was added to a run that was there.
+	Resumed bool
+	// Failed is why an event that was to be sent was not; it is offline then.
+	Failed error
+	// Notes tell what else there is to know, one sentence each.
+	Notes []string
+}
+
+// Send brings one event to W&B: to the server, or, where that is not asked for or does
+// not succeed, into an offline run on disk. It takes timeout at most, and 2 s more for
+// the disk; a ctx that ends cuts the first short. The error is that neither came about.
+func (s *Settings) Send(ctx context.Context, run *rendered.Run, timeout time.Duration) (Outcome, error) {
+	type result struct {
+		Outcome
+		err error
+	}
+	limit, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		r.Outcome, r.err = s.send(limit, run)
+		done <- r
+	}()
+	select {
+	case r := <-done:
+		return r.Outcome, r.err
+	case <-limit.Done():
+	}
+	select {
+	case r := <-done:
+		return r.Outcome, r.err
+	case <-time.After(writeTime):
+		return Outcome{}, fmt.Errorf("%s could not be written to in time", s.Dir)
+	}
+}
+
+func (s *Settings) send(ctx context.Context, event *rendered.Run) (Outcome, error) {
+	run := *event
+	s.Apply(&run)
+	var out Outcome
+	job, err := s.jobLog(ctx)
+	if err != nil {
+		out.Notes = append(out.Notes, err.Error())
+	}
+	if s.Mode == Online {
+		sent, err := s.online(ctx, run, job)
+		if err == nil {
+			out.URL, out.Resumed = sent.URL, sent.Resumed
+			if sent.Sibling != "" {
+				out.Notes = append(out.Notes, "the event has a run of its own: "+sent.Sibling)
+			}
+			out.Notes = append(out.Notes, sent.Warnings...)
+			return out, nil
+		}
+		out.Failed = err
+	}
+	options := rundir.Options{JobID: s.RunID, Job: job, Now: time.Now()}
+	if s.Shared {
+		options.Job = nil // its writers are still there
+	}
+	written, err := rundir.Write(s.Dir, run, options)
+	if err != nil {
+		return Outcome{}, errors.Join(out.Failed, err)
+	}
+	out.Path, out.Sync = written.Path, written.Sync
+	out.Notes = append(out.Notes, written.Notes...)
+	return out, nil
+}
+
+// jobLog reads what the job's own run left here; nil where there is no such run.
+func (s *Settings) jobLog(ctx context.Context) (*rundir.JobLog, error) {
+	if s.RunID == "" || s.Shared {
+		return nil, nil
+	}
+	return rundir.Find(ctx, s.Dir, s.RunID)
+}
+
+// online sends a run to the server.
+func (s *Settings) online(ctx context.Context, run rendered.Run, job *rundir.JobLog) (api.Result, error) {
+	credentials, err := s.Credentials()
+	if err != nil {
+		return api.Result{}, err
+	}
+	c := s.client(credentials, run.Writer)
+	defer c.Close()
+	target := api.Target{JobRunID: s.RunID, Resume: s.Resume, JobLog: told(job)}
+	if s.Shared && s.RunID != "" {
+		// Whoever else writes there does so without steps; see Settings.Shared.
+		target = api.Target{}
+		if run.Group == "" {
+			run.Group = s.RunID
+		}
+	}
+	return c.Send(ctx, run, target)
+}
+
+func (s *Settings) client(credentials *Credentials, writer string) *api.Client {
+	auth := api.APIKey(credentials.APIKey.Reveal())
+	if credentials.IdentityTokenFile != "" {
+		auth = api.IdentityToken(credentials.IdentityTokenFile, credentials.CredentialsFile)
+	}
+	headers := map[string]string{}
+	for name, value := range s.Headers {
+		headers[name] = value.Reveal()
+	}
+	return &api.Client{
+		BaseURL: s.BaseURL, AppURL: s.AppURL, Auth: auth,
+		Username: s.Username, Email: s.Email, Headers: headers,
+		Proxy: s.Proxy, InsecureTLS: s.InsecureTLS, Timeout: s.GraphQLTimeout,
+		UserAgent: strings.ReplaceAll(writer, " ", "/"),
+	}
+}
+
+// told is what the job's own file tells the client; nil where there is none.
+func told(job *rundir.JobLog) *api.JobLog {
+	if job == nil || job.Log == nil {
+		return nil
+	}
+	l := job.Log
+	out := &api.JobLog{
+		Entity: l.Entity, Project: l.Project, Rows: l.Rows, LastStep: job.LastStep, Started: job.Started,
+		Unsynced: len(job.Unsynced) > 0, Summary: l.Summary, Exited: l.Exited && job.Err == nil, ExitCode: l.ExitCode,
+	}
+	if l.MayResume || l.Resumed {
+		out.StartingStep = max(l.FirstStep, 0)
+	}
+	return out
+}
