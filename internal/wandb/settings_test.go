@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,6 +145,9 @@ func TestPrecedence(t *testing.T) {
 			c.in(&in)
 		}
 		s := load(t, in, c.env...)
+		if nowhere := "/nowhere/wandb"; (s.Dir == nowhere) != slices.Contains(c.env, "WANDB_DIR=/nowhere") {
+			t.Errorf("%s: the directory is %s", c.name, s.Dir) // a file cannot set it
+		}
 		if s.Project != c.project || s.Entity != c.entity || s.Group != c.group || s.BaseURL != c.base || len(s.Warnings) > 0 {
 			t.Errorf("%s: %s %s %s %s %q, want %s %s %s %s", c.name, s.Project, s.Entity, s.Group, s.BaseURL, s.Warnings, c.project, c.entity, c.group, c.base)
 		}

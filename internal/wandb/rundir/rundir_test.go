@@ -367,6 +367,10 @@ func TestFindEndsWithItsContext(t *testing.T) {
 	if j, err := Find(ctx, wandbDir, "job1"); !errors.Is(err, context.Canceled) || j != nil {
 		t.Errorf("%+v, %v", j, err)
 	}
+	// Amid a file, too: those of long runs are large.
+	if _, err := (ending{ctx, strings.NewReader("x")}).Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("reading: %v", err)
+	}
 	if _, err := Find(t.Context(), filepath.Join(wandbDir, "run-20261122_110002-job1", "run-job1.wandb"), "job1"); err == nil {
 		t.Error("a wandb directory that is a file: no error")
 	}

@@ -177,6 +177,7 @@ func TestDamagedFiles(t *testing.T) {
 		{"a last first", append(bytes.Clone(head), chunk(last, "x")...), 0, ErrCorrupt},
 		{"first and first", bytes.Join([][]byte{head, chunk(first, "x"), chunk(first, "y"), chunk(last, "z")}, nil), 0, ErrCorrupt},
 		{"first and full", bytes.Join([][]byte{head, chunk(first, "x"), chunk(full, "y")}, nil), 0, ErrCorrupt},
+		{"a kind between first and last", bytes.Join([][]byte{head, chunk(first, "x"), chunk(5, "y"), chunk(last, "z")}, nil), 0, ErrCorrupt},
 		{"first alone", bytes.Join([][]byte{head, chunk(first, "x")}, nil), 0, ErrTruncated},
 	} {
 		got, err := unframe(c.file)

@@ -226,6 +226,23 @@ func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
 	}
 }
 
+func TestTheLaterFileStartsLaterAndSaysTheLastWord(t *testing.T) {
+	r := example()
+	r.Config = []rendered.Item{item1("vobs", "2")}
+	// By the clock of another machine, the job's run began after our command's end.
+	last := r.StartTime.Add(time.Hour)
+	l := decode(t, encode(t, r, &Earlier{NextStep: 1, Started: last, LastStarted: last, Config: []rendered.Item{item1("vobs", "1"), item1("lr", "3")}}))
+	if !l.Started.After(last) {
+		t.Errorf("it starts at %v, the run before at %v", l.Started, last)
+	}
+	if diff := cmp.Diff(map[string]string{"vobs": "2", "lr": "3"}, texts(l.Config)); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+	if l.LastRuntime != 0 {
+		t.Errorf("it had lasted %v s before it began", l.LastRuntime)
+	}
+}
+
 // The recording and record.py, which made it, are in testdata.
 func TestAFileOfTheSDK(t *testing.T) {
 	file, err := os.ReadFile("testdata/sdk-0.31.0.wandb")
@@ -290,6 +307,7 @@ func TestChanges(t *testing.T) {
 		record(recordSummary, nested(update, "2", "n", "b", "y"), nested(update, `{"b":NaN}`, "m"), nested(remove, "", "n", "a")),
 		record(recordSummary, nested(update, `1`, "v"), nested(update, "-Infinity", "v", "d")),
 		record(recordSummary, nested(update, `1`, "dotted.key"), nested(update, ` { "x" : 1 , "é\n" : [ {} , NaN ] } `, "spaced"), nested(update, `{"x":1,"x":2}`, "twice")),
+		record(recordSummary, nested(update, `{"a":Infinity,"b":-Infinity,"c":NaN}`, "tokens"), nested(remove, "", "tokens", "c")),
 		record(recordSummary, nested(update, `{broken`, "odd"), nested(update, `{"a":1} x`, "odd2"), nested(update, deep, "deep"), nested(update, "", "nothing")),
 	)
 	l := decode(t, file)
@@ -297,7 +315,8 @@ func TestChanges(t *testing.T) {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[string]string{
-		"n": `{"b":{"x":1,"y":2}}`, "m": `{"b":NaN}`, "v": `{"d":-Infinity}`, "dotted.key": "1", "twice": `{"x":2}`,
+		"tokens": `{"a":Infinity,"b":-Infinity}`,
+		"n":      `{"b":{"x":1,"y":2}}`, "m": `{"b":NaN}`, "v": `{"d":-Infinity}`, "dotted.key": "1", "twice": `{"x":2}`,
 		"spaced": `{"x":1,"é\n":[ {} , NaN ]}`, "odd": "{broken", "odd2": `{"a":1} x`, "deep": deep,
 	}, texts(l.Summary)); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
@@ -320,6 +339,7 @@ func TestStepsOfHistory(t *testing.T) {
 		{"both", [][]byte{line(nested(historyItem, "3", "_step"), message(historyStep, number(stepNum, 3)))}, 1, 3, 3, 0},
 		{"many, not in order", [][]byte{line(nested(historyItem, "5", "_step")), line(nested(historyItem, "50", "_step")), line(nested(historyItem, "20", "_step"))}, 3, 5, 50, 0},
 		{"tokens that are no numbers", [][]byte{line(nested(historyItem, "NaN", "_step"), nested(historyItem, "Infinity", "_runtime"), nested(historyItem, "NaN", "loss"))}, 1, -1, -1, 0},
+		{"a summary alone", [][]byte{record(recordSummary, nested(update, "9.5", "_runtime"))}, 0, -1, -1, 9.5},
 		{"below 0", [][]byte{line(nested(historyItem, "-4", "_step"), message(historyStep, number(stepNum, -4)))}, 1, 0, 0, 0},
 	} {
 		l := decode(t, frame(t, c.records...))
@@ -343,6 +363,12 @@ func TestWhatARunRecordTells(t *testing.T) {
 		l := decode(t, frame(t, record(recordRun, c.record)))
 		if !l.HasRun || l.Resumed != c.resumed || l.MayResume != c.mayResume {
 			t.Errorf("%s: run %t, resumed %t, may resume %t", c.name, l.HasRun, l.Resumed, l.MayResume)
+		}
+	}
+	for seconds, want := range map[int64]bool{0: true, 1795343020: true, -1: false, 1 << 60: false, 253402300800: false} {
+		l := decode(t, frame(t, record(recordRun, message(runStarted, number(timestampSeconds, seconds)))))
+		if l.Started.IsZero() == want {
+			t.Errorf("begun at %d s: %v", seconds, l.Started)
 		}
 	}
 	for code, want := range map[int64]int{0: 0, 1: 1, 255: 255, -1: -1} {
