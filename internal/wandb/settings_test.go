@@ -361,6 +361,7 @@ func TestNetrc(t *testing.T) {
 		{"none", "machine other login user password x\n", "", false},
 		{"no password", "machine api.wandb.ai login user\n", "", true},
 		{"comments", "# one\n#two words\nmachine api.wandb.ai # three\n  login user # four\n  password k1\n", "k1", true},
+		{"a # at a line's end", "machine api.wandb.ai login user #\n  password k1\n", "k1", true},
 		{"a # in a password", "machine api.wandb.ai password #k1 login user", "#k1", true},
 		{"a macro", "macdef init\ncd /\nmachine api.wandb.ai\n\nmachine api.wandb.ai password k1\n", "k1", true},
 		{"account", "machine api.wandb.ai account a user b password k1", "k1", true},

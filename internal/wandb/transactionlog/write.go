@@ -110,7 +110,7 @@ func Write(w io.Writer, r *rendered.Run, earlier *Earlier) error {
 	}
 	e := encoder{log: NewWriter(w)}
 	ended := r.StartTime.Add(r.Duration)
-	runtime := max(earlier.Runtime, ended.Sub(earlier.Started).Seconds(), 0)
+	runtime := max(earlier.Runtime, ended.Sub(earlier.Started).Seconds())
 
 	e.record(recordHeader, message(headerVersion, join(
 		text(versionProducer, r.Writer), text(versionMinConsumer, minConsumer))))
@@ -123,7 +123,7 @@ func Write(w io.Writer, r *rendered.Run, earlier *Earlier) error {
 	step, stamp := earlier.NextStep-1, ended
 	for _, row := range r.Rows {
 		step, stamp = step+1, row.Time
-		at := max(earlier.Runtime, row.Time.Sub(earlier.Started).Seconds(), 0)
+		at := max(earlier.Runtime, row.Time.Sub(earlier.Started).Seconds())
 		b := items(historyItem, row.Items)
 		b = append(b, items(historyItem, position(step, stamp, at))...)
 		e.record(recordHistory, append(b, message(historyStep, number(stepNum, step))...))
