@@ -16,7 +16,7 @@ GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name 
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
 
-.PHONY: build demo test race lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-wandb e2e-gpu install clean help
+.PHONY: build demo test race test-plugin lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-wandb e2e-gpu install clean help
 
 build: bin/vobs ## build bin/vobs
 
@@ -39,10 +39,21 @@ test: $(FAKENVML) ## all tests that run anywhere
 race: $(FAKENVML) ## the same under the race detector, which makes each of their thousand starts of vobs seven times as dear
 	go test -race -tags $(TAGS) ./...
 
-lint: ## gofmt, go vet, staticcheck, tidy go.mod, fresh generated files, the other builds
+test-plugin: ## the plugin of --instrument under Python 3.10 to 3.13 (PYTHONS=…), against a stand-in for vLLM
+	@internal/instrument/test_pythons.sh
+
+# One folder a version; without Python or PyPI it is skipped loudly.
+RUFF_VERSION := 0.17.6
+RUFF := .e2e/ruff-$(RUFF_VERSION)/bin/ruff
+$(RUFF):
+	@rm -rf .e2e/ruff-$(RUFF_VERSION); python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps \
+		--target .e2e/ruff-$(RUFF_VERSION) ruff==$(RUFF_VERSION) || echo "SKIPPED: ruff $(RUFF_VERSION) cannot be installed: lint needs python3 with pip, and PyPI, for the plugin" >&2
+
+lint: $(RUFF) ## gofmt, go vet, staticcheck, ruff, tidy go.mod, fresh generated files, the other builds
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
 	go vet -tags $(TAGS) ./...
 	go tool staticcheck -tags $(TAGS) ./...
+	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/instrument && $(RUFF) format -q --no-cache --check internal/instrument; }
 	go mod tidy -diff
 	@mkdir -p bin/.fresh && cp README.md schema/event.schema.json bin/.fresh/
 	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -readme bin/.fresh/README.md

@@ -1,5 +1,6 @@
 // Package settings reads what an engine says of its own configuration: the answers
-// of /server_info, /v1/models and /version, and the labels of vllm:cache_config_info.
+// of /server_info, /v1/models and /version, the labels of vllm:cache_config_info, and
+// what its processes tell from inside.
 // Each becomes a flat map by the event's names, and the maps become one, key by key,
 // the best source winning. It asks nobody: readers give it what they have read.
 package settings
@@ -17,15 +18,18 @@ type Source string
 
 // The sources, the best first. A new one belongs into ranks.
 const (
+	EngineCore  Source = "engine_core"       // the engine cores' own word, by --instrument
+	Worker      Source = "worker"            // the workers', likewise
+	FrontEnd    Source = "front_end"         // the front-end's, likewise, on what it alone knows
 	ServerInfo  Source = "server_info"       // GET /server_info, in either form
 	CacheConfig Source = "cache_config_info" // labels of vllm:cache_config_info
 	Models      Source = "models"            // GET /v1/models
 	Version     Source = "version"           // GET /version
 )
 
-// ranks has the best source first. All of these are the front-end's copy of the
-// configuration; an engine core's own dump would stand before them.
-var ranks = [...]Source{ServerInfo, CacheConfig, Models, Version}
+// ranks has the best source first. From ServerInfo on all are the front-end's copy of
+// the configuration.
+var ranks = [...]Source{EngineCore, Worker, FrontEnd, ServerInfo, CacheConfig, Models, Version}
 
 func (s Source) rank() int { return slices.Index(ranks[:], s) }
 

@@ -1,0 +1,46 @@
+"""A stand-in for torch with CUDA: STANDIN_CUDA=1 has one device, "" is a build without."""
+
+import os
+import types
+
+version = types.SimpleNamespace(cuda="12.9" if os.environ.get("STANDIN_CUDA") else None, hip=None)
+
+
+class Cuda:
+    def __init__(self):
+        self.started = False
+        self.allocated = self.reserved = 0
+        self.reads = 0
+        self.broken = False
+
+    def is_initialized(self):
+        return self.started
+
+    def device_count(self):
+        return 2
+
+    def max_memory_allocated(self, index):
+        self.reads += 1
+        if not self.started:
+            raise AssertionError("the plugin started CUDA")
+        if self.broken:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return self.allocated if index == 1 else 0
+
+    def max_memory_reserved(self, index):
+        return self.reserved if index == 1 else 0
+
+    def get_device_properties(self, index):
+        return types.SimpleNamespace(uuid=f"8f6a3c1e-0d2b-4a77-9f57-5c1a3b0e9d4{index}")
+
+
+cuda = Cuda()
+
+
+def start():
+    """What init_device of a worker does: it is given device 1."""
+    if not version.cuda:
+        return types.SimpleNamespace(type="cpu", index=None)
+    cuda.started = True
+    cuda.allocated, cuda.reserved = 1000, 2000
+    return types.SimpleNamespace(type="cuda", index=1)
