@@ -31,5 +31,5 @@ func (b *bracket) commandEnv() []string {
 		b.cfg.Warn(devModeWarning)
 		env = withVariable(env, devModeVariable, "1")
 	}
-	return env
+	return b.instrumentEnv(env)
 }

@@ -63,6 +63,8 @@ type Config struct {
 	Probe probe.Config
 	// DevMode has a vLLM server that the command starts tell its configuration.
 	DevMode bool
+	// Instrument hands the command's vLLM a plugin that tells what no page does.
+	Instrument bool
 	// Multiproc says when the command is given a directory for its engine's metrics;
 	// Keep leaves that there.
 	Multiproc Multiproc
@@ -108,8 +110,10 @@ type bracket struct {
 	filesDir string
 	// filesInUse says that processes of the command may still write there.
 	filesInUse bool
-	startedAt  time.Time
-	partial    *partialKeeper
+	// inside is what --instrument has in the engine's processes; nil without.
+	inside    *inside
+	startedAt time.Time
+	partial   *partialKeeper
 
 	mu sync.Mutex // guards notes where goroutines add to them
 }
@@ -126,6 +130,7 @@ func Run(cfg Config) (child.Exit, error) {
 	b.partial = newPartialKeeper(b)
 	b.prepare()
 	defer b.removeFiles()
+	defer b.removeInstrument()
 	if cfg.Strict {
 		if err := b.checkStrict(); err != nil {
 			return child.Exit{}, err
@@ -196,6 +201,7 @@ func (b *bracket) prepare() {
 	}
 	line := probe.ReadCommandLine(b.cfg.Args, "")
 	b.prepareFiles(line.Offline)
+	b.prepareInstrument()
 	b.finder.files = b.cfg.Multiproc != MultiprocOff
 	b.cores = newCoreWatch(b.cfg.ProcRoot, b.cfg.Probe)
 	b.cores.debug, b.cores.protect = b.cfg.Debug, func(part func()) { b.protect("engine", part) }
@@ -315,6 +321,7 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c c
 		}
 	}()
 	ran := exit.Ended.Sub(b.startedAt)
+	b.protect("engine", b.hearInstrument) // before the engine's report, which has it
 	var wg sync.WaitGroup
 	wg.Go(b.partial.stop) // none may appear beside the whole event
 	wg.Go(func() {
@@ -331,6 +338,11 @@ func (b *bracket) collectAndDeliver(command *child.Command, exit child.Exit, c c
 		}
 	})
 	wg.Wait()
+	b.protect("gpus", func() {
+		b.hearInstrument() // workers that end with the command tell their peaks at last
+		b.joinTorch(&c.gpus)
+	})
+	b.note(b.instrumentNotes())
 	b.note(c.gpus.Notes) // in this order, whoever was first
 	b.note(c.engine.Notes)
 	b.note(b.cores.notes(b.startedAt))
@@ -371,7 +383,7 @@ func (b *bracket) upload(ctx context.Context, event *schema.GenerationObservabil
 func (b *bracket) finishUnstarted(start *child.StartError) {
 	ended := time.Now()
 	c := collected{loadPost: b.readLoad("loadavg_post")}
-	b.protect("gpus", func() { c.gpus = b.gpus.Stop(0); b.note(c.gpus.Notes) })
+	b.protect("gpus", func() { c.gpus = b.gpus.Stop(0); b.joinTorch(&c.gpus); b.note(c.gpus.Notes) })
 	b.protect("engine", func() {
 		b.prober.Start(b.startedAt)
 		c.engine = b.prober.Finish(context.Background(), ended)

@@ -87,7 +87,9 @@ func (b *bracket) soFar(command *child.Command) *schema.GenerationObservability 
 	b.mu.Unlock()
 	var c collected
 	var hostNotes schema.Notes
+	b.hearInstrument()
 	c.gpus = b.gpus.Readings()
+	b.joinTorch(&c.gpus)
 	c.engine = b.prober.Snapshot(now)
 	c.host, hostNotes = b.host.Readings(command.CPUTime())
 	for _, n := range []schema.Notes{c.gpus.Notes, c.engine.Notes, b.cores.notes(b.startedAt), hostNotes} {

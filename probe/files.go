@@ -30,7 +30,7 @@ func Directory(dir string, fresh bool) Target {
 // errNoFiles is for a directory that nobody has written to: nothing that could have
 // counted was there. In vLLM the statistics of LLM() are off by default
 // (EngineArgs.disable_log_stats in vllm/entrypoints/llm.py).
-var errNoFiles = fmt.Errorf("no process has written vllm: metrics there (a script's LLM() does with disable_log_stats=False alone): %w", syscall.ENOENT)
+var errNoFiles = fmt.Errorf("no process has written vllm: metrics there (a script's LLM() does with --instrument --multiproc on, or with disable_log_stats=False): %w", syscall.ENOENT)
 
 // wantedInFiles says in which readings of files a name is wanted.
 func wantedInFiles(name string) multiproc.Wanted {

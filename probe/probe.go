@@ -59,6 +59,7 @@ type Prober struct {
 	yielded   bool
 	started   time.Time // of the command; zero before
 	finishing bool
+	own       OwnWord
 }
 
 // New makes a Prober without any address.

@@ -44,12 +44,13 @@ type reporter struct {
 	// stage is the one that the engine's figures are of; empty without stages.
 	stage     string
 	effective effective
+	own       OwnWord
 }
 
 func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &reporter{endpoints: chosen, ended: ended}
+	r := &reporter{endpoints: chosen, ended: ended, own: p.own}
 	for _, e := range p.endpoints {
 		if e.foreign {
 			r.Notes.Doubt("engine_not_ours", schema.Warning, fmt.Sprintf("%s: %v: it is not read", e.target.Name(), errForeign), nil)
@@ -91,7 +92,7 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 
 // nothing says why no engine was read.
 func (r *reporter) nothing(all []*endpoint) {
-	reason := "no engine is known: give its address by --metrics-url http://HOST:PORT/metrics; one without a port (LLM() in a script) has figures with disable_log_stats=False and --multiproc on"
+	reason := "no engine is known: give its address by --metrics-url http://HOST:PORT/metrics; one without a port (LLM() in a script) has figures with --instrument --multiproc on"
 	if len(all) > 0 {
 		var reasons []string
 		for _, e := range all {
@@ -107,9 +108,11 @@ func (r *reporter) nothing(all []*endpoint) {
 			}
 		}
 	}
-	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "engine_runtime_config", "omni"} {
+	reason += r.own.silence()
+	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "omni"} {
 		r.Notes.Missing(field, reason)
 	}
+	r.configureAlone(reason)
 }
 
 // unread notes addresses that the user gave and that are in no figure: where others
@@ -134,6 +137,8 @@ func (r *reporter) endpointList() []schema.Endpoint {
 		path := fmt.Sprintf("engine.endpoints.%d.", i)
 		if e.version != "" {
 			entry.Version = &e.version
+		} else if version, ok := r.effective.common["vllm_version"].Value.(string); ok {
+			entry.Version = &version
 		} else if e.files != nil {
 			r.Notes.Missing(path+"version", "the files of the engine's metrics do not tell it")
 		} else {

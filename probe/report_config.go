@@ -21,21 +21,29 @@ type effective struct {
 	untold, own map[string]string
 }
 
-// configure puts together what the sources tell. All of it is the front-end's copy.
-// An engine core may switch chunked prefill and prefix caching off on its own (for
-// models without a KV cache or with attention that is not causal) and does not report
-// that back (vllm/v1/engine/core.py, core_client.py of 0.32.0).
+// configure puts together what the sources tell. But for what an engine's processes tell
+// from inside all of it is the front-end's copy: an engine core may switch chunked prefill
+// and prefix caching off on its own (for models without a KV cache or with attention that
+// is not causal) and does not report that back (vllm/v1/engine/core.py, core_client.py of
+// 0.32.0).
 func (r *reporter) configure() {
 	c := &r.effective
 	c.common, c.untold, c.own = map[string]settings.Setting{}, map[string]string{}, map[string]string{}
 	differ := make([]map[string][2]any, len(r.endpoints))
 	c.at = make([]map[string]settings.Setting, len(r.endpoints))
+	own, coresDiffer := r.ownWord()
 	for i, e := range r.endpoints {
 		if e.ledger.elsewhere(r.stage) {
 			continue
 		}
 		var told []settings.Told
 		told, differ[i] = e.told(r.stage)
+		if len(told) > 0 && r.speaksFor(e) {
+			told = append(told, own...)
+			for name := range coresDiffer {
+				differ[i][name] = coresDiffer[name]
+			}
+		}
 		var conflicts []settings.Conflict
 		c.at[i], conflicts = settings.Merge(told...)
 		for _, k := range conflicts {
@@ -89,11 +97,14 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 }
 
 // untoldBy says why an endpoint does not tell a setting, and what would.
-func (r *reporter) untoldBy(e *endpoint, name string) string {
+func (r *reporter) untoldBy(e *endpoint, name string) (why string) {
 	if why := e.unaskable(); why != "" {
 		return why
 	}
 	info := &e.questions[askServerInfo]
+	if r.stage == "" && r.own.Asked {
+		defer func() { why += r.own.silence() }()
+	}
 	switch {
 	case name == "vllm_version":
 		info = &e.questions[askVersion]
@@ -102,15 +113,15 @@ func (r *reporter) untoldBy(e *endpoint, name string) string {
 	}
 	switch {
 	case e.files != nil && info.why == "" && !info.asked:
-		return "the files of an engine's metrics do not tell it"
+		return "the files of an engine's metrics do not tell it" + r.own.hint()
 	case info.why != "":
-		return info.why
+		return info.why + r.own.hint()
 	case !info.answered:
 		return e.target.Name() + " was not asked: the engine was gone before that"
 	case info.asText:
 		return "the /server_info of this version is a text that does not have it"
 	case name == "attention_backend":
-		return "the engine chose it on its own, and its front-end does not know which"
+		return "the engine chose it on its own, and its front-end does not know which" + r.own.hint()
 	}
 	return "this version's /server_info does not tell it"
 }
@@ -118,14 +129,8 @@ func (r *reporter) untoldBy(e *endpoint, name string) string {
 // runtimeConfig fills the seed's six keys and engine.config.
 func (r *reporter) runtimeConfig() {
 	c := &r.effective
-	six := &r.EngineRuntimeConfig
-	fill(c, "max_num_seqs", &six.MaxNumSeqs)
-	fill(c, "max_num_batched_tokens", &six.MaxNumBatchedTokens)
-	fill(c, "enable_chunked_prefill", &six.EnableChunkedPrefill)
-	fill(c, "enable_prefix_caching", &six.EnablePrefixCaching)
-	fill(c, "kv_cache_dtype", &six.KVCacheDtype)
-	fill(c, "speculative_method", &six.SpeculativeMethod)
-	r.explain("engine_runtime_config", "engine_runtime_config", []string{"max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype", "speculative_method"})
+	r.sixKeys()
+	r.explain("engine_runtime_config", "engine_runtime_config", seedKeys[:])
 
 	config := &schema.EngineConfig{Values: map[string]any{}, Sources: map[string]string{}}
 	for name, s := range c.common {
@@ -152,8 +157,27 @@ func (r *reporter) doubtCaching() {
 	queries, why := r.counter(prefixQueries)
 	prompt, whyPrompt := r.counter(promptTokens)
 	if why == "" && whyPrompt == "" && queries == 0 && prompt > 0 {
-		r.Notes.Doubt("prefix_cache_not_used", schema.Info, fmt.Sprintf("the engine tells enable_prefix_caching=true, and of %d prompt tokens none was looked up: its core has switched caching off for this model, or the requests pass it by (those with prompt_logprobs do)", prompt), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
+		because := "its core has switched caching off for this model, or the requests pass it by (those with prompt_logprobs do)"
+		if r.effective.common["enable_prefix_caching"].Source == settings.EngineCore {
+			because = "the requests pass it by (those with prompt_logprobs do)"
+		}
+		r.Notes.Doubt("prefix_cache_not_used", schema.Info, fmt.Sprintf("the engine tells enable_prefix_caching=true, and of %d prompt tokens none was looked up: %s", prompt, because), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
 	}
+}
+
+// seedKeys are the seed's, by the event's names.
+var seedKeys = [...]string{"max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype", "speculative_method"}
+
+// sixKeys fills the seed's keys.
+func (r *reporter) sixKeys() {
+	c := &r.effective
+	six := &r.EngineRuntimeConfig
+	fill(c, "max_num_seqs", &six.MaxNumSeqs)
+	fill(c, "max_num_batched_tokens", &six.MaxNumBatchedTokens)
+	fill(c, "enable_chunked_prefill", &six.EnableChunkedPrefill)
+	fill(c, "enable_prefix_caching", &six.EnablePrefixCaching)
+	fill(c, "kv_cache_dtype", &six.KVCacheDtype)
+	fill(c, "speculative_method", &six.SpeculativeMethod)
 }
 
 // fill sets one of the seed's keys where the setting is known.

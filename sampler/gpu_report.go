@@ -41,10 +41,10 @@ const (
 	shortEnergy = 2 * time.Second
 )
 
-// What is not built yet.
+// What is not told here.
 const (
 	noActiveEnergy = "not built yet: the engine's active time is not joined with the energy"
-	noTorch        = "needs --instrument, which this version does not have"
+	noTorch        = "needs --instrument: torch's allocator is known inside the worker alone"
 )
 
 // report makes the event's figures of what is known. The caller holds g.mu.
@@ -80,6 +80,11 @@ func (g *GPUs) report() GPUReadings {
 	unmatched := g.unmatchable()
 	for i, d := range g.devices {
 		r.GPUs = append(r.GPUs, g.gpu(i, d, list[i], unmatched, &r.Notes))
+		pids := map[int]bool{}
+		for pid := range d.seen {
+			pids[pid] = unmatched == ""
+		}
+		r.PIDs = append(r.PIDs, pids)
 	}
 	g.core(&r)
 	g.window(&r, list, state)

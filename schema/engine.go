@@ -416,7 +416,7 @@ type KVOperation struct {
 type EngineConfig struct {
 	// Settings by the names of vLLM's flags, as far as all engines have them alike.
 	Values map[string]any `json:"values"`
-	// Which source gave each: server_info, cache_config_info, models or version.
+	// Which source gave each: engine_core, worker or front_end (by --instrument), server_info, cache_config_info, models or version.
 	Sources map[string]string `json:"sources"`
 }
 

@@ -55,6 +55,7 @@ separated by blanks, labels and headers by newlines.`,
 			&cli.StringFlag{Name: "multiproc", Value: "auto", EnvVars: []string{"VOBS_MULTIPROC"}, Usage: "`MODE`: on gives COMMAND a directory for its engine's metrics (PROMETHEUS_MULTIPROC_DIR), auto where it is vllm bench throughput or latency, off never"},
 			&cli.BoolFlag{Name: "keep", EnvVars: []string{"VOBS_KEEP"}, Usage: "leave that directory where it is"},
 			&cli.BoolFlag{Name: "dev-mode", EnvVars: []string{"VOBS_DEV_MODE"}, Usage: "give COMMAND VLLM_SERVER_DEV_MODE=1: its vLLM server tells its configuration, and opens its development endpoints"},
+			&cli.BoolFlag{Name: "instrument", EnvVars: []string{"VOBS_INSTRUMENT"}, Usage: "give COMMAND's vLLM a plugin that tells the engine core's own configuration and torch's memory peaks; with --multiproc on it has a script's LLM() record its statistics"},
 			&cli.BoolFlag{Name: "kill-leftovers", EnvVars: []string{"VOBS_KILL_LEFTOVERS"}, Usage: "end processes that outlive COMMAND: TERM, and KILL after 5 s"},
 			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND unless NVML and every --metrics-url answer within 10 s"},
 			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print a summary on stderr also where that is no terminal"},
@@ -103,6 +104,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 		Strict:  c.Bool("strict"),
 
 		DevMode:       c.Bool("dev-mode"),
+		Instrument:    c.Bool("instrument"),
 		Keep:          c.Bool("keep"),
 		KillLeftovers: c.Bool("kill-leftovers"),
 

@@ -58,6 +58,11 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			env.Setenv("RECORDED", recorded)
+			told, err := filepath.Abs("../instrument/testdata/recorded")
+			if err != nil {
+				return err
+			}
+			env.Setenv("TOLD", told)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
