@@ -34,7 +34,7 @@ demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the
 test: $(FAKENVML) ## all tests that run anywhere
 	go test -tags $(TAGS) ./...
 	command -v python3 >/dev/null || { echo "SKIPPED: the end-to-end checkers' own tests need python3" >&2; exit 0; }; \
-	for checker in vllm/check vllm/check_offline vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
+	for checker in vllm/check vllm/check_offline vllm/check_instrument vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
 
 race: $(FAKENVML) ## the same under the race detector, which makes each of their thousand starts of vobs seven times as dear
 	go test -race -tags $(TAGS) ./...
@@ -83,7 +83,7 @@ soak: ## a thousand runs of the program amid orphans: no exit code is lost
 
 e2e: e2e-gpu e2e-nvml e2e-wandb e2e-vllm ## all end-to-end targets
 
-e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB): bracketed four ways, ended and killed in eight
+e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB): bracketed six ways, ended and killed in eight
 	e2e/vllm/run.sh
 
 e2e-nvml: bin/vobs ## Debian's real NVML library, without a driver

@@ -9,6 +9,9 @@
 #       both addresses brackets two clients at once;
 #   (e) as (a), with speculative decoding (ngram);
 #   (f) `vobs run -- vllm bench throughput`, which opens no port;
+#   (g) a script with LLM() that leaves its statistics off, with and without
+#       --instrument (instrument.sh);
+#   (h) --instrument on a server, a benchmark and a script: the settings;
 #   (n) as (b), with --api-server-count 2.
 #
 # In all but (c) the event's figures must equal what the clients counted, and in
@@ -16,13 +19,15 @@
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. Exit status 0 also
 # where vLLM's packages cannot be fetched, after a line "e2e-vllm: SKIPPED".
 #
-#     run.sh [a] [b] [c] [d] [e] [f] [n]    all by default
+#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [n]    all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 # shellcheck source=e2e/vllm/deaths.sh
 source "$E2E_SRC/deaths.sh"
+# shellcheck source=e2e/vllm/instrument.sh
+source "$E2E_SRC/instrument.sh"
 
 vobs=${VOBS:-$E2E_ROOT/bin/vobs}
 load=(--requests 192 --concurrency 16 --prompt-tokens 320 --shared-prefix 256 --max-tokens 96)
@@ -239,12 +244,12 @@ main() {
   engine_env
   # What the user of the machine may have set for vobs or its sources.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c d e f n
+  [ $# -gt 0 ] || set -- a b c d e f g h n
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c | d | e | f | n) "case_$case" || failed=1 ;;
+    a | b | c | d | e | f | g | h | n) "case_$case" || failed=1 ;;
     *) die "no such case: $case" ;;
     esac
     stop_all

@@ -408,8 +408,7 @@ class Watch(threading.Thread):
         new = False
         for index in sorted(self.devices) or range(self.cuda.device_count()):
             before = self.peaks.get(index, (0, 0))
-            now = (int(self.cuda.max_memory_allocated(index)), int(self.cuda.max_memory_reserved(index)))
-            peak = tuple(map(max, now, before))
+            peak = tuple(map(max, self.peaks_of(index), before))
             if peak != before:
                 self.peaks[index] = peak
                 new = True
@@ -421,6 +420,16 @@ class Watch(threading.Thread):
                     for index, (a, r) in sorted(self.peaks.items())
                 ]
         return new
+
+    def peaks_of(self, index):
+        """torch.cuda.max_memory_allocated and max_memory_reserved, which read this
+        (torch/cuda/memory.py) and sort a hundred figures beside it: 0.2 ms each."""
+        nested = getattr(self.cuda, "memory_stats_as_nested_dict", None)
+        try:
+            stats = nested(index)
+            return tuple(int(stats[name]["all"]["peak"]) for name in ("allocated_bytes", "reserved_bytes"))
+        except (KeyError, TypeError):
+            return int(self.cuda.max_memory_allocated(index)), int(self.cuda.max_memory_reserved(index))
 
     def uuid(self, index):
         """The device's UUID; None where torch does not tell it (before 2.5)."""

@@ -210,6 +210,7 @@ class Loading(Case):
         script = (
             ENGINE + "    import vobs_instrument\n    EngineArgs()\n    vobs_instrument.load()\n"
             "    import vllm.plugins\n    vllm.plugins.plugins_loaded = False\n    vllm.plugins.load_general_plugins()\n"
+            "    import os\n    assert len(os.listdir(os.environ['VOBS_INSTRUMENT_DIR'])) == 1\n"
             "    from vllm.v1.engine.core import EngineCoreProc\n"
             "    assert not hasattr(EngineCoreProc.run_busy_loop.__wrapped__, '__wrapped__')\n"
             "    assert not hasattr(EngineArgs.create_engine_config.__wrapped__, '__wrapped__')\n"
@@ -423,6 +424,16 @@ class Memory(Case):
         self.change("torch/__init__.py", 'type="cuda", index=1', 'type="cuda", index=None')
         self.change("torch/__init__.py", 'return types.SimpleNamespace(uuid=f"8f6a3c1e-0d2b-4a77-9f57-5c1a3b0e9d4{index}")', "return None")
         self.assertEqual(self.worker("")["devices"], [dict(self.DEVICE, uuid=None)])
+
+    def test_other_shape_of_torch(self):
+        for old, new in (
+            ("def memory_stats_as_nested_dict", "def memory_stats_nested"),
+            ('"reserved_bytes": {"all"', '"reserved_bytes": {"total"'),
+        ):
+            with self.subTest(new):
+                self.setUp()
+                self.change("torch/__init__.py", old, new)
+                self.assertEqual(self.worker("")["devices"], [self.DEVICE])
 
     def test_broken_later(self):
         told = self.python(self.SCRIPT_FAST + "    torch.cuda.broken = True\n    until(lambda: not watch.is_alive())\n", STANDIN_CUDA="1")

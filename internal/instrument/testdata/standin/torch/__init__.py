@@ -19,6 +19,17 @@ class Cuda:
     def device_count(self):
         return 2
 
+    def memory_stats_as_nested_dict(self, index):
+        # Made anew each time, as torch's is, with most of what that has.
+        allocated, reserved = self.max_memory_allocated(index), self.max_memory_reserved(index)
+        kinds = ("allocation", "segment", "active", "inactive_split", "active_bytes", "inactive_split_bytes", "requested_bytes")
+        stats = {kind: {pool: self.figures(1) for pool in ("all", "small_pool", "large_pool")} for kind in kinds}
+        return {**stats, "allocated_bytes": {"all": self.figures(allocated)}, "reserved_bytes": {"all": self.figures(reserved)}}
+
+    @staticmethod
+    def figures(peak):
+        return {"current": 0, "peak": peak, "allocated": 1 << 50, "freed": 1 << 50}
+
     def max_memory_allocated(self, index):
         self.reads += 1
         if not self.started:
