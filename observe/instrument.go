@@ -176,7 +176,7 @@ func (b *bracket) instrumentNotes() (notes schema.Notes) {
 	}
 	for _, p := range b.inside.processes() {
 		for _, h := range p.Hooks {
-			b.cfg.Debug(fmt.Sprintf("--instrument: process %d: %s: %s %s", p.PID, h.Name, h.State, h.Error))
+			b.cfg.Debug(b.redactor.text(fmt.Sprintf("--instrument: process %d: %s: %s %s", p.PID, h.Name, h.State, h.Error)))
 		}
 		if p.StatsForced > 0 {
 			b.cfg.Debug(fmt.Sprintf("--instrument: process %d: its engine's statistics were off, and were switched on", p.PID))

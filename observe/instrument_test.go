@@ -129,7 +129,7 @@ func TestInstrumentWord(t *testing.T) {
 	if !w.Asked || len(w.Cores) != 1 || w.Cores[0].Values["num_gpu_blocks"] != int64(40) || len(w.Backends) != 1 || w.DataParallelSizes[0] != 1 || w.Version != "0.32.0" || w.Silent != "" {
 		t.Errorf("%+v", w)
 	}
-	if n := (&bracket{inside: in, cfg: Config{Debug: func(string) {}}}).instrumentNotes(); len(n.Validity) != 0 {
+	if n := (&bracket{inside: in, redactor: newRedactor(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes(); len(n.Validity) != 0 {
 		t.Error(n)
 	}
 	// A core that never came up counts where no other did.
@@ -163,7 +163,7 @@ func TestInstrumentWord(t *testing.T) {
 		if !strings.Contains(w.Silent, c.why) || (w.Silent == "") != (c.why == "") {
 			t.Errorf("silent %q, want %q", w.Silent, c.why)
 		}
-		n := (&bracket{inside: c.in, cfg: Config{Debug: func(string) {}}}).instrumentNotes()
+		n := (&bracket{inside: c.in, redactor: newRedactor(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes()
 		if (len(n.Validity) == 1) != (c.note != "") || c.note != "" && (n.Validity[0].Code != "instrument_incomplete" || !strings.Contains(n.Validity[0].Message, c.note)) {
 			t.Errorf("notes %+v, want %q", n.Validity, c.note)
 		}

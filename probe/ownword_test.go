@@ -113,6 +113,7 @@ func TestOwnWordOfSeveralCores(t *testing.T) {
 		"all of two":               {two(1, blocks(4192)), []int64{2}, "engine_core"},
 		"two of four":              {two(1, blocks(4192)), []int64{4}, "cache_config_info"},
 		"one after the other":      {two(0, blocks(4192)), []int64{1}, "cache_config_info"},
+		"one rank twice":           {two(0, blocks(4192)), []int64{2}, "cache_config_info"},
 		"of how many is not known": {two(1, blocks(4192)), []int64{1, 2}, "cache_config_info"},
 		"one does not tell":        {two(1, settings.Values{"num_gpu_blocks": settings.None{}}), []int64{2}, "cache_config_info"},
 	} {

@@ -63,8 +63,8 @@ type GPUReadings struct {
 	// PeakVRAMGB is the core's figure, in GiB: the highest device's peak among
 	// those that our processes used, among all where none can be matched.
 	PeakVRAMGB *schema.Float
-	// PIDs are, of each of GPUs, the processes that the driver listed there, where its
-	// ids are the command's; else nil.
+	// PIDs are, of each of GPUs, the processes that the driver listed there; none where
+	// its ids cannot be compared with the command's.
 	PIDs []map[int]bool
 	// Notes tells of all nulls above, and of doubts, with paths as in the event.
 	Notes schema.Notes

@@ -81,8 +81,10 @@ func (g *GPUs) report() GPUReadings {
 	for i, d := range g.devices {
 		r.GPUs = append(r.GPUs, g.gpu(i, d, list[i], unmatched, &r.Notes))
 		pids := map[int]bool{}
-		for pid := range d.seen {
-			pids[pid] = unmatched == ""
+		if unmatched == "" {
+			for pid := range d.seen {
+				pids[pid] = true
+			}
 		}
 		r.PIDs = append(r.PIDs, pids)
 	}

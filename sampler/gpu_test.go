@@ -196,6 +196,7 @@ func TestWhoseMemory(t *testing.T) {
 		used    []*bool
 		job     []int64 // -1: null
 		foreign []int   // their number; -1: null
+		listed  int     // processes on the first GPU that are told by their ids
 		peak    float64 // GiB
 		doubts  []string
 		reason  [2]string // field, part of the reason
@@ -203,22 +204,22 @@ func TestWhoseMemory(t *testing.T) {
 		"ours alone": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, 3 * gib, true})}, {used: steady(9 * gib), procs: listing(process{8, 9 * gib, true})}},
 			cfg:  GPUConfig{Ours: pidSet(7)}, here: []int{7, 8},
-			used: []*bool{yes, no}, job: []int64{3 * gib, 0}, foreign: []int{0, 1}, peak: 4,
+			listed: 1, used: []*bool{yes, no}, job: []int64{3 * gib, 0}, foreign: []int{0, 1}, peak: 4,
 		},
 		"two of ours": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, gib, true}, process{9, 2 * gib, true})}},
 			cfg:  GPUConfig{Ours: pidSet(7, 9)}, here: []int{7, 9},
-			used: []*bool{yes}, job: []int64{3 * gib}, foreign: []int{0}, peak: 4,
+			listed: 2, used: []*bool{yes}, job: []int64{3 * gib}, foreign: []int{0}, peak: 4,
 		},
 		"foreign beside": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, gib, true}, process{8, 2 * gib, true})}},
 			cfg:  GPUConfig{Ours: pidSet(7)}, here: []int{7, 8},
-			used: []*bool{yes}, job: []int64{gib}, foreign: []int{1}, peak: 4, doubts: []string{"foreign_processes"},
+			listed: 2, used: []*bool{yes}, job: []int64{gib}, foreign: []int{1}, peak: 4, doubts: []string{"foreign_processes"},
 		},
 		"unknown memory": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, 0, false})}},
 			cfg:  GPUConfig{Ours: pidSet(7)}, here: []int{7},
-			used: []*bool{yes}, job: []int64{-1}, foreign: []int{0}, peak: 4, reason: [2]string{"gpus.0.job_peak_bytes", "NOT_AVAILABLE"},
+			listed: 1, used: []*bool{yes}, job: []int64{-1}, foreign: []int{0}, peak: 4, reason: [2]string{"gpus.0.job_peak_bytes", "NOT_AVAILABLE"},
 		},
 		"another pid namespace": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{70001, 3 * gib, true})}, {used: steady(gib)}},
@@ -244,7 +245,7 @@ func TestWhoseMemory(t *testing.T) {
 		},
 		"nothing known of ours": {
 			gpus: []*fakeGPU{{used: steady(gib), procs: listing(process{8, gib, true})}}, here: []int{8},
-			used: []*bool{nil}, job: []int64{-1}, foreign: []int{-1}, peak: 1, doubts: []string{"devices_not_matched"},
+			listed: 1, used: []*bool{nil}, job: []int64{-1}, foreign: []int{-1}, peak: 1, doubts: []string{"devices_not_matched"},
 		},
 		"no lists": {
 			gpus: []*fakeGPU{{used: steady(gib), procs: func(time.Time) ([]process, error) { return nil, &callError{"p", codeFunctionNotFound} }}},
@@ -267,6 +268,10 @@ func TestWhoseMemory(t *testing.T) {
 					if (d.ForeignProcesses == nil) != (c.foreign[i] < 0) || d.ForeignProcesses != nil && len(d.ForeignProcesses) != c.foreign[i] {
 						t.Errorf("GPU %d: foreign %v, want %d", i, d.ForeignProcesses, c.foreign[i])
 					}
+				}
+				// What cannot be compared is not told.
+				if len(r.PIDs) != len(r.GPUs) || len(r.PIDs[0]) != c.listed {
+					t.Errorf("processes on GPU 0: %v, want %d", r.PIDs, c.listed)
 				}
 				if float64(*r.PeakVRAMGB) != c.peak {
 					t.Errorf("peak_vram_gb %v, want %v", *r.PeakVRAMGB, c.peak)

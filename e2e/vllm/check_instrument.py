@@ -38,7 +38,7 @@ SAME = (
 # The flags of run.sh, as the seed's keys have them.
 FLAGS = {
     "max_num_seqs": 24,
-    "max_num_batched_tokens": 1024,
+    "max_num_batched_tokens": 3072,
     "enable_chunked_prefill": False,
     "enable_prefix_caching": False,
     "kv_cache_dtype": "fp8_e5m2",

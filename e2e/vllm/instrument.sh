@@ -41,7 +41,7 @@ case_h() {
   rm -rf "$out"
   mkdir -p "$out"
   export VLLM_PLUGINS=other
-  local flags=(--max-num-seqs 24 --max-num-batched-tokens 1024 --no-enable-chunked-prefill --no-enable-prefix-caching --kv-cache-dtype fp8_e5m2)
+  local flags=(--max-num-seqs 24 --max-num-batched-tokens 3072 --no-enable-chunked-prefill --no-enable-prefix-caching --kv-cache-dtype fp8_e5m2)
 
   port=$(free_port)
   engine_command "$port"
@@ -57,14 +57,14 @@ case_h() {
   check_instrument flags --event "$out/serve.json" --mismatch 'async_scheduling: intended=True actual=False' || failed=1
 
   local ngram='{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3}'
-  bracketed bench --instrument -- "$E2E_VENV/bin/vllm" bench throughput --model "$E2E_MODEL" --enforce-eager --load-format dummy --max-model-len 512 \
-    "${flags[@]}" --speculative-config "$ngram" --input-len 30 --output-len 20 --num-prompts 20
+  bracketed bench --instrument -- "$E2E_VENV/bin/vllm" bench throughput --model "$E2E_MODEL" --enforce-eager --load-format dummy --max-model-len 2048 \
+    "${flags[@]}" --speculative-config "$ngram" --num-prompts 10
   check_instrument flags --event "$out/bench.json" --method ngram || failed=1
 
   # The directory of metrics is not asked for: the settings are told all the same.
-  bracketed script --instrument --intend max_num_seqs=24 --intend max_num_batched_tokens=1024 --intend enable_chunked_prefill=false \
+  bracketed script --instrument --intend max_num_seqs=24 --intend max_num_batched_tokens=3072 --intend enable_chunked_prefill=false \
     --intend enable_prefix_caching=false --intend kv_cache_dtype=fp8_e5m2 -- "$E2E_PYTHON" "$E2E_SRC/offline.py" "$E2E_MODEL" \
-    "{\"max_num_seqs\": 24, \"max_num_batched_tokens\": 1024, \"enable_chunked_prefill\": false, \"enable_prefix_caching\": false, \"kv_cache_dtype\": \"fp8_e5m2\", \"speculative_config\": $ngram}"
+    "{\"max_num_seqs\": 24, \"max_num_batched_tokens\": 3072, \"enable_chunked_prefill\": false, \"enable_prefix_caching\": false, \"kv_cache_dtype\": \"fp8_e5m2\", \"speculative_config\": $ngram}"
   check_instrument flags --event "$out/script.json" --method ngram --no-engine || failed=1
   unset VLLM_PLUGINS
   for name in serve bench script; do "$vobs" validate --strict "$out/$name.json" || failed=1; done

@@ -117,7 +117,7 @@ func TestRead(t *testing.T) {
 	}
 	write("process-7-1.json", whole)
 	write(".process-8-1.json.tmp", "{") // it was killed while it wrote
-	write("else.txt", "x")
+	write("else.json", whole)
 	bad := map[string]string{
 		"process-1-cut.json":     whole[:len(whole)/2],
 		"process-1-empty.json":   "",
@@ -136,7 +136,7 @@ func TestRead(t *testing.T) {
 	for name, text := range bad {
 		write(name, text)
 	}
-	if err := os.Symlink("/etc/passwd", filepath.Join(f.reports(), "process-1-link.json")); err != nil {
+	if err := os.Symlink("else.json", filepath.Join(f.reports(), "process-1-link.json")); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mkfifo(filepath.Join(f.reports(), "process-1-pipe.json"), 0o600); err != nil {
