@@ -337,7 +337,9 @@ func TestRuntime(t *testing.T) {
 		// The job's rows say that it began at 10:00:00, a quarter of a second before us.
 		"by its newest row": {func(*fakebackend.Run) {}, jobLog(), `"_runtime":90.25`},
 		"by its log":        {func(r *fakebackend.Run) { r.Lines = nil }, &JobLog{LastStep: 5, Started: began.Add(-time.Second), Exited: true}, `"_runtime":91`},
-		"by the summary":    {func(r *fakebackend.Run) { r.Lines = nil }, nil, `"_runtime":60`},
+		// It began when the run was resumed.
+		"not by a later log": {func(r *fakebackend.Run) { r.Lines = nil }, &JobLog{LastStep: -1, StartingStep: 3, Started: began.Add(-time.Second), Exited: true}, `"_runtime":60`},
+		"by the summary":     {func(r *fakebackend.Run) { r.Lines = nil }, nil, `"_runtime":60`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -353,5 +355,114 @@ func TestRuntime(t *testing.T) {
 				t.Errorf("got %s, want %s", last, c.want)
 			}
 		})
+	}
+}
+
+// A run that ended long ago is not waited for, nor is one that lives.
+func TestLongAgo(t *testing.T) {
+	for state, sibling := range map[string]string{"finished": "", "running": "the run job1 is running"} {
+		b := newBench(t)
+		b.clock.t = ended.Add(time.Hour)
+		j := job()
+		j.State = state
+		b.backend.Put(j)
+		got, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, state+": waits", len(b.clock.waits()), 0)
+		if !strings.HasPrefix(got.Sibling, sibling) || (got.Sibling == "") != (sibling == "") {
+			t.Errorf("%s: sibling %q", state, got.Sibling)
+		}
+	}
+}
+
+// The next step is after the highest that anybody knows of.
+func TestNextStep(t *testing.T) {
+	for name, c := range map[string]struct {
+		lines   []string
+		summary string
+		want    string
+	}{
+		"nothing":         {nil, `{}`, `"_step":0,`},
+		"the newest row":  {[]string{`{"_step":9}`}, `{"_step":4}`, `"_step":10,`},
+		"the summary":     {[]string{`{"_step":2}`}, `{"_step":9}`, `"_step":10,`},
+		"the count":       {[]string{`{"a":1}`, `{"a":1}`, `{"_step":0}`}, `{}`, `"_step":3,`},
+		"no number":       {[]string{`{"_step":"x"}`}, `{"_step":NaN}`, `"_step":1,`},
+		"beyond all":      {[]string{`{"_step":7e300}`}, `{"_step":-1e300}`, `"_step":1,`},
+		"rows of no JSON": {[]string{`{"_step":`, `{"_step":`}, `{}`, `"_step":2,`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.clock.t = ended.Add(time.Hour)
+			j := job()
+			j.Lines, j.Summary = c.lines, c.summary
+			b.backend.Put(j)
+			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"}); err != nil {
+				t.Fatal(err)
+			}
+			run := b.backend.Run("ent0", "p", "job1")
+			if got := run.Lines[len(c.lines)]; !strings.Contains(got, c.want) || len(run.Overwritten) > 0 {
+				t.Errorf("got %s, want %s; overwritten: %q", got, c.want, run.Overwritten)
+			}
+		})
+	}
+}
+
+// Without a log, a run counts as whole when nothing of it changed for a while.
+func TestStandsStill(t *testing.T) {
+	for name, change := range map[string]func(*fakebackend.Run){
+		"a row comes":          func(r *fakebackend.Run) { r.Lines = append(r.Lines, r.Lines[2]) },
+		"the newest row comes": func(r *fakebackend.Run) { r.Lines[2] = `{"_step":20}` },
+		"its state comes":      func(r *fakebackend.Run) { r.State = "failed" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.backend.Put(job())
+			b.Sleep = func(ctx context.Context, d time.Duration) error {
+				if len(b.clock.waits()) == 2 {
+					b.backend.Change("ent0", "p", "job1", change)
+				}
+				return b.clock.sleep(ctx, d)
+			}
+			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"}); err != nil {
+				t.Fatal(err)
+			}
+			want(t, "waits", len(b.clock.waits()), 7)
+		})
+	}
+}
+
+// A row that the job logged and the server never got: its place is not ours.
+func TestRowLost(t *testing.T) {
+	b := newBench(t)
+	j := job()
+	j.Lines = []string{j.Lines[0], j.Lines[2]}
+	b.backend.Put(j)
+	got, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: jobLog()})
+	if err != nil || !strings.HasPrefix(got.Sibling, "W&B does not show all rows") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	want(t, "rows", len(b.backend.Run("ent0", "p", "job1").Lines), 2)
+}
+
+// Rows that come while we are about to add ours keep their places and steps.
+func TestRowsInBetween(t *testing.T) {
+	b := newBench(t)
+	b.clock.t = ended.Add(time.Hour)
+	b.backend.Put(job())
+	b.backend.Lag("ent0", "p", "job1", 1, 1, "")
+	b.backend.Change("ent0", "p", "job1", func(r *fakebackend.Run) {
+		r.Lines = append(r.Lines, `{"_step":50,"loss":0}`)
+		r.Summary = `{}`
+	})
+	if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"}); err != nil {
+		t.Fatal(err)
+	}
+	run := b.backend.Run("ent0", "p", "job1")
+	want(t, "rows", len(run.History()), 6)
+	want(t, "overwritten", fmt.Sprint(run.Overwritten), "[]")
+	if !strings.Contains(run.Lines[4], `"_step":51,`) {
+		t.Errorf("got %s", run.Lines[4])
 	}
 }

@@ -309,6 +309,7 @@ func TestHang(t *testing.T) {
 
 // A storage that hangs takes half of the time; the other half is for the figures.
 func TestFilesInTime(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.clock.t = time.Now()
 	b.backend.Fail(fakebackend.Fault{Op: "PUT", Hang: true})
@@ -435,6 +436,7 @@ func TestRedirect(t *testing.T) {
 
 // An endless answer ends.
 func TestAnswerBounded(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		chunk := make([]byte, 1<<20)
 		for {
@@ -457,6 +459,7 @@ func TestOddUploads(t *testing.T) {
 	for body, text := range map[string]string{
 		`{"data":{"createRunFiles":{"files":[]}}}`:                                                                "has no address for it",
 		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":""}]}}}`:                       "has no address for it",
+		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":"ftp://x/y"}]}}}`:              "no usable address",
 		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":"file:///etc/passwd"}]}}}`:     "no usable address",
 		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":"http://[x"}]}}}`:              "no usable address",
 		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":"/storage/x?signature=a"}]}}}`: "HTTP 404",
@@ -476,6 +479,24 @@ func TestOddUploads(t *testing.T) {
 	for _, r := range b.backend.Requests() {
 		if r.Op == "PUT" {
 			want(t, "header", r.Header.Get("X-Extra"), "1")
+		}
+	}
+}
+
+// Answers to UpsertBucket that leave something out.
+func TestHalfAnswers(t *testing.T) {
+	for bucket, text := range map[string]string{
+		`null`: "names no run",
+		`{"name":"","project":{"name":"p","entity":{"name":"e"}}}`: "names no run",
+		`{"name":"x"}`: "names no project",
+		`{"name":"x","project":{"name":"","entity":{"name":"e"}}}`: "names no project",
+		`{"name":"x","project":{"name":"p"}}`:                      "names no entity",
+		`{"name":"x","project":{"name":"p","entity":{"name":""}}}`: "names no entity",
+	} {
+		b := newBench(t)
+		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Body: `{"data":{"upsertBucket":{"bucket":` + bucket + `}}}`})
+		if _, err := b.Send(context.Background(), event(), Target{}); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: got %v, want %q", bucket, err, text)
 		}
 	}
 }

@@ -112,19 +112,26 @@ func TestSentTwice(t *testing.T) {
 	want(t, "summary", run.Summary,
 		`{"mine":NaN,"vllm_gen/peak_vram_gb":64.5,"_step":2,"_timestamp":9e9,"_wandb":{"runtime":500},"vllm_gen/flag_did_not_engage":false}`)
 	want(t, "config", run.Config, `{"mine":{"value":1},"_wandb":{"value":{"t":{}}}}`)
+
+	// As it is sent, somebody is at it: its end is not ours to tell.
+	b.backend.Change("ent0", "p", "vobs-1", func(r *fakebackend.Run) { r.State = "running" })
+	if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "state", b.backend.Run("ent0", "p", "vobs-1").State, "running")
 }
 
 // What a server decides, and names that addresses cannot hold as they are.
 func TestNames(t *testing.T) {
 	b := newBench(t)
 	bare := rendered.Run{ID: "a b+é", Project: "a b%é", Writer: "vobs", StartTime: began}
-	bare.Entity = "team one"
+	bare.Entity = "team %one"
 	got, err := b.Send(context.Background(), bare, Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "URL", got.URL, b.server.URL+"/team%20one/a%20b%25%C3%A9/runs/a%20b+%C3%A9")
-	run := b.backend.Run("team one", "a b%é", "a b+é")
+	want(t, "URL", got.URL, b.server.URL+"/team%20%25one/a%20b%25%C3%A9/runs/a%20b+%C3%A9")
+	run := b.backend.Run("team %one", "a b%é", "a b+é")
 	if run == nil {
 		t.Fatal("the run is not where it was said to be")
 	}

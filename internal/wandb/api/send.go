@@ -113,10 +113,15 @@ func (c *Client) Send(ctx context.Context, run rendered.Run, target Target) (Res
 		URL: c.RunURL(to.entity, to.project, to.id), Entity: to.entity, Project: to.project, ID: to.id,
 		Resumed: p.resumed, Sibling: p.sibling,
 	}
-	if p.resumed {
-		// It is newer than what the plan was made from.
-		p.offset = max(p.offset, to.lines)
-		p.step = max(p.step, to.lines)
+	if p.resumed && to.lines > p.offset {
+		// Rows came since the plan was made: where they are and what their steps are.
+		s, err := c.runStatus(ctx, to.entity, to.project, to.id)
+		if err != nil {
+			return result, done(err, "the run "+result.URL+" is as it was, none of the event's figures was sent")
+		}
+		p.offset = max(to.lines, s.lines)
+		p.step = max(p.step, stepOf(s.tail)+1, stepOf(s.summary)+1, p.offset)
+		p.summary = merge(p.summary, s.summary)
 	}
 	body := p.stream(run)
 	if len(run.Files) > 0 {
