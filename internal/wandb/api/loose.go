@@ -135,7 +135,7 @@ func (s *loose) value(depth int) bool {
 }
 
 func (s *loose) object(depth int, each func(key string, value []byte)) bool {
-	if depth > deepest || !s.skip('{') {
+	if !s.skip('{') {
 		return false
 	}
 	if s.skip('}') {
