@@ -245,8 +245,8 @@ func TestHang(t *testing.T) {
 	})
 	for _, op := range []string{"RunResumeStatus", "UpsertBucket", "file_stream", "PUT"} {
 		for name, end := range map[string]error{"deadline": context.DeadlineExceeded, "cancelled": context.Canceled} {
-			if op == "PUT" && end == context.DeadlineExceeded {
-				continue // a file has half of the time, and then is a warning: TestFilesInTime
+			if op != "file_stream" && end == context.DeadlineExceeded {
+				continue // all wait alike, and each takes its time here
 			}
 			t.Run(op+"/"+name, func(t *testing.T) {
 				t.Parallel()
@@ -257,7 +257,7 @@ func TestHang(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				if end == context.DeadlineExceeded {
-					ctx, cancel = context.WithTimeout(ctx, time.Second)
+					ctx, cancel = context.WithTimeout(ctx, 500*time.Millisecond)
 					defer cancel()
 				} else {
 					go func() {
@@ -347,6 +347,8 @@ func TestNoServer(t *testing.T) {
 			if err != nil {
 				return
 			}
+			// Once it was asked: what comes before is told on net/http's own log.
+			_, _ = c.Read(make([]byte, 1))
 			_, _ = c.Write([]byte("220 smtp.example.com ESMTP\r\n"))
 			_ = c.Close()
 		}
