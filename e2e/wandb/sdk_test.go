@@ -3,6 +3,7 @@
 package wandb_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -48,29 +49,33 @@ func newHouse(t *testing.T) *house {
 // wandbDir is where the SDK keeps its runs.
 func (h *house) wandbDir() string { return filepath.Join(h.home, "wandb") }
 
-// command runs a program of the virtual environment and gives what it said.
-func (h *house) command(t *testing.T, env []string, name string, args ...string) (string, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
+// prepare makes a command of a program of the virtual environment.
+func (h *house) prepare(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(h.venv, "bin", name), args...)
 	cmd.Dir = h.home
 	cmd.WaitDelay = 5 * time.Second
 	// Nothing of the user's own wandb may be read or written.
-	cmd.Env = append([]string{
+	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + h.home, "TMPDIR=" + h.home, "NETRC=" + filepath.Join(h.home, "netrc"),
 		"WANDB_BASE_URL=" + h.url, "WANDB_API_KEY=" + fakebackend.Key, "WANDB_DIR=" + h.home,
 		"WANDB_CONFIG_DIR=" + h.home, "WANDB_CACHE_DIR=" + h.home, "WANDB_DATA_DIR=" + h.home,
 		"WANDB_ERROR_REPORTING=false", "WANDB_DISABLE_GIT=true", "WANDB_X_DISABLE_STATS=true", "WANDB_CONSOLE=off",
-	}, env...)
-	out, err := cmd.CombinedOutput()
+	}
+	return cmd
+}
+
+// command runs a program of the virtual environment and gives what it said.
+func (h *house) command(name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	out, err := h.prepare(ctx, name, args...).CombinedOutput()
 	return string(out), err
 }
 
 // python runs a script with the SDK; code is the exit code that it must have.
 func (h *house) python(t *testing.T, code int, script string) {
 	t.Helper()
-	out, err := h.command(t, nil, "python", "-c", "import wandb, sys\n"+script)
+	out, err := h.command("python", "-c", "import wandb, sys\n"+script)
 	got := 0
 	if e, ok := err.(*exec.ExitError); ok {
 		got = e.ExitCode()
@@ -227,6 +232,14 @@ run.finish()`)
 			if !slices.Equal(after.Tags, []string{"t1", "t2"}) || after.Notes != "its notes" || after.State != "finished" {
 				t.Errorf("tags %q, notes %q, state %s", after.Tags, after.Notes, after.State)
 			}
+			again, err := h.client(t).Send(context.Background(), event(), api.Target{JobRunID: "job1", Resume: "allow", JobLog: h.jobLog(t, "job1")})
+			if err != nil || !again.Resumed {
+				t.Fatalf("%+v, %v", again, err)
+			}
+			twice := h.backend.Run("ent0", "p", "job1")
+			if len(twice.History()) != 9 || len(twice.Overwritten) > 0 || object(t, twice.Lines[7])["_step"] != 10.0 {
+				t.Errorf("after a second event: rows %q, overwritten %q", twice.History(), twice.Overwritten)
+			}
 			if string(after.Files["vobs-event.json"]) != "{\"a\":1}\n" || !slices.Contains(after.Uploaded, "vobs-event.json") {
 				t.Errorf("files: %q", after.Uploaded)
 			}
@@ -235,6 +248,52 @@ run.finish()`)
 }
 
 func value(v any) map[string]any { return map[string]any{"value": v} }
+
+// A job that lives on is left alone: the event gets a run of its own, in a group
+// named after the job's.
+func TestAlive(t *testing.T) {
+	h := newHouse(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := h.prepare(ctx, "python", "-c", "import wandb, sys\n"+job+`
+print("logged", flush=True)
+sys.stdin.read()
+run.log({"loss": 0.5}, step=6)
+run.finish()`)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "logged\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	ours := event()
+	ours.Group, ours.JobType = "", ""
+	got, err := h.client(t).Send(context.Background(), ours, api.Target{JobRunID: "job1", JobLog: h.jobLog(t, "job1")})
+	if err != nil || got.Resumed || got.ID != "vobs-1" || !strings.HasPrefix(got.Sibling, "the run job1 is running") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	run, sibling := h.backend.Run("ent0", "p", "job1"), h.backend.Run("ent0", "p", "vobs-1")
+	if len(run.History()) != 4 || len(run.Overwritten) > 0 || run.State != "finished" || strings.Contains(run.Summary, "vllm_gen") {
+		t.Errorf("the job's run was touched: state %s, rows %q, overwritten %q, summary %s", run.State, run.History(), run.Overwritten, run.Summary)
+	}
+	if len(sibling.History()) != 2 || sibling.Group != "job1" || sibling.JobType != "report" {
+		t.Errorf("the sibling: rows %q, group %q, job type %q", sibling.History(), sibling.Group, sibling.JobType)
+	}
+}
 
 // A run of ours is one that the SDK can go on with.
 func TestOursResumed(t *testing.T) {
@@ -349,7 +408,7 @@ func TestSyncBesideJob(t *testing.T) {
 // sync says `wandb sync` and fails at any word of warning.
 func (h *house) sync(t *testing.T, dirs ...string) {
 	t.Helper()
-	out, err := h.command(t, nil, "wandb", append([]string{"sync"}, dirs...)...)
+	out, err := h.command("wandb", append([]string{"sync"}, dirs...)...)
 	t.Logf("wandb sync: %s", out)
 	if err != nil {
 		t.Fatalf("wandb sync: %v\n%s", err, out)
