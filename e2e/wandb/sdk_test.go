@@ -162,6 +162,7 @@ func TestResume(t *testing.T) {
 		"failed":   {"sys.exit(7)", 7, "failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := newHouse(t)
 			h.python(t, c.code, job+c.end)
 			before := h.backend.Run("ent0", "p", "job1")
@@ -252,6 +253,7 @@ func value(v any) map[string]any { return map[string]any{"value": v} }
 // A job that lives on is left alone: the event gets a run of its own, in a group
 // named after the job's.
 func TestAlive(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -297,6 +299,7 @@ run.finish()`)
 
 // A run of ours is one that the SDK can go on with.
 func TestOursResumed(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	if _, err := h.client(t).Send(context.Background(), event(), api.Target{}); err != nil {
 		t.Fatal(err)
@@ -321,6 +324,7 @@ func TestSync(t *testing.T) {
 	made.ExitCode = 3
 	for name, run := range map[string]rendered.Run{"made up": made, "of an engine": ofEngine(t)} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := newHouse(t)
 			if _, err := h.client(t).Send(context.Background(), run, api.Target{}); err != nil {
 				t.Fatal(err)
@@ -363,6 +367,7 @@ func ofEngine(t *testing.T) rendered.Run {
 // A job that ran offline, and our offline run beside it, by the command that we tell
 // people to use: one run, with all of both.
 func TestSyncBesideJob(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.python(t, 0, strings.Replace(job, "init(", `init(mode="offline", `, 1)+"run.finish()")
 	found, err := rundir.Find(context.Background(), h.wandbDir(), "job1")
