@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"strings"
 
@@ -49,6 +50,7 @@ func fail(code int, err error) error { return &exitError{code, err} }
 // program's name.
 func Main(args []string) int {
 	m := messages{w: os.Stderr}
+	log.SetOutput(io.Discard) // net/http writes there when a server speaks out of turn
 	err := newApp(os.Stdout, os.Stderr).Run(args)
 	if err == nil {
 		return exitOK

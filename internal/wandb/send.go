@@ -136,7 +136,7 @@ func (s *Settings) client(credentials *Credentials, writer string) *api.Client {
 	return &api.Client{
 		BaseURL: s.BaseURL, AppURL: s.AppURL, Auth: auth,
 		Username: s.Username, Email: s.Email, Headers: headers,
-		Proxy: s.Proxy, InsecureTLS: s.InsecureTLS, Timeout: s.GraphQLTimeout,
+		Proxy: s.Proxy, InsecureTLS: s.InsecureTLS, Timeout: s.GraphQLTimeout, RowsTimeout: s.FileStreamTimeout, FilesTimeout: s.FileTransferTimeout,
 		UserAgent: strings.ReplaceAll(writer, " ", "/"),
 	}
 }

@@ -10,6 +10,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -52,8 +53,9 @@ type Client struct {
 	Proxy func(*http.Request) (*url.URL, error)
 	// InsecureTLS leaves certificates unchecked (WANDB_INSECURE_DISABLE_SSL).
 	InsecureTLS bool
-	// Timeout bounds each request; 0 is DefaultTimeout.
-	Timeout time.Duration
+	// Timeout bounds each request; 0 is DefaultTimeout. RowsTimeout and FilesTimeout do
+	// so for rows with a summary and for files; 0 is Timeout.
+	Timeout, RowsTimeout, FilesTimeout time.Duration
 	// UserAgent names this program and its version.
 	UserAgent string
 
@@ -177,6 +179,8 @@ type call struct {
 	ours bool
 	// unsigned leaves the key out of a request of ours: that which fetches a token.
 	unsigned bool
+	// timeout bounds it; 0 is Client.Timeout.
+	timeout time.Duration
 	// retries says what of a status that is not the rule: whether it is temporary.
 	retries map[int]bool
 	// accept takes the answer, or says what is wrong with it.
@@ -231,10 +235,7 @@ func (c *Client) jitter() float64 {
 // send sends a request once.
 func (c *Client) send(ctx context.Context, q call) *Error {
 	e := &Error{Op: q.op, URL: cleanURL(q.url)}
-	timeout := c.Timeout
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
+	timeout := cmp.Or(max(q.timeout, 0), max(c.Timeout, 0), DefaultTimeout)
 	each, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(each, q.method, q.url, bytes.NewReader(q.body))

@@ -243,6 +243,21 @@ func TestHang(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("kinds", func(t *testing.T) {
+		for op, of := range map[string]func(*Client) *time.Duration{
+			"file_stream": func(c *Client) *time.Duration { return &c.RowsTimeout },
+			"PUT":         func(c *Client) *time.Duration { return &c.FilesTimeout },
+		} {
+			b := newBench(t)
+			b.Timeout = time.Hour
+			*of(b.Client) = 20 * time.Millisecond
+			b.backend.Fail(fakebackend.Fault{Op: op, Hang: true})
+			result, err := b.Send(context.Background(), event(), Target{})
+			if told := fmt.Sprint(err, result.Warnings); !strings.Contains(told, "no answer within 20ms") {
+				t.Errorf("%s: %s", op, told)
+			}
+		}
+	})
 	for _, op := range []string{"RunResumeStatus", "UpsertBucket", "file_stream", "PUT"} {
 		for name, end := range map[string]error{"deadline": context.DeadlineExceeded, "cancelled": context.Canceled} {
 			if op != "file_stream" && end == context.DeadlineExceeded {

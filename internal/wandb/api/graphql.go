@@ -72,7 +72,7 @@ const (
 func (c *Client) graphql(ctx context.Context, op, query string, variables, out any, retries map[int]bool, check func() *Error) error {
 	return c.do(ctx, call{
 		op: op, method: http.MethodPost, url: c.base() + "/graphql",
-		body: encode(struct {
+		body: rendered.Encode(struct {
 			Query         string `json:"query"`
 			Variables     any    `json:"variables"`
 			OperationName string `json:"operationName"`
@@ -109,18 +109,6 @@ func notWandb(a answer) *Error {
 		detail = "an HTML page where JSON was due"
 	}
 	return &Error{Kind: KindAnswer, Detail: detail}
-}
-
-// encode is JSON without escapes for HTML. Only our own types come here, which all
-// can be encoded.
-func encode(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic("wandb/api: " + err.Error())
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // bucketInput are UpsertBucket's variables. nil leaves a run's value as it is.
@@ -260,7 +248,7 @@ func (c *Client) runStatus(ctx context.Context, entity, project, id string) (sta
 		if t, err := texts(b.WandbConfig); err == nil {
 			s.started = find(t, "t") != nil
 		}
-		own, _ := members(find(s.summary, "_wandb"))
+		own, _ := rendered.Members(find(s.summary, "_wandb"))
 		for _, items := range []struct {
 			of  []rendered.Item
 			key string
@@ -279,7 +267,7 @@ func texts(s *string) ([]rendered.Item, error) {
 	if s == nil || *s == "" || *s == "null" {
 		return nil, nil
 	}
-	return members([]byte(*s))
+	return rendered.Members([]byte(*s))
 }
 
 // newest is the last line of a tail: a list of lines, as a text.
@@ -288,7 +276,7 @@ func newest(tail *string) []rendered.Item {
 	if tail == nil || json.Unmarshal([]byte(*tail), &lines) != nil || len(lines) == 0 {
 		return nil
 	}
-	items, _ := members([]byte(lines[len(lines)-1]))
+	items, _ := rendered.Members([]byte(lines[len(lines)-1]))
 	return items
 }
 

@@ -165,7 +165,7 @@ func TestPosts(t *testing.T) {
 	s := stream{offset: 7, rows: []string{"aaaa", "bbbb", "cccccccccccc", "d"}, summary: "{}", uploaded: []string{"f"}, exitCode: &code}
 	var got []string
 	for _, p := range s.posts(10) {
-		got = append(got, string(encode(p)))
+		got = append(got, string(rendered.Encode(p)))
 	}
 	if d := cmp.Diff([]string{
 		`{"files":{"wandb-history.jsonl":{"offset":7,"content":["aaaa","bbbb"]}}}`,

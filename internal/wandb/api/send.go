@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/vobs/vobs/internal/wandb/rendered"
@@ -121,7 +122,7 @@ func (c *Client) Send(ctx context.Context, run rendered.Run, target Target) (Res
 		}
 		p.offset = max(to.lines, s.lines)
 		p.step = max(p.step, stepOf(s.tail)+1, stepOf(s.summary)+1, p.offset)
-		p.summary = merge(p.summary, s.summary)
+		p.summary = rendered.Merge(p.summary, s.summary)
 	}
 	body := p.stream(run)
 	if len(run.Files) > 0 {
@@ -299,7 +300,7 @@ func appendTo(run rendered.Run, s status, log *JobLog, recent bool) plan {
 		// What the server has is older than the log where it is behind it. Else it may be
 		// newer: a summary can be changed after the end.
 		if recent || stepOf(s.summary) < log.LastStep {
-			p.summary = merge(s.summary, log.Summary)
+			p.summary = rendered.Merge(s.summary, log.Summary)
 		}
 		if log.StartingStep == 0 {
 			p.started = log.Started
@@ -342,11 +343,11 @@ func (p plan) bucket(run rendered.Run) bucketInput {
 	if !p.create {
 		return in
 	}
-	wandb := encode(struct {
+	wandb := rendered.Encode(struct {
 		CLIVersion string            `json:"cli_version"`
 		Telemetry  map[string]string `json:"t"`
 	}{run.Writer, map[string]string{"5": run.Writer}})
-	config := string(object(merge(p.config, values(run.Config), values([]rendered.Item{{Key: "_wandb", JSON: wandb}}))))
+	config := string(rendered.Object(rendered.Merge(p.config, values(run.Config), values([]rendered.Item{{Key: "_wandb", JSON: wandb}}))))
 	in.GroupName, in.JobType, in.DisplayName, in.Notes = opt(p.group), opt(p.jobType), opt(run.Name), opt(run.Notes)
 	in.Host, in.Config = opt(run.Host), &config
 	if len(run.Tags) > 0 {
@@ -373,22 +374,22 @@ func (p plan) stream(run rendered.Run) stream {
 		step, at = step+1, r.Time
 		s.rows = append(s.rows, row(r, step, p.runtimeAt(r.Time)))
 	}
-	summary := merge(p.summary, run.Summary)
+	summary := rendered.Merge(p.summary, run.Summary)
 	runtime := max(p.runtimeAt(ended), p.runtime)
 	if last := max(step, 0); stepOf(p.summary) <= last {
-		summary = merge(summary, []rendered.Item{
-			{Key: "_step", JSON: encode(last)},
-			{Key: "_timestamp", JSON: encode(stamp(at))},
-			{Key: "_runtime", JSON: encode(runtime)},
+		summary = rendered.Merge(summary, []rendered.Item{
+			{Key: "_step", JSON: rendered.Encode(last)},
+			{Key: "_timestamp", JSON: rendered.Encode(stamp(at))},
+			{Key: "_runtime", JSON: rendered.Encode(runtime)},
 		})
 	}
 	// How long a job's own run lasted is the job's to say.
-	own, _ := members(find(p.summary, "_wandb"))
+	own, _ := rendered.Members(find(p.summary, "_wandb"))
 	if find(own, "runtime") == nil {
-		own = merge(own, []rendered.Item{{Key: "runtime", JSON: encode(int64(runtime))}})
-		summary = merge(summary, []rendered.Item{{Key: "_wandb", JSON: object(own)}})
+		own = rendered.Merge(own, []rendered.Item{{Key: "runtime", JSON: rendered.Encode(int64(runtime))}})
+		summary = rendered.Merge(summary, []rendered.Item{{Key: "_wandb", JSON: rendered.Object(own)}})
 	}
-	s.summary = string(object(summary))
+	s.summary = string(rendered.Object(summary))
 	return s
 }
 
@@ -424,4 +425,20 @@ func or(s, other string) string {
 		return other
 	}
 	return s
+}
+
+// find gives the value of a key, nil where there is none; the last one counts.
+func find(items []rendered.Item, key string) []byte {
+	for i := len(items) - 1; i >= 0; i-- {
+		if items[i].Key == key {
+			return items[i].JSON
+		}
+	}
+	return nil
+}
+
+// number reads a finite number.
+func number(text []byte) (float64, bool) {
+	x, err := strconv.ParseFloat(string(text), 64)
+	return x, err == nil && !math.IsInf(x, 0) && !math.IsNaN(x)
 }

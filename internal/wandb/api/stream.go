@@ -76,16 +76,17 @@ func (c *Client) stream(ctx context.Context, to bucket, s stream) (sent int, err
 	address := c.base() + "/files/" + url.PathEscape(to.entity) + "/" + url.PathEscape(to.project) + "/" + url.PathEscape(to.id) + "/file_stream"
 	for _, p := range s.posts(maxPost) {
 		err := c.do(ctx, call{
-			op: "file_stream", method: http.MethodPost, url: address, body: encode(p),
-			header: http.Header{"Content-Type": {"application/json"}},
-			ours:   true,
+			op: "file_stream", method: http.MethodPost, url: address, body: rendered.Encode(p),
+			header:  http.Header{"Content-Type": {"application/json"}},
+			ours:    true,
+			timeout: c.RowsTimeout,
 			accept: func(a answer) *Error {
 				// The SDK takes any 2xx for success; but a page of a proxy has stored nothing.
 				if text, failed := jsonError(a.body); failed {
 					return &Error{Kind: KindRejected, Detail: text}
 				}
 				if text := strings.TrimSpace(string(a.body)); text != "" {
-					if _, err := members(a.body); err != nil {
+					if _, err := rendered.Members(a.body); err != nil {
 						return notWandb(a)
 					}
 				}
@@ -167,15 +168,15 @@ func (c *Client) put(ctx context.Context, op, address string, header http.Header
 	if err != nil || (to.Scheme != "http" && to.Scheme != "https") || to.Host == "" {
 		return &Error{Kind: KindAnswer, Op: op, Detail: "the answer to CreateRunFiles has no usable address for it"}
 	}
-	return c.do(ctx, call{op: op, method: http.MethodPut, url: to.String(), body: content, header: header})
+	return c.do(ctx, call{op: op, method: http.MethodPut, url: to.String(), body: content, header: header, timeout: c.FilesTimeout})
 }
 
 // row is one line of the history.
 func row(r rendered.Row, step int64, runtime float64) string {
-	return string(object(append([]rendered.Item{
-		{Key: "_step", JSON: encode(step)},
-		{Key: "_timestamp", JSON: encode(stamp(r.Time))},
-		{Key: "_runtime", JSON: encode(runtime)},
+	return string(rendered.Object(append([]rendered.Item{
+		{Key: "_step", JSON: rendered.Encode(step)},
+		{Key: "_timestamp", JSON: rendered.Encode(stamp(r.Time))},
+		{Key: "_runtime", JSON: rendered.Encode(runtime)},
 	}, r.Items...)))
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -142,36 +143,22 @@ func parse(doc []byte) (*Event, error) {
 		}
 	}
 	var err error
-	if out.settings, err = members(event.EngineRuntimeConfig); err != nil {
+	if out.settings, err = settingsIn(event.EngineRuntimeConfig); err != nil {
 		return nil, fmt.Errorf("not an event: engine_runtime_config: %w", err)
 	}
 	return out, nil
 }
 
-// members gives an object's items in their order, without nulls.
-func members(object json.RawMessage) ([]Item, error) {
-	out := []Item{}
+// settingsIn gives an object's items in their order, without nulls.
+func settingsIn(object json.RawMessage) ([]Item, error) {
 	if len(object) == 0 {
-		return out, nil
+		return []Item{}, nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(object))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("expected an object")
+	items, err := Members(object)
+	if err != nil {
+		return nil, err
 	}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		var v json.RawMessage
-		if err := dec.Decode(&v); err != nil {
-			return nil, err
-		}
-		if string(v) != "null" {
-			out = append(out, Item{Key: key.(string), JSON: v})
-		}
-	}
-	return Merge(out), nil
+	return slices.DeleteFunc(Merge(items), func(i Item) bool { return string(i.JSON) == "null" }), nil
 }
 
 // Run renders the event: the seed's payload as the summary and as one line of
@@ -246,7 +233,9 @@ func (e *Event) times(now time.Time) (started, ended time.Time, err error) {
 	if duration < 0 {
 		return started, ended, fmt.Errorf("run.duration_seconds is negative: %v", r.DurationSeconds)
 	}
-	return started, started.Add(duration), nil
+	// W&B counts in microseconds: both wire formats are to say the same.
+	started = started.Truncate(time.Microsecond)
+	return started, started.Add(duration.Truncate(time.Microsecond)), nil
 }
 
 // exitCode is 0 for a core alone, which does not say how its command ended, and 1

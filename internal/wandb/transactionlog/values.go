@@ -1,7 +1,6 @@
 package transactionlog
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -85,160 +84,26 @@ func (n *node) append(b []byte) []byte {
 	if n.kids == nil {
 		return append(b, n.text...)
 	}
-	b = append(b, '{')
-	for i, item := range n.kids.items() {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(appendString(b, item.Key), ':')
-		b = append(b, item.JSON...)
-	}
-	return append(b, '}')
-}
-
-func appendString(b []byte, s string) []byte {
-	text, err := json.Marshal(s)
-	if err != nil { // there is no string that Marshal refuses
-		return append(b, `""`...)
-	}
-	return append(b, text...)
+	return append(b, rendered.Object(n.kids.items())...)
 }
 
 // members takes an object apart, to the given depth; ok is false for all that is
 // no object or no JSON, but for Python's tokens.
 func members(text string, depth int) (_ object, ok bool) {
-	if depth <= 0 || !valid(text) {
+	if depth <= 0 {
 		return nil, false
 	}
-	return split(text, depth)
-}
-
-// split is members for a text that is known to be valid.
-func split(text string, depth int) (_ object, ok bool) {
-	text = strings.TrimLeft(text, " \t\r\n")
-	if depth <= 0 || !strings.HasPrefix(text, "{") {
+	items, err := rendered.Members([]byte(text))
+	if err != nil {
 		return nil, false
 	}
 	out := object{}
-	s := scanner{text: text, pos: 1}
-	for s.peek() != '}' {
-		from := s.pos
-		s.value(0)
-		var key string
-		if json.Unmarshal([]byte(text[from:s.pos]), &key) != nil {
-			return nil, false
-		}
-		s.skip(':')
-		s.space()
-		from = s.pos
-		s.value(0)
-		n := &node{text: text[from:s.pos]}
-		if kids, ok := split(n.text, depth-1); ok {
+	for _, item := range items {
+		n := &node{text: string(item.JSON)}
+		if kids, ok := members(n.text, depth-1); ok {
 			n = &node{kids: kids}
 		}
-		out[key] = n
-		s.skip(',')
+		out[item.Key] = n
 	}
 	return out, true
-}
-
-// valid says whether text is one value of JSON, or of what Python's json writes.
-func valid(text string) bool {
-	s := scanner{text: text}
-	if !s.value(0) {
-		return false
-	}
-	s.space()
-	return s.pos == len(text)
-}
-
-// scanner walks over JSON.
-type scanner struct {
-	text string
-	pos  int
-}
-
-func (s *scanner) space() {
-	for s.pos < len(s.text) && strings.IndexByte(" \t\r\n", s.text[s.pos]) >= 0 {
-		s.pos++
-	}
-}
-
-// peek gives the next byte that is no space, 0 at the end.
-func (s *scanner) peek() byte {
-	s.space()
-	if s.pos == len(s.text) {
-		return 0
-	}
-	return s.text[s.pos]
-}
-
-// skip passes c if it is next.
-func (s *scanner) skip(c byte) bool {
-	if s.peek() != c {
-		return false
-	}
-	s.pos++
-	return true
-}
-
-// deepest is where a value is refused instead of walked: encoding/json's own bound
-// is 10000.
-const deepest = 1000
-
-// value passes one value.
-func (s *scanner) value(depth int) bool {
-	if depth > deepest {
-		return false
-	}
-	switch s.peek() {
-	case '{':
-		return s.list('}', func() bool { return s.peek() == '"' && s.scalar() && s.skip(':') && s.value(depth+1) })
-	case '[':
-		return s.list(']', func() bool { return s.value(depth + 1) })
-	}
-	return s.scalar()
-}
-
-func (s *scanner) list(end byte, member func() bool) bool {
-	s.pos++
-	if s.skip(end) {
-		return true
-	}
-	for member() {
-		if s.skip(end) {
-			return true
-		}
-		if !s.skip(',') {
-			return false
-		}
-	}
-	return false
-}
-
-// scalar passes what is neither object nor list.
-func (s *scanner) scalar() bool {
-	s.space()
-	from := s.pos
-	if s.pos < len(s.text) && s.text[s.pos] == '"' {
-		for s.pos++; s.pos < len(s.text) && s.text[s.pos] != '"'; s.pos++ {
-			if s.text[s.pos] == '\\' {
-				s.pos++
-			}
-		}
-		if s.pos >= len(s.text) {
-			s.pos = len(s.text)
-			return false
-		}
-		s.pos++
-	} else {
-		for s.pos < len(s.text) && strings.IndexByte(" \t\r\n,:]}[{\"", s.text[s.pos]) < 0 {
-			s.pos++
-		}
-		switch s.text[from:s.pos] {
-		case "NaN", "Infinity", "-Infinity":
-			return true
-		}
-	}
-	return json.Valid([]byte(s.text[from:s.pos]))
 }

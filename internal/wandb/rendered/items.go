@@ -1,12 +1,9 @@
-package api
+package rendered
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"math"
-	"strconv"
-
-	"github.com/vobs/vobs/internal/wandb/rendered"
 )
 
 // The texts that a server gives back were written by Python or by the SDK's core:
@@ -19,50 +16,41 @@ var errLoose = errors.New("no JSON object")
 // deepest is where nesting is refused; encoding/json's own bound is 10000.
 const deepest = 1000
 
-// members splits an object into its keys and values, in their order.
-func members(text []byte) ([]rendered.Item, error) {
+// Members splits an object into its keys and values, in their order; a key that comes
+// twice is there twice. The error is that text is no object, of JSON or of what Python's
+// json writes.
+func Members(text []byte) (items []Item, err error) {
 	s := loose{text: text}
-	var out []rendered.Item
 	if s.peek() != '{' || !s.object(0, func(key string, value []byte) {
-		out = append(out, rendered.Item{Key: key, JSON: value})
+		items = append(items, Item{Key: key, JSON: value})
 	}) || s.peek() != 0 {
 		return nil, errLoose
 	}
-	return out, nil
+	return items, nil
 }
 
-// object joins what members split. Nothing is escaped for HTML, as the SDK does not.
-func object(items []rendered.Item) []byte {
+// Valid says whether text is one value of JSON, or of what Python's json writes.
+func Valid(text []byte) bool {
+	s := loose{text: text}
+	return s.value(0) && s.peek() == 0
+}
+
+// Object joins what Members splits. Nothing is escaped for HTML, as the SDK does not.
+func Object(items []Item) []byte {
 	b := []byte{'{'}
 	for i, item := range items {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(append(b, encode(item.Key)...), ':'), item.JSON...)
+		b = append(append(append(b, Encode(item.Key)...), ':'), item.JSON...)
 	}
 	return append(b, '}')
 }
 
-// find gives the value of a key, nil where there is none; the last one counts.
-func find(items []rendered.Item, key string) []byte {
-	for i := len(items) - 1; i >= 0; i-- {
-		if items[i].Key == key {
-			return items[i].JSON
-		}
-	}
-	return nil
-}
-
-// number reads a finite number.
-func number(text []byte) (float64, bool) {
-	x, err := strconv.ParseFloat(string(text), 64)
-	return x, err == nil && !math.IsInf(x, 0) && !math.IsNaN(x)
-}
-
-// merge gives the items of all lists; where a key comes twice, its later value
+// Merge gives the items of all lists; where a key comes twice, its later value
 // counts, in the earlier place.
-func merge(lists ...[]rendered.Item) []rendered.Item {
-	var out []rendered.Item
+func Merge(lists ...[]Item) []Item {
+	var out []Item
 	at := map[string]int{}
 	for _, list := range lists {
 		for _, item := range list {
@@ -75,6 +63,17 @@ func merge(lists ...[]rendered.Item) []rendered.Item {
 		}
 	}
 	return out
+}
+
+// Encode writes a value that JSON can tell, on one line.
+func Encode(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic("wandb: " + err.Error())
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // loose walks over JSON.

@@ -1,4 +1,4 @@
-package api
+package rendered
 
 import (
 	"encoding/json"
@@ -16,11 +16,11 @@ func TestMembers(t *testing.T) {
 		`{"<&>":"<&>"}`:              `{"<&>":"<&>"}`,
 		`{"n":12345678901234567890}`: `{"n":12345678901234567890}`,
 	} {
-		items, err := members([]byte(text))
+		items, err := Members([]byte(text))
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		if d := cmp.Diff(joined, string(object(items))); d != "" {
+		if d := cmp.Diff(joined, string(Object(items))); d != "" {
 			t.Errorf("%s: %s", text, d)
 		}
 	}
@@ -28,7 +28,7 @@ func TestMembers(t *testing.T) {
 		"", "null", "1", "[]", "{", "}", `{"a"}`, `{"a":}`, `{"a":1,}`, `{a:1}`, `{"a":1}x`, `{"a":1} {}`, `{"a":NaNx}`, `{"a":nan}`, `{"a":"\x"}`,
 		`{"a":[1}`, `{"a":[1 2]}`, `{"a":01}`, "{\"a\":1}\x00", `{"a":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}",
 	} {
-		if items, err := members([]byte(text)); err == nil {
+		if items, err := Members([]byte(text)); err == nil {
 			t.Errorf("%.40q was read as %v", text, items)
 		}
 	}
@@ -41,7 +41,7 @@ func FuzzMembers(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		items, err := members([]byte(s))
+		items, err := Members([]byte(s))
 		var object_ map[string]any
 		valid := json.Unmarshal([]byte(s), &object_) == nil && object_ != nil
 		if valid && err != nil && strings.Count(s, "[")+strings.Count(s, "{") < deepest {
@@ -50,8 +50,8 @@ func FuzzMembers(f *testing.F) {
 		if err != nil {
 			return
 		}
-		joined := object(items)
-		if again, err := members(joined); err != nil || string(object(again)) != string(joined) {
+		joined := Object(items)
+		if again, err := Members(joined); err != nil || string(Object(again)) != string(joined) {
 			t.Fatalf("%q became %q, which is not read as it was: %v", s, joined, err)
 		}
 		if plain := !strings.Contains(s, "NaN") && !strings.Contains(s, "Infinity"); plain != valid && plain {
