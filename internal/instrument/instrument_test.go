@@ -131,6 +131,7 @@ func TestRead(t *testing.T) {
 		"process-1-huge.json":    strings.Replace(whole, `"max_reserved_bytes":6`, `"max_reserved_bytes":9e17`, 1),
 		"process-1-deep.json":    strings.Repeat("[", 100000),
 		"process-1-large.json":   `{"format":1,"pid":7,"vllm":"` + strings.Repeat("x", maxFile) + `"}`,
+		"process-1-padded.json":  whole + strings.Repeat(" ", maxFile),
 		"process-1-strings.json": strings.Replace(whole, `"rank":3`, `"rank":"3"`, 1),
 	}
 	for name, text := range bad {
