@@ -185,3 +185,30 @@ func TestOwnWordSilent(t *testing.T) {
 		}
 	}
 }
+
+// An engine elsewhere that came up meanwhile is not the command's either.
+func TestSpeaksFor(t *testing.T) {
+	r := &reporter{}
+	for _, c := range []struct {
+		address string
+		base    baseState
+		started bool
+		want    bool
+	}{
+		{"http://127.0.0.1:1", baseZero, false, true},
+		{"http://127.0.0.1:1", baseScraped, false, false},
+		{"http://127.0.0.1:1", baseLate, false, false},
+		{"unix:///s.sock", baseZero, false, true},
+		{"http://192.0.2.1:1", baseZero, false, false},
+		{"http://192.0.2.1:1", baseZero, true, true}, // listens on one address of this host alone
+	} {
+		tgt := target(t, c.address)
+		tgt.Started = c.started
+		if got := r.speaksFor(&endpoint{target: tgt, base: c.base}); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	if (&reporter{stage: "0"}).speaksFor(&endpoint{target: target(t, "http://127.0.0.1:1"), base: baseZero}) {
+		t.Error("of several stages it is not known which told")
+	}
+}
