@@ -49,7 +49,7 @@ for python in "${run[@]}"; do
     echo "test-plugin: FAIL under $python" >&2
   else
     echo "test-plugin: ok under $python: $(grep -E '^Ran ' "$log")"
-    grep -o '[0-9.]* ms of CPU.*' "$log" | sed 's/^/test-plugin:   /'
+    grep -oE '[0-9]+\.[0-9]+ ms of CPU.*' "$log" | sed 's/^/test-plugin:   /'
   fi
 done
 exit "$status"
