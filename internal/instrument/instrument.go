@@ -43,7 +43,12 @@ type Folder struct {
 
 // Make writes the plugin into a fresh folder that nobody else can enter.
 func Make() (Folder, error) {
-	dir, err := os.MkdirTemp("", "vobs-instrument-") // 0700
+	// TMPDIR may be relative, and the command's processes work elsewhere.
+	parent, err := filepath.Abs(os.TempDir())
+	if err != nil {
+		return Folder{}, fmt.Errorf("making a folder for --instrument: %w", err)
+	}
+	dir, err := os.MkdirTemp(parent, "vobs-instrument-") // 0700
 	if err != nil {
 		return Folder{}, fmt.Errorf("making a folder for --instrument: %w", err)
 	}

@@ -44,6 +44,15 @@ func TestMakeIsPrivateAndWhole(t *testing.T) {
 	}
 }
 
+func TestMakeIsAbsolute(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("TMPDIR", ".")
+	f, err := Make()
+	if err != nil || !filepath.IsAbs(f.Dir) {
+		t.Error(f, err)
+	}
+}
+
 func TestMakeFails(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "gone"))
 	if f, err := Make(); err == nil || f.Dir != "" {
