@@ -113,6 +113,11 @@ func (r *reporter) configureAlone(why string) {
 	c.untold, c.own = map[string]string{}, map[string]string{}
 	told, differ := r.ownWord()
 	c.common, _ = settings.Merge(told...)
+	for _, name := range settings.Names() {
+		if _, none := c.common[name].Value.(settings.None); none {
+			r.Off = append(r.Off, name)
+		}
+	}
 	for _, name := range seedKeys {
 		s, ok := c.common[name]
 		_, none := s.Value.(settings.None)

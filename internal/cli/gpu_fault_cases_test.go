@@ -161,7 +161,7 @@ var gpuFaults = map[string]gpuFault{
 	},
 	"an init that ends after the command": {
 		script:  oneGPU + "rule nvmlInit_v2 sleep=1200ms",
-		command: "sleep 1.1",
+		command: "sleep 0.8",
 		want:    map[string]string{"gpus.0.peak_bytes": gib3, "peak_vram_gb": "3.0"},
 		doubts:  map[string]string{"gpu_sampling_late": "a peak before it is not known", "devices_not_matched": "."},
 		loose:   true,
