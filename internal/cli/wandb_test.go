@@ -268,6 +268,7 @@ func TestWandbInterrupted(t *testing.T) {
 
 // The job's own run goes on where it ended: nothing of it is lost, and it ended as it did.
 func TestWandbJobsRun(t *testing.T) {
+	t.Parallel() // it waits for the server's lag
 	b, url := wandbServer(t)
 	code := 0
 	b.Put(fakebackend.Run{Entity: "team", Project: "p", ID: "job1", State: "finished", ExitCode: &code, Tags: []string{"a"},
