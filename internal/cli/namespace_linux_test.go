@@ -181,7 +181,8 @@ func copyProgram(to string, mode os.FileMode) error {
 // As a user without rights: all works, and what may not be written is refused.
 func TestAsUser(t *testing.T) {
 	t.Parallel()
-	args := []string{"run", "-o", "e.json", "--", "sh", "-c", `id -u; until [ -e go ]; do sleep 0.05; done; exit 5`}
+	// It lives for some readings of the process tree, however slow the machine.
+	args := []string{"run", "-o", "e.json", "--", "sh", "-c", `id -u; sleep 1; until [ -e go ]; do sleep 0.05; done; exit 5`}
 	var p *process
 	if os.Getuid() == 0 {
 		p = publicPrograms(t, args...)
