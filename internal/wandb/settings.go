@@ -1,4 +1,7 @@
-// Package wandb brings events to Weights & Biases.
+// Package wandb brings events to Weights & Biases: [Load] reads what the user set,
+// [Settings.Send] sends a run, or writes it to disk. The run itself is made by package
+// rendered; packages api, rundir and transactionlog know the wire formats and not each
+// other.
 package wandb
 
 import (
