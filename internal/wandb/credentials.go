@@ -32,6 +32,12 @@ var ErrNoKey = errors.New("no key for W&B")
 // the netrc file, then in the settings files (_use_system_auth of
 // wandb/sdk/lib/wbauth/authenticate.py). Without any the error wraps [ErrNoKey].
 func (s *Settings) Credentials() (*Credentials, error) {
+	key := &s.from().key
+	key.Do(func() { key.found, key.err = s.findCredentials() })
+	return key.found, key.err
+}
+
+func (s *Settings) findCredentials() (*Credentials, error) {
 	key := s.from().env["WANDB_API_KEY"]
 	token := s.from().env["WANDB_IDENTITY_TOKEN_FILE"]
 	switch {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -103,6 +104,13 @@ type Settings struct {
 type held struct {
 	Input
 	values
+	// key is what [Settings.Credentials] found, once: what it warns of is known before
+	// anything is sent.
+	key struct {
+		sync.Once
+		found *Credentials
+		err   error
+	}
 }
 
 func (s *Settings) from() *held {
@@ -128,7 +136,7 @@ type Input struct {
 // that W&B would not take; a settings file that is no good is passed over with a
 // warning, as the SDK does. In the mode disabled nothing is read.
 func Load(in Input) (*Settings, error) {
-	from := &held{in, values{env: map[string]string{}}}
+	from := &held{Input: in, values: values{env: map[string]string{}}}
 	s := &Settings{Mode: Disabled, hold: func() *held { return from }}
 	if in.Mode == Disabled || in.Mode == "" {
 		return s, nil
@@ -142,7 +150,11 @@ func Load(in Input) (*Settings, error) {
 	if err := s.resolveMode(); err != nil || s.Mode == Disabled {
 		return s, err
 	}
-	return s, errors.Join(s.apply()...)
+	err := errors.Join(s.apply()...)
+	if err == nil && s.Mode == Online {
+		_, _ = s.Credentials() // its error belongs to whoever sends
+	}
+	return s, err
 }
 
 // loadFiles reads both settings files. The local one is looked for before WANDB_DIR
