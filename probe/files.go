@@ -16,7 +16,8 @@ const (
 	// filesInterval is the time between two readings of files: the engine takes no
 	// part in them.
 	filesInterval = 50 * time.Millisecond
-	// filesAwaited is the same until there are some.
+	// filesAwaited is the same until there are some, and while the budget is spent: it
+	// shares the beat's wake-up, and so costs next to nothing.
 	filesAwaited = budget.Beat
 )
 
@@ -66,11 +67,10 @@ func (e *endpoint) planFiles() (wait time.Duration, full bool) {
 		return budget.OnBeat(filesAwaited), true
 	}
 	_, full = e.pace.next(time.Now(), standing{up: true, drained: e.drained})
-	wait = filesInterval
-	if e.p.cfg.Wait != nil {
-		wait = max(wait, min(e.p.cfg.Wait(), e.longestWait()))
+	if e.p.cfg.Wait != nil && e.p.cfg.Wait() > filesInterval {
+		return budget.OnBeat(filesInterval), full
 	}
-	return wait, full
+	return filesInterval, full
 }
 
 // source is the endpoint's, as the event names it.

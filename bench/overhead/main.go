@@ -6,7 +6,7 @@
 // turn, so that whatever else the machine does meets them all; the GPUs are those of
 // testdata/fakenvml. A Markdown table per question: docs/overhead.md has one round.
 //
-//	go run ./bench/overhead [-quick] [-only start,steady,pulse,dear] [-vobs PATH]
+//	go run ./bench/overhead [-quick] [-only start,steady,pulse,dear,files] [-vobs PATH]
 //
 // A missed target is told and fails nothing. Exit status 1: something could not be
 // measured. It needs cgo, for ../minimal.
@@ -14,6 +14,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -42,7 +43,7 @@ type bench struct {
 
 func main() {
 	quick := flag.Bool("quick", false, "a short round, whose figures are partly chance")
-	only := flag.String("only", "start,steady,pulse,dear", "the `QUESTIONS` to answer")
+	only := flag.String("only", "start,steady,pulse,dear,files", "the `QUESTIONS` to answer")
 	vobs := flag.String("vobs", os.Getenv("VOBS"), "the vobs to measure, at `PATH` [$VOBS]; by default it is built")
 	flag.Parse()
 	// Neither our collector nor a change of threads shall fall into a measurement.
@@ -54,7 +55,7 @@ func main() {
 	for _, q := range []struct {
 		name string
 		ask  func() error
-	}{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"dear", b.dear}} {
+	}{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"dear", b.dear}, {"files", b.files}} {
 		if err == nil && slices.Contains(strings.Split(*only, ","), q.name) {
 			err = q.ask()
 			runtime.GC()
@@ -237,6 +238,23 @@ func (b *bench) dear() error {
 	return cmp.Or(
 		b.overSleep(5, list, "1 GPU"+what, "devices 1\n"+script),
 		b.overSleep(30, list[:2], "8 GPUs"+what, "devices 8\n"+script))
+}
+
+// files asks what it costs to read the metrics files of two engines twenty times a
+// second, beside a GPU: all in all the budget holds.
+func (b *bench) files() error {
+	dir := b.dir + "/metrics"
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS("probe/multiproc/testdata/serve_dp2/db"))); err != nil {
+		return err
+	}
+	before := b.env
+	b.env = append(slices.Clone(before), "PROMETHEUS_MULTIPROC_DIR="+dir)
+	defer func() { b.env = before }()
+	list := []contender{
+		{"vobs", prefix(b.vobs, "run", "-q", "-o", "REPORT", "--"), readFilesEvent},
+		{"vobs --multiproc off", prefix(b.vobs, "run", "-q", "--multiproc", "off", "-o", "REPORT", "--"), readEvent},
+	}
+	return b.overSleep(5, list, "1 GPU, the metrics files of two engines (period and gap are theirs)", "devices 1\n")
 }
 
 func (b *bench) overSleep(length int, list []contender, what, script string) error {

@@ -129,6 +129,34 @@ func readEvent(path string) (r result, err error) {
 	return r, err
 }
 
+// readFilesEvent is readEvent with the readings of the engine's files for its period.
+func readFilesEvent(path string) (r result, err error) {
+	if r, err = readEvent(path); err != nil {
+		return r, err
+	}
+	var event struct {
+		Engine *struct {
+			Source  string
+			Scrapes struct {
+				PeriodSeconds float64 `json:"period_seconds"`
+				MaxGapSeconds float64 `json:"max_gap_seconds"`
+			}
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, &event)
+	}
+	if err == nil && (event.Engine == nil || event.Engine.Source != "multiprocess") {
+		err = fmt.Errorf("%s: no files were read", path)
+	}
+	if err != nil {
+		return result{}, err
+	}
+	r.period, r.gap = 1e3*event.Engine.Scrapes.PeriodSeconds, 1e3*event.Engine.Scrapes.MaxGapSeconds
+	return r, nil
+}
+
 // The figures of a result; times in ms.
 func wall(r result) float64   { return 1e3 * r.wall }
 func cpu(r result) float64    { return 1e3 * r.cpu }
