@@ -73,6 +73,7 @@ type endpoint struct {
 	maxNumSeqs               int   // of each of its engines; 0 where it is not known
 	omni                     bool  // polls ask for vllm-omni's gauges too
 	partial                  error // what the last page from files lacks
+	recorded                 bool  // a record of the files is under way
 
 	bytes         int64 // that the latest answer had
 	count, errors int64
@@ -123,6 +124,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, erro
 	at := time.Now()
 	var a answer
 	if e.files != nil {
+		e.takeRecorded()
 		a = e.readFiles(full)
 	} else {
 		a = e.client.metrics(ctx, !full, e.parse)
@@ -353,6 +355,7 @@ func (e *endpoint) guard(f func()) {
 func (e *endpoint) follow(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer e.stopRecording()
 	e.p.mu.Lock()
 	_, full := e.plan()
 	e.p.mu.Unlock()
@@ -365,10 +368,12 @@ func (e *endpoint) follow(ctx context.Context) {
 		if e.p.outdone(e) {
 			return
 		}
-		// The verdict is in the endpoint's books; a failed poll is followed by the next.
-		_, err := e.read(ctx, full, during)
-		if err == nil {
-			e.wonder(false)
+		if !e.recording(ctx, full) {
+			// The verdict is in the endpoint's books; a failed poll is followed by the next.
+			_, err := e.read(ctx, full, during)
+			if err == nil {
+				e.wonder(false)
+			}
 		}
 		e.p.mu.Lock()
 		wait, next := e.plan()

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -67,10 +68,74 @@ func (e *endpoint) planFiles() (wait time.Duration, full bool) {
 		return budget.OnBeat(filesAwaited), true
 	}
 	_, full = e.pace.next(time.Now(), standing{up: true, drained: e.drained})
-	if e.p.cfg.Wait != nil && e.p.cfg.Wait() > filesInterval {
+	switch spent := e.spent(); {
+	case spent && e.recorded: // some rounds wait to be taken, and can wait longer
+		return budget.OnBeat(min(e.p.cfg.Wait(), soonestFull)), full
+	case spent, e.recorded:
 		return budget.OnBeat(filesInterval), full
 	}
 	return filesInterval, full
+}
+
+// spent says whether the budget is, so that what can wait does.
+func (e *endpoint) spent() bool { return e.p.cfg.Wait != nil && e.p.cfg.Wait() > filesInterval }
+
+// recording sees to a record of the endpoint's files, and reports whether its rounds are
+// all that is to be read now: they were taken.
+func (e *endpoint) recording(ctx context.Context, full bool) bool {
+	if e.files == nil {
+		return false
+	}
+	e.p.mu.Lock()
+	up := e.up
+	e.p.mu.Unlock()
+	if !up {
+		return false
+	}
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return false
+	}
+	taken := e.takeRecorded()
+	interval := filesInterval
+	if e.spent() {
+		interval = budget.Beat
+	}
+	if !full {
+		e.recorded = e.files.Record(interval)
+	}
+	return taken > 0 && !full
+}
+
+// takeRecorded puts what was recorded since the last reading into the books. The turn is held.
+func (e *endpoint) takeRecorded() (taken int) {
+	for {
+		at, took, ok, err := e.files.Recorded(&e.page)
+		if !ok {
+			return taken
+		}
+		if err != nil {
+			continue // the files themselves tell
+		}
+		e.p.mu.Lock()
+		if _, err = e.take(at, answer{wall: took, whole: true, partial: e.partial}, false, during); err == nil {
+			taken++
+		}
+		e.p.mu.Unlock()
+	}
+}
+
+// stopRecording takes what is left of a record, and ends it.
+func (e *endpoint) stopRecording() {
+	if e.files == nil {
+		return
+	}
+	e.turn <- struct{}{}
+	defer func() { <-e.turn }()
+	e.takeRecorded()
+	e.files.StopRecord()
 }
 
 // source is the endpoint's, as the event names it.

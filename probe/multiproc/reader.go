@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -96,7 +97,7 @@ func (e *PartialError) Unwrap() []error {
 
 // Reader reads a directory, again and again. What never changes, the keys and where their
 // values are, it keeps: a reading of the same files allocates next to nothing. It holds no
-// file open between two readings. It is not safe for concurrent use.
+// file open between two readings, unless they are recorded. It is not safe for concurrent use.
 type Reader struct {
 	dir  string
 	want func(name string) Wanted
@@ -126,6 +127,11 @@ type Reader struct {
 	// begun anew, 0 where none was; brokenBy is its name.
 	brokenAt int
 	brokenBy string
+
+	// recorder, where one is under way, copies the files in recorded.
+	recorder *recorder
+	recorded []*file
+	readAt   time.Time // when the directory was read last
 }
 
 // limits are maxFiles, maxAll and maxSeries, but in tests.
@@ -176,9 +182,8 @@ func (r *Reader) Foreign() []string {
 // removed; another error with an empty page where the directory cannot be read, of
 // fs.ErrNotExist where it is not there. What is on a page is never half of something.
 func (r *Reader) Read(page *exposition.Page, full bool) error {
-	page.Reset()
-	r.reading++
-	r.used, r.problems, r.more, r.spoiled, r.vanished = 0, nil, 0, [kinds]bool{}, ""
+	r.begin(page)
+	r.readAt = time.Now()
 	dir, err := again(func() (int, error) {
 		return unix.Open(r.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	})
@@ -198,10 +203,22 @@ func (r *Reader) Read(page *exposition.Page, full bool) error {
 		least = InFull
 	}
 	for _, f := range r.listed {
-		if full || f.kind == counterKind || f.kind >= gaugeAll {
+		if full || f.kind.polled() {
 			r.readFile(dir, f, least)
 		}
 	}
+	return r.emit(page, least)
+}
+
+// begin begins a reading.
+func (r *Reader) begin(page *exposition.Page) {
+	page.Reset()
+	r.reading++
+	r.used, r.problems, r.more, r.spoiled, r.vanished = 0, nil, 0, [kinds]bool{}, ""
+}
+
+// emit writes what a reading has found.
+func (r *Reader) emit(page *exposition.Page, least Wanted) error {
 	if err := r.cleared(); err != nil {
 		return fmt.Errorf("reading the directory %s: %w", r.dir, err)
 	}

@@ -1,0 +1,87 @@
+//go:build linux && cgo
+
+package multiproc
+
+// #cgo CFLAGS: -O2 -Wall -Wextra
+// #include "record.h"
+import "C"
+
+import (
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// recorder copies files in a thread of its own, for which Go's runtime need not wake up:
+// a wake-up of the runtime takes 0.2 ms of CPU time on a virtual machine, twenty of them
+// a second 0.4 % of a core.
+type recorder struct {
+	c       *C.vobs_record
+	lengths []uint32
+	data    []byte
+	got     []C.int32_t
+}
+
+// recordable says whether files of a directory may be held open. On a network's file
+// system one that is removed meanwhile would stay under another name, and its directory
+// could not be removed by whoever made it.
+func recordable(dir int) bool {
+	var fs unix.Statfs_t
+	if unix.Fstatfs(dir, &fs) != nil {
+		return false
+	}
+	switch int64(fs.Type) & 0xffffffff {
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.OVERLAYFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, zfsMagic:
+		return true
+	}
+	return false
+}
+
+// zfsMagic is ZFS_SUPER_MAGIC of OpenZFS (include/sys/fs/zfs.h).
+const zfsMagic = 0x2fc12fc1
+
+// newRecorder takes the descriptors over; nil where it cannot be had, and they are closed.
+func newRecorder(fds []int, lengths []uint32, interval time.Duration) *recorder {
+	size := 0
+	ints, lens := make([]C.int, len(fds)), make([]C.uint32_t, len(fds))
+	for i := range fds {
+		ints[i], lens[i] = C.int(fds[i]), C.uint32_t(lengths[i])
+		size += int(lengths[i])
+	}
+	c := C.vobs_record_start(&ints[0], &lens[0], C.int(len(fds)), C.int64_t(interval))
+	if c == nil {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return nil
+	}
+	return &recorder{c: c, lengths: lengths, data: make([]byte, size), got: make([]C.int32_t, len(fds))}
+}
+
+// next takes the oldest round that is left, ok false without one. image gives the
+// bytes of the nth file, nil where it could not be read; they are good until the next
+// call.
+func (r *recorder) next() (at time.Time, took time.Duration, ok bool) {
+	var ago, lasted C.int64_t
+	now := time.Now()
+	if C.vobs_record_take(r.c, (*C.char)(unsafe.Pointer(&r.data[0])), &r.got[0], &ago, &lasted) == 0 {
+		return at, 0, false
+	}
+	return now.Add(-time.Duration(ago)), time.Duration(lasted), true
+}
+
+func (r *recorder) image(n int) []byte {
+	from := 0
+	for _, l := range r.lengths[:n] {
+		from += int(l)
+	}
+	if r.got[n] < 0 {
+		return nil
+	}
+	return r.data[from : from+int(r.got[n])]
+}
+
+func (r *recorder) pace(interval time.Duration) { C.vobs_record_pace(r.c, C.int64_t(interval)) }
+
+func (r *recorder) stop() { C.vobs_record_stop(r.c) }

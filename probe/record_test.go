@@ -1,0 +1,83 @@
+//go:build linux && cgo
+
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// gaugeIn opens a gauge's value in a file of prometheus_client, for others to read.
+func gaugeIn(t *testing.T, path, name string) func(float64) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := bytes.Index(data, []byte(`["`+name+`"`))
+	if key < 4 {
+		t.Fatalf("no %s in %s", name, path)
+	}
+	length := int(binary.NativeEndian.Uint32(data[key-4:]))
+	at := int64(key + length + 8 - (length+4)%8)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return func(value float64) {
+		if _, err := f.WriteAt(binary.NativeEndian.AppendUint64(nil, math.Float64bits(value)), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What a gauge was for a tenth of a second is its peak, though Go's part looks four times
+// a second: the files are recorded in between.
+func TestPeakInFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("multiproc/testdata/serve_dp2/db")); err != nil {
+		t.Fatal(err)
+	}
+	set := gaugeIn(t, filepath.Join(dir, "gauge_mostrecent_32303.db"), "vllm:num_requests_running")
+	set(0)
+	p := New(quick)
+	p.Add(Directory(dir, true))
+	p.Base(context.Background())
+	p.Start(time.Now())
+	e := p.endpoints[0]
+	rounds := func() int64 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return e.count
+	}
+	await := func(more int64) {
+		want := rounds() + more
+		waitFor(t, "readings", func() bool { return rounds() >= want })
+	}
+	await(12)
+	set(7)
+	time.Sleep(2*filesInterval + filesInterval/5) // the engine's own time, not a wait for us
+	set(0)
+	await(12)
+	report := p.Finish(context.Background(), time.Now())
+	if report.Engine == nil || report.Engine.Requests.Running.Peak == nil || *report.Engine.Requests.Running.Peak != 7 || *report.Engine.Requests.Running.Last != 0 {
+		t.Fatalf("%s", asJSON(report.Engine))
+	}
+	s := report.Engine.Scrapes
+	if period, _ := s.PeriodSeconds.Value(); s.Errors != 0 || period <= 0 || period > 0.2 {
+		t.Errorf("scrapes %s", asJSON(s))
+	}
+	if e.files.Record(filesInterval) {
+		e.files.StopRecord()
+	} else {
+		t.Skip("SKIPPED in part: no record can be had here, the files were read directly")
+	}
+	checkNulls(t, report)
+}
