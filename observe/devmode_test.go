@@ -4,13 +4,14 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/schema"
 )
 
 func TestWithDevMode(t *testing.T) {
 	env := []string{"A=1", "VLLM_SERVER_DEV_MODE=0", "VLLM_SERVER_DEV_MODES=x", "VLLM_SERVER_DEV_MODE=", "B=2"}
-	if got := withVariable(env, devModeVariable, "1"); !slices.Equal(got, []string{"A=1", "VLLM_SERVER_DEV_MODES=x", "B=2", "VLLM_SERVER_DEV_MODE=1"}) || env[1] != "VLLM_SERVER_DEV_MODE=0" {
+	if got := environ.With(env, devModeVariable, "1"); !slices.Equal(got, []string{"A=1", "VLLM_SERVER_DEV_MODES=x", "B=2", "VLLM_SERVER_DEV_MODE=1"}) || env[1] != "VLLM_SERVER_DEV_MODE=0" {
 		t.Errorf("%q, from %q", got, env)
 	}
 }

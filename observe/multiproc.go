@@ -1,15 +1,13 @@
 package observe
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/sampler"
 	"github.com/vobs/vobs/schema"
@@ -49,7 +47,7 @@ func (b *bracket) prepareFiles(offline bool) {
 	if b.cfg.Multiproc == MultiprocOff {
 		return
 	}
-	if own := deref(lookup(b.env, multiprocVariable)); own != "" {
+	if own, _ := environ.Lookup(b.env, multiprocVariable); own != "" {
 		dir, err := filepath.Abs(own)
 		if err != nil {
 			dir = own
@@ -97,19 +95,13 @@ func (f *finder) addFiles(p sampler.Process) {
 		return
 	}
 	f.looked[p.PID] = true
-	env, err := os.ReadFile(filepath.Join(f.procRoot, strconv.Itoa(p.PID), "environ"))
+	env, err := sampler.Environ(f.procRoot, p.PID)
 	if err != nil {
 		return
 	}
-	for entry := range bytes.SplitSeq(env, []byte{0}) {
-		dir, ok := strings.CutPrefix(string(entry), multiprocVariable+"=")
-		if !ok || !filepath.IsAbs(dir) {
-			continue
-		}
-		if f.prober.Add(probe.Directory(dir, !hasOlder(dir, f.started))) {
-			f.debug(fmt.Sprintf("process %d of the command shares its metrics in %s", p.PID, dir))
-		}
-		return
+	dir, _ := environ.Lookup(env, multiprocVariable)
+	if filepath.IsAbs(dir) && f.prober.Add(probe.Directory(dir, !hasOlder(dir, f.started))) {
+		f.debug(fmt.Sprintf("process %d of the command shares its metrics in %s", p.PID, dir))
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/sampler"
@@ -445,16 +445,12 @@ func (b *bracket) note(n schema.Notes) {
 	b.notes.Add(n)
 }
 
-// lookup finds a variable in an environment as getenv does: the first entry counts.
+// lookup finds a variable in an environment; nil where it is not set.
 func lookup(env []string, name string) *string {
-	i := slices.IndexFunc(env, func(entry string) bool {
-		return len(entry) > len(name) && entry[len(name)] == '=' && entry[:len(name)] == name
-	})
-	if i < 0 {
-		return nil
+	if value, ok := environ.Lookup(env, name); ok {
+		return &value
 	}
-	value := env[i][len(name)+1:]
-	return &value
+	return nil
 }
 
 func deref(s *string) string {

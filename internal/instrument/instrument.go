@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vobs/vobs/internal/environ"
 )
 
 // The plugin: a module, and the metadata by which importlib.metadata finds its entry
@@ -79,18 +81,18 @@ func (f Folder) Remove() error { return os.RemoveAll(f.Dir) }
 func (f Folder) Environ(env []string, stats bool) []string {
 	paths := f.plugin()
 	// An empty PYTHONPATH is none; an empty part of it would be the working folder.
-	if before, _ := lookup(env, pathVariable); before != "" {
+	if before, _ := environ.Lookup(env, pathVariable); before != "" {
 		paths += string(os.PathListSeparator) + before
 	}
-	env = with(env, pathVariable, paths)
-	if named, ok := lookup(env, pluginsVariable); ok {
-		env = with(env, pluginsVariable, addName(named))
+	env = environ.With(env, pathVariable, paths)
+	if named, ok := environ.Lookup(env, pluginsVariable); ok {
+		env = environ.With(env, pluginsVariable, addName(named))
 	}
-	env = with(env, dirVariable, f.reports())
+	env = environ.With(env, dirVariable, f.reports())
 	if stats {
-		return with(env, statsVariable, "1")
+		return environ.With(env, statsVariable, "1")
 	}
-	return without(env, statsVariable)
+	return environ.Without(env, statsVariable)
 }
 
 // addName adds the plugin to a list of names; vLLM cuts it at its commas alone.
@@ -102,22 +104,4 @@ func addName(list string) string {
 		return list
 	}
 	return list + "," + pluginName
-}
-
-// lookup finds a variable as getenv does: the first entry counts.
-func lookup(env []string, name string) (value string, ok bool) {
-	for _, entry := range env {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok {
-			return value, true
-		}
-	}
-	return "", false
-}
-
-func with(env []string, name, value string) []string {
-	return append(without(env, name), name+"="+value)
-}
-
-func without(env []string, name string) []string {
-	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
 }
