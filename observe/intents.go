@@ -75,20 +75,10 @@ func effectiveSettings(e *schema.GenerationObservability) map[string]any {
 	if e.Engine != nil && e.Engine.Config != nil {
 		maps.Copy(out, e.Engine.Config.Values)
 	}
-	c := e.EngineRuntimeConfig
-	setting(out, "max_num_seqs", c.MaxNumSeqs)
-	setting(out, "max_num_batched_tokens", c.MaxNumBatchedTokens)
-	setting(out, "enable_chunked_prefill", c.EnableChunkedPrefill)
-	setting(out, "enable_prefix_caching", c.EnablePrefixCaching)
-	setting(out, "kv_cache_dtype", c.KVCacheDtype)
-	setting(out, "speculative_method", c.SpeculativeMethod)
-	return out
-}
-
-func setting[T any](out map[string]any, name string, value *T) {
-	if value != nil {
-		out[name] = *value
+	for _, s := range e.EngineRuntimeConfig.Settings() {
+		out[s.Key] = s.Value
 	}
+	return out
 }
 
 // untold finds in `unavailable` why the engine does not tell a setting.

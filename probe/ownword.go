@@ -114,20 +114,14 @@ func (r *reporter) configureAlone(why string) {
 	told, differ := r.ownWord()
 	c.common, _ = settings.Merge(told...)
 	for _, name := range settings.Names() {
-		if _, none := c.common[name].Value.(settings.None); none {
-			r.Off = append(r.Off, name)
-		}
-	}
-	for _, name := range seedKeys {
 		s, ok := c.common[name]
-		_, none := s.Value.(settings.None)
 		switch pair, differs := differ[name]; {
 		case differs:
 			c.own[name] = fmt.Sprintf("the command's engines differ in it: %s and %s", pair[0], pair[1])
-		case none:
-			c.own[name] = "the engine tells that it has none"
 		case !ok:
 			c.untold[name] = "the engine core does not tell it"
+		default:
+			r.foundOff(name, s)
 		}
 	}
 	r.sixKeys()

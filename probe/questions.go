@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/vobs/vobs/probe/settings"
@@ -213,20 +212,12 @@ func (e *endpoint) told(stage string) (told []settings.Told, differ map[string][
 			told = append(told, settings.Told{Source: q.source(), Values: e.questions[q].values})
 		}
 	}
-	labels := settings.Values{}
-	differ = map[string][2]any{}
+	var each []settings.Values
 	for id, l := range e.ledger.configs {
-		if id.stage != stage {
-			continue
-		}
-		for name, value := range settings.FromLabels(l.Get) {
-			if before, ok := labels[name]; ok && before != value {
-				pair := []string{settings.Write(before), settings.Write(value)}
-				slices.Sort(pair)
-				differ[name] = [2]any{pair[0], pair[1]}
-			}
-			labels[name] = value
+		if id.stage == stage {
+			each = append(each, settings.FromLabels(l.Get))
 		}
 	}
+	labels, differ := settings.Agree(each)
 	return append(told, settings.Told{Source: settings.CacheConfig, Values: labels}), differ
 }

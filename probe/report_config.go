@@ -88,12 +88,20 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 	if len(found) == 0 {
 		return // no endpoint of the stage: there is no report then
 	}
-	if _, none := found[0].Value.(settings.None); none {
-		c.own[name] = "the engine tells that it has none"
-		r.Off = append(r.Off, name)
+	if r.foundOff(name, found[0]) {
 		return
 	}
 	c.common[name] = settings.Worst(found)
+}
+
+// foundOff notes a setting that the engine says it has none of, and reports whether it is one.
+func (r *reporter) foundOff(name string, s settings.Setting) bool {
+	if _, none := s.Value.(settings.None); !none {
+		return false
+	}
+	r.effective.own[name] = "the engine tells that it has none"
+	r.Off = append(r.Off, name)
+	return true
 }
 
 // untoldBy says why an endpoint does not tell a setting, and what would.

@@ -35,18 +35,26 @@ func (c *Core) WandbPayload(prefix string) []KeyValue {
 			add(side.name+"_"+horizon, float64(side.avg[i]))
 		}
 	}
-	r := c.EngineRuntimeConfig
-	addSetting(add, "max_num_seqs", r.MaxNumSeqs)
-	addSetting(add, "max_num_batched_tokens", r.MaxNumBatchedTokens)
-	addSetting(add, "enable_chunked_prefill", r.EnableChunkedPrefill)
-	addSetting(add, "enable_prefix_caching", r.EnablePrefixCaching)
-	addSetting(add, "kv_cache_dtype", r.KVCacheDtype)
-	addSetting(add, "speculative_method", r.SpeculativeMethod)
+	for _, s := range c.EngineRuntimeConfig.Settings() {
+		add("engine_runtime/"+s.Key, s.Value)
+	}
 	return out
 }
 
-func addSetting[T any](add func(string, any), key string, v *T) {
-	if v != nil {
-		add("engine_runtime/"+key, *v)
+// Settings are those of the six that are known, by their keys and in their order: an
+// int64, a bool or a string each.
+func (r *EngineRuntimeConfig) Settings() (out []KeyValue) {
+	out = appendSetting(out, "max_num_seqs", r.MaxNumSeqs)
+	out = appendSetting(out, "max_num_batched_tokens", r.MaxNumBatchedTokens)
+	out = appendSetting(out, "enable_chunked_prefill", r.EnableChunkedPrefill)
+	out = appendSetting(out, "enable_prefix_caching", r.EnablePrefixCaching)
+	out = appendSetting(out, "kv_cache_dtype", r.KVCacheDtype)
+	return appendSetting(out, "speculative_method", r.SpeculativeMethod)
+}
+
+func appendSetting[T any](out []KeyValue, key string, v *T) []KeyValue {
+	if v == nil {
+		return out
 	}
+	return append(out, KeyValue{key, *v})
 }
