@@ -102,57 +102,60 @@ func readReport(path string) (result, error) {
 	return result{period: 1e3 * numbers[1], gap: 1e3 * numbers[2], peaks: numbers[3:]}, nil
 }
 
-// readEvent reads vobs's event. The device that fared worst counts.
-func readEvent(path string) (r result, err error) {
-	var event struct {
-		Overhead struct {
-			CPUSeconds  float64 `json:"cpu_seconds"`
-			MaxRSSBytes float64 `json:"max_rss_bytes"`
-		}
-		GPUs []struct {
-			PeakBytes float64 `json:"peak_bytes"`
-			Sampling  struct {
-				PeriodSeconds float64 `json:"period_seconds"`
-				MaxGapSeconds float64 `json:"max_gap_seconds"`
-			}
-		}
+// event is what is read of vobs's.
+type event struct {
+	Overhead struct {
+		CPUSeconds  float64 `json:"cpu_seconds"`
+		MaxRSSBytes float64 `json:"max_rss_bytes"`
 	}
+	GPUs []struct {
+		PeakBytes float64 `json:"peak_bytes"`
+		Sampling  readings
+	}
+	Engine *struct {
+		Source  string
+		Scrapes readings
+	}
+}
+
+type readings struct {
+	PeriodSeconds float64 `json:"period_seconds"`
+	MaxGapSeconds float64 `json:"max_gap_seconds"`
+}
+
+func load(path string) (e event, err error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
-		err = json.Unmarshal(text, &event)
+		err = json.Unmarshal(text, &e)
 	}
+	return e, err
+}
+
+// readEvent reads vobs's event. The device that fared worst counts.
+func readEvent(path string) (result, error) {
+	event, err := load(path)
+	return event.result(), err
+}
+
+func (event event) result() (r result) {
 	r.own, r.rss = event.Overhead.CPUSeconds, event.Overhead.MaxRSSBytes/(1<<20)
 	for _, g := range event.GPUs {
 		r.period, r.gap = max(r.period, 1e3*g.Sampling.PeriodSeconds), max(r.gap, 1e3*g.Sampling.MaxGapSeconds)
 		r.peaks = append(r.peaks, g.PeakBytes)
 	}
-	return r, err
+	return r
 }
 
 // readFilesEvent is readEvent with the readings of the engine's files for its period.
-func readFilesEvent(path string) (r result, err error) {
-	if r, err = readEvent(path); err != nil {
-		return r, err
-	}
-	var event struct {
-		Engine *struct {
-			Source  string
-			Scrapes struct {
-				PeriodSeconds float64 `json:"period_seconds"`
-				MaxGapSeconds float64 `json:"max_gap_seconds"`
-			}
-		}
-	}
-	text, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(text, &event)
-	}
+func readFilesEvent(path string) (result, error) {
+	event, err := load(path)
 	if err == nil && (event.Engine == nil || event.Engine.Source != "multiprocess") {
 		err = fmt.Errorf("%s: no files were read", path)
 	}
 	if err != nil {
 		return result{}, err
 	}
+	r := event.result()
 	r.period, r.gap = 1e3*event.Engine.Scrapes.PeriodSeconds, 1e3*event.Engine.Scrapes.MaxGapSeconds
 	return r, nil
 }
