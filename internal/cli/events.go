@@ -50,19 +50,23 @@ valid, 1 when one is not, 2 when a file cannot be read.`,
 	}
 }
 
+// openArgument opens a file of events; - is stdin.
+func openArgument(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(os.Stdin), nil
+	}
+	return os.Open(name)
+}
+
 // validate checks one file, prints what it finds and returns the exit code.
 func validate(c *cli.Context, name string) int {
 	m := messages{w: c.App.ErrWriter}
-	var in io.Reader = os.Stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			m.error(err)
-			return exitUsage
-		}
-		defer f.Close()
-		in = f
+	in, err := openArgument(name)
+	if err != nil {
+		m.error(err)
+		return exitUsage
 	}
+	defer in.Close()
 	events, problems, err := schema.ValidateStream(in, schema.Options{Strict: c.Bool("strict")})
 	if err != nil {
 		m.error(fmt.Errorf("reading %s: %w", name, err))

@@ -191,15 +191,11 @@ func sendFiles(c *cli.Context) error {
 
 // readRuns reads a file of events; u may be nil, then they are only checked.
 func readRuns(name string, u *uploader) ([]*rendered.Run, error) {
-	in := io.Reader(os.Stdin)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+	in, err := openArgument(name)
+	if err != nil {
+		return nil, err
 	}
+	defer in.Close()
 	text, err := io.ReadAll(io.LimitReader(in, maxEventFile+1))
 	if err != nil {
 		return nil, err
