@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
+	"github.com/vobs/vobs/internal/wandb/api"
 	"github.com/vobs/vobs/internal/wandb/rendered"
 	"github.com/vobs/vobs/internal/wandb/rundir"
 )
@@ -400,21 +401,15 @@ func checkBaseURL(s string) (string, error) {
 // wandb/sdk/lib/urls.py, 0.31.0).
 var forgeHosts = map[string]string{"forge.coreweave.com": "api.wandb.ai", "qa.forge.coreweave.com": "api.qa.wandb.ai"}
 
-// appURL is where a server's pages are (api_to_app_url of wandb/util.py). What it was
-// asked for by its older name keeps its older pages.
+// appURL is where a server's pages are: of W&B's at CoreWeave elsewhere than by the rule.
+// What it was asked for by its older name keeps its older pages.
 func appURL(base string) string {
 	if u, err := url.Parse(base); err == nil {
 		if host, ok := strings.CutPrefix(u.Hostname(), "api."); ok && forgeHosts[host] != "" {
 			return "https://" + host + "/wandb"
 		}
 	}
-	switch {
-	case strings.Contains(base, "://api.wandb.test"):
-		return strings.Replace(base, "://api.", "://app.", 1)
-	case strings.Contains(base, "://api.wandb."):
-		return strings.Replace(base, "://api.", "://", 1)
-	}
-	return strings.Replace(base, "://api.", "://app.", 1)
+	return api.AppURL(base)
 }
 
 // proxies makes the function that chooses a proxy. W&B's own settings count for every

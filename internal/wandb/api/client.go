@@ -126,12 +126,16 @@ func (c *Client) base() string { return strings.TrimRight(c.BaseURL, "/") }
 // Server is BaseURL for people: without a password.
 func (c *Client) Server() string { return cleanURL(c.base()) }
 
-// App is where people look at runs. The rules are wandb's own (util.py, app_url).
+// App is where people look at runs.
 func (c *Client) App() string {
 	if c.AppURL != "" {
 		return strings.TrimRight(c.AppURL, "/")
 	}
-	base := c.Server()
+	return AppURL(c.Server())
+}
+
+// AppURL is where a server's pages are (api_to_app_url of wandb/util.py).
+func AppURL(base string) string {
 	switch {
 	case strings.Contains(base, "://api.wandb.test"):
 		return strings.Replace(base, "://api.", "://app.", 1)

@@ -29,12 +29,6 @@ func Members(text []byte) (items []Item, err error) {
 	return items, nil
 }
 
-// Valid says whether text is one value of JSON, or of what Python's json writes.
-func Valid(text []byte) bool {
-	s := loose{text: text}
-	return s.value(0) && s.peek() == 0
-}
-
 // Object joins what Members splits. Nothing is escaped for HTML, as the SDK does not.
 func Object(items []Item) []byte {
 	b := []byte{'{'}
