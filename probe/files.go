@@ -69,16 +69,25 @@ func (e *endpoint) planFiles() (wait time.Duration, full bool) {
 	}
 	_, full = e.pace.next(time.Now(), standing{up: true, drained: e.drained})
 	switch spent := e.spent(); {
-	case spent && e.recorded: // some rounds wait to be taken, and can wait longer
-		return budget.OnBeat(min(e.p.cfg.Wait(), soonestFull)), full
-	case spent, e.recorded:
+	case spent > 0 && e.recorded: // some rounds wait to be taken, and can wait longer
+		return budget.OnBeat(min(spent, soonestFull)), full
+	case spent > 0, e.recorded:
 		return budget.OnBeat(filesInterval), full
 	}
 	return filesInterval, full
 }
 
-// spent says whether the budget is, so that what can wait does.
-func (e *endpoint) spent() bool { return e.p.cfg.Wait != nil && e.p.cfg.Wait() > filesInterval }
+// spent is how long what can wait is to do so, the budget being spent; 0 where a wait of
+// filesInterval is enough.
+func (e *endpoint) spent() time.Duration {
+	if e.p.cfg.Wait == nil {
+		return 0
+	}
+	if wait := e.p.cfg.Wait(); wait > filesInterval {
+		return wait
+	}
+	return 0
+}
 
 // recording sees to a record of the endpoint's files, and reports whether its rounds are
 // all that is to be read now: they were taken.
@@ -100,7 +109,7 @@ func (e *endpoint) recording(ctx context.Context, full bool) bool {
 	}
 	taken := e.takeRecorded()
 	interval := filesInterval
-	if e.spent() {
+	if e.spent() > 0 {
 		interval = budget.Beat
 	}
 	if !full {

@@ -66,23 +66,40 @@ func (e errRange) Error() string {
 	return fmt.Sprintf("it says that %d of its bytes are used, and has %d", e.used, e.size)
 }
 
+// openDir opens a directory for reading it and what is in it.
+func openDir(path string) (fd int, err error) {
+	return again(func() (int, error) {
+		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	})
+}
+
+// open opens a regular file of a directory, and tells its status.
+func open(dir int, name string, st *unix.Stat_t) (fd int, err error) {
+	fd, err = again(func() (int, error) {
+		// Not to wait for the other end of a FIFO, should it have become one.
+		return unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Fstat(fd, st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = errNotRegular
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
 // load reads what is used of a file into buf, which it gives back, larger where need be.
 func load(dir int, f *file, buf []byte) (data, room []byte, err error) {
-	fd, err := again(func() (int, error) {
-		// Not to wait for the other end of a FIFO, should it have become one.
-		return unix.Openat(dir, f.name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	})
+	var st unix.Stat_t
+	fd, err := open(dir, f.name, &st)
 	if err != nil {
 		return nil, buf, err
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, buf, err
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, buf, errNotRegular
-	}
 	if st.Size == 0 {
 		return nil, buf, nil // it has been created this moment
 	}

@@ -168,7 +168,7 @@ func (p *keyParser) escaped(i int) string {
 	return ""
 }
 
-// unit reads uXXXX.
+// unit reads what follows the backslash of a UTF-16 unit: u and four hexadecimal digits.
 func unit(b []byte) (rune, bool) {
 	if len(b) < 5 || b[0] != 'u' {
 		return 0, false

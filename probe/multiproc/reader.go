@@ -184,9 +184,7 @@ func (r *Reader) Foreign() []string {
 func (r *Reader) Read(page *exposition.Page, full bool) error {
 	r.begin(page)
 	r.readAt = time.Now()
-	dir, err := again(func() (int, error) {
-		return unix.Open(r.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	})
+	dir, err := openDir(r.dir)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			r.gone()

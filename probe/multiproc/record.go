@@ -43,7 +43,7 @@ func (r *Reader) Record(interval time.Duration) bool {
 	if len(files) == 0 || size > maxRecorded {
 		return false
 	}
-	dir, err := unix.Open(r.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	dir, err := openDir(r.dir)
 	if err != nil {
 		return false
 	}
@@ -53,24 +53,25 @@ func (r *Reader) Record(interval time.Duration) bool {
 	}
 	var fds []int
 	for _, f := range files {
-		fd, err := unix.Openat(dir, f.name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 		var st unix.Stat_t
-		if err == nil {
-			fds = append(fds, fd)
-			err = unix.Fstat(fd, &st)
-		}
-		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-			for _, fd := range fds {
-				unix.Close(fd)
-			}
+		fd, err := open(dir, f.name, &st)
+		if err != nil {
+			closeAll(fds)
 			return false
 		}
+		fds = append(fds, fd)
 	}
 	if r.recorder = newRecorder(fds, lengths, interval); r.recorder == nil {
 		return false
 	}
 	r.recorded = files
 	return true
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // StopRecord ends a record. What was not taken is lost.

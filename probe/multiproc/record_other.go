@@ -2,11 +2,7 @@
 
 package multiproc
 
-import (
-	"time"
-
-	"golang.org/x/sys/unix"
-)
+import "time"
 
 // recorder is not to be had here: it needs a thread that is not Go's.
 type recorder struct{}
@@ -14,9 +10,7 @@ type recorder struct{}
 func recordable(int) bool { return false }
 
 func newRecorder(fds []int, _ []uint32, _ time.Duration) *recorder {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
+	closeAll(fds)
 	return nil
 }
 

@@ -139,7 +139,7 @@ func TestRecordLetsGo(t *testing.T) {
 	if _, err := nextRound(t, r, page); err != nil {
 		t.Fatal(err)
 	}
-	if open(t, dir) == 0 {
+	if opened(t, dir) == 0 {
 		t.Fatal("no file is open")
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -149,7 +149,7 @@ func TestRecordLetsGo(t *testing.T) {
 		t.Error(err)
 	}
 	r.StopRecord()
-	for end := time.Now().Add(30 * time.Second); open(t, dir) > 0; time.Sleep(quickly) {
+	for end := time.Now().Add(30 * time.Second); opened(t, dir) > 0; time.Sleep(quickly) {
 		if time.Now().After(end) {
 			t.Fatal("files stay open")
 		}
@@ -159,8 +159,8 @@ func TestRecordLetsGo(t *testing.T) {
 	}
 }
 
-// open counts the descriptors of files in a directory.
-func open(t *testing.T, dir string) (n int) {
+// opened counts the descriptors of files in a directory.
+func opened(t *testing.T, dir string) (n int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
