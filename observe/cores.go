@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -73,8 +73,8 @@ type coreWatch struct {
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
-	watched map[sampler.Process]bool // without name and parent
-	servers map[int]*coreServer      // by the pid of the process that listens
+	watched map[proc.Process]bool // without name and parent
+	servers map[int]*coreServer   // by the pid of the process that listens
 	deaths  []death
 	asked   time.Time // when a shutdown signal had reached vobs; zero: none
 	stopped bool
@@ -83,10 +83,10 @@ type coreWatch struct {
 // coreServer is a server with its helpers as they were last seen. The lock of the
 // watch guards it.
 type coreServer struct {
-	process sampler.Process
+	process proc.Process
 	targets []probe.Target
-	helpers []sampler.Process // its descendants
-	died    bool              // a death was noted: those that follow are its consequence
+	helpers []proc.Process // its descendants
+	died    bool           // a death was noted: those that follow are its consequence
 }
 
 // death is a core that ended, or was about to, and that nobody had asked to.
@@ -99,15 +99,15 @@ func newCoreWatch(procRoot string, cfg probe.Config) *coreWatch {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &coreWatch{
 		procRoot: procRoot, cfg: cfg, debug: func(string) {}, protect: func(part func()) { part() }, ctx: ctx, cancel: cancel,
-		watched: map[sampler.Process]bool{}, servers: map[int]*coreServer{},
+		watched: map[proc.Process]bool{}, servers: map[int]*coreServer{},
 	}
 }
 
 // see takes notice of a server that listens at targets, among processes of which
 // some are its descendants.
-func (w *coreWatch) see(server sampler.Process, processes []sampler.Process, targets []probe.Target) {
+func (w *coreWatch) see(server proc.Process, processes []proc.Process, targets []probe.Target) {
 	helpers := below(server.PID, processes)
-	if !slices.ContainsFunc(helpers, func(p sampler.Process) bool { return strings.HasPrefix(p.Comm, coreName) }) {
+	if !slices.ContainsFunc(helpers, func(p proc.Process) bool { return strings.HasPrefix(p.Comm, coreName) }) {
 		return // none, or none any more: then what it had is what counts
 	}
 	w.mu.Lock()
@@ -129,12 +129,12 @@ func (w *coreWatch) see(server sampler.Process, processes []sampler.Process, tar
 		if !isCore && !strings.HasPrefix(p.Comm, workerName) {
 			continue
 		}
-		id := sampler.Process{PID: p.PID, StartTicks: p.StartTicks}
+		id := proc.Process{PID: p.PID, StartTicks: p.StartTicks}
 		if w.watched[id] || len(w.watched) >= maxWatched {
 			continue
 		}
 		w.watched[id] = true
-		end, err := sampler.WatchEnd(w.procRoot, p)
+		end, err := proc.WatchExit(w.procRoot, p)
 		if err != nil {
 			w.debug(err.Error())
 			continue
@@ -146,9 +146,9 @@ func (w *coreWatch) see(server sampler.Process, processes []sampler.Process, tar
 }
 
 // below gives those of processes that descend from one.
-func below(pid int, processes []sampler.Process) []sampler.Process {
+func below(pid int, processes []proc.Process) []proc.Process {
 	in := map[int]bool{pid: true}
-	var out []sampler.Process
+	var out []proc.Process
 	for grown := true; grown; { // parents need not come first
 		grown = false
 		for _, p := range processes {
@@ -163,7 +163,7 @@ func below(pid int, processes []sampler.Process) []sampler.Process {
 
 // follow waits for the end of a core or a worker and judges it; ourGroup says that
 // a signal to its process group reaches vobs too.
-func (w *coreWatch) follow(s *coreServer, p sampler.Process, ourGroup bool, end *sampler.Watch) {
+func (w *coreWatch) follow(s *coreServer, p proc.Process, ourGroup bool, end *proc.ExitWatcher) {
 	defer end.Close()
 	defer context.AfterFunc(w.ctx, end.Close)()
 	at, err := end.Wait()
@@ -186,14 +186,14 @@ func (w *coreWatch) follow(s *coreServer, p sampler.Process, ourGroup bool, end 
 
 // workerEnded sees whether the server says that its engine is dead while the
 // worker's core is not ending.
-func (w *coreWatch) workerEnded(s *coreServer, worker sampler.Process, helpers []sampler.Process, targets []probe.Target, at time.Time) {
-	i := slices.IndexFunc(helpers, func(p sampler.Process) bool { return p.PID == worker.PPID && strings.HasPrefix(p.Comm, coreName) })
+func (w *coreWatch) workerEnded(s *coreServer, worker proc.Process, helpers []proc.Process, targets []probe.Target, at time.Time) {
+	i := slices.IndexFunc(helpers, func(p proc.Process) bool { return p.PID == worker.PPID && strings.HasPrefix(p.Comm, coreName) })
 	if i < 0 {
 		return
 	}
 	core := helpers[i]
 	w.ask(targets, func(status int, sent time.Time) (goOn bool) {
-		if sampler.FateOf(w.procRoot, core) != sampler.FateAlive {
+		if proc.StateOf(w.procRoot, core) != proc.Running {
 			return false // its own end is judged
 		}
 		if status == http.StatusServiceUnavailable {
@@ -204,13 +204,13 @@ func (w *coreWatch) workerEnded(s *coreServer, worker sampler.Process, helpers [
 	})
 }
 
-func (w *coreWatch) coreEnded(s *coreServer, core sampler.Process, ourGroup bool, helpers []sampler.Process, targets []probe.Target, at time.Time, end *sampler.Watch) {
+func (w *coreWatch) coreEnded(s *coreServer, core proc.Process, ourGroup bool, helpers []proc.Process, targets []probe.Target, at time.Time, end *proc.ExitWatcher) {
 	cores, left := 0, 0
 	for _, p := range helpers {
 		switch {
 		case strings.HasPrefix(p.Comm, coreName):
 			cores++
-		case p.PPID == core.PID && strings.HasPrefix(p.Comm, workerName) && sampler.FateOf(w.procRoot, p) == sampler.FateAlive:
+		case p.PPID == core.PID && strings.HasPrefix(p.Comm, workerName) && proc.StateOf(w.procRoot, p) == proc.Running:
 			left++
 		}
 	}
@@ -225,7 +225,7 @@ func (w *coreWatch) coreEnded(s *coreServer, core sampler.Process, ourGroup bool
 			switch {
 			case how.Exited() && how.ExitStatus() == 0:
 				return false // it was asked
-			case how.Exited() && cores == 1 && ourGroup && sampler.FateOf(w.procRoot, s.process) == sampler.FateAlive:
+			case how.Exited() && cores == 1 && ourGroup && proc.StateOf(w.procRoot, s.process) == proc.Running:
 				w.note(s, at, fmt.Sprintf("the engine core (process %d) failed with exit code %d", core.PID, how.ExitStatus()))
 				return false
 			case how.Exited():
@@ -248,8 +248,8 @@ func (w *coreWatch) coreEnded(s *coreServer, core sampler.Process, ourGroup bool
 			return false // no server of this kind
 		}
 		// With data parallelism the server waits for its coordinator's end meanwhile.
-		if slices.ContainsFunc(helpers, func(p sampler.Process) bool {
-			return strings.HasPrefix(p.Comm, coordinatorName) && sampler.FateOf(w.procRoot, p) != sampler.FateGone
+		if slices.ContainsFunc(helpers, func(p proc.Process) bool {
+			return strings.HasPrefix(p.Comm, coordinatorName) && proc.StateOf(w.procRoot, p) != proc.Exited
 		}) {
 			first, at = time.Time{}, sent
 			return true

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/proc"
 )
 
 // patience is for what takes milliseconds on an idle machine.
@@ -145,7 +145,7 @@ cat >/dev/null
 			s.judged <- message
 		}
 	}
-	processes, err := sampler.Descendants("/proc", cmd.Process.Pid)
+	processes, err := proc.Descendants("/proc", cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ cat >/dev/null
 	if watched != 3 {
 		t.Fatalf("%d processes are watched of %+v", watched, processes)
 	}
-	if w, err := sampler.WatchEnd("/proc", processes[0]); errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+	if w, err := proc.WatchExit("/proc", processes[0]); errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		t.Skipf("SKIPPED: this kernel has no pidfds, or a sandbox refuses them (Linux 5.3 has them): %v", err)
 	} else if err == nil {
 		w.Close()
@@ -436,14 +436,14 @@ func TestCoreWatchStops(t *testing.T) {
 		t.Fatal("the watch does not stop")
 	}
 	s.wantNothing()
-	s.watch.see(sampler.Process{PID: os.Getppid()}, []sampler.Process{{PID: os.Getpid(), PPID: os.Getppid(), Comm: coreName}}, nil)
+	s.watch.see(proc.Process{PID: os.Getppid()}, []proc.Process{{PID: os.Getpid(), PPID: os.Getppid(), Comm: coreName}}, nil)
 	if len(s.watch.servers) != 1 {
 		t.Error("a server is watched after the end")
 	}
 }
 
 func TestBelow(t *testing.T) {
-	processes := []sampler.Process{{PID: 5, PPID: 4}, {PID: 2, PPID: 1}, {PID: 4, PPID: 2}, {PID: 3, PPID: 1}, {PID: 9, PPID: 8}}
+	processes := []proc.Process{{PID: 5, PPID: 4}, {PID: 2, PPID: 1}, {PID: 4, PPID: 2}, {PID: 3, PPID: 1}, {PID: 9, PPID: 8}}
 	var got []int
 	for _, p := range below(2, processes) {
 		got = append(got, p.PID)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/proc"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // finder knows which processes are ours, and finds the engines among them.
 type finder struct {
 	procRoot string
-	tree     *sampler.Tree
+	tree     *proc.Tree
 	prober   *probe.Prober
 	cores    *coreWatch      // nil: nobody wants to know
 	foreign  map[string]bool // addresses that were answered before the start
@@ -46,7 +46,7 @@ type finder struct {
 	asked  map[string]int  // how often it was looked for
 }
 
-func newFinder(procRoot string, tree *sampler.Tree, prober *probe.Prober) *finder {
+func newFinder(procRoot string, tree *proc.Tree, prober *probe.Prober) *finder {
 	return &finder{
 		procRoot: procRoot, tree: tree, prober: prober,
 		foreign: map[string]bool{}, looked: map[int]bool{}, debug: func(string) {}, wait: func() time.Duration { return 0 }, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
@@ -96,7 +96,7 @@ func (f *finder) findOwners() {
 		if err != nil {
 			ip = netip.MustParseAddr("127.0.0.1") // localhost
 		}
-		pid, err := sampler.OwnerOf(f.procRoot, ip, port)
+		pid, err := proc.OwnerOf(f.procRoot, ip, port)
 		if err != nil {
 			continue // nobody yet, or nobody that may be looked into
 		}
@@ -107,7 +107,7 @@ func (f *finder) findOwners() {
 }
 
 func (f *finder) addServer(pid int, t probe.Target) {
-	processes, err := sampler.Descendants(f.procRoot, pid)
+	processes, err := proc.Descendants(f.procRoot, pid)
 	if err != nil {
 		return
 	}
@@ -126,7 +126,7 @@ func (f *finder) addServer(pid int, t probe.Target) {
 // who listens, or of its parent, for vLLM's API servers have a title in its place.
 func (f *finder) readServer(t probe.Target, pids ...int) {
 	for _, pid := range pids {
-		args, err := sampler.CommandLine(f.procRoot, pid)
+		args, err := proc.CommandLine(f.procRoot, pid)
 		if err != nil {
 			continue
 		}
@@ -166,7 +166,7 @@ func (f *finder) findServers() {
 		if strings.HasPrefix(p.Comm, "VLLM::") {
 			f.addFiles(p)
 		}
-		args, err := sampler.CommandLine(f.procRoot, p.PID)
+		args, err := proc.CommandLine(f.procRoot, p.PID)
 		if err != nil {
 			continue
 		}
@@ -177,7 +177,7 @@ func (f *finder) findServers() {
 		if !line.Server && !parents[p.PID] && !isDemoEngine(args) {
 			continue
 		}
-		listeners, err := sampler.ListenersOf(f.procRoot, map[int]bool{p.PID: true})
+		listeners, err := proc.ListenersOf(f.procRoot, map[int]bool{p.PID: true})
 		if err != nil || len(listeners) == 0 {
 			continue // not up yet
 		}
@@ -206,7 +206,7 @@ func isDemoEngine(args []string) bool {
 
 // addListeners turns a server's listening sockets into addresses: the one that
 // its command line names where it listens there, else each.
-func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []sampler.Listener) (found []probe.Target) {
+func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []proc.Listener) (found []probe.Target) {
 	scheme := "http://"
 	var stated *probe.Target
 	if len(line.Targets) > 0 {

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/proc"
 )
 
 func TestMayServe(t *testing.T) {
@@ -51,35 +51,35 @@ func TestStatedPort(t *testing.T) {
 }
 
 func TestAddListeners(t *testing.T) {
-	tcp := func(address string) sampler.Listener {
+	tcp := func(address string) proc.Listener {
 		a := netip.MustParseAddrPort(address)
-		return sampler.Listener{Network: "tcp", Addr: a.Addr().String(), Port: int(a.Port())}
+		return proc.Listener{Network: "tcp", Addr: a.Addr().String(), Port: int(a.Port())}
 	}
-	unix := func(path string) sampler.Listener { return sampler.Listener{Network: "unix", Addr: path} }
-	var many []sampler.Listener
+	unix := func(path string) proc.Listener { return proc.Listener{Network: "unix", Addr: path} }
+	var many []proc.Listener
 	for port := range uint16(20) {
 		many = append(many, tcp(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 9000+port).String()))
 	}
 	for _, c := range []struct {
 		name      string
 		line      string
-		listeners []sampler.Listener
+		listeners []proc.Listener
 		foreign   string
 		want      []string
 		exact     bool
 	}{
-		{"the stated port alone", "vllm serve m --port 81", []sampler.Listener{tcp("127.0.0.1:80"), tcp("0.0.0.0:81"), tcp("127.0.0.1:82")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
-		{"every port where none is stated", "python server.py", []sampler.Listener{tcp("127.0.0.1:80"), tcp("[::1]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
-		{"every port where the stated one is not listened on", "vllm serve m --port 0", []sampler.Listener{tcp("127.0.0.1:4711")}, "", []string{"http://127.0.0.1:4711/metrics"}, false},
-		{"all addresses of the host", "python server.py", []sampler.Listener{tcp("0.0.0.0:80"), tcp("[::]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
-		{"the scheme of the command line", "vllm serve m --port 81 --ssl-keyfile k", []sampler.Listener{tcp("127.0.0.1:81")}, "", []string{"https://127.0.0.1:81/metrics"}, false},
-		{"the stated socket", "vllm serve m --uds /x/y.sock", []sampler.Listener{unix("/other"), unix("/x/y.sock"), tcp("127.0.0.1:80")}, "", []string{"unix:///x/y.sock"}, false},
-		{"no other unix socket", "python server.py", []sampler.Listener{unix("/tmp/zmq"), unix("@abstract")}, "", nil, false},
-		{"a foreign address", "vllm serve m --port 81", []sampler.Listener{tcp("127.0.0.1:81")}, "http://127.0.0.1:81/metrics", nil, false},
+		{"the stated port alone", "vllm serve m --port 81", []proc.Listener{tcp("127.0.0.1:80"), tcp("0.0.0.0:81"), tcp("127.0.0.1:82")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
+		{"every port where none is stated", "python server.py", []proc.Listener{tcp("127.0.0.1:80"), tcp("[::1]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
+		{"every port where the stated one is not listened on", "vllm serve m --port 0", []proc.Listener{tcp("127.0.0.1:4711")}, "", []string{"http://127.0.0.1:4711/metrics"}, false},
+		{"all addresses of the host", "python server.py", []proc.Listener{tcp("0.0.0.0:80"), tcp("[::]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
+		{"the scheme of the command line", "vllm serve m --port 81 --ssl-keyfile k", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"https://127.0.0.1:81/metrics"}, false},
+		{"the stated socket", "vllm serve m --uds /x/y.sock", []proc.Listener{unix("/other"), unix("/x/y.sock"), tcp("127.0.0.1:80")}, "", []string{"unix:///x/y.sock"}, false},
+		{"no other unix socket", "python server.py", []proc.Listener{unix("/tmp/zmq"), unix("@abstract")}, "", nil, false},
+		{"a foreign address", "vllm serve m --port 81", []proc.Listener{tcp("127.0.0.1:81")}, "http://127.0.0.1:81/metrics", nil, false},
 		{"not too many", "python server.py", many, "", nil, false},
-		{"a quiet access log", "vllm serve m --port 81 --disable-access-log-for-endpoints /metrics,/health", []sampler.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, true},
-		{"what it may run at once", "vllm serve m --port 81 --max-num-seqs 5", []sampler.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
-		{"an address that is none", "python server.py", []sampler.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
+		{"a quiet access log", "vllm serve m --port 81 --disable-access-log-for-endpoints /metrics,/health", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, true},
+		{"what it may run at once", "vllm serve m --port 81 --max-num-seqs 5", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
+		{"an address that is none", "python server.py", []proc.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFinder("/proc", nil, probe.New(probe.Config{}))

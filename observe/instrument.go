@@ -10,7 +10,7 @@ import (
 	"github.com/vobs/vobs/internal/instrument"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/settings"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -199,7 +199,7 @@ func (b *bracket) instrumentNotes() (notes schema.Notes) {
 }
 
 // joinTorch gives each device the peaks of torch's allocator that workers told of it.
-func (b *bracket) joinTorch(r *sampler.GPUReadings) {
+func (b *bracket) joinTorch(r *gpu.Readings) {
 	if b.inside == nil || len(r.GPUs) == 0 {
 		return // the sampler has said that it needs --instrument
 	}
@@ -217,7 +217,7 @@ func (b *bracket) joinTorch(r *sampler.GPUReadings) {
 
 // torch sorts the workers' peaks by device. A device without any has an empty list where
 // all workers are accounted for, and nil else: why says why.
-func (in *inside) torch(r *sampler.GPUReadings) (byDevice [][]schema.TorchMemory, why string) {
+func (in *inside) torch(r *gpu.Readings) (byDevice [][]schema.TorchMemory, why string) {
 	byDevice = make([][]schema.TorchMemory, len(r.GPUs))
 	var workers, withCUDA, placed int
 	var lost []string
@@ -271,7 +271,7 @@ func (in *inside) torch(r *sampler.GPUReadings) (byDevice [][]schema.TorchMemory
 
 // deviceOf finds the device of a worker: by its UUID, which torch writes without NVML's
 // prefix, else by where the driver listed the process, if that was one device alone.
-func deviceOf(r *sampler.GPUReadings, pid int, uuid string) int {
+func deviceOf(r *gpu.Readings, pid int, uuid string) int {
 	if uuid != "" {
 		for i, g := range r.GPUs {
 			if _, bare, _ := strings.Cut(g.UUID, "-"); g.UUID == uuid || bare == uuid {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/vobs/vobs/internal/instrument"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -39,8 +39,8 @@ func device(uuid string, allocated int) string {
 const hookMissing = `{"format":1,"pid":9,"hooks":[{"name":"W.init","state":"missing","error":"m has no W"}]}`
 
 func TestJoinTorch(t *testing.T) {
-	gpus := func() sampler.GPUReadings {
-		r := sampler.GPUReadings{
+	gpus := func() gpu.Readings {
+		r := gpu.Readings{
 			GPUs: []schema.GPU{{UUID: "GPU-aaaa-0"}, {UUID: "GPU-bbbb-1"}, {UUID: "MIG-cccc-2"}},
 			PIDs: []map[int]bool{{10: true, 12: true}, {11: true, 12: true}, {13: false}},
 		}

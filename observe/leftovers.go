@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/internal/child"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/host"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -25,7 +25,7 @@ const (
 
 // listLeftovers describes the descendants that outlived the command, and warns.
 func (b *bracket) listLeftovers(command *child.Command, notes *schema.Notes) []schema.Leftover {
-	if err := b.host.Tree().Blind(); err != nil && !command.WaitNoChildren(0) {
+	if err := b.host.Tree().Err(); err != nil && !command.WaitNoChildren(0) {
 		message := fmt.Sprintf("processes of the command are still running and cannot be listed: %v", err)
 		b.cfg.Warn(message)
 		notes.Doubt("leftovers_unknown", schema.Warning, message, nil)
@@ -56,7 +56,7 @@ func (b *bracket) listLeftovers(command *child.Command, notes *schema.Notes) []s
 	return out
 }
 
-func pidList(alive []sampler.Alive) string {
+func pidList(alive []host.Leftover) string {
 	text := "pids"
 	for i, p := range alive {
 		if i == 20 {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -90,12 +90,12 @@ func (b *bracket) removeFiles() {
 // addFiles finds the directory that a process of an engine was given by the engine
 // itself: vLLM makes one where it starts several API servers
 // (vllm/v1/metrics/prometheus.py), and removes it at its end.
-func (f *finder) addFiles(p sampler.Process) {
+func (f *finder) addFiles(p proc.Process) {
 	if !f.files || f.looked[p.PID] {
 		return
 	}
 	f.looked[p.PID] = true
-	env, err := sampler.Environ(f.procRoot, p.PID)
+	env, err := proc.Environ(f.procRoot, p.PID)
 	if err != nil {
 		return
 	}

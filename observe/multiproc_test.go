@@ -8,18 +8,18 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/proc"
 )
 
 // The directory that an engine's process was given is found in its environment, once;
 // its counters count from zero unless somebody wrote there before the run.
 func TestFilesOfAnEngine(t *testing.T) {
-	proc := t.TempDir()
+	procRoot := t.TempDir()
 	environ := func(pid, env string) {
-		if err := os.Mkdir(filepath.Join(proc, pid), 0o700); err != nil {
+		if err := os.Mkdir(filepath.Join(procRoot, pid), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(proc, pid, "environ"), []byte(env), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(procRoot, pid, "environ"), []byte(env), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -40,10 +40,10 @@ func TestFilesOfAnEngine(t *testing.T) {
 	environ("10", "")
 	find := func(files bool) map[string]bool {
 		prober := probe.New(probe.Config{})
-		f := newFinder(proc, nil, prober)
+		f := newFinder(procRoot, nil, prober)
 		f.files, f.started = files, started
 		for _, pid := range []int{7, 7, 8, 9, 10, 11} {
-			f.addFiles(sampler.Process{PID: pid})
+			f.addFiles(proc.Process{PID: pid})
 		}
 		found := map[string]bool{}
 		for _, t := range prober.Targets() {

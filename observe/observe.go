@@ -21,7 +21,8 @@ import (
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/sampler"
+	"github.com/vobs/vobs/sampler/gpu"
+	"github.com/vobs/vobs/sampler/host"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -100,8 +101,8 @@ type bracket struct {
 	notes    schema.Notes
 
 	loadPre *schema.LoadAvg
-	host    *sampler.Host
-	gpus    *sampler.GPUs
+	host    *host.Sampler
+	gpus    *gpu.Sampler
 	prober  *probe.Prober
 	finder  *finder
 	cores   *coreWatch
@@ -179,13 +180,13 @@ func Run(cfg Config) (child.Exit, error) {
 func (b *bracket) prepare() {
 	own := budget.New(nil)
 	b.loadPre = b.readLoad("loadavg_pre")
-	b.host = sampler.StartHost(sampler.HostConfig{ProcRoot: b.cfg.ProcRoot, CgroupRoot: b.cfg.CgroupRoot, Wait: own.Wait})
+	b.host = host.Start(host.Config{ProcRoot: b.cfg.ProcRoot, CgroupRoot: b.cfg.CgroupRoot, Wait: own.Wait})
 	asking := b.cfg.Probe
 	asking.Wait = own.Wait
 	b.prober = probe.New(asking)
 	b.finder = newFinder(b.cfg.ProcRoot, b.host.Tree(), b.prober)
 	b.finder.wait = own.Wait
-	b.gpus = sampler.StartGPUs(sampler.GPUConfig{
+	b.gpus = gpu.Start(gpu.Config{
 		Visible:   lookup(b.env, "CUDA_VISIBLE_DEVICES"),
 		Order:     deref(lookup(b.env, "CUDA_DEVICE_ORDER")),
 		Devices:   b.cfg.Devices,
@@ -221,7 +222,7 @@ func (b *bracket) prepare() {
 // pidsMatch is sampler.GPUConfig's: nil, for what is seen decides, unless it is
 // known from the start that the command's processes cannot be told.
 func (b *bracket) pidsMatch() func() bool {
-	if b.host.Tree().Blind() == nil {
+	if b.host.Tree().Err() == nil {
 		return nil
 	}
 	return func() bool { return false }
@@ -291,7 +292,7 @@ func (b *bracket) beforeShutdown(sig syscall.Signal) {
 
 // readLoad reads the load averages; their absence is noted.
 func (b *bracket) readLoad(field string) *schema.LoadAvg {
-	load, err := sampler.ReadLoadAvg(b.cfg.ProcRoot)
+	load, err := host.ReadLoadAvg(b.cfg.ProcRoot)
 	if err != nil {
 		b.missing(field, err.Error())
 		return nil
@@ -303,7 +304,7 @@ func (b *bracket) readLoad(field string) *schema.LoadAvg {
 type collected struct {
 	loadPost  *schema.LoadAvg
 	host      schema.Host
-	gpus      sampler.GPUReadings
+	gpus      gpu.Readings
 	engine    probe.Report
 	leftovers []schema.Leftover
 }

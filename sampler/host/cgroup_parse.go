@@ -1,0 +1,170 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"github.com/vobs/vobs/sampler/proc"
+	"math"
+	"path"
+	"slices"
+	"strings"
+)
+
+// cgroupPaths are the cgroups of one process, of /proc/PID/cgroup: by version 1
+// controller, and the one of version 2 under "".
+type cgroupPaths map[string]string
+
+// parseCgroup reads /proc/PID/cgroup (cgroups(7)): lines of
+// hierarchy-ID:controllers:path. A version 1 hierarchy lists its controllers, or
+// a name ("name=systemd") when it has none; version 2 has ID 0 and no controllers.
+func parseCgroup(data []byte) (cgroupPaths, error) {
+	paths := make(cgroupPaths)
+	for line := range bytes.Lines(data) {
+		text := strings.TrimSuffix(string(line), "\n")
+		id, rest, ok := strings.Cut(text, ":")
+		controllers, dir, ok2 := strings.Cut(rest, ":")
+		if !ok || !ok2 || !strings.HasPrefix(dir, "/") {
+			return nil, fmt.Errorf("%q is no line of a cgroup list", text)
+		}
+		// The kernel marks a cgroup that was removed under the process.
+		dir = strings.TrimSuffix(dir, " (deleted)")
+		if controllers == "" && id != "0" {
+			continue // a version 1 hierarchy without controllers and name
+		}
+		for name := range strings.SplitSeq(controllers, ",") {
+			paths[name] = dir
+		}
+	}
+	return paths, nil
+}
+
+// cgroupMount is one mounted cgroup hierarchy.
+type cgroupMount struct {
+	v2          bool
+	controllers []string // of version 1
+	root        string   // the cgroup that is mounted
+	point       string   // where
+}
+
+// parseMountInfo picks the cgroup hierarchies from /proc/PID/mountinfo
+// (proc_pid_mountinfo(5)): ID, parent, device, root, mount point, options,
+// optional fields, "-", file system type, source, options of the file system. In
+// the last stand a version 1 hierarchy's controllers. Lines of other file systems
+// are not looked into.
+func parseMountInfo(data []byte) ([]cgroupMount, error) {
+	var mounts []cgroupMount
+	for line := range bytes.Lines(data) {
+		if !bytes.Contains(line, []byte(" - cgroup")) {
+			continue
+		}
+		fields := strings.Fields(string(line))
+		sep := slices.Index(fields, "-")
+		if sep < 6 || len(fields) < sep+4 {
+			return nil, fmt.Errorf("%q is no line of a mount list", strings.TrimSpace(string(line)))
+		}
+		m := cgroupMount{root: unescapeMount(fields[3]), point: unescapeMount(fields[4])}
+		if !strings.HasPrefix(m.root, "/") || !strings.HasPrefix(m.point, "/") {
+			return nil, fmt.Errorf("%q is no line of a mount list", strings.TrimSpace(string(line)))
+		}
+		switch fields[sep+1] {
+		case "cgroup":
+			m.controllers = strings.Split(fields[sep+3], ",")
+		case "cgroup2":
+			m.v2 = true
+		default:
+			continue
+		}
+		mounts = append(mounts, m)
+	}
+	return mounts, nil
+}
+
+// unescapeMount undoes the octal escapes of space, tab, line end, # and backslash
+// in a mount list (show_mnt_opts, mangle).
+func unescapeMount(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) && isOctal(s[i+1]) && isOctal(s[i+2]) && isOctal(s[i+3]) && s[i+1] < '4' {
+			b.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
+			i += 3
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+func isOctal(c byte) bool { return c >= '0' && c <= '7' }
+
+// relativeCgroup gives the way from a mounted cgroup down to a process's one,
+// which lies below it or is it. Both are as seen from the process's cgroup
+// namespace, where ".." leads out of it: what lies outside cannot be reached by a
+// name.
+func relativeCgroup(mountRoot, cgroup string) (rel string, ok bool) {
+	if slices.Contains(strings.Split(cgroup, "/"), "..") || slices.Contains(strings.Split(mountRoot, "/"), "..") {
+		return "", false
+	}
+	mountRoot, cgroup = path.Clean(mountRoot), path.Clean(cgroup)
+	if mountRoot == "/" {
+		return strings.TrimPrefix(cgroup, "/"), true
+	}
+	if cgroup == mountRoot {
+		return "", true
+	}
+	return strings.CutPrefix(cgroup, mountRoot+"/")
+}
+
+// parseCPUMax reads version 2's cpu.max, "quota period" or "max period", in
+// microseconds, as a number of CPUs; +Inf is no limit.
+func parseCPUMax(data []byte) (float64, error) {
+	quota, rest := proc.NextWord(data)
+	period, _ := proc.NextWord(rest)
+	p, ok := proc.ParseNatural(period)
+	if !ok || p == 0 {
+		return 0, fmt.Errorf("%q is no CPU limit", bytes.TrimSpace(data))
+	}
+	if string(quota) == "max" {
+		return math.Inf(1), nil
+	}
+	q, ok := proc.ParseNatural(quota)
+	if !ok || q == 0 {
+		return 0, fmt.Errorf("%q is no CPU limit", bytes.TrimSpace(data))
+	}
+	return float64(q) / float64(p), nil
+}
+
+// parseCFSQuota reads version 1's cpu.cfs_quota_us and cpu.cfs_period_us as a
+// number of CPUs; a quota of -1 is no limit (+Inf).
+func parseCFSQuota(quota, period []byte) (float64, error) {
+	if string(bytes.TrimSpace(quota)) == "-1" {
+		return math.Inf(1), nil
+	}
+	return parseCPUMax(slices.Concat(bytes.TrimSpace(quota), []byte(" "), bytes.TrimSpace(period)))
+}
+
+// unlimitedBytes is from where on a version 1 memory limit is none: unset, it
+// reads as the largest page count in bytes, 2^63 less one page, and page sizes
+// differ (mm/memcontrol.c, PAGE_COUNTER_MAX). No machine has an exbibyte.
+const unlimitedBytes = 1 << 60
+
+// parseMemoryMax reads a limit in bytes, of memory.max (version 2, "max" is none)
+// or memory.limit_in_bytes (version 1, a huge number is none). No limit is
+// math.MaxInt64.
+func parseMemoryMax(data []byte) (int64, error) {
+	word, _ := proc.NextWord(data)
+	if string(word) == "max" {
+		return math.MaxInt64, nil
+	}
+	n, ok := proc.ParseNatural(word)
+	if !ok {
+		return 0, errors.New("no memory limit")
+	}
+	if n >= unlimitedBytes {
+		return math.MaxInt64, nil
+	}
+	return int64(n), nil
+}

@@ -1,0 +1,10 @@
+package proc
+
+import (
+	"testing"
+
+	"github.com/vobs/vobs/internal/testkit"
+)
+
+// Most tests wait for a helper process, which sleeps.
+func TestMain(m *testing.M) { testkit.Main(m, "6") }

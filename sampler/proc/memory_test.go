@@ -1,0 +1,34 @@
+package proc
+
+import (
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/sampler/internal/proctest"
+	"testing"
+)
+
+// As many discoveries of the process tree as hours have, of a tree in which a
+// process ends and another one starts each time: what is kept does not grow.
+func TestTreeMemoryBounded(t *testing.T) {
+	f := proctest.VLLM(t)
+	tree := NewTree(f.Root, proctest.VobsPID)
+	defer tree.Close()
+	pid := 1000
+	pass := func(times int) {
+		for range times {
+			f.Remove(pid)
+			pid++
+			f.Put(pid, proctest.Stat{Ppid: 101, Comm: "sh", Pages: 5})
+			mustDiscover(t, tree)
+			if _, err := tree.Refresh(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	pass(100)
+	before := testkit.Heap()
+	pass(800)
+	if after := testkit.Heap(); after > before+testkit.MaxGrowth/4 { // 20 bytes for each process that ended
+		t.Errorf("after 100 processes %d bytes were reachable, after 900 %d", before, after)
+	}
+	wantPIDs(t, tree, 101, 102, 103, 104, pid)
+}

@@ -1,0 +1,320 @@
+package proc
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Listener is a listening socket that a process holds.
+type Listener struct {
+	// PID is the process. A socket that several processes share (a parent opened it
+	// before it forked) comes once for each.
+	PID int
+	// Network is "tcp" (IPv4), "tcp6" or "unix" (a stream socket).
+	Network string
+	// Addr is the IP address, or the path of a unix socket ("@name" in the abstract
+	// namespace). The unspecified addresses, 0.0.0.0 and ::, are given as they are.
+	Addr string
+	// Port is the TCP port; 0 for a unix socket.
+	Port int
+}
+
+// Errors of [OwnerOf].
+var (
+	// ErrNoListener says that nothing listens on the address.
+	ErrNoListener = errors.New("nothing listens there")
+	// ErrOwnerHidden says that something listens, but that no process that may be
+	// looked into holds the socket: it is another user's (the error is then an
+	// fs.ErrPermission too), or in another pid namespace.
+	ErrOwnerHidden = errors.New("the process that listens there cannot be seen")
+)
+
+// tableKinds are the socket tables and how to read them.
+var tableKinds = [...]struct {
+	name  string
+	parse func([]byte, []netSocket) ([]netSocket, error)
+}{{"tcp", parseTCPTable}, {"tcp6", parseTCPTable}, {"unix", parseUnixTable}}
+
+// ListenersOf finds the sockets on which the given processes listen: TCP over
+// IPv4 and IPv6, and unix stream sockets. Each process's descriptors are joined
+// with the tables of its own network namespace. A process that has ended is left
+// out; where one may not be looked into, the error says so, beside what the others
+// gave. The result is sorted by process, network, address and port.
+func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
+	var found []Listener
+	var errs []error
+	tables := make(map[string]map[uint64]Listener) // by network namespace
+	for _, pid := range slices.Sorted(mapsKeysTrue(pids)) {
+		inodes, err := socketInodes(procRoot, pid)
+		if err != nil && !gone(err) {
+			errs = append(errs, fmt.Errorf("look into the descriptors of process %d: %w", pid, err))
+		}
+		if len(inodes) == 0 {
+			continue
+		}
+		// Without the right to read the link, the process counts as a namespace of its own.
+		namespace, err := os.Readlink(procPath(procRoot, pid, "ns/net"))
+		if err != nil {
+			namespace = strconv.Itoa(pid)
+		}
+		table, known := tables[namespace]
+		if !known {
+			table, err = listeningSockets(filepath.Join(procRoot, strconv.Itoa(pid), "net"))
+			if err != nil && !gone(err) {
+				errs = append(errs, fmt.Errorf("read the sockets of process %d: %w", pid, err))
+			}
+			if err == nil { // a process that ended half-way must not spoil it for the others
+				tables[namespace] = table
+			}
+		}
+		for inode := range inodes {
+			if l, listening := table[inode]; listening {
+				l.PID = pid
+				found = append(found, l)
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b Listener) int {
+		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.Network, b.Network),
+			cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Port, b.Port))
+	})
+	return found, errors.Join(errs...)
+}
+
+// mapsKeysTrue yields the keys that are set to true.
+func mapsKeysTrue(m map[int]bool) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for k, v := range m {
+			if v && !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// listeningSockets reads the tables of one network namespace, by inode. A table
+// that the kernel does not have (no IPv6) is empty.
+func listeningSockets(netDir string) (map[uint64]Listener, error) {
+	byInode := make(map[uint64]Listener)
+	missing := 0
+	var lastErr error
+	for _, kind := range tableKinds {
+		sockets, err := readSockets(filepath.Join(netDir, kind.name), kind.parse)
+		if gone(err) {
+			missing, lastErr = missing+1, err
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range sockets {
+			l := Listener{Network: kind.name, Addr: s.path, Port: s.port}
+			if s.ip.IsValid() {
+				l.Addr = s.ip.String()
+			}
+			byInode[s.inode] = l
+		}
+	}
+	if missing == len(tableKinds) {
+		return nil, lastErr
+	}
+	return byInode, nil
+}
+
+// readSockets reads one table. Tables have many records, which the kernel hands
+// out in pieces, so it takes as many reads as it takes.
+func readSockets(path string, parse func([]byte, []netSocket) ([]netSocket, error)) ([]netSocket, error) {
+	data, err := ReadLimited(path, MaxTableFile)
+	if err != nil {
+		return nil, err
+	}
+	sockets, err := parse(data, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return sockets, nil
+}
+
+// socketInodes reads the inodes of the sockets that a process holds open. It
+// needs the right to trace the process.
+func socketInodes(procRoot string, pid int) (map[uint64]bool, error) {
+	dir := procPath(procRoot, pid, "fd")
+	fds, err := listNames(dir)
+	if err != nil {
+		return nil, err
+	}
+	var inodes map[uint64]bool
+	var buf [128]byte
+	for _, name := range fds {
+		n, err := unix.Readlink(filepath.Join(dir, name), buf[:])
+		if err != nil {
+			continue // closed meanwhile
+		}
+		if inode, ok := parseSocketLink(buf[:n]); ok {
+			if inodes == nil {
+				inodes = make(map[uint64]bool)
+			}
+			inodes[inode] = true
+		}
+	}
+	return inodes, nil
+}
+
+// listNames lists a directory's names.
+func listNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// OwnerOf finds the process that listens on a local TCP address in vobs's own
+// network namespace. A socket bound to exactly this address is preferred to one
+// bound to 0.0.0.0 or ::, which counts for addresses of this machine only; an
+// unspecified ip stands for the loopback addresses, as it does in dialling.
+//
+// Where several processes hold the socket, the one that started first is
+// returned: it opened the socket and the others inherited it. Pid 1 counts last:
+// with socket activation it keeps what others serve.
+//
+// The error is ErrNoListener when nobody listens, and ErrOwnerHidden when
+// somebody does who cannot be seen. A proxy in front of the server (docker-proxy,
+// a port forwarder) is what listens, and what is found.
+//
+// It looks at the descriptors of all processes of the host: some 10 ms on a large
+// one. Call it once in a while, not on the clock.
+func OwnerOf(procRoot string, ip netip.Addr, port int) (pid int, err error) {
+	return ownerOf(procRoot, ip, port, net.InterfaceAddrs)
+}
+
+func ownerOf(procRoot string, ip netip.Addr, port int, interfaces func() ([]net.Addr, error)) (int, error) {
+	where := net.JoinHostPort(ip.String(), strconv.Itoa(port))
+	ip = ip.Unmap().WithZone("")
+	var sockets []netSocket
+	for _, kind := range tableKinds[:2] {
+		some, err := readSockets(filepath.Join(procRoot, "net", kind.name), kind.parse)
+		if err != nil && !gone(err) {
+			return 0, fmt.Errorf("find who listens on %s: %w", where, err)
+		}
+		if gone(err) && kind.name == "tcp" {
+			return 0, fmt.Errorf("find who listens on %s: %w (%w)", where, ErrNoProc, err)
+		}
+		sockets = append(sockets, some...)
+	}
+	matches := matchListeners(sockets, ip, port, func() bool { return isLocal(ip, interfaces) })
+	if len(matches) == 0 {
+		return 0, fmt.Errorf("find who listens on %s: %w", where, ErrNoListener)
+	}
+	pid, denied, err := holderOf(procRoot, matches)
+	if err != nil {
+		return 0, fmt.Errorf("find who listens on %s: %w", where, err)
+	}
+	if pid != 0 {
+		return pid, nil
+	}
+	if denied {
+		return 0, fmt.Errorf("find who listens on %s: %w: the socket is of user %d, whose processes this user may not look into (%w)",
+			where, ErrOwnerHidden, matches[0].uid, fs.ErrPermission)
+	}
+	return 0, fmt.Errorf("find who listens on %s: %w: no process in this pid namespace holds the socket", where, ErrOwnerHidden)
+}
+
+// matchListeners picks the sockets that a connection to an address would reach:
+// those bound to it, or else those bound to all addresses. Several remain when
+// they share the port (SO_REUSEPORT). local says whether the address is one of
+// this machine; it is asked only when that matters.
+func matchListeners(sockets []netSocket, ip netip.Addr, port int, local func() bool) []netSocket {
+	var exact, wild []netSocket
+	for _, s := range sockets {
+		if s.port != port {
+			continue
+		}
+		bound := s.ip.Unmap()
+		switch {
+		case bound == ip, ip.IsUnspecified() && bound.IsLoopback():
+			exact = append(exact, s)
+		// :: takes IPv4 too, unless IPV6_V6ONLY was set, which the table does not tell.
+		case bound.IsUnspecified() && (bound.Is6() || ip.Is4()):
+			wild = append(wild, s)
+		}
+	}
+	if len(exact) > 0 {
+		return exact
+	}
+	if len(wild) > 0 && local() {
+		// One of the address's own family takes the connection before a :: does.
+		var own []netSocket
+		for _, s := range wild {
+			if s.ip.Unmap().Is4() == ip.Is4() {
+				own = append(own, s)
+			}
+		}
+		if len(own) > 0 {
+			return own
+		}
+		return wild
+	}
+	return nil
+}
+
+// isLocal says whether an address is one of this machine.
+func isLocal(ip netip.Addr, interfaces func() ([]net.Addr, error)) bool {
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		return true
+	}
+	addrs, err := interfaces()
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err == nil && prefix.Addr().Unmap().WithZone("") == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// holderOf finds the process that holds one of the sockets; 0 when none can be
+// seen. denied says that some process may not be looked into.
+func holderOf(procRoot string, sockets []netSocket) (pid int, denied bool, err error) {
+	pids, err := listPIDs(procRoot, nil)
+	if err != nil {
+		return 0, false, fmt.Errorf("list the processes in %s: %w", procRoot, err)
+	}
+	var buf [4096]byte
+	var holders []Process
+	for _, p := range pids {
+		inodes, err := socketInodes(procRoot, p)
+		if err != nil {
+			denied = denied || errors.Is(err, fs.ErrPermission)
+			continue
+		}
+		if !slices.ContainsFunc(sockets, func(s netSocket) bool { return inodes[s.inode] }) {
+			continue
+		}
+		if stat, err := readStat(procRoot, p, buf[:]); err == nil {
+			holders = append(holders, processOf(stat))
+		}
+	}
+	if len(holders) == 0 {
+		return 0, denied, nil
+	}
+	sortProcesses(holders)
+	if holders[0].PID == 1 && len(holders) > 1 {
+		return holders[1].PID, denied, nil
+	}
+	return holders[0].PID, denied, nil
+}

@@ -1,0 +1,33 @@
+package proc
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+)
+
+// dirent makes an entry as getdents64 does.
+func dirent(name string) []byte {
+	b := make([]byte, (19+len(name)+1+7)&^7)
+	binary.NativeEndian.PutUint16(b[16:], uint16(len(b)))
+	copy(b[19:], name)
+	return b
+}
+
+func TestParseDirents(t *testing.T) {
+	buf := slices.Concat(dirent("."), dirent("12"), dirent("self"), dirent("1234567890"), dirent("7"))
+	if got := parseDirents(buf, []int{5}); !slices.Equal(got, []int{5, 12, 1234567890, 7}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func FuzzParseDirents(f *testing.F) {
+	f.Add(slices.Concat(dirent("."), dirent("12"), dirent("self")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, pid := range parseDirents(data, nil) {
+			if pid <= 0 {
+				t.Errorf("%q: %d", data, pid)
+			}
+		}
+	})
+}

@@ -1,0 +1,24 @@
+//go:build !linux
+
+package proc
+
+import "os"
+
+// isProcFS is false: there is no procfs here, at most a fixture tree.
+func isProcFS(string) bool { return false }
+
+// listPIDs appends the numbers among a directory's names to dst.
+func listPIDs(dir string, dst []int) ([]int, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return dst, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	for _, name := range names {
+		if pid, ok := parsePID([]byte(name)); ok {
+			dst = append(dst, pid)
+		}
+	}
+	return dst, err
+}
