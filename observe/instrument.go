@@ -80,7 +80,7 @@ func (in *inside) processes() []instrument.Process {
 
 // word is what the engines told, for the prober.
 func (in *inside) word() probe.OwnWord {
-	w := probe.OwnWord{Asked: true}
+	w := probe.OwnWord{Enabled: true}
 	ready := false
 	for _, p := range in.processes() {
 		ready = ready || slices.ContainsFunc(p.Cores, instrument.Core.Ready)
@@ -110,7 +110,7 @@ func (in *inside) word() probe.OwnWord {
 		w.Version = versions[0]
 	}
 	if len(w.Cores) == 0 {
-		w.Silent = in.silence(unread)
+		w.Reason = in.silence(unread)
 	}
 	return w
 }

@@ -126,7 +126,7 @@ func TestInstrumentWord(t *testing.T) {
 	}
 	in := told(t, recorded("front_end"), recorded("core"), recorded("worker"))
 	w := in.word()
-	if !w.Asked || len(w.Cores) != 1 || w.Cores[0].Values["num_gpu_blocks"] != int64(40) || len(w.Backends) != 1 || w.DataParallelSizes[0] != 1 || w.Version != "0.32.0" || w.Silent != "" {
+	if !w.Enabled || len(w.Cores) != 1 || w.Cores[0].Values["num_gpu_blocks"] != int64(40) || len(w.Backends) != 1 || w.DataParallelSizes[0] != 1 || w.Version != "0.32.0" || w.Reason != "" {
 		t.Errorf("%+v", w)
 	}
 	if n := (&bracket{inside: in, redactor: newRedactor(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes(); len(n.Validity) != 0 {
@@ -160,8 +160,8 @@ func TestInstrumentWord(t *testing.T) {
 		{told(t, strings.Replace(recorded("core"), `"missing": []`, `"missing": ["scheduler.x"]`, 1)), "", "this vLLM has no scheduler.x"},
 	} {
 		w := c.in.word()
-		if !strings.Contains(w.Silent, c.why) || (w.Silent == "") != (c.why == "") {
-			t.Errorf("silent %q, want %q", w.Silent, c.why)
+		if !strings.Contains(w.Reason, c.why) || (w.Reason == "") != (c.why == "") {
+			t.Errorf("silent %q, want %q", w.Reason, c.why)
 		}
 		n := (&bracket{inside: c.in, redactor: newRedactor(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes()
 		if (len(n.Validity) == 1) != (c.note != "") || c.note != "" && (n.Validity[0].Code != "instrument_incomplete" || !strings.Contains(n.Validity[0].Message, c.note)) {

@@ -233,7 +233,7 @@ func (b *bracket) pidsMatch() func() bool {
 func (b *bracket) isForeign(t probe.Target) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), foreignCheck)
 	defer cancel()
-	if !probe.Answers(ctx, t) {
+	if !probe.Listening(ctx, t) {
 		return false
 	}
 	b.finder.foreign[t.Name()] = true

@@ -43,7 +43,7 @@ func TestLostAtTwoAges(t *testing.T) {
 		t.Errorf("validity %s", asJSON(report.Notes.Validity))
 	}
 	e.fullAt = e.goodAt // as where the last poll was for the full page
-	if got := asJSON(p.report([]*endpoint{e}, nil, ended).Notes.Validity); !strings.Contains(got, "those of 0.25 s before, and what it did") {
+	if got := asJSON(p.aggregate([]*endpoint{e}, nil, ended).Notes.Validity); !strings.Contains(got, "those of 0.25 s before, and what it did") {
 		t.Errorf("validity %s", got)
 	}
 }

@@ -22,16 +22,6 @@ const (
 	after                 // after its end
 )
 
-// baseState is what an endpoint's counters count from.
-type baseState int
-
-const (
-	baseNone    baseState = iota
-	baseScraped           // a reading before the start
-	baseZero              // the process came up inside the run
-	baseLate              // the first reading inside the run: what came before it is lost
-)
-
 // endpoint is one address that is read. Its fields below mu belong to the
 // Prober's lock.
 type endpoint struct {
@@ -50,7 +40,7 @@ type endpoint struct {
 	stranger  bool // answers, with no vLLM sample
 	foreign   bool // answers, and is not the server that the command starts
 	vacant    bool // nobody listened there before the start
-	base      baseState
+	base      Base
 	baseAt    time.Time
 	fullAt    time.Time // when the last good full page was asked for
 	goodAt    time.Time // when the last good reading was
@@ -67,7 +57,7 @@ type endpoint struct {
 	lastError                error // of the latest request that failed
 	lastCounted              error // of the latest that counts as an error
 	version                  string
-	questions                [questions]standingQuestion
+	questions                [questions]Answer
 	wondering                bool  // questions are under way
 	process                  int   // rises with each restart of the process behind it
 	maxNumSeqs               int   // of each of its engines; 0 where it is not known
@@ -89,7 +79,7 @@ func newEndpoint(p *Prober, index int, t Target) *endpoint {
 		turn: make(chan struct{}, 1),
 	}
 	if t.Started {
-		e.base = baseZero
+		e.base = BaseZero
 	}
 	if t.Dir != "" {
 		e.files = multiproc.New(t.Dir, wantedInFiles)
@@ -229,7 +219,7 @@ func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, e
 	fresh := !e.up
 	e.up, e.stranger = true, false
 	e.ledger.whole = a.whole
-	got := e.ledger.apply(&e.page, full, fresh && e.base != baseZero)
+	got := e.ledger.apply(&e.page, full, fresh && e.base != BaseZero)
 	if got.restarted {
 		e.forget()
 	}
@@ -265,16 +255,16 @@ func (e *endpoint) setBase(at time.Time, ph phase) {
 	e.baseAt = at
 	switch {
 	case ph == before:
-		e.base = baseScraped
-	case e.base == baseZero:
+		e.base = BaseScraped
+	case e.base == BaseZero:
 	case e.vacant || e.youngerThanRun():
-		e.base = baseZero
+		e.base = BaseZero
 	default:
 		// Something listened before the start and was no engine, or nobody looked:
 		// only a process that is younger than the run counts from zero.
-		e.base = baseLate
+		e.base = BaseLate
 	}
-	if e.base == baseZero {
+	if e.base == BaseZero {
 		e.baseAt = e.p.started
 	}
 }

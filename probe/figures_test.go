@@ -386,13 +386,13 @@ func TestSlowServer(t *testing.T) {
 		wait, _ = p.endpoints[0].plan()
 		return p.endpoints[0].pace.filtered.n > 0
 	})
-	if p.endpoints[0].base == baseScraped && wait < 30*time.Second { // else the machine was too slow for it
+	if p.endpoints[0].base == BaseScraped && wait < 30*time.Second { // else the machine was too slow for it
 		t.Errorf("the next poll comes after %v, want 50 s less what the first credit covers", wait)
 	}
 	r.set(recording(t, "serve_default_post"))
 	p.beforeShutdownWithin(t) // it gets nothing within 250 ms
 	report := p.finishWithin(t)
-	if g := report.Engine; p.endpoints[0].base == baseScraped && *g.Tokens.Generation != 5737 {
+	if g := report.Engine; p.endpoints[0].base == BaseScraped && *g.Tokens.Generation != 5737 {
 		t.Errorf("%s, %s", asJSON(g.Tokens), asJSON(g.Window))
 	}
 }

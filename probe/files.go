@@ -146,11 +146,3 @@ func (e *endpoint) stopRecording() {
 	e.takeRecorded()
 	e.files.StopRecord()
 }
-
-// source is the endpoint's, as the event names it.
-func (e *endpoint) source() string {
-	if e.files != nil {
-		return "multiprocess"
-	}
-	return "http"
-}

@@ -81,7 +81,7 @@ func (pl *player) report(ended float64) Report {
 	for _, e := range pl.p.endpoints {
 		settled[e] = true
 	}
-	report := pl.p.report(pl.p.answering(), settled, pl.began.Add(time.Duration(ended*float64(time.Second))))
+	report := pl.p.aggregate(pl.p.answering(), settled, pl.began.Add(time.Duration(ended*float64(time.Second))))
 	checkNulls(pl.t, report)
 	return report
 }

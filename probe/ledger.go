@@ -68,13 +68,8 @@ type ledger struct {
 	exported, ever, atBase []bool
 	// overflown are rows with more series than are followed.
 	overflown []bool
-	// unrecorded has the stages whose engines worked without telling, and why that
-	// is known; it is made for a report.
-	unrecorded map[string]string
-	// stages are those that upstream's series are of; made for a report too.
-	stages  map[string]bool
-	models  map[string]bool
-	configs map[engineID]*exposition.Labels
+	models    map[string]bool
+	configs   map[engineID]*exposition.Labels
 }
 
 type seriesKey struct{ name, labels string }
@@ -340,8 +335,9 @@ func (l *ledger) book(s *series, ln *line, full, base bool) (moved, reset bool) 
 	return gain != 0, reset
 }
 
-// trouble says why a group's figures cannot be told; "" where they can.
-func (l *ledger) trouble(g *group) string {
+// trouble returns why a group's figures cannot be used, or "". unrecorded has the
+// stages whose engines worked without recording it, with the reason.
+func (l *ledger) trouble(g *group, unrecorded map[string]string) string {
 	name := g.row.name()
 	switch {
 	case l.mixed:
@@ -350,8 +346,8 @@ func (l *ledger) trouble(g *group) string {
 		return name + " has more series than are followed"
 	case g.spoiled != "":
 		return g.spoiled
-	case g.total == 0 && g.count == 0 && g.row.figure() < coreFigures && l.unrecorded[g.engine.stage] != "":
-		return l.unrecorded[g.engine.stage]
+	case g.total == 0 && g.count == 0 && g.row.figure() < coreFigures && unrecorded[g.engine.stage] != "":
+		return unrecorded[g.engine.stage]
 	case g.brokenAt != 0 && g.brokenAt == l.full:
 		return name + " had a value that no counter can have (negative, NaN or infinite), or two values at once, on the last page"
 	case g.epoch == l.epoch && (g.full != l.full || g.seen < g.lines):
@@ -372,4 +368,16 @@ func (l *ledger) had(f figure) bool {
 		}
 	}
 	return false
+}
+
+// whyNotQueryable returns why the answers of the server with this name would not
+// describe its engines, or "". Ray's agent, for one, has a /version of its own.
+func (l *ledger) whyNotQueryable(name string) string {
+	switch {
+	case l.mixed:
+		return "several servers answer at " + name + " in turn"
+	case l.spelling != ownSpelling:
+		return "the page of " + name + " is not the engine's own: it is of one that collects the metrics"
+	}
+	return ""
 }

@@ -78,3 +78,14 @@ func (l *ledger) leaveOut(page *exposition.Page) {
 func (l *ledger) reads(row rowID) bool {
 	return row.spelling() == l.spelling
 }
+
+// hasOmni says whether a page had families of vllm-omni, and whether of upstream's.
+func (l *ledger) hasOmni() (omni, upstream bool) {
+	for i, ever := range l.ever {
+		if f := rowID(i).figure(); ever {
+			omni = omni || f.isOmni()
+			upstream = upstream || !f.isOmni() && f != processStart
+		}
+	}
+	return omni, upstream
+}

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -121,4 +122,17 @@ func keyWithout(labels *exposition.Labels, name string) string {
 		}
 	}
 	return b.String()
+}
+
+// omniEngine gives the place that a series of vllm-omni's own is of. The oldest
+// families call a stage `engine`, or `stage_id`.
+func omniEngine(labels *exposition.Labels) engineID {
+	first := func(names ...string) string {
+		i := slices.IndexFunc(names, func(n string) bool { return labels.Get(n) != "" })
+		if i < 0 {
+			return ""
+		}
+		return labels.Get(names[i])
+	}
+	return engineID{stage: first("stage", "stage_id", "engine"), replica: first("replica", "replica_id")}
 }

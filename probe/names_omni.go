@@ -1,11 +1,5 @@
 package probe
 
-import (
-	"slices"
-
-	"github.com/vobs/vobs/probe/exposition"
-)
-
 // The figures of a vllm-omni pipeline. Those from omniStageTime on have a stage.
 const (
 	omniRunning figure = iota + offloadFigures
@@ -168,28 +162,4 @@ var omniPollNames = []string{
 	"vllm_omni:prompt_tokens_total", "vllm_omni:generation_tokens_total",
 	"vllm:omni_num_requests_running", "vllm:omni_num_requests_waiting",
 	"vllm:omni_prompt_tokens_total", "vllm:omni_generation_tokens_total",
-}
-
-// omniEngine gives the place that a series of vllm-omni's own is of. The oldest
-// families call a stage `engine`, or `stage_id`.
-func omniEngine(labels *exposition.Labels) engineID {
-	first := func(names ...string) string {
-		i := slices.IndexFunc(names, func(n string) bool { return labels.Get(n) != "" })
-		if i < 0 {
-			return ""
-		}
-		return labels.Get(names[i])
-	}
-	return engineID{stage: first("stage", "stage_id", "engine"), replica: first("replica", "replica_id")}
-}
-
-// hasOmni says whether a page had families of vllm-omni, and whether of upstream's.
-func (l *ledger) hasOmni() (omni, upstream bool) {
-	for i, ever := range l.ever {
-		if f := rowID(i).figure(); ever {
-			omni = omni || f.isOmni()
-			upstream = upstream || !f.isOmni() && f != processStart
-		}
-	}
-	return omni, upstream
 }

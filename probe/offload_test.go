@@ -36,7 +36,7 @@ func scenario(t testing.TB, name string) []string {
 
 // readThrough books pages of one endpoint, a second apart, the first before the
 // run and the last after it, and reads KV offloading and connectors off them.
-func readThrough(t *testing.T, pages ...string) (*reporter, *schema.Engine) {
+func readThrough(t *testing.T, pages ...string) (view, *schema.Engine) {
 	t.Helper()
 	l, g := newLedger(), newGauges()
 	parser := exposition.NewParser(isWanted)
@@ -50,7 +50,7 @@ func readThrough(t *testing.T, pages ...string) (*reporter, *schema.Engine) {
 		got := l.apply(&page, true, i == 0)
 		g.add(0, time.Unix(int64(i), 0), got.gauges, true, i > 0 && i < len(pages)-1, got.restarted)
 	}
-	r := &reporter{endpoints: []*endpoint{{ledger: l}}, gauges: g, activity: &activity{}}
+	r := viewOf(l, g)
 	r.stage = r.chooseStage()
 	r.Engine = &schema.Engine{Window: &schema.Window{DurationSeconds: 4}}
 	r.Engine.KVOffload, r.Engine.KVConnectors = r.offload(), r.connectors()
@@ -63,7 +63,7 @@ func readThrough(t *testing.T, pages ...string) (*reporter, *schema.Engine) {
 	return r, r.Engine
 }
 
-func reasonIn(r *reporter, field string) string { return reason(r.Report, field) }
+func reasonIn(r view, field string) string { return reason(r.Report, field) }
 
 // moved are the figures of one direction that expected.json has.
 type moved struct {

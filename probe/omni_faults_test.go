@@ -51,7 +51,7 @@ func reportNow(t *testing.T, p *Prober) Report {
 		e.client.close()
 	}
 	p.cancel()
-	report := p.report(p.endpoints, settled, p.endpoints[0].goodAt)
+	report := p.aggregate(p.endpoints, settled, p.endpoints[0].goodAt)
 	checkNulls(t, report)
 	return report
 }

@@ -44,7 +44,7 @@ func own(t *testing.T, info http.HandlerFunc, w OwnWord, there bool) Report {
 	}
 	p.Start(time.Now())
 	r.await("filtered", 3)
-	w.Asked = true
+	w.Enabled = true
 	p.Tell(w)
 	report := p.Finish(context.Background(), time.Now())
 	if report.Engine == nil {
@@ -139,7 +139,7 @@ func TestOwnWordOfSeveralCores(t *testing.T) {
 func TestOwnWordAlone(t *testing.T) {
 	p := New(quick)
 	p.Start(time.Now())
-	p.Tell(OwnWord{Asked: true, Cores: []CoreWord{core(t, 0, settings.Values{"speculative_method": "ngram"})}})
+	p.Tell(OwnWord{Enabled: true, Cores: []CoreWord{core(t, 0, settings.Values{"speculative_method": "ngram"})}})
 	report := p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	if got := asJSON(report.EngineRuntimeConfig); report.Engine != nil || got != `{"max_num_seqs":128,"max_num_batched_tokens":2048,"enable_chunked_prefill":true,"enable_prefix_caching":true,"kv_cache_dtype":"auto","speculative_method":"ngram"}` {
@@ -155,7 +155,7 @@ func TestOwnWordAlone(t *testing.T) {
 	delete(differ.Values, "kv_cache_dtype")
 	less := core(t, 0, nil)
 	delete(less.Values, "kv_cache_dtype")
-	p.Tell(OwnWord{Asked: true, Cores: []CoreWord{less, differ}})
+	p.Tell(OwnWord{Enabled: true, Cores: []CoreWord{less, differ}})
 	report = p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	for field, want := range map[string]string{
@@ -171,13 +171,13 @@ func TestOwnWordAlone(t *testing.T) {
 
 // Why the engines told nothing from inside stands beside why nobody else did.
 func TestOwnWordSilent(t *testing.T) {
-	report := own(t, nil, OwnWord{Silent: "it was raining"}, false)
+	report := own(t, nil, OwnWord{Reason: "it was raining"}, false)
 	if why := reason(report, "engine_runtime_config"); !strings.Contains(why, "--dev-mode; --instrument: it was raining") && !strings.Contains(why, "gives to the command; --instrument: it was raining") {
 		t.Error(why)
 	}
 	p := New(quick)
 	p.Start(time.Now())
-	p.Tell(OwnWord{Asked: true, Silent: "it was raining"})
+	p.Tell(OwnWord{Enabled: true, Reason: "it was raining"})
 	report = p.Finish(context.Background(), time.Now())
 	for _, field := range []string{"engine", "engine_runtime_config"} {
 		if why := reason(report, field); !strings.HasSuffix(why, "; --instrument: it was raining") {
@@ -186,29 +186,22 @@ func TestOwnWordSilent(t *testing.T) {
 	}
 }
 
-// An engine elsewhere that came up meanwhile is not the command's either.
-func TestSpeaksFor(t *testing.T) {
-	r := &reporter{}
+// A server's address says whether it runs on this host.
+func TestEndpointIsLocal(t *testing.T) {
 	for _, c := range []struct {
 		address string
-		base    baseState
 		started bool
 		want    bool
 	}{
-		{"http://127.0.0.1:1", baseZero, false, true},
-		{"http://127.0.0.1:1", baseScraped, false, false},
-		{"http://127.0.0.1:1", baseLate, false, false},
-		{"unix:///s.sock", baseZero, false, true},
-		{"http://192.0.2.1:1", baseZero, false, false},
-		{"http://192.0.2.1:1", baseZero, true, true}, // listens on one address of this host alone
+		{"http://127.0.0.1:1", false, true},
+		{"unix:///s.sock", false, true},
+		{"http://192.0.2.1:1", false, false},
+		{"http://192.0.2.1:1", true, true}, // listens on one address of this host alone
 	} {
 		tgt := target(t, c.address)
 		tgt.Started = c.started
-		if got := r.speaksFor(&endpoint{target: tgt, base: c.base}); got != c.want {
+		if got := (&endpoint{target: tgt}).isLocal(); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
-	}
-	if (&reporter{stage: "0"}).speaksFor(&endpoint{target: target(t, "http://127.0.0.1:1"), base: baseZero}) {
-		t.Error("of several stages it is not known which told")
 	}
 }

@@ -243,7 +243,7 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
 			e.client.close()
 		}
 	}
-	return p.report(chosen, settled, commandEnded)
+	return p.aggregate(chosen, settled, commandEnded)
 }
 
 // chosen gives the endpoints whose figures count: those of the best origin that
@@ -269,9 +269,9 @@ func (p *Prober) chosen(ctx context.Context) []*endpoint {
 	return out
 }
 
-// Answers says whether somebody answers at an address: before the start of a
+// Listening reports whether somebody answers at an address: before the start of a
 // server, that is a foreign one.
-func Answers(ctx context.Context, t Target) bool {
+func Listening(ctx context.Context, t Target) bool {
 	network, address := "tcp", hostPort(t.URL.Hostname(), t.URL.Port())
 	switch {
 	case t.Socket != "":

@@ -40,19 +40,6 @@ func (q question) source() settings.Source {
 	return [...]settings.Source{settings.Version, settings.Models, settings.ServerInfo}[q]
 }
 
-// standingQuestion is how far a question has come.
-type standingQuestion struct {
-	// asked says that it is not to be asked again while the command runs.
-	asked bool
-	// answered says that it is not to be asked again at all.
-	answered bool
-	values   settings.Values
-	// asText says that /server_info came in the form that has less.
-	asText bool
-	// why there are no values.
-	why string
-}
-
 // wonder asks, beside the polls, what is not known yet of an engine that is up: each
 // question once, and at last, after the command's end, once more those that got no
 // answer at all.
@@ -64,7 +51,7 @@ func (e *endpoint) wonder(last bool) {
 	defer e.p.mu.Unlock()
 	var todo []question
 	for q := range questions {
-		if s := &e.questions[q]; !s.answered && (!s.asked || last) {
+		if s := &e.questions[q]; !s.Answered && (!s.Asked || last) {
 			todo = append(todo, q)
 		}
 	}
@@ -73,7 +60,7 @@ func (e *endpoint) wonder(last bool) {
 	}
 	e.wondering = true
 	for _, q := range todo {
-		e.questions[q].asked = true
+		e.questions[q].Asked = true
 	}
 	asker, process := e.asker(), e.process
 	e.p.asking.Go(func() {
@@ -89,17 +76,8 @@ func (e *endpoint) wonder(last bool) {
 	})
 }
 
-// unaskable says why what this server would say is not the engines' word. Ray's agent
-// for one has a /version, of its own.
-func (e *endpoint) unaskable() string {
-	switch {
-	case e.ledger.mixed:
-		return "several servers answer at " + e.target.Name() + " in turn"
-	case e.ledger.spelling != ownSpelling:
-		return "the page of " + e.target.Name() + " is not the engine's own: it is of one that collects the metrics"
-	}
-	return ""
-}
+// unaskable returns why this server's answers would not describe the engines, or "".
+func (e *endpoint) unaskable() string { return e.ledger.whyNotQueryable(e.target.Name()) }
 
 // asker is a client of its own, so that no poll waits for it.
 func (e *endpoint) asker() *client {
@@ -132,23 +110,23 @@ func (e *endpoint) put(q question, asker *client, process int) {
 // hear takes in an answer. The Prober's lock is held.
 func (e *endpoint) hear(q question, body []byte, a answer) {
 	s := &e.questions[q]
-	*s = standingQuestion{asked: true, answered: a.reached, why: e.silence(q, a)}
+	*s = Answer{Asked: true, Answered: a.reached, Reason: e.silence(q, a)}
 	if a.err != nil {
 		return
 	}
 	var err error
 	switch q {
 	case askVersion:
-		if s.values, err = settings.FromVersion(body); err == nil {
-			e.version, _ = s.values["vllm_version"].(string)
+		if s.Values, err = settings.FromVersion(body); err == nil {
+			e.version, _ = s.Values["vllm_version"].(string)
 		}
 	case askModels:
-		s.values, err = settings.FromModels(body)
+		s.Values, err = settings.FromModels(body)
 	case askServerInfo:
-		s.values, s.asText, err = settings.FromServerInfo(body)
+		s.Values, s.AsText, err = settings.FromServerInfo(body)
 	}
 	if err != nil {
-		s.why = clip(fmt.Sprintf("%s at %s: %v", q.path(), e.target.Name(), err))
+		s.Reason = clip(fmt.Sprintf("%s at %s: %v", q.path(), e.target.Name(), err))
 	}
 }
 
@@ -177,7 +155,7 @@ func (e *endpoint) silence(q question, a answer) string {
 // forget makes the answers of a process that is no more void. The Prober's lock is held.
 func (e *endpoint) forget() {
 	e.process++
-	e.questions = [questions]standingQuestion{}
+	e.questions = [questions]Answer{}
 	e.version = ""
 }
 
@@ -198,26 +176,4 @@ func (p *Prober) wonderLast(ctx context.Context, settled []*endpoint) {
 	}
 	p.stopAsking()
 	<-done
-}
-
-// told is what the sources say of a stage's engines at one endpoint, and of what its
-// engines tell different things, both of them.
-func (e *endpoint) told(stage string) (told []settings.Told, differ map[string][2]any) {
-	if e.ledger.mixed {
-		return nil, nil
-	}
-	for q := range questions {
-		// Of several stages, the server's own answers do not tell of which they are.
-		if stage == "" || q == askVersion {
-			told = append(told, settings.Told{Source: q.source(), Values: e.questions[q].values})
-		}
-	}
-	var each []settings.Values
-	for id, l := range e.ledger.configs {
-		if id.stage == stage {
-			each = append(each, settings.FromLabels(l.Get))
-		}
-	}
-	labels, differ := settings.Agree(each)
-	return append(told, settings.Told{Source: settings.CacheConfig, Values: labels}), differ
 }

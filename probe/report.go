@@ -34,45 +34,74 @@ const shortWindowIntervals = 3
 // maxUnix is the end of the year 9999: later times have no form in the event.
 const maxUnix = 253402300800
 
-// reporter makes a Report of the chosen endpoints' books.
+// reporter makes a Report of an Input.
 type reporter struct {
 	Report
-	endpoints []*endpoint
-	gauges    *gauges
-	activity  *activity
-	ended     time.Time
-	// stage is the one that the engine's figures are of; empty without stages.
-	stage     string
-	effective effective
-	own       OwnWord
+	endpoints     []*record
+	gauges        *gauges
+	activity      *activity
+	ended         time.Time
+	effective     effective
+	introspection OwnWord
 }
 
-func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) Report {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	r := &reporter{endpoints: chosen, ended: ended, own: p.own}
-	for _, e := range p.endpoints {
-		if e.foreign {
-			r.Notes.Doubt("engine_not_ours", schema.Warning, fmt.Sprintf("%s: %v: it is not read", e.target.Name(), errForeign), nil)
+// view is a report's view of one stage; the stage is "" without stages.
+type view struct {
+	*reporter
+	stage string
+}
+
+// at returns the view of a stage.
+func (r view) at(stage string) view { return view{r.reporter, stage} }
+
+// newReporter prepares an Input: it looks at every endpoint's counters once.
+func newReporter(in Input) *reporter {
+	r := &reporter{gauges: in.Gauges, activity: in.Active, ended: in.Ended, introspection: in.Introspection}
+	for _, e := range in.Endpoints {
+		r.endpoints = append(r.endpoints, &record{Endpoint: e, stages: stagesIn(e.Counters), unrecorded: unrecordedIn(e.Counters)})
+	}
+	return r
+}
+
+// Aggregate turns an Input into the event's groups.
+func Aggregate(in Input) Report {
+	v := view{reporter: newReporter(in)}
+	v.noteForeign(in)
+	if len(in.Endpoints) == 0 {
+		v.nothing(in.Others)
+		return v.Report
+	}
+	v.unread(in.Others)
+	v.stage = v.chooseStage()
+	v.aggregate(in.Started)
+	return v.Report
+}
+
+// noteForeign notes the servers that were there before the command.
+func (r view) noteForeign(in Input) {
+	note := func(name string) {
+		r.Notes.Doubt("engine_not_ours", schema.Warning, fmt.Sprintf("%s: another server answers there, which was started before the command: it is not read", name), nil)
+	}
+	for _, e := range in.Endpoints {
+		if e.Foreign {
+			note(e.Name)
 		}
 	}
-	if len(chosen) == 0 {
-		r.nothing(p.endpoints)
-		return r.Report
+	for _, e := range in.Others {
+		if e.Foreign {
+			note(e.Name)
+		}
 	}
-	r.unread(p.endpoints)
-	r.gauges, r.activity = p.gauges[p.best], p.activity[p.best]
-	for _, e := range chosen {
-		e.ledger.findUnrecorded()
-	}
-	p.lendAnswers(chosen)
-	r.stage = r.chooseStage()
+}
+
+// aggregate fills the groups of the view's stage.
+func (r view) aggregate(started time.Time) {
 	r.configure()
-	g := &schema.Engine{Source: chosen[0].source(), Stage: notEmpty(r.stage)}
+	g := &schema.Engine{Source: r.endpoints[0].Source(), Stage: notEmpty(r.stage)}
 	r.Engine = g
 	g.Endpoints = r.endpointList()
 	g.Models = r.models()
-	g.Window = r.window(p.started, settled)
+	g.Window = r.window(started)
 	g.Scrapes = r.scrapes()
 	g.Requests = r.requests()
 	g.Tokens = r.tokens()
@@ -87,17 +116,16 @@ func (p *Prober) report(chosen []*endpoint, settled map[*endpoint]bool, ended ti
 	r.runtimeConfig()
 	r.Omni = r.omni()
 	r.doubtConsistency()
-	return r.Report
 }
 
 // nothing says why no engine was read.
-func (r *reporter) nothing(all []*endpoint) {
+func (r view) nothing(all []Unread) {
 	reason := "no engine is known: give its address by --metrics-url http://HOST:PORT/metrics; one without a port (LLM() in a script) has figures with --instrument --multiproc on"
 	if len(all) > 0 {
 		var reasons []string
 		for _, e := range all {
-			if e.lastError != nil {
-				reasons = append(reasons, e.lastError.Error())
+			if e.LastError != nil {
+				reasons = append(reasons, e.LastError.Error())
 			}
 		}
 		slices.Sort(reasons)
@@ -108,7 +136,7 @@ func (r *reporter) nothing(all []*endpoint) {
 			}
 		}
 	}
-	reason += r.own.silence()
+	reason += r.introspection.silence()
 	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "omni"} {
 		r.Notes.Missing(field, reason)
 	}
@@ -117,39 +145,39 @@ func (r *reporter) nothing(all []*endpoint) {
 
 // unread notes addresses that the user gave and that are in no figure: where others
 // answered, the sums would look whole.
-func (r *reporter) unread(all []*endpoint) {
-	for _, e := range all {
-		if e.foreign || e.target.Origin != FromFlag || slices.Contains(r.endpoints, e) {
+func (r view) unread(others []Unread) {
+	for _, e := range others {
+		if e.Foreign || !e.Given {
 			continue
 		}
 		why := "it was not asked"
-		if e.lastError != nil {
-			why = e.lastError.Error()
+		if e.LastError != nil {
+			why = e.LastError.Error()
 		}
-		r.Notes.Doubt("endpoint_not_read", schema.Warning, fmt.Sprintf("%s yielded nothing, and what its engines did is in no figure: %s", e.target.Name(), why), nil)
+		r.Notes.Doubt("endpoint_not_read", schema.Warning, fmt.Sprintf("%s yielded nothing, and what its engines did is in no figure: %s", e.Name, why), nil)
 	}
 }
 
-func (r *reporter) endpointList() []schema.Endpoint {
+func (r view) endpointList() []schema.Endpoint {
 	var out []schema.Endpoint
 	for i, e := range r.endpoints {
-		entry := schema.Endpoint{URL: e.target.Name(), Source: e.source()}
+		entry := schema.Endpoint{URL: e.Name, Source: e.Source()}
 		path := fmt.Sprintf("engine.endpoints.%d.", i)
-		if e.version != "" {
-			entry.Version = &e.version
+		if e.Version != "" {
+			entry.Version = &e.Version
 		} else if version, ok := r.effective.common["vllm_version"].Value.(string); ok {
 			entry.Version = &version
-		} else if e.files != nil {
+		} else if e.Files {
 			r.Notes.Missing(path+"version", "the files of the engine's metrics do not tell it")
 		} else {
-			r.Notes.Missing(path+"version", cmp.Or(e.unaskable(), e.questions[askVersion].why, "the server was not asked for /version: it was gone before that"))
+			r.Notes.Missing(path+"version", cmp.Or(e.whyNotQueryable(), e.Answers.Version.Reason, "the server was not asked for /version: it was gone before that"))
 		}
-		if seconds, ok := e.ledger.start(); ok && seconds < maxUnix {
+		if seconds, ok := e.Counters.start(); ok && seconds < maxUnix {
 			started := time.UnixMilli(int64(math.Round(seconds * 1e3))).UTC().Format("2006-01-02T15:04:05.999Z07:00")
 			entry.ProcessStartTime = &started
 		} else {
 			why := "the page has no process_start_time_seconds (prometheus_client leaves it out in multiprocess mode)"
-			if e.ledger.spelling != ownSpelling {
+			if e.Counters.spelling != ownSpelling {
 				why = "the page is not the engine's own: it is of one that collects the metrics"
 			}
 			r.Notes.Missing(path+"process_start_time", why)
@@ -159,10 +187,10 @@ func (r *reporter) endpointList() []schema.Endpoint {
 	return out
 }
 
-func (r *reporter) models() []string {
+func (r view) models() []string {
 	var out []string
 	for _, e := range r.endpoints {
-		for m := range e.ledger.models {
+		for m := range e.Counters.models {
 			out = append(out, m)
 		}
 	}
@@ -170,42 +198,31 @@ func (r *reporter) models() []string {
 	return slices.Compact(out)
 }
 
-func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema.Window {
+func (r view) window(started time.Time) *schema.Window {
 	w := &schema.Window{Base: "scraped", Final: "settled"}
-	from, to := r.endpoints[0].baseAt, r.endpoints[0].fullAt
-	rank := []string{"settled", "files", "unsettled", "before_signal", "last_good"}
-	var worst *endpoint // whose final reading is the most doubtful
+	from, to := r.endpoints[0].BaseAt, r.endpoints[0].FullAt
+	rank := []Final{FinalSettled, FinalFiles, FinalUnsettled, FinalBeforeSignal, FinalLastGood}
+	var worst *record // whose final reading is the most doubtful
 	for _, e := range r.endpoints {
-		final := "settled"
-		switch {
-		case e.lastPhase == after && e.files != nil:
-			final = "files"
-		case e.lastPhase == after && !settled[e]:
-			final = "unsettled"
-		case e.lastPhase == shutdown:
-			final = "before_signal"
-		case e.lastPhase != after:
-			final = "last_good"
-		}
-		if slices.Index(rank, final) > slices.Index(rank, w.Final) {
-			w.Final, worst = final, e
+		if slices.Index(rank, e.Final) > slices.Index(rank, Final(w.Final)) {
+			w.Final, worst = string(e.Final), e
 		}
 		switch {
-		case e.base == baseZero:
+		case e.Base == BaseZero:
 			w.Base = "zero"
-		case e.files != nil:
+		case e.Files:
 			w.Base = "files"
 		}
-		if e.baseAt.Before(from) {
-			from = e.baseAt
+		if e.BaseAt.Before(from) {
+			from = e.BaseAt
 		}
-		if e.fullAt.After(to) {
-			to = e.fullAt
+		if e.FullAt.After(to) {
+			to = e.FullAt
 		}
-		w.Resets += e.ledger.resets
+		w.Resets += e.Counters.resets
 		// Of several engines the one that was lost first, and settled last.
-		w.FinalAgeSeconds = max(w.FinalAgeSeconds, schema.Float(r.ended.Sub(e.fullAt).Seconds()))
-		w.SettleSeconds = max(w.SettleSeconds, schema.Float(e.fullAt.Sub(r.ended).Seconds()))
+		w.FinalAgeSeconds = max(w.FinalAgeSeconds, schema.Float(r.ended.Sub(e.FullAt).Seconds()))
+		w.SettleSeconds = max(w.SettleSeconds, schema.Float(e.FullAt.Sub(r.ended).Seconds()))
 		r.doubtCounters(e, started)
 	}
 	w.DurationSeconds = schema.Float(to.Sub(from).Seconds())
@@ -214,8 +231,8 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 		r.Notes.Doubt("unsettled", schema.Warning, "the engine was still busy, or its counters still moved, when the final reading was taken: other clients use it, or the command left requests behind", &schema.Evidence{Field: "engine.window.settle_seconds", Value: w.SettleSeconds, Threshold: settleBudget.Seconds()})
 	case "last_good", "before_signal":
 		how := "the engine was gone when the command ended"
-		if worst.lastError != nil && !refused(worst.lastError) && worst.failedAt.After(worst.goodAt) {
-			how = fmt.Sprintf("the engine could not be read when the command had ended (%v)", worst.lastError)
+		if worst.LastError != nil && !worst.Refused && worst.FailedAt.After(worst.LastAt) {
+			how = fmt.Sprintf("the engine could not be read when the command had ended (%v)", worst.LastError)
 		}
 		r.Notes.Doubt("final_reading_lost", schema.Warning, fmt.Sprintf("%s: its figures are those of %s, and what it did since then is not counted", how, r.ages(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
 	}
@@ -231,10 +248,10 @@ func (r *reporter) window(started time.Time, settled map[*endpoint]bool) *schema
 // ages tells how long before the command's end the figures were read: polls for
 // a few names alone, which followed the last full page, have made some of them
 // younger than the others.
-func (r *reporter) ages(full schema.Float) string {
+func (r view) ages(full schema.Float) string {
 	polled := schema.Float(0)
 	for _, e := range r.endpoints {
-		polled = max(polled, schema.Float(r.ended.Sub(e.goodAt).Seconds()))
+		polled = max(polled, schema.Float(r.ended.Sub(e.LastAt).Seconds()))
 	}
 	all, some := fmt.Sprintf("%.2f s before", full), fmt.Sprintf("%.2f s before", polled)
 	if all == some {
@@ -244,13 +261,13 @@ func (r *reporter) ages(full schema.Float) string {
 }
 
 // doubtCounters notes what casts doubt on one endpoint's counters and gauges.
-func (r *reporter) doubtCounters(e *endpoint, started time.Time) {
-	name, l := e.target.Name(), e.ledger
-	if e.partial != nil {
-		r.Notes.Doubt("files_not_read", schema.Warning, fmt.Sprintf("some of the engine's metrics are left out: %v", e.partial), nil)
+func (r view) doubtCounters(e *record, started time.Time) {
+	name, l := e.Name, e.Counters
+	if e.Partial != nil {
+		r.Notes.Doubt("files_not_read", schema.Warning, fmt.Sprintf("some of the engine's metrics are left out: %v", e.Partial), nil)
 	}
-	if e.base == baseLate {
-		r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s did not answer as an engine before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", name, e.baseAt.Sub(started).Seconds()), nil)
+	if e.Base == BaseLate {
+		r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s did not answer as an engine before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", name, e.BaseAt.Sub(started).Seconds()), nil)
 	}
 	if l.spelling != ownSpelling {
 		r.Notes.Doubt("delayed_metrics", schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): whoever renames them passes them on from time to time, Ray every 10 s by default (metrics_report_interval_ms), so what the engine did last may not be counted, and what it did just before the start may be", name, l.spelling.of("vllm:…")), nil)
@@ -270,31 +287,31 @@ func (r *reporter) doubtCounters(e *endpoint, started time.Time) {
 	if l.invalid > 0 {
 		r.Notes.Doubt("invalid_values", schema.Warning, fmt.Sprintf("%s exported %d values that cannot be (NaN, infinite, or a negative count), the last of %s: they were left out", name, l.invalid, l.invalidRow.name()), nil)
 	}
-	if e.errors > 0 && e.lastCounted != nil {
-		r.Notes.Doubt("scrapes_failed", schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and what its gauges showed then is not known; the last failure: %v", e.errors, e.errors+e.count, e.lastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.errors, Threshold: 0})
+	if e.Errors > 0 && e.LastCounted != nil {
+		r.Notes.Doubt("scrapes_failed", schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and what its gauges showed then is not known; the last failure: %v", e.Errors, e.Errors+e.Scrapes, e.LastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.Errors, Threshold: 0})
 	}
 }
 
-func (r *reporter) readings() int64 {
+func (r view) readings() int64 {
 	n := int64(0)
 	for _, e := range r.endpoints {
-		n += e.count
+		n += e.Scrapes
 	}
 	return n
 }
 
-func (r *reporter) scrapes() *schema.Scrapes {
+func (r view) scrapes() *schema.Scrapes {
 	s := &schema.Scrapes{Count: r.readings()}
 	var walls []time.Duration
 	var span, gap time.Duration
 	steps := int64(0)
 	for _, e := range r.endpoints {
-		s.Errors += e.errors
-		walls = append(walls, e.allWalls.list()...)
-		if e.count > 1 {
-			span += e.goodAt.Sub(e.firstAt)
-			steps += e.count - 1
-			gap = max(gap, e.maxGap)
+		s.Errors += e.Errors
+		walls = append(walls, e.Latencies...)
+		if e.Scrapes > 1 {
+			span += e.LastAt.Sub(e.FirstAt)
+			steps += e.Scrapes - 1
+			gap = max(gap, e.MaxGap)
 		}
 	}
 	s.MedianSeconds = schema.F(median(walls).Seconds())
@@ -308,7 +325,7 @@ func (r *reporter) scrapes() *schema.Scrapes {
 	return s
 }
 
-func (r *reporter) requests() *schema.Requests {
+func (r view) requests() *schema.Requests {
 	q := &schema.Requests{
 		Finished:    r.countBy("engine.requests.finished", requestSuccess),
 		Preemptions: r.count("engine.requests.preemptions", preemptions),
@@ -319,7 +336,7 @@ func (r *reporter) requests() *schema.Requests {
 	return q
 }
 
-func (r *reporter) tokens() *schema.Tokens {
+func (r view) tokens() *schema.Tokens {
 	return &schema.Tokens{
 		Prompt:               r.count("engine.tokens.prompt", promptTokens),
 		PromptBySource:       r.countBy("engine.tokens.prompt_by_source", promptBySource),
@@ -334,7 +351,7 @@ func (r *reporter) tokens() *schema.Tokens {
 // activeSeconds are what rates are taken over: up to the last full page, and up
 // to the last reading. Where the engine was lost, filtered polls have followed the
 // last full page: tokens are known up to them, all else up to the page.
-func (r *reporter) activeSeconds() (toFull, toLast float64) {
+func (r view) activeSeconds() (toFull, toLast float64) {
 	w := r.Engine.Window
 	toFull = float64(w.DurationSeconds)
 	toLast = toFull
@@ -343,20 +360,20 @@ func (r *reporter) activeSeconds() (toFull, toLast float64) {
 		if w.Final == "last_good" || w.Final == "before_signal" {
 			toFull = 0
 			for _, e := range r.endpoints {
-				toFull = max(toFull, e.activeAtFull)
+				toFull = max(toFull, e.ActiveAtFull)
 			}
 		}
 	} else {
 		var full, last time.Time
 		for _, e := range r.endpoints {
-			full, last = later(full, e.fullAt), later(last, e.goodAt)
+			full, last = later(full, e.FullAt), later(last, e.LastAt)
 		}
 		toLast += last.Sub(full).Seconds()
 	}
 	return toFull, toLast
 }
 
-func (r *reporter) throughput() *schema.Throughput {
+func (r view) throughput() *schema.Throughput {
 	toFull, toLast := r.activeSeconds()
 	rate := func(path string, n int64, why string, seconds float64) *schema.Float {
 		if why == "" && seconds <= 0 {
@@ -385,7 +402,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (r *reporter) latency() *schema.Latency {
+func (r view) latency() *schema.Latency {
 	d := func(name string, f figure) *schema.Distribution {
 		return r.distribution("engine.latency_seconds."+name, f)
 	}

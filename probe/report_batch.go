@@ -4,7 +4,7 @@ import "github.com/vobs/vobs/schema"
 
 // batchUtilization is the mean number of running requests by the most that the
 // engines may run at once.
-func (r *reporter) batchUtilization(running *schema.Gauge) *schema.Float {
+func (r view) batchUtilization(running *schema.Gauge) *schema.Float {
 	most, why := r.mostRunning()
 	if why == "" && (running == nil || running.Mean == nil) {
 		why = "the mean number of running requests is not known"
@@ -20,15 +20,15 @@ func (r *reporter) batchUtilization(running *schema.Gauge) *schema.Float {
 // metric tells it, and its default depends on the version, the GPU and the use
 // (vllm/engine/arg_utils.py): it is known by the engine's own word, or where the
 // server's command line has it.
-func (r *reporter) mostRunning() (most int, why string) {
+func (r view) mostRunning() (most int, why string) {
 	for i, e := range r.endpoints {
 		engines := 0
 		for p := range r.gauges.figures[running].seats {
-			if p.endpoint == e.index && p.engine.stage == r.stage {
+			if p.endpoint == e.Index && p.engine.stage == r.stage {
 				engines++
 			}
 		}
-		each := e.maxNumSeqs
+		each := e.MaxNumSeqs
 		if s, ok := r.effective.at[i]["max_num_seqs"]; ok {
 			if n, ok := s.Value.(int64); ok && n > 0 && n <= maxSeqs {
 				each = int(n)

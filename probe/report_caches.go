@@ -10,7 +10,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-func (r *reporter) prefixCache() *schema.PrefixCache {
+func (r view) prefixCache() *schema.PrefixCache {
 	hits := func(path string, fq, fh figure, unit string) *schema.CacheHits {
 		queries, why := r.counter(fq)
 		found, whyHits := r.counter(fh)
@@ -61,17 +61,17 @@ func (r *reporter) prefixCache() *schema.PrefixCache {
 // blocks: vLLM 0.8 does, 0.9.0 and all later ones in tokens. One that has only the
 // old names is 0.8.0 to 0.9.1, or an older engine (0.9.2 brought the new ones).
 // Blocks and tokens cannot be added up: why says so.
-func (r *reporter) prefixUnits() (why string) {
+func (r view) prefixUnits() (why string) {
 	inBlocks, unknown := 0, 0
 	for _, e := range r.endpoints {
-		row, none := e.ledger.rowOf(prefixQueries)
+		row, none := e.Counters.rowOf(prefixQueries)
 		if none != "" || row.name() == nameOf(prefixQueries) {
 			continue
 		}
 		switch {
-		case e.version == "":
+		case e.Version == "":
 			unknown++
-		case strings.HasPrefix(strings.TrimPrefix(e.version, "v"), "0.8."):
+		case strings.HasPrefix(strings.TrimPrefix(e.Version, "v"), "0.8."):
 			inBlocks++
 		}
 	}
@@ -91,12 +91,12 @@ func (r *reporter) prefixUnits() (why string) {
 const speculationOff = "the engine exports no vllm:spec_decode families: speculative decoding is off"
 
 // speculationOff says whether the metrics tell that speculative decoding is off.
-func (r *reporter) speculationOff() bool {
-	upstream := slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { _, has := e.ledger.hasOmni(); return has })
+func (r view) speculationOff() bool {
+	upstream := slices.ContainsFunc(r.endpoints, func(e *record) bool { _, has := e.Counters.hasOmni(); return has })
 	return upstream && !r.had(specDraftTokens)
 }
 
-func (r *reporter) speculative() *schema.Speculative {
+func (r view) speculative() *schema.Speculative {
 	if _, why := r.groups(specDraftTokens); why != "" {
 		if r.speculationOff() {
 			why = speculationOff
@@ -156,7 +156,7 @@ func ratio(a, b *int64, unknown, zero string) (x float64, why string) {
 }
 
 // diffusion reads what a diffusion language model has instead of speculation.
-func (r *reporter) diffusion() *schema.DiffusionDecoding {
+func (r view) diffusion() *schema.DiffusionDecoding {
 	const path = "engine.tokens.diffusion"
 	if !r.had(diffusionSteps, diffusionPositions, diffusionCommitted) {
 		r.Notes.Missing(path, "the engine exports no vllm:diffusion families: its model does not decode by diffusion")

@@ -26,14 +26,14 @@ type effective struct {
 // and prefix caching off on its own (for models without a KV cache or with attention that
 // is not causal) and does not report that back (vllm/v1/engine/core.py, core_client.py of
 // 0.32.0).
-func (r *reporter) configure() {
+func (r view) configure() {
 	c := &r.effective
 	c.common, c.untold, c.own = map[string]settings.Setting{}, map[string]string{}, map[string]string{}
 	differ := make([]map[string][2]any, len(r.endpoints))
 	c.at = make([]map[string]settings.Setting, len(r.endpoints))
 	own, coresDiffer := r.ownWord()
 	for i, e := range r.endpoints {
-		if e.ledger.elsewhere(r.stage) {
+		if e.elsewhere(r.stage) {
 			continue
 		}
 		var told []settings.Told
@@ -47,7 +47,7 @@ func (r *reporter) configure() {
 		var conflicts []settings.Conflict
 		c.at[i], conflicts = settings.Merge(told...)
 		for _, k := range conflicts {
-			r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.target.Name(), k.Name, settings.Write(k.Won.Value), k.Won.Source, settings.Write(k.Lost.Value), k.Lost.Source), nil)
+			r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.Name, k.Name, settings.Write(k.Won.Value), k.Won.Source, settings.Write(k.Lost.Value), k.Lost.Source), nil)
 		}
 	}
 	for _, name := range settings.Names() {
@@ -56,7 +56,7 @@ func (r *reporter) configure() {
 }
 
 // agree takes a setting where all engines have it alike.
-func (r *reporter) agree(name string, differ []map[string][2]any) {
+func (r view) agree(name string, differ []map[string][2]any) {
 	c := &r.effective
 	var found []settings.Setting
 	for i, e := range r.endpoints {
@@ -64,13 +64,13 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 			continue
 		}
 		if pair, ok := differ[i][name]; ok {
-			c.own[name] = fmt.Sprintf("the engines at %s differ in it: %s and %s", e.target.Name(), pair[0], pair[1])
+			c.own[name] = fmt.Sprintf("the engines at %s differ in it: %s and %s", e.Name, pair[0], pair[1])
 			delete(c.at[i], name)
 			return
 		}
 		s, ok := c.at[i][name]
 		if !ok {
-			if strings.Contains(name, "speculative") && !e.ledger.mixed && r.speculationOff() {
+			if strings.Contains(name, "speculative") && !e.Counters.mixed && r.speculationOff() {
 				c.own[name] = speculationOff
 			} else {
 				c.untold[name] = r.untoldBy(e, name)
@@ -95,7 +95,7 @@ func (r *reporter) agree(name string, differ []map[string][2]any) {
 }
 
 // foundOff notes a setting that the engine says it has none of, and reports whether it is one.
-func (r *reporter) foundOff(name string, s settings.Setting) bool {
+func (r view) foundOff(name string, s settings.Setting) bool {
 	if _, none := s.Value.(settings.None); !none {
 		return false
 	}
@@ -105,37 +105,37 @@ func (r *reporter) foundOff(name string, s settings.Setting) bool {
 }
 
 // untoldBy says why an endpoint does not tell a setting, and what would.
-func (r *reporter) untoldBy(e *endpoint, name string) (why string) {
-	if why := e.unaskable(); why != "" {
+func (r view) untoldBy(e *record, name string) (why string) {
+	if why := e.whyNotQueryable(); why != "" {
 		return why
 	}
-	info := &e.questions[askServerInfo]
-	if r.stage == "" && r.own.Asked {
-		defer func() { why += r.own.silence() }()
+	info := &e.Answers.ServerInfo
+	if r.stage == "" && r.introspection.Enabled {
+		defer func() { why += r.introspection.silence() }()
 	}
 	switch {
 	case name == "vllm_version":
-		info = &e.questions[askVersion]
+		info = &e.Answers.Version
 	case r.stage != "":
 		return "of a stage's engines vllm:cache_config_info alone tells settings"
 	}
 	switch {
-	case e.files != nil && info.why == "" && !info.asked:
-		return "the files of an engine's metrics do not tell it" + r.own.hint()
-	case info.why != "":
-		return info.why + r.own.hint()
-	case !info.answered:
-		return e.target.Name() + " was not asked: the engine was gone before that"
-	case info.asText:
+	case e.Files && info.Reason == "" && !info.Asked:
+		return "the files of an engine's metrics do not tell it" + r.introspection.hint()
+	case info.Reason != "":
+		return info.Reason + r.introspection.hint()
+	case !info.Answered:
+		return e.Name + " was not asked: the engine was gone before that"
+	case info.AsText:
 		return "the /server_info of this version is a text that does not have it"
 	case name == "attention_backend":
-		return "the engine chose it on its own, and its front-end does not know which" + r.own.hint()
+		return "the engine chose it on its own, and its front-end does not know which" + r.introspection.hint()
 	}
 	return "this version's /server_info does not tell it"
 }
 
 // runtimeConfig fills the seed's six keys and engine.config.
-func (r *reporter) runtimeConfig() {
+func (r view) runtimeConfig() {
 	c := &r.effective
 	r.sixKeys()
 	r.explain("engine_runtime_config", "engine_runtime_config", seedKeys[:])
@@ -161,7 +161,7 @@ func (r *reporter) runtimeConfig() {
 
 // doubtCaching notes where caching is said to be on and was not used. A core that has
 // switched it off does not say so.
-func (r *reporter) doubtCaching() {
+func (r view) doubtCaching() {
 	queries, why := r.counter(prefixQueries)
 	prompt, whyPrompt := r.counter(promptTokens)
 	if why == "" && whyPrompt == "" && queries == 0 && prompt > 0 {
@@ -177,7 +177,7 @@ func (r *reporter) doubtCaching() {
 var seedKeys = [...]string{"max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype", "speculative_method"}
 
 // sixKeys fills the seed's keys.
-func (r *reporter) sixKeys() {
+func (r view) sixKeys() {
 	c := &r.effective
 	six := &r.EngineRuntimeConfig
 	fill(c, "max_num_seqs", &six.MaxNumSeqs)
@@ -199,7 +199,7 @@ func fill[T any](c *effective, name string, to **T) {
 
 // explain says why settings are absent: for each that has a reason of its own there,
 // and together for those that no source tells.
-func (r *reporter) explain(group, each string, names []string) {
+func (r view) explain(group, each string, names []string) {
 	c := &r.effective
 	var reasons []string
 	byReason := map[string][]string{}
@@ -220,4 +220,25 @@ func (r *reporter) explain(group, each string, names []string) {
 	if len(reasons) > 0 {
 		r.Notes.Missing(group, strings.Join(reasons, "; "))
 	}
+}
+
+// told is what the sources say of a stage's engines at one endpoint, and of what its
+// engines tell different things, both of them.
+func (e *record) told(stage string) (told []settings.Told, differ map[string][2]any) {
+	if e.Counters.mixed {
+		return nil, nil
+	}
+	told = append(told, settings.Told{Source: settings.Version, Values: e.Answers.Version.Values})
+	if stage == "" { // of several stages, the server's own answers do not say which they describe
+		told = append(told, settings.Told{Source: settings.Models, Values: e.Answers.Models.Values},
+			settings.Told{Source: settings.ServerInfo, Values: e.Answers.ServerInfo.Values})
+	}
+	var each []settings.Values
+	for id, l := range e.Counters.configs {
+		if id.stage == stage {
+			each = append(each, settings.FromLabels(l.Get))
+		}
+	}
+	labels, differ := settings.Agree(each)
+	return append(told, settings.Told{Source: settings.CacheConfig, Values: labels}), differ
 }

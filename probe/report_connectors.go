@@ -11,7 +11,7 @@ import (
 )
 
 // connectors reads the KV connectors that export metrics, but for offloading.
-func (r *reporter) connectors() []schema.KVConnector {
+func (r view) connectors() []schema.KVConnector {
 	var out []schema.KVConnector
 	for _, c := range []struct {
 		name, title string
@@ -51,7 +51,7 @@ func (r *reporter) connectors() []schema.KVConnector {
 	return out
 }
 
-func (r *reporter) nixl(path string, c *schema.KVConnector) {
+func (r view) nixl(path string, c *schema.KVConnector) {
 	c.Transfers = r.distribution(path+"transfers", nixlTransferTime)
 	c.SizeBytes = r.distribution(path+"size_bytes", nixlBytes)
 	if groups, why := r.groups(nixlBytes); why == "" {
@@ -68,13 +68,13 @@ func (r *reporter) nixl(path string, c *schema.KVConnector) {
 
 // mooncake reads the operations on Mooncake's store: load_get and save_put, which
 // move KV, save_exists and lookup_exists, which ask. Their status is ok or error.
-func (r *reporter) mooncake(path string, c *schema.KVConnector) {
+func (r view) mooncake(path string, c *schema.KVConnector) {
 	names := r.labelled(mooncakeTime, mooncakeCalls, mooncakeKeys, mooncakeBytes, mooncakeFailedKeys)
 	c.Operations = []schema.KVOperation{}
 	for i, name := range slices.Sorted(maps.Keys(names)) {
 		path := fmt.Sprintf("%soperations.%d.", path, i)
 		of := func(field string, f figure, wanted func(*group) bool) *int64 {
-			groups, why := r.gather(func(*ledger) figure { return f }, func(g *group) bool { return g.by == name && wanted(g) })
+			groups, why := r.gather(func(*record) figure { return f }, func(g *group) bool { return g.by == name && wanted(g) })
 			return r.whole(path+field, groups, why)
 		}
 		all := func(*group) bool { return true }
@@ -90,7 +90,7 @@ func (r *reporter) mooncake(path string, c *schema.KVConnector) {
 	}
 	moves := func(g *group) bool { return strings.HasSuffix(g.by, "_put") || strings.HasSuffix(g.by, "_get") }
 	move := func(f figure, wanted func(*group) bool) ([]*group, string) {
-		return r.gather(func(*ledger) figure { return f }, func(g *group) bool { return moves(g) && wanted(g) })
+		return r.gather(func(*record) figure { return f }, func(g *group) bool { return moves(g) && wanted(g) })
 	}
 	groups, why := move(mooncakeTime, func(*group) bool { return true })
 	c.Transfers = r.spread(path+"transfers", groups, why, nameOf(mooncakeTime))
@@ -103,7 +103,7 @@ func (r *reporter) mooncake(path string, c *schema.KVConnector) {
 func failed(g *group) bool { return g.labels.Get("status") != "ok" }
 
 // hf3fs reads 3FS's connector, which times what succeeded and counts what failed.
-func (r *reporter) hf3fs(path string, c *schema.KVConnector) {
+func (r view) hf3fs(path string, c *schema.KVConnector) {
 	var all []*group
 	unknown := ""
 	failures, failuresUnknown := int64(0), false
@@ -138,7 +138,7 @@ func (r *reporter) hf3fs(path string, c *schema.KVConnector) {
 	}
 }
 
-func (r *reporter) hisparse(path string, c *schema.KVConnector) {
+func (r view) hisparse(path string, c *schema.KVConnector) {
 	c.Bytes = r.count(path+"bytes", hisparseBytes)
 	hits, why := r.counter(hisparseHits)
 	misses, whyMisses := r.counter(hisparseMisses)

@@ -12,31 +12,31 @@ import (
 // Where an endpoint's engines have stages, series of upstream's that have none
 // (of helpers that some vllm-omni builds leave with the label engine) belong to
 // no stage that is known.
-func (r *reporter) groups(f figure) (groups []*group, why string) {
-	return r.gather(func(*ledger) figure { return f }, func(*group) bool { return true })
+func (r view) groups(f figure) (groups []*group, why string) {
+	return r.gather(func(*record) figure { return f }, func(*group) bool { return true })
 }
 
 // gather does so for a figure that each endpoint has its own of, and for a part
 // of its groups.
-func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) bool) (groups []*group, why string) {
+func (r view) gather(figureOf func(*record) figure, wanted func(*group) bool) (groups []*group, why string) {
 	exported, stageless := false, ""
 	for _, e := range r.endpoints {
-		f := figureOf(e.ledger)
-		if !f.isOmni() && e.ledger.elsewhere(r.stage) {
+		f := figureOf(e)
+		if !f.isOmni() && e.elsewhere(r.stage) {
 			continue // engines of other stages alone, or of none
 		}
-		row, none := e.ledger.rowOf(f)
+		row, none := e.Counters.rowOf(f)
 		if none != "" {
-			if why == "" || e.ledger.had(f) {
+			if why == "" || e.Counters.had(f) {
 				why = none
 			}
-			if e.ledger.had(f) {
+			if e.Counters.had(f) {
 				return nil, why
 			}
 			continue
 		}
 		exported = true
-		for _, g := range e.ledger.groups {
+		for _, g := range e.Counters.groups {
 			if g.row != row || !wanted(g) {
 				continue
 			}
@@ -46,7 +46,7 @@ func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) boo
 				}
 				continue
 			}
-			if why := e.ledger.trouble(g); why != "" {
+			if why := e.trouble(g); why != "" {
 				return nil, why
 			}
 			groups = append(groups, g)
@@ -64,7 +64,7 @@ func (r *reporter) gather(figureOf func(*ledger) figure, wanted func(*group) boo
 }
 
 // counter adds up a counter; why is "" where there is a sum.
-func (r *reporter) counter(f figure) (sum int64, why string) {
+func (r view) counter(f figure) (sum int64, why string) {
 	groups, why := r.groups(f)
 	if why != "" {
 		return 0, why
@@ -77,7 +77,7 @@ func (r *reporter) counter(f figure) (sum int64, why string) {
 }
 
 // count gives a counter for the field at path, nil with its reason noted.
-func (r *reporter) count(path string, f figure) *int64 {
+func (r view) count(path string, f figure) *int64 {
 	sum, why := r.counter(f)
 	if why != "" {
 		r.Notes.Missing(path, why)
@@ -87,7 +87,7 @@ func (r *reporter) count(path string, f figure) *int64 {
 }
 
 // countBy splits a counter by its label.
-func (r *reporter) countBy(path string, f figure) map[string]int64 {
+func (r view) countBy(path string, f figure) map[string]int64 {
 	groups, why := r.groups(f)
 	if why != "" {
 		r.Notes.Missing(path, why)
@@ -100,7 +100,7 @@ func (r *reporter) countBy(path string, f figure) map[string]int64 {
 	return out
 }
 
-func (r *reporter) distribution(path string, f figure) *schema.Distribution {
+func (r view) distribution(path string, f figure) *schema.Distribution {
 	groups, why := r.groups(f)
 	if why == "" && len(groups) == 0 && r.stage != "" {
 		why = "the engine has no sample of " + nameOf(f) + " for this stage"
@@ -109,7 +109,7 @@ func (r *reporter) distribution(path string, f figure) *schema.Distribution {
 }
 
 // spread gives a histogram's groups for the field at path, nil with its reason noted.
-func (r *reporter) spread(path string, groups []*group, why, name string) *schema.Distribution {
+func (r view) spread(path string, groups []*group, why, name string) *schema.Distribution {
 	if why == "" && len(groups) == 0 {
 		why = "the engine declares " + name + " and has no sample of it"
 	}
@@ -140,10 +140,10 @@ func (r *reporter) spread(path string, groups []*group, why, name string) *schem
 	return d
 }
 
-func (r *reporter) gauge(path string, f figure) *schema.Gauge { return r.gaugeOf(path, f, "") }
+func (r view) gauge(path string, f figure) *schema.Gauge { return r.gaugeOf(path, f, "") }
 
 // gaugeOf gives the gauge at one value of the label that splits it.
-func (r *reporter) gaugeOf(path string, f figure, by string) *schema.Gauge {
+func (r view) gaugeOf(path string, f figure, by string) *schema.Gauge {
 	figure, c := &r.gauges.figures[f], scope{r.stage, by}
 	g := figure.totals[c].gauge()
 	if g == nil || r.overflown(f) || r.silent(f) != "" {
@@ -165,13 +165,13 @@ func (r *reporter) gaugeOf(path string, f figure, by string) *schema.Gauge {
 
 // silent gives the reason for which a gauge of upstream's that always stood at 0
 // says nothing; "" where there is none.
-func (r *reporter) silent(f figure) string {
+func (r view) silent(f figure) string {
 	t := r.gauges.figures[f].totals[scope{stage: r.stage}]
 	if f >= coreFigures || t == nil || t.peak > 0 || t.last > 0 {
 		return ""
 	}
 	for _, e := range r.endpoints {
-		if why := e.ledger.unrecorded[r.stage]; why != "" {
+		if why := e.unrecorded[r.stage]; why != "" {
 			return why
 		}
 	}
@@ -179,10 +179,10 @@ func (r *reporter) silent(f figure) string {
 }
 
 // overflown says whether an endpoint has more series of a figure than are followed.
-func (r *reporter) overflown(f figure) bool {
+func (r view) overflown(f figure) bool {
 	for _, e := range r.endpoints {
 		for i := range rowsOf(f) {
-			if e.ledger.overflown[i] {
+			if e.Counters.overflown[i] {
 				return true
 			}
 		}
@@ -192,7 +192,7 @@ func (r *reporter) overflown(f figure) bool {
 
 // noGauge says why there is no reading of a gauge at all, at one value of the
 // label that splits it.
-func (r *reporter) noGauge(f figure, by string) string {
+func (r view) noGauge(f figure, by string) string {
 	if r.overflown(f) {
 		return nameOf(f) + " has more series than are followed"
 	}
@@ -213,7 +213,7 @@ func (r *reporter) noGauge(f figure, by string) string {
 		return why
 	}
 	for _, e := range r.endpoints {
-		if _, why := e.ledger.rowOf(f); why != "" {
+		if _, why := e.Counters.rowOf(f); why != "" {
 			return why
 		}
 	}
@@ -221,9 +221,9 @@ func (r *reporter) noGauge(f figure, by string) string {
 }
 
 // had says whether any endpoint exported one of some figures.
-func (r *reporter) had(figures ...figure) bool {
+func (r view) had(figures ...figure) bool {
 	for _, e := range r.endpoints {
-		if slices.ContainsFunc(figures, e.ledger.had) {
+		if slices.ContainsFunc(figures, e.Counters.had) {
 			return true
 		}
 	}

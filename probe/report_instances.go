@@ -11,12 +11,11 @@ import (
 // chooseStage gives the stage whose figures are the engine's: the first one whose
 // counters moved in the window, or the first. Without stages it is "", which goes
 // before others where a plain engine stands beside such with stages.
-func (r *reporter) chooseStage() string {
+func (r view) chooseStage() string {
 	moved := map[string]bool{}
 	for _, e := range r.endpoints {
-		e.ledger.findStages()
-		for _, g := range e.ledger.groups {
-			if g.row.figure() < coreFigures && !e.ledger.elsewhere(g.engine.stage) {
+		for _, g := range e.Counters.groups {
+			if g.row.figure() < coreFigures && !e.elsewhere(g.engine.stage) {
 				moved[g.engine.stage] = moved[g.engine.stage] || g.total > 0 || g.count > 0
 			}
 		}
@@ -32,47 +31,48 @@ func (r *reporter) chooseStage() string {
 }
 
 // staged says whether an endpoint's engines are the stages of a pipeline.
-func (l *ledger) staged() bool {
-	_, plain := l.stages[""]
-	return len(l.stages) > 1 || len(l.stages) == 1 && !plain
+func (e *record) staged() bool {
+	_, plain := e.stages[""]
+	return len(e.stages) > 1 || len(e.stages) == 1 && !plain
 }
 
 // elsewhere says whether an endpoint has engines and none at a stage. Series
 // without a stage, beside such with one, are no engine.
-func (l *ledger) elsewhere(stage string) bool {
-	return len(l.stages) > 0 && !l.stages[stage] || stage == "" && l.staged()
+func (e *record) elsewhere(stage string) bool {
+	return len(e.stages) > 0 && !e.stages[stage] || stage == "" && e.staged()
 }
 
-// findStages notes the stages that upstream's series are of.
-func (l *ledger) findStages() {
-	l.stages = map[string]bool{}
+// stagesIn returns the stages that upstream's series are of.
+func stagesIn(l *ledger) map[string]bool {
+	stages := map[string]bool{}
 	for _, g := range l.groups {
 		if g.row.figure() < coreFigures {
-			l.stages[g.engine.stage] = true
+			stages[g.engine.stage] = true
 		}
 	}
+	return stages
 }
 
 // instances gives each engine its own figures.
-func (r *reporter) instances() []schema.Instance {
+func (r view) instances() []schema.Instance {
 	type counts map[figure]int64
 	var out []schema.Instance
 	for i, e := range r.endpoints {
 		engines, bad, reasons := map[engineID]counts{}, map[engineID][]figure{}, map[figure]string{}
 		for _, f := range []figure{requestSuccess, promptTokens, generationTokens} {
-			row, why := e.ledger.rowOf(f)
+			row, why := e.Counters.rowOf(f)
 			if why != "" {
 				reasons[f] = why
 				continue
 			}
-			for _, g := range e.ledger.groups {
+			for _, g := range e.Counters.groups {
 				if g.row != row {
 					continue
 				}
 				if engines[g.engine] == nil {
 					engines[g.engine] = counts{}
 				}
-				if why := e.ledger.trouble(g); why != "" {
+				if why := e.trouble(g); why != "" {
 					reasons[f] = why
 					bad[g.engine] = append(bad[g.engine], f)
 					continue
@@ -83,7 +83,7 @@ func (r *reporter) instances() []schema.Instance {
 		// One that has counted nothing yet, or exports no counter, is an engine too.
 		for _, f := range []figure{running, kvUsage} {
 			for p := range r.gauges.figures[f].seats {
-				if p.endpoint == e.index && engines[p.engine] == nil {
+				if p.endpoint == e.Index && engines[p.engine] == nil {
 					engines[p.engine] = counts{}
 				}
 			}
@@ -119,7 +119,7 @@ func (r *reporter) instances() []schema.Instance {
 			in.PromptTokens = own("prompt_tokens", promptTokens)
 			in.GenerationTokens = own("generation_tokens", generationTokens)
 			peak := func(field string, f figure) *schema.Float {
-				g, why := r.gauges.at(f, place{e.index, id, ""}).gauge(), e.ledger.unrecorded[id.stage]
+				g, why := r.gauges.at(f, place{e.Index, id, ""}).gauge(), e.unrecorded[id.stage]
 				if g != nil && g.Peak != nil && (why == "" || *g.Peak > 0) {
 					return g.Peak
 				}

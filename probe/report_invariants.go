@@ -10,7 +10,7 @@ import (
 
 // doubtConsistency holds counters against each other that must agree: a break
 // means that the engine, or what stands between, tells something wrong.
-func (r *reporter) doubtConsistency() {
+func (r view) doubtConsistency() {
 	var breaks []string
 	differ := func(a string, x float64, b string, y float64) {
 		if x != y {
@@ -20,8 +20,8 @@ func (r *reporter) doubtConsistency() {
 	// Polls for some names alone may have followed the last full page.
 	samePage := true
 	for _, e := range r.endpoints {
-		samePage = samePage && e.goodAt.Equal(e.fullAt)
-		if g := e.ledger.unequalBuckets(); g != nil {
+		samePage = samePage && e.LastAt.Equal(e.FullAt)
+		if g := e.unequalBuckets(); g != nil {
 			name := g.row.name()
 			differ(name+"_count", g.count, "its highest bucket", g.buckets[len(g.buckets)-1].gained)
 		}
@@ -41,10 +41,8 @@ func (r *reporter) doubtConsistency() {
 // in the latency; audio that has a length has a real-time factor.
 // Source: request_succeeded in vllm_omni/metrics/prometheus.py,
 // observe_modality_at_finalize in modality.py.
-func (r *reporter) omniConsistency(differ func(a string, x float64, b string, y float64)) {
-	engine := r.stage
-	defer func() { r.stage = engine }()
-	r.stage = ""
+func (r view) omniConsistency(differ func(a string, x float64, b string, y float64)) {
+	r = r.at("")
 	success := omniSuccess
 	if !r.had(omniSuccess) {
 		success = omniOldSuccess
@@ -61,9 +59,9 @@ func (r *reporter) omniConsistency(differ func(a string, x float64, b string, y 
 		}
 	}
 	for _, stage := range r.omniStages() {
-		r.stage = stage
-		duration, why := r.groups(omniAudioDuration)
-		rtf, whyRTF := r.groups(omniAudioRTF)
+		of := r.at(stage)
+		duration, why := of.groups(omniAudioDuration)
+		rtf, whyRTF := of.groups(omniAudioRTF)
 		if why == "" && whyRTF == "" {
 			differ("the audio durations' count of stage "+stage, merge(duration).count, "the real-time factors'", merge(rtf).count)
 		}
@@ -79,9 +77,9 @@ func total(groups []*group) (sum float64) {
 
 // unequalBuckets gives a histogram whose +Inf bucket gained something else than
 // its count; nil where all agree.
-func (l *ledger) unequalBuckets() (found *group) {
-	for _, g := range l.groups {
-		if n := len(g.buckets); n > 0 && math.IsInf(g.buckets[n-1].le, 1) && g.buckets[n-1].gained != g.count && l.trouble(g) == "" {
+func (e *record) unequalBuckets() (found *group) {
+	for _, g := range e.Counters.groups {
+		if n := len(g.buckets); n > 0 && math.IsInf(g.buckets[n-1].le, 1) && g.buckets[n-1].gained != g.count && e.trouble(g) == "" {
 			if found == nil || g.row.name() < found.row.name() {
 				found = g
 			}

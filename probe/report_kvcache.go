@@ -9,7 +9,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-func (r *reporter) kvCache() *schema.KVCache {
+func (r view) kvCache() *schema.KVCache {
 	k := &schema.KVCache{Usage: r.gauge("engine.kv_cache.usage", kvUsage)}
 	switch {
 	case k.Usage == nil:
@@ -38,7 +38,7 @@ func (r *reporter) kvCache() *schema.KVCache {
 	return k
 }
 
-func (r *reporter) residency() *schema.KVResidency {
+func (r view) residency() *schema.KVResidency {
 	const path = "engine.kv_cache.residency"
 	if !r.had(blockLifetime, blockIdle, blockReuseGap) {
 		r.Notes.Missing(path, "the engine exports no vllm:kv_block families: vLLM 0.12 and later do with --kv-cache-metrics")
@@ -55,10 +55,10 @@ func (r *reporter) residency() *schema.KVResidency {
 // endpoint already and stands on each one's series (vllm/v1/engine/core_client.py;
 // seen on 0.32.0 with two engines). Of a stage's replicas it is not known whether
 // one's series tells of it alone or of all.
-func (r *reporter) blocks() (sum int64, why string) {
+func (r view) blocks() (sum int64, why string) {
 	const name = "num_gpu_blocks"
 	for i := range r.endpoints {
-		if r.endpoints[i].ledger.elsewhere(r.stage) {
+		if r.endpoints[i].elsewhere(r.stage) {
 			continue
 		}
 		texts, why := r.configsAt(i, name)
@@ -68,7 +68,7 @@ func (r *reporter) blocks() (sum int64, why string) {
 		values := slices.Compact(slices.Sorted(maps.Values(texts)))
 		switch {
 		case len(values) > 1:
-			return 0, "the engines of " + r.endpoints[i].target.Name() + " tell different num_gpu_blocks, where each is to tell their sum"
+			return 0, "the engines of " + r.endpoints[i].Name + " tell different num_gpu_blocks, where each is to tell their sum"
 		case r.stage != "" && len(texts) > 1:
 			return 0, "the stage has several replicas, and their num_gpu_blocks do not tell whether they are of one or of all"
 		}
@@ -83,12 +83,12 @@ func (r *reporter) blocks() (sum int64, why string) {
 
 // peakTokens is the most tokens that one engine's cache held. kv_cache_size_tokens
 // is one engine's.
-func (r *reporter) peakTokens() (most int64, why string) {
+func (r view) peakTokens() (most int64, why string) {
 	found := false
 	for i, e := range r.endpoints {
 		sizes, noSize := r.configsAt(i, "kv_cache_size_tokens")
 		for p, s := range r.gauges.figures[kvUsage].seats {
-			if p.endpoint != e.index || p.engine.stage != r.stage || !s.seen {
+			if p.endpoint != e.Index || p.engine.stage != r.stage || !s.seen {
 				continue
 			}
 			text, ok := sizes[p.engine]
@@ -109,10 +109,10 @@ func (r *reporter) peakTokens() (most int64, why string) {
 // configsAt reads a label of vllm:cache_config_info of the stage's engines behind
 // one endpoint. Its values are Python's str() of the CacheConfig's fields:
 // "True", "None", "128".
-func (r *reporter) configsAt(endpoint int, name string) (values map[engineID]string, why string) {
+func (r view) configsAt(endpoint int, name string) (values map[engineID]string, why string) {
 	values = map[engineID]string{}
 	exported := false
-	for id, labels := range r.endpoints[endpoint].ledger.configs {
+	for id, labels := range r.endpoints[endpoint].Counters.configs {
 		if id.stage != r.stage {
 			continue
 		}
@@ -131,9 +131,9 @@ func (r *reporter) configsAt(endpoint int, name string) (values map[engineID]str
 }
 
 // config is a label of vllm:cache_config_info where all engines have it alike.
-func (r *reporter) config(name string) (value, why string) {
+func (r view) config(name string) (value, why string) {
 	for i := range r.endpoints {
-		if r.endpoints[i].ledger.elsewhere(r.stage) {
+		if r.endpoints[i].elsewhere(r.stage) {
 			continue
 		}
 		texts, none := r.configsAt(i, name)
@@ -151,7 +151,7 @@ func (r *reporter) config(name string) (value, why string) {
 	return value, ""
 }
 
-func (r *reporter) configNumber(name string) (n int64, why string) {
+func (r view) configNumber(name string) (n int64, why string) {
 	text, why := r.config(name)
 	if why != "" {
 		return 0, why

@@ -47,7 +47,7 @@ var (
 )
 
 // offload reads vLLM's own KV offloading.
-func (r *reporter) offload() *schema.KVOffload {
+func (r view) offload() *schema.KVOffload {
 	const path = "engine.kv_offload"
 	if !r.had(slices.Concat(connectorFigures, cpuFigures, tierFigures, []figure{promotionAllocationFailures})...) {
 		r.Notes.Missing(path, "KV offloading is off: the engine exports no vllm:kv_offload families")
@@ -90,11 +90,11 @@ func (r *reporter) offload() *schema.KVOffload {
 const noTiers = "the engine exports no vllm:kv_offload_tiering families: its offloading has one tier, or it is older than August 2026"
 
 // transfers reads one direction.
-func (r *reporter) transfers(d direction) *schema.KVTransfer {
+func (r view) transfers(d direction) *schema.KVTransfer {
 	gather := func(flat, old figure) ([]*group, string, figure) {
 		named := flat
-		groups, why := r.gather(func(l *ledger) figure {
-			if r.byOldNames(l, d) {
+		groups, why := r.gather(func(e *record) figure {
+			if r.byOldNames(e, d) {
 				named = old
 				return old
 			}
@@ -145,16 +145,16 @@ func (r *reporter) transfers(d direction) *schema.KVTransfer {
 // began and the deprecated ones were, or vanished. Since June 2026 flat series
 // come with the first event, while the deprecated ones stand at 0 from the start,
 // and go on doing so where the offload tier is not the CPU's memory.
-func (r *reporter) byOldNames(l *ledger, d direction) bool {
+func (r view) byOldNames(e *record, d direction) bool {
 	flat := []figure{d.bytes, d.seconds, d.size}
 	old := []figure{offloadOldBytes, offloadOldTime, offloadOldSize}
 	flatThere, flatWhole, oldThere, oldGained := false, true, false, false
-	for _, g := range l.groups {
+	for _, g := range e.Counters.groups {
 		switch f := g.row.figure(); {
 		case g.engine.stage != r.stage:
 		case slices.Contains(flat, f):
 			flatThere = true
-			flatWhole = flatWhole && l.trouble(g) == "" && (!l.based || l.atBase[g.row])
+			flatWhole = flatWhole && e.trouble(g) == "" && (!e.Counters.based || e.Counters.atBase[g.row])
 		case slices.Contains(old, f) && d.ours(g.by):
 			oldThere = true
 			oldGained = oldGained || g.total > 0 || g.count > 0
@@ -166,7 +166,7 @@ func (r *reporter) byOldNames(l *ledger, d direction) bool {
 	case flatThere || oldThere:
 		return oldThere
 	}
-	return !slices.ContainsFunc(flat, l.had)
+	return !slices.ContainsFunc(flat, e.Counters.had)
 }
 
 func gains(groups []*group) float64 {
@@ -178,7 +178,7 @@ func gains(groups []*group) float64 {
 }
 
 // whole gives counters added up for the field at path, nil with its reason noted.
-func (r *reporter) whole(path string, groups []*group, why string) *int64 {
+func (r view) whole(path string, groups []*group, why string) *int64 {
 	if why != "" {
 		r.Notes.Missing(path, why)
 		return nil
@@ -187,7 +187,7 @@ func (r *reporter) whole(path string, groups []*group, why string) *int64 {
 }
 
 // lookupDelay reads the delays of look-ups: with a tier, of those in it.
-func (r *reporter) lookupDelay(path string, sync, async figure, tier string) *schema.LookupDelay {
+func (r view) lookupDelay(path string, sync, async figure, tier string) *schema.LookupDelay {
 	one := func(path string, f figure) *schema.Distribution {
 		groups, why := r.groupsBy(f, tier)
 		return r.spread(path, groups, why, nameOf(f))
@@ -198,16 +198,16 @@ func (r *reporter) lookupDelay(path string, sync, async figure, tier string) *sc
 // groupsBy gives the groups of one value of the label that splits the figure. A
 // family's series come with their first events: where there is none of it, there
 // was no event.
-func (r *reporter) groupsBy(f figure, by string) ([]*group, string) {
-	return r.gather(func(*ledger) figure { return f }, func(g *group) bool { return g.by == by })
+func (r view) groupsBy(f figure, by string) ([]*group, string) {
+	return r.gather(func(*record) figure { return f }, func(g *group) bool { return g.by == by })
 }
 
 // labelled collects the values of the label that splits some figures, of the
 // stage's series.
-func (r *reporter) labelled(figures ...figure) map[string]bool {
+func (r view) labelled(figures ...figure) map[string]bool {
 	values := map[string]bool{}
 	for _, e := range r.endpoints {
-		for _, g := range e.ledger.groups {
+		for _, g := range e.Counters.groups {
 			if g.engine.stage == r.stage && slices.Contains(figures, g.row.figure()) {
 				values[g.by] = true
 			}
@@ -224,10 +224,10 @@ func (r *reporter) labelled(figures ...figure) map[string]bool {
 }
 
 // sampled says whether one of some figures has a series at a value of the label.
-func (r *reporter) sampled(by string, figures ...figure) bool { return r.labelled(figures...)[by] }
+func (r view) sampled(by string, figures ...figure) bool { return r.labelled(figures...)[by] }
 
 // tiers reads the tiers' own figures.
-func (r *reporter) tiers(path string) []schema.KVTier {
+func (r view) tiers(path string) []schema.KVTier {
 	if !r.had(tierFigures...) {
 		r.Notes.Missing(path, noTiers)
 		return nil
@@ -253,7 +253,7 @@ func (r *reporter) tiers(path string) []schema.KVTier {
 }
 
 // tier fills one tier's figures.
-func (r *reporter) tier(path string, t *schema.KVTier) {
+func (r view) tier(path string, t *schema.KVTier) {
 	_, kind, _ := strings.Cut(t.Tier, ":")
 	primary := kind == "primary" || t.Tier == "primary"
 	// A family that is the secondary tiers' own has no series of the primary one.

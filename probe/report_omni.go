@@ -13,8 +13,8 @@ import (
 
 // omni gives the figures of a vllm-omni pipeline; nil, with the reason noted, for
 // a plain engine.
-func (r *reporter) omni() *schema.Omni {
-	declared := slices.ContainsFunc(r.endpoints, func(e *endpoint) bool { omni, _ := e.ledger.hasOmni(); return omni })
+func (r view) omni() *schema.Omni {
+	declared := slices.ContainsFunc(r.endpoints, func(e *record) bool { omni, _ := e.Counters.hasOmni(); return omni })
 	models, sampled := r.omniSeries()
 	switch {
 	case !declared:
@@ -25,14 +25,11 @@ func (r *reporter) omni() *schema.Omni {
 		return nil
 	}
 	engine := r.stage
-	defer func() { r.stage = engine }()
-	r.stage = ""
+	r = r.at("")
 	o := &schema.Omni{Models: models, Pipeline: r.pipeline(), Stages: []schema.OmniStage{}}
 	for i, stage := range r.omniStages() {
-		r.stage = stage
-		o.Stages = append(o.Stages, r.omniStage(fmt.Sprintf("omni.stages.%d.", i), engine))
+		o.Stages = append(o.Stages, r.at(stage).omniStage(fmt.Sprintf("omni.stages.%d.", i), engine))
 	}
-	r.stage = ""
 	o.Transfers = r.omniTransfers()
 	r.doubtOmni(o)
 	return o
@@ -40,10 +37,10 @@ func (r *reporter) omni() *schema.Omni {
 
 // omniSeries gives the models of vllm-omni's own series, and says whether there
 // are any at all.
-func (r *reporter) omniSeries() (models []string, any bool) {
+func (r view) omniSeries() (models []string, any bool) {
 	found := map[string]bool{}
 	for _, e := range r.endpoints {
-		for _, g := range e.ledger.groups {
+		for _, g := range e.Counters.groups {
 			if g.row.figure().isOmni() {
 				any = true
 				if m := g.labels.Get("model_name"); m != "" {
@@ -61,7 +58,7 @@ func (r *reporter) omniSeries() (models []string, any bool) {
 	return slices.Sorted(maps.Keys(found)), any
 }
 
-func (r *reporter) pipeline() *schema.OmniPipeline {
+func (r view) pipeline() *schema.OmniPipeline {
 	const path = "omni.pipeline."
 	p := &schema.OmniPipeline{
 		Requests: &schema.OmniRequests{
@@ -86,7 +83,7 @@ func (r *reporter) pipeline() *schema.OmniPipeline {
 
 // omniFinished gives the completed requests by their reason. The oldest builds
 // count the aborted ones apart, and tell no other reason.
-func (r *reporter) omniFinished(path string) map[string]int64 {
+func (r view) omniFinished(path string) map[string]int64 {
 	if r.had(omniSuccess) || !r.had(omniOldSuccess) {
 		return r.countBy(path, omniSuccess)
 	}
@@ -104,16 +101,14 @@ func (r *reporter) omniFinished(path string) map[string]int64 {
 
 // omniAllImages gives the images of the pipeline. Older builds count them by
 // stage: a sum over stages would count what passes two of them twice.
-func (r *reporter) omniAllImages(path string) *int64 {
+func (r view) omniAllImages(path string) *int64 {
 	if r.had(omniImages) || !r.had(omniStageImages) {
 		return r.count(path, omniImages)
 	}
 	sums := map[string]int64{}
 	for stage := range r.stagesOf(omniStageImages) {
-		r.stage = stage
-		n, why := r.counter(omniStageImages)
+		n, why := r.at(stage).counter(omniStageImages)
 		if why != "" {
-			r.stage = ""
 			r.Notes.Missing(path, why)
 			return nil
 		}
@@ -121,7 +116,6 @@ func (r *reporter) omniAllImages(path string) *int64 {
 			sums[stage] = n
 		}
 	}
-	r.stage = ""
 	if len(sums) > 1 {
 		r.Notes.Missing(path, "the engine counts images by stage, and several stages counted some: see stages.N.image.images")
 		return nil
@@ -133,10 +127,10 @@ func (r *reporter) omniAllImages(path string) *int64 {
 }
 
 // stagesOf lists the stages of which there are series of some figures.
-func (r *reporter) stagesOf(figures ...figure) map[string]bool {
+func (r view) stagesOf(figures ...figure) map[string]bool {
 	stages := map[string]bool{}
 	for _, e := range r.endpoints {
-		for _, g := range e.ledger.groups {
+		for _, g := range e.Counters.groups {
 			if slices.Contains(figures, g.row.figure()) {
 				stages[g.engine.stage] = true
 			}
@@ -158,7 +152,7 @@ func figuresFrom(first, last figure) (out []figure) {
 	return out
 }
 
-func (r *reporter) omniStages() []string {
+func (r view) omniStages() []string {
 	stages := r.stagesOf(figuresFrom(omniStageTime, omniKVLoad)...)
 	delete(stages, "")
 	return slices.SortedFunc(maps.Keys(stages), compareLabels)
@@ -175,7 +169,7 @@ func compareLabels(a, b string) int {
 }
 
 // omniStage gives the figures of r.stage.
-func (r *reporter) omniStage(path, engineStage string) schema.OmniStage {
+func (r view) omniStage(path, engineStage string) schema.OmniStage {
 	s := schema.OmniStage{
 		Stage:                 r.stage,
 		StageType:             r.stageType(path + "stage_type"),
@@ -216,10 +210,10 @@ func (r *reporter) omniStage(path, engineStage string) schema.OmniStage {
 	return s
 }
 
-func (r *reporter) stageType(path string) *string {
+func (r view) stageType(path string) *string {
 	types := map[string]bool{}
 	for _, e := range r.endpoints {
-		for _, g := range e.ledger.groups {
+		for _, g := range e.Counters.groups {
 			if g.row.figure() == omniStageTime && g.engine.stage == r.stage && g.by != "" {
 				types[g.by] = true
 			}
@@ -239,10 +233,10 @@ func (r *reporter) stageType(path string) *string {
 
 // omniReplicas lists the replicas of r.stage: those of upstream's series too,
 // for some families of vllm-omni's have no such label.
-func (r *reporter) omniReplicas() []string {
+func (r view) omniReplicas() []string {
 	found := map[string]bool{}
 	for _, e := range r.endpoints {
-		for _, g := range e.ledger.groups {
+		for _, g := range e.Counters.groups {
 			if g.engine.stage == r.stage && g.engine.replica != "" {
 				found[g.engine.replica] = true
 			}
@@ -253,7 +247,7 @@ func (r *reporter) omniReplicas() []string {
 
 // peakMemory gives the highest reading of a stage's peak. Where the stage did
 // nothing in the window, it stands for a request before it.
-func (r *reporter) peakMemory(path string) *int64 {
+func (r view) peakMemory(path string) *int64 {
 	t := r.gauges.figures[omniPeakMemory].totals[scope{stage: r.stage}]
 	switch {
 	case t == nil || !t.known || r.overflown(omniPeakMemory):
@@ -267,9 +261,9 @@ func (r *reporter) peakMemory(path string) *int64 {
 }
 
 // stageWorked says whether vllm-omni's own series of r.stage moved.
-func (r *reporter) stageWorked() bool {
-	return slices.ContainsFunc(r.endpoints, func(e *endpoint) bool {
-		for _, g := range e.ledger.groups {
+func (r view) stageWorked() bool {
+	return slices.ContainsFunc(r.endpoints, func(e *record) bool {
+		for _, g := range e.Counters.groups {
 			if g.row.figure().isOmni() && g.engine.stage == r.stage && (g.total > 0 || g.count > 0) {
 				return true
 			}
@@ -278,7 +272,7 @@ func (r *reporter) stageWorked() bool {
 	})
 }
 
-func (r *reporter) omniAudio(path string) *schema.OmniAudio {
+func (r view) omniAudio(path string) *schema.OmniAudio {
 	a := &schema.OmniAudio{
 		DurationSeconds: r.distribution(path+"duration_seconds", omniAudioDuration),
 		RTF:             r.distribution(path+"rtf", omniAudioRTF),
@@ -303,7 +297,7 @@ func (r *reporter) omniAudio(path string) *schema.OmniAudio {
 
 // realtimeShare is the exact share of requests at or below a real-time factor
 // of 1: that is a bound of the buckets.
-func (r *reporter) realtimeShare(path string) *schema.Float {
+func (r view) realtimeShare(path string) *schema.Float {
 	groups, why := r.groups(omniAudioRTF)
 	h := merge(groups)
 	i := slices.IndexFunc(h.buckets, func(b bucket) bool { return b.le == 1 })
@@ -320,7 +314,7 @@ func (r *reporter) realtimeShare(path string) *schema.Float {
 	return nil
 }
 
-func (r *reporter) audioRate(path string) *schema.Float {
+func (r view) audioRate(path string) *schema.Float {
 	groups, why := r.groups(omniAudioDuration)
 	seconds := float64(r.Engine.Window.DurationSeconds)
 	if why == "" && seconds <= 0 {
@@ -335,7 +329,7 @@ func (r *reporter) audioRate(path string) *schema.Float {
 
 // continuity sets the requests without a gap against those whose underrun was
 // observed: others, which did not stream, are counted in neither.
-func (r *reporter) continuity(path string) *schema.OmniContinuity {
+func (r view) continuity(path string) *schema.OmniContinuity {
 	groups, why := r.groups(omniContinuity)
 	observed, whyObserved := r.groups(omniUnderrun)
 	thresholds := map[string]bool{}
@@ -377,7 +371,7 @@ func (r *reporter) continuity(path string) *schema.OmniContinuity {
 	return c
 }
 
-func (r *reporter) omniImage(path string) *schema.OmniImage {
+func (r view) omniImage(path string) *schema.OmniImage {
 	if !r.had(omniStageImages) {
 		r.Notes.Missing(path+"images", "this build counts images for the whole pipeline: omni.pipeline.images")
 	}

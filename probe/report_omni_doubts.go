@@ -6,13 +6,13 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// findUnrecorded notes the stages whose engines told nothing of work that
+// unrecordedIn returns, by stage, why nothing was recorded: the stages whose engines told nothing of work that
 // vllm-omni itself has counted: up to its version 0.24 all of upstream's series
 // of time and tokens stayed at 0 (issue 4960, mended by PR 4974), and stages that
 // are no autoregressive engine have such series at 0 in any version. A figure of
 // theirs that stands at 0 is not recorded, not zero.
-func (l *ledger) findUnrecorded() {
-	l.unrecorded = map[string]string{}
+func unrecordedIn(l *ledger) map[string]string {
+	unrecorded := map[string]string{}
 	told, worked, anyTold, finished := map[string]bool{}, map[string]bool{}, false, 0.0
 	for _, g := range l.groups {
 		r, stage := g.row.row(), g.engine.stage
@@ -33,15 +33,16 @@ func (l *ledger) findUnrecorded() {
 		switch {
 		case is:
 		case stage != "" && worked[stage]:
-			l.unrecorded[stage] = fmt.Sprintf("not recorded: vllm-omni counted work of stage %s, and its engine's vllm: series stood still (they do for stages that are no autoregressive engine, and before vllm-omni's PR 4974 for all)", stage)
+			unrecorded[stage] = fmt.Sprintf("not recorded: vllm-omni counted work of stage %s, and its engine's vllm: series stood still (they do for stages that are no autoregressive engine, and before vllm-omni's PR 4974 for all)", stage)
 		case !anyTold && finished > 0:
-			l.unrecorded[stage] = fmt.Sprintf("not recorded: vllm-omni finished %.0f requests, and none of its vllm: series moved (before vllm-omni's PR 4974 they stand still)", finished)
+			unrecorded[stage] = fmt.Sprintf("not recorded: vllm-omni finished %.0f requests, and none of its vllm: series moved (before vllm-omni's PR 4974 they stand still)", finished)
 		}
 	}
+	return unrecorded
 }
 
 // doubtOmni notes what casts doubt on a pipeline's figures.
-func (r *reporter) doubtOmni(o *schema.Omni) {
+func (r view) doubtOmni(o *schema.Omni) {
 	r.doubtOmniGauges(o)
 	for i, s := range o.Stages {
 		a := s.Audio
@@ -55,9 +56,9 @@ func (r *reporter) doubtOmni(o *schema.Omni) {
 	}
 	staged, upstream := false, false
 	for _, e := range r.endpoints {
-		_, has := e.ledger.hasOmni()
+		_, has := e.Counters.hasOmni()
 		upstream = upstream || has
-		staged = staged || e.ledger.staged()
+		staged = staged || e.staged()
 	}
 	switch {
 	case staged:
@@ -72,9 +73,9 @@ func (r *reporter) doubtOmni(o *schema.Omni) {
 	}
 }
 
-func (r *reporter) omniMoved() bool {
+func (r view) omniMoved() bool {
 	for _, e := range r.endpoints {
-		for _, g := range e.ledger.groups {
+		for _, g := range e.Counters.groups {
 			if g.row.figure().isOmni() && (g.total > 0 || g.count > 0) {
 				return true
 			}
@@ -84,7 +85,7 @@ func (r *reporter) omniMoved() bool {
 }
 
 // doubtOmniGauges notes where the pipeline's own gauges are known to be wrong.
-func (r *reporter) doubtOmniGauges(o *schema.Omni) {
+func (r view) doubtOmniGauges(o *schema.Omni) {
 	running, waiting := o.Pipeline.Requests.Running, o.Pipeline.Requests.Waiting
 	if waiting == nil {
 		return

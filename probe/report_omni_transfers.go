@@ -41,7 +41,7 @@ var hops = []hop{
 // omniTransfers gives each edge its figures. Each part has its own count: builds
 // leave out what they cannot assign to a replica, and some record no sending at
 // all (vllm-omni PR 3576).
-func (r *reporter) omniTransfers() []schema.OmniTransfer {
+func (r view) omniTransfers() []schema.OmniTransfer {
 	edges := map[edge]map[figure][]*group{}
 	whys := map[figure]string{}
 	for _, h := range hops {
@@ -83,7 +83,7 @@ func (r *reporter) omniTransfers() []schema.OmniTransfer {
 }
 
 // omniTransfer gives the figures of one edge, and says what its latency lacks.
-func (r *reporter) omniTransfer(path string, e edge, groups map[figure][]*group, whys map[figure]string) (t schema.OmniTransfer, doubt string) {
+func (r view) omniTransfer(path string, e edge, groups map[figure][]*group, whys map[figure]string) (t schema.OmniTransfer, doubt string) {
 	t = schema.OmniTransfer{FromStage: e.fromStage, FromReplica: e.fromReplica, ToStage: e.toStage, ToReplica: e.toReplica}
 	sum := 0.0
 	var had, lacks []string

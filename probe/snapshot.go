@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 // Snapshot says what the readings amount to so far, for a preliminary event. It
 // asks nobody.
 func (p *Prober) Snapshot(now time.Time) Report {
-	r := p.report(p.answering(), map[*endpoint]bool{}, now)
+	r := p.aggregate(p.answering(), nil, now)
 	// The engine is not gone: the final reading has only not been taken.
 	r.Notes.Validity = slices.DeleteFunc(r.Notes.Validity, func(v schema.Validity) bool { return v.Code == "final_reading_lost" })
 	return r
@@ -28,4 +29,60 @@ func (p *Prober) answering() []*endpoint {
 		}
 	}
 	return out
+}
+
+// aggregate turns what the chosen endpoints yielded into the event's groups. settled
+// has those that were read until nothing moved any more.
+func (p *Prober) aggregate(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) Report {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	in := Input{Gauges: p.gauges[p.best], Active: p.activity[p.best], Started: p.started, Ended: ended, Introspection: p.own}
+	for _, e := range chosen {
+		in.Endpoints = append(in.Endpoints, e.record(settled[e]))
+	}
+	if speakers := p.speaking(); len(speakers) > 0 {
+		answers, version, maxNumSeqs := sharedAnswers(speakers)
+		for i := range in.Endpoints {
+			if e := &in.Endpoints[i]; e.Files {
+				e.Answers, e.Version = named(answers), version
+				e.MaxNumSeqs = cmp.Or(e.MaxNumSeqs, maxNumSeqs)
+			}
+		}
+	}
+	for _, e := range p.endpoints {
+		if !slices.Contains(chosen, e) {
+			in.Others = append(in.Others, Unread{Name: e.target.Name(), Given: e.target.Origin == FromFlag, Foreign: e.foreign, LastError: e.lastError})
+		}
+	}
+	return Aggregate(in)
+}
+
+// record returns the endpoint's part of an Input. The lock is held.
+func (e *endpoint) record(settled bool) Endpoint {
+	return Endpoint{
+		Index: e.index, Name: e.target.Name(), Files: e.files != nil, Local: e.isLocal(), Foreign: e.foreign,
+		Base: e.base, BaseAt: e.baseAt, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.goodAt, Final: e.final(settled),
+		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.allWalls.list(), ActiveAtFull: e.activeAtFull,
+		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && refused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
+		MaxNumSeqs: e.maxNumSeqs, Version: e.version, Answers: named(e.questions), Counters: e.ledger,
+	}
+}
+
+// final returns how the endpoint's last full page was read.
+func (e *endpoint) final(settled bool) Final {
+	switch {
+	case e.lastPhase == after && e.files != nil:
+		return FinalFiles
+	case e.lastPhase == after && settled:
+		return FinalSettled
+	case e.lastPhase == after:
+		return FinalUnsettled
+	case e.lastPhase == shutdown:
+		return FinalBeforeSignal
+	}
+	return FinalLastGood
+}
+
+func named(answers [questions]Answer) Answers {
+	return Answers{Version: answers[askVersion], Models: answers[askModels], ServerInfo: answers[askServerInfo]}
 }

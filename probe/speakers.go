@@ -32,30 +32,26 @@ func (p *Prober) speaking() (out []*endpoint) {
 	return out
 }
 
-// askedAll says whether there is no question left that was not asked. The lock is held.
+// askedAll reports whether every question has been asked. The lock is held.
 func (e *endpoint) askedAll() bool {
 	for q := range questions {
-		if !e.questions[q].asked && !e.questions[q].answered {
+		if !e.questions[q].Asked && !e.questions[q].Answered {
 			return false
 		}
 	}
 	return true
 }
 
-// lendAnswers gives the endpoints of files what the servers beside them say of
-// themselves, as far as all of those say the same: which server's engine wrote which
-// file is not known. The lock is held.
-func (p *Prober) lendAnswers(chosen []*endpoint) {
-	speakers := p.speaking()
-	if len(speakers) == 0 {
-		return
-	}
+// sharedAnswers returns what the servers beside the files all answer alike, with their
+// version and max_num_seqs: which server's engine wrote which file is not known. There
+// must be at least one server. The lock is held.
+func sharedAnswers(speakers []*endpoint) (answers [questions]Answer, version string, maxNumSeqs int) {
 	first := speakers[0]
-	answers, version, maxNumSeqs := first.questions, first.version, first.maxNumSeqs
+	answers, version, maxNumSeqs = first.questions, first.version, first.maxNumSeqs
 	for _, e := range speakers[1:] {
 		for q := range questions {
-			if answers[q].values != nil && !reflect.DeepEqual(answers[q].values, e.questions[q].values) {
-				answers[q] = standingQuestion{asked: true, why: fmt.Sprintf("the servers whose engines share the files do not answer alike at %s", q.path())}
+			if answers[q].Values != nil && !reflect.DeepEqual(answers[q].Values, e.questions[q].Values) {
+				answers[q] = Answer{Asked: true, Reason: fmt.Sprintf("the servers whose engines share the files do not answer alike at %s", q.path())}
 			}
 		}
 		if version != e.version {
@@ -65,13 +61,5 @@ func (p *Prober) lendAnswers(chosen []*endpoint) {
 			maxNumSeqs = 0
 		}
 	}
-	for _, e := range chosen {
-		if e.files == nil {
-			continue
-		}
-		e.questions, e.version = answers, version
-		if e.maxNumSeqs == 0 {
-			e.maxNumSeqs = maxNumSeqs
-		}
-	}
+	return answers, version, maxNumSeqs
 }

@@ -70,8 +70,11 @@ func applyAll(t *testing.T, pages ...string) *ledger {
 	return l
 }
 
-func reportOf(l *ledger) *reporter {
-	return &reporter{endpoints: []*endpoint{{ledger: l}}, gauges: newGauges(), activity: &activity{}}
+func reportOf(l *ledger) view { return viewOf(l, newGauges()) }
+
+// viewOf is the view of one endpoint with these counters and gauges.
+func viewOf(l *ledger, g *gauges) view {
+	return view{reporter: newReporter(Input{Endpoints: []Endpoint{{Counters: l}}, Gauges: g, Active: &activity{}})}
 }
 
 func TestCounterRules(t *testing.T) {
