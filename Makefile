@@ -40,7 +40,7 @@ race: $(FAKENVML) ## the same under the race detector, which makes each of their
 	go test -race -tags $(TAGS) ./...
 
 test-plugin: ## the plugin of --instrument under Python 3.10 to 3.13 (PYTHONS=…), against a stand-in for vLLM
-	@internal/instrument/test_pythons.sh
+	@internal/vllm/plugin/test_pythons.sh
 
 # One folder a version; without Python or PyPI it is skipped loudly.
 RUFF_VERSION := 0.17.6
@@ -53,7 +53,7 @@ lint: $(RUFF) ## gofmt, go vet, staticcheck, ruff, tidy go.mod, fresh generated 
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
 	go vet -tags $(TAGS) ./...
 	go tool staticcheck -tags $(TAGS) ./...
-	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/instrument && $(RUFF) format -q --no-cache --check internal/instrument; }
+	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/vllm/plugin && $(RUFF) format -q --no-cache --check internal/vllm/plugin; }
 	go mod tidy -diff
 	@mkdir -p bin/.fresh && cp README.md schema/event.schema.json bin/.fresh/
 	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -readme bin/.fresh/README.md

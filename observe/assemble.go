@@ -50,10 +50,10 @@ func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *sch
 	e.Validity = notes.Validity
 	e.Unavailable = notes.Unavailable
 	for i := range e.Unavailable {
-		e.Unavailable[i].Reason = b.redactor.text(e.Unavailable[i].Reason)
+		e.Unavailable[i].Reason = b.redactor.Text(e.Unavailable[i].Reason)
 	}
 	for i := range e.Validity {
-		e.Validity[i].Message = b.redactor.text(e.Validity[i].Message)
+		e.Validity[i].Message = b.redactor.Text(e.Validity[i].Message)
 	}
 	b.redactSettings(e)
 	return e
@@ -64,7 +64,7 @@ func (b *bracket) assemble(run schema.Run, c collected, notes schema.Notes) *sch
 func (b *bracket) redactSettings(e *schema.GenerationObservability) {
 	for _, text := range []**string{&e.EngineRuntimeConfig.KVCacheDtype, &e.EngineRuntimeConfig.SpeculativeMethod} {
 		if *text != nil {
-			*text = schema.Ptr(b.redactor.text(**text))
+			*text = schema.Ptr(b.redactor.Text(**text))
 		}
 	}
 	if e.Engine == nil || e.Engine.Config == nil {
@@ -72,7 +72,7 @@ func (b *bracket) redactSettings(e *schema.GenerationObservability) {
 	}
 	for name, value := range e.Engine.Config.Values {
 		if text, ok := value.(string); ok {
-			e.Engine.Config.Values[name] = b.redactor.text(text)
+			e.Engine.Config.Values[name] = b.redactor.Text(text)
 		}
 	}
 }
@@ -81,13 +81,13 @@ func (b *bracket) redactSettings(e *schema.GenerationObservability) {
 func (b *bracket) identity() schema.Run {
 	r := schema.Run{
 		ID:          b.cfg.RunID,
-		Command:     b.redactor.command(b.cfg.Args),
+		Command:     b.redactor.Command(b.cfg.Args),
 		Labels:      map[string]string{},
 		StartedAt:   b.startedAt.UTC().Format(timeLayout),
 		VobsVersion: b.cfg.Version,
 	}
 	for name, value := range b.cfg.Labels {
-		r.Labels[b.redactor.text(name)] = b.redactor.text(value)
+		r.Labels[b.redactor.Text(name)] = b.redactor.Text(value)
 	}
 	if name, err := os.Hostname(); err == nil {
 		r.Hostname = name
@@ -115,7 +115,7 @@ func (b *bracket) ended(exit child.Exit, leftovers []schema.Leftover) schema.Run
 func (b *bracket) unstarted(ended time.Time, start *child.StartError) schema.Run {
 	r := b.identity()
 	r.EndedAt = b.wallTime(ended)
-	r.StartError = schema.Ptr(b.redactor.startError(start, b.cfg.Args[0]))
+	r.StartError = schema.Ptr(startErrorText(b.redactor, start, b.cfg.Args[0]))
 	return r
 }
 
@@ -166,12 +166,4 @@ func peakRSS() (bytes int64, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// line makes one text of a process's command line, redacted; its name where it has none.
-func (r *redactor) line(args []string, name string) string {
-	if len(args) == 0 {
-		return r.text(name)
-	}
-	return strings.Join(r.command(args), " ")
 }

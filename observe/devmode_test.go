@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/vobs/vobs/internal/environ"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/schema"
 )
@@ -18,7 +19,7 @@ func TestWithDevMode(t *testing.T) {
 
 // Settings are the engine's own words: a secret that the environment holds is taken out.
 func TestSettingsAreRedacted(t *testing.T) {
-	b := &bracket{redactor: newRedactor([]string{"MODEL_TOKEN=s3cr3t-value"})}
+	b := &bracket{redactor: redact.New([]string{"MODEL_TOKEN=s3cr3t-value"})}
 	name, dtype := "org/s3cr3t-value", "s3cr3t-value"
 	c := collected{engine: probe.Report{
 		Engine:              &schema.Engine{Models: []string{name}, Config: &schema.EngineConfig{Values: map[string]any{"model": name, "max_num_seqs": int64(7)}, Sources: map[string]string{"model": "models"}}},

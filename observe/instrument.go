@@ -7,21 +7,21 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/vobs/vobs/internal/instrument"
+	"github.com/vobs/vobs/internal/vllm/config"
+	"github.com/vobs/vobs/internal/vllm/plugin"
 	"github.com/vobs/vobs/probe"
-	"github.com/vobs/vobs/probe/settings"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
 
 // inside is the plugin in the engine's processes, and what it told.
 type inside struct {
-	folder instrument.Folder
+	folder plugin.Folder
 	// failed says why the command was not given the plugin; "" where it was.
 	failed string
 
 	mu     sync.Mutex // guards what follows: a preliminary event hears it too
-	report instrument.Report
+	report plugin.Report
 }
 
 // prepareInstrument writes the plugin down.
@@ -31,7 +31,7 @@ func (b *bracket) prepareInstrument() {
 	}
 	b.inside = &inside{}
 	var err error
-	if b.inside.folder, err = instrument.Make(); err != nil {
+	if b.inside.folder, err = plugin.Make(); err != nil {
 		b.inside.failed = fmt.Sprintf("%v: set TMPDIR to a folder that can be written", err)
 		b.cfg.Warn(b.inside.failed)
 	}
@@ -62,7 +62,7 @@ func (b *bracket) hearInstrument() {
 	if b.inside == nil {
 		return
 	}
-	var report instrument.Report
+	var report plugin.Report
 	if b.inside.failed == "" {
 		report = b.inside.folder.Read()
 	}
@@ -72,7 +72,7 @@ func (b *bracket) hearInstrument() {
 	b.prober.Tell(b.inside.word())
 }
 
-func (in *inside) processes() []instrument.Process {
+func (in *inside) processes() []plugin.Process {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.report.Processes
@@ -83,7 +83,7 @@ func (in *inside) word() probe.OwnWord {
 	w := probe.OwnWord{Enabled: true}
 	ready := false
 	for _, p := range in.processes() {
-		ready = ready || slices.ContainsFunc(p.Cores, instrument.Core.Ready)
+		ready = ready || slices.ContainsFunc(p.Cores, plugin.Core.Ready)
 	}
 	var versions, unread []string
 	for _, p := range in.processes() {
@@ -98,7 +98,7 @@ func (in *inside) word() probe.OwnWord {
 			if ready && !c.Ready() {
 				continue // it never came up; others did
 			}
-			values, err := settings.FromCore(c.Config, c.Live)
+			values, err := config.FromCore(c.Config, c.Live)
 			if err != nil {
 				unread = append(unread, fmt.Sprintf("the configuration that process %d told cannot be read", p.PID))
 				continue
@@ -147,15 +147,15 @@ func (in *inside) incomplete() (out []string) {
 	found := map[string]bool{}
 	for _, p := range in.report.Processes {
 		for _, h := range p.Hooks {
-			found[h.Name] = found[h.Name] || h.State == instrument.Found
+			found[h.Name] = found[h.Name] || h.State == plugin.Found
 		}
 	}
 	for _, p := range in.report.Processes {
 		for _, h := range p.Hooks {
 			switch {
-			case h.State == instrument.Failed:
+			case h.State == plugin.Failed:
 				out = append(out, fmt.Sprintf("%s failed (%s)", h.Name, h.Error))
-			case h.State == instrument.Missing && !found[h.Name]:
+			case h.State == plugin.Missing && !found[h.Name]:
 				out = append(out, fmt.Sprintf("this vLLM has no %s (%s)", h.Name, h.Error))
 			}
 		}
@@ -176,7 +176,7 @@ func (b *bracket) instrumentNotes() (notes schema.Notes) {
 	}
 	for _, p := range b.inside.processes() {
 		for _, h := range p.Hooks {
-			b.cfg.Debug(b.redactor.text(fmt.Sprintf("--instrument: process %d: %s: %s %s", p.PID, h.Name, h.State, h.Error)))
+			b.cfg.Debug(b.redactor.Text(fmt.Sprintf("--instrument: process %d: %s: %s %s", p.PID, h.Name, h.State, h.Error)))
 		}
 		if p.StatsForced > 0 {
 			b.cfg.Debug(fmt.Sprintf("--instrument: process %d: its engine's statistics were off, and were switched on", p.PID))

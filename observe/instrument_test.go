@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vobs/vobs/internal/instrument"
+	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/vllm/plugin"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
@@ -16,7 +17,7 @@ import (
 func told(t *testing.T, files ...string) *inside {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
-	folder, err := instrument.Make()
+	folder, err := plugin.Make()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestJoinTorch(t *testing.T) {
 
 func TestInstrumentWord(t *testing.T) {
 	recorded := func(name string) string {
-		b, err := os.ReadFile("../internal/instrument/testdata/recorded/process-" + name + ".json")
+		b, err := os.ReadFile("../internal/vllm/plugin/testdata/recorded/process-" + name + ".json")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +130,7 @@ func TestInstrumentWord(t *testing.T) {
 	if !w.Enabled || len(w.Cores) != 1 || w.Cores[0].Values["num_gpu_blocks"] != int64(40) || len(w.Backends) != 1 || w.DataParallelSizes[0] != 1 || w.Version != "0.32.0" || w.Reason != "" {
 		t.Errorf("%+v", w)
 	}
-	if n := (&bracket{inside: in, redactor: newRedactor(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes(); len(n.Validity) != 0 {
+	if n := (&bracket{inside: in, redactor: redact.New(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes(); len(n.Validity) != 0 {
 		t.Error(n)
 	}
 	// A core that never came up counts where no other did.
@@ -163,7 +164,7 @@ func TestInstrumentWord(t *testing.T) {
 		if !strings.Contains(w.Reason, c.why) || (w.Reason == "") != (c.why == "") {
 			t.Errorf("silent %q, want %q", w.Reason, c.why)
 		}
-		n := (&bracket{inside: c.in, redactor: newRedactor(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes()
+		n := (&bracket{inside: c.in, redactor: redact.New(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes()
 		if (len(n.Validity) == 1) != (c.note != "") || c.note != "" && (n.Validity[0].Code != "instrument_incomplete" || !strings.Contains(n.Validity[0].Message, c.note)) {
 			t.Errorf("notes %+v, want %q", n.Validity, c.note)
 		}

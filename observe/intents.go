@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -39,14 +40,14 @@ func (b *bracket) compareIntents(e *schema.GenerationObservability, off []string
 		e.FlagMismatches = r.Mismatches
 	}
 	for i := range e.FlagMismatches {
-		e.FlagMismatches[i] = b.redactor.text(e.FlagMismatches[i])
+		e.FlagMismatches[i] = b.redactor.Text(e.FlagMismatches[i])
 	}
 	for i := range e.FlagsChecked {
-		e.FlagsChecked[i] = b.redactor.text(e.FlagsChecked[i])
+		e.FlagsChecked[i] = b.redactor.Text(e.FlagsChecked[i])
 	}
 	for i := range e.FlagsUnchecked {
-		e.FlagsUnchecked[i].Flag = b.redactor.text(e.FlagsUnchecked[i].Flag)
-		e.FlagsUnchecked[i].Reason = b.redactor.text(e.FlagsUnchecked[i].Reason)
+		e.FlagsUnchecked[i].Flag = b.redactor.Text(e.FlagsUnchecked[i].Flag)
+		e.FlagsUnchecked[i].Reason = b.redactor.Text(e.FlagsUnchecked[i].Reason)
 	}
 }
 
@@ -55,13 +56,13 @@ func (b *bracket) compareIntents(e *schema.GenerationObservability, off []string
 func (b *bracket) publicIntents() (public intent.Intents, secret []schema.FlagUnchecked) {
 	public = intent.Intents{}.Over(b.cfg.Intents) // a copy
 	for _, name := range public.Names() {
-		if isSecretName(name) {
+		if redact.IsSecretName(name) {
 			delete(public.Values, name)
 			secret = append(secret, schema.FlagUnchecked{Flag: name, Reason: "it is a secret"})
 		}
 	}
 	for name := range public.Problems {
-		if isSecretName(name) {
+		if redact.IsSecretName(name) {
 			public.Problems[name] = "it is a secret, and cannot be read"
 		}
 	}

@@ -39,7 +39,7 @@ func (b *bracket) listLeftovers(command *child.Command, notes *schema.Notes) []s
 	memory := b.gpus.MemoryOf(pids)
 	var out []schema.Leftover
 	for i, p := range alive {
-		l := schema.Leftover{PID: p.PID, Command: b.redactor.line(p.CommandLine, p.Comm), RSSBytes: p.RSSBytes}
+		l := schema.Leftover{PID: p.PID, Command: b.redactor.Line(p.CommandLine, p.Comm), RSSBytes: p.RSSBytes}
 		if n, ok := memory[p.PID]; ok {
 			l.GPUMemoryBytes = &n
 		} else {

@@ -20,6 +20,7 @@ import (
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
@@ -97,7 +98,7 @@ var ErrStrict = errors.New("--strict")
 type bracket struct {
 	cfg      Config
 	env      []string
-	redactor *redactor
+	redactor *redact.Redactor
 	notes    schema.Notes
 
 	loadPre *schema.LoadAvg
@@ -127,7 +128,7 @@ func Run(cfg Config) (child.Exit, error) {
 		cfg.ProcRoot = "/proc"
 	}
 	env := child.Environ()
-	b := &bracket{cfg: cfg, env: env, redactor: newRedactor(env)}
+	b := &bracket{cfg: cfg, env: env, redactor: redact.New(env)}
 	b.partial = newPartialKeeper(b)
 	b.prepare()
 	defer b.removeFiles()
@@ -156,7 +157,7 @@ func Run(cfg Config) (child.Exit, error) {
 		if !errors.As(err, &start) {
 			return child.Exit{}, err
 		}
-		cfg.StartFailed(errors.New(b.redactor.startError(start, cfg.Args[0])))
+		cfg.StartFailed(errors.New(startErrorText(b.redactor, start, cfg.Args[0])))
 		b.finishUnstarted(start)
 		return child.Exit{Code: start.Code}, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/vllm/args"
 )
 
 // CommandLine is what a command's arguments tell of an engine's address.
@@ -45,20 +45,20 @@ var clientFlags = []string{"url", "base-url", "api-url", "api-base", "server-url
 // introduces counts only where it leads to this host: who is asked must be meant. A
 // server's file of options (--config) is read too; dir is where the command runs, "" for
 // the working directory.
-func ReadCommandLine(args []string, dir string) CommandLine {
-	command := intent.Find(args)
+func ReadCommandLine(argv []string, dir string) CommandLine {
+	command := args.Locate(argv)
 	if command.IsServer() {
-		args = intent.WithFile(command, args, dir)
-		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(args)}
-		if t, ok := serverTarget(args); ok {
+		argv = args.ExpandConfigFile(command, argv, dir)
+		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(argv)}
+		if t, ok := serverTarget(argv); ok {
 			t.MaxNumSeqs = c.MaxNumSeqs
 			c.Targets = []Target{t}
 		}
 		return c
 	}
 	bench := ""
-	if command.Name == "bench" && command.At+1 < len(args) {
-		bench = args[command.At+1]
+	if command.Name == "bench" && command.At+1 < len(argv) {
+		bench = argv[command.At+1]
 	}
 	c := CommandLine{Offline: bench == "throughput" || bench == "latency"}
 	add := func(address string) {
@@ -79,8 +79,8 @@ func ReadCommandLine(args []string, dir string) CommandLine {
 		}
 		c.Targets = append(c.Targets, t)
 	}
-	for i, arg := range args {
-		if name, value, ok := flagValue(args, i); ok && slices.Contains(clientFlags, name) {
+	for i, arg := range argv {
+		if name, value, ok := flagValue(argv, i); ok && slices.Contains(clientFlags, name) {
 			add(value)
 			continue
 		}
@@ -90,10 +90,10 @@ func ReadCommandLine(args []string, dir string) CommandLine {
 	}
 	if len(c.Targets) == 0 && bench == "serve" {
 		host, port := "127.0.0.1", defaultPort
-		if v, ok := lastFlag(args, "host"); ok {
+		if v, ok := lastFlag(argv, "host"); ok {
 			host = v
 		}
-		if v, ok := lastFlag(args, "port"); ok {
+		if v, ok := lastFlag(argv, "port"); ok {
 			port = v
 		}
 		add("http://" + net.JoinHostPort(host, port))

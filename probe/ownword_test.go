@@ -11,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vobs/vobs/probe/settings"
+	"github.com/vobs/vobs/internal/vllm/config"
 )
 
 // core is the word of a core of the recorded engine (serve_default), changed.
-func core(t *testing.T, index int, changes settings.Values) CoreWord {
+func core(t *testing.T, index int, changes config.Values) CoreWord {
 	t.Helper()
-	v, _, err := settings.FromServerInfo([]byte(recordedAnswer(t, "server_info")))
+	v, _, err := config.FromServerInfo([]byte(recordedAnswer(t, "server_info")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func own(t *testing.T, info http.HandlerFunc, w OwnWord, there bool) Report {
 func TestOwnWordWins(t *testing.T) {
 	info := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, recordedAnswer(t, "server_info")) }
 	word := OwnWord{
-		Cores:             []CoreWord{core(t, 0, settings.Values{"enable_prefix_caching": false, "max_num_seqs": int64(7)})},
+		Cores:             []CoreWord{core(t, 0, config.Values{"enable_prefix_caching": false, "max_num_seqs": int64(7)})},
 		Backends:          [][]string{{"vllm.v1.attention.backends.cpu_attn.CPUAttentionBackend"}},
 		DataParallelSizes: []int64{1},
 		Version:           "0.32.0",
@@ -92,7 +92,7 @@ func TestOwnWordWins(t *testing.T) {
 
 // An engine that was there before the command is another than those that told.
 func TestOwnWordIsNotAnothersEngine(t *testing.T) {
-	word := OwnWord{Cores: []CoreWord{core(t, 0, settings.Values{"max_num_seqs": int64(7)})}, DataParallelSizes: []int64{1}}
+	word := OwnWord{Cores: []CoreWord{core(t, 0, config.Values{"max_num_seqs": int64(7)})}, DataParallelSizes: []int64{1}}
 	report := own(t, nil, word, true)
 	if report.EngineRuntimeConfig.MaxNumSeqs != nil || slices.Contains(slices.Collect(maps.Values(report.Engine.Config.Sources)), "engine_core") {
 		t.Error(asJSON(report.EngineRuntimeConfig), asJSON(report.Engine.Config))
@@ -101,8 +101,8 @@ func TestOwnWordIsNotAnothersEngine(t *testing.T) {
 
 // Several cores: what they have alike; their blocks together, where these are all.
 func TestOwnWordOfSeveralCores(t *testing.T) {
-	blocks := func(n int64) settings.Values { return settings.Values{"num_gpu_blocks": n} }
-	two := func(second int, changes settings.Values) []CoreWord {
+	blocks := func(n int64) config.Values { return config.Values{"num_gpu_blocks": n} }
+	two := func(second int, changes config.Values) []CoreWord {
 		return []CoreWord{core(t, 0, blocks(4000)), core(t, second, changes)}
 	}
 	for name, c := range map[string]struct {
@@ -115,7 +115,7 @@ func TestOwnWordOfSeveralCores(t *testing.T) {
 		"one after the other":      {two(0, blocks(4192)), []int64{1}, "cache_config_info"},
 		"one rank twice":           {two(0, blocks(4192)), []int64{2}, "cache_config_info"},
 		"of how many is not known": {two(1, blocks(4192)), []int64{1, 2}, "cache_config_info"},
-		"one does not tell":        {two(1, settings.Values{"num_gpu_blocks": settings.None{}}), []int64{2}, "cache_config_info"},
+		"one does not tell":        {two(1, config.Values{"num_gpu_blocks": config.Disabled{}}), []int64{2}, "cache_config_info"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,7 +129,7 @@ func TestOwnWordOfSeveralCores(t *testing.T) {
 			}
 		})
 	}
-	report := own(t, nil, OwnWord{Cores: two(1, settings.Values{"max_num_seqs": int64(7)}), DataParallelSizes: []int64{2}}, false)
+	report := own(t, nil, OwnWord{Cores: two(1, config.Values{"max_num_seqs": int64(7)}), DataParallelSizes: []int64{2}}, false)
 	if report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(reason(report, "engine_runtime_config.max_num_seqs"), "differ in it: 128 and 7") || !strings.Contains(doubts(report), "settings_disagree") {
 		t.Error(asJSON(report.EngineRuntimeConfig), report.Notes)
 	}
@@ -139,7 +139,7 @@ func TestOwnWordOfSeveralCores(t *testing.T) {
 func TestOwnWordAlone(t *testing.T) {
 	p := New(quick)
 	p.Start(time.Now())
-	p.Tell(OwnWord{Enabled: true, Cores: []CoreWord{core(t, 0, settings.Values{"speculative_method": "ngram"})}})
+	p.Tell(OwnWord{Enabled: true, Cores: []CoreWord{core(t, 0, config.Values{"speculative_method": "ngram"})}})
 	report := p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	if got := asJSON(report.EngineRuntimeConfig); report.Engine != nil || got != `{"max_num_seqs":128,"max_num_batched_tokens":2048,"enable_chunked_prefill":true,"enable_prefix_caching":true,"kv_cache_dtype":"auto","speculative_method":"ngram"}` {
@@ -151,7 +151,7 @@ func TestOwnWordAlone(t *testing.T) {
 
 	p = New(quick)
 	p.Start(time.Now())
-	differ := core(t, 1, settings.Values{"max_num_seqs": int64(7)})
+	differ := core(t, 1, config.Values{"max_num_seqs": int64(7)})
 	delete(differ.Values, "kv_cache_dtype")
 	less := core(t, 0, nil)
 	delete(less.Values, "kv_cache_dtype")

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/vobs/vobs/probe/settings"
+	"github.com/vobs/vobs/internal/vllm/config"
 )
 
 const (
@@ -36,8 +36,8 @@ const (
 
 func (q question) path() string { return [...]string{"/version", "/v1/models", "/server_info"}[q] }
 
-func (q question) source() settings.Source {
-	return [...]settings.Source{settings.Version, settings.Models, settings.ServerInfo}[q]
+func (q question) source() config.Source {
+	return [...]config.Source{config.Version, config.Models, config.ServerInfo}[q]
 }
 
 // wonder asks, beside the polls, what is not known yet of an engine that is up: each
@@ -117,13 +117,13 @@ func (e *endpoint) hear(q question, body []byte, a answer) {
 	var err error
 	switch q {
 	case askVersion:
-		if s.Values, err = settings.FromVersion(body); err == nil {
+		if s.Values, err = config.FromVersion(body); err == nil {
 			e.version, _ = s.Values["vllm_version"].(string)
 		}
 	case askModels:
-		s.Values, err = settings.FromModels(body)
+		s.Values, err = config.FromModels(body)
 	case askServerInfo:
-		s.Values, s.AsText, err = settings.FromServerInfo(body)
+		s.Values, s.AsText, err = config.FromServerInfo(body)
 	}
 	if err != nil {
 		s.Reason = clip(fmt.Sprintf("%s at %s: %v", q.path(), e.target.Name(), err))

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vobs/vobs/probe/settings"
+	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -13,9 +13,9 @@ import (
 type effective struct {
 	// at has what is told at each endpoint, in their order; nil for one that is not of
 	// the stage.
-	at []map[string]settings.Setting
+	at []map[string]config.Setting
 	// common are the settings that all of them have alike.
-	common map[string]settings.Setting
+	common map[string]config.Setting
 	// untold has the reasons of those that are not told, own of those that are told and
 	// have no value: they are off, or differ.
 	untold, own map[string]string
@@ -28,15 +28,15 @@ type effective struct {
 // 0.32.0).
 func (r view) configure() {
 	c := &r.effective
-	c.common, c.untold, c.own = map[string]settings.Setting{}, map[string]string{}, map[string]string{}
+	c.common, c.untold, c.own = map[string]config.Setting{}, map[string]string{}, map[string]string{}
 	differ := make([]map[string][2]any, len(r.endpoints))
-	c.at = make([]map[string]settings.Setting, len(r.endpoints))
+	c.at = make([]map[string]config.Setting, len(r.endpoints))
 	own, coresDiffer := r.ownWord()
 	for i, e := range r.endpoints {
 		if e.elsewhere(r.stage) {
 			continue
 		}
-		var told []settings.Told
+		var told []config.Layer
 		told, differ[i] = e.told(r.stage)
 		if len(told) > 0 && r.speaksFor(e) {
 			told = append(told, own...)
@@ -44,13 +44,13 @@ func (r view) configure() {
 				differ[i][name] = coresDiffer[name]
 			}
 		}
-		var conflicts []settings.Conflict
-		c.at[i], conflicts = settings.Merge(told...)
+		var conflicts []config.Conflict
+		c.at[i], conflicts = config.Merge(told...)
 		for _, k := range conflicts {
-			r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.Name, k.Name, settings.Write(k.Won.Value), k.Won.Source, settings.Write(k.Lost.Value), k.Lost.Source), nil)
+			r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.Name, k.Name, config.Format(k.Won.Value), k.Won.Source, config.Format(k.Lost.Value), k.Lost.Source), nil)
 		}
 	}
-	for _, name := range settings.Names() {
+	for _, name := range config.Names() {
 		r.agree(name, differ)
 	}
 }
@@ -58,7 +58,7 @@ func (r view) configure() {
 // agree takes a setting where all engines have it alike.
 func (r view) agree(name string, differ []map[string][2]any) {
 	c := &r.effective
-	var found []settings.Setting
+	var found []config.Setting
 	for i, e := range r.endpoints {
 		if c.at[i] == nil {
 			continue
@@ -78,7 +78,7 @@ func (r view) agree(name string, differ []map[string][2]any) {
 			return
 		}
 		if len(found) > 0 && s.Value != found[0].Value {
-			pair := []string{settings.Write(found[0].Value), settings.Write(s.Value)}
+			pair := []string{config.Format(found[0].Value), config.Format(s.Value)}
 			slices.Sort(pair)
 			c.own[name] = fmt.Sprintf("the engines differ in it: %s and %s", pair[0], pair[1])
 			return
@@ -91,12 +91,12 @@ func (r view) agree(name string, differ []map[string][2]any) {
 	if r.foundOff(name, found[0]) {
 		return
 	}
-	c.common[name] = settings.Worst(found)
+	c.common[name] = config.LeastTrusted(found)
 }
 
 // foundOff notes a setting that the engine says it has none of, and reports whether it is one.
-func (r view) foundOff(name string, s settings.Setting) bool {
-	if _, none := s.Value.(settings.None); !none {
+func (r view) foundOff(name string, s config.Setting) bool {
+	if _, none := s.Value.(config.Disabled); !none {
 		return false
 	}
 	r.effective.own[name] = "the engine tells that it has none"
@@ -140,20 +140,20 @@ func (r view) runtimeConfig() {
 	r.sixKeys()
 	r.explain("engine_runtime_config", "engine_runtime_config", seedKeys[:])
 
-	config := &schema.EngineConfig{Values: map[string]any{}, Sources: map[string]string{}}
+	out := &schema.EngineConfig{Values: map[string]any{}, Sources: map[string]string{}}
 	for name, s := range c.common {
 		value := s.Value
 		if x, ok := value.(float64); ok {
 			value = schema.Float(x)
 		}
-		config.Values[name], config.Sources[name] = value, string(s.Source)
+		out.Values[name], out.Sources[name] = value, string(s.Source)
 	}
-	if len(config.Values) == 0 {
-		r.explain("engine.config", "engine.config.values", settings.Names())
+	if len(out.Values) == 0 {
+		r.explain("engine.config", "engine.config.values", config.Names())
 		return
 	}
-	r.explain("engine.config.values", "engine.config.values", settings.Names())
-	r.Engine.Config = config
+	r.explain("engine.config.values", "engine.config.values", config.Names())
+	r.Engine.Config = out
 	if on, ok := c.common["enable_prefix_caching"]; ok && on.Value == true {
 		r.doubtCaching()
 	}
@@ -166,7 +166,7 @@ func (r view) doubtCaching() {
 	prompt, whyPrompt := r.counter(promptTokens)
 	if why == "" && whyPrompt == "" && queries == 0 && prompt > 0 {
 		because := "its core has switched caching off for this model, or the requests pass it by (those with prompt_logprobs do)"
-		if r.effective.common["enable_prefix_caching"].Source == settings.EngineCore {
+		if r.effective.common["enable_prefix_caching"].Source == config.EngineCore {
 			because = "the requests pass it by (those with prompt_logprobs do)"
 		}
 		r.Notes.Doubt("prefix_cache_not_used", schema.Info, fmt.Sprintf("the engine tells enable_prefix_caching=true, and of %d prompt tokens none was looked up: %s", prompt, because), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
@@ -224,21 +224,21 @@ func (r view) explain(group, each string, names []string) {
 
 // told is what the sources say of a stage's engines at one endpoint, and of what its
 // engines tell different things, both of them.
-func (e *record) told(stage string) (told []settings.Told, differ map[string][2]any) {
+func (e *record) told(stage string) (told []config.Layer, differ map[string][2]any) {
 	if e.Counters.mixed {
 		return nil, nil
 	}
-	told = append(told, settings.Told{Source: settings.Version, Values: e.Answers.Version.Values})
+	told = append(told, config.Layer{Source: config.Version, Values: e.Answers.Version.Values})
 	if stage == "" { // of several stages, the server's own answers do not say which they describe
-		told = append(told, settings.Told{Source: settings.Models, Values: e.Answers.Models.Values},
-			settings.Told{Source: settings.ServerInfo, Values: e.Answers.ServerInfo.Values})
+		told = append(told, config.Layer{Source: config.Models, Values: e.Answers.Models.Values},
+			config.Layer{Source: config.ServerInfo, Values: e.Answers.ServerInfo.Values})
 	}
-	var each []settings.Values
+	var each []config.Values
 	for id, l := range e.Counters.configs {
 		if id.stage == stage {
-			each = append(each, settings.FromLabels(l.Get))
+			each = append(each, config.FromLabels(l.Get))
 		}
 	}
-	labels, differ := settings.Agree(each)
-	return append(told, settings.Told{Source: settings.CacheConfig, Values: labels}), differ
+	labels, differ := config.Agree(each)
+	return append(told, config.Layer{Source: config.CacheConfig, Values: labels}), differ
 }

@@ -3,7 +3,7 @@ package probe
 import (
 	"time"
 
-	"github.com/vobs/vobs/probe/settings"
+	"github.com/vobs/vobs/internal/vllm/config"
 )
 
 // Input is what was read of the engines over one run.
@@ -110,7 +110,7 @@ type Answer struct {
 	// whatever status.
 	Asked, Answered bool
 	// Values are the settings in the response; nil if there are none.
-	Values settings.Values
+	Values config.Values
 	// AsText reports whether /server_info came as text, which has less.
 	AsText bool
 	// Reason is why there are no values; "" if there are.

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/vobs/vobs/probe/settings"
+	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -30,7 +30,7 @@ type OwnWord struct {
 type CoreWord struct {
 	// Index is its data-parallel rank.
 	Index  int
-	Values settings.Values
+	Values config.Values
 }
 
 // silence is the end of a reason: why the engines did not tell it from inside either.
@@ -57,8 +57,8 @@ func (r view) speaksFor(e *record) bool {
 
 // ownWord is what the engines told from inside, as sources, the cores' first; and of
 // what the cores tell different things, both.
-func (r view) ownWord() (told []settings.Told, differ map[string][2]any) {
-	var cores []settings.Values
+func (r view) ownWord() (told []config.Layer, differ map[string][2]any) {
+	var cores []config.Values
 	ranks := map[int]bool{}
 	blocks, everywhere := int64(0), true
 	for _, c := range r.introspection.Cores {
@@ -69,8 +69,8 @@ func (r view) ownWord() (told []settings.Told, differ map[string][2]any) {
 		delete(v, "num_gpu_blocks") // of one core; the event has all together
 		cores = append(cores, v)
 	}
-	common, differ := settings.Agree(cores)
-	front := settings.FromFrontEnd(r.introspection.DataParallelSizes)
+	common, differ := config.Agree(cores)
+	front := config.FromFrontEnd(r.introspection.DataParallelSizes)
 	// All engines of one server are those that were seen: none on another machine, and
 	// none that followed another.
 	if everywhere && len(cores) > 0 && len(r.endpoints) < 2 && len(ranks) == len(cores) && front["data_parallel_size"] == int64(len(cores)) {
@@ -83,10 +83,10 @@ func (r view) ownWord() (told []settings.Told, differ map[string][2]any) {
 		pair := differ[name]
 		r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("the engine cores of the command tell different values of %s, %s and %s among them: none was taken", name, pair[0], pair[1]), nil)
 	}
-	return []settings.Told{
-		{Source: settings.EngineCore, Values: common},
-		{Source: settings.Worker, Values: settings.FromWorkers(r.introspection.Backends)},
-		{Source: settings.FrontEnd, Values: front},
+	return []config.Layer{
+		{Source: config.EngineCore, Values: common},
+		{Source: config.Worker, Values: config.FromWorkers(r.introspection.Backends)},
+		{Source: config.FrontEnd, Values: front},
 	}, differ
 }
 
@@ -100,8 +100,8 @@ func (r view) configureAlone(why string) {
 	c := &r.effective
 	c.untold, c.own = map[string]string{}, map[string]string{}
 	told, differ := r.ownWord()
-	c.common, _ = settings.Merge(told...)
-	for _, name := range settings.Names() {
+	c.common, _ = config.Merge(told...)
+	for _, name := range config.Names() {
 		s, ok := c.common[name]
 		switch pair, differs := differ[name]; {
 		case differs:

@@ -36,7 +36,7 @@ func TestFromCommandLine(t *testing.T) {
 		{line: "python -m vllm.entrypoints.openai.run_batch -i a -o b --model m --max-num-seqs 8", want: serve},
 		{line: "vllm run-batch -i a -o b --model m --max-num-seqs 8", want: serve},
 		{line: "vllm bench throughput --model m --max-num-seqs 8 --num-prompts 5", want: serve},
-		{line: "vllm serve --config testdata/config/small.yaml --max-num-seqs 8 --model m", want: map[string]any{
+		{line: "vllm serve --config ../vllm/args/testdata/config/small.yaml --max-num-seqs 8 --model m", want: map[string]any{
 			"model": "m", "max_num_seqs": int64(8), "enable_prefix_caching": false, "seed": int64(16), "block_size": int64(16)}},
 		{line: "vllm serve m -sc.method ngram --speculative-config.num_speculative_tokens 3 -cc.pass_config.fuse_norm_quant true -ac.backend FLASH_ATTN", want: map[string]any{
 			// -sc and --speculative-config are two options to vLLM's parser: the later one counts, whole.
@@ -79,7 +79,7 @@ func TestProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	large := filepath.Join(t.TempDir(), "large.yaml")
-	if err := os.WriteFile(large, make([]byte, maxFileBytes+1), 0o600); err != nil {
+	if err := os.WriteFile(large, make([]byte, 1<<20+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ line, name, want string }{
@@ -90,12 +90,12 @@ func TestProblems(t *testing.T) {
 		{"vllm serve m --max-num 5 --seed 5", "max_num", "--max-num could be any of --max-num-batched-tokens, "},
 		{"vllm serve m --seed 5 -cudagraph-capture-sizes --cudagraph-c", "cudagraph_capture_sizes", "has no value"},
 		{"vllm serve m --seed 5 --block-size", "block_size", "--block-size has no value"},
-		{"vllm serve m --seed 5 --config testdata/config/absent.yaml", "config", "--config testdata/config/absent.yaml: no such file"},
-		{"vllm serve m --seed 5 --config testdata/config/broken.yaml", "config", "--config testdata/config/broken.yaml: [1:"},
-		{"vllm serve m --seed 5 --config testdata/config/small.txt", "config", "ends in .yaml or .yml"},
+		{"vllm serve m --seed 5 --config ../vllm/args/testdata/config/absent.yaml", "config", "--config ../vllm/args/testdata/config/absent.yaml: no such file"},
+		{"vllm serve m --seed 5 --config ../vllm/args/testdata/config/broken.yaml", "config", "--config ../vllm/args/testdata/config/broken.yaml: [1:"},
+		{"vllm serve m --seed 5 --config ../vllm/args/testdata/config/small.txt", "config", "ends in .yaml or .yml"},
 		{"vllm serve m --seed 5 --config " + pipe, "config", "no regular file"},
 		{"vllm serve m --seed 5 --config " + large, "config", "larger than 1 MiB"},
-		{"vllm bench throughput --seed 5 --config testdata/config/small.yaml", "config", "takes no file"},
+		{"vllm bench throughput --seed 5 --config ../vllm/args/testdata/config/small.yaml", "config", "takes no file"},
 		{"vllm serve --swap-space 4 m --seed 5", "model", `"4" stands behind --swap-space, which vobs does not know`},
 	} {
 		got := FromCommandLine(strings.Fields(c.line))

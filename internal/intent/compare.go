@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vobs/vobs/internal/pyvalue"
+	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -57,7 +59,7 @@ func Compare(in Intents, effective Effective) Result {
 	}
 	for _, name := range names {
 		want := in.Values[name]
-		if !meant(want) || name == "max_model_len" && want == int64(-1) { // vLLM's `auto`
+		if !isSet(want) || name == "max_model_len" && want == int64(-1) { // vLLM's `auto`
 			continue
 		}
 		actual, known := effective.Values[name]
@@ -75,8 +77,8 @@ func Compare(in Intents, effective Effective) Result {
 			continue
 		}
 		r.Checked = append(r.Checked, name)
-		if !same(name, want, actual) {
-			r.mismatch(name, want, like(want, actual))
+		if !equalValue(name, want, actual) {
+			r.mismatch(name, want, coerce(want, actual))
 		}
 	}
 	problems := make([]string, 0, len(in.Problems))
@@ -91,7 +93,7 @@ func Compare(in Intents, effective Effective) Result {
 }
 
 func (r *Result) mismatch(name string, want, actual any) {
-	r.Mismatches = append(r.Mismatches, name+": intended="+Repr(want)+" actual="+Repr(actual))
+	r.Mismatches = append(r.Mismatches, name+": intended="+pyvalue.Repr(want)+" actual="+pyvalue.Repr(actual))
 	if slices.Contains(schema.CheckedFields[:], name) {
 		r.DidNotEngage = true
 	}
@@ -104,7 +106,7 @@ func (e Effective) why(name string) string {
 		}
 	}
 	root, _, _ := strings.Cut(name, ".")
-	if !isEngine(root) && canonicalName(name) == name && !slices.ContainsFunc(canonical[:], func(c [2]string) bool { return c[1] == name }) {
+	if !args.IsEngineSetting(root) && canonicalName(name) == name && !slices.ContainsFunc(canonical[:], func(c [2]string) bool { return c[1] == name }) {
 		return "the engine does not tell it; vLLM 0.32 has no setting of this name"
 	}
 	return "the engine does not tell it"
@@ -142,49 +144,38 @@ func plainActual(v any) any {
 	return v
 }
 
-// like reads an engine's text as the type of what was meant: vLLM's labels are
+// coerce reads an engine's text as the type of what was meant: vLLM's labels are
 // texts, "128" and "False".
-func like(want, actual any) any {
+func coerce(want, actual any) any {
 	text, ok := actual.(string)
 	if !ok {
 		return actual
 	}
 	switch want.(type) {
 	case bool:
-		if b, ok := boolean(text); ok {
+		if b, ok := args.ParseBool(text); ok {
 			return b
 		}
 	case int64, *big.Int:
-		if n, err := humanNumber(text); err == nil {
+		if n, err := args.ParseHumanNumber(text); err == nil {
 			return n
 		}
 	case float64:
-		if f, err := fraction(text); err == nil {
+		if f, err := pyvalue.ParseFloat(text); err == nil {
 			return f
 		}
 	}
 	return actual
 }
 
-// boolean reads the ways to say yes and no.
-func boolean(s string) (value, ok bool) {
-	switch strings.ToLower(strings.TrimSpace(s)) {
-	case "true", "yes", "on", "1":
-		return true, true
-	case "false", "no", "off", "0":
-		return false, true
-	}
-	return false, false
-}
-
-// same says whether a setting is as it was meant.
-func same(name string, want, actual any) bool {
+// equalValue says whether a setting is as it was meant.
+func equalValue(name string, want, actual any) bool {
 	if b, ok := want.(bool); ok {
 		switch a := actual.(type) {
 		case bool:
 			return a == b
 		case string:
-			v, ok := boolean(a)
+			v, ok := args.ParseBool(a)
 			return ok && v == b
 		}
 	}
@@ -192,24 +183,24 @@ func same(name string, want, actual any) bool {
 	if _, ok := actual.(string); !ok {
 		bothTexts = false
 	}
-	if w, ok := whole(want); ok && !bothTexts {
-		if a, ok := whole(actual); ok {
+	if w, ok := bigInt(want); ok && !bothTexts {
+		if a, ok := bigInt(actual); ok {
 			return w.Cmp(a) == 0
 		}
 	}
-	if w, ok := number(want); ok && !bothTexts {
-		if a, ok := number(actual); ok {
+	if w, ok := args.Number(want); ok && !bothTexts {
+		if a, ok := args.Number(actual); ok {
 			return w == a || math.Abs(w-a) <= 1e-9*math.Max(math.Abs(w), math.Abs(a))
 		}
 	}
 	if list, ok := want.([]any); ok {
 		other, ok := actual.([]any)
 		if !ok { // of several names the engine tells the first
-			return len(list) > 0 && same(name, list[0], actual)
+			return len(list) > 0 && equalValue(name, list[0], actual)
 		}
-		return slices.EqualFunc(list, other, func(a, b any) bool { return same(name, a, b) })
+		return slices.EqualFunc(list, other, func(a, b any) bool { return equalValue(name, a, b) })
 	}
-	w, a := str(want), str(actual)
+	w, a := pyvalue.Str(want), pyvalue.Str(actual)
 	switch {
 	case w == a:
 		return true
@@ -223,45 +214,20 @@ func same(name string, want, actual any) bool {
 	return false
 }
 
-// whole reads a whole number, also from a text.
-func whole(v any) (*big.Int, bool) {
+// bigInt reads a whole number, also from a text.
+func bigInt(v any) (*big.Int, bool) {
 	switch v := v.(type) {
 	case int64:
 		return big.NewInt(v), true
 	case *big.Int:
 		return v, true
 	case string:
-		n, err := humanNumber(v)
+		n, err := args.ParseHumanNumber(v)
 		if err == nil {
-			return whole(n)
+			return bigInt(n)
 		}
 	}
 	return nil, false
-}
-
-// number reads a number, also from a text.
-func number(v any) (float64, bool) {
-	switch v := v.(type) {
-	case int64:
-		return float64(v), true
-	case float64:
-		return v, true
-	case *big.Int:
-		f, _ := new(big.Float).SetInt(v).Float64()
-		return f, true
-	case bool: // as in Python: the seed's comparison has True == 1
-		if v {
-			return 1, true
-		}
-		return 0, true
-	case string:
-		if n, err := humanNumber(v); err == nil {
-			return number(n)
-		}
-		f, err := fraction(v)
-		return f, err == nil
-	}
-	return 0, false
 }
 
 // dtype brings the names of a data type together: vllm/config/cache.py has fp8 and

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/pyvalue"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -213,10 +214,10 @@ func TestIntentFiles(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %s", text, got, err, want)
 		}
 	}
-	if _, err := ReadFile("testdata/absent.json"); err == nil || err.Error() != "--intend-file testdata/absent.json: no such file or directory" {
+	if _, err := ReadFile("../vllm/args/testdata/absent.json"); err == nil || err.Error() != "--intend-file ../vllm/args/testdata/absent.json: no such file or directory" {
 		t.Error(err)
 	}
-	if in, err := ReadFile("testdata/config/full.yaml"); err != nil || in.Values["max_num_batched_tokens"] != int64(8000) {
+	if in, err := ReadFile("../vllm/args/testdata/config/full.yaml"); err != nil || in.Values["max_num_batched_tokens"] != int64(8000) {
 		t.Error(in, err)
 	}
 }
@@ -246,7 +247,7 @@ func TestRepr(t *testing.T) {
 		"nan": math.NaN(), "-inf": math.Inf(-1), "''": "", `"it's"`: "it's", `'"'`: `"`, `'\'"'`: `'"`, `'a\\b\n\t\r\x00\x7f\x85\u200b\U000e0001é'`: "a\\b\n\t\r\x00\x7f\u0085\u200b\U000e0001é",
 		"[1, 'a', [None]]": []any{int64(1), "a", []any{nil}}, "{'a': 1, 'b': {}}": map[string]any{"a": int64(1), "b": map[string]any{}}, "-0.0": math.Copysign(0, -1),
 	} {
-		if got := Repr(v); got != want {
+		if got := pyvalue.Repr(v); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package intent
 
 import (
+	"github.com/vobs/vobs/internal/testkit"
 	"os"
 	"strings"
 	"testing"
@@ -8,14 +9,14 @@ import (
 
 // FuzzCommandLine: no arguments make the reader fail, nor read a setting twice.
 func FuzzCommandLine(f *testing.F) {
-	text, err := os.ReadFile("testdata/spellings.txt")
+	text, err := os.ReadFile("../vllm/args/testdata/spellings.txt")
 	if err != nil {
 		f.Fatal(err)
 	}
 	n := 0
 	for line := range strings.Lines(string(text)) {
 		if n++; n%9 == 0 && !strings.Contains(line, "--config") {
-			f.Add("vllm\x00" + strings.Join(shellWords(strings.TrimSpace(line)), "\x00"))
+			f.Add("vllm\x00" + strings.Join(testkit.ShellWords(strings.TrimSpace(line)), "\x00"))
 		}
 	}
 	f.Add("env\x00A=b\x00python\x00-mvllm.entrypoints.openai.api_server\x00--model\x00m")
@@ -32,23 +33,6 @@ func FuzzCommandLine(f *testing.F) {
 		}
 		if got.Reason != "" && len(got.Values)+len(got.Problems) > 0 {
 			t.Errorf("%q: a reason and values: %v", args, got)
-		}
-	})
-}
-
-// FuzzYAML: no file makes the reader fail.
-func FuzzYAML(f *testing.F) {
-	for _, name := range []string{"full", "small", "anchors", "scalars", "fast", "merge", "text", "broken", "list"} {
-		text, err := os.ReadFile("testdata/config/" + name + ".yaml")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(text)
-	}
-	f.Add([]byte("a: &a [*a, *a]\nb: &b [*a, *a]"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if v, err := readYAML(text); err == nil {
-			_ = Repr(plainYAML(v))
 		}
 	})
 }

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"github.com/vobs/vobs/internal/pyvalue"
+	"github.com/vobs/vobs/internal/vllm/args"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -22,7 +26,7 @@ func ParsePairs(pairs []string) (Intents, error) {
 		if !ok || err != nil {
 			return Intents{}, fmt.Errorf("--intend %s is no NAME=VALUE", quoted(pair))
 		}
-		value, err := readIntent(name, text)
+		value, err := args.ParseSetting(name, text)
 		if err != nil {
 			return Intents{}, fmt.Errorf("--intend %s: %w", quoted(pair), err)
 		}
@@ -46,7 +50,7 @@ func ReadFile(name string) (Intents, error) {
 }
 
 func readIntents(name string) (Intents, error) {
-	text, err := readFile(name)
+	text, err := args.ReadFile(name)
 	if err != nil {
 		return Intents{}, err
 	}
@@ -57,10 +61,10 @@ func readIntents(name string) (Intents, error) {
 // as YAML else.
 func parseIntents(text []byte, isJSON bool) (Intents, error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	v, err := readJSON(string(text))
+	v, err := pyvalue.ParseJSON(string(text))
 	if err != nil && !isJSON {
-		v, err = readYAML(text)
-		v = plainYAML(v)
+		v, err = args.ReadYAML(text)
+		v = args.PlainYAML(v)
 	}
 	if err != nil {
 		return Intents{}, err
@@ -78,23 +82,23 @@ func parseIntents(text []byte, isJSON bool) (Intents, error) {
 		}
 	}
 	out := newIntents()
-	for _, key := range sortedKeys(settings) {
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		name, err := nameOf(key)
 		if err != nil {
 			return Intents{}, err
 		}
 		value := settings[key]
-		if positive, off := strings.CutPrefix(name, "no_"); off && !isEngine(name) {
+		if positive, off := strings.CutPrefix(name, "no_"); off && !args.IsEngineSetting(name) {
 			if on, ok := value.(bool); ok { // --no-x: true, as vLLM's own files may have it
 				name, value = positive, !on
 			}
 		}
 		// What is a text in the file is read as on the command line.
 		if text, ok := value.(string); ok {
-			if value, err = readIntent(name, text); err != nil {
+			if value, err = args.ParseSetting(name, text); err != nil {
 				return Intents{}, fmt.Errorf("%s: %w", quoted(key), err)
 			}
-		} else if err := fits(name, value); err != nil {
+		} else if err := args.CheckSetting(name, value); err != nil {
 			return Intents{}, fmt.Errorf("%s: %w", quoted(key), err)
 		}
 		one := newIntents()
@@ -119,77 +123,4 @@ func nameOf(s string) (string, error) {
 	return canonicalName(root), nil
 }
 
-// readIntent reads a value that is given as text.
-func readIntent(name, text string) (any, error) {
-	trimmed := strings.TrimSpace(text)
-	if trimmed == "" || trimmed == "None" || trimmed == "null" || strings.EqualFold(trimmed, "auto") {
-		return nil, nil // no intent
-	}
-	known := byName()[name]
-	if known == nil {
-		if name == "speculative_method" || name == "attention_backend" {
-			return trimmed, nil
-		}
-		return guess(trimmed), nil
-	}
-	o := *known
-	o.choices = nil // another version may have others
-	if o.nargs == "+" && strings.HasPrefix(trimmed, "[") {
-		return readJSON(trimmed)
-	}
-	switch kind := strings.TrimPrefix(o.kind, "?"); kind {
-	case "bool", "true", "false":
-		b, ok := boolean(trimmed)
-		if !ok {
-			return nil, errors.New("it takes true or false")
-		}
-		return b, nil
-	case "int", "human", "humanauto":
-		if o.nargs == "+" {
-			break
-		}
-		n, err := humanNumber(trimmed)
-		if errors.Is(err, errNumber) {
-			return nil, errors.New("it takes a whole number, as 8192, 8k (8000) or 8K")
-		}
-		return n, err
-	}
-	if o.nargs == "" || o.nargs == "?" {
-		return o.one(text)
-	}
-	return o.read("", strings.Fields(trimmed))
-}
-
-// fits refuses a value of a file that its setting cannot have.
-func fits(name string, value any) error {
-	o := byName()[name]
-	if o == nil || value == nil {
-		return nil
-	}
-	_, isList := value.([]any)
-	_, isObject := value.(map[string]any)
-	_, isBool := value.(bool)
-	_, isNumber := number(value)
-	isNumber = isNumber && !isBool
-	switch strings.TrimPrefix(o.kind, "?") {
-	case "bool", "true", "false":
-		if !isBool {
-			return errors.New("it takes true or false")
-		}
-	case "int", "human", "humanauto", "float":
-		if !isNumber && !(o.nargs == "+" && isList) {
-			return errors.New("it takes a number")
-		}
-	case "config":
-		if !isObject {
-			return errors.New("it takes an object")
-		}
-	case "str", "lower":
-		if isObject || isList && o.nargs == "" {
-			return errors.New("it takes a text")
-		}
-	}
-	return nil
-}
-
-func quoted(s string) string { return strconv.Quote(clip(s)) }
+func quoted(s string) string { return strconv.Quote(args.Clip(s)) }

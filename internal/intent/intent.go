@@ -1,15 +1,8 @@
-// Package intent reads what a user meant an engine to be set to, and compares it
-// with what the engine says of itself.
+// Package intent holds the settings that a user meant an engine to have, and compares
+// them with the settings that the engine reports.
 //
-// Intents come from --intend, from --intend-file and from the vLLM flags in the
-// command line, in this order of precedence. The command line is read as vLLM's
-// own parser does: the options of the commands that make an engine are recorded
-// from the real package (options.tsv), and the steps of FlexibleArgumentParser
-// (vllm/utils/argparse_utils.py) and of Python's argparse are followed, so that
-// an abbreviation, a dotted name or a file of options means here what it means
-// there; testdata/spellings.json holds vLLM's own answers, which a test compares.
-// Another version of vLLM has other options: what the table does not know is
-// kept by its name, and what vLLM 0.32 would refuse is reported, never guessed.
+// Intents come from --intend, from --intend-file and from the vLLM options in the
+// command line (package args), in this order of precedence.
 package intent
 
 import (
@@ -67,7 +60,7 @@ func (i Intents) drop(name string) {
 // Empty says that nothing was asked for.
 func (i Intents) Empty() bool {
 	for _, v := range i.Values {
-		if meant(v) {
+		if isSet(v) {
 			return false
 		}
 	}
@@ -78,16 +71,16 @@ func (i Intents) Empty() bool {
 func (i Intents) Names() []string {
 	var names []string
 	for name, v := range i.Values {
-		if meant(v) {
+		if isSet(v) {
 			names = append(names, name)
 		}
 	}
 	return slices.Sorted(slices.Values(names))
 }
 
-// meant says whether a value is an intent: `auto` and None leave the choice to
+// isSet says whether a value is an intent: `auto` and None leave the choice to
 // the engine.
-func meant(v any) bool {
+func isSet(v any) bool {
 	switch v := v.(type) {
 	case nil:
 		return false

@@ -1,0 +1,105 @@
+package args
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Command is a vLLM command inside a command line.
+type Command struct {
+	// At is the index of its first word: the subcommand of `vllm`, or the module.
+	At int
+	// Name is serve, api_server (the module of that name), bench, run-batch, launch
+	// or another word behind `vllm`; empty where there is no vLLM.
+	Name string
+	// Module says that python runs it by its module (python -m vllm.entrypoints…).
+	Module bool
+	// Shell is the shell in front of it, if one is, by its name: what its script
+	// does to the arguments is not known.
+	Shell string
+	// Text says that the shell is given its program as text (sh -c).
+	Text bool
+}
+
+// IsServer says whether the command is a vLLM server.
+func (c Command) IsServer() bool { return c.Name == "serve" || c.Name == "api_server" }
+
+// commands are vLLM's own (vllm/entrypoints/cli/main.py).
+var commands = []string{"serve", "bench", "run-batch", "launch", "chat", "complete", "collect-env", "preload", "download-kernels", "snapshot"}
+
+// valueFlags are options of launchers whose value may be the word vllm: a package
+// or a program's option, not the program.
+var valueFlags = []string{"--with", "--with-editable", "--from", "--package", "--extra", "--group", "-p", "-n", "--name", "--job-name", "-J", "--backend", "--engine"}
+
+// Locate looks for vLLM in a command's arguments, behind any launcher (env, nice,
+// numactl, uv run, srun, torchrun): `vllm` and a word that is one of its
+// commands, or -m and a module of vllm.entrypoints. It does not look into the
+// text of `sh -c`.
+func Locate(args []string) Command {
+	var c Command
+	for i, arg := range args {
+		next := ""
+		if i+1 < len(args) {
+			next = args[i+1]
+		}
+		if module, ok := moduleAt(arg, next); ok {
+			if module == "" {
+				continue
+			}
+			c.At, c.Name, c.Module = i+1, module, true
+			if arg != "-m" && arg != "--module" {
+				c.At = i
+			}
+			if module == "vllm" { // the same as the program of that name
+				if c.At+1 >= len(args) {
+					return Command{Shell: c.Shell}
+				}
+				c.At, c.Name, c.Module = c.At+1, args[c.At+1], false
+			}
+			return c
+		}
+		switch base := filepath.Base(arg); {
+		case (base == "vllm" || base == "vllm-omni") && slices.Contains(commands, next) && !(i > 0 && slices.Contains(valueFlags, args[i-1])):
+			c.At, c.Name = i+1, next
+			return c
+		case c.Shell == "" && isShell(base) && (i == 0 || !slices.Contains(valueFlags, args[i-1])):
+			c.Shell = base
+			if strings.HasPrefix(next, "-") && !strings.HasPrefix(next, "--") && strings.Contains(next, "c") {
+				return Command{Shell: base, Text: true} // the rest is a program, not arguments
+			}
+		}
+	}
+	return Command{Shell: c.Shell}
+}
+
+func isShell(base string) bool {
+	switch base {
+	case "sh", "bash", "dash", "zsh", "ksh", "ash", "fish":
+		return true
+	}
+	return false
+}
+
+// moduleAt reads -m MODULE, -mMODULE and torchrun's --module MODULE: the name of
+// the command that a module of vLLM is; "" for a module that is none.
+func moduleAt(arg, next string) (name string, ok bool) {
+	module := next
+	if attached, found := strings.CutPrefix(arg, "-m"); found && strings.HasPrefix(attached, "vllm.") {
+		module = attached
+	} else if arg != "-m" && arg != "--module" {
+		return "", false
+	}
+	if !strings.HasPrefix(module, "vllm.entrypoints.") && !strings.HasPrefix(module, "vllm_omni.entrypoints.") {
+		return "", false
+	}
+	switch last := module[strings.LastIndexByte(module, '.')+1:]; {
+	case strings.HasSuffix(last, "api_server"), strings.HasSuffix(module, "api_server.entry"):
+		return "api_server", true
+	case last == "run_batch":
+		return "run-batch", true
+	case strings.HasSuffix(module, "cli.main"):
+		return "vllm", true
+	}
+	return "", true
+}

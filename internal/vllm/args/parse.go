@@ -1,0 +1,104 @@
+package args
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ExpandConfigFile gives the arguments of a vLLM command from its name on, with the options of
+// the file that --config names put in as vLLM does; a relative name is looked for in
+// dir, "" for the working directory. Where the file cannot be read, nothing is put in.
+func ExpandConfigFile(c Command, args []string, dir string) []string {
+	args = args[c.At:]
+	if c.Module {
+		args = args[1:]
+	}
+	if !slices.Contains(args, "--config") {
+		return args
+	}
+	args, _ = withConfig(args, func(file string) ([]string, error) {
+		if dir != "" && !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		return loadConfig(file, func(string) bool { return false })
+	})
+	return args
+}
+
+func IsEngineSetting(name string) bool { return OptionByName()[name] != nil }
+
+// ByFlagName finds an option of any command by the name that it sets.
+func ByFlagName(name string) *option {
+	for _, p := range commandOptions() {
+		if o := p.byFlag["--"+strings.ReplaceAll(name, "_", "-")]; o != nil {
+			return o
+		}
+	}
+	return nil
+}
+
+// ParseCommand reads the arguments of a vLLM command that makes an engine; a
+// reason instead where it makes none, or none by these arguments.
+func ParseCommand(c Command, args []string) (p *Options, reason string) {
+	name := c.Name
+	switch name {
+	case "serve", "run-batch":
+	case "api_server":
+		name = "serve"
+	case "bench":
+		if len(args) < 2 {
+			return nil, "vllm bench is not told which benchmark to run"
+		}
+		switch name = args[1]; name {
+		case "throughput", "latency", "startup", "mm-processor":
+		case "serve":
+			return nil, "vllm bench serve is a client, its flags set nothing in the engine"
+		case "sweep":
+			return nil, "vllm bench sweep starts engines of several settings"
+		default:
+			return nil, fmt.Sprintf("vobs does not know vllm bench %s", Clip(name))
+		}
+	default:
+		return nil, fmt.Sprintf("vllm %s makes no engine", Clip(name))
+	}
+	if c.Module {
+		args = args[1:]
+	}
+	options := commandOptions()[name]
+	problems := map[string]string{}
+	flat, err := preprocess(args, func(file string) ([]string, error) {
+		if c.Name == "bench" {
+			return nil, errors.New("vllm bench takes no file of options")
+		}
+		return loadConfig(file, func(flag string) bool { return c.Module && options.byFlag[flag] != nil })
+	})
+	if err != nil {
+		problems["config"] = err.Error()
+	}
+	if !c.Module {
+		flat = flat[1:]
+	}
+	if c.Name == "bench" {
+		flat = flat[1:]
+	}
+	p = options.parse(flat)
+	for name, why := range problems {
+		p.problem(name, "%s", why)
+	}
+	// The model: `vllm serve` has it in front, the module by --model alone.
+	if tag, ok := p.Set["model_tag"]; ok {
+		delete(p.Set, "model_tag")
+		if c.Name == "serve" {
+			p.Set["model"] = tag
+		}
+	}
+	if why, ok := p.Problems["model_tag"]; ok && c.Name == "serve" {
+		delete(p.Problems, "model_tag")
+		p.problem("model", "%s", why)
+	}
+	delete(p.Set, "config")
+	return p, ""
+}

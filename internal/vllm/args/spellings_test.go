@@ -1,0 +1,68 @@
+package args
+
+import (
+	"math"
+	"math/big"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/vobs/vobs/internal/pyvalue"
+	"github.com/vobs/vobs/internal/testkit"
+)
+
+// TestSpellings compares the reading of each argument line with vLLM's own, which
+// testdata/record.py has recorded.
+func TestSpellings(t *testing.T) {
+	text, err := os.ReadFile("testdata/spellings.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := pyvalue.ParseJSON(string(text)) // Python's JSON: it has NaN
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := recorded.([]any)
+	if len(lines) < 700 {
+		t.Fatalf("%d lines are recorded", len(lines))
+	}
+	for _, l := range lines {
+		l := l.(map[string]any)
+		line := l["line"].(string)
+		refused, _ := l["refused"].(string)
+		argv := testkit.ShellWords(line)
+		if argv[0] == "api_server" {
+			argv = append([]string{"python", "-m", "vllm.entrypoints.openai.api_server"}, argv[1:]...)
+		} else {
+			argv = append([]string{"vllm"}, argv...)
+		}
+		c := Locate(argv)
+		var p *Options
+		if c.Name != "" {
+			p, _ = ParseCommand(c, argv[c.At:])
+		}
+		want, ok := l["set"].(map[string]any)
+		if !ok {
+			// What is in the JSON of a config class only the class itself can refuse.
+			if p != nil && !p.refused() && !strings.Contains(refused, "Unexpected keyword argument") {
+				t.Errorf("%s\ngot %v\nvLLM refuses it: %s", line, p.Set, refused)
+			}
+			continue
+		}
+		if p == nil || p.refused() {
+			t.Errorf("%s\nis refused: %+v\nvLLM makes of it %v", line, p, want)
+			continue
+		}
+		for name := range p.Set {
+			if o := commandOptions()["serve"].byFlag["--"+strings.ReplaceAll(name, "_", "-")]; o != nil && o.kind == "other" {
+				delete(p.Set, name) // objects of classes of their own: settings of the server
+				delete(want, name)
+			}
+		}
+		if diff := cmp.Diff(want, p.Set, cmp.Comparer(func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }),
+			cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })); diff != "" {
+			t.Errorf("%s\n(-vLLM +here)\n%s", line, diff)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package args
+
+import (
+	"errors"
+	"fmt"
+	"github.com/vobs/vobs/internal/pyvalue"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+// ParseHumanNumber is human_readable_int of vllm/utils/argparse_utils.py: 8k is 8 000,
+// 8K is 8 192, 25.6k is 25 600; no fraction before a capital.
+func ParseHumanNumber(s string) (any, error) {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return nil, pyvalue.ErrNotANumber
+	}
+	number, suffix := s[:len(s)-1], s[len(s)-1]
+	power := strings.IndexByte("kmgt", suffix|0x20)
+	whole, fraction, isFraction := strings.Cut(number, ".")
+	if power < 0 || !pyvalue.IsDigits(whole) || isFraction && !pyvalue.IsDigits(fraction) {
+		return pyvalue.ParseInt(s)
+	}
+	if suffix < 'a' {
+		if isFraction {
+			return nil, fmt.Errorf("vLLM takes no fraction before %c: write %s%c", suffix, number, suffix|0x20)
+		}
+		n, ok := new(big.Int).SetString(whole, 10)
+		if !ok || len(whole) > 4300 {
+			return nil, pyvalue.ErrNotANumber
+		}
+		return pyvalue.ShrinkInt(n.Lsh(n, uint(10*(power+1)))), nil
+	}
+	// As there: a product of floats, cut to a whole number.
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil {
+		return nil, pyvalue.ErrNotANumber
+	}
+	f *= math.Pow10(3 * (power + 1))
+	if math.IsInf(f, 0) {
+		return nil, pyvalue.ErrNotANumber
+	}
+	n, _ := new(big.Float).SetFloat64(f).Int(nil)
+	return pyvalue.ShrinkInt(n), nil
+}
+
+// expandNumbers is _expand_json_human_readable_numbers of vllm/engine/arg_utils.py:
+// 80m in the JSON of a config class is 80000000.
+func expandNumbers(s string) (string, error) {
+	var failed error
+	out := pyvalue.ReplaceOutsideStrings(s, func(part string) string {
+		var b strings.Builder
+		for i := 0; i < len(part); {
+			if !isWord(part[i]) {
+				b.WriteByte(part[i])
+				i++
+				continue
+			}
+			end := i
+			for end < len(part) && (isWord(part[end]) || part[end] == '.' && pyvalue.IsDigit(part[end-1]) && end+1 < len(part) && pyvalue.IsDigit(part[end+1])) {
+				end++
+			}
+			token := part[i:end]
+			if last := token[len(token)-1]; pyvalue.IsDigit(token[0]) && strings.IndexByte("kKmMgGtT", last) >= 0 && !strings.Contains(token, "_") {
+				n, err := ParseHumanNumber(token)
+				switch {
+				case err == nil:
+					token = fmt.Sprint(n)
+				case !errors.Is(err, pyvalue.ErrNotANumber):
+					failed = err
+				}
+			}
+			b.WriteString(token)
+			i = end
+		}
+		return b.String()
+	})
+	return out, failed
+}
+
+func isWord(c byte) bool {
+	return pyvalue.IsDigit(c) || c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
+}

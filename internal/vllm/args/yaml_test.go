@@ -1,0 +1,24 @@
+package args
+
+import (
+	"github.com/vobs/vobs/internal/pyvalue"
+	"os"
+	"testing"
+)
+
+// FuzzYAML: no file makes the reader fail.
+func FuzzYAML(f *testing.F) {
+	for _, name := range []string{"full", "small", "anchors", "scalars", "fast", "merge", "text", "broken", "list"} {
+		text, err := os.ReadFile("testdata/config/" + name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte("a: &a [*a, *a]\nb: &b [*a, *a]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if v, err := ReadYAML(text); err == nil {
+			_ = pyvalue.Repr(PlainYAML(v))
+		}
+	})
+}
