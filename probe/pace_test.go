@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -172,10 +173,12 @@ func tenHours(t *testing.T, e *endpoint, polls int, page func(i int) string) {
 // Ten hours of polls keep no more than ten minutes of them: load that comes and
 // goes, restarts, and labels that change for ever.
 func TestMemoryDoesNotGrow(t *testing.T) {
-	polls := tenHoursOfPolls
+	// In short: two hours, for maxSeries to be reached.
+	polls := testkit.Scale(tenHoursOfPolls, tenHoursOfPolls/5)
 	if raceEnabled {
-		polls /= 20 // half an hour will do
+		polls = tenHoursOfPolls / 20 // half an hour will do
 	}
+	most := testkit.Scale[int64](200<<10, 100<<10) // 8 bytes for each poll exceed it
 	line := func(b *strings.Builder, name, labels string, value int) {
 		fmt.Fprintf(b, "%s{engine=\"0\",model_name=\"tiny\"%s} %d\n", name, labels, value)
 	}
@@ -195,10 +198,10 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 		page func(i int) string
 		most int64 // bytes that more time may keep
 	}{
-		"load comes and goes": {func(i int) string { return basic(i, func(*strings.Builder) {}) }, 200 << 10},
+		"load comes and goes": {func(i int) string { return basic(i, func(*strings.Builder) {}) }, most},
 		"restarts": {func(i int) string {
 			return basic(i%5000, func(b *strings.Builder) { fmt.Fprintf(b, "process_start_time_seconds %d\n", 1_700_000_000+i/5000) })
-		}, 200 << 10},
+		}, most},
 		"labels that change for ever": {func(i int) string {
 			return basic(i, func(b *strings.Builder) {
 				for k := range 6 {
@@ -221,9 +224,9 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 			}
 			short, _ := keep(polls / 60)
 			long, e := keep(polls)
-			t.Logf("10 minutes keep %d KiB, 10 hours %d KiB", short>>10, long>>10)
+			t.Logf("%d polls keep %d KiB, %d keep %d KiB", polls/60, short>>10, polls, long>>10)
 			if long-short > c.most {
-				t.Errorf("10 hours keep %d KiB, 10 minutes %d KiB", long>>10, short>>10)
+				t.Errorf("%d polls keep %d KiB, %d keep %d KiB", polls, long>>10, polls/60, short>>10)
 			}
 			if n := len(e.ledger.series); n > maxSeries {
 				t.Errorf("%d series", n)

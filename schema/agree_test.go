@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/vobs/vobs/internal/testkit"
 )
 
 // reference compiles the schema with an independent implementation, which also
@@ -124,7 +126,7 @@ func TestAgreesWithReference(t *testing.T) {
 		[]any{}, map[string]any{}, []any{json.Number("1"), "x"}}
 	seen := map[string]int{}
 	most, wantAccepted, wantRejected := 2, 300, 1500
-	if testing.Short() || raceEnabled { // the detector has nothing to see here, and slows it tenfold
+	if !testkit.Long() || raceEnabled { // the detector has nothing to see here, and slows it tenfold
 		most, wantAccepted, wantRejected = 1, 100, 600
 		values = values[:4]
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/internal/testkit"
 )
 
 // amidOrphans is a command that ends with its first argument, a code or a signal,
@@ -17,16 +19,10 @@ import (
 const amidOrphans = `( : & ); ( ( : & ) & ); : & ( sleep 0 & ); case $0 in [0-9]*) exit $0;; esac; kill -$0 $$`
 
 // TestCodesAmidOrphans runs vobs again and again: no exit code is taken for an
-// orphan's or lost. VOBS_TEST_RUNS says how often; `make soak` takes 1000.
+// orphan's or lost.
 func TestCodesAmidOrphans(t *testing.T) {
 	t.Parallel()
-	runs := 40
-	if text := os.Getenv("VOBS_TEST_RUNS"); text != "" {
-		var err error
-		if runs, err = strconv.Atoi(text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	runs := testkit.Scale(1000, 40)
 	dir := t.TempDir()
 	env := append(os.Environ(), "LD_LIBRARY_PATH="+brokenNVML(t))
 	const atOnce = 4
