@@ -19,7 +19,7 @@ import (
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
-	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -134,7 +134,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 		return cfg, err
 	}
 	for _, address := range list(c, "metrics-url", " \t\n") {
-		t, err := probe.ParseTarget(address)
+		t, err := scrape.ParseTarget(address)
 		if err != nil {
 			return cfg, err
 		}

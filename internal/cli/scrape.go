@@ -12,6 +12,7 @@ import (
 
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/exposition"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
 func scrapeCommand() *cli.Command {
@@ -51,7 +52,7 @@ func readPage(c *cli.Context, from string) ([]byte, error) {
 			return page, err
 		}
 	}
-	t, err := probe.ParseTarget(from)
+	t, err := scrape.ParseTarget(from)
 	if err != nil {
 		return nil, err
 	}
