@@ -274,9 +274,9 @@ func (n *Notes) Missing(field, reason string) {
 	n.Unavailable = append(n.Unavailable, Unavailable{Field: field, Reason: reason})
 }
 
-// Doubt records a validity note; evidence may be nil.
-func (n *Notes) Doubt(code string, severity Severity, message string, evidence *Evidence) {
-	n.Validity = append(n.Validity, Validity{Code: code, Severity: severity, Message: message, Evidence: evidence})
+// Doubt records a validity note. Evidence may be nil.
+func (n *Notes) Doubt(code Code, severity Severity, message string, evidence *Evidence) {
+	n.Validity = append(n.Validity, Validity{Code: string(code), Severity: severity, Message: message, Evidence: evidence})
 }
 
 // Add appends other's entries.
