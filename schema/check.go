@@ -12,6 +12,7 @@ import (
 type checker struct {
 	strict    bool // unknown keys are errors everywhere
 	path      []string
+	base      int // how many steps of path lead to the event: a log record holds it below ctx
 	problems  []Problem
 	nulls     []place // where the schema allows the null that stands there
 	forbidden []place // where it does not
@@ -232,27 +233,13 @@ func (c *checker) plausible(v *value) {
 		}
 		return
 	}
-	name := c.path[len(c.path)-1]
+	f, _ := fieldAt(c.path[c.base:])
 	switch {
-	case c.isFraction() && (x < 0 || x > 1):
+	case f.Unit == UnitFraction && (x < 0 || x > 1):
 		c.warn(v.line, "a fraction lies in 0..1, found %s", v.text)
-	case x < 0 && name != "temperature_celsius_max" && name != "peak_at_seconds":
+	case x < 0 && f.Unit != UnitCelsius && f.Kind != KindInstant:
 		c.warn(v.line, "negative: found %s", v.text)
 	}
-}
-
-// isFraction tells whether the number at the present path is one by definition.
-func (c *checker) isFraction() bool {
-	last := len(c.path) - 1
-	switch c.path[last] {
-	case "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "hit_rate", "acceptance_rate",
-		"kv_cache_usage_peak", "throttled_fraction":
-		return true
-	case "last", "mean", "peak", "max":
-		return last > 1 && (c.path[last-1] == "utilization" || c.path[last-2] == "cpu_pinned" ||
-			c.path[last-1] == "usage" && c.path[last-2] == "kv_cache")
-	}
-	return false
 }
 
 // consistent warns about figures of one object that contradict each other; name

@@ -26,7 +26,7 @@ type GenerationObservability struct {
 	Core
 
 	// Version of the schema that this event follows.
-	SchemaVersion int `json:"schema_version"`
+	SchemaVersion int `json:"schema_version" kind:"identity"`
 	// True in a preliminary event, written while the command was still running.
 	Partial bool `json:"partial"`
 	// Intended engine settings that the engine did not take, as `name: intended=… actual=…`; null when none could be compared.
@@ -60,17 +60,17 @@ type GenerationObservability struct {
 // extra="forbid"): a strict consumer accepts these eight keys and no other.
 type Core struct {
 	// Peak device-wide memory in GiB, the highest single device's among those that the command used.
-	PeakVRAMGB *Float `json:"peak_vram_gb"`
+	PeakVRAMGB *Float `json:"peak_vram_gb" kind:"sampled peak" unit:"GiB" better:"lower"`
 	// Last reading of the KV-cache usage as a fraction 0..1, the highest over engines; the true peak is engine.kv_cache.usage.peak.
-	KVCacheUsagePerc *Float `json:"kv_cache_usage_perc"`
+	KVCacheUsagePerc *Float `json:"kv_cache_usage_perc" kind:"reading" unit:"fraction"`
 	// Prefix-cache hits divided by queries over the run's window, both in tokens, summed over engines.
-	PrefixCacheHitRate *Float `json:"prefix_cache_hit_rate"`
+	PrefixCacheHitRate *Float `json:"prefix_cache_hit_rate" kind:"ratio" unit:"fraction" better:"higher"`
 	// Accepted divided by drafted speculative tokens over the run's window, summed over engines.
-	SpecAcceptRate *Float `json:"spec_accept_rate"`
+	SpecAcceptRate *Float `json:"spec_accept_rate" kind:"ratio" unit:"fraction" better:"higher"`
 	// Load averages of the host over 1, 5 and 15 minutes, read before the command started.
-	LoadavgPre *LoadAvg `json:"loadavg_pre"`
+	LoadavgPre *LoadAvg `json:"loadavg_pre" kind:"reading" unit:"tasks"`
 	// Load averages of the host over 1, 5 and 15 minutes, read after the command ended.
-	LoadavgPost *LoadAvg `json:"loadavg_post"`
+	LoadavgPost *LoadAvg `json:"loadavg_post" kind:"reading" unit:"tasks"`
 	// The engine's effective settings, of the seed's six keys those that could be read.
 	EngineRuntimeConfig EngineRuntimeConfig `json:"engine_runtime_config"`
 	// True when an intended setting disagrees with the effective one, of the seed's five: max_num_seqs, max_num_batched_tokens, enable_chunked_prefill, enable_prefix_caching, kv_cache_dtype; flag_mismatches has those of all settings. False also when nothing was compared: see flags_checked.
@@ -85,9 +85,9 @@ type LoadAvg [3]Float
 // null (nemo_safe_synthesizer's probe_engine_runtime_config).
 type EngineRuntimeConfig struct {
 	// Most sequences that one scheduler step may run.
-	MaxNumSeqs *int64 `json:"max_num_seqs,omitempty"`
+	MaxNumSeqs *int64 `json:"max_num_seqs,omitempty" kind:"configuration" unit:"requests"`
 	// Most tokens that one scheduler step may process.
-	MaxNumBatchedTokens *int64 `json:"max_num_batched_tokens,omitempty"`
+	MaxNumBatchedTokens *int64 `json:"max_num_batched_tokens,omitempty" kind:"configuration" unit:"tokens"`
 	// Whether prompts are prefilled in chunks.
 	EnableChunkedPrefill *bool `json:"enable_chunked_prefill,omitempty"`
 	// Whether the prefix cache is on.
@@ -124,9 +124,9 @@ type Run struct {
 	// When the command had ended (UTC, RFC 3339); null in a partial event.
 	EndedAt *string `json:"ended_at"`
 	// How long the command ran, by the monotonic clock.
-	DurationSeconds Float `json:"duration_seconds"`
+	DurationSeconds Float `json:"duration_seconds" kind:"duration" unit:"seconds" better:"lower"`
 	// The command's exit code; null when a signal ended it, when it never started or still runs.
-	ExitCode *int `json:"exit_code"`
+	ExitCode *int `json:"exit_code" kind:"identity"`
 	// Name of the signal that ended the command, as SIGTERM; null when it exited.
 	Signal *string `json:"signal"`
 	// Whether the command left a core dump.
@@ -146,39 +146,39 @@ type Run struct {
 // Leftover is a descendant of the command that outlived it.
 type Leftover struct {
 	// Process id.
-	PID int `json:"pid"`
+	PID int `json:"pid" kind:"identity"`
 	// Its command line, or its name where it has none; secrets redacted.
 	Command string `json:"command"`
 	// Resident memory; null where it could not be read.
-	RSSBytes *int64 `json:"rss_bytes"`
+	RSSBytes *int64 `json:"rss_bytes" kind:"reading" unit:"bytes"`
 	// Memory it holds on the sampled GPUs; null where that is not known.
-	GPUMemoryBytes *int64 `json:"gpu_memory_bytes"`
+	GPUMemoryBytes *int64 `json:"gpu_memory_bytes" kind:"reading" unit:"bytes"`
 }
 
 // Overhead is what vobs itself cost.
 type Overhead struct {
 	// User and system CPU time of the vobs process, from its start until this event was assembled.
-	CPUSeconds Float `json:"cpu_seconds"`
+	CPUSeconds Float `json:"cpu_seconds" kind:"counter" unit:"seconds" better:"lower"`
 	// Peak resident memory of the vobs process.
-	MaxRSSBytes *int64 `json:"max_rss_bytes"`
+	MaxRSSBytes *int64 `json:"max_rss_bytes" kind:"peak" unit:"bytes" better:"lower"`
 }
 
 // Host holds the host's figures and those of the command's process tree.
 type Host struct {
 	// CPUs of the host (loadavg is host-wide).
-	CPUCount *int `json:"cpu_count"`
+	CPUCount *int `json:"cpu_count" kind:"configuration" unit:"CPUs"`
 	// CPUs that the cgroup allows; null when it sets no limit.
-	CPULimit *Float `json:"cpu_limit"`
+	CPULimit *Float `json:"cpu_limit" kind:"configuration" unit:"CPUs"`
 	// Memory of the host.
-	MemoryTotalBytes *int64 `json:"memory_total_bytes"`
+	MemoryTotalBytes *int64 `json:"memory_total_bytes" kind:"configuration" unit:"bytes"`
 	// Memory that the cgroup allows; null when it sets no limit.
-	MemoryLimitBytes *int64 `json:"memory_limit_bytes"`
+	MemoryLimitBytes *int64 `json:"memory_limit_bytes" kind:"configuration" unit:"bytes"`
 	// User and system CPU time of the command and its descendants.
-	TreeCPUSeconds *Float `json:"tree_cpu_seconds"`
+	TreeCPUSeconds *Float `json:"tree_cpu_seconds" kind:"counter" unit:"seconds" better:"lower"`
 	// Highest sampled sum of the resident memory of the command and its descendants; shared pages count in each process. A lower bound.
-	TreePeakRSSBytes *int64 `json:"tree_peak_rss_bytes"`
+	TreePeakRSSBytes *int64 `json:"tree_peak_rss_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`
 	// Time in which some task of the host waited for a resource (/proc/pressure, `some`), over the run.
-	PressureSomeSeconds *Pressure `json:"pressure_some_seconds"`
+	PressureSomeSeconds *Pressure `json:"pressure_some_seconds" unit:"seconds" better:"lower"`
 	// How the process tree was sampled.
 	Sampling *Sampling `json:"sampling"`
 }
@@ -186,34 +186,34 @@ type Host struct {
 // Pressure is the time, in seconds, in which some task stalled on a resource.
 type Pressure struct {
 	// Waiting for a CPU.
-	CPU *Float `json:"cpu"`
+	CPU *Float `json:"cpu" kind:"counter"`
 	// Waiting for memory.
-	Memory *Float `json:"memory"`
+	Memory *Float `json:"memory" kind:"counter"`
 	// Waiting for input or output.
-	IO *Float `json:"io"`
+	IO *Float `json:"io" kind:"counter"`
 }
 
 // Sampling tells how good a sampled peak can be: what lasted shorter than the
 // longest gap may have been missed.
 type Sampling struct {
 	// Mean time between two readings; null with fewer than two.
-	PeriodSeconds *Float `json:"period_seconds"`
+	PeriodSeconds *Float `json:"period_seconds" kind:"coverage" unit:"seconds"`
 	// Readings taken.
-	Samples int64 `json:"samples"`
+	Samples int64 `json:"samples" kind:"coverage" unit:"readings"`
 	// Readings that failed.
-	Errors int64 `json:"errors"`
+	Errors int64 `json:"errors" kind:"coverage" unit:"readings"`
 	// Longest time between two readings; null with fewer than two.
-	MaxGapSeconds *Float `json:"max_gap_seconds"`
+	MaxGapSeconds *Float `json:"max_gap_seconds" kind:"coverage" unit:"seconds"`
 }
 
 // Efficiency joins the GPUs' readings and the engine's.
 type Efficiency struct {
 	// Energy of the command's GPUs per generated token.
-	JoulesPerGenerationToken *Float `json:"joules_per_generation_token"`
+	JoulesPerGenerationToken *Float `json:"joules_per_generation_token" kind:"ratio" unit:"joules/token" better:"lower"`
 	// Energy of the command's GPUs per finished request.
-	JoulesPerRequest *Float `json:"joules_per_request"`
+	JoulesPerRequest *Float `json:"joules_per_request" kind:"ratio" unit:"joules/request" better:"lower"`
 	// Generated tokens per second and GPU that the command used.
-	GenerationTokensPerSecondPerGPU *Float `json:"generation_tokens_per_second_per_gpu"`
+	GenerationTokensPerSecondPerGPU *Float `json:"generation_tokens_per_second_per_gpu" kind:"ratio" unit:"tokens/second/GPU" better:"higher"`
 }
 
 // Severity says how much a validity note matters.

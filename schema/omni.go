@@ -21,37 +21,37 @@ type OmniPipeline struct {
 	// Tokens of the window.
 	Tokens *OmniTokens `json:"tokens"`
 	// From arrival to the complete response; not of aborted requests.
-	E2ERequestLatencySeconds *Distribution `json:"e2e_request_latency_seconds"`
+	E2ERequestLatencySeconds *Distribution `json:"e2e_request_latency_seconds" unit:"seconds" better:"lower"`
 	// From being queued to being given to the first stage.
-	RequestQueueWaitSeconds *Distribution `json:"request_queue_wait_seconds"`
+	RequestQueueWaitSeconds *Distribution `json:"request_queue_wait_seconds" unit:"seconds" better:"lower"`
 	// Images made.
-	Images *int64 `json:"images"`
+	Images *int64 `json:"images" kind:"counter" unit:"images"`
 	// Pixels per image; the engine's buckets tell no quantiles.
-	ImagePixels *Distribution `json:"image_pixels"`
+	ImagePixels *Distribution `json:"image_pixels" unit:"pixels"`
 	// Denoising steps per request; the engine's buckets tell no quantiles.
-	NumInferenceSteps *Distribution `json:"num_inference_steps"`
+	NumInferenceSteps *Distribution `json:"num_inference_steps" unit:"steps"`
 	// Waits of an autoregressive stage for a KV transfer, over all connectors.
-	KVWaitSeconds *Distribution `json:"kv_wait_seconds"`
+	KVWaitSeconds *Distribution `json:"kv_wait_seconds" unit:"seconds" better:"lower"`
 }
 
 // OmniRequests counts whole requests.
 type OmniRequests struct {
 	// Completed requests by finished_reason, aborted ones among them; success and abort in builds that tell no more.
-	Finished map[string]int64 `json:"finished" schema:"nullable"`
+	Finished map[string]int64 `json:"finished" schema:"nullable" kind:"counter" unit:"requests"`
 	// Failed requests by reason.
-	Failed map[string]int64 `json:"failed" schema:"nullable"`
+	Failed map[string]int64 `json:"failed" schema:"nullable" kind:"counter" unit:"requests" better:"lower"`
 	// Requests given to an engine and not complete.
-	Running *Gauge `json:"running"`
+	Running *Gauge `json:"running" unit:"requests"`
 	// Other requests that are not complete. A hint: it may miss a stage's own queue.
-	Waiting *Gauge `json:"waiting"`
+	Waiting *Gauge `json:"waiting" unit:"requests" better:"lower"`
 }
 
 // OmniTokens counts the tokens of whole requests.
 type OmniTokens struct {
 	// Prompt tokens, of the first stage alone.
-	Prompt *int64 `json:"prompt"`
+	Prompt *int64 `json:"prompt" kind:"counter" unit:"tokens"`
 	// Generated tokens of all stages together, an audio codec's among them.
-	Generation *int64 `json:"generation"`
+	Generation *int64 `json:"generation" kind:"counter" unit:"tokens"`
 }
 
 // OmniStage holds one stage's figures, its replicas taken together.
@@ -63,13 +63,13 @@ type OmniStage struct {
 	// The labels of its replicas, where the families tell them.
 	Replicas []string `json:"replicas"`
 	// From being given to the stage to its output, waiting inside it included.
-	GenerationTimeSeconds *Distribution `json:"generation_time_seconds"`
+	GenerationTimeSeconds *Distribution `json:"generation_time_seconds" unit:"seconds" better:"lower"`
 	// In a diffusion scheduler's queue.
-	InQueueSeconds *Distribution `json:"in_queue_seconds"`
+	InQueueSeconds *Distribution `json:"in_queue_seconds" unit:"seconds" better:"lower"`
 	// Requests that wait in the stage.
-	WaitingRequests *Gauge `json:"waiting_requests"`
+	WaitingRequests *Gauge `json:"waiting_requests" unit:"requests" better:"lower"`
 	// Most memory that the stage's process told to have reserved on its GPU (2^20 bytes to the engine's MB).
-	PeakMemoryBytes *int64 `json:"peak_memory_bytes"`
+	PeakMemoryBytes *int64 `json:"peak_memory_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`
 	// Audio that the stage made.
 	Audio *OmniAudio `json:"audio"`
 	// Images that the stage made.
@@ -77,59 +77,59 @@ type OmniStage struct {
 	// Videos that the stage made.
 	Video *OmniVideo `json:"video"`
 	// The parts of a diffusion stage's work.
-	Diffusion *OmniDiffusion `json:"diffusion"`
+	Diffusion *OmniDiffusion `json:"diffusion" unit:"seconds" better:"lower"`
 }
 
 // OmniAudio holds the audio figures of a stage.
 type OmniAudio struct {
 	// From a request's arrival to its first audio; of streaming requests only.
-	TimeToFirstPacketSeconds *Distribution `json:"time_to_first_packet_seconds"`
+	TimeToFirstPacketSeconds *Distribution `json:"time_to_first_packet_seconds" unit:"seconds" better:"lower"`
 	// Length of the audio per request.
-	DurationSeconds *Distribution `json:"duration_seconds"`
+	DurationSeconds *Distribution `json:"duration_seconds" unit:"seconds"`
 	// Real-time factor: the stage's time divided by the audio's length; below 1 it is faster than playback.
-	RTF *Distribution `json:"rtf"`
+	RTF *Distribution `json:"rtf" unit:"seconds/second" better:"lower"`
 	// Exact share of requests with a real-time factor of at most 1.
-	RealtimeShare *Float `json:"realtime_share"`
+	RealtimeShare *Float `json:"realtime_share" kind:"ratio" unit:"fraction" better:"higher"`
 	// Samples of audio (24000 per second at 24 kHz).
-	Frames *int64 `json:"frames"`
+	Frames *int64 `json:"frames" kind:"counter" unit:"samples"`
 	// The longest a player of the request would have waited for audio; of streaming requests only.
-	UnderrunSeconds *Distribution `json:"underrun_seconds"`
+	UnderrunSeconds *Distribution `json:"underrun_seconds" unit:"seconds" better:"lower"`
 	// Streaming requests without an audible gap.
 	Continuity *OmniContinuity `json:"continuity"`
 	// Requests that were answered without audio, by reason.
-	Skipped map[string]int64 `json:"skipped" schema:"nullable"`
+	Skipped map[string]int64 `json:"skipped" schema:"nullable" kind:"counter" unit:"requests" better:"lower"`
 	// Seconds of audio per second of the window, idle time included.
-	SecondsPerSecond *Float `json:"seconds_per_second"`
+	SecondsPerSecond *Float `json:"seconds_per_second" kind:"ratio" unit:"seconds/second" better:"higher"`
 }
 
 // OmniContinuity tells of streaming requests without an audible gap.
 type OmniContinuity struct {
 	// The longest wait that counts as no gap, in milliseconds, as the engine labels it.
-	ThresholdMs *int64 `json:"threshold_ms"`
+	ThresholdMs *int64 `json:"threshold_ms" kind:"configuration" unit:"milliseconds"`
 	// Requests that stayed under it.
-	OK int64 `json:"ok"`
+	OK int64 `json:"ok" kind:"counter" unit:"requests"`
 	// Their share of the requests whose underrun was observed.
-	Share *Float `json:"share"`
+	Share *Float `json:"share" kind:"ratio" unit:"fraction" better:"higher"`
 }
 
 // OmniImage holds the image figures of a stage.
 type OmniImage struct {
 	// From being given to the stage to the first image (before vllm-omni's pull request 6150: from the request's arrival).
-	TimeToFirstImageSeconds *Distribution `json:"time_to_first_image_seconds"`
+	TimeToFirstImageSeconds *Distribution `json:"time_to_first_image_seconds" unit:"seconds" better:"lower"`
 	// Images, where the engine counts them by stage.
-	Images *int64 `json:"images"`
+	Images *int64 `json:"images" kind:"counter" unit:"images"`
 	// The stage's time per request, in builds that tell it apart from generation_time_seconds.
-	GenerationTimeSeconds *Distribution `json:"generation_time_seconds"`
+	GenerationTimeSeconds *Distribution `json:"generation_time_seconds" unit:"seconds" better:"lower"`
 }
 
 // OmniVideo holds the video figures of a stage.
 type OmniVideo struct {
 	// The stage's time per request, in builds that tell it apart from generation_time_seconds.
-	GenerationTimeSeconds *Distribution `json:"generation_time_seconds"`
+	GenerationTimeSeconds *Distribution `json:"generation_time_seconds" unit:"seconds" better:"lower"`
 	// Length of the video per request.
-	DurationSeconds *Distribution `json:"duration_seconds"`
+	DurationSeconds *Distribution `json:"duration_seconds" unit:"seconds"`
 	// Real-time factor: the stage's time divided by the video's length.
-	RTF *Distribution `json:"rtf"`
+	RTF *Distribution `json:"rtf" unit:"seconds/second" better:"lower"`
 }
 
 // OmniDiffusion holds the parts of a diffusion stage's work, per request.
@@ -164,13 +164,13 @@ type OmniTransfer struct {
 	// Its replica.
 	ToReplica string `json:"to_replica"`
 	// Bytes per transfer.
-	SizeBytes *Distribution `json:"size_bytes"`
+	SizeBytes *Distribution `json:"size_bytes" unit:"bytes"`
 	// Serialising and submitting.
-	TxSeconds *Distribution `json:"tx_seconds"`
+	TxSeconds *Distribution `json:"tx_seconds" unit:"seconds" better:"lower"`
 	// From submitted to being received.
-	InFlightSeconds *Distribution `json:"in_flight_seconds"`
+	InFlightSeconds *Distribution `json:"in_flight_seconds" unit:"seconds" better:"lower"`
 	// Receiving and decoding.
-	RxSeconds *Distribution `json:"rx_seconds"`
+	RxSeconds *Distribution `json:"rx_seconds" unit:"seconds" better:"lower"`
 	// Sum of the means of tx, in flight and rx, each by its own count, as far as they were recorded.
-	LatencyMeanSeconds *Float `json:"latency_mean_seconds"`
+	LatencyMeanSeconds *Float `json:"latency_mean_seconds" kind:"mean" unit:"seconds" better:"lower"`
 }

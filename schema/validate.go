@@ -253,6 +253,7 @@ func (c *checker) record(root *node, v *value) bool {
 	case ctx.kind != kindObject:
 		c.add(ctx.line, "expected object, found %s", ctx.describe())
 	default:
+		c.base = len(at)
 		c.core(root, ctx)
 	}
 	return true
