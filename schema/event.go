@@ -1,19 +1,27 @@
-// Package schema is the event: what vobs writes about one generation run.
+// Package schema defines the event: the JSON document that vobs writes about one
+// generation run.
 //
 // The types here are the contract with every consumer. The first eight keys of
-// [GenerationObservability] are the frozen core: name for name, type for type and
-// in the order of NeMo Safe Synthesizer's GenerationObservability. Everything
-// behind them is additive. Within one [Version] a key is never renamed, never
-// retyped and never changes its meaning; consumers must ignore keys they do not
-// know, outside the core.
+// [GenerationObservability] are the frozen core: they have the names, types and
+// order of NeMo Safe Synthesizer's GenerationObservability. All other keys are
+// additive. Within one [Version] a key is never renamed, retyped, removed or
+// given another meaning. New keys may appear, so consumers must ignore keys that
+// they do not know, except in the core.
 //
-// Sizes are bytes, times are seconds, fractions are 0..1; only the core keeps
-// the `_gb` (GiB) and `_perc` (a fraction) of the seed. A quantity that could not
-// be measured is null, and an entry of `unavailable` names it, or a group above
-// it, and says why.
+// An event stays valid for ever. A key that is newer than the first events of its
+// [Version] is therefore optional in the JSON Schema, and nullable here: absent
+// from an older event, it reads as null, which means that the vobs that wrote the
+// event did not measure it. Keys are optional unless
+// internal/schemagen/required.txt lists them.
 //
-// The JSON Schema beside this file, event.schema.json, is generated from these
-// types: their doc comments are its descriptions.
+// Sizes are bytes, times are seconds, fractions are from 0 to 1; only the core
+// keeps NeMo Safe Synthesizer's `_gb` (GiB) and `_perc` (a fraction). A figure
+// that could not be measured is null, and an entry of `unavailable` gives the
+// reason, for the figure or for a group above it.
+//
+// The types are the single source: event.schema.json and the tables of
+// docs/event.md are generated from them and their comments. [Fields] describes
+// every figure, [Codes] every validity code.
 package schema
 
 //go:generate go run ./internal/schemagen -o event.schema.json -doc ../docs/event.md

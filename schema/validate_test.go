@@ -426,7 +426,7 @@ func FuzzValidate(f *testing.F) {
 	})
 }
 
-// Keys that were added since the first events are in every new one; an event that
+// Keys that came after the first events are in every new one; an event that
 // lacks them is valid nevertheless.
 func TestAddedKeys(t *testing.T) {
 	if doc := encode(t, exampleEvent(t), Full); !bytes.Contains(doc, []byte(`"residency":null`)) || !bytes.Contains(doc, []byte(`"promotion_failures":0`)) {
