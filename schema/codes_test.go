@@ -98,9 +98,9 @@ func lastName(e ast.Expr) string {
 	return ""
 }
 
-// Every code that the program passes to Notes.Doubt, as a literal or as a
-// constant, is in the table with that severity, and every code and severity of
-// the table is passed somewhere.
+// Every code that is passed to Notes.Doubt, as a literal or as a constant, is in the
+// table with that severity, and every code and severity in the table is passed
+// somewhere.
 func TestCodesMatchSource(t *testing.T) {
 	table, files := codeTable(t), parseSource(t)
 	constants := codeConstants(t, files[filepath.Join("..", "schema", "codes.go")])
@@ -126,7 +126,7 @@ func TestCodesMatchSource(t *testing.T) {
 			severity := severities[lastName(call.Args[1])]
 			switch {
 			case code == "" || severity == "":
-				t.Errorf("%s: a call of Doubt must be given a code and a severity as constants", path)
+				t.Errorf("%s: Doubt must be called with a code and a severity that are constants", path)
 			case !slices.Contains(table[code], severity):
 				t.Errorf("%s: the table of schema/codes.go lacks %s with severity %s", path, code, severity)
 			}

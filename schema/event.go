@@ -108,8 +108,8 @@ type EngineRuntimeConfig struct {
 	SpeculativeMethod *string `json:"speculative_method,omitempty"`
 }
 
-// CheckedFields are the settings that flag_did_not_engage is about, in the seed's
-// order (ENGINE_CONFIG_CHECKED_FIELDS of nemo_safe_synthesizer's
+// CheckedFields are the settings that flag_did_not_engage covers, in the order of
+// NeMo Safe Synthesizer (ENGINE_CONFIG_CHECKED_FIELDS of nemo_safe_synthesizer's
 // generation/vllm_observability.py). speculative_method is not among them.
 var CheckedFields = [...]string{"max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype"}
 
@@ -274,8 +274,8 @@ type Notes struct {
 	Validity    []Validity
 }
 
-// Missing records why the figure at path field is null. A second reason for the
-// same field is dropped: the first one is the cause.
+// Missing records why the figure at the path field is null. Only the first reason
+// for a field is kept: it is the cause, later ones are consequences.
 func (n *Notes) Missing(field, reason string) {
 	for _, u := range n.Unavailable {
 		if u.Field == field {
@@ -290,7 +290,7 @@ func (n *Notes) Doubt(code Code, severity Severity, message string, evidence *Ev
 	n.Validity = append(n.Validity, Validity{Code: string(code), Severity: severity, Message: message, Evidence: evidence})
 }
 
-// Add appends other's entries.
+// Add appends the entries of other.
 func (n *Notes) Add(other Notes) {
 	for _, u := range other.Unavailable {
 		n.Missing(u.Field, u.Reason)

@@ -11,7 +11,7 @@ import (
 // figures. Text, booleans and values of any type (settings, evidence) are not
 // figures.
 //
-// The descriptions stand beside the figures, as tags of the event's types:
+// The descriptions are tags of the event's types:
 //
 //	PeakBytes *int64 `json:"peak_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`
 //
@@ -31,7 +31,7 @@ type Field struct {
 // quotient, as tokens/second. It is "" for a figure that names something.
 type Unit string
 
-// The units that have a constant; the others stand in the tags alone.
+// The most common units. Others occur in tags only.
 const (
 	UnitBytes        Unit = "bytes"
 	UnitGibibytes    Unit = "GiB" // 2^30 bytes; in the core only

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// numericLeaves returns the paths of all numbers that a JSON value of type t can
-// hold. It is written without a look at the registry.
+// numericLeaves returns the paths of all numbers in a JSON value of type t. It does
+// not use the registry that it is to check.
 func numericLeaves(path string, t reflect.Type) (out []string) {
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -59,7 +59,7 @@ func TestFieldsComplete(t *testing.T) {
 	}
 }
 
-// No tag stands where it has no effect, and units are spelled alike everywhere.
+// No tag is where it has no effect, and units are spelled the same everywhere.
 func TestFieldTags(t *testing.T) {
 	units := map[string]bool{}
 	for _, u := range strings.Fields(`allocations blocks bytes calls celsius chunks configuration CPUs descriptors drafts fraction GiB
@@ -81,7 +81,7 @@ func TestFieldTags(t *testing.T) {
 		}
 		for _, u := range strings.Split(unit, "/") {
 			if u != "" && !units[u] {
-				t.Errorf("%s has the unit %q: add it to the list if it is no slip", where, unit)
+				t.Errorf("%s has the unit %q: add it to the list if it is meant", where, unit)
 			}
 		}
 		if !slices.Contains([]string{"", "higher", "lower", "neither"}, better) {
@@ -117,7 +117,7 @@ func structIn(t reflect.Type) reflect.Type {
 	return nil
 }
 
-// A key that names its unit agrees with its entry.
+// The unit in a key agrees with the unit of its entry.
 func TestFieldsAgreeWithNames(t *testing.T) {
 	suffixes := []struct {
 		suffix string
@@ -196,7 +196,7 @@ func TestFieldAt(t *testing.T) {
 	}
 }
 
-// Every number in an event is a figure, but those among values of any type.
+// Every number in an event is a figure, except in values of any type.
 func TestExampleFields(t *testing.T) {
 	numbers := 0
 	for _, s := range spots("", tree(t), nil, nil, nil) {
@@ -213,7 +213,7 @@ func TestExampleFields(t *testing.T) {
 	}
 }
 
-// Fractions and signs are judged by the registry, in a log record too.
+// The registry determines which numbers are plausible, in log records too.
 func TestPlausible(t *testing.T) {
 	e := exampleEvent(t)
 	e.GPUs[0].PeakAtSeconds = F(-0.2)
@@ -222,16 +222,16 @@ func TestPlausible(t *testing.T) {
 	e.Engine.Requests.BatchUtilization = F(64)
 	e.Engine.Requests.Finished["stop"] = -1
 	got := texts(Validate(encode(t, e, Full), Options{}))
-	want := "1: warning: gpus.0.throttled_fraction: a fraction lies in 0..1, found 1.5\n" +
-		"1: warning: engine.requests.finished.stop: negative: found -1\n" +
-		"1: warning: engine.requests.batch_utilization: a fraction lies in 0..1, found 64.0\n"
+	want := "1: warning: gpus.0.throttled_fraction: expected a fraction from 0 to 1, found 1.5\n" +
+		"1: warning: engine.requests.finished.stop: expected no negative number, found -1\n" +
+		"1: warning: engine.requests.batch_utilization: expected a fraction from 0 to 1, found 64.0\n"
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 	for _, at := range []string{`{"ctx":%s,"message":%s}`, `{"extra":{"ctx":%s},"message":%s}`} {
 		doc := fmt.Sprintf(at, `{"spec_accept_rate":1.1,"loadavg_pre":[-1,0,0]}`, strconv.Quote(recordMessage))
 		got := texts(Validate([]byte(doc), Options{}))
-		if strings.Count(got, "\n") != 2 || !strings.Contains(got, "spec_accept_rate: a fraction") || !strings.Contains(got, "loadavg_pre.0: negative") {
+		if strings.Count(got, "\n") != 2 || !strings.Contains(got, "spec_accept_rate: expected a fraction") || !strings.Contains(got, "loadavg_pre.0: expected no negative") {
 			t.Errorf("%s:\n%s", doc, got)
 		}
 	}

@@ -26,8 +26,8 @@ func releases(t *testing.T) map[string][]byte {
 	return events
 }
 
-// The event of every release so far is valid, by our validator and by the JSON
-// Schema, and this version's types hold all of it.
+// The events of all releases are valid for our validator and for the JSON Schema, and
+// this version's types have all of their keys.
 func TestReleases(t *testing.T) {
 	plain, closed := reference(t, false), reference(t, true)
 	for name, doc := range releases(t) {
@@ -52,10 +52,10 @@ func TestReleases(t *testing.T) {
 	}
 }
 
-// removeOptional removes from a decoded JSON value what its schema does not
-// require, and returns how many keys that were.
+// removeOptional removes the keys that its schema does not require from a decoded
+// JSON value, and returns how many there were.
 func removeOptional(n *node, v any) (removed int) {
-	if n = n.resolve(); n == nil || n.free() {
+	if n = n.resolve(); n == nil || n.isAny() {
 		return 0
 	}
 	switch v := v.(type) {
@@ -80,8 +80,8 @@ func removeOptional(n *node, v any) (removed int) {
 	return removed
 }
 
-// An event without any of the optional keys is valid: it is what an older vobs
-// wrote, to which they were unknown. A reader finds them null.
+// An event without any of the optional keys is valid: an older version of vobs, which
+// does not know them, wrote it. Decoded, these keys are null.
 func TestOptionalKeys(t *testing.T) {
 	root, err := parsed()
 	if err != nil {
@@ -113,7 +113,7 @@ func TestOptionalKeys(t *testing.T) {
 	}
 }
 
-// A reason or an evidence may name an optional key that the event lacks.
+// A reason may be for an optional key that the event lacks.
 func TestReasonForAbsentKey(t *testing.T) {
 	var v map[string]any
 	if err := json.Unmarshal(example(t), &v); err != nil {
