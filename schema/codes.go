@@ -83,8 +83,9 @@ type CodeGroup struct {
 	Codes   []CodeInfo
 }
 
-// Codes returns every code that this package's events may hold, by subject. It
-// builds the list anew at each call, so that nothing is done at program start.
+// Codes returns every code that events may have, by subject. A new code needs a
+// constant above and a row here; docs/event.md is generated from these rows. The
+// list is built at each call, so that it costs nothing at program start.
 func Codes() []CodeGroup {
 	info, warning, failure := []Severity{Info}, []Severity{Warning}, []Severity{Error}
 	return []CodeGroup{

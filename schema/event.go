@@ -68,7 +68,7 @@ type GenerationObservability struct {
 // with extra="forbid"): a strict consumer accepts these eight keys and no
 // others.
 type Core struct {
-	// Peak device-wide memory in GiB: the highest peak of any single GPU that the command used.
+	// Peak device-wide memory in GiB: the highest peak of any single GPU that the command used, or of any sampled GPU if none can be matched with the command.
 	PeakVRAMGB *Float `json:"peak_vram_gb" kind:"sampled peak" unit:"GiB" better:"lower"`
 	// Last reading of KV-cache usage as a fraction from 0 to 1, the highest over all engines. For the true peak see `engine.kv_cache.usage.peak`.
 	KVCacheUsagePerc *Float `json:"kv_cache_usage_perc" kind:"reading" unit:"fraction"`
