@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// notes checks the paths that `unavailable` and `validity` name: one that names
-// nothing in the event is a typo, and whoever looks for the figure misses it.
+// notes checks the paths in `unavailable` and `validity`. A path that does not
+// exist in the event is a typo, and readers would not find the reason for the
+// figure that was meant.
 func (c *checker) notes(root *node, event *value) {
 	if u := event.get("unavailable"); u != nil {
 		for i, e := range u.elems {
@@ -27,10 +28,10 @@ func (c *checker) notes(root *node, event *value) {
 				break
 			}
 			if !found {
-				c.in("field", func() { c.warn(field.line, "%q names nothing in the event", clip(field.text)) })
+				c.in("field", func() { c.warn(field.line, "%q does not exist in the event", clip(field.text)) })
 			}
 			if reason := e.get("reason"); reason != nil && reason.kind == kindString && strings.TrimSpace(reason.text) == "" {
-				c.in("reason", func() { c.warn(reason.line, "empty: expected why the figure is missing") })
+				c.in("reason", func() { c.warn(reason.line, "empty: expected the reason why the figure is missing") })
 			}
 		}
 	}
@@ -47,16 +48,16 @@ func (c *checker) notes(root *node, event *value) {
 			}
 			if !found {
 				c.path = []string{"validity", strconv.Itoa(i), "evidence", "field"}
-				c.warn(field.line, "%q names nothing in the event", clip(field.text))
+				c.warn(field.line, "%q does not exist in the event", clip(field.text))
 			}
 		}
 	}
 	c.path = nil
 }
 
-// resolvePath finds what a path as gpus.0.uuid names: the value, or nil for a
-// key that the schema knows and that is absent, or lies in a group that is null.
-// Keys may hold dots (labels do), so that a path can be read in several ways.
+// resolvePath yields what a path such as gpus.0.uuid refers to: the value, or nil
+// for a key that the schema knows but that is absent or in a group that is null.
+// Keys may contain dots (labels do), so a path can refer to several values.
 func resolvePath(n *node, v *value, path string) func(yield func(*value) bool) {
 	return func(yield func(*value) bool) {
 		if path != "" {
@@ -69,7 +70,7 @@ func walkPath(n *node, v *value, path string, yield func(*value) bool) bool {
 	if path == "" {
 		return yield(v)
 	}
-	if n = n.resolve(); n != nil && n.free() {
+	if n = n.resolve(); n != nil && n.isAny() {
 		n = nil
 	}
 	if v != nil && v.kind == kindArray {
@@ -101,7 +102,7 @@ func walkPath(n *node, v *value, path string, yield func(*value) bool) bool {
 	return walkSchema(n, path, yield)
 }
 
-// walkSchema goes on where the event has no value: by the schema alone.
+// walkSchema follows a path through the schema, where the event has no value.
 func walkSchema(n *node, path string, yield func(*value) bool) bool {
 	if path == "" {
 		return yield(nil)
@@ -109,7 +110,7 @@ func walkSchema(n *node, path string, yield func(*value) bool) bool {
 	if n = n.resolve(); n == nil {
 		return true
 	}
-	if n.free() {
+	if n.isAny() {
 		return yield(nil)
 	}
 	if n.Items != nil {
@@ -127,14 +128,14 @@ func walkSchema(n *node, path string, yield func(*value) bool) bool {
 	return true
 }
 
-// index cuts the first step off a path, if it is an array's index.
+// index cuts the first step off a path if it is an array index.
 func index(path string) (i int, rest string, ok bool) {
 	step, rest, more := strings.Cut(path, ".")
 	i, err := strconv.Atoi(step)
 	return i, rest, err == nil && i >= 0 && more == (rest != "")
 }
 
-// after cuts the first step off a path, if it is key.
+// after cuts the first step off a path if it is key.
 func after(path, key string) (rest string, ok bool) {
 	rest, ok = strings.CutPrefix(path, key)
 	if !ok || rest == "" {
@@ -144,13 +145,13 @@ func after(path, key string) (rest string, ok bool) {
 	return rest, ok && rest != ""
 }
 
-// sense warns about figures in different groups of a full event that contradict
-// each other.
-func (c *checker) sense(event *value) {
+// crossChecks warns about figures in different groups of a full event that
+// contradict each other.
+func (c *checker) crossChecks(event *value) {
 	engaged := event.get("flag_did_not_engage")
 	mismatches := event.get("flag_mismatches")
 	if engaged != nil && engaged.kind == kindBool && mismatches != nil {
-		checked := 0 // a mismatch of another setting does not count: the seed knows only its own
+		checked := 0 // of the settings that flag_did_not_engage covers
 		for _, m := range mismatches.elems {
 			name, _, _ := strings.Cut(m.text, ":")
 			if slices.Contains(CheckedFields[:], name) {
@@ -159,7 +160,7 @@ func (c *checker) sense(event *value) {
 		}
 		if (engaged.text == "true") != (checked > 0) {
 			c.in("flag_did_not_engage", func() {
-				c.warn(engaged.line, "%s, but flag_mismatches has %d entries of the settings that it is about", engaged.text, checked)
+				c.warn(engaged.line, "%s, but flag_mismatches has %d entries for the settings that it covers", engaged.text, checked)
 			})
 		}
 	}
@@ -170,7 +171,7 @@ func (c *checker) sense(event *value) {
 	}
 }
 
-// peak holds the core's peak against the devices'.
+// peak checks the core's peak against those of the devices.
 func (c *checker) peak(event *value) {
 	peak, ok := event.get("peak_vram_gb").float()
 	gpus := event.get("gpus")
@@ -182,24 +183,24 @@ func (c *checker) peak(event *value) {
 	for _, g := range gpus.elems {
 		x, ok := g.get("peak_bytes").float()
 		if !ok {
-			return // any device may have had it
+			return // the core's peak may be that of this device
 		}
 		highest = math.Max(highest, x/gib)
 	}
 	if peak > highest+1e-6 {
 		c.in("peak_vram_gb", func() {
-			c.warn(event.get("peak_vram_gb").line, "greater than every device's peak: the highest is %s GiB", strconv.FormatFloat(highest, 'f', -1, 64))
+			c.warn(event.get("peak_vram_gb").line, "greater than the highest peak of any device, %s GiB", strconv.FormatFloat(highest, 'f', -1, 64))
 		})
 	}
 }
 
-// time warns about a time that is not UTC in RFC 3339.
+// time warns about a time that is not in UTC or not in the format of RFC 3339.
 func (c *checker) time(v *value) {
 	if v == nil || v.kind != kindString {
 		return
 	}
 	if t, err := time.Parse(time.RFC3339Nano, v.text); err != nil {
-		c.warn(v.line, "expected a time as 2026-11-21T10:00:00.123Z, found %s", v.describe())
+		c.warn(v.line, "expected a time such as 2026-11-21T10:00:00.123Z, found %s", v.describe())
 	} else if _, offset := t.Zone(); offset != 0 {
 		c.warn(v.line, "expected a time in UTC, found %s", v.describe())
 	}
