@@ -346,7 +346,7 @@ func (w *coreWatch) notes(started time.Time) (n schema.Notes) {
 	defer w.mu.Unlock()
 	for _, d := range w.deaths {
 		if w.asked.IsZero() || d.at.Add(signalSlack).Before(w.asked) {
-			n.Doubt("engine_died", schema.Error, d.message(started), nil)
+			n.Doubt(schema.CodeEngineDied, schema.Error, d.message(started), nil)
 		}
 	}
 	return n

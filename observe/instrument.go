@@ -193,7 +193,7 @@ func (b *bracket) instrumentNotes() (notes schema.Notes) {
 		what = append(what[:most], fmt.Sprintf("and %d more", len(what)-most))
 	}
 	if len(what) > 0 {
-		notes.Doubt("instrument_incomplete", schema.Warning, "--instrument could not do all that it is for: "+strings.Join(what, "; "), nil)
+		notes.Doubt(schema.CodeInstrumentIncomplete, schema.Warning, "--instrument could not do all that it is for: "+strings.Join(what, "; "), nil)
 	}
 	return notes
 }

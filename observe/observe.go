@@ -242,7 +242,7 @@ func (b *bracket) isForeign(t scrape.Target) bool {
 	b.finder.foreign[t.Name()] = true
 	message := fmt.Sprintf("another server answers at %s, where the command is going to listen: it is not read", t.Name())
 	b.cfg.Warn(message)
-	b.notes.Doubt("engine_not_ours", schema.Warning, message, nil)
+	b.notes.Doubt(schema.CodeEngineNotOurs, schema.Warning, message, nil)
 	return true
 }
 

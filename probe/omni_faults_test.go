@@ -63,7 +63,7 @@ func reportNow(t *testing.T, p *Prober) aggregate.Output {
 func notes(report aggregate.Output, code string) string {
 	var messages []string
 	for _, v := range report.Notes.Validity {
-		if v.Code == code {
+		if string(v.Code) == code {
 			messages = append(messages, v.Message)
 		}
 	}

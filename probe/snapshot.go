@@ -15,7 +15,7 @@ import (
 func (p *Prober) Snapshot(now time.Time) aggregate.Output {
 	r := p.aggregate(p.selected(), nil, now)
 	// The engine is not gone: the final reading has only not been taken.
-	r.Notes.Validity = slices.DeleteFunc(r.Notes.Validity, func(v schema.Validity) bool { return v.Code == "final_reading_lost" })
+	r.Notes.Validity = slices.DeleteFunc(r.Notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeFinalReadingLost })
 	return r
 }
 

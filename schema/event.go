@@ -240,7 +240,7 @@ const (
 // Validity is a doubt about figures of this event.
 type Validity struct {
 	// Stable name of the kind of doubt, such as `short_window`.
-	Code string `json:"code"`
+	Code Code `json:"code"`
 	// How much it matters.
 	Severity Severity `json:"severity" enum:"info,warning,error"`
 	// What was observed and what it means for the figures.
@@ -287,7 +287,7 @@ func (n *Notes) Missing(field, reason string) {
 
 // Doubt records a validity note. Evidence may be nil.
 func (n *Notes) Doubt(code Code, severity Severity, message string, evidence *Evidence) {
-	n.Validity = append(n.Validity, Validity{Code: string(code), Severity: severity, Message: message, Evidence: evidence})
+	n.Validity = append(n.Validity, Validity{Code: code, Severity: severity, Message: message, Evidence: evidence})
 }
 
 // Add appends the entries of other.

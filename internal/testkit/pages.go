@@ -113,7 +113,7 @@ func Root(t testing.TB) string {
 func Codes(notes schema.Notes) string {
 	var codes []string
 	for _, v := range notes.Validity {
-		codes = append(codes, v.Code)
+		codes = append(codes, string(v.Code))
 	}
 	return strings.Join(codes, " ")
 }

@@ -82,7 +82,7 @@ func Aggregate(in Input) Output {
 // noteForeign notes the servers that were there before the command.
 func (r view) noteForeign(in Input) {
 	note := func(name string) {
-		r.Notes.Doubt("engine_not_ours", schema.Warning, fmt.Sprintf("%s: another server answers there, which was started before the command: it is not read", name), nil)
+		r.Notes.Doubt(schema.CodeEngineNotOurs, schema.Warning, fmt.Sprintf("%s: another server answers there, which was started before the command: it is not read", name), nil)
 	}
 	for _, e := range in.Endpoints {
 		if e.Foreign {
@@ -156,7 +156,7 @@ func (r view) noteUnreadTargets(others []Unread) {
 		if e.LastError != nil {
 			why = e.LastError.Error()
 		}
-		r.Notes.Doubt("endpoint_not_read", schema.Warning, fmt.Sprintf("%s yielded nothing, and what its engines did is in no figure: %s", e.Name, why), nil)
+		r.Notes.Doubt(schema.CodeEndpointNotRead, schema.Warning, fmt.Sprintf("%s yielded nothing, and what its engines did is in no figure: %s", e.Name, why), nil)
 	}
 }
 
@@ -230,19 +230,19 @@ func (r view) window(started time.Time) *schema.Window {
 	w.DurationSeconds = schema.Float(to.Sub(from).Seconds())
 	switch w.Final {
 	case "unsettled":
-		r.Notes.Doubt("unsettled", schema.Warning, "the engine was still busy, or its counters still moved, when the final reading was taken: other clients use it, or the command left requests behind", &schema.Evidence{Field: "engine.window.settle_seconds", Value: w.SettleSeconds, Threshold: SettleTimeout.Seconds()})
+		r.Notes.Doubt(schema.CodeUnsettled, schema.Warning, "the engine was still busy, or its counters still moved, when the final reading was taken: other clients use it, or the command left requests behind", &schema.Evidence{Field: "engine.window.settle_seconds", Value: w.SettleSeconds, Threshold: SettleTimeout.Seconds()})
 	case "last_good", "before_signal":
 		how := "the engine was gone when the command ended"
 		if worst.LastError != nil && !worst.Refused && worst.FailedAt.After(worst.LastAt) {
 			how = fmt.Sprintf("the engine could not be read when the command had ended (%v)", worst.LastError)
 		}
-		r.Notes.Doubt("final_reading_lost", schema.Warning, fmt.Sprintf("%s: its figures are those of %s, and what it did since then is not counted", how, r.ages(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
+		r.Notes.Doubt(schema.CodeFinalReadingLost, schema.Warning, fmt.Sprintf("%s: its figures are those of %s, and what it did since then is not counted", how, r.ages(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
 	}
 	if r.activity.Intervals >= shortWindowIntervals {
 		w.ActiveSecondsEst = schema.F(r.activity.Seconds())
 	} else {
 		r.Notes.Missing("engine.window.active_seconds_est", fmt.Sprintf("fewer than %d intervals between polls saw the engine active", shortWindowIntervals))
-		r.Notes.Doubt("short_window", schema.Info, "too few polls saw the engine active: rates are taken over the whole window, idle time included", &schema.Evidence{Field: "engine.scrapes.count", Value: r.readings(), Threshold: shortWindowIntervals})
+		r.Notes.Doubt(schema.CodeShortWindow, schema.Info, "too few polls saw the engine active: rates are taken over the whole window, idle time included", &schema.Evidence{Field: "engine.scrapes.count", Value: r.readings(), Threshold: shortWindowIntervals})
 	}
 	return w
 }
@@ -266,31 +266,31 @@ func (r view) ages(full schema.Float) string {
 func (r view) doubtCounters(e *endpointRecord, started time.Time) {
 	name, l := e.Name, e.Counters
 	if e.Partial != nil {
-		r.Notes.Doubt("files_not_read", schema.Warning, fmt.Sprintf("some of the engine's metrics are left out: %v", e.Partial), nil)
+		r.Notes.Doubt(schema.CodeFilesNotRead, schema.Warning, fmt.Sprintf("some of the engine's metrics are left out: %v", e.Partial), nil)
 	}
 	if e.Base == BaseLate {
-		r.Notes.Doubt("late_base", schema.Warning, fmt.Sprintf("%s did not answer as an engine before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", name, e.BaseAt.Sub(started).Seconds()), nil)
+		r.Notes.Doubt(schema.CodeLateBase, schema.Warning, fmt.Sprintf("%s did not answer as an engine before the command started: what its engine did until the first answer, %.1f s into the run, is not counted", name, e.BaseAt.Sub(started).Seconds()), nil)
 	}
 	if l.Naming != metrics.Native {
-		r.Notes.Doubt("delayed_metrics", schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): whoever renames them passes them on from time to time, Ray every 10 s by default (metrics_report_interval_ms), so what the engine did last may not be counted, and what it did just before the start may be", name, l.Naming.Spell("vllm:…")), nil)
+		r.Notes.Doubt(schema.CodeDelayedMetrics, schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): whoever renames them passes them on from time to time, Ray every 10 s by default (metrics_report_interval_ms), so what the engine did last may not be counted, and what it did just before the start may be", name, l.Naming.Spell("vllm:…")), nil)
 	}
 	switch {
 	case l.LoadBalanced:
-		r.Notes.Doubt("several_servers", schema.Warning, fmt.Sprintf("several servers answer at %s in turn (by a load balancer?): its counters mean nothing and are left out, its gauges are now of one, now of another; give the address of each", name), nil)
+		r.Notes.Doubt(schema.CodeSeveralServers, schema.Warning, fmt.Sprintf("several servers answer at %s in turn (by a load balancer?): its counters mean nothing and are left out, its gauges are now of one, now of another; give the address of each", name), nil)
 	case l.Resets > 0:
-		r.Notes.Doubt("counter_reset", schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they gained between the last reading before and the restart is lost", name, l.Resets), &schema.Evidence{Field: "engine.window.resets", Value: l.Resets, Threshold: 0})
+		r.Notes.Doubt(schema.CodeCounterReset, schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they gained between the last reading before and the restart is lost", name, l.Resets), &schema.Evidence{Field: "engine.window.resets", Value: l.Resets, Threshold: 0})
 	}
 	switch {
 	case l.Conflicts > 0:
-		r.Notes.Doubt("duplicate_series", schema.Warning, fmt.Sprintf("%s exported the same series twice on a page with different values, %d times: neither was taken", name, l.Conflicts), nil)
+		r.Notes.Doubt(schema.CodeDuplicateSeries, schema.Warning, fmt.Sprintf("%s exported the same series twice on a page with different values, %d times: neither was taken", name, l.Conflicts), nil)
 	case l.Duplicates > 0:
-		r.Notes.Doubt("duplicate_series", schema.Info, fmt.Sprintf("%s exported the same series twice on a page with the same value, %d times: it was counted once", name, l.Duplicates), nil)
+		r.Notes.Doubt(schema.CodeDuplicateSeries, schema.Info, fmt.Sprintf("%s exported the same series twice on a page with the same value, %d times: it was counted once", name, l.Duplicates), nil)
 	}
 	if l.Invalid > 0 {
-		r.Notes.Doubt("invalid_values", schema.Warning, fmt.Sprintf("%s exported %d values that cannot be (NaN, infinite, or a negative count), the last of %s: they were left out", name, l.Invalid, l.InvalidDesc.Name()), nil)
+		r.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d values that cannot be (NaN, infinite, or a negative count), the last of %s: they were left out", name, l.Invalid, l.InvalidDesc.Name()), nil)
 	}
 	if e.Errors > 0 && e.LastCounted != nil {
-		r.Notes.Doubt("scrapes_failed", schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and what its gauges showed then is not known; the last failure: %v", e.Errors, e.Errors+e.Scrapes, e.LastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.Errors, Threshold: 0})
+		r.Notes.Doubt(schema.CodeScrapesFailed, schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and what its gauges showed then is not known; the last failure: %v", e.Errors, e.Errors+e.Scrapes, e.LastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.Errors, Threshold: 0})
 	}
 }
 

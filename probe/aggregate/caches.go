@@ -82,9 +82,9 @@ func (r view) prefixUnits() (why string) {
 	case len(r.endpoints) > 1 && inBlocks < len(r.endpoints):
 		return "the engines are of several versions, and vLLM 0.8 counts the prefix cache's queries in blocks, later ones in tokens"
 	case inBlocks > 0:
-		r.Notes.Doubt("prefix_cache_in_blocks", schema.Info, "vLLM 0.8 counts the prefix cache's queries and hits in blocks: engine.prefix_cache.local has blocks, not tokens; its hit rate is right", nil)
+		r.Notes.Doubt(schema.CodePrefixCacheInBlocks, schema.Info, "vLLM 0.8 counts the prefix cache's queries and hits in blocks: engine.prefix_cache.local has blocks, not tokens; its hit rate is right", nil)
 	default:
-		r.Notes.Doubt("prefix_cache_in_blocks", schema.Info, "the engine exports vllm:gpu_prefix_cache_queries_total alone and does not tell its version: engine.prefix_cache.local is in blocks where it is vLLM 0.8, else in tokens; its hit rate is right", nil)
+		r.Notes.Doubt(schema.CodePrefixCacheInBlocks, schema.Info, "the engine exports vllm:gpu_prefix_cache_queries_total alone and does not tell its version: engine.prefix_cache.local is in blocks where it is vLLM 0.8, else in tokens; its hit rate is right", nil)
 	}
 	return ""
 }

@@ -48,7 +48,7 @@ func (r view) configure() {
 		var conflicts []config.Conflict
 		c.byEndpoint[i], conflicts = config.Merge(told...)
 		for _, k := range conflicts {
-			r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.Name, k.Name, config.Format(k.Won.Value), k.Won.Source, config.Format(k.Lost.Value), k.Lost.Source), nil)
+			r.Notes.Doubt(schema.CodeSettingsDisagree, schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.Name, k.Name, config.Format(k.Won.Value), k.Won.Source, config.Format(k.Lost.Value), k.Lost.Source), nil)
 		}
 	}
 	for _, name := range config.Names() {
@@ -170,7 +170,7 @@ func (r view) doubtCaching() {
 		if r.settings.common["enable_prefix_caching"].Source == config.EngineCore {
 			because = "the requests pass it by (those with prompt_logprobs do)"
 		}
-		r.Notes.Doubt("prefix_cache_not_used", schema.Info, fmt.Sprintf("the engine tells enable_prefix_caching=true, and of %d prompt tokens none was looked up: %s", prompt, because), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
+		r.Notes.Doubt(schema.CodePrefixCacheNotUsed, schema.Info, fmt.Sprintf("the engine tells enable_prefix_caching=true, and of %d prompt tokens none was looked up: %s", prompt, because), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
 	}
 }
 

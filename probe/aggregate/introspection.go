@@ -81,7 +81,7 @@ func (r view) introspectedConfig() (told []config.Layer, differ map[string][2]an
 	}
 	for _, name := range slices.Sorted(maps.Keys(differ)) {
 		pair := differ[name]
-		r.Notes.Doubt("settings_disagree", schema.Warning, fmt.Sprintf("the engine cores of the command tell different values of %s, %s and %s among them: none was taken", name, pair[0], pair[1]), nil)
+		r.Notes.Doubt(schema.CodeSettingsDisagree, schema.Warning, fmt.Sprintf("the engine cores of the command tell different values of %s, %s and %s among them: none was taken", name, pair[0], pair[1]), nil)
 	}
 	return []config.Layer{
 		{Source: config.EngineCore, Values: common},

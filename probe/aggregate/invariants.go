@@ -35,7 +35,7 @@ func (r view) doubtConsistency() {
 	}
 	r.omniConsistency(differ)
 	if len(breaks) > 0 {
-		r.Notes.Doubt("inconsistent_counters", schema.Warning, "the engine's counters contradict each other: "+strings.Join(breaks, "; "), nil)
+		r.Notes.Doubt(schema.CodeInconsistentCounters, schema.Warning, "the engine's counters contradict each other: "+strings.Join(breaks, "; "), nil)
 	}
 }
 

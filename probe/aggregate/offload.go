@@ -57,7 +57,7 @@ func (r view) offload() *schema.KVOffload {
 	}
 	if r.stage != "" {
 		// vllm-omni issue 4802: what is between two such statistics is lost.
-		r.Notes.Doubt("kv_offload_undercounted", schema.Warning, "vllm-omni takes the scheduler's statistics at most once a second, and may lose what KV offloading counted in between: its totals may be too low; bytes per second of transfer time, hit rates and mean sizes hold", &schema.Evidence{Field: "engine.stage", Value: r.stage})
+		r.Notes.Doubt(schema.CodeKVOffloadUndercounted, schema.Warning, "vllm-omni takes the scheduler's statistics at most once a second, and may lose what KV offloading counted in between: its totals may be too low; bytes per second of transfer time, hit rates and mean sizes hold", &schema.Evidence{Field: "engine.stage", Value: r.stage})
 	}
 	o := &schema.KVOffload{
 		Load:               r.transfers(loading),

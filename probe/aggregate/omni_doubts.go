@@ -52,7 +52,7 @@ func (r view) doubtOmni(o *schema.Omni) {
 			continue
 		}
 		if all, some := a.DurationSeconds.Count, a.TimeToFirstPacketSeconds.Count; some < all {
-			r.Notes.Doubt("streaming_only", schema.Info, fmt.Sprintf("the time to the first audio of stage %s rests on %d of %d audio requests: only streaming ones tell it", s.Stage, some, all),
+			r.Notes.Doubt(schema.CodeStreamingOnly, schema.Info, fmt.Sprintf("the time to the first audio of stage %s rests on %d of %d audio requests: only streaming ones tell it", s.Stage, some, all),
 				&schema.Evidence{Field: fmt.Sprintf("omni.stages.%d.audio.time_to_first_packet_seconds.count", i), Value: some, Threshold: all})
 		}
 	}
@@ -66,12 +66,12 @@ func (r view) doubtOmni(o *schema.Omni) {
 	case staged:
 		// Without KV offloading and connectors, whose figures say so themselves.
 		if c := r.Engine.PrefixCache; c != nil && c.Local != nil && c.Local.Queries > 0 {
-			r.Notes.Doubt("undercounted_scheduler_stats", schema.Info, "vllm-omni hands on its schedulers' statistics once a second at most and drops what comes between (issue 4802): counts of the prefix caches may be too low, and their ratios are better than their totals", &schema.Evidence{Field: "engine.prefix_cache.local.queries", Value: c.Local.Queries})
+			r.Notes.Doubt(schema.CodeUndercountedSchedulerStats, schema.Info, "vllm-omni hands on its schedulers' statistics once a second at most and drops what comes between (issue 4802): counts of the prefix caches may be too low, and their ratios are better than their totals", &schema.Evidence{Field: "engine.prefix_cache.local.queries", Value: c.Local.Queries})
 		}
 	case upstream && len(r.Engine.Instances) > 1:
-		r.Notes.Doubt("engines_may_be_stages", schema.Warning, "this vllm-omni build tells its engines apart by number alone: where they are stages of one pipeline, the sums in engine count a request once for each; whole requests stand in omni.pipeline", &schema.Evidence{Field: "engine.instances", Value: len(r.Engine.Instances), Threshold: 1})
+		r.Notes.Doubt(schema.CodeEnginesMayBeStages, schema.Warning, "this vllm-omni build tells its engines apart by number alone: where they are stages of one pipeline, the sums in engine count a request once for each; whole requests stand in omni.pipeline", &schema.Evidence{Field: "engine.instances", Value: len(r.Engine.Instances), Threshold: 1})
 	case !upstream && !r.omniCountersMoved():
-		r.Notes.Doubt("nothing_recorded", schema.Warning, "vllm-omni's counters stood still, and the server exports none of upstream's: it may run without --log-stats, and then a 0 says nothing", nil)
+		r.Notes.Doubt(schema.CodeNothingRecorded, schema.Warning, "vllm-omni's counters stood still, and the server exports none of upstream's: it may run without --log-stats, and then a 0 says nothing", nil)
 	}
 }
 
@@ -93,11 +93,11 @@ func (r view) doubtOmniGauges(o *schema.Omni) {
 		return
 	}
 	if running != nil && running.Last != nil && waiting.Last != nil && *running.Last == 0 && *waiting.Last > 0 {
-		r.Notes.Doubt("doubtful_gauges", schema.Info, "the pipeline shows waiting requests while none runs: an idle server keeps showing the last one as waiting (review of vllm-omni PR 3576), so that it need not be a queue", &schema.Evidence{Field: "omni.pipeline.requests.waiting.last", Value: *waiting.Last, Threshold: 0})
+		r.Notes.Doubt(schema.CodeDoubtfulGauges, schema.Info, "the pipeline shows waiting requests while none runs: an idle server keeps showing the last one as waiting (review of vllm-omni PR 3576), so that it need not be a queue", &schema.Evidence{Field: "omni.pipeline.requests.waiting.last", Value: *waiting.Last, Threshold: 0})
 	}
 	for i, s := range o.Stages {
 		if w := s.WaitingRequests; w != nil && w.Peak != nil && waiting.Peak != nil && *w.Peak > *waiting.Peak {
-			r.Notes.Doubt("doubtful_gauges", schema.Info, fmt.Sprintf("more requests waited in stage %s than the pipeline's gauge shows, which counts those in a stage's own queue as running (vllm-omni issue 6547)", s.Stage),
+			r.Notes.Doubt(schema.CodeDoubtfulGauges, schema.Info, fmt.Sprintf("more requests waited in stage %s than the pipeline's gauge shows, which counts those in a stage's own queue as running (vllm-omni issue 6547)", s.Stage),
 				&schema.Evidence{Field: fmt.Sprintf("omni.stages.%d.waiting_requests.peak", i), Value: *w.Peak, Threshold: *waiting.Peak})
 			return
 		}

@@ -79,7 +79,7 @@ func (r view) omniTransfers() []schema.OmniTransfer {
 		if n > 3 {
 			message += fmt.Sprintf("; and %d more edges", n-3)
 		}
-		r.Notes.Doubt("transfers_incomplete", schema.Info, "the mean latency of a transfer adds up the means of what was recorded: "+message, nil)
+		r.Notes.Doubt(schema.CodeTransfersIncomplete, schema.Info, "the mean latency of a transfer adds up the means of what was recorded: "+message, nil)
 	}
 	return out
 }
