@@ -55,9 +55,9 @@ lint: $(RUFF) ## gofmt, go vet, staticcheck, ruff, tidy go.mod, fresh generated 
 	go tool staticcheck -tags $(TAGS) ./...
 	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/vllm/plugin && $(RUFF) format -q --no-cache --check internal/vllm/plugin; }
 	go mod tidy -diff
-	@mkdir -p bin/.fresh && cp README.md schema/event.schema.json bin/.fresh/
-	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -readme bin/.fresh/README.md
-	@cmp bin/.fresh/event.schema.json schema/event.schema.json && cmp bin/.fresh/README.md README.md || { echo "generated files are stale: go generate ./schema" >&2; exit 1; }
+	@mkdir -p bin/.fresh && cp docs/event.md bin/.fresh/
+	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -doc bin/.fresh/event.md
+	@cmp bin/.fresh/event.schema.json schema/event.schema.json && cmp bin/.fresh/event.md docs/event.md || { echo "generated files are stale: go generate ./schema" >&2; exit 1; }
 	CGO_ENABLED=0 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -84,7 +85,7 @@ type coreWatch struct {
 // watch guards it.
 type coreServer struct {
 	process proc.Process
-	targets []probe.Target
+	targets []scrape.Target
 	helpers []proc.Process // its descendants
 	died    bool           // a death was noted: those that follow are its consequence
 }
@@ -105,7 +106,7 @@ func newCoreWatch(procRoot string, cfg probe.Config) *coreWatch {
 
 // see takes notice of a server that listens at targets, among processes of which
 // some are its descendants.
-func (w *coreWatch) see(server proc.Process, processes []proc.Process, targets []probe.Target) {
+func (w *coreWatch) see(server proc.Process, processes []proc.Process, targets []scrape.Target) {
 	helpers := below(server.PID, processes)
 	if !slices.ContainsFunc(helpers, func(p proc.Process) bool { return strings.HasPrefix(p.Comm, coreName) }) {
 		return // none, or none any more: then what it had is what counts
@@ -186,7 +187,7 @@ func (w *coreWatch) follow(s *coreServer, p proc.Process, ourGroup bool, end *pr
 
 // workerEnded sees whether the server says that its engine is dead while the
 // worker's core is not ending.
-func (w *coreWatch) workerEnded(s *coreServer, worker proc.Process, helpers []proc.Process, targets []probe.Target, at time.Time) {
+func (w *coreWatch) workerEnded(s *coreServer, worker proc.Process, helpers []proc.Process, targets []scrape.Target, at time.Time) {
 	i := slices.IndexFunc(helpers, func(p proc.Process) bool { return p.PID == worker.PPID && strings.HasPrefix(p.Comm, coreName) })
 	if i < 0 {
 		return
@@ -204,7 +205,7 @@ func (w *coreWatch) workerEnded(s *coreServer, worker proc.Process, helpers []pr
 	})
 }
 
-func (w *coreWatch) coreEnded(s *coreServer, core proc.Process, ourGroup bool, helpers []proc.Process, targets []probe.Target, at time.Time, end *proc.ExitWatcher) {
+func (w *coreWatch) coreEnded(s *coreServer, core proc.Process, ourGroup bool, helpers []proc.Process, targets []scrape.Target, at time.Time, end *proc.ExitWatcher) {
 	cores, left := 0, 0
 	for _, p := range helpers {
 		switch {
@@ -276,7 +277,7 @@ func crashed(sig syscall.Signal) bool {
 
 // ask asks the server how its engine is, until goOn says no or the run is over. 0
 // stands for no answer. Of several addresses the first counts that answers.
-func (w *coreWatch) ask(targets []probe.Target, goOn func(status int, sent time.Time) bool) {
+func (w *coreWatch) ask(targets []scrape.Target, goOn func(status int, sent time.Time) bool) {
 	began := time.Now()
 	for wait := askEvery; time.Since(began) < askFor; {
 		status, sent := 0, time.Now()
@@ -345,7 +346,7 @@ func (w *coreWatch) notes(started time.Time) (n schema.Notes) {
 	defer w.mu.Unlock()
 	for _, d := range w.deaths {
 		if w.asked.IsZero() || d.at.Add(signalSlack).Before(w.asked) {
-			n.Doubt("engine_died", schema.Error, d.message(started), nil)
+			n.Doubt(schema.CodeEngineDied, schema.Error, d.message(started), nil)
 		}
 	}
 	return n

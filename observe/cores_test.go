@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
 )
 
@@ -134,7 +135,7 @@ cat >/dev/null
 		s.asked <- struct{}{}
 	}))
 	t.Cleanup(s.door.Close)
-	target, err := probe.ParseTarget(s.door.URL)
+	target, err := scrape.ParseTarget(s.door.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +150,7 @@ cat >/dev/null
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.watch.see(processes[0], processes[1:], []probe.Target{target})
+	s.watch.see(processes[0], processes[1:], []scrape.Target{target})
 	s.watch.mu.Lock()
 	watched := len(s.watch.watched)
 	s.watch.mu.Unlock()
@@ -455,7 +456,7 @@ func TestBelow(t *testing.T) {
 }
 
 func TestHealthOfNobody(t *testing.T) {
-	target, err := probe.ParseTarget("http://127.0.0.1:1")
+	target, err := scrape.ParseTarget("http://127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/redact"
-	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -21,7 +21,7 @@ func TestWithDevMode(t *testing.T) {
 func TestSettingsAreRedacted(t *testing.T) {
 	b := &bracket{redactor: redact.New([]string{"MODEL_TOKEN=s3cr3t-value"})}
 	name, dtype := "org/s3cr3t-value", "s3cr3t-value"
-	c := collected{engine: probe.Report{
+	c := collected{engine: aggregate.Output{
 		Engine:              &schema.Engine{Models: []string{name}, Config: &schema.EngineConfig{Values: map[string]any{"model": name, "max_num_seqs": int64(7)}, Sources: map[string]string{"model": "models"}}},
 		EngineRuntimeConfig: schema.EngineRuntimeConfig{KVCacheDtype: &dtype},
 	}}

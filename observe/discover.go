@@ -14,6 +14,7 @@ import (
 
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
 )
 
@@ -106,14 +107,14 @@ func (f *finder) findOwners() {
 	}
 }
 
-func (f *finder) addServer(pid int, t probe.Target) {
+func (f *finder) addServer(pid int, t scrape.Target) {
 	processes, err := proc.Descendants(f.procRoot, pid)
 	if err != nil {
 		return
 	}
 	f.readServer(t, pid, processes[0].PPID)
 	if f.cores != nil {
-		f.cores.see(processes[0], processes[1:], []probe.Target{t})
+		f.cores.see(processes[0], processes[1:], []scrape.Target{t})
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,14 +125,14 @@ func (f *finder) addServer(pid int, t probe.Target) {
 
 // readServer reads the command line of a server that was there before the run: of
 // who listens, or of its parent, for vLLM's API servers have a title in its place.
-func (f *finder) readServer(t probe.Target, pids ...int) {
+func (f *finder) readServer(t scrape.Target, pids ...int) {
 	for _, pid := range pids {
 		args, err := proc.CommandLine(f.procRoot, pid)
 		if err != nil {
 			continue
 		}
 		if line := probe.ReadCommandLine(args, f.workingDir(pid, args)); line.Server {
-			f.prober.Learn(t, line)
+			f.prober.SetServerFlags(t, line)
 			return
 		}
 	}
@@ -206,9 +207,9 @@ func isDemoEngine(args []string) bool {
 
 // addListeners turns a server's listening sockets into addresses: the one that
 // its command line names where it listens there, else each.
-func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []proc.Listener) (found []probe.Target) {
+func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []proc.Listener) (found []scrape.Target) {
 	scheme := "http://"
-	var stated *probe.Target
+	var stated *scrape.Target
 	if len(line.Targets) > 0 {
 		stated = &line.Targets[0]
 		scheme = stated.URL.Scheme + "://"
@@ -224,12 +225,12 @@ func (f *finder) addListeners(line probe.CommandLine, args []string, listeners [
 		} else if strings.HasPrefix(l.Addr, "@") || stated == nil || stated.Socket != l.Addr {
 			continue // vLLM's processes talk over unix sockets of their own
 		}
-		t, err := probe.ParseTarget(address)
+		t, err := scrape.ParseTarget(address)
 		if err != nil {
 			continue
 		}
 		if stated != nil && (t.Socket != "" || statedPort(*stated) == l.Port) {
-			found = []probe.Target{t}
+			found = []scrape.Target{t}
 			break
 		}
 		found = append(found, t)
@@ -239,18 +240,18 @@ func (f *finder) addListeners(line probe.CommandLine, args []string, listeners [
 	}
 	for i := range found {
 		t := &found[i]
-		t.Origin = probe.FromTree
+		t.Origin = scrape.FromTree
 		t.Started = true
 		t.ExactPath = probe.SilencesMetrics(args)
 		if !f.foreign[t.Name()] && f.prober.Add(*t) {
 			f.debug(fmt.Sprintf("process %d of the command serves %s", listeners[0].PID, t.Name()))
 		}
-		f.prober.Learn(*t, line)
+		f.prober.SetServerFlags(*t, line)
 	}
 	return found
 }
 
-func statedPort(t probe.Target) int {
+func statedPort(t scrape.Target) int {
 	port, _ := t.Loopback()
 	if port == 0 {
 		// A server may listen on one address of the host alone.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
 )
 
@@ -92,7 +93,7 @@ func TestAddListeners(t *testing.T) {
 				if want := map[bool]int{true: 5}[strings.Contains(c.line, "--max-num-seqs 5")]; target.MaxNumSeqs != want {
 					t.Errorf("max_num_seqs %d, want %d", target.MaxNumSeqs, want)
 				}
-				if target.Origin != probe.FromTree || !target.Started || target.ExactPath != c.exact {
+				if target.Origin != scrape.FromTree || !target.Started || target.ExactPath != c.exact {
 					t.Errorf("%s: %+v", target.Name(), target)
 				}
 			}
@@ -128,7 +129,7 @@ func TestReadServer(t *testing.T) {
 		want int
 	}{{[]int{10, 13}, 64}, {[]int{11, 10}, 64}, {[]int{12, 13}, 0}, {[]int{99, 10}, 64}, {nil, 0}} {
 		f := newFinder(root, nil, probe.New(probe.Config{}))
-		target, err := probe.ParseTarget("http://127.0.0.1:8000")
+		target, err := scrape.ParseTarget("http://127.0.0.1:8000")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/internal/vllm/plugin"
-	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
@@ -69,7 +69,7 @@ func (b *bracket) hearInstrument() {
 	b.inside.mu.Lock()
 	b.inside.report = report
 	b.inside.mu.Unlock()
-	b.prober.Tell(b.inside.word())
+	b.prober.SetIntrospection(b.inside.word())
 }
 
 func (in *inside) processes() []plugin.Process {
@@ -79,8 +79,8 @@ func (in *inside) processes() []plugin.Process {
 }
 
 // word is what the engines told, for the prober.
-func (in *inside) word() probe.OwnWord {
-	w := probe.OwnWord{Enabled: true}
+func (in *inside) word() aggregate.Introspection {
+	w := aggregate.Introspection{Enabled: true}
 	ready := false
 	for _, p := range in.processes() {
 		ready = ready || slices.ContainsFunc(p.Cores, plugin.Core.Ready)
@@ -103,7 +103,7 @@ func (in *inside) word() probe.OwnWord {
 				unread = append(unread, fmt.Sprintf("the configuration that process %d told cannot be read", p.PID))
 				continue
 			}
-			w.Cores = append(w.Cores, probe.CoreWord{Index: c.Index, Values: values})
+			w.Cores = append(w.Cores, aggregate.CoreConfig{Index: c.Index, Values: values})
 		}
 	}
 	if versions = slices.Compact(slices.Sorted(slices.Values(versions))); len(versions) == 1 {
@@ -193,7 +193,7 @@ func (b *bracket) instrumentNotes() (notes schema.Notes) {
 		what = append(what[:most], fmt.Sprintf("and %d more", len(what)-most))
 	}
 	if len(what) > 0 {
-		notes.Doubt("instrument_incomplete", schema.Warning, "--instrument could not do all that it is for: "+strings.Join(what, "; "), nil)
+		notes.Doubt(schema.CodeInstrumentIncomplete, schema.Warning, "--instrument could not do all that it is for: "+strings.Join(what, "; "), nil)
 	}
 	return notes
 }

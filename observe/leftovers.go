@@ -28,7 +28,7 @@ func (b *bracket) listLeftovers(command *child.Command, notes *schema.Notes) []s
 	if err := b.host.Tree().Err(); err != nil && !command.WaitNoChildren(0) {
 		message := fmt.Sprintf("processes of the command are still running and cannot be listed: %v", err)
 		b.cfg.Warn(message)
-		notes.Doubt("leftovers_unknown", schema.Warning, message, nil)
+		notes.Doubt(schema.CodeLeftoversUnknown, schema.Warning, message, nil)
 		return nil
 	}
 	alive := b.host.Leftovers()

@@ -63,7 +63,7 @@ func (b *bracket) prepareFiles(offline bool) {
 	if err != nil {
 		message := fmt.Sprintf("no directory for the engine's metrics could be made: %v: set TMPDIR to one that can be written", err)
 		b.cfg.Warn(message)
-		b.notes.Doubt("no_metrics_directory", schema.Warning, message, nil)
+		b.notes.Doubt(schema.CodeNoMetricsDirectory, schema.Warning, message, nil)
 		return
 	}
 	b.filesDir = dir

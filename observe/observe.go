@@ -22,6 +22,8 @@ import (
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
 	"github.com/vobs/vobs/schema"
@@ -60,7 +62,7 @@ type Config struct {
 	// Interval is the time between two readings of GPU memory; 0 is auto.
 	Interval time.Duration
 	// Targets are the metrics addresses that the user gave.
-	Targets []probe.Target
+	Targets []scrape.Target
 	// Probe says how engines are asked.
 	Probe probe.Config
 	// DevMode has a vLLM server that the command starts tell its configuration.
@@ -138,7 +140,7 @@ func Run(cfg Config) (child.Exit, error) {
 			return child.Exit{}, err
 		}
 	}
-	b.protect("engine", func() { b.prober.Base(context.Background()) })
+	b.protect("engine", func() { b.prober.ScrapeBaseline(context.Background()) })
 
 	spec := child.Spec{
 		Args:           cfg.Args,
@@ -231,7 +233,7 @@ func (b *bracket) pidsMatch() func() bool {
 
 // isForeign looks whether somebody answers where the command's own server is
 // going to listen: that is another one, and it is never read.
-func (b *bracket) isForeign(t probe.Target) bool {
+func (b *bracket) isForeign(t scrape.Target) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), foreignCheck)
 	defer cancel()
 	if !probe.Listening(ctx, t) {
@@ -240,7 +242,7 @@ func (b *bracket) isForeign(t probe.Target) bool {
 	b.finder.foreign[t.Name()] = true
 	message := fmt.Sprintf("another server answers at %s, where the command is going to listen: it is not read", t.Name())
 	b.cfg.Warn(message)
-	b.notes.Doubt("engine_not_ours", schema.Warning, message, nil)
+	b.notes.Doubt(schema.CodeEngineNotOurs, schema.Warning, message, nil)
 	return true
 }
 
@@ -306,7 +308,7 @@ type collected struct {
 	loadPost  *schema.LoadAvg
 	host      schema.Host
 	gpus      gpu.Readings
-	engine    probe.Report
+	engine    aggregate.Output
 	leftovers []schema.Leftover
 }
 

@@ -2,6 +2,8 @@ package probe
 
 import (
 	"context"
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/scrape"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -12,12 +14,12 @@ import (
 // poll, its histograms up to the full page before. The event names both ages.
 func TestLostAtTwoAges(t *testing.T) {
 	t.Parallel()
-	r := newReplay(t, recording(t, "serve_default_pre"))
+	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
 	server := httptest.NewServer(r)
 	defer server.Close()
 	p := New(quick)
 	p.Add(target(t, server.URL))
-	p.Base(context.Background())
+	p.ScrapeBaseline(context.Background())
 	p.Start(time.Now())
 	r.set(underLoad(t))
 	r.await("filtered", 3)
@@ -27,23 +29,23 @@ func TestLostAtTwoAges(t *testing.T) {
 	await(t, "a refused poll", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return refused(e.lastError)
+		return scrape.IsRefused(e.lastError)
 	})
 	p.mu.Lock()
-	ended := e.goodAt.Add(250 * time.Millisecond)
+	ended := e.lastAt.Add(250 * time.Millisecond)
 	e.fullAt = ended.Add(-4 * time.Second)
 	p.mu.Unlock()
 	report := p.Finish(context.Background(), ended)
 	checkNulls(t, report)
 	if g := report.Engine; *g.Tokens.Generation != 2784 || g.LatencySeconds.TimeToFirstToken != nil || g.Window.FinalAgeSeconds != 4 {
-		t.Errorf("window %s, tokens %s, TTFT %s", asJSON(g.Window), asJSON(g.Tokens), asJSON(g.LatencySeconds.TimeToFirstToken))
+		t.Errorf("window %s, tokens %s, TTFT %s", testkit.JSON(g.Window), testkit.JSON(g.Tokens), testkit.JSON(g.LatencySeconds.TimeToFirstToken))
 	}
 	const want = "the engine was gone when the command ended: its figures are those of 4.00 s before (tokens.prompt, tokens.generation, their rates and the gauges, which are polled more often: 0.25 s before), and what it did since then is not counted"
-	if !strings.Contains(asJSON(report.Notes.Validity), want) {
-		t.Errorf("validity %s", asJSON(report.Notes.Validity))
+	if !strings.Contains(testkit.JSON(report.Notes.Validity), want) {
+		t.Errorf("validity %s", testkit.JSON(report.Notes.Validity))
 	}
-	e.fullAt = e.goodAt // as where the last poll was for the full page
-	if got := asJSON(p.aggregate([]*endpoint{e}, nil, ended).Notes.Validity); !strings.Contains(got, "those of 0.25 s before, and what it did") {
+	e.fullAt = e.lastAt // as where the last poll was for the full page
+	if got := testkit.JSON(p.aggregate([]*endpoint{e}, nil, ended).Notes.Validity); !strings.Contains(got, "those of 0.25 s before, and what it did") {
 		t.Errorf("validity %s", got)
 	}
 }

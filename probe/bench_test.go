@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/internal/vllm/metrics"
 	"net"
 	"strings"
 	"syscall"
@@ -57,11 +59,11 @@ func cannedServer(b *testing.B, full, filtered string) string {
 	return "http://" + ln.Addr().String()
 }
 
-// filteredPage is what prometheus_client answers when asked for pollNames.
+// filteredPage is what prometheus_client answers when asked for PollNames.
 func filteredPage(page string) string {
 	var out strings.Builder
 	for line := range strings.Lines(page) {
-		for _, name := range pollNames {
+		for _, name := range metrics.PollNames {
 			if strings.HasPrefix(line, name+"{") || strings.HasPrefix(line, name+" ") {
 				out.WriteString(line)
 			}
@@ -73,7 +75,7 @@ func filteredPage(page string) string {
 // BenchmarkPoll is one poll, from the request to the books, over a kept
 // connection of the loopback device. cpu-µs/op has the canned server in it.
 func BenchmarkPoll(b *testing.B) {
-	page := recording(b, "serve_default_post")
+	page := testkit.Recorded(b, "serve_default_post")
 	address := cannedServer(b, page, filteredPage(page))
 	for _, c := range []struct {
 		name string
@@ -84,7 +86,7 @@ func BenchmarkPoll(b *testing.B) {
 			p.Add(target(b, address))
 			p.started = time.Now()
 			e := p.endpoints[0]
-			defer e.client.close()
+			defer e.client.Close()
 			for _, full := range []bool{true, false, true, false} {
 				if _, err := e.read(context.Background(), full, during); err != nil {
 					b.Fatal(err)

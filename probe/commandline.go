@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/args"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
 // CommandLine is what a command's arguments tell of an engine's address.
@@ -19,19 +21,15 @@ type CommandLine struct {
 	Offline bool
 	// Targets are the addresses: of a server its own one, of a client those that
 	// it is pointed at.
-	Targets []Target
+	Targets []scrape.Target
 	// MaxNumSeqs is a server's --max-num-seqs; 0 where it has none that is a number.
 	MaxNumSeqs int
 }
 
 // vLLM's defaults: vllm/entrypoints/openai/cli_args.py, vllm/benchmarks/serve.py.
 const (
-	defaultPort       = "8000"
-	metricsPath       = "/metrics"
 	silencedFlag      = "--disable-access-log-for-endpoints"
 	uvicornSilentFlag = "--disable-uvicorn-access-log"
-	// maxSeqs is the largest --max-num-seqs that is believed.
-	maxSeqs = 1 << 20
 )
 
 // clientFlags are flags of benchmark clients whose value is the engine's address
@@ -52,7 +50,7 @@ func ReadCommandLine(argv []string, dir string) CommandLine {
 		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(argv)}
 		if t, ok := serverTarget(argv); ok {
 			t.MaxNumSeqs = c.MaxNumSeqs
-			c.Targets = []Target{t}
+			c.Targets = []scrape.Target{t}
 		}
 		return c
 	}
@@ -67,11 +65,11 @@ func ReadCommandLine(argv []string, dir string) CommandLine {
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return
 		}
-		t, err := ParseTarget((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: metricsPath}).String())
+		t, err := scrape.ParseTarget((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: vllm.MetricsPath}).String())
 		if err != nil {
 			return
 		}
-		t.Origin = FromCommandLine
+		t.Origin = scrape.FromCommandLine
 		for _, known := range c.Targets {
 			if known.Name() == t.Name() {
 				return
@@ -89,7 +87,7 @@ func ReadCommandLine(argv []string, dir string) CommandLine {
 		}
 	}
 	if len(c.Targets) == 0 && bench == "serve" {
-		host, port := "127.0.0.1", defaultPort
+		host, port := "127.0.0.1", vllm.DefaultPort
 		if v, ok := lastFlag(argv, "host"); ok {
 			host = v
 		}
@@ -102,13 +100,13 @@ func ReadCommandLine(argv []string, dir string) CommandLine {
 }
 
 // serverTarget is the address at which a server with these flags answers on this host.
-func serverTarget(args []string) (Target, bool) {
+func serverTarget(args []string) (scrape.Target, bool) {
 	if _, ok := lastFlag(args, "headless"); ok {
-		return Target{}, false
+		return scrape.Target{}, false
 	}
-	t := Target{}
+	t := scrape.Target{}
 	if socket, ok := lastFlag(args, "uds"); ok {
-		parsed, err := ParseTarget("unix://" + socket)
+		parsed, err := scrape.ParseTarget("unix://" + socket)
 		if err != nil {
 			return t, false
 		}
@@ -118,7 +116,7 @@ func serverTarget(args []string) (Target, bool) {
 		if _, ok := lastFlag(args, "ssl-keyfile"); ok {
 			u.Scheme = "https"
 		}
-		host, port := "127.0.0.1", defaultPort
+		host, port := "127.0.0.1", vllm.DefaultPort
 		if v, ok := lastFlag(args, "host"); ok && v != "" {
 			host = v
 		}
@@ -126,13 +124,13 @@ func serverTarget(args []string) (Target, bool) {
 			port = v
 		}
 		u.Host = net.JoinHostPort(host, port)
-		parsed, err := ParseTarget(u.String())
+		parsed, err := scrape.ParseTarget(u.String())
 		if err != nil {
 			return t, false
 		}
 		t = parsed
 	}
-	t.Origin = FromCommandLine
+	t.Origin = scrape.FromCommandLine
 	t.ExactPath = SilencesMetrics(args)
 	return t, true
 }
@@ -142,7 +140,7 @@ func serverTarget(args []string) (Target, bool) {
 func maxNumSeqs(args []string) int {
 	value, _ := lastFlag(args, "max-num-seqs")
 	n, err := strconv.Atoi(value)
-	if err != nil || n <= 0 || n > maxSeqs {
+	if err != nil || n <= 0 || n > vllm.MaxNumSeqs {
 		return 0
 	}
 	return n
@@ -154,7 +152,7 @@ func SilencesMetrics(args []string) bool {
 	for i := range args {
 		if name, value, ok := flagValue(args, i); ok && "--"+name == silencedFlag {
 			for _, path := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
-				if path == metricsPath {
+				if path == vllm.MetricsPath {
 					return !slices.Contains(args, uvicornSilentFlag)
 				}
 			}

@@ -8,8 +8,12 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/vllm/metrics"
+	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/exposition"
 	"github.com/vobs/vobs/probe/multiproc"
+	"github.com/vobs/vobs/probe/scrape"
+	"github.com/vobs/vobs/probe/window"
 )
 
 // phase says when a reading is taken.
@@ -27,38 +31,38 @@ const (
 type endpoint struct {
 	p      *Prober
 	index  int
-	target Target
-	client *client           // nil where files are read
+	target scrape.Target
+	client *scrape.Client    // nil where files are read
 	files  *multiproc.Reader // nil where a server is asked
 	parser *exposition.Parser
 	page   exposition.Page
-	// turn is held by the one who asks: the client and the parser serve one at a time.
-	turn chan struct{}
+	// sem is held by the one who asks: the client and the parser serve one at a time.
+	sem chan struct{}
 
 	// mu is the Prober's.
-	up        bool // has answered with vLLM samples
-	stranger  bool // answers, with no vLLM sample
-	foreign   bool // answers, and is not the server that the command starts
-	vacant    bool // nobody listened there before the start
-	base      Base
-	baseAt    time.Time
-	fullAt    time.Time // when the last good full page was asked for
-	goodAt    time.Time // when the last good reading was
-	failedAt  time.Time // when the last request that failed was
-	lastPhase phase     // of the last good full page
-	pace      pace
-	ledger    *ledger
-	tokens    float64
-	running   float64
+	up             bool // has answered with vLLM samples
+	notVLLM        bool // answers, with no vLLM sample
+	foreign        bool // answers, and is not the server that the command starts
+	portFreeBefore bool // nobody listened there before the start
+	base           aggregate.Base
+	baseAt         time.Time
+	fullAt         time.Time // when the last good full page was asked for
+	lastAt         time.Time // when the last good reading was
+	failedAt       time.Time // when the last request that failed was
+	lastPhase      phase     // of the last good full page
+	schedule       scrape.Schedule
+	counters       *window.Counters
+	tokens         float64
+	running        float64
 	// fullTokens are the tokens, and activeAtFull the seconds of activity, as of
 	// the last full page.
 	fullTokens, activeAtFull float64
-	drained                  bool  // idle, with tokens counted since the last full page
+	idleSinceFull            bool  // idle, with tokens counted since the last full page
 	lastError                error // of the latest request that failed
 	lastCounted              error // of the latest that counts as an error
 	version                  string
-	questions                [questions]Answer
-	wondering                bool  // questions are under way
+	answers                  [numConfigQueries]aggregate.Answer
+	querying                 bool  // questions are under way
 	process                  int   // rises with each restart of the process behind it
 	maxNumSeqs               int   // of each of its engines; 0 where it is not known
 	omni                     bool  // polls ask for vllm-omni's gauges too
@@ -69,71 +73,71 @@ type endpoint struct {
 	count, errors int64
 	firstAt       time.Time
 	maxGap        time.Duration
-	allWalls      walls
+	latencies     scrape.LatencyRing
 }
 
-func newEndpoint(p *Prober, index int, t Target) *endpoint {
-	l := newLedger()
+func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
+	l := window.NewCounters()
 	e := &endpoint{
-		p: p, index: index, target: t, ledger: l, maxNumSeqs: t.MaxNumSeqs,
-		turn: make(chan struct{}, 1),
+		p: p, index: index, target: t, counters: l, maxNumSeqs: t.MaxNumSeqs,
+		sem: make(chan struct{}, 1),
 	}
 	if t.Started {
-		e.base = BaseZero
+		e.base = aggregate.BaseZero
 	}
 	if t.Dir != "" {
-		e.files = multiproc.New(t.Dir, wantedInFiles)
-		e.pace.filter = filterWorks
+		e.files = multiproc.New(t.Dir, matchInFiles)
+		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}
-	e.client = newClient(t, p.cfg.Headers, p.cfg.CA)
-	e.parser = exposition.NewParser(isWanted)
-	e.pace.interval, e.pace.credit = p.cfg.Interval, firstCredit
+	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
+	e.parser = exposition.NewParser(metrics.IsWanted)
+	e.schedule.Interval, e.schedule.Credit = p.cfg.Interval, scrape.FirstCredit
 	if t.ExactPath || t.URL.RawQuery != "" {
-		e.pace.filter = filterRefused
+		e.schedule.Filter = scrape.FilterRefused
 	}
 	return e
 }
 
 var (
-	errStranger = errors.New("the server answers, but exports no vllm: samples (is it vLLM, and not started with --disable-log-stats?)")
-	errEmpty    = errors.New("the server answers with an empty page: no vllm: samples")
-	errLacking  = errors.New("the server does not answer a poll for some names any more as it did before")
-	errForeign  = errors.New("another server answers there, which was started before the command")
-	errEnded    = errors.New("no answer until the command had ended")
+	errNotVLLM = errors.New("the server answers, but exports no vllm: samples (is it vLLM, and not started with --disable-log-stats?)")
+	errEmpty   = errors.New("the server answers with an empty page: no vllm: samples")
+	errLacking = errors.New("the server does not answer a poll for some names any more as it did before")
+	errForeign = errors.New("another server answers there, which was started before the command")
+	errEnded   = errors.New("no answer until the command had ended")
 )
 
 // read asks once and takes in the answer. It waits for its turn no longer than ctx.
-func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, error) {
+func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta, error) {
 	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
+	case e.sem <- struct{}{}:
+		defer func() { <-e.sem }()
 	case <-ctx.Done():
-		return applied{}, fmt.Errorf("asking %s: another request is under way", e.target.Name())
+		return window.Delta{}, fmt.Errorf("asking %s: another request is under way", e.target.Name())
 	}
 	at := time.Now()
-	var a answer
+	var a scrape.Response
 	if e.files != nil {
 		e.takeRecorded()
 		a = e.readFiles(full)
 	} else {
-		a = e.client.metrics(ctx, !full, e.parse)
+		a = e.client.Scrape(ctx, !full, e.parse)
 	}
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
-	e.bytes = a.bytes
-	got, err := applied{}, a.err
+	e.bytes = a.Bytes
+	got, err := window.Delta{}, a.Err
 	if err == nil {
-		got, err = e.take(at, a, full, ph)
+		got, err = e.ingest(at, a, full, ph)
 	}
 	switch {
-	case ph == during && err != nil && refused(err):
-		e.pace.asked(at, 0, full, true) // nobody was there to bear a cost
+	case ph == during && err != nil && scrape.IsRefused(err):
+		e.schedule.Record(at, 0, full, true) // nobody was there to bear a cost
 	case ph == during:
-		e.pace.asked(at, a.wall, full, err != nil)
+		e.schedule.Record(at, a.Latency, full, err != nil)
 	case err == nil:
 		// The budget is for what goes on by itself; the cost is known from all.
-		e.pace.full.add(a.wall)
+		e.schedule.FullLatency.Add(a.Latency)
 	}
 	if err != nil {
 		e.failed(ctx, at, a, err, full, ph)
@@ -142,7 +146,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (applied, erro
 }
 
 func (e *endpoint) parse(r io.Reader) error {
-	e.parser.OpenMetrics = exposition.IsOpenMetrics(e.client.contentType)
+	e.parser.OpenMetrics = exposition.IsOpenMetrics(e.client.ContentType)
 	if err := e.parser.ParseReader(r, &e.page); err != nil {
 		return fmt.Errorf("its page cannot be read: %w", err)
 	}
@@ -150,7 +154,7 @@ func (e *endpoint) parse(r io.Reader) error {
 }
 
 // failed puts a request that failed into the books. The Prober's lock is held.
-func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error, full bool, ph phase) {
+func (e *endpoint) failed(ctx context.Context, at time.Time, a scrape.Response, err error, full bool, ph phase) {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		// Our own doing: it must not hide what went wrong before.
 		if e.lastError == nil {
@@ -160,19 +164,19 @@ func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error
 	}
 	// What ended because our own time was over has less to tell than a failure
 	// before it.
-	telling := ctx.Err() == nil || e.lastError == nil || e.up && e.failedAt.Before(e.goodAt)
+	telling := ctx.Err() == nil || e.lastError == nil || e.up && e.failedAt.Before(e.lastAt)
 	if telling {
 		e.lastError = err
 	}
 	e.failedAt = at
-	e.stranger = e.stranger && a.err == nil // no page: it may be starting up
+	e.notVLLM = e.notVLLM && a.Err == nil // no page: it may be starting up
 	switch {
-	case !full && e.pace.filter == filterUntried && a.reached:
-		e.pace.filter = filterRefused // a try of ours, not a failure of the engine
-	case refused(err), errors.Is(err, multiproc.ErrCleared):
+	case !full && e.schedule.Filter == scrape.FilterUntried && a.Reached:
+		e.schedule.Filter = scrape.FilterRefused // a try of ours, not a failure of the engine
+	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known not to be up, or to clear away at its exit.
-		e.p.gauges[e.target.Origin].gone(e.index)
-	case e.up && (ph != after || a.reached):
+		e.p.gauges[e.target.Origin].Clear(e.index)
+	case e.up && (ph != after || a.Reached):
 		e.errors++
 		if telling || e.lastCounted == nil {
 			e.lastCounted = err
@@ -180,91 +184,91 @@ func (e *endpoint) failed(ctx context.Context, at time.Time, a answer, err error
 	}
 }
 
-// take puts the parsed page into the books. The Prober's lock is held.
-func (e *endpoint) take(at time.Time, a answer, full bool, ph phase) (applied, error) {
-	content := e.ledger.open(&e.page, full)
-	if e.client != nil && content.vllm && e.client.polls != e.ledger.spelling {
-		e.client.poll(e.ledger.spelling, e.omni)
+// ingest puts the parsed page into the books. The Prober's lock is held.
+func (e *endpoint) ingest(at time.Time, a scrape.Response, full bool, ph phase) (window.Delta, error) {
+	content := e.counters.Classify(&e.page, full)
+	if e.client != nil && content.VLLM && e.client.Filter != e.counters.Naming {
+		e.client.SetFilter(e.counters.Naming, e.omni)
 	}
 	if e.files != nil {
-		e.partial = a.partial
+		e.partial = a.Partial
 	} else if !full {
 		switch {
-		case content.bulk && content.polled:
+		case content.HasHistogram && content.HasPollNames:
 			full = true // the whole page, whatever was asked for
-			e.pace.unfiltered()
-		case content.polled && !content.bulk:
-			e.pace.filter, e.pace.whole = filterWorks, 0
-		case e.pace.filter == filterUntried:
-			return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
-		case content.vllm:
-			return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
+			e.schedule.RecordUnfiltered()
+		case content.HasPollNames && !content.HasHistogram:
+			e.schedule.Filter, e.schedule.UnfilteredPages = scrape.FilterWorks, 0
+		case e.schedule.Filter == scrape.FilterUntried:
+			return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
+		case content.VLLM:
+			return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
 		}
 	}
-	if !content.vllm {
-		e.stranger = !e.up
-		err := errStranger
-		if a.bytes == 0 {
+	if !content.VLLM {
+		e.notVLLM = !e.up
+		err := errNotVLLM
+		if a.Bytes == 0 {
 			err = errEmpty
 		}
-		return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), err)
+		return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), err)
 	}
 	if !e.up {
 		if e.target.Started && e.olderThanRun() {
-			e.stranger, e.foreign = true, true
-			return applied{}, fmt.Errorf("asking %s: %w", e.target.Name(), errForeign)
+			e.notVLLM, e.foreign = true, true
+			return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), errForeign)
 		}
 		e.setBase(at, ph)
 	}
 	fresh := !e.up
-	e.up, e.stranger = true, false
-	e.ledger.whole = a.whole
-	got := e.ledger.apply(&e.page, full, fresh && e.base != BaseZero)
-	if got.restarted {
+	e.up, e.notVLLM = true, false
+	e.counters.Complete = a.Complete
+	got := e.counters.Apply(&e.page, full, fresh && e.base != aggregate.BaseZero)
+	if got.Restarted {
 		e.forget()
 	}
 	if !e.omni {
-		if e.omni, _ = e.ledger.hasOmni(); e.omni && e.client != nil {
-			e.client.poll(e.ledger.spelling, true)
+		if e.omni, _ = e.counters.HasOmni(); e.omni && e.client != nil {
+			e.client.SetFilter(e.counters.Naming, true)
 		}
 	}
-	e.p.found(e.target.Origin)
+	e.p.markYielded(e.target.Origin)
 	gauges := e.p.gauges[e.target.Origin]
-	gauges.add(e.index, at, got.gauges, full, ph == during || ph == shutdown, got.restarted)
-	e.countReading(at, a.wall)
-	tokens, running := e.ledger.tokens, gauges.runningNow(e.index)
+	gauges.Add(e.index, at, got.Gauges, full, ph == during || ph == shutdown, got.Restarted)
+	e.countReading(at, a.Latency)
+	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
 	if !fresh && (tokens > e.tokens || running > 0 || e.running > 0) {
-		from := e.goodAt
-		if got.restarted && e.failedAt.After(from) {
+		from := e.lastAt
+		if got.Restarted && e.failedAt.After(from) {
 			from = e.failedAt // it was not up before
 		}
-		e.p.activity[e.target.Origin].add(from, at, e.p.horizon(e.target.Origin))
+		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin))
 	}
 	e.tokens, e.running = tokens, running
-	e.goodAt = at
+	e.lastAt = at
 	if full {
 		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
-		e.activeAtFull = e.p.activity[e.target.Origin].seconds()
+		e.activeAtFull = e.p.active[e.target.Origin].Seconds()
 	}
-	e.drained = tokens != e.fullTokens && !gauges.busyNow(e.index)
+	e.idleSinceFull = tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return got, nil
 }
 
-// setBase decides, at the first answer, what counters count from.
+// setBaseline decides, at the first answer, what counters count from.
 func (e *endpoint) setBase(at time.Time, ph phase) {
 	e.baseAt = at
 	switch {
 	case ph == before:
-		e.base = BaseScraped
-	case e.base == BaseZero:
-	case e.vacant || e.youngerThanRun():
-		e.base = BaseZero
+		e.base = aggregate.BaseScraped
+	case e.base == aggregate.BaseZero:
+	case e.portFreeBefore || e.youngerThanRun():
+		e.base = aggregate.BaseZero
 	default:
 		// Something listened before the start and was no engine, or nobody looked:
 		// only a process that is younger than the run counts from zero.
-		e.base = BaseLate
+		e.base = aggregate.BaseLate
 	}
-	if e.base == BaseZero {
+	if e.base == aggregate.BaseZero {
 		e.baseAt = e.p.started
 	}
 }
@@ -285,10 +289,10 @@ func (e *endpoint) olderThanRun() bool {
 	return ok && !e.p.started.IsZero() && start < float64(e.p.started.UnixNano())/1e9-startSlack
 }
 
-// processStart reads the start of the process that the page tells of, in Unix time.
+// ProcessStart reads the start of the process that the page tells of, in Unix time.
 func (e *endpoint) processStart() (seconds float64, ok bool) {
 	for i := range e.page.Samples {
-		if s := &e.page.Samples[i]; s.Name == processStartName {
+		if s := &e.page.Samples[i]; s.Name == metrics.ProcessStartName {
 			return s.Value, true
 		}
 	}
@@ -299,10 +303,10 @@ func (e *endpoint) countReading(at time.Time, wall time.Duration) {
 	if e.count == 0 {
 		e.firstAt = at
 	} else {
-		e.maxGap = max(e.maxGap, at.Sub(e.goodAt))
+		e.maxGap = max(e.maxGap, at.Sub(e.lastAt))
 	}
 	e.count++
-	e.allWalls.add(wall)
+	e.latencies.Add(wall)
 }
 
 // plan says how long to wait from now on, and whether the next request is for a
@@ -311,8 +315,8 @@ func (e *endpoint) plan() (wait time.Duration, full bool) {
 	if e.files != nil {
 		return e.planFiles()
 	}
-	wait, full = e.pace.next(time.Now(), standing{e.up, e.stranger, e.drained})
-	if e.pace.interval == 0 && e.p.cfg.Wait != nil {
+	wait, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, IdleSinceFull: e.idleSinceFull})
+	if e.schedule.Interval == 0 && e.p.cfg.Wait != nil {
 		wait = budget.OnBeat(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
 	}
 	return wait, full
@@ -326,9 +330,9 @@ func (e *endpoint) longestWait() time.Duration {
 	return factor * (request + time.Duration(e.bytes)*perByte)
 }
 
-// guard keeps an error of this package from costing the command its wrapper: it
+// recoverPanic keeps an error of this package from costing the command its wrapper: it
 // costs this endpoint's further readings.
-func (e *endpoint) guard(f func()) {
+func (e *endpoint) recoverPanic(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.p.mu.Lock()
@@ -341,8 +345,8 @@ func (e *endpoint) guard(f func()) {
 	f()
 }
 
-// follow polls until ctx ends or a better origin has yielded figures.
-func (e *endpoint) follow(ctx context.Context) {
+// loop polls until ctx ends or a better origin has yielded figures.
+func (e *endpoint) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer e.stopRecording()
@@ -355,14 +359,14 @@ func (e *endpoint) follow(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if e.p.outdone(e) {
+		if e.p.superseded(e) {
 			return
 		}
 		if !e.recording(ctx, full) {
 			// The verdict is in the endpoint's books; a failed poll is followed by the next.
 			_, err := e.read(ctx, full, during)
 			if err == nil {
-				e.wonder(false)
+				e.queryConfig(false)
 			}
 		}
 		e.p.mu.Lock()
@@ -384,16 +388,16 @@ func (e *endpoint) settle(ctx context.Context) (settled bool) {
 	for pause := 100 * time.Millisecond; ; pause *= 2 { // a busy server is not to be asked all the time
 		got, err := e.read(ctx, true, after)
 		if err != nil {
-			if refused(err) || ctx.Err() != nil {
+			if scrape.IsRefused(err) || ctx.Err() != nil {
 				return false
 			}
 			quiet = 0
 		} else {
 			e.p.mu.Lock()
-			busy := e.p.gauges[e.target.Origin].busyNow(e.index)
+			busy := e.p.gauges[e.target.Origin].BusyNow(e.index)
 			e.p.mu.Unlock()
 			quiet++
-			if busy || got.moved {
+			if busy || got.Moved {
 				quiet = 1 // this page is the first of the next pair
 			}
 			if busy {

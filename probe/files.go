@@ -10,23 +10,25 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/vllm/metrics"
 	"github.com/vobs/vobs/probe/multiproc"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
 const (
 	// filesInterval is the time between two readings of files: the engine takes no
 	// part in them.
 	filesInterval = 50 * time.Millisecond
-	// filesAwaited is the same until there are some, and while the budget is spent: it
+	// filesIdleInterval is the same until there are some, and while the budget is spent: it
 	// shares the beat's wake-up, and so costs next to nothing.
-	filesAwaited = budget.Beat
+	filesIdleInterval = budget.Beat
 )
 
 // Directory is the target of a directory of prometheus_client's shared files
 // (PROMETHEUS_MULTIPROC_DIR). fresh says that nothing in it stood before the run: its
 // counters count from zero.
-func Directory(dir string, fresh bool) Target {
-	return Target{Origin: FromFiles, Dir: dir, URL: &url.URL{Scheme: "file", Path: dir}, Started: fresh}
+func Directory(dir string, fresh bool) scrape.Target {
+	return scrape.Target{Origin: scrape.FromFiles, Dir: dir, URL: &url.URL{Scheme: "file", Path: dir}, Started: fresh}
 }
 
 // errNoFiles is for a directory that nobody has written to: nothing that could have
@@ -34,30 +36,30 @@ func Directory(dir string, fresh bool) Target {
 // (EngineArgs.disable_log_stats in vllm/entrypoints/llm.py).
 var errNoFiles = fmt.Errorf("no process has written vllm: metrics there (a script's LLM() does with --instrument --multiproc on, or with disable_log_stats=False): %w", syscall.ENOENT)
 
-// wantedInFiles says in which readings of files a name is wanted.
-func wantedInFiles(name string) multiproc.Wanted {
+// matchInFiles says in which readings of files a name is wanted.
+func matchInFiles(name string) multiproc.Wanted {
 	switch {
-	case slices.Contains(pollNames, name), slices.Contains(omniPollNames, name):
+	case slices.Contains(metrics.PollNames, name), slices.Contains(metrics.OmniPollNames, name):
 		return multiproc.InPolls
-	case isWanted(name):
+	case metrics.IsWanted(name):
 		return multiproc.InFull
 	}
 	return multiproc.Never
 }
 
 // readFiles reads the endpoint's directory into its page.
-func (e *endpoint) readFiles(full bool) answer {
+func (e *endpoint) readFiles(full bool) scrape.Response {
 	began := time.Now()
 	err := e.files.Read(&e.page, full)
-	a := answer{wall: time.Since(began), whole: true}
+	a := scrape.Response{Latency: time.Since(began), Complete: true}
 	var partial *multiproc.PartialError
 	switch {
 	case errors.As(err, &partial) && len(e.page.Samples) > 0:
-		a.partial = partial
+		a.Partial = partial
 	case err != nil:
-		a.err = err
+		a.Err = err
 	case len(e.page.Samples) == 0:
-		a.err = fmt.Errorf("reading the directory %s: %w", e.target.Dir, errNoFiles)
+		a.Err = fmt.Errorf("reading the directory %s: %w", e.target.Dir, errNoFiles)
 	}
 	return a
 }
@@ -65,21 +67,21 @@ func (e *endpoint) readFiles(full bool) answer {
 // planFiles is plan for files.
 func (e *endpoint) planFiles() (wait time.Duration, full bool) {
 	if !e.up {
-		return budget.OnBeat(filesAwaited), true
+		return budget.OnBeat(filesIdleInterval), true
 	}
-	_, full = e.pace.next(time.Now(), standing{up: true, drained: e.drained})
-	switch spent := e.spent(); {
+	_, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: true, IdleSinceFull: e.idleSinceFull})
+	switch spent := e.overBudget(); {
 	case spent > 0 && e.recorded: // some rounds wait to be taken, and can wait longer
-		return budget.OnBeat(min(spent, soonestFull)), full
+		return budget.OnBeat(min(spent, scrape.SoonestFull)), full
 	case spent > 0, e.recorded:
 		return budget.OnBeat(filesInterval), full
 	}
 	return filesInterval, full
 }
 
-// spent is how long what can wait is to do so, the budget being spent; 0 where a wait of
+// overBudget is how long what can wait is to do so, the budget being spent; 0 where a wait of
 // filesInterval is enough.
-func (e *endpoint) spent() time.Duration {
+func (e *endpoint) overBudget() time.Duration {
 	if e.p.cfg.Wait == nil {
 		return 0
 	}
@@ -102,14 +104,14 @@ func (e *endpoint) recording(ctx context.Context, full bool) bool {
 		return false
 	}
 	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
+	case e.sem <- struct{}{}:
+		defer func() { <-e.sem }()
 	case <-ctx.Done():
 		return false
 	}
 	taken := e.takeRecorded()
 	interval := filesInterval
-	if e.spent() > 0 {
+	if e.overBudget() > 0 {
 		interval = budget.Beat
 	}
 	if !full {
@@ -129,7 +131,7 @@ func (e *endpoint) takeRecorded() (taken int) {
 			continue // the files themselves tell
 		}
 		e.p.mu.Lock()
-		if _, err = e.take(at, answer{wall: took, whole: true, partial: e.partial}, false, during); err == nil {
+		if _, err = e.ingest(at, scrape.Response{Latency: took, Complete: true, Partial: e.partial}, false, during); err == nil {
 			taken++
 		}
 		e.p.mu.Unlock()
@@ -141,8 +143,8 @@ func (e *endpoint) stopRecording() {
 	if e.files == nil {
 		return
 	}
-	e.turn <- struct{}{}
-	defer func() { <-e.turn }()
+	e.sem <- struct{}{}
+	defer func() { <-e.sem }()
 	e.takeRecorded()
 	e.files.StopRecord()
 }

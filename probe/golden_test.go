@@ -16,6 +16,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -30,10 +33,10 @@ type player struct {
 	// version is what each endpoint tells at /version.
 	version string
 	// answers are what each endpoint tells at other paths; nothing is a 404.
-	answers map[question]string
+	answers map[configQuery]string
 }
 
-func newPlayer(t *testing.T, targets ...Target) *player {
+func newPlayer(t *testing.T, targets ...scrape.Target) *player {
 	t.Helper()
 	pl := &player{t: t, p: New(Config{}), began: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), version: "0.32.0"}
 	for _, tg := range targets {
@@ -54,7 +57,7 @@ func (pl *player) at(seconds float64, n int, ph phase, full bool, page string) {
 		pl.t.Fatal(err)
 	}
 	at := pl.began.Add(time.Duration(seconds * float64(time.Second)))
-	if _, err := e.take(at, answer{wall: 8 * time.Millisecond, whole: true, bytes: int64(len(page))}, full, ph); err != nil {
+	if _, err := e.ingest(at, scrape.Response{Latency: 8 * time.Millisecond, Complete: true, Bytes: int64(len(page))}, full, ph); err != nil {
 		pl.t.Fatal(err)
 	}
 	pl.answer(e)
@@ -62,26 +65,26 @@ func (pl *player) at(seconds float64, n int, ph phase, full bool, page string) {
 
 // answer gives an endpoint's answers beside the polls.
 func (pl *player) answer(e *endpoint) {
-	for q := range questions {
-		a, body := answer{reached: true}, pl.answers[q]
-		if q == askVersion && pl.version != "" {
+	for q := range numConfigQueries {
+		a, body := scrape.Response{Reached: true}, pl.answers[q]
+		if q == queryVersion && pl.version != "" {
 			body = `{"version":"` + pl.version + `"}`
 		}
 		if body == "" {
-			a.err = &statusError{http.StatusNotFound}
+			a.Err = &scrape.StatusError{Status: http.StatusNotFound}
 		}
-		e.hear(q, []byte(body), a)
+		e.recordAnswer(q, []byte(body), a)
 	}
 }
 
 // report is what it amounts to where the command ended at that second, and the
 // engines settled.
-func (pl *player) report(ended float64) Report {
+func (pl *player) report(ended float64) aggregate.Output {
 	settled := map[*endpoint]bool{}
 	for _, e := range pl.p.endpoints {
 		settled[e] = true
 	}
-	report := pl.p.aggregate(pl.p.answering(), settled, pl.began.Add(time.Duration(ended*float64(time.Second))))
+	report := pl.p.aggregate(pl.p.selected(), settled, pl.began.Add(time.Duration(ended*float64(time.Second))))
 	checkNulls(pl.t, report)
 	return report
 }
@@ -106,20 +109,6 @@ func (pl *player) run(endpoints ...played) {
 	}
 	each(10.1, after, true, func(e played) string { return e.post })
 	each(10.2, after, true, func(e played) string { return e.post })
-}
-
-// with changes the values of a page's lines: each is the line with its new value.
-func with(t testing.TB, page string, lines ...string) string {
-	t.Helper()
-	for _, line := range lines {
-		name := line[:strings.LastIndexByte(line, ' ')+1]
-		i := strings.Index(page, "\n"+name) + 1
-		if i == 0 {
-			t.Fatalf("the page has no line %s", name)
-		}
-		page = page[:i] + line + page[i+strings.IndexByte(page[i:], '\n'):]
-	}
-	return page
 }
 
 // recorded are the runs of the recorded engines. Their pages under load are the
@@ -158,20 +147,20 @@ func recordedAnswer(t testing.TB, name string) string {
 	return string(body)
 }
 
-func playRecorded(t *testing.T, name string) Report {
+func playRecorded(t *testing.T, name string) aggregate.Output {
 	t.Helper()
 	c := recorded[name]
 	tg := target(t, "http://127.0.0.1:8000")
 	tg.Started = c.pre == ""
 	pl := newPlayer(t, tg)
 	if name == "serve_default" { // it ran with VLLM_SERVER_DEV_MODE=1
-		pl.answers = map[question]string{askModels: recordedAnswer(t, "models"), askServerInfo: recordedAnswer(t, "server_info")}
+		pl.answers = map[configQuery]string{queryModels: recordedAnswer(t, "models"), queryServerInfo: recordedAnswer(t, "server_info")}
 	}
-	post := recording(t, c.post)
+	post := testkit.Recorded(t, c.post)
 	pre, load := "", post
 	if c.pre != "" {
-		pre = recording(t, c.pre)
-		load = with(t, pre, c.load...)
+		pre = testkit.Recorded(t, c.pre)
+		load = testkit.SetValues(t, pre, c.load...)
 	}
 	pl.run(played{pre, load, post})
 	return pl.report(10)
@@ -184,7 +173,7 @@ func TestGoldenRecordings(t *testing.T) {
 }
 
 // goldenReport compares a report to testdata/golden/NAME.json, which -update writes.
-func goldenReport(t *testing.T, name string, report Report) {
+func goldenReport(t *testing.T, name string, report aggregate.Output) {
 	t.Helper()
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
@@ -293,7 +282,7 @@ func TestRecordedDeltas(t *testing.T) {
 }
 
 // figuresOf gives a report's figures by the samples that they are made of.
-func figuresOf(report Report) map[string]float64 {
+func figuresOf(report aggregate.Output) map[string]float64 {
 	g := report.Engine
 	got := map[string]float64{}
 	one := func(sample string, n *int64) {

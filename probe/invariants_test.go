@@ -2,6 +2,8 @@ package probe
 
 import (
 	"fmt"
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/scrape"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,7 +13,7 @@ import (
 // Counters that must agree, and do not.
 func TestInconsistentCounters(t *testing.T) {
 	pre, mid, post := omniPages(t, "now")
-	plainPre, plainPost := recording(t, "serve_default_pre"), recording(t, "serve_default_post")
+	plainPre, plainPost := testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post")
 	// raise adds one to the value of the line that begins so.
 	raise := func(page, begins string) string {
 		found := false
@@ -55,10 +57,10 @@ func TestInconsistentCounters(t *testing.T) {
 	if err := e.parse(strings.NewReader(poll)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.take(e.goodAt.Add(time.Second), answer{}, false, during); err != nil {
+	if _, err := e.ingest(e.lastAt.Add(time.Second), scrape.Response{}, false, during); err != nil {
 		t.Fatal(err)
 	}
 	if report := reportNow(t, p); notes(report, "inconsistent_counters") != "" || *report.Engine.Tokens.Prompt < 900000 {
-		t.Errorf("%q, %s", notes(report, "inconsistent_counters"), asJSON(report.Engine.Tokens))
+		t.Errorf("%q, %s", notes(report, "inconsistent_counters"), testkit.JSON(report.Engine.Tokens))
 	}
 }

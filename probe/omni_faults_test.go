@@ -2,7 +2,10 @@ package probe
 
 import (
 	"fmt"
-	"math"
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/internal/vllm/metrics"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,7 +15,7 @@ import (
 
 // taken gives the report on pages that were read a second apart: the first
 // before the start, the last after the end, the others while the command ran.
-func taken(t *testing.T, pages ...string) Report {
+func taken(t *testing.T, pages ...string) aggregate.Output {
 	t.Helper()
 	p := New(quick)
 	readInto(t, p, "http://127.0.0.1:1", pages...)
@@ -36,53 +39,31 @@ func readInto(t *testing.T, p *Prober, address string, pages ...string) {
 		if err := e.parse(strings.NewReader(page)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.take(at.Add(time.Duration(i)*time.Second), answer{bytes: int64(len(page)), whole: true, wall: time.Millisecond}, true, when); err != nil {
+		if _, err := e.ingest(at.Add(time.Duration(i)*time.Second), scrape.Response{Bytes: int64(len(page)), Complete: true, Latency: time.Millisecond}, true, when); err != nil {
 			t.Fatal(err)
 		}
 	}
 	p.started = at
 }
 
-func reportNow(t *testing.T, p *Prober) Report {
+func reportNow(t *testing.T, p *Prober) aggregate.Output {
 	t.Helper()
 	settled := map[*endpoint]bool{}
 	for _, e := range p.endpoints {
 		settled[e] = true
-		e.client.close()
+		e.client.Close()
 	}
 	p.cancel()
-	report := p.aggregate(p.endpoints, settled, p.endpoints[0].goodAt)
+	report := p.aggregate(p.endpoints, settled, p.endpoints[0].lastAt)
 	checkNulls(t, report)
 	return report
 }
 
-// without drops the samples of families, and keeps their TYPE lines.
-func without(t *testing.T, page, samples string) string {
-	t.Helper()
-	out := regexp.MustCompile(`(?m)^(`+samples+`).*\n`).ReplaceAllString(page, "")
-	if out == page {
-		t.Fatalf("the page has no samples of %s", samples)
-	}
-	return out
-}
-
-// replaced replaces what must be there.
-func replaced(t *testing.T, page string, pairs ...string) string {
-	t.Helper()
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(page, pairs[i]) {
-			t.Fatalf("the page has no %s", pairs[i])
-		}
-		page = strings.ReplaceAll(page, pairs[i], pairs[i+1])
-	}
-	return page
-}
-
 // notes gives the messages of the validity notes of a code.
-func notes(report Report, code string) string {
+func notes(report aggregate.Output, code string) string {
 	var messages []string
 	for _, v := range report.Notes.Validity {
-		if v.Code == code {
+		if string(v.Code) == code {
 			messages = append(messages, v.Message)
 		}
 	}
@@ -91,7 +72,7 @@ func notes(report Report, code string) string {
 
 // unlike checks that a report of pages with a fault has the pipeline's figures as
 // they are without it, but for those below some paths.
-func unlike(t *testing.T, report Report, but ...string) {
+func unlike(t *testing.T, report aggregate.Output, but ...string) {
 	t.Helper()
 	for _, d := range differences(t, "omni", expectedOmni(t, "now").Omni, asTree(t, report.Omni)) {
 		if !slices.ContainsFunc(but, func(path string) bool { return strings.HasPrefix(d, path) }) {
@@ -111,40 +92,40 @@ func TestOmniFaults(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		report := taken(t, pre, mid, post)
 		unlike(t, report)
-		if got := doubts(report); got != "short_window streaming_only undercounted_scheduler_stats" {
+		if got := testkit.Codes(report.Notes); got != "short_window streaming_only undercounted_scheduler_stats" {
 			t.Errorf("doubts %s", got)
 		}
 		a := report.Omni.Stages[1].Audio
-		if want := float64(a.DurationSeconds.Sum) / 2; !near(a.SecondsPerSecond, want) {
+		if want := float64(a.DurationSeconds.Sum) / 2; !testkit.Near(a.SecondsPerSecond, want) {
 			t.Errorf("%v seconds per second in a window of 2 s, want %v", *a.SecondsPerSecond, want)
 		}
 		if d := report.Engine.Tokens.PerIteration; d == nil || d.Count != 22 || !strings.Contains(notes(report, "undercounted_scheduler_stats"), "ratios") {
-			t.Errorf("tokens per iteration: %s", asJSON(d))
+			t.Errorf("tokens per iteration: %s", testkit.JSON(d))
 		}
 	})
 	t.Run("stale waiting", func(t *testing.T) {
 		p := New(quick)
-		readInto(t, p, "http://127.0.0.1:1", pre, mid, replaced(t, post, omniWaitingLine+"0.0", omniWaitingLine+"1.0"))
-		if p.gauges[FromFlag].busyNow(0) {
+		readInto(t, p, "http://127.0.0.1:1", pre, mid, testkit.ReplaceAll(t, post, omniWaitingLine+"0.0", omniWaitingLine+"1.0"))
+		if p.gauges[scrape.FromFlag].BusyNow(0) {
 			t.Error("the engine counts as busy, and would be waited for")
 		}
 		report := reportNow(t, p)
 		unlike(t, report, "omni.pipeline.requests.waiting.last")
 		if !strings.Contains(notes(report, "doubtful_gauges"), "an idle server keeps showing the last one as waiting") {
-			t.Errorf("doubts %s", doubts(report))
+			t.Errorf("doubts %s", testkit.Codes(report.Notes))
 		}
 	})
 	t.Run("waiting in the diffusion scheduler", func(t *testing.T) {
-		report := taken(t, pre, replaced(t, mid, omniWaitingLine+"2.0", omniWaitingLine+"0.0"), post)
+		report := taken(t, pre, testkit.ReplaceAll(t, mid, omniWaitingLine+"2.0", omniWaitingLine+"0.0"), post)
 		unlike(t, report, "omni.pipeline.requests.waiting")
 		if !strings.Contains(notes(report, "doubtful_gauges"), "more requests waited in stage 2") {
-			t.Errorf("doubts %s", doubts(report))
+			t.Errorf("doubts %s", testkit.Codes(report.Notes))
 		}
 	})
 	t.Run("stuck gauges", func(t *testing.T) {
 		p := New(quick)
-		readInto(t, p, "http://127.0.0.1:1", pre, mid, replaced(t, post, omniRunningLine+"0.0", omniRunningLine+"1.0"))
-		if !p.gauges[FromFlag].busyNow(0) { // which ends in the note `unsettled`
+		readInto(t, p, "http://127.0.0.1:1", pre, mid, testkit.ReplaceAll(t, post, omniRunningLine+"0.0", omniRunningLine+"1.0"))
+		if !p.gauges[scrape.FromFlag].BusyNow(0) { // which ends in the note `unsettled`
 			t.Error("a request runs, and the engine counts as idle")
 		}
 		unlike(t, reportNow(t, p), "omni.pipeline.requests.running.last")
@@ -152,15 +133,15 @@ func TestOmniFaults(t *testing.T) {
 	t.Run("families twice", func(t *testing.T) {
 		report := taken(t, pre+pre, mid+mid, post+post)
 		unlike(t, report)
-		if !strings.Contains(doubts(report), "duplicate_series") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
-			t.Errorf("doubts %s, %s", doubts(report), asJSON(report.Engine.Tokens))
+		if !strings.Contains(testkit.Codes(report.Notes), "duplicate_series") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
+			t.Errorf("doubts %s, %s", testkit.Codes(report.Notes), testkit.JSON(report.Engine.Tokens))
 		}
 	})
 	t.Run("families twice, differing", func(t *testing.T) {
 		report := taken(t, pre, mid, post+`vllm_omni:generation_tokens_total{model_name="org/demo-omni"} 7`+"\n")
 		unlike(t, report, "omni.pipeline.tokens.generation")
-		if report.Omni.Pipeline.Tokens.Generation != nil || !strings.Contains(reason(report, "omni.pipeline.tokens.generation"), "two values at once") {
-			t.Errorf("%s", asJSON(report.Omni.Pipeline.Tokens))
+		if report.Omni.Pipeline.Tokens.Generation != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.pipeline.tokens.generation"), "two values at once") {
+			t.Errorf("%s", testkit.JSON(report.Omni.Pipeline.Tokens))
 		}
 	})
 	t.Run("helpers that keep the label engine", func(t *testing.T) {
@@ -173,22 +154,22 @@ func TestOmniFaults(t *testing.T) {
 		unlike(t, report)
 		g := report.Engine
 		if g.Stage == nil || *g.Stage != "0" || *g.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt || len(g.Instances) != 4 {
-			t.Errorf("stage %s, %s", asJSON(g.Stage), asJSON(g.Tokens))
+			t.Errorf("stage %s, %s", testkit.JSON(g.Stage), testkit.JSON(g.Tokens))
 		}
-		if g.Speculative != nil || !strings.Contains(reason(report, "engine.speculative"), "tell no stage") || !strings.Contains(reason(report, "engine.prefix_cache.external"), "tell no stage") {
-			t.Errorf("%s: %q", asJSON(g.Speculative), reason(report, "engine.speculative"))
+		if g.Speculative != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.speculative"), "tell no stage") || !strings.Contains(testkit.Reason(report.Notes, "engine.prefix_cache.external"), "tell no stage") {
+			t.Errorf("%s: %q", testkit.JSON(g.Speculative), testkit.Reason(report.Notes, "engine.speculative"))
 		}
 	})
 	t.Run("nothing of sending", func(t *testing.T) {
 		const sending = `vllm_omni:transfer_(tx_s|size_bytes)_`
-		report := taken(t, without(t, pre, sending), without(t, mid, sending), without(t, post, sending))
+		report := taken(t, testkit.DropSamples(t, pre, sending), testkit.DropSamples(t, mid, sending), testkit.DropSamples(t, post, sending))
 		unlike(t, report, "omni.transfers")
 		if len(report.Omni.Transfers) != 3 {
-			t.Fatalf("%s", asJSON(report.Omni.Transfers))
+			t.Fatalf("%s", testkit.JSON(report.Omni.Transfers))
 		}
 		for i, e := range report.Omni.Transfers {
-			if e.TxSeconds != nil || e.SizeBytes != nil || !near(e.LatencyMeanSeconds, float64(*e.InFlightSeconds.Mean+*e.RxSeconds.Mean)) || reason(report, fmt.Sprintf("omni.transfers.%d.tx_seconds", i)) == "" {
-				t.Errorf("%s", asJSON(e))
+			if e.TxSeconds != nil || e.SizeBytes != nil || !testkit.Near(e.LatencyMeanSeconds, float64(*e.InFlightSeconds.Mean+*e.RxSeconds.Mean)) || testkit.Reason(report.Notes, fmt.Sprintf("omni.transfers.%d.tx_seconds", i)) == "" {
+				t.Errorf("%s", testkit.JSON(e))
 			}
 		}
 		if !strings.Contains(notes(report, "transfers_incomplete"), "from 0/0 to 1/0 without tx_seconds") {
@@ -197,15 +178,15 @@ func TestOmniFaults(t *testing.T) {
 	})
 	t.Run("no streaming request recorded", func(t *testing.T) {
 		const streaming = `vllm_omni:audio_(ttfp_s|underrun_s|continuity_ok)_`
-		report := taken(t, without(t, pre, streaming), without(t, mid, streaming), without(t, post, streaming))
+		report := taken(t, testkit.DropSamples(t, pre, streaming), testkit.DropSamples(t, mid, streaming), testkit.DropSamples(t, post, streaming))
 		unlike(t, report, "omni.stages.1.audio.time_to_first_packet_seconds", "omni.stages.1.audio.underrun_seconds", "omni.stages.1.audio.continuity")
 		for _, field := range []string{"time_to_first_packet_seconds", "underrun_seconds", "continuity"} {
-			if why := reason(report, "omni.stages.1.audio."+field); !strings.Contains(why, "not one of 15 audio requests") || !strings.Contains(why, "stream: true") {
+			if why := testkit.Reason(report.Notes, "omni.stages.1.audio."+field); !strings.Contains(why, "not one of 15 audio requests") || !strings.Contains(why, "stream: true") {
 				t.Errorf("%s: %q", field, why)
 			}
 		}
 		if a := report.Omni.Stages[1].Audio; a.TimeToFirstPacketSeconds != nil || a.Continuity != nil || a.UnderrunSeconds != nil {
-			t.Errorf("%s", asJSON(a))
+			t.Errorf("%s", testkit.JSON(a))
 		}
 	})
 	t.Run("the stages' engines stand still", func(t *testing.T) {
@@ -216,15 +197,15 @@ func TestOmniFaults(t *testing.T) {
 		unlike(t, report)
 		g := report.Engine
 		if g.Requests.Finished != nil || g.Tokens.Prompt != nil || g.Tokens.Generation != nil || g.LatencySeconds.TimeToFirstToken != nil || g.Throughput.RequestsPerSecond != nil || g.PrefixCache.Local != nil || g.Instances[0].RequestsFinished != nil {
-			t.Errorf("%s", asJSON(g))
+			t.Errorf("%s", testkit.JSON(g))
 		}
 		for _, field := range []string{"engine.requests.finished", "engine.tokens.prompt", "engine.latency_seconds.time_to_first_token", "engine.instances.0.requests_finished"} {
-			if why := reason(report, field); !strings.HasPrefix(why, "not recorded: vllm-omni") {
+			if why := testkit.Reason(report.Notes, field); !strings.HasPrefix(why, "not recorded: vllm-omni") {
 				t.Errorf("%s: %q", field, why)
 			}
 		}
 		if *g.Requests.Running.Peak != 3 { // a gauge that moved tells something
-			t.Errorf("running %s", asJSON(g.Requests.Running))
+			t.Errorf("running %s", testkit.JSON(g.Requests.Running))
 		}
 	})
 	t.Run("a pipeline without an autoregressive stage", func(t *testing.T) {
@@ -233,10 +214,10 @@ func TestOmniFaults(t *testing.T) {
 		report := taken(t, only(pre), only(mid), only(post))
 		g := report.Engine
 		if *g.Stage != "2" || g.Tokens.Prompt != nil || g.Requests.Running != nil || g.KVCache.Usage != nil || report.KVCacheUsagePerc != nil || report.PrefixCacheHitRate != nil {
-			t.Errorf("%s", asJSON(g))
+			t.Errorf("%s", testkit.JSON(g))
 		}
 		for _, field := range []string{"kv_cache_usage_perc", "prefix_cache_hit_rate", "engine.requests.running", "engine.kv_cache.usage"} {
-			if why := reason(report, field); !strings.HasPrefix(why, "not recorded: vllm-omni counted work of stage 2") {
+			if why := testkit.Reason(report.Notes, field); !strings.HasPrefix(why, "not recorded: vllm-omni counted work of stage 2") {
 				t.Errorf("%s: %q", field, why)
 			}
 		}
@@ -245,35 +226,35 @@ func TestOmniFaults(t *testing.T) {
 		pre, mid, post := omniPages(t, "head")
 		const other = `vllm:omni_image_num_total{model_name="org/demo-omni",replica="0",stage="1"} `
 		report := taken(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
-		if got := report.Omni; got.Pipeline.Images != nil || !strings.Contains(reason(report, "omni.pipeline.images"), "several stages") || *got.Stages[0].Image.Images != 4 || *got.Stages[1].Image.Images != 10 {
-			t.Errorf("%s: %q", asJSON(got), reason(report, "omni.pipeline.images"))
+		if got := report.Omni; got.Pipeline.Images != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.pipeline.images"), "several stages") || *got.Stages[0].Image.Images != 4 || *got.Stages[1].Image.Images != 10 {
+			t.Errorf("%s: %q", testkit.JSON(got), testkit.Reason(report.Notes, "omni.pipeline.images"))
 		}
 	})
 	t.Run("no statistics of upstream's", func(t *testing.T) {
 		const upstream = `(?:# (?:HELP|TYPE) )?vllm:`
-		report := bracket(t, without(t, pre, upstream), without(t, mid, upstream), without(t, post, upstream))
+		report := bracket(t, testkit.DropSamples(t, pre, upstream), testkit.DropSamples(t, mid, upstream), testkit.DropSamples(t, post, upstream))
 		unlike(t, report, "omni.stages.0.replicas") // only upstream's series tell them
 		g := report.Engine
-		if g.Stage != nil || g.Tokens.Prompt != nil || g.Requests.Running != nil || len(g.Instances) != 0 || !strings.Contains(reason(report, "engine.tokens.prompt"), "vllm-omni's own families only") || strings.Contains(reason(report, "engine.speculative"), "is off") {
-			t.Errorf("%s: %q, %q", asJSON(g), reason(report, "engine.tokens.prompt"), reason(report, "engine.speculative"))
+		if g.Stage != nil || g.Tokens.Prompt != nil || g.Requests.Running != nil || len(g.Instances) != 0 || !strings.Contains(testkit.Reason(report.Notes, "engine.tokens.prompt"), "vllm-omni's own families only") || strings.Contains(testkit.Reason(report.Notes, "engine.speculative"), "is off") {
+			t.Errorf("%s: %q, %q", testkit.JSON(g), testkit.Reason(report.Notes, "engine.tokens.prompt"), testkit.Reason(report.Notes, "engine.speculative"))
 		}
-		if g.Window.ActiveSecondsEst == nil || strings.Contains(doubts(report), "nothing_recorded") {
-			t.Errorf("window %s, doubts %s", asJSON(g.Window), doubts(report))
+		if g.Window.ActiveSecondsEst == nil || strings.Contains(testkit.Codes(report.Notes), "nothing_recorded") {
+			t.Errorf("window %s, doubts %s", testkit.JSON(g.Window), testkit.Codes(report.Notes))
 		}
-		if report := taken(t, without(t, pre, upstream), without(t, pre, upstream)); !strings.Contains(notes(report, "nothing_recorded"), "--log-stats") {
-			t.Errorf("a server that may record nothing: doubts %s", doubts(report))
+		if report := taken(t, testkit.DropSamples(t, pre, upstream), testkit.DropSamples(t, pre, upstream)); !strings.Contains(notes(report, "nothing_recorded"), "--log-stats") {
+			t.Errorf("a server that may record nothing: doubts %s", testkit.Codes(report.Notes))
 		}
 	})
 	t.Run("declared and no more", func(t *testing.T) {
 		const own = `vllm_omni:`
-		report := taken(t, without(t, pre, own), without(t, mid, own), without(t, post, own))
-		if report.Omni != nil || !strings.Contains(reason(report, "omni"), "declared and none has a sample") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
-			t.Errorf("%s: %q", asJSON(report.Omni), reason(report, "omni"))
+		report := taken(t, testkit.DropSamples(t, pre, own), testkit.DropSamples(t, mid, own), testkit.DropSamples(t, post, own))
+		if report.Omni != nil || !strings.Contains(testkit.Reason(report.Notes, "omni"), "declared and none has a sample") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
+			t.Errorf("%s: %q", testkit.JSON(report.Omni), testkit.Reason(report.Notes, "omni"))
 		}
 	})
 	t.Run("names with quotes and stages with names", func(t *testing.T) {
 		odd := func(page string) string {
-			return replaced(t, page, `model_name="org/demo-omni"`, `model_name="~/tos/\"x\"\\y\nz"`, `stage="1"`, `stage="talker"`, `stage="2"`, `stage="10"`)
+			return testkit.ReplaceAll(t, page, `model_name="org/demo-omni"`, `model_name="~/tos/\"x\"\\y\nz"`, `stage="1"`, `stage="talker"`, `stage="2"`, `stage="10"`)
 		}
 		report := taken(t, odd(pre), odd(mid), odd(post))
 		if got := report.Omni.Models; len(got) != 1 || got[0] != "~/tos/\"x\"\\y\nz" {
@@ -282,7 +263,7 @@ func TestOmniFaults(t *testing.T) {
 		unlike(t, report, "omni.models", "omni.stages.1.stage ", "omni.stages.2.stage ", "omni.stages.1.", "omni.stages.2.", "omni.transfers")
 		s := report.Omni.Stages
 		if len(s) != 3 || s[0].Stage != "0" || s[1].Stage != "10" || s[2].Stage != "talker" || s[2].Audio.DurationSeconds.Count != 15 || s[1].Diffusion.ExecSeconds.Count != 5 {
-			t.Errorf("stages %s", asJSON(s))
+			t.Errorf("stages %s", testkit.JSON(s))
 		}
 	})
 	t.Run("old and new names side by side", func(t *testing.T) {
@@ -301,14 +282,14 @@ func TestOmniFaults(t *testing.T) {
 		const other = `vllm_omni:audio_continuity_ok_total{model_name="org/demo-omni",replica="0",stage="1",threshold_ms="200"} `
 		report := taken(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
 		unlike(t, report, "omni.stages.1.audio.continuity")
-		if why := reason(report, "omni.stages.1.audio.continuity"); report.Omni.Stages[1].Audio.Continuity != nil || !strings.Contains(why, "several thresholds, in ms: 100, 200") {
-			t.Errorf("%s: %q", asJSON(report.Omni.Stages[1].Audio.Continuity), why)
+		if why := testkit.Reason(report.Notes, "omni.stages.1.audio.continuity"); report.Omni.Stages[1].Audio.Continuity != nil || !strings.Contains(why, "several thresholds, in ms: 100, 200") {
+			t.Errorf("%s: %q", testkit.JSON(report.Omni.Stages[1].Audio.Continuity), why)
 		}
 	})
 	t.Run("a stage that did nothing", func(t *testing.T) {
 		report := taken(t, pre, pre)
-		if s := report.Omni.Stages[2]; s.PeakMemoryBytes != nil || !strings.Contains(reason(report, "omni.stages.2.peak_memory_bytes"), "a request before it") || *report.Omni.Pipeline.Images != 0 {
-			t.Errorf("%s: %q", asJSON(s), reason(report, "omni.stages.2.peak_memory_bytes"))
+		if s := report.Omni.Stages[2]; s.PeakMemoryBytes != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.stages.2.peak_memory_bytes"), "a request before it") || *report.Omni.Pipeline.Images != 0 {
+			t.Errorf("%s: %q", testkit.JSON(s), testkit.Reason(report.Notes, "omni.stages.2.peak_memory_bytes"))
 		}
 	})
 }
@@ -327,8 +308,8 @@ func TestOmniTransfersOverlap(t *testing.T) {
 	}
 	report := taken(t, page(1, 1), page(5, 9), page(5, 9))
 	e := report.Omni.Transfers
-	if len(e) != 1 || e[0].TxSeconds.Count != 4 || e[0].RxSeconds.Count != 8 || e[0].RxSeconds.Sum != 160 || !near(e[0].LatencyMeanSeconds, 40) || !near(e[0].TxSeconds.P50Est, 35) {
-		t.Fatalf("%s", asJSON(e))
+	if len(e) != 1 || e[0].TxSeconds.Count != 4 || e[0].RxSeconds.Count != 8 || e[0].RxSeconds.Sum != 160 || !testkit.Near(e[0].LatencyMeanSeconds, 40) || !testkit.Near(e[0].TxSeconds.P50Est, 35) {
+		t.Fatalf("%s", testkit.JSON(e))
 	}
 	if note := notes(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 without in_flight_seconds") {
 		t.Errorf("note %q", note)
@@ -343,8 +324,8 @@ func TestOmniTransfersOverlap(t *testing.T) {
 		return s + b.String()
 	}
 	report = taken(t, flight(page(1, 1)), flight(page(5, 9)))
-	if note := notes(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 over 4 of tx_seconds, 4 of in_flight_seconds, 8 of rx_seconds") || !near(report.Omni.Transfers[0].LatencyMeanSeconds, 60) {
-		t.Errorf("note %q, %s", note, asJSON(report.Omni.Transfers))
+	if note := notes(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 over 4 of tx_seconds, 4 of in_flight_seconds, 8 of rx_seconds") || !testkit.Near(report.Omni.Transfers[0].LatencyMeanSeconds, 60) {
+		t.Errorf("note %q, %s", note, testkit.JSON(report.Omni.Transfers))
 	}
 }
 
@@ -353,19 +334,19 @@ func TestPlainBesideOmni(t *testing.T) {
 	pre, _, post := omniPages(t, "now")
 	p := New(quick)
 	readInto(t, p, "http://127.0.0.1:1", pre, post)
-	readInto(t, p, "http://127.0.0.1:2", recording(t, "serve_default_pre"), recording(t, "serve_default_post"))
+	readInto(t, p, "http://127.0.0.1:2", testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post"))
 	report := reportNow(t, p)
 	unlike(t, report, "omni.pipeline.requests", "omni.stages.2.waiting_requests")
 	if g := report.Engine; g.Stage != nil || *g.Tokens.Generation != 5737 || g.LatencySeconds.TimeToFirstToken.Count != 60 || len(g.Instances) != 5 || *g.KVCache.NumGPUBlocks != 16384 {
-		t.Errorf("stage %s, %s, %s", asJSON(g.Stage), asJSON(g.Tokens), asJSON(g.Instances))
+		t.Errorf("stage %s, %s, %s", testkit.JSON(g.Stage), testkit.JSON(g.Tokens), testkit.JSON(g.Instances))
 	}
 	// The same where the plain one does not have what the pipeline exports.
 	p = New(quick)
 	const mine = `vllm:iteration_tokens_total`
 	readInto(t, p, "http://127.0.0.1:1", pre, post)
-	readInto(t, p, "http://127.0.0.1:2", edit(t, recording(t, "serve_default_pre"), mine, ""), edit(t, recording(t, "serve_default_post"), mine, ""))
-	if report := reportNow(t, p); report.Engine.Tokens.PerIteration != nil || !strings.Contains(reason(report, "engine.tokens.per_iteration"), "does not export") {
-		t.Errorf("%s: %q", asJSON(report.Engine.Tokens.PerIteration), reason(report, "engine.tokens.per_iteration"))
+	readInto(t, p, "http://127.0.0.1:2", testkit.ReplaceLines(t, testkit.Recorded(t, "serve_default_pre"), mine, ""), testkit.ReplaceLines(t, testkit.Recorded(t, "serve_default_post"), mine, ""))
+	if report := reportNow(t, p); report.Engine.Tokens.PerIteration != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.tokens.per_iteration"), "does not export") {
+		t.Errorf("%s: %q", testkit.JSON(report.Engine.Tokens.PerIteration), testkit.Reason(report.Notes, "engine.tokens.per_iteration"))
 	}
 }
 
@@ -378,7 +359,7 @@ func TestOmniEnginesByNumber(t *testing.T) {
 	if got := notes(taken(t, second(pre), second(mid), second(post)), "engines_may_be_stages"); !strings.Contains(got, "omni.pipeline") {
 		t.Errorf("note %q", got)
 	}
-	if got := doubts(taken(t, pre, mid, post)); strings.Contains(got, "engines_may_be_stages") {
+	if got := testkit.Codes(taken(t, pre, mid, post).Notes); strings.Contains(got, "engines_may_be_stages") {
 		t.Errorf("one engine: %s", got)
 	}
 	// Where none of them moves while requests finish, they are not at 0.
@@ -386,8 +367,8 @@ func TestOmniEnginesByNumber(t *testing.T) {
 		return regexp.MustCompile(`(?m)^(vllm:[a-z_]+(?:_total|_bucket|_sum|_count)\{.*\}) .*$`).ReplaceAllString(page, "$1 0.0")
 	}
 	report := taken(t, still(pre), still(mid), still(post))
-	if why := reason(report, "engine.tokens.generation"); report.Engine.Tokens.Generation != nil || !strings.Contains(why, "finished 22 requests") {
-		t.Errorf("%s: %q", asJSON(report.Engine.Tokens), why)
+	if why := testkit.Reason(report.Notes, "engine.tokens.generation"); report.Engine.Tokens.Generation != nil || !strings.Contains(why, "finished 22 requests") {
+		t.Errorf("%s: %q", testkit.JSON(report.Engine.Tokens), why)
 	}
 }
 
@@ -397,52 +378,20 @@ func TestOmniDrained(t *testing.T) {
 	const upstream = `(?:# (?:HELP|TYPE) )?vllm:`
 	pre, _, post := omniPages(t, "now")
 	p := New(quick)
-	readInto(t, p, "http://127.0.0.1:1", without(t, pre, upstream))
+	readInto(t, p, "http://127.0.0.1:1", testkit.DropSamples(t, pre, upstream))
 	e := p.endpoints[0]
-	defer e.client.close()
+	defer e.client.Close()
 	defer p.cancel()
 	var polled strings.Builder
 	for line := range strings.Lines(post) {
-		if slices.ContainsFunc(omniPollNames, func(n string) bool { return strings.HasPrefix(line, n+"{") }) {
+		if slices.ContainsFunc(metrics.OmniPollNames, func(n string) bool { return strings.HasPrefix(line, n+"{") }) {
 			polled.WriteString(line)
 		}
 	}
 	if err := e.parse(strings.NewReader(polled.String())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.take(e.goodAt.Add(time.Second), answer{}, false, during); err != nil || !e.drained {
-		t.Errorf("drained %t, %v", e.drained, err)
-	}
-}
-
-// The table of names: every figure has one, no name stands twice, and one
-// figure's names are of one kind.
-func TestNames(t *testing.T) {
-	kinds, names := map[figure]kind{}, map[string]bool{}
-	for _, r := range rows {
-		if k, ok := kinds[r.figure]; ok && k != r.kind {
-			t.Errorf("%s is of another kind than a name before it", r.name)
-		}
-		kinds[r.figure] = r.kind
-		if names[r.name] {
-			t.Errorf("%s stands twice", r.name)
-		}
-		names[r.name] = true
-		if r.versions == "" {
-			t.Errorf("%s has no versions", r.name)
-		}
-		if s := r.form.scale(); math.IsNaN(s) || s <= 0 {
-			t.Errorf("%s: scale %v", r.name, s)
-		}
-	}
-	for f := figure(0); f < figureCount; f++ {
-		if _, ok := kinds[f]; !ok {
-			t.Errorf("figure %d has no name", f)
-		}
-	}
-	for _, n := range slices.Concat(pollNames, omniPollNames) {
-		if !names[n] {
-			t.Errorf("polls ask for %s, which is not read", n)
-		}
+	if _, err := e.ingest(e.lastAt.Add(time.Second), scrape.Response{}, false, during); err != nil || !e.idleSinceFull {
+		t.Errorf("drained %t, %v", e.idleSinceFull, err)
 	}
 }

@@ -3,6 +3,7 @@ package probe
 import (
 	"encoding/json"
 	"fmt"
+	"github.com/vobs/vobs/internal/testkit"
 	"math"
 	"os"
 	"strings"
@@ -93,7 +94,7 @@ func differences(t *testing.T, path string, want any, got any) (out []string) {
 // asTree gives a value as a reader of its JSON sees it.
 func asTree(t *testing.T, v any) (tree any) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(asJSON(v)), &tree); err != nil {
+	if err := json.Unmarshal([]byte(testkit.JSON(v)), &tree); err != nil {
 		t.Fatal(err)
 	}
 	return tree
@@ -112,8 +113,8 @@ func TestOmniGenerations(t *testing.T) {
 				t.Error(d)
 			}
 			g, w := report.Engine, want.Engine
-			if asJSON(g.Stage) != asJSON(w.Stage) || *g.Tokens.Prompt != w.Prompt || *g.Tokens.Generation != w.Generation || g.PrefixCache.Local.Queries != w.Queries || g.PrefixCache.Local.Hits != w.Hits {
-				t.Errorf("the engine, of stage %s: %s %s, want %+v", asJSON(g.Stage), asJSON(g.Tokens), asJSON(g.PrefixCache.Local), w)
+			if testkit.JSON(g.Stage) != testkit.JSON(w.Stage) || *g.Tokens.Prompt != w.Prompt || *g.Tokens.Generation != w.Generation || g.PrefixCache.Local.Queries != w.Queries || g.PrefixCache.Local.Hits != w.Hits {
+				t.Errorf("the engine, of stage %s: %s %s, want %+v", testkit.JSON(g.Stage), testkit.JSON(g.Tokens), testkit.JSON(g.PrefixCache.Local), w)
 			}
 			for reason, n := range w.Finished {
 				if g.Requests.Finished[reason] != n {
@@ -129,18 +130,18 @@ func TestOmniGenerations(t *testing.T) {
 				t.Error(d)
 			}
 			if *g.KVCache.NumGPUBlocks != 1000 || *g.KVCache.SizeTokens != 16000 || *g.KVCache.Usage.Peak != 3.0/16 || *g.Requests.Running.Peak != 3 {
-				t.Errorf("the first stage's cache: %s, running %s", asJSON(g.KVCache), asJSON(g.Requests.Running))
+				t.Errorf("the first stage's cache: %s, running %s", testkit.JSON(g.KVCache), testkit.JSON(g.Requests.Running))
 			}
 			if generation == "first" {
 				return
 			}
 			if len(g.Instances) != len(w.Instances) {
-				t.Fatalf("instances: %s", asJSON(g.Instances))
+				t.Fatalf("instances: %s", testkit.JSON(g.Instances))
 			}
 			for i, in := range w.Instances {
 				if in["stage"] == "2" { // the diffusion stage's are not recorded
-					if !strings.Contains(reason(report, fmt.Sprintf("engine.instances.%d.prompt_tokens", i)), "no autoregressive engine") {
-						t.Errorf("the diffusion stage: %s", asJSON(g.Instances[i]))
+					if !strings.Contains(testkit.Reason(report.Notes, fmt.Sprintf("engine.instances.%d.prompt_tokens", i)), "no autoregressive engine") {
+						t.Errorf("the diffusion stage: %s", testkit.JSON(g.Instances[i]))
 					}
 					in = map[string]any{"stage": "2", "replica": "0", "requests_finished": nil, "prompt_tokens": nil, "generation_tokens": nil, "requests_running_peak": nil, "kv_cache_usage_peak": nil}
 				}

@@ -11,16 +11,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/exposition"
+	"github.com/vobs/vobs/probe/scrape"
+	"github.com/vobs/vobs/probe/window"
 )
 
 const (
-	// baseBudget is the longest that the readings before the start may delay it.
-	baseBudget = time.Second
-	// settleBudget is the longest that the last observations are waited for.
-	settleBudget = 2 * time.Second
-	// lastAsk is how long an address that never answered is asked a last time.
-	lastAsk = 250 * time.Millisecond
+	// baselineTimeout is the longest that the readings before the start may delay it.
+	baselineTimeout = time.Second
+	// lastTryTimeout is how long an address that never answered is asked a last time.
+	lastTryTimeout = 250 * time.Millisecond
 )
 
 // Config says how engines are asked.
@@ -46,20 +47,20 @@ type Prober struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	polling sync.WaitGroup
-	// asking are the questions beside the polls; they end with askCtx.
-	asking     sync.WaitGroup
-	askCtx     context.Context
-	stopAsking context.CancelFunc
+	// queries are the questions beside the polls; they end with queryCtx.
+	queries     sync.WaitGroup
+	queryCtx    context.Context
+	stopQueries context.CancelFunc
 
-	mu        sync.Mutex
-	endpoints []*endpoint
-	gauges    map[Origin]*gauges
-	activity  map[Origin]*activity
-	best      Origin // the best origin that has yielded vLLM samples
-	yielded   bool
-	started   time.Time // of the command; zero before
-	finishing bool
-	own       OwnWord
+	mu            sync.Mutex
+	endpoints     []*endpoint
+	gauges        map[scrape.Origin]*window.Gauges
+	active        map[scrape.Origin]*window.ActiveTime
+	best          scrape.Origin // the best origin that has yielded vLLM samples
+	yielded       bool
+	started       time.Time // of the command; zero before
+	finishing     bool
+	introspection aggregate.Introspection
 }
 
 // New makes a Prober without any address.
@@ -67,28 +68,28 @@ func New(cfg Config) *Prober {
 	ctx, cancel := context.WithCancel(context.Background())
 	askCtx, stopAsking := context.WithCancel(context.Background())
 	return &Prober{
-		cfg: cfg, ctx: ctx, cancel: cancel, askCtx: askCtx, stopAsking: stopAsking,
-		gauges:   map[Origin]*gauges{},
-		activity: map[Origin]*activity{},
+		cfg: cfg, ctx: ctx, cancel: cancel, queryCtx: askCtx, stopQueries: stopAsking,
+		gauges: map[scrape.Origin]*window.Gauges{},
+		active: map[scrape.Origin]*window.ActiveTime{},
 	}
 }
 
 // Add makes an address known, and says whether it was new; one that is known
 // already, or whose origin is outdone by one that has yielded figures, changes
 // nothing. After Start it is polled at once.
-func (p *Prober) Add(t Target) bool {
+func (p *Prober) Add(t scrape.Target) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.finishing || p.yielded && p.best < t.Origin && !p.spokenFor(t) {
+	if p.finishing || p.yielded && p.best < t.Origin && !p.isConfigSource(t) {
 		return false
 	}
 	for _, e := range p.endpoints {
-		if e.target.same(t) {
+		if e.target.Same(t) {
 			return false
 		}
 	}
 	if p.gauges[t.Origin] == nil {
-		p.gauges[t.Origin], p.activity[t.Origin] = newGauges(), &activity{}
+		p.gauges[t.Origin], p.active[t.Origin] = window.NewGauges(), &window.ActiveTime{}
 	}
 	e := newEndpoint(p, len(p.endpoints), t)
 	p.endpoints = append(p.endpoints, e)
@@ -98,23 +99,23 @@ func (p *Prober) Add(t Target) bool {
 	return true
 }
 
-// Learn notes what the command line of the server behind a known address tells of
+// SetServerFlags notes what the command line of the server behind a known address tells of
 // its engines. Nothing that is known already is forgotten.
-func (p *Prober) Learn(t Target, line CommandLine) {
+func (p *Prober) SetServerFlags(t scrape.Target, line CommandLine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.endpoints {
-		if e.target.same(t) && line.MaxNumSeqs > 0 {
+		if e.target.Same(t) && line.MaxNumSeqs > 0 {
 			e.maxNumSeqs = line.MaxNumSeqs
 		}
 	}
 }
 
 // Targets lists the addresses known so far, with what was learned of them.
-func (p *Prober) Targets() []Target {
+func (p *Prober) Targets() []scrape.Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []Target
+	var out []scrape.Target
 	for _, e := range p.endpoints {
 		t := e.target
 		t.MaxNumSeqs = e.maxNumSeqs
@@ -128,34 +129,34 @@ func (p *Prober) poll(e *endpoint) {
 	p.polling.Add(1)
 	go func() {
 		defer p.polling.Done()
-		e.guard(func() { e.follow(p.ctx) })
+		e.recoverPanic(func() { e.loop(p.ctx) })
 	}()
 }
 
-// found notes that an origin has yielded vLLM samples. The lock is held.
-func (p *Prober) found(o Origin) {
+// markYielded notes that an origin has yielded vLLM samples. The lock is held.
+func (p *Prober) markYielded(o scrape.Origin) {
 	if !p.yielded || o < p.best {
 		p.best, p.yielded = o, true
 	}
 }
 
-// horizon is the earliest time at which an interval that is still to come may
+// watermark is the earliest time at which an interval that is still to come may
 // begin, at any endpoint of an origin. The lock is held.
-func (p *Prober) horizon(o Origin) (at time.Time) {
+func (p *Prober) watermark(o scrape.Origin) (at time.Time) {
 	for _, e := range p.endpoints {
-		if e.up && e.target.Origin == o && (at.IsZero() || e.goodAt.Before(at)) {
-			at = e.goodAt
+		if e.up && e.target.Origin == o && (at.IsZero() || e.lastAt.Before(at)) {
+			at = e.lastAt
 		}
 	}
 	return at
 }
 
-// outdone says whether an endpoint is not needed any more: a better origin has yielded
+// superseded says whether an endpoint is not needed any more: a better origin has yielded
 // figures, and the endpoint has nothing to tell beside them.
-func (p *Prober) outdone(e *endpoint) bool {
+func (p *Prober) superseded(e *endpoint) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.yielded && p.best < e.target.Origin && (!p.spokenFor(e.target) || e.up && e.askedAll())
+	return p.yielded && p.best < e.target.Origin && (!p.isConfigSource(e.target) || e.up && e.allQueried())
 }
 
 // snapshot copies the list of endpoints.
@@ -165,15 +166,15 @@ func (p *Prober) snapshot() []*endpoint {
 	return append([]*endpoint(nil), p.endpoints...)
 }
 
-// Base takes the readings that counters count from, of all known addresses at
+// ScrapeBaseline takes the readings that counters count from, of all known addresses at
 // once and within 1 s. An address where nobody listens costs nothing.
-func (p *Prober) Base(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, baseBudget)
+func (p *Prober) ScrapeBaseline(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, baselineTimeout)
 	defer cancel()
 	p.each(p.snapshot(), func(e *endpoint) {
 		_, err := e.read(ctx, true, before)
 		p.mu.Lock()
-		e.vacant = err != nil && refused(err)
+		e.portFreeBefore = err != nil && scrape.IsRefused(err)
 		p.mu.Unlock()
 	})
 }
@@ -182,7 +183,7 @@ func (p *Prober) Base(ctx context.Context) {
 func (p *Prober) each(endpoints []*endpoint, f func(*endpoint)) {
 	var wg sync.WaitGroup
 	for _, e := range endpoints {
-		wg.Go(func() { e.guard(func() { f(e) }) })
+		wg.Go(func() { e.recoverPanic(func() { f(e) }) })
 	}
 	wg.Wait()
 }
@@ -214,17 +215,17 @@ func (p *Prober) BeforeShutdown(ctx context.Context) {
 // Finish stops polling, waits within ctx and 2 s for the last observations of
 // the engines that yielded figures, and says what it all amounts to. The command
 // ended at this time.
-func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
+func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.Output {
 	p.mu.Lock()
 	p.finishing = true
 	p.mu.Unlock()
 	p.cancel()
 	p.polling.Wait()
-	ctx, cancel := context.WithTimeout(ctx, settleBudget)
+	ctx, cancel := context.WithTimeout(ctx, aggregate.SettleTimeout)
 	defer cancel()
 	var mu sync.Mutex
 	settled := map[*endpoint]bool{}
-	chosen := p.chosen(ctx)
+	chosen := p.selectEndpoints(ctx)
 	p.each(chosen, func(e *endpoint) {
 		ok := e.settle(ctx)
 		mu.Lock()
@@ -237,24 +238,24 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) Report {
 			answering = append(answering, e)
 		}
 	}
-	p.wonderLast(ctx, append(answering, p.speakers()...))
+	p.finishConfigQueries(ctx, append(answering, p.configSources()...))
 	for _, e := range p.snapshot() {
 		if e.client != nil {
-			e.client.close()
+			e.client.Close()
 		}
 	}
 	return p.aggregate(chosen, settled, commandEnded)
 }
 
-// chosen gives the endpoints whose figures count: those of the best origin that
+// selectEndpoints gives the endpoints whose figures count: those of the best origin that
 // yielded any. One that never answered during the run is asked a last time, if
 // nothing else did.
-func (p *Prober) chosen(ctx context.Context) []*endpoint {
+func (p *Prober) selectEndpoints(ctx context.Context) []*endpoint {
 	p.mu.Lock()
 	yielded := p.yielded
 	p.mu.Unlock()
 	if !yielded {
-		ctx, cancel := context.WithTimeout(ctx, lastAsk)
+		ctx, cancel := context.WithTimeout(ctx, lastTryTimeout)
 		defer cancel()
 		p.each(p.snapshot(), func(e *endpoint) { _, _ = e.read(ctx, true, after) })
 	}
@@ -271,8 +272,8 @@ func (p *Prober) chosen(ctx context.Context) []*endpoint {
 
 // Listening reports whether somebody answers at an address: before the start of a
 // server, that is a foreign one.
-func Listening(ctx context.Context, t Target) bool {
-	network, address := "tcp", hostPort(t.URL.Hostname(), t.URL.Port())
+func Listening(ctx context.Context, t scrape.Target) bool {
+	network, address := "tcp", scrape.HostPort(t.URL.Hostname(), t.URL.Port())
 	switch {
 	case t.Socket != "":
 		network, address = "unix", t.Socket
@@ -289,12 +290,12 @@ func Listening(ctx context.Context, t Target) bool {
 
 // Check asks an address once: nil where it answers with vLLM samples. It serves
 // --strict.
-func Check(ctx context.Context, cfg Config, t Target) error {
+func Check(ctx context.Context, cfg Config, t scrape.Target) error {
 	p := New(cfg)
 	p.Add(t)
 	defer p.cancel()
 	e := p.endpoints[0]
-	defer e.client.close()
+	defer e.client.Close()
 	if _, err := e.read(ctx, true, before); err != nil {
 		return fmt.Errorf("no engine: %w", err)
 	}
@@ -302,32 +303,32 @@ func Check(ctx context.Context, cfg Config, t Target) error {
 }
 
 // Fetch reads a whole page as it stands.
-func Fetch(ctx context.Context, cfg Config, t Target) (page []byte, err error) {
-	c := newClient(t, cfg.Headers, cfg.CA)
-	defer c.close()
-	a := c.metrics(ctx, false, func(r io.Reader) (err error) {
+func Fetch(ctx context.Context, cfg Config, t scrape.Target) (page []byte, err error) {
+	c := scrape.NewClient(t, cfg.Headers, cfg.CA)
+	defer c.Close()
+	a := c.Scrape(ctx, false, func(r io.Reader) (err error) {
 		page, err = io.ReadAll(r)
-		if err == nil && exposition.IsOpenMetrics(c.contentType) && !exposition.EndsInEOF(page) {
+		if err == nil && exposition.IsOpenMetrics(c.ContentType) && !exposition.EndsInEOF(page) {
 			err = exposition.ErrNoEOF
 		}
 		return err
 	})
-	return page, a.err
+	return page, a.Err
 }
 
 // Health asks a server once, on a connection of its own, how its engine is, and
 // gives the status of the answer: vLLM's /health has 200, and 503 once it knows
 // that its engine is dead (vllm/entrypoints/serve/instrumentator/health.py).
-func Health(ctx context.Context, cfg Config, t Target) (status int, err error) {
-	c := newClient(t, cfg.Headers, cfg.CA)
-	defer c.close()
-	_, a := c.beside(ctx, "/health", "")
-	var other *statusError
+func Health(ctx context.Context, cfg Config, t scrape.Target) (status int, err error) {
+	c := scrape.NewClient(t, cfg.Headers, cfg.CA)
+	defer c.Close()
+	_, a := c.Get(ctx, "/health", "")
+	var other *scrape.StatusError
 	switch {
-	case a.err == nil:
+	case a.Err == nil:
 		return http.StatusOK, nil
-	case errors.As(a.err, &other):
-		return other.status, nil
+	case errors.As(a.Err, &other):
+		return other.Status, nil
 	}
-	return 0, a.err
+	return 0, a.Err
 }

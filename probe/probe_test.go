@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"io"
 	"log"
 	"math"
@@ -17,13 +16,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
 // The figures that the client counted, and the exact differences of the pages,
 // are in testdata/expositions/README.md and in the recordings' own protocol.
 func TestRecordedEngine(t *testing.T) {
-	report := bracket(t, recording(t, "serve_default_pre"), underLoad(t), recording(t, "serve_default_post"))
+	report := bracket(t, testkit.Recorded(t, "serve_default_pre"), underLoad(t), testkit.Recorded(t, "serve_default_post"))
 	g := report.Engine
 	if g.Window.Base != "scraped" || g.Window.Final != "settled" || g.Window.FinalAgeSeconds != 0 || g.Window.Resets != 0 {
 		t.Errorf("window: %+v", g.Window)
@@ -32,7 +34,7 @@ func TestRecordedEngine(t *testing.T) {
 		t.Error(diff)
 	}
 	if v := g.Endpoints[0]; *v.Version != "0.32.0" || v.ProcessStartTime == nil || *v.ProcessStartTime != "2026-11-21T23:23:55.11Z" {
-		t.Errorf("endpoint: %s", asJSON(v))
+		t.Errorf("endpoint: %s", testkit.JSON(v))
 	}
 	if diff := cmp.Diff(map[string]int64{"stop": 0, "length": 60, "abort": 0, "error": 0, "repetition": 0}, g.Requests.Finished); diff != "" {
 		t.Error(diff)
@@ -41,15 +43,15 @@ func TestRecordedEngine(t *testing.T) {
 		t.Error(diff)
 	}
 	if *g.Tokens.Prompt != 14518 || *g.Tokens.Generation != 5737 || *g.Requests.Preemptions != 0 {
-		t.Errorf("tokens: %s", asJSON(g.Tokens))
+		t.Errorf("tokens: %s", testkit.JSON(g.Tokens))
 	}
-	if h := g.PrefixCache.Local; h.Queries != 14518 || h.Hits != 7168 || !near(h.HitRate, 7168.0/14518) || report.PrefixCacheHitRate != h.HitRate {
-		t.Errorf("prefix cache: %s", asJSON(h))
+	if h := g.PrefixCache.Local; h.Queries != 14518 || h.Hits != 7168 || !testkit.Near(h.HitRate, 7168.0/14518) || report.PrefixCacheHitRate != h.HitRate {
+		t.Errorf("prefix cache: %s", testkit.JSON(h))
 	}
 	ttft := g.LatencySeconds.TimeToFirstToken
-	if ttft.Count != 60 || !near(&ttft.Sum, 2.8157277107238770) || !near(ttft.Mean, 2.8157277107238770/60) ||
-		!near(ttft.P50Est, 0.04+0.02*6/23) || !near(ttft.P90Est, 0.09) || !near(ttft.P95Est, 0.095) || !near(ttft.P99Est, 0.099) || ttft.Above != nil {
-		t.Errorf("TTFT: %s", asJSON(ttft))
+	if ttft.Count != 60 || !testkit.Near(&ttft.Sum, 2.8157277107238770) || !testkit.Near(ttft.Mean, 2.8157277107238770/60) ||
+		!testkit.Near(ttft.P50Est, 0.04+0.02*6/23) || !testkit.Near(ttft.P90Est, 0.09) || !testkit.Near(ttft.P95Est, 0.095) || !testkit.Near(ttft.P99Est, 0.099) || ttft.Above != nil {
+		t.Errorf("TTFT: %s", testkit.JSON(ttft))
 	}
 	for name, got := range map[string][2]*schema.Float{
 		"inter-token": {&g.LatencySeconds.InterTokenLatency.Sum, schema.F(49.0684688)},
@@ -68,75 +70,75 @@ func TestRecordedEngine(t *testing.T) {
 		}
 	}
 	if u := g.KVCache.Usage; *u.Peak != 0.0005493499359091603 || *u.Last != 0 || *report.KVCacheUsagePerc != 0 {
-		t.Errorf("usage: %s", asJSON(u))
+		t.Errorf("usage: %s", testkit.JSON(u))
 	}
 	if k := g.KVCache; *k.NumGPUBlocks != 16384 || *k.BlockSize != 128 || *k.SizeTokens != 2097152 || *k.PeakTokens != 1152 {
-		t.Errorf("KV cache: %s", asJSON(k))
+		t.Errorf("KV cache: %s", testkit.JSON(k))
 	}
 	if q := g.Requests.Running; *q.Peak != 3 || *q.Last != 0 || *q.Mean < 2.9 || *q.Mean > 3 {
-		t.Errorf("running: %s", asJSON(q))
+		t.Errorf("running: %s", testkit.JSON(q))
 	}
 	if c := report.EngineRuntimeConfig; *c.EnablePrefixCaching != true || *c.KVCacheDtype != "auto" || c.MaxNumSeqs != nil {
-		t.Errorf("runtime config: %s", asJSON(c))
+		t.Errorf("runtime config: %s", testkit.JSON(c))
 	}
-	if g.Speculative != nil || !strings.Contains(reason(report, "spec_accept_rate"), "off") {
-		t.Errorf("speculation without its families: %s, %q", asJSON(g.Speculative), reason(report, "spec_accept_rate"))
+	if g.Speculative != nil || !strings.Contains(testkit.Reason(report.Notes, "spec_accept_rate"), "off") {
+		t.Errorf("speculation without its families: %s, %q", testkit.JSON(g.Speculative), testkit.Reason(report.Notes, "spec_accept_rate"))
 	}
 	in := g.Instances
 	if len(in) != 1 || *in[0].Engine != "0" || *in[0].RequestsFinished != 60 || *in[0].PromptTokens != 14518 || *in[0].GenerationTokens != 5737 || *in[0].RequestsRunningPeak != 3 {
-		t.Errorf("instances: %s", asJSON(in))
+		t.Errorf("instances: %s", testkit.JSON(in))
 	}
 	if s := g.Scrapes; s.Count < 7 || s.Errors != 0 || *s.MedianSeconds <= 0 || *s.MaxGapSeconds < *s.PeriodSeconds {
-		t.Errorf("scrapes: %s", asJSON(s))
+		t.Errorf("scrapes: %s", testkit.JSON(s))
 	}
 	seconds := float64(*g.Window.ActiveSecondsEst)
-	if seconds <= 0 || seconds > float64(g.Window.DurationSeconds) || !near(g.Throughput.GenerationTokensPerSecond, 5737/seconds) || !near(g.Throughput.RequestsPerSecond, 60/seconds) {
-		t.Errorf("throughput %s over %v s", asJSON(g.Throughput), seconds)
+	if seconds <= 0 || seconds > float64(g.Window.DurationSeconds) || !testkit.Near(g.Throughput.GenerationTokensPerSecond, 5737/seconds) || !testkit.Near(g.Throughput.RequestsPerSecond, 60/seconds) {
+		t.Errorf("throughput %s over %v s", testkit.JSON(g.Throughput), seconds)
 	}
-	if doubts(report) != "" {
-		t.Errorf("doubts: %s", doubts(report))
+	if testkit.Codes(report.Notes) != "" {
+		t.Errorf("doubts: %s", testkit.Codes(report.Notes))
 	}
 }
 
 func TestSpeculation(t *testing.T) {
-	report := bracket(t, recording(t, "serve_ngram_pre"), recording(t, "serve_ngram_pre"), recording(t, "serve_ngram_post"))
+	report := bracket(t, testkit.Recorded(t, "serve_ngram_pre"), testkit.Recorded(t, "serve_ngram_pre"), testkit.Recorded(t, "serve_ngram_post"))
 	s := report.Engine.Speculative
-	if s == nil || *s.Drafts != 929 || *s.DraftTokens != 2747 || *s.AcceptedTokens != 2747 || *s.AcceptanceRate != 1 || !near(s.AcceptanceLength, 1+2747.0/929) {
-		t.Fatalf("speculation: %s", asJSON(s))
+	if s == nil || *s.Drafts != 929 || *s.DraftTokens != 2747 || *s.AcceptedTokens != 2747 || *s.AcceptanceRate != 1 || !testkit.Near(s.AcceptanceLength, 1+2747.0/929) {
+		t.Fatalf("speculation: %s", testkit.JSON(s))
 	}
 	if diff := cmp.Diff([]int64{929, 929, 889}, s.AcceptedPerPosition); diff != "" {
 		t.Error(diff)
 	}
-	if report.SpecAcceptRate != s.AcceptanceRate || !strings.Contains(doubts(report), "short_window") {
-		t.Errorf("rate %v, doubts %s", report.SpecAcceptRate, doubts(report))
+	if report.SpecAcceptRate != s.AcceptanceRate || !strings.Contains(testkit.Codes(report.Notes), "short_window") {
+		t.Errorf("rate %v, doubts %s", report.SpecAcceptRate, testkit.Codes(report.Notes))
 	}
 }
 
 func TestTwoEngines(t *testing.T) {
-	report := bracket(t, recording(t, "serve_dp2_pre"), recording(t, "serve_dp2_pre"), recording(t, "serve_dp2_post"))
+	report := bracket(t, testkit.Recorded(t, "serve_dp2_pre"), testkit.Recorded(t, "serve_dp2_pre"), testkit.Recorded(t, "serve_dp2_post"))
 	g := report.Engine
 	if *g.Tokens.Prompt != 7275+7243 || *g.Tokens.Generation != 2800+2937 || g.Requests.Finished["length"] != 60 {
-		t.Errorf("sums: %s", asJSON(g.Tokens))
+		t.Errorf("sums: %s", testkit.JSON(g.Tokens))
 	}
 	if len(g.Instances) != 2 || *g.Instances[0].PromptTokens != 7275 || *g.Instances[1].GenerationTokens != 2937 {
-		t.Errorf("instances: %s", asJSON(g.Instances))
+		t.Errorf("instances: %s", testkit.JSON(g.Instances))
 	}
-	if !near(&g.LatencySeconds.TimeToFirstToken.Sum, 1.76073956489563+1.92854762077332) {
-		t.Errorf("TTFT: %s", asJSON(g.LatencySeconds.TimeToFirstToken))
+	if !testkit.Near(&g.LatencySeconds.TimeToFirstToken.Sum, 1.76073956489563+1.92854762077332) {
+		t.Errorf("TTFT: %s", testkit.JSON(g.LatencySeconds.TimeToFirstToken))
 	}
-	if g.Endpoints[0].ProcessStartTime != nil || reason(report, "engine.endpoints.0.process_start_time") == "" {
+	if g.Endpoints[0].ProcessStartTime != nil || testkit.Reason(report.Notes, "engine.endpoints.0.process_start_time") == "" {
 		t.Error("a multiprocess page has no process_start_time_seconds")
 	}
 }
 
 func TestIdleRun(t *testing.T) {
-	page := recording(t, "serve_default_pre")
+	page := testkit.Recorded(t, "serve_default_pre")
 	report := bracket(t, page, page, page)
 	g := report.Engine
 	if *g.Tokens.Prompt != 0 || *g.Tokens.Generation != 0 || g.LatencySeconds.TimeToFirstToken != nil || g.PrefixCache.Local.HitRate != nil || report.PrefixCacheHitRate != nil {
-		t.Errorf("nothing happened, but: %s", asJSON(g))
+		t.Errorf("nothing happened, but: %s", testkit.JSON(g))
 	}
-	if r := reason(report, "prefix_cache_hit_rate"); r != "no tokens were queried" {
+	if r := testkit.Reason(report.Notes, "prefix_cache_hit_rate"); r != "no tokens were queried" {
 		t.Errorf("reason: %q", r)
 	}
 }
@@ -146,9 +148,9 @@ func TestCameUpInside(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "vllm.sock")
 	p := New(quick)
 	p.Add(target(t, "unix://"+socket))
-	p.Base(context.Background()) // nobody listens yet
+	p.ScrapeBaseline(context.Background()) // nobody listens yet
 	p.Start(time.Now())
-	r := newReplay(t, recording(t, "serve_default_post"))
+	r := newReplay(t, testkit.Recorded(t, "serve_default_post"))
 	ln, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
@@ -162,23 +164,23 @@ func TestCameUpInside(t *testing.T) {
 	checkNulls(t, report)
 	g := report.Engine
 	if g == nil || g.Window.Base != "zero" || *g.Tokens.Prompt != 14570 || *g.Tokens.Generation != 5753 || g.Requests.Finished["length"] != 62 {
-		t.Fatalf("from zero: %s", asJSON(g))
+		t.Fatalf("from zero: %s", testkit.JSON(g))
 	}
 	if g.Endpoints[0].URL != "unix://"+socket {
-		t.Errorf("endpoint %s", asJSON(g.Endpoints))
+		t.Errorf("endpoint %s", testkit.JSON(g.Endpoints))
 	}
 }
 
 // The engine goes away with the command: the last good reading counts, with its age.
 func TestWentAway(t *testing.T) {
-	r := newReplay(t, recording(t, "serve_default_pre"))
+	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
 	server := httptest.NewServer(r)
 	p := New(quick)
 	p.Add(target(t, server.URL))
-	p.Base(context.Background())
+	p.ScrapeBaseline(context.Background())
 	p.Start(time.Now())
 	r.await("filtered", 2)
-	r.set(recording(t, "serve_default_post"))
+	r.set(testkit.Recorded(t, "serve_default_post"))
 	r.await("filtered", 2)
 	p.BeforeShutdown(context.Background())
 	server.CloseClientConnections()
@@ -186,76 +188,76 @@ func TestWentAway(t *testing.T) {
 	ended := time.Now()
 	began := time.Now()
 	report := p.Finish(context.Background(), ended)
-	if d := time.Since(began); d > settleBudget {
+	if d := time.Since(began); d > aggregate.SettleTimeout {
 		t.Errorf("a server that is gone was waited for %v", d)
 	}
 	checkNulls(t, report)
 	g := report.Engine
-	if !lastBeforeTheEnd(g.Window) || g.Window.FinalAgeSeconds <= 0 || !strings.Contains(doubts(report), "final_reading_lost") {
-		t.Errorf("window %s, doubts %s", asJSON(g.Window), doubts(report))
+	if !lastBeforeTheEnd(g.Window) || g.Window.FinalAgeSeconds <= 0 || !strings.Contains(testkit.Codes(report.Notes), "final_reading_lost") {
+		t.Errorf("window %s, doubts %s", testkit.JSON(g.Window), testkit.Codes(report.Notes))
 	}
 	if *g.Tokens.Prompt != 14518 || *g.Tokens.Generation != 5737 {
-		t.Errorf("tokens %s", asJSON(g.Tokens))
+		t.Errorf("tokens %s", testkit.JSON(g.Tokens))
 	}
 }
 
 // Another process on the same address: gains before and after the restart add up.
 func TestRestart(t *testing.T) {
-	r := newReplay(t, recording(t, "serve_default_pre"))
+	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
 	server := httptest.NewServer(r)
 	defer server.Close()
 	p := New(quick)
 	p.Add(target(t, server.URL))
-	p.Base(context.Background())
+	p.ScrapeBaseline(context.Background())
 	p.Start(time.Now())
 	r.await("filtered", 2)
-	r.set(recording(t, "serve_default_post"))
+	r.set(testkit.Recorded(t, "serve_default_post"))
 	p.BeforeShutdown(context.Background()) // a full page: +5737 generated
 	// The new process has counted more than the old one: only its start tells.
-	r.set(strings.Replace(recording(t, "serve_default_post"), "process_start_time_seconds 1.79530343511e+09", "process_start_time_seconds 1.79530349e+09", 1))
+	r.set(strings.Replace(testkit.Recorded(t, "serve_default_post"), "process_start_time_seconds 1.79530343511e+09", "process_start_time_seconds 1.79530349e+09", 1))
 	r.await("filtered", 2)
 	report := p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	g := report.Engine
 	if *g.Tokens.Generation != 5737+5753 || g.Requests.Finished["length"] != 60+62 || g.LatencySeconds.TimeToFirstToken.Count != 122 {
-		t.Errorf("after a restart: %s %s", asJSON(g.Tokens), asJSON(g.Requests))
+		t.Errorf("after a restart: %s %s", testkit.JSON(g.Tokens), testkit.JSON(g.Requests))
 	}
-	if g.Window.Resets != 1 || !strings.Contains(doubts(report), "counter_reset") {
-		t.Errorf("resets %d, doubts %s", g.Window.Resets, doubts(report))
+	if g.Window.Resets != 1 || !strings.Contains(testkit.Codes(report.Notes), "counter_reset") {
+		t.Errorf("resets %d, doubts %s", g.Window.Resets, testkit.Codes(report.Notes))
 	}
 }
 
 func TestSettling(t *testing.T) {
 	t.Parallel()
-	busy := strings.Replace(recording(t, "serve_default_post"), `vllm:num_requests_running{engine="0",model_name="tiny"} 0.0`, `vllm:num_requests_running{engine="0",model_name="tiny"} 2.0`, 1)
-	report := bracket(t, recording(t, "serve_default_pre"), busy, busy)
-	if w := report.Engine.Window; w.Final != "unsettled" || w.SettleSeconds < 1 || !strings.Contains(doubts(report), "unsettled") {
-		t.Errorf("a busy engine: %s, doubts %s", asJSON(w), doubts(report))
+	busy := strings.Replace(testkit.Recorded(t, "serve_default_post"), `vllm:num_requests_running{engine="0",model_name="tiny"} 0.0`, `vllm:num_requests_running{engine="0",model_name="tiny"} 2.0`, 1)
+	report := bracket(t, testkit.Recorded(t, "serve_default_pre"), busy, busy)
+	if w := report.Engine.Window; w.Final != "unsettled" || w.SettleSeconds < 1 || !strings.Contains(testkit.Codes(report.Notes), "unsettled") {
+		t.Errorf("a busy engine: %s, doubts %s", testkit.JSON(w), testkit.Codes(report.Notes))
 	}
 }
 
 func TestWithoutFilter(t *testing.T) {
-	for name, prepare := range map[string]func(*replay, *Target){
-		"server ignores name[]": func(r *replay, _ *Target) { r.filter = false },
-		"path is silenced":      func(_ *replay, tg *Target) { tg.ExactPath = true },
+	for name, prepare := range map[string]func(*replay, *scrape.Target){
+		"server ignores name[]": func(r *replay, _ *scrape.Target) { r.filter = false },
+		"path is silenced":      func(_ *replay, tg *scrape.Target) { tg.ExactPath = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newReplay(t, recording(t, "serve_default_pre"))
+			r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
 			server := httptest.NewServer(r)
 			defer server.Close()
 			tg := target(t, server.URL)
 			prepare(r, &tg)
 			p := New(quick)
 			p.Add(tg)
-			p.Base(context.Background())
+			p.ScrapeBaseline(context.Background())
 			r.set(underLoad(t))
 			p.Start(time.Now())
 			r.await("full", 4)
-			r.set(recording(t, "serve_default_post"))
+			r.set(testkit.Recorded(t, "serve_default_post"))
 			report := p.Finish(context.Background(), time.Now())
 			checkNulls(t, report)
 			if g := report.Engine; *g.Tokens.Generation != 5737 || *g.KVCache.Usage.Peak == 0 || g.Scrapes.Errors != 0 {
-				t.Errorf("%s", asJSON(g))
+				t.Errorf("%s", testkit.JSON(g))
 			}
 			if r.served["filtered"] > 0 {
 				t.Errorf("asked %d filtered pages", r.served["filtered"])
@@ -265,14 +267,14 @@ func TestWithoutFilter(t *testing.T) {
 }
 
 func TestBestOriginWins(t *testing.T) {
-	given := newReplay(t, recording(t, "serve_default_pre"))
-	foundInTree := newReplay(t, recording(t, "serve_ngram_pre"))
+	given := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
+	foundInTree := newReplay(t, testkit.Recorded(t, "serve_ngram_pre"))
 	a, b := httptest.NewServer(given), httptest.NewServer(foundInTree)
 	defer a.Close()
 	defer b.Close()
 	p := New(quick)
 	tree := target(t, b.URL)
-	tree.Origin, tree.Started = FromTree, true
+	tree.Origin, tree.Started = scrape.FromTree, true
 	p.Add(target(t, a.URL))
 	p.Add(tree)
 	p.Start(time.Now())
@@ -280,7 +282,7 @@ func TestBestOriginWins(t *testing.T) {
 	report := p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	if e := report.Engine.Endpoints; len(e) != 1 || e[0].URL != a.URL+"/metrics" {
-		t.Errorf("endpoints %s", asJSON(e))
+		t.Errorf("endpoints %s", testkit.JSON(e))
 	}
 }
 
@@ -306,18 +308,18 @@ func TestNoEngine(t *testing.T) {
 		if c.address != "" {
 			p.Add(target(t, c.address))
 		}
-		p.Base(context.Background())
+		p.ScrapeBaseline(context.Background())
 		p.Start(time.Now())
 		report := p.Finish(context.Background(), time.Now())
-		if report.Engine != nil || !strings.Contains(reason(report, "engine"), c.want) {
-			t.Errorf("%s: reason %q, want one with %q", c.address, reason(report, "engine"), c.want)
+		if report.Engine != nil || !strings.Contains(testkit.Reason(report.Notes, "engine"), c.want) {
+			t.Errorf("%s: reason %q, want one with %q", c.address, testkit.Reason(report.Notes, "engine"), c.want)
 		}
 		checkNulls(t, report)
 	}
 }
 
 func TestTLS(t *testing.T) {
-	r := newReplay(t, recording(t, "serve_default_pre"))
+	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
 	server := httptest.NewUnstartedServer(r)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the refused handshake is the point
 	server.StartTLS()
@@ -335,7 +337,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	r := newReplay(t, recording(t, "serve_default_pre"))
+	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Header.Get("Authorization") != "Bearer x" {
 			http.Error(w, "no", http.StatusUnauthorized)
@@ -350,16 +352,4 @@ func TestHeaders(t *testing.T) {
 	if err := Check(context.Background(), Config{}, target(t, server.URL)); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("without the header: %v", err)
 	}
-}
-
-func near(got *schema.Float, want float64) bool {
-	return got != nil && math.Abs(float64(*got)-want) <= 1e-9*math.Max(1, math.Abs(want))
-}
-
-func asJSON(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err.Error()
-	}
-	return string(b)
 }

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
 // manyEngines makes a page of n engines of a page of one, in the order in which
@@ -37,7 +40,7 @@ func reading(tb testing.TB, e *endpoint, page *bytes.Reader, at time.Time, full 
 	if err := e.parse(page); err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := e.take(at, answer{wall: time.Millisecond}, full, during); err != nil {
+	if _, err := e.ingest(at, scrape.Response{Latency: time.Millisecond}, full, during); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -46,7 +49,7 @@ func reading(tb testing.TB, e *endpoint, page *bytes.Reader, at time.Time, full 
 func BenchmarkReading(b *testing.B) {
 	for _, n := range []int{1, 64} {
 		b.Run(fmt.Sprintf("%dengines", n), func(b *testing.B) {
-			page := []byte(manyEngines(recording(b, "serve_default_post"), n))
+			page := []byte(manyEngines(testkit.Recorded(b, "serve_default_post"), n))
 			p := New(Config{})
 			p.Add(target(b, "http://127.0.0.1:1"))
 			p.started = time.Now()
@@ -75,7 +78,7 @@ func BenchmarkReading(b *testing.B) {
 func BenchmarkHour(b *testing.B) {
 	var pages [2][]byte
 	for i, name := range []string{"serve_default_pre", "serve_default_post"} {
-		pages[i] = []byte(manyEngines(recording(b, name), 64))
+		pages[i] = []byte(manyEngines(testkit.Recorded(b, name), 64))
 	}
 	filtered := [2][]byte{[]byte(filteredPage(string(pages[0]))), []byte(filteredPage(string(pages[1])))}
 	for b.Loop() {
@@ -92,26 +95,17 @@ func BenchmarkHour(b *testing.B) {
 			} else {
 				reading(b, e, bytes.NewReader(pages[of]), now, true)
 			}
-			e.pace.asked(now, time.Millisecond, i%10 == 0, false)
-			e.pace.next(now, standing{up: true})
+			e.schedule.Record(now, time.Millisecond, i%10 == 0, false)
+			e.schedule.Next(now, scrape.TargetStatus{Up: true})
 			if i == 120 {
-				minute = reachable()
+				minute = testkit.Heap()
 			}
 		}
 		b.ReportMetric(float64(minute)/(1<<20), "MiB-1min")
-		b.ReportMetric(float64(reachable())/(1<<20), "MiB-1h")
+		b.ReportMetric(float64(testkit.Heap())/(1<<20), "MiB-1h")
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		b.ReportMetric(float64(m.Sys-m.HeapReleased)/(1<<20), "MiB-sys")
 		runtime.KeepAlive(p)
 	}
-}
-
-// reachable is what is in use after a collection, in bytes.
-func reachable() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }

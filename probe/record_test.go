@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"github.com/vobs/vobs/internal/testkit"
 	"math"
 	"os"
 	"path/filepath"
@@ -49,7 +50,7 @@ func TestPeakInFiles(t *testing.T) {
 	set(0)
 	p := New(quick)
 	p.Add(Directory(dir, true))
-	p.Base(context.Background())
+	p.ScrapeBaseline(context.Background())
 	p.Start(time.Now())
 	e := p.endpoints[0]
 	rounds := func() int64 {
@@ -68,11 +69,11 @@ func TestPeakInFiles(t *testing.T) {
 	await(12)
 	report := p.Finish(context.Background(), time.Now())
 	if report.Engine == nil || report.Engine.Requests.Running.Peak == nil || *report.Engine.Requests.Running.Peak != 7 || *report.Engine.Requests.Running.Last != 0 {
-		t.Fatalf("%s", asJSON(report.Engine))
+		t.Fatalf("%s", testkit.JSON(report.Engine))
 	}
 	s := report.Engine.Scrapes
 	if period, _ := s.PeriodSeconds.Value(); s.Errors != 0 || period <= 0 || period > 0.2 {
-		t.Errorf("scrapes %s", asJSON(s))
+		t.Errorf("scrapes %s", testkit.JSON(s))
 	}
 	if e.files.Record(filesInterval) {
 		e.files.StopRecord()

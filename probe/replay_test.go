@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +12,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -110,21 +112,12 @@ func (r *replay) awaitServed(kind string, until func(now int) int) {
 	}
 }
 
-func recording(t testing.TB, name string) string {
-	t.Helper()
-	body, err := os.ReadFile("../testdata/expositions/" + name + ".prom")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
 // underLoad is a page of the recorded run's middle: half way from pre to post
 // in what the tests look at, three requests running. (The recorded
 // serve_default_during is of a later load.)
 func underLoad(t testing.TB) string {
 	t.Helper()
-	page := recording(t, "serve_default_pre")
+	page := testkit.Recorded(t, "serve_default_pre")
 	for _, change := range [][2]string{
 		{`num_requests_running{engine="0",model_name="tiny"} 0.0`, `num_requests_running{engine="0",model_name="tiny"} 3.0`},
 		{`kv_cache_usage_perc{engine="0",model_name="tiny"} 0.0`, `kv_cache_usage_perc{engine="0",model_name="tiny"} 0.0005493499359091603`},
@@ -138,9 +131,9 @@ func underLoad(t testing.TB) string {
 	return page
 }
 
-func target(t testing.TB, address string) Target {
+func target(t testing.TB, address string) scrape.Target {
 	t.Helper()
-	tg, err := ParseTarget(address)
+	tg, err := scrape.ParseTarget(address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,18 +145,18 @@ var quick = Config{Interval: 5 * time.Millisecond}
 
 // bracket replays a run: pre before the start, during while the command runs,
 // post after its end.
-func bracket(t *testing.T, pre, during, post string) Report {
+func bracket(t *testing.T, pre, during, post string) aggregate.Output {
 	t.Helper()
 	return bracketOf(t, newReplay(t, pre), during, post)
 }
 
-func bracketOf(t *testing.T, r *replay, during, post string) Report {
+func bracketOf(t *testing.T, r *replay, during, post string) aggregate.Output {
 	t.Helper()
 	server := httptest.NewServer(r)
 	defer server.Close()
 	p := New(quick)
 	p.Add(target(t, server.URL))
-	p.Base(context.Background())
+	p.ScrapeBaseline(context.Background())
 	r.set(during)
 	p.Start(time.Now())
 	r.await("filtered", 6)
@@ -183,7 +176,7 @@ func lastBeforeTheEnd(w *schema.Window) bool {
 }
 
 // checkNulls holds a report against the promise that every null has its reason.
-func checkNulls(t *testing.T, report Report) {
+func checkNulls(t *testing.T, report aggregate.Output) {
 	t.Helper()
 	e := &schema.GenerationObservability{
 		Core: schema.Core{
@@ -200,21 +193,4 @@ func checkNulls(t *testing.T, report Report) {
 			t.Errorf("%s is null without a reason", path)
 		}
 	}
-}
-
-func doubts(report Report) string {
-	var codes []string
-	for _, v := range report.Notes.Validity {
-		codes = append(codes, v.Code)
-	}
-	return strings.Join(codes, " ")
-}
-
-func reason(report Report, field string) string {
-	for _, u := range report.Notes.Unavailable {
-		if u.Field == field {
-			return u.Reason
-		}
-	}
-	return ""
 }

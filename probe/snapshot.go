@@ -5,21 +5,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
 // Snapshot says what the readings amount to so far, for a preliminary event. It
 // asks nobody.
-func (p *Prober) Snapshot(now time.Time) Report {
-	r := p.aggregate(p.answering(), nil, now)
+func (p *Prober) Snapshot(now time.Time) aggregate.Output {
+	r := p.aggregate(p.selected(), nil, now)
 	// The engine is not gone: the final reading has only not been taken.
-	r.Notes.Validity = slices.DeleteFunc(r.Notes.Validity, func(v schema.Validity) bool { return v.Code == "final_reading_lost" })
+	r.Notes.Validity = slices.DeleteFunc(r.Notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeFinalReadingLost })
 	return r
 }
 
-// answering gives the endpoints whose figures count: those of the best origin
+// selected gives the endpoints whose figures count: those of the best origin
 // that yielded any.
-func (p *Prober) answering() []*endpoint {
+func (p *Prober) selected() []*endpoint {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []*endpoint
@@ -33,15 +35,15 @@ func (p *Prober) answering() []*endpoint {
 
 // aggregate turns what the chosen endpoints yielded into the event's groups. settled
 // has those that were read until nothing moved any more.
-func (p *Prober) aggregate(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) Report {
+func (p *Prober) aggregate(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) aggregate.Output {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	in := Input{Gauges: p.gauges[p.best], Active: p.activity[p.best], Started: p.started, Ended: ended, Introspection: p.own}
+	in := aggregate.Input{Gauges: p.gauges[p.best], Active: p.active[p.best], Started: p.started, Ended: ended, Introspection: p.introspection}
 	for _, e := range chosen {
 		in.Endpoints = append(in.Endpoints, e.record(settled[e]))
 	}
-	if speakers := p.speaking(); len(speakers) > 0 {
-		answers, version, maxNumSeqs := sharedAnswers(speakers)
+	if speakers := p.configSourcesLocked(); len(speakers) > 0 {
+		answers, version, maxNumSeqs := sharedConfig(speakers)
 		for i := range in.Endpoints {
 			if e := &in.Endpoints[i]; e.Files {
 				e.Answers, e.Version = named(answers), version
@@ -51,38 +53,38 @@ func (p *Prober) aggregate(chosen []*endpoint, settled map[*endpoint]bool, ended
 	}
 	for _, e := range p.endpoints {
 		if !slices.Contains(chosen, e) {
-			in.Others = append(in.Others, Unread{Name: e.target.Name(), Given: e.target.Origin == FromFlag, Foreign: e.foreign, LastError: e.lastError})
+			in.Others = append(in.Others, aggregate.Unread{Name: e.target.Name(), Given: e.target.Origin == scrape.FromFlag, Foreign: e.foreign, LastError: e.lastError})
 		}
 	}
-	return Aggregate(in)
+	return aggregate.Aggregate(in)
 }
 
 // record returns the endpoint's part of an Input. The lock is held.
-func (e *endpoint) record(settled bool) Endpoint {
-	return Endpoint{
+func (e *endpoint) record(settled bool) aggregate.Endpoint {
+	return aggregate.Endpoint{
 		Index: e.index, Name: e.target.Name(), Files: e.files != nil, Local: e.isLocal(), Foreign: e.foreign,
-		Base: e.base, BaseAt: e.baseAt, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.goodAt, Final: e.final(settled),
-		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.allWalls.list(), ActiveAtFull: e.activeAtFull,
-		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && refused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
-		MaxNumSeqs: e.maxNumSeqs, Version: e.version, Answers: named(e.questions), Counters: e.ledger,
+		Base: e.base, BaseAt: e.baseAt, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.lastAt, Final: e.final(settled),
+		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull,
+		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
+		MaxNumSeqs: e.maxNumSeqs, Version: e.version, Answers: named(e.answers), Counters: e.counters,
 	}
 }
 
 // final returns how the endpoint's last full page was read.
-func (e *endpoint) final(settled bool) Final {
+func (e *endpoint) final(settled bool) aggregate.Final {
 	switch {
 	case e.lastPhase == after && e.files != nil:
-		return FinalFiles
+		return aggregate.FinalFiles
 	case e.lastPhase == after && settled:
-		return FinalSettled
+		return aggregate.FinalSettled
 	case e.lastPhase == after:
-		return FinalUnsettled
+		return aggregate.FinalUnsettled
 	case e.lastPhase == shutdown:
-		return FinalBeforeSignal
+		return aggregate.FinalBeforeSignal
 	}
-	return FinalLastGood
+	return aggregate.FinalLastGood
 }
 
-func named(answers [questions]Answer) Answers {
-	return Answers{Version: answers[askVersion], Models: answers[askModels], ServerInfo: answers[askServerInfo]}
+func named(answers [numConfigQueries]aggregate.Answer) aggregate.Answers {
+	return aggregate.Answers{Version: answers[queryVersion], Models: answers[queryModels], ServerInfo: answers[queryServerInfo]}
 }

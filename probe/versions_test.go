@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -145,39 +147,39 @@ func TestGoldenVersions(t *testing.T) {
 			report := pl.report(10)
 			g := report.Engine
 			if *g.Tokens.Prompt != 4000 || *g.Tokens.Generation != 440 || g.Requests.Finished["stop"] != 40 || *g.Requests.Running.Peak != 4 {
-				t.Errorf("%s %s", asJSON(g.Tokens), asJSON(g.Requests))
+				t.Errorf("%s %s", testkit.JSON(g.Tokens), testkit.JSON(g.Requests))
 			}
 			if u := g.KVCache.Usage; *u.Peak != 0.5 || *report.KVCacheUsagePerc != 0 {
-				t.Errorf("usage %s", asJSON(u))
+				t.Errorf("usage %s", testkit.JSON(u))
 			}
 			// One observation between each two tokens, under the old name or the new one.
-			if d := g.LatencySeconds.InterTokenLatency; d == nil || d.Count != 400 || !near(d.Mean, 0.02) {
-				t.Errorf("inter-token latency %s", asJSON(d))
+			if d := g.LatencySeconds.InterTokenLatency; d == nil || d.Count != 400 || !testkit.Near(d.Mean, 0.02) {
+				t.Errorf("inter-token latency %s", testkit.JSON(d))
 			}
 			// It is a mean of requests' means, which can not be had from other families.
-			if d := g.LatencySeconds.TimePerOutputToken; d != nil || !strings.Contains(reason(report, "engine.latency_seconds.time_per_output_token"), "does not export vllm:request_time_per_output_token_seconds") {
-				t.Errorf("time per output token %s", asJSON(d))
+			if d := g.LatencySeconds.TimePerOutputToken; d != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.latency_seconds.time_per_output_token"), "does not export vllm:request_time_per_output_token_seconds") {
+				t.Errorf("time per output token %s", testkit.JSON(d))
 			}
-			if d := g.LatencySeconds.E2ERequestLatency; d == nil || d.Count != 40 || !near(d.Mean, 0.5) || !near(d.P50Est, 0.5) {
-				t.Errorf("E2E %s", asJSON(d))
+			if d := g.LatencySeconds.E2ERequestLatency; d == nil || d.Count != 40 || !testkit.Near(d.Mean, 0.5) || !testkit.Near(d.P50Est, 0.5) {
+				t.Errorf("E2E %s", testkit.JSON(d))
 			}
-			if h := g.PrefixCache.Local; (h == nil) != (c.queries == 0) || h != nil && (h.Queries != c.queries || h.Hits != c.hits || !near(report.PrefixCacheHitRate, float64(c.hits)/float64(c.queries))) {
-				t.Errorf("prefix cache %s", asJSON(h))
+			if h := g.PrefixCache.Local; (h == nil) != (c.queries == 0) || h != nil && (h.Queries != c.queries || h.Hits != c.hits || !testkit.Near(report.PrefixCacheHitRate, float64(c.hits)/float64(c.queries))) {
+				t.Errorf("prefix cache %s", testkit.JSON(h))
 			}
-			if got := doubts(report); got != c.codes {
+			if got := testkit.Codes(report.Notes); got != c.codes {
 				t.Errorf("doubts %q, want %q", got, c.codes)
 			}
-			if why := reason(report, "engine.kv_cache.num_gpu_blocks"); (g.KVCache.NumGPUBlocks == nil) != (c.blocks != "") || !strings.Contains(why, c.blocks) {
-				t.Errorf("blocks %s %q", asJSON(g.KVCache), why)
+			if why := testkit.Reason(report.Notes, "engine.kv_cache.num_gpu_blocks"); (g.KVCache.NumGPUBlocks == nil) != (c.blocks != "") || !strings.Contains(why, c.blocks) {
+				t.Errorf("blocks %s %q", testkit.JSON(g.KVCache), why)
 			}
 			if c.version == "0.8.5" {
 				s := g.Speculative
-				if s == nil || *s.DraftTokens != 480 || *s.AcceptedTokens != 240 || *report.SpecAcceptRate != 0.5 || (s.AcceptanceLength != nil) != c.length || !c.length && !strings.Contains(reason(report, "engine.speculative.acceptance_length"), "not known") {
-					t.Errorf("speculation %s %q", asJSON(s), reason(report, "engine.speculative.acceptance_length"))
+				if s == nil || *s.DraftTokens != 480 || *s.AcceptedTokens != 240 || *report.SpecAcceptRate != 0.5 || (s.AcceptanceLength != nil) != c.length || !c.length && !strings.Contains(testkit.Reason(report.Notes, "engine.speculative.acceptance_length"), "not known") {
+					t.Errorf("speculation %s %q", testkit.JSON(s), testkit.Reason(report.Notes, "engine.speculative.acceptance_length"))
 				}
 			}
 			if in := g.Instances; len(in) != 1 || (in[0].Engine != nil) != c.engine || *in[0].GenerationTokens != 440 || *in[0].RequestsRunningPeak != 4 {
-				t.Errorf("instances %s", asJSON(in))
+				t.Errorf("instances %s", testkit.JSON(in))
 			}
 			goldenReport(t, c.name, report)
 		})
@@ -202,7 +204,7 @@ func TestPrefixCacheUnits(t *testing.T) {
 		{[]string{"0.9.1", "0.10.2"}, []func(int, float64, float64) string{page085, page0102}, 4240, ""},
 	} {
 		name := strings.Join(c.versions, " and ")
-		var targets []Target
+		var targets []scrape.Target
 		var runs []played
 		for i, page := range c.pages {
 			targets = append(targets, target(t, fmt.Sprintf("http://127.0.0.1:%d", 8000+i)))
@@ -222,10 +224,10 @@ func TestPrefixCacheUnits(t *testing.T) {
 			}
 		}
 		if (h == nil) != (c.queries < 0) || h != nil && h.Queries != c.queries || (note.Code != "") != (c.note != "") || !strings.Contains(note.Message, c.note) {
-			t.Errorf("%s: %s, %+v", name, asJSON(h), note)
+			t.Errorf("%s: %s, %+v", name, testkit.JSON(h), note)
 		}
-		if c.queries < 0 && (report.PrefixCacheHitRate != nil || !strings.Contains(reason(report, "prefix_cache_hit_rate"), "in blocks")) {
-			t.Errorf("%s: %q", name, reason(report, "prefix_cache_hit_rate"))
+		if c.queries < 0 && (report.PrefixCacheHitRate != nil || !strings.Contains(testkit.Reason(report.Notes, "prefix_cache_hit_rate"), "in blocks")) {
+			t.Errorf("%s: %q", name, testkit.Reason(report.Notes, "prefix_cache_hit_rate"))
 		}
 	}
 }

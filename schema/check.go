@@ -8,13 +8,14 @@ import (
 	"strings"
 )
 
-// checker holds a value against a schema and collects every problem.
+// checker checks a value against a schema and collects all problems.
 type checker struct {
 	strict    bool // unknown keys are errors everywhere
 	path      []string
+	base      int // the length of the path of the event itself: a log record has it in ctx
 	problems  []Problem
-	nulls     []place // where the schema allows the null that stands there
-	forbidden []place // where it does not
+	nulls     []place // nulls that the schema allows
+	forbidden []place // nulls that it does not allow
 }
 
 // place is a value's path and line.
@@ -41,7 +42,7 @@ func (c *checker) report(line int, warning bool, format string, args ...any) {
 	})
 }
 
-// in runs f one step deeper in the path.
+// in runs f with step appended to the path.
 func (c *checker) in(step string, f func()) {
 	c.path = append(c.path, step)
 	f()
@@ -50,11 +51,11 @@ func (c *checker) in(step string, f func()) {
 
 func (c *checker) place(v *value) place { return place{slices.Clone(c.path), v.line} }
 
-// check holds v against n. Its errors are those of JSON Schema; its warnings are
-// doubts beyond it.
+// check checks v against n. Its errors are those that JSON Schema defines. Its
+// warnings go beyond JSON Schema: they are about implausible values.
 func (c *checker) check(n *node, v *value) {
-	if n.free() {
-		return // its nulls are values: a setting that is None, a threshold that there is not
+	if n.isAny() {
+		return // null is a value here: a setting that is None, or no threshold
 	}
 	if v.kind == kindNull && n.nullable() {
 		c.nulls = append(c.nulls, c.place(v))
@@ -94,7 +95,7 @@ func (c *checker) check(n *node, v *value) {
 	}
 }
 
-// allows tells whether the value's type is one of the schema's.
+// allows reports whether the value's type is one of the schema's.
 func (n *node) allows(v *value) bool {
 	if len(n.Type) == 0 {
 		return true
@@ -114,7 +115,7 @@ func expected(n *node, orNull bool) string {
 	return list(names, orNull)
 }
 
-// list joins alternatives: a, b or c.
+// list joins alternatives, as "a, b or c".
 func list(names []string, orNull bool) string {
 	if orNull {
 		names = append(names, "null")
@@ -157,9 +158,9 @@ func (c *checker) object(n *node, v *value) {
 			case known != nil:
 				c.check(known, m.value)
 			case n.Additional == nil && !c.strict:
-				c.warn(m.line, "unknown key: this vobs does not know it, and ignores it")
+				c.warn(m.line, "unknown key, ignored: this version of vobs does not know it")
 			case n.name == "Core":
-				c.add(m.line, "unknown key: the core has eight keys and consumers refuse any other; a full event has a schema_version")
+				c.add(m.line, "unknown key: the core has eight keys, and consumers reject any other; a full event has a schema_version")
 			default:
 				c.add(m.line, "unknown key")
 			}
@@ -168,8 +169,8 @@ func (c *checker) object(n *node, v *value) {
 	c.consistent(n.name, v)
 }
 
-// unexplained leaves of the nulls those that no entry of event's `unavailable`
-// explains and that do not merely say "does not apply".
+// unexplained returns the nulls that no entry of event's `unavailable` explains,
+// except those that mean "does not apply".
 func unexplained(event *value, nulls []place) []place {
 	reasons := map[string]bool{}
 	if u := event.get("unavailable"); u != nil {
@@ -195,8 +196,8 @@ func unexplained(event *value, nulls []place) []place {
 	return out
 }
 
-// notApplicable tells whether a null at path says that there is nothing to tell,
-// not that it could not be measured.
+// notApplicable reports whether a null at path means that the key does not apply
+// to this event, rather than that it could not be measured.
 func notApplicable(event *value, path []string) bool {
 	var pattern []string
 	for _, step := range path {
@@ -220,7 +221,7 @@ func notApplicable(event *value, path []string) bool {
 	return path[len(path)-1] == "above"
 }
 
-// plausible warns about numbers that the quantity cannot have.
+// plausible warns about numbers that are impossible for the figure.
 func (c *checker) plausible(v *value) {
 	if len(c.path) == 0 {
 		return
@@ -228,35 +229,21 @@ func (c *checker) plausible(v *value) {
 	x, ok := v.float()
 	if !ok {
 		if math.IsInf(x, 0) {
-			c.warn(v.line, "%s is beyond what a 64-bit float holds", clip(v.text))
+			c.warn(v.line, "%s does not fit a 64-bit float", clip(v.text))
 		}
 		return
 	}
-	name := c.path[len(c.path)-1]
+	f, _ := fieldAt(c.path[c.base:])
 	switch {
-	case c.isFraction() && (x < 0 || x > 1):
-		c.warn(v.line, "a fraction lies in 0..1, found %s", v.text)
-	case x < 0 && name != "temperature_celsius_max" && name != "peak_at_seconds":
-		c.warn(v.line, "negative: found %s", v.text)
+	case f.Unit == UnitFraction && (x < 0 || x > 1):
+		c.warn(v.line, "expected a fraction from 0 to 1, found %s", v.text)
+	case x < 0 && f.Unit != UnitCelsius && f.Kind != KindInstant:
+		c.warn(v.line, "expected no negative number, found %s", v.text)
 	}
 }
 
-// isFraction tells whether the number at the present path is one by definition.
-func (c *checker) isFraction() bool {
-	last := len(c.path) - 1
-	switch c.path[last] {
-	case "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "hit_rate", "acceptance_rate",
-		"kv_cache_usage_peak", "throttled_fraction":
-		return true
-	case "last", "mean", "peak", "max":
-		return last > 1 && (c.path[last-1] == "utilization" || c.path[last-2] == "cpu_pinned" ||
-			c.path[last-1] == "usage" && c.path[last-2] == "kv_cache")
-	}
-	return false
-}
-
-// consistent warns about figures of one object that contradict each other; name
-// is that of the object's definition.
+// consistent warns about figures within one object that contradict each other.
+// name is the name of the object's definition.
 func (c *checker) consistent(name string, v *value) {
 	switch name {
 	case "CacheHits", "KVTier":
@@ -276,13 +263,14 @@ func (c *checker) consistent(name string, v *value) {
 	case "Run":
 		if v.get("exit_code").given() && (v.get("signal").given() || v.get("start_error").given()) {
 			c.in("exit_code", func() {
-				c.warn(v.get("exit_code").line, "a command that a signal ended, or that never started, has no exit code")
+				c.warn(v.get("exit_code").line, "expected null: a signal killed the command, or it never started")
 			})
 		}
 	}
 }
 
-// quantiles checks a distribution's estimates against each other and `above`.
+// quantiles checks a distribution's estimates against each other and against
+// `above`.
 func (c *checker) quantiles(v *value) {
 	estimates := []string{"p50_est", "p90_est", "p95_est", "p99_est"}
 	given := 0
@@ -295,12 +283,12 @@ func (c *checker) quantiles(v *value) {
 		}
 	}
 	if above := v.get("above"); above.given() && given == len(estimates) {
-		c.in("above", func() { c.warn(above.line, "set though no estimate lies beyond the highest bound") })
+		c.in("above", func() { c.warn(above.line, "expected null: no estimate lies beyond the highest bucket bound") })
 	}
 }
 
-// atMost warns where the member low is greater than the member high; fractions
-// may be so by rounding.
+// atMost warns if the member low is greater than the member high. Numbers with a
+// fraction may differ by rounding errors.
 func (c *checker) atMost(v *value, low, high string) {
 	a, ok := v.get(low).float()
 	b, ok2 := v.get(high).float()

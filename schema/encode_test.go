@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// An event is written as encoding/json writes it: every recorded one, and a
-// thousand made up at random.
+// Events are encoded as encoding/json encodes them: every recorded one, and a thousand
+// random ones.
 func TestEncodeAgrees(t *testing.T) {
 	agree := func(what string, doc any) {
 		t.Helper()
@@ -55,8 +55,8 @@ func TestEncodeAgrees(t *testing.T) {
 	agree("a value without a JSON form", EngineConfig{Values: map[string]any{"x": math.NaN()}})
 }
 
-// scramble sets a value and all that it holds at random; a third of all pointers,
-// lists and maps stay nil.
+// scramble sets a value and everything in it to random values. A third of all
+// pointers, lists and maps stay nil.
 func scramble(r *rand.Rand, v reflect.Value) {
 	nothing := r.IntN(3) == 0
 	switch v.Kind() {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// example gives the event of testdata/events/example.json.
+// example returns the event in testdata/events/example.json.
 func example(t testing.TB) []byte {
 	t.Helper()
 	b, err := os.ReadFile("../testdata/events/example.json")
@@ -29,27 +29,27 @@ func exampleEvent(t testing.TB) *GenerationObservability {
 	return &e
 }
 
-// edit replaces old, which must stand in the example exactly once, by new.
+// edit returns the example with old, which must occur exactly once, replaced by new.
 func edit(t testing.TB, old, new string) []byte {
 	t.Helper()
 	s := string(example(t))
 	if n := strings.Count(s, old); n != 1 {
-		t.Fatalf("%q stands in the example %d times, want once", old, n)
+		t.Fatalf("%q occurs %d times in the example, want once", old, n)
 	}
 	return []byte(strings.Replace(s, old, new, 1))
 }
 
-// lineOf gives the line of the example on which text first stands.
+// lineOf returns the line of the first occurrence of text in doc.
 func lineOf(t testing.TB, doc []byte, text string) int {
 	t.Helper()
 	i := bytes.Index(doc, []byte(text))
 	if i < 0 {
-		t.Fatalf("%q does not stand in the document", text)
+		t.Fatalf("%q does not occur in the document", text)
 	}
 	return 1 + bytes.Count(doc[:i], []byte("\n"))
 }
 
-// tree is the example as encoding/json reads it.
+// tree returns the example as decoded by encoding/json.
 func tree(t testing.TB) any {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(example(t)))

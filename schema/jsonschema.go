@@ -14,9 +14,9 @@ import (
 //go:embed event.schema.json
 var eventSchema string
 
-// JSON gives the event's JSON Schema (draft 2020-12). The plain one allows
-// unknown keys outside the core, as consumers must; the strict one allows none,
-// but in maps, and bears an $id of its own.
+// JSON returns the event's JSON Schema (draft 2020-12). The plain schema allows
+// unknown keys outside the core, as consumers must. The strict one allows unknown
+// keys only in maps, and has an $id of its own.
 func JSON(strict bool) ([]byte, error) {
 	if !strict {
 		return []byte(eventSchema), nil
@@ -39,7 +39,8 @@ func JSON(strict bool) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// closeObjects forbids unknown keys in every object that says nothing of them.
+// closeObjects forbids unknown keys in every object whose schema does not mention
+// them.
 func closeObjects(n any) {
 	switch n := n.(type) {
 	case []any:
@@ -54,14 +55,14 @@ func closeObjects(n any) {
 		if list, ok := n["type"].([]any); ok {
 			isObject = slices.Contains(list, any("object"))
 		}
-		if _, told := n["additionalProperties"]; isObject && !told {
+		if _, ok := n["additionalProperties"]; isObject && !ok {
 			n["additionalProperties"] = false
 		}
 	}
 }
 
-// node is a schema in the vocabulary that schemagen writes, and no other: a
-// keyword beyond it makes parseSchema fail, and a test with it.
+// node is a schema in the vocabulary that schemagen writes. Any other keyword makes
+// parseSchema, and so a test, fail.
 type node struct {
 	ID          string `json:"$id"`
 	Dialect     string `json:"$schema"`
@@ -72,7 +73,7 @@ type node struct {
 	Ref        string           `json:"$ref"`
 	AnyOf      []*node          `json:"anyOf"` // always a schema and {"type": "null"}
 	Type       typeNames        `json:"type"`
-	Enum       []*string        `json:"enum"` // nil stands for null
+	Enum       []*string        `json:"enum"` // nil means null
 	Const      *int             `json:"const"`
 	Properties map[string]*node `json:"properties"`
 	Required   []string         `json:"required"`
@@ -81,11 +82,11 @@ type node struct {
 	MinItems   int              `json:"minItems"`
 	MaxItems   *int             `json:"maxItems"`
 
-	target *node  // what Ref names
-	name   string // of a definition: its name, "" else
+	target *node  // the definition that Ref refers to
+	name   string // the name of a definition; "" for other schemas
 }
 
-// typeNames is the keyword type: one name or several.
+// typeNames is the value of the keyword type: one name or several.
 type typeNames []string
 
 func (t *typeNames) UnmarshalJSON(b []byte) error {
@@ -96,7 +97,7 @@ func (t *typeNames) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &(*t)[0])
 }
 
-// additional is the keyword additionalProperties: false, or a schema.
+// additional is the value of the keyword additionalProperties: false or a schema.
 type additional struct {
 	schema *node // nil for false
 }
@@ -115,8 +116,8 @@ func strictUnmarshal(b []byte, into any) error {
 	return dec.Decode(into)
 }
 
-// parsed holds the schema that documents are held against, read at first use:
-// vobs starts with every command, and most runs validate nothing.
+// parsed returns the schema that documents are checked against. It is parsed at
+// first use, because most runs of vobs validate nothing.
 var parsed = sync.OnceValues(func() (*node, error) { return parseSchema([]byte(eventSchema)) })
 
 func parseSchema(b []byte) (*node, error) {
@@ -136,15 +137,15 @@ func parseSchema(b []byte) (*node, error) {
 	return root, nil
 }
 
-// link resolves the references and refuses what the interpreter does not know.
+// link resolves references, and returns an error for what check does not support.
 func (n *node) link(defs map[string]*node) error {
 	if n.Ref != "" {
 		if n.target = defs[strings.TrimPrefix(n.Ref, "#/$defs/")]; n.target == nil {
-			return fmt.Errorf("%s names no definition", n.Ref)
+			return fmt.Errorf("no definition for %s", n.Ref)
 		}
 	}
 	if len(n.AnyOf) > 0 && (len(n.AnyOf) != 2 || !slices.Equal(n.AnyOf[1].Type, typeNames{"null"})) {
-		return errors.New("anyOf is understood only as a schema or null")
+		return errors.New("anyOf is supported only for a schema or null")
 	}
 	children := slices.Clone(n.AnyOf)
 	for _, group := range []map[string]*node{n.Defs, n.Properties} {
@@ -166,8 +167,8 @@ func (n *node) link(defs map[string]*node) error {
 	return nil
 }
 
-// resolve follows references and leaves "or null" aside: what a value that is
-// not null is held against. It gives nil for nil.
+// resolve follows references and drops "or null". It returns the schema for a value
+// that is not null, or nil if n is nil.
 func (n *node) resolve() *node {
 	for n != nil {
 		switch {
@@ -182,15 +183,16 @@ func (n *node) resolve() *node {
 	return nil
 }
 
-// nullable tells whether the schema names null as a value.
+// nullable reports whether the schema itself allows null. It does not follow
+// references.
 func (n *node) nullable() bool {
 	return len(n.AnyOf) > 0 || slices.Contains(n.Type, "null")
 }
 
-// free tells whether the schema takes any value.
-func (n *node) free() bool { return n.Ref == "" && len(n.AnyOf) == 0 && len(n.Type) == 0 }
+// isAny reports whether the schema allows any value.
+func (n *node) isAny() bool { return n.Ref == "" && len(n.AnyOf) == 0 && len(n.Type) == 0 }
 
-// child gives the schema of an object's key, nil where the schema says nothing of it.
+// child returns the schema for an object's key, or nil if there is none.
 func (n *node) child(key string) *node {
 	if n == nil {
 		return nil

@@ -5,13 +5,13 @@ import (
 	"strconv"
 )
 
-// Float is a number that keeps its fraction in JSON (64 is written as 64.0), as
-// pydantic writes a float: a consumer in Python that reads an event and writes
-// it again gets the same bytes. NaN and the infinities have no JSON form; they
-// are written as null, but a producer must not let them come so far: see [F].
+// Float is a number that always has a fraction in JSON (64 is written as 64.0), as
+// pydantic writes floats. A Python consumer that reads an event and writes it
+// again therefore produces the same bytes. NaN and the infinities have no JSON
+// form and are written as null, but producers should catch them earlier: see [F].
 type Float float64
 
-// F gives a pointer to x for a nullable field, or nil where x is NaN or infinite.
+// F returns a pointer to x for a nullable field, or nil if x is NaN or infinite.
 func F(x float64) *Float {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return nil
@@ -20,10 +20,10 @@ func F(x float64) *Float {
 	return &f
 }
 
-// Ptr gives a pointer to v, for nullable fields.
+// Ptr returns a pointer to v, for nullable fields.
 func Ptr[T any](v T) *T { return &v }
 
-// Value reads a nullable number: its value and whether there is one.
+// Value returns the value of a nullable number, and whether it has one.
 func (f *Float) Value() (float64, bool) {
 	if f == nil {
 		return 0, false
@@ -31,10 +31,10 @@ func (f *Float) Value() (float64, bool) {
 	return float64(*f), true
 }
 
-// MarshalJSON writes the shortest digits that read back as the same number, in
-// the layout of Rust's ryu, which pydantic's serialiser uses: decimal notation
-// from 1e-5 to below 1e16 and always with a fraction, exponents else. (From 1e16
-// on, where no figure of the core comes, pydantic 2.12 writes 1e16 and 2.13 1e+16.)
+// MarshalJSON writes the shortest digits that read back as the same number. The
+// format is that of Rust's ryu, which pydantic's serialiser uses: decimal notation
+// with a fraction from 1e-5 to below 1e16, and an exponent otherwise. (From 1e16 on,
+// which no figure of the core reaches, pydantic 2.12 writes 1e16 and 2.13 1e+16.)
 func (f Float) MarshalJSON() ([]byte, error) {
 	x := float64(f)
 	if math.IsNaN(x) || math.IsInf(x, 0) {

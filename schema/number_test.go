@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The expected forms are what pydantic 2.12.5's model_dump_json writes; 2.13 and
-// 2.14 differ from it in the sign of the exponent from 1e16 on, and nowhere else.
+// The expected forms are those of model_dump_json in pydantic 2.12.5. Versions 2.13
+// and 2.14 differ only in the sign of the exponent from 1e16 on.
 func TestFloat(t *testing.T) {
 	for _, c := range []struct {
 		x    float64
@@ -56,7 +56,7 @@ func TestFloat(t *testing.T) {
 	}
 }
 
-// checkFloat holds x's form against what a reader needs of it.
+// checkFloat checks that x is encoded so that readers get the same float back.
 func checkFloat(t *testing.T, x float64) {
 	t.Helper()
 	b, err := Float(x).MarshalJSON()
@@ -75,7 +75,7 @@ func checkFloat(t *testing.T, x float64) {
 		t.Errorf("%v is written as %s, which reads as %v (%v)", x, s, back, err)
 	}
 	if !json.Valid(b) {
-		t.Errorf("%v is written as %s, which is no JSON", x, s)
+		t.Errorf("%v is written as %s, which is not JSON", x, s)
 	}
 	if !strings.ContainsAny(s, ".e") {
 		t.Errorf("%v is written as %s: a consumer reads an integer", x, s)

@@ -1,158 +1,159 @@
 package schema
 
-// Omni holds the figures that a vllm-omni pipeline tells of itself: whole requests
-// that pass several stages. What its stages' engines tell stands in engine. Names
-// and meanings: vllm_omni/metrics of vllm-omni, pull requests 3362, 3576, 4755, 6150.
+// Omni holds the metrics that a vllm-omni pipeline exports about whole
+// requests, which pass through several stages. The metrics of the stages'
+// engines are in `engine`. Names and meanings: vllm_omni/metrics of vllm-omni,
+// pull requests 3362, 3576, 4755, 6150.
 type Omni struct {
 	// Names of the served models.
 	Models []string `json:"models"`
-	// Whole requests, whatever stages they passed.
+	// Whole requests, whatever stages they passed through.
 	Pipeline *OmniPipeline `json:"pipeline"`
-	// Each stage that exports figures of its own, its replicas together. Never to be added up: a request passes several.
+	// Each stage that exports metrics of its own, its replicas combined. Stages must not be added up: a request passes through several.
 	Stages []OmniStage `json:"stages"`
-	// What was handed from stage to stage, by edge; null when no such family is exported.
+	// Transfers between stages, one entry per edge; null if no such metric is exported.
 	Transfers []OmniTransfer `json:"transfers" schema:"nullable"`
 }
 
 // OmniPipeline holds the figures of whole requests.
 type OmniPipeline struct {
-	// Requests of the window.
+	// Requests within the window.
 	Requests *OmniRequests `json:"requests"`
-	// Tokens of the window.
+	// Tokens within the window.
 	Tokens *OmniTokens `json:"tokens"`
-	// From arrival to the complete response; not of aborted requests.
-	E2ERequestLatencySeconds *Distribution `json:"e2e_request_latency_seconds"`
-	// From being queued to being given to the first stage.
-	RequestQueueWaitSeconds *Distribution `json:"request_queue_wait_seconds"`
-	// Images made.
-	Images *int64 `json:"images"`
-	// Pixels per image; the engine's buckets tell no quantiles.
-	ImagePixels *Distribution `json:"image_pixels"`
-	// Denoising steps per request; the engine's buckets tell no quantiles.
-	NumInferenceSteps *Distribution `json:"num_inference_steps"`
-	// Waits of an autoregressive stage for a KV transfer, over all connectors.
-	KVWaitSeconds *Distribution `json:"kv_wait_seconds"`
+	// From arrival to the complete response; aborted requests are not counted.
+	E2ERequestLatencySeconds *Distribution `json:"e2e_request_latency_seconds" unit:"seconds" better:"lower"`
+	// From being queued to being passed to the first stage.
+	RequestQueueWaitSeconds *Distribution `json:"request_queue_wait_seconds" unit:"seconds" better:"lower"`
+	// Images generated.
+	Images *int64 `json:"images" kind:"counter" unit:"images"`
+	// Pixels per image, without quantiles: the engine's buckets do not fit them.
+	ImagePixels *Distribution `json:"image_pixels" unit:"pixels"`
+	// Denoising steps per request, without quantiles: the engine's buckets do not fit them.
+	NumInferenceSteps *Distribution `json:"num_inference_steps" unit:"steps"`
+	// Time that an autoregressive stage waited for a KV transfer, over all connectors.
+	KVWaitSeconds *Distribution `json:"kv_wait_seconds" unit:"seconds" better:"lower"`
 }
 
 // OmniRequests counts whole requests.
 type OmniRequests struct {
-	// Completed requests by finished_reason, aborted ones among them; success and abort in builds that tell no more.
-	Finished map[string]int64 `json:"finished" schema:"nullable"`
+	// Completed requests by finished_reason, including aborted ones. Builds that export no reason have only success and abort.
+	Finished map[string]int64 `json:"finished" schema:"nullable" kind:"counter" unit:"requests"`
 	// Failed requests by reason.
-	Failed map[string]int64 `json:"failed" schema:"nullable"`
-	// Requests given to an engine and not complete.
-	Running *Gauge `json:"running"`
-	// Other requests that are not complete. A hint: it may miss a stage's own queue.
-	Waiting *Gauge `json:"waiting"`
+	Failed map[string]int64 `json:"failed" schema:"nullable" kind:"counter" unit:"requests" better:"lower"`
+	// Requests that were passed to an engine and are not complete.
+	Running *Gauge `json:"running" unit:"requests"`
+	// Other requests that are not complete. Indicative only: a stage's own queue may be missing.
+	Waiting *Gauge `json:"waiting" unit:"requests" better:"lower"`
 }
 
 // OmniTokens counts the tokens of whole requests.
 type OmniTokens struct {
-	// Prompt tokens, of the first stage alone.
-	Prompt *int64 `json:"prompt"`
-	// Generated tokens of all stages together, an audio codec's among them.
-	Generation *int64 `json:"generation"`
+	// Prompt tokens of the first stage only.
+	Prompt *int64 `json:"prompt" kind:"counter" unit:"tokens"`
+	// Generated tokens of all stages together, including those of an audio codec.
+	Generation *int64 `json:"generation" kind:"counter" unit:"tokens"`
 }
 
-// OmniStage holds one stage's figures, its replicas taken together.
+// OmniStage holds the figures of one stage, its replicas combined.
 type OmniStage struct {
 	// The stage's label.
 	Stage string `json:"stage"`
-	// Its kind, as vllm-omni names it.
+	// Its type, as vllm-omni names it.
 	StageType *string `json:"stage_type"`
-	// The labels of its replicas, where the families tell them.
+	// The labels of its replicas, if the metrics carry them.
 	Replicas []string `json:"replicas"`
-	// From being given to the stage to its output, waiting inside it included.
-	GenerationTimeSeconds *Distribution `json:"generation_time_seconds"`
-	// In a diffusion scheduler's queue.
-	InQueueSeconds *Distribution `json:"in_queue_seconds"`
-	// Requests that wait in the stage.
-	WaitingRequests *Gauge `json:"waiting_requests"`
-	// Most memory that the stage's process told to have reserved on its GPU (2^20 bytes to the engine's MB).
-	PeakMemoryBytes *int64 `json:"peak_memory_bytes"`
-	// Audio that the stage made.
+	// From entering the stage to its output, including time spent waiting in it.
+	GenerationTimeSeconds *Distribution `json:"generation_time_seconds" unit:"seconds" better:"lower"`
+	// Time in a diffusion scheduler's queue.
+	InQueueSeconds *Distribution `json:"in_queue_seconds" unit:"seconds" better:"lower"`
+	// Requests waiting in the stage.
+	WaitingRequests *Gauge `json:"waiting_requests" unit:"requests" better:"lower"`
+	// Highest GPU memory that the stage's process reported as reserved (the engine's MB taken as 2^20 bytes).
+	PeakMemoryBytes *int64 `json:"peak_memory_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`
+	// Audio generated by the stage.
 	Audio *OmniAudio `json:"audio"`
-	// Images that the stage made.
+	// Images generated by the stage.
 	Image *OmniImage `json:"image"`
-	// Videos that the stage made.
+	// Videos generated by the stage.
 	Video *OmniVideo `json:"video"`
-	// The parts of a diffusion stage's work.
-	Diffusion *OmniDiffusion `json:"diffusion"`
+	// The phases of a diffusion stage's work.
+	Diffusion *OmniDiffusion `json:"diffusion" unit:"seconds" better:"lower"`
 }
 
 // OmniAudio holds the audio figures of a stage.
 type OmniAudio struct {
-	// From a request's arrival to its first audio; of streaming requests only.
-	TimeToFirstPacketSeconds *Distribution `json:"time_to_first_packet_seconds"`
+	// From a request's arrival to its first audio; streaming requests only.
+	TimeToFirstPacketSeconds *Distribution `json:"time_to_first_packet_seconds" unit:"seconds" better:"lower"`
 	// Length of the audio per request.
-	DurationSeconds *Distribution `json:"duration_seconds"`
-	// Real-time factor: the stage's time divided by the audio's length; below 1 it is faster than playback.
-	RTF *Distribution `json:"rtf"`
-	// Exact share of requests with a real-time factor of at most 1.
-	RealtimeShare *Float `json:"realtime_share"`
-	// Samples of audio (24000 per second at 24 kHz).
-	Frames *int64 `json:"frames"`
-	// The longest a player of the request would have waited for audio; of streaming requests only.
-	UnderrunSeconds *Distribution `json:"underrun_seconds"`
+	DurationSeconds *Distribution `json:"duration_seconds" unit:"seconds"`
+	// Real-time factor: the stage's time divided by the audio's length. Below 1 it is faster than playback.
+	RTF *Distribution `json:"rtf" unit:"seconds/second" better:"lower"`
+	// Exact fraction of requests with a real-time factor of at most 1.
+	RealtimeShare *Float `json:"realtime_share" kind:"ratio" unit:"fraction" better:"higher"`
+	// Audio samples (24000 per second at 24 kHz).
+	Frames *int64 `json:"frames" kind:"counter" unit:"samples"`
+	// Longest time per request that a player would have waited for audio; streaming requests only.
+	UnderrunSeconds *Distribution `json:"underrun_seconds" unit:"seconds" better:"lower"`
 	// Streaming requests without an audible gap.
 	Continuity *OmniContinuity `json:"continuity"`
-	// Requests that were answered without audio, by reason.
-	Skipped map[string]int64 `json:"skipped" schema:"nullable"`
+	// Requests answered without audio, by reason.
+	Skipped map[string]int64 `json:"skipped" schema:"nullable" kind:"counter" unit:"requests" better:"lower"`
 	// Seconds of audio per second of the window, idle time included.
-	SecondsPerSecond *Float `json:"seconds_per_second"`
+	SecondsPerSecond *Float `json:"seconds_per_second" kind:"ratio" unit:"seconds/second" better:"higher"`
 }
 
-// OmniContinuity tells of streaming requests without an audible gap.
+// OmniContinuity counts the streaming requests without an audible gap.
 type OmniContinuity struct {
-	// The longest wait that counts as no gap, in milliseconds, as the engine labels it.
-	ThresholdMs *int64 `json:"threshold_ms"`
-	// Requests that stayed under it.
-	OK int64 `json:"ok"`
+	// The longest wait that does not count as a gap, as the engine labels it.
+	ThresholdMs *int64 `json:"threshold_ms" kind:"configuration" unit:"milliseconds"`
+	// Requests that stayed below it.
+	OK int64 `json:"ok" kind:"counter" unit:"requests"`
 	// Their share of the requests whose underrun was observed.
-	Share *Float `json:"share"`
+	Share *Float `json:"share" kind:"ratio" unit:"fraction" better:"higher"`
 }
 
 // OmniImage holds the image figures of a stage.
 type OmniImage struct {
-	// From being given to the stage to the first image (before vllm-omni's pull request 6150: from the request's arrival).
-	TimeToFirstImageSeconds *Distribution `json:"time_to_first_image_seconds"`
-	// Images, where the engine counts them by stage.
-	Images *int64 `json:"images"`
-	// The stage's time per request, in builds that tell it apart from generation_time_seconds.
-	GenerationTimeSeconds *Distribution `json:"generation_time_seconds"`
+	// From entering the stage to the first image (before vllm-omni's pull request 6150: from the request's arrival).
+	TimeToFirstImageSeconds *Distribution `json:"time_to_first_image_seconds" unit:"seconds" better:"lower"`
+	// Images, if the engine counts them per stage.
+	Images *int64 `json:"images" kind:"counter" unit:"images"`
+	// The stage's time per request, in builds that export it apart from the stage's generation_time_seconds.
+	GenerationTimeSeconds *Distribution `json:"generation_time_seconds" unit:"seconds" better:"lower"`
 }
 
 // OmniVideo holds the video figures of a stage.
 type OmniVideo struct {
-	// The stage's time per request, in builds that tell it apart from generation_time_seconds.
-	GenerationTimeSeconds *Distribution `json:"generation_time_seconds"`
+	// The stage's time per request, in builds that export it apart from the stage's generation_time_seconds.
+	GenerationTimeSeconds *Distribution `json:"generation_time_seconds" unit:"seconds" better:"lower"`
 	// Length of the video per request.
-	DurationSeconds *Distribution `json:"duration_seconds"`
+	DurationSeconds *Distribution `json:"duration_seconds" unit:"seconds"`
 	// Real-time factor: the stage's time divided by the video's length.
-	RTF *Distribution `json:"rtf"`
+	RTF *Distribution `json:"rtf" unit:"seconds/second" better:"lower"`
 }
 
-// OmniDiffusion holds the parts of a diffusion stage's work, per request.
+// OmniDiffusion holds the phases of a diffusion stage's work, per request.
 type OmniDiffusion struct {
 	// Running the model.
 	ExecSeconds *Distribution `json:"exec_seconds"`
 	// Running the model, per denoising step.
 	ExecPerStepSeconds *Distribution `json:"exec_per_step_seconds"`
-	// Before it.
+	// Preprocessing, before the model runs.
 	PreprocessSeconds *Distribution `json:"preprocess_seconds"`
-	// After it.
+	// Postprocessing, after the model has run.
 	PostprocessSeconds *Distribution `json:"postprocess_seconds"`
 	// Decoding latents.
 	VAEDecodeSeconds *Distribution `json:"vae_decode_seconds"`
 	// The forward passes.
 	ForwardSeconds *Distribution `json:"forward_seconds"`
-	// A denoising step: the stage's time divided by the steps.
+	// One denoising step: the stage's time divided by the number of steps.
 	DenoiseStepSeconds *Distribution `json:"denoise_step_seconds"`
 	// Loading a KV cache from another stage.
 	KVLoadSeconds *Distribution `json:"kv_load_seconds"`
 }
 
-// OmniTransfer holds what was handed over on one edge. Transfers may overlap:
+// OmniTransfer describes the transfers on one edge. Transfers may overlap, so
 // their times can add up to more than the window.
 type OmniTransfer struct {
 	// The sending stage.
@@ -164,13 +165,13 @@ type OmniTransfer struct {
 	// Its replica.
 	ToReplica string `json:"to_replica"`
 	// Bytes per transfer.
-	SizeBytes *Distribution `json:"size_bytes"`
+	SizeBytes *Distribution `json:"size_bytes" unit:"bytes"`
 	// Serialising and submitting.
-	TxSeconds *Distribution `json:"tx_seconds"`
-	// From submitted to being received.
-	InFlightSeconds *Distribution `json:"in_flight_seconds"`
+	TxSeconds *Distribution `json:"tx_seconds" unit:"seconds" better:"lower"`
+	// From submission to receipt.
+	InFlightSeconds *Distribution `json:"in_flight_seconds" unit:"seconds" better:"lower"`
 	// Receiving and decoding.
-	RxSeconds *Distribution `json:"rx_seconds"`
-	// Sum of the means of tx, in flight and rx, each by its own count, as far as they were recorded.
-	LatencyMeanSeconds *Float `json:"latency_mean_seconds"`
+	RxSeconds *Distribution `json:"rx_seconds" unit:"seconds" better:"lower"`
+	// Sum of the mean times of the three phases, each over its own count, as far as they were recorded.
+	LatencyMeanSeconds *Float `json:"latency_mean_seconds" kind:"mean" unit:"seconds" better:"lower"`
 }

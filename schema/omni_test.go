@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The design's example of the group is read without a key too many or too few,
-// and written as it was.
+// The example of the group decodes with no key too many or too few, and encodes to
+// what it was.
 func TestOmniExample(t *testing.T) {
 	body, err := os.ReadFile("testdata/omni.example.json")
 	if err != nil {
@@ -32,7 +32,7 @@ func TestOmniExample(t *testing.T) {
 	if d := cmp.Diff(want["omni"], got["omni"]); d != "" {
 		t.Errorf("(-example +written) %s", d)
 	}
-	// A pipeline without stages has an empty list of them, not null.
+	// A pipeline without stages has an empty list of stages, not null.
 	e.Omni = &Omni{Stages: []OmniStage{{Stage: "0"}}}
 	if err := json.Unmarshal(encode(t, e, Full), &got); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func (k kind) String() string {
 	return [...]string{"null", "boolean", "number", "string", "array", "object"}[k]
 }
 
-// value is a JSON value that knows its line: what encoding/json cannot tell.
+// value is a JSON value with its line number, which encoding/json does not provide.
 type value struct {
 	kind    kind
 	line    int
@@ -38,11 +38,11 @@ type member struct {
 	key    string
 	line   int
 	value  *value
-	hidden bool // by a later one with the same key
+	hidden bool // by a later member with the same key
 }
 
-// get finds the member that a consumer would see: of duplicate keys the last.
-// It gives nil where there is none, or where v is no object.
+// get returns the value of a key as most consumers see it: if the key is duplicated,
+// the last one. It returns nil if there is none, or if v is not an object.
 func (v *value) get(key string) *value {
 	if v == nil || v.kind != kindObject {
 		return nil
@@ -55,7 +55,8 @@ func (v *value) get(key string) *value {
 	return nil
 }
 
-// float reads a number: its value, and whether v is one that a 64-bit float holds.
+// float returns the value of a number, and whether v is a number that fits a 64-bit
+// float.
 func (v *value) float() (float64, bool) {
 	if v == nil || v.kind != kindNumber {
 		return 0, false
@@ -64,10 +65,10 @@ func (v *value) float() (float64, bool) {
 	return x, err == nil
 }
 
-// given tells whether v is there and not null.
+// given reports whether v is present and not null.
 func (v *value) given() bool { return v != nil && v.kind != kindNull }
 
-// describe names the value for a message.
+// describe returns a description of the value for a message.
 func (v *value) describe() string {
 	switch v.kind {
 	case kindNull:
@@ -82,7 +83,7 @@ func (v *value) describe() string {
 	return "an object"
 }
 
-// clip keeps messages to one readable line.
+// clip shortens a string to what fits a one-line message.
 func clip(s string) string {
 	const most = 40
 	if len(s) <= most {
@@ -96,18 +97,18 @@ func clip(s string) string {
 	return s
 }
 
-// maxDepth is how deep values may nest: encoding/json's limit.
+// maxDepth is how deep values may be nested: the limit of encoding/json.
 const maxDepth = 10000
 
-// syntaxError is a place where the text stops being JSON.
+// syntaxError is the place where a text stops being JSON.
 type syntaxError struct {
 	line    int
 	message string
 }
 
-// parser reads JSON texts from data, one after the other. Its syntax is RFC
-// 8259's, and equal to encoding/json's; beyond it, duplicate keys and text that
-// is not UTF-8 are reported as problems, since consumers differ on them.
+// parser reads JSON texts from data, one after the other. It accepts the syntax of
+// RFC 8259, as encoding/json does. It also reports duplicate keys and text that is
+// not UTF-8 as problems, because consumers treat them differently.
 type parser struct {
 	data     []byte
 	pos      int
@@ -121,15 +122,15 @@ func newParser(data []byte) *parser { return &parser{data: data, line: 1} }
 
 func (p *parser) end() bool { return p.pos >= len(p.data) }
 
-// fail panics with a syntax error, which document catches.
+// fail panics with a syntax error, which document recovers.
 func (p *parser) fail(format string, args ...any) {
 	panic(syntaxError{p.line, fmt.Sprintf(format, args...)})
 }
 
-// expected fails with what should have stood here.
+// expected fails with a message about what should be at the current position.
 func (p *parser) expected(what string) { p.fail("expected %s, found %s", what, p.found()) }
 
-// found names what stands at the present position.
+// found describes what is at the current position.
 func (p *parser) found() string {
 	if p.end() {
 		return "the end of the input"
@@ -144,7 +145,7 @@ func (p *parser) found() string {
 	return strconv.QuoteRune(r)
 }
 
-// skipSpace goes to the next character that is no white space.
+// skipSpace moves to the next character that is not white space.
 func (p *parser) skipSpace() {
 	for !p.end() {
 		switch p.data[p.pos] {
@@ -158,15 +159,16 @@ func (p *parser) skipSpace() {
 	}
 }
 
-// skipBlank goes to the next character of this line that is no white space, or
-// to the line's end.
+// skipBlank moves to the next character of this line that is not white space, or to
+// the end of the line.
 func (p *parser) skipBlank() {
 	for !p.end() && (p.data[p.pos] == ' ' || p.data[p.pos] == '\t' || p.data[p.pos] == '\r') {
 		p.pos++
 	}
 }
 
-// nextLineWith moves to the first line after offset from that begins with c.
+// nextLineWith moves to the first line behind the offset from that starts with c, and
+// reports whether there is one. line is the line number at from.
 func (p *parser) nextLineWith(c byte, from, line int) bool {
 	i := bytes.Index(p.data[from:], []byte{'\n', c})
 	if i < 0 {
@@ -178,7 +180,7 @@ func (p *parser) nextLineWith(c byte, from, line int) bool {
 	return true
 }
 
-// document reads one value; white space in front of it is skipped.
+// document reads one value, and skips white space before it.
 func (p *parser) document() (v *value, err *syntaxError) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -194,7 +196,7 @@ func (p *parser) document() (v *value, err *syntaxError) {
 	return p.value("a JSON value", ""), nil
 }
 
-// value reads a value; what and key, which is quoted, name it for a message.
+// value reads a value. what and key describe it in messages; key is quoted.
 func (p *parser) value(what, key string) *value {
 	if p.end() {
 		p.expected(naming(what, key))
@@ -276,7 +278,7 @@ func (p *parser) object(v *value) {
 		m.key = p.str()
 		p.path = append(p.path, m.key)
 		if first, twice := seen[m.key]; twice {
-			p.report("duplicate key: it stands on line %d already, and consumers differ on which one counts", v.members[first].line)
+			p.report("duplicate key: it is already on line %d, and consumers disagree on which one counts", v.members[first].line)
 			v.members[first].hidden = true
 		}
 		seen[m.key] = len(v.members)
@@ -350,7 +352,7 @@ func (p *parser) str() string {
 	}
 }
 
-// escape checks an escape sequence, and leaves the position on its last character.
+// escape checks an escape sequence, and leaves the position at its last character.
 func (p *parser) escape() {
 	p.pos++
 	if p.end() {
@@ -374,7 +376,7 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// decode turns a string's literal into its text.
+// decode returns the text of a string literal.
 func (p *parser) decode(literal []byte, escaped bool) string {
 	if !utf8.Valid(literal) {
 		p.report("the string is not UTF-8")
@@ -383,7 +385,7 @@ func (p *parser) decode(literal []byte, escaped bool) string {
 	}
 	var s string
 	if err := json.Unmarshal(literal, &s); err != nil {
-		p.fail("%v", err) // not reached: the literal was checked
+		p.fail("%v", err) // unreachable: the literal was checked
 	}
 	return s
 }
@@ -399,7 +401,7 @@ func (p *parser) number() string {
 	if !p.end() && p.data[p.pos] == '0' {
 		p.pos++
 		if !p.end() && p.data[p.pos] >= '0' && p.data[p.pos] <= '9' {
-			p.fail("a number must not start with a 0 that other digits follow")
+			p.fail("a number must not have leading zeros")
 		}
 	} else {
 		p.digits("a digit")
@@ -428,7 +430,7 @@ func (p *parser) digits(what string) {
 	}
 }
 
-// report adds a problem that does not stop the parsing.
+// report adds a problem that does not stop parsing.
 func (p *parser) report(format string, args ...any) {
 	p.problems = append(p.problems, Problem{
 		Line:    p.line,
@@ -437,8 +439,8 @@ func (p *parser) report(format string, args ...any) {
 	})
 }
 
-// isInteger tells whether a number's literal has no fraction in value: JSON
-// Schema takes 1.0 and 1e3 for integers.
+// isInteger reports whether the value of a number literal is an integer. For JSON
+// Schema 1.0 and 1e3 are integers.
 func isInteger(literal string) bool {
 	mantissa, exponent := literal, ""
 	if i := strings.IndexAny(literal, "eE"); i >= 0 {
@@ -449,11 +451,11 @@ func isInteger(literal string) bool {
 	if digits == "" {
 		return true // zero
 	}
-	// The value is digits · 10^shift: an integer where shift is not negative.
+	// The value is digits · 10^shift: an integer if shift is not negative.
 	shift := len(whole) - len(digits)
 	if exponent != "" {
 		e, err := strconv.Atoi(exponent)
-		if err != nil { // more than an int holds: its sign decides
+		if err != nil { // too large for an int: its sign decides
 			return exponent[0] != '-'
 		}
 		shift += e

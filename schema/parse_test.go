@@ -43,7 +43,7 @@ var syntaxCases = []struct {
 	{`[None]`, 1, `None is not JSON: write null`},
 	{`[True]`, 1, `True is not JSON: write true`},
 	{`[truely]`, 1, `expected a value in the array, found 't'`},
-	{`[01]`, 1, `a number must not start with a 0 that other digits follow`},
+	{`[01]`, 1, `a number must not have leading zeros`},
 	{`[-]`, 1, `expected a digit, found ']'`},
 	{`-`, 1, `expected a digit, found the end of the input`},
 	{`[+1]`, 1, `expected a value in the array, found '+'`},
@@ -78,8 +78,8 @@ func TestSyntax(t *testing.T) {
 	}
 }
 
-// sameSyntax holds our parser against encoding/json: the same texts are JSON, and
-// mean the same.
+// sameSyntax checks that our parser and encoding/json accept the same texts and read
+// the same values from them.
 func sameSyntax(t *testing.T, doc []byte) {
 	t.Helper()
 	p := newParser(doc)
@@ -106,7 +106,7 @@ func sameSyntax(t *testing.T, doc []byte) {
 	}
 }
 
-// plain gives what encoding/json makes of a value.
+// plain returns a value as encoding/json decodes it.
 func plain(v *value) any {
 	switch v.kind {
 	case kindNull:

@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// Options says how strictly documents are checked.
+// Options controls how documents are checked.
 type Options struct {
-	// Strict makes unknown keys of a full event errors; they are warnings else.
+	// Strict turns unknown keys of a full event from warnings into errors.
 	Strict bool
 }
 
 // Problem is one finding in a checked file.
 type Problem struct {
-	// Line of the file where the offending value stands, or the object that lacks a key; from 1.
+	// Line of the offending value, or of the object that lacks a key; the first line is 1.
 	Line int
-	// Path of the value, as gpus.0.uuid; "" for the whole document.
+	// Path of the value, such as gpus.0.uuid; "" for the whole document.
 	Path string
-	// What is wrong, and what should stand there.
+	// What is wrong, and what was expected.
 	Message string
-	// Warning is true where the document is a valid event nevertheless.
+	// Warning is true if the document is a valid event nevertheless.
 	Warning bool
 }
 
-// String gives the problem as one line: its line number, its path if it has
-// one, and what is wrong.
+// String returns the problem as one line: the line number, the path if there is
+// one, and the message.
 func (p Problem) String() string {
 	s := strconv.Itoa(p.Line) + ": "
 	if p.Warning {
@@ -39,11 +39,14 @@ func (p Problem) String() string {
 	return s + p.Message
 }
 
-// Validate checks one JSON document and reports all its problems, ordered by
-// line; none means that it is a valid event without any doubt about it. The
-// document is a full event, known by its schema_version, the core alone, which
-// is held against the seed's rules (no key is required, no other is allowed),
-// or the core in a log record.
+// Validate checks one JSON document and returns all problems, ordered by line. It
+// returns none if the document is a valid and plausible event. The document may be
+// a full event, recognised by its schema_version; the core alone, which is checked
+// by NeMo Safe Synthesizer's rules (no key is required, no other key is allowed); or
+// the core in a log record.
+//
+// Optional keys, which are newer than the first events of the schema_version, may be
+// absent from a full event: they count as null, and need no reason.
 func Validate(doc []byte, opt Options) []Problem {
 	f := newFile(doc, opt)
 	if f.p.end() {
@@ -61,12 +64,12 @@ func Validate(doc []byte, opt Options) []Problem {
 	return f.sorted()
 }
 
-// ValidateStream checks a whole file, which holds one JSON document, indented or
-// not, or several, each beginning on a line of its own (JSON lines). It gives the
-// number of events found and all problems, ordered by line; err tells that r
-// could not be read. A broken line does not keep the others from being checked.
-// In a log, records of other kinds are passed over with a warning; a file that
-// holds no event at all is an error.
+// ValidateStream checks a whole file. The file has one JSON document, indented or
+// not, or several that each start on a line of their own (JSON lines).
+// ValidateStream returns the number of events and all problems, ordered by line, or
+// an error if r could not be read. A broken line does not prevent the others from
+// being checked. Log records of other kinds are skipped with a warning. A file
+// without any event is an error.
 func ValidateStream(r io.Reader, opt Options) (events int, problems []Problem, err error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
@@ -97,14 +100,14 @@ func ValidateStream(r io.Reader, opt Options) (events int, problems []Problem, e
 		}
 	}
 	if f.events == 0 && !slices.ContainsFunc(f.all(), func(p Problem) bool { return !p.Warning }) {
-		f.add(1, "holds no event: none of its log records is that of a generation")
+		f.add(1, "no event: none of the log records is that of a generation")
 	}
 	return f.events, f.sorted(), nil
 }
 
-// UnexplainedNulls gives the paths of e's nulls that no entry of `unavailable`
-// explains, neither their own nor that of a group above them, but for what does
-// not apply in this event. A finished event has none.
+// UnexplainedNulls returns the paths of nulls in e that no entry of `unavailable`
+// explains, either for themselves or for a group above them. Nulls that mean "does
+// not apply" are left out. A finished event has none.
 func UnexplainedNulls(e *GenerationObservability) []string {
 	b, err := e.Encode(Full)
 	if err != nil {
@@ -120,11 +123,11 @@ func UnexplainedNulls(e *GenerationObservability) []string {
 	}
 	c := checker{}
 	c.check(root, v)
-	// A null that the schema forbids cannot be explained: it is here too.
+	// A null that the schema forbids cannot be explained, so it is listed too.
 	return paths(unexplained(v, append(c.nulls, c.forbidden...)))
 }
 
-// file is the check of one file.
+// file is the state of checking one file.
 type file struct {
 	p        *parser
 	opt      Options
@@ -162,7 +165,7 @@ func (f *file) sorted() []Problem {
 	return all
 }
 
-// document checks one parsed document as what it presents itself.
+// document checks one parsed document as the kind of document that it looks like.
 func (f *file) document(v *value) {
 	root, err := parsed()
 	if err != nil {
@@ -193,23 +196,23 @@ func (c *checker) full(root *node, v *value) {
 	version := v.get("schema_version")
 	if x, ok := version.float(); ok && x > Version && isInteger(version.text) {
 		c.path = []string{"schema_version"}
-		c.add(version.line, "written by a newer vobs: this one knows schema_version %d, found %s: use a newer vobs to check it", Version, version.text)
+		c.add(version.line, "written by a newer vobs, which is needed to check it: expected schema_version %d, found %s", Version, version.text)
 		return
 	}
 	c.check(root, v)
 	for _, n := range unexplained(v, c.nulls) {
 		c.problems = append(c.problems, Problem{
 			Line: n.line, Path: strings.Join(n.path, "."),
-			Message: "null without a reason: expected an entry of unavailable that names it or a group above it",
+			Message: "null without a reason: expected an entry in unavailable for it or for a group above it",
 		})
 	}
 	c.notes(root, v)
-	c.sense(v)
+	c.crossChecks(v)
 }
 
-// core checks the core alone as the seed's model does: every key may be absent,
-// none may be added, and engine_runtime_config may hold anything, which is worth
-// a warning where vobs would not write it.
+// core checks the core alone as NeMo Safe Synthesizer's model does: every key may be
+// absent, no key may be added, and engine_runtime_config may hold anything. What
+// vobs would not write there is a warning.
 func (c *checker) core(root *node, v *value) {
 	def := *root.Defs["Core"]
 	def.Required = nil
@@ -222,9 +225,9 @@ func (c *checker) core(root *node, v *value) {
 	}
 }
 
-// record checks the core in a log record of the seed's, where it stands in ctx
-// or, from loggers that structlog made, in extra.ctx. It tells whether the record
-// is that of a generation.
+// record checks the core in a log record of NeMo Safe Synthesizer, which has it in
+// ctx or, if the logger was made by structlog, in extra.ctx. It reports whether the
+// record is that of a generation.
 func (c *checker) record(root *node, v *value) bool {
 	message := v.get("message")
 	at := []string{"ctx"}
@@ -242,22 +245,24 @@ func (c *checker) record(root *node, v *value) bool {
 		c.add(message.line, "expected string, found %s", message.describe())
 	case !slices.Contains(recordMessages[:], message.text):
 		c.path = []string{"message"}
-		c.warn(message.line, "not the log record of a generation, passed over: %q", clip(message.text))
+		c.warn(message.line, "not the log record of a generation, skipped: %q", clip(message.text))
 		return false
 	}
 	c.path = at
 	switch {
 	case ctx == nil:
 		c.path = []string{"ctx"}
-		c.add(v.line, "the key is missing: the event stands there, or in extra.ctx")
+		c.add(v.line, "the key is missing: a log record has the event there or in extra.ctx")
 	case ctx.kind != kindObject:
 		c.add(ctx.line, "expected object, found %s", ctx.describe())
 	default:
+		c.base = len(at)
 		c.core(root, ctx)
 	}
 	return true
 }
 
-// recordMessages are the messages of the seed's log record, by its versions, the
-// newest first (vllm_backend.py, `_emit_generation_observability`).
+// recordMessages are the messages of NeMo Safe Synthesizer's log record in its
+// several versions, the newest first (vllm_backend.py,
+// `_emit_generation_observability`).
 var recordMessages = [...]string{recordMessage, "vllm.generation.complete", "vllm.cell.complete"}

@@ -26,8 +26,8 @@ func TestExampleIsValid(t *testing.T) {
 	}
 }
 
-// Each edit of the example gives exactly the problems listed: line, path and
-// message. The line is that of the text that `at` names.
+// Each edit of the example causes exactly the problems listed: line, path and
+// message. The line is that of the text in `at`.
 func TestFullEvent(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -38,11 +38,11 @@ func TestFullEvent(t *testing.T) {
 	}{
 		{name: "wrong type", old: `"uuid": "GPU-8f6a3c1e-0d2b-4a77-9f57-5c1a3b0e9d42"`, new: `"uuid": 7`,
 			want: `gpus.0.uuid: expected string, found 7`},
-		{name: "wrong type where null may stand", old: `"driver_version": "580.82.07"`, new: `"driver_version": {}`,
+		{name: "wrong type where null is allowed", old: `"driver_version": "580.82.07"`, new: `"driver_version": {}`,
 			want: `gpus.0.driver_version: expected string or null, found an object`},
 		{name: "wrong type of a group that may be null", old: `{"cpu_seconds": 0.71, "max_rss_bytes": 17825792}`, new: `"cheap"`, at: `"overhead"`,
 			want: `overhead: expected object or null, found the string "cheap"`},
-		{name: "null where none may stand", old: `"hostname": "bench-07"`, new: `"hostname": null`,
+		{name: "null where it is not allowed", old: `"hostname": "bench-07"`, new: `"hostname": null`,
 			want: `run.hostname: expected string, found null`},
 		{name: "fraction of an integer", old: `"cpu_count": 64`, new: `"cpu_count": 64.5`,
 			want: `host.cpu_count: expected integer or null, found 64.5`},
@@ -62,71 +62,71 @@ func TestFullEvent(t *testing.T) {
 		{name: "schema_version of no vobs", old: `"schema_version": 1`, new: `"schema_version": 0`,
 			want: `schema_version: expected 1, found 0`},
 		{name: "schema_version of a newer vobs", old: `"schema_version": 1`, new: `"schema_version": 2, "more": null`,
-			want: `schema_version: written by a newer vobs: this one knows schema_version 1, found 2: use a newer vobs to check it`},
+			want: `schema_version: written by a newer vobs, which is needed to check it: expected schema_version 1, found 2`},
 		{name: "unknown key", old: `"index": 0`, new: `"index": 0, "colour": "green"`,
-			want: `warning: gpus.0.colour: unknown key: this vobs does not know it, and ignores it`},
+			want: `warning: gpus.0.colour: unknown key, ignored: this version of vobs does not know it`},
 		{name: "unknown key, strict", old: `"index": 0`, new: `"index": 0, "colour": "green"`, strict: true,
 			want: `gpus.0.colour: unknown key`},
 		{name: "unknown key that is null", old: `"index": 0`, new: `"index": 0, "colour": null`,
-			want: `warning: gpus.0.colour: unknown key: this vobs does not know it, and ignores it`},
+			want: `warning: gpus.0.colour: unknown key, ignored: this version of vobs does not know it`},
 		{name: "unknown setting in the core", old: `"max_num_seqs": 128,`, new: `"max_num_seqs": 128, "dtype": "half",`,
 			want: `engine_runtime_config.dtype: unknown key`},
 		{name: "null without a reason", old: `"driver_version": "580.82.07"`, new: `"driver_version": null`,
-			want: `gpus.0.driver_version: null without a reason: expected an entry of unavailable that names it or a group above it`},
-		{name: "a reason for a longer name is none", old: `"field": "omni"`, new: `"field": "omni_"`, at: "\"omni\": null",
-			want: "omni: null without a reason: expected an entry of unavailable that names it or a group above it\n" +
-				`warning: unavailable.12.field: "omni_" names nothing in the event`},
+			want: `gpus.0.driver_version: null without a reason: expected an entry in unavailable for it or for a group above it`},
+		{name: "a reason for a longer name does not count", old: `"field": "omni"`, new: `"field": "omni_"`, at: "\"omni\": null",
+			want: "omni: null without a reason: expected an entry in unavailable for it or for a group above it\n" +
+				`warning: unavailable.12.field: "omni_" does not exist in the event`},
 		{name: "exit code without a reason", old: `"exit_code": 0`, new: `"exit_code": null`,
-			want: `run.exit_code: null without a reason: expected an entry of unavailable that names it or a group above it`},
+			want: `run.exit_code: null without a reason: expected an entry in unavailable for it or for a group above it`},
 		{name: "exit code of a killed command", old: "\"exit_code\": 0,\n    \"signal\": null", new: "\"exit_code\": null,\n    \"signal\": \"SIGKILL\""},
 		{name: "exit code of a command that never started", old: "\"exit_code\": 0,\n    \"signal\": null,\n    \"core_dumped\": false,\n    \"interrupted\": false,\n    \"start_error\": null",
 			new: `"exit_code": null, "signal": null, "core_dumped": false, "interrupted": false, "start_error": "no such file"`},
 		{name: "end of a finished run", old: `"ended_at": "2026-11-21T10:01:41.556Z"`, new: `"ended_at": null`,
-			want: `run.ended_at: null without a reason: expected an entry of unavailable that names it or a group above it`},
+			want: `run.ended_at: null without a reason: expected an entry in unavailable for it or for a group above it`},
 		{name: "null setting", old: `"dtype": "bfloat16", `, new: `"dtype": null, `},
 		{name: "note without evidence", old: `{"field": "prefix_cache_hit_rate", "value": 0.4182, "threshold": 0.01}`, new: `null`, at: `"evidence"`},
 		{name: "evidence without a limit", old: `"threshold": 0.01`, new: `"threshold": null`},
 		{name: "typo in evidence", old: `"field": "prefix_cache_hit_rate"`, new: `"field": "prefix_cache.hit_rate"`,
-			want: `warning: validity.0.evidence.field: "prefix_cache.hit_rate" names nothing in the event`},
-		{name: "reason for a figure that is there", old: `"field": "host.cpu_limit"`, new: `"field": "host.cpu_count"`, at: `"cpu_limit"`,
-			want: "host.cpu_limit: null without a reason: expected an entry of unavailable that names it or a group above it\n" +
+			want: `warning: validity.0.evidence.field: "prefix_cache.hit_rate" does not exist in the event`},
+		{name: "reason for a figure that is present", old: `"field": "host.cpu_limit"`, new: `"field": "host.cpu_count"`, at: `"cpu_limit"`,
+			want: "host.cpu_limit: null without a reason: expected an entry in unavailable for it or for a group above it\n" +
 				`warning: unavailable.0.field: host.cpu_count is not null: found 64`},
 		{name: "reason for another device", old: `"field": "gpus.0.baseline_bytes"`, new: `"field": "gpus.1.baseline_bytes"`, at: `"baseline_bytes"`,
-			want: "gpus.0.baseline_bytes: null without a reason: expected an entry of unavailable that names it or a group above it\n" +
-				`warning: unavailable.2.field: "gpus.1.baseline_bytes" names nothing in the event`},
+			want: "gpus.0.baseline_bytes: null without a reason: expected an entry in unavailable for it or for a group above it\n" +
+				`warning: unavailable.2.field: "gpus.1.baseline_bytes" does not exist in the event`},
 		{name: "empty reason", old: `"reason": "the engine exports no vllm-omni families"`, new: `"reason": " "`,
-			want: `warning: unavailable.12.reason: empty: expected why the figure is missing`},
+			want: `warning: unavailable.12.reason: empty: expected the reason why the figure is missing`},
 		{name: "more hits than queries", old: `"hits": 856600`, new: `"hits": 2048312`,
 			want: `warning: engine.prefix_cache.local.hits: greater than queries: 2048312 > 2048311`},
 		{name: "percent for a fraction", old: `"kv_cache_usage_peak": 0.973`, new: `"kv_cache_usage_peak": 97.3`,
-			want: `warning: engine.instances.0.kv_cache_usage_peak: a fraction lies in 0..1, found 97.3`},
+			want: `warning: engine.instances.0.kv_cache_usage_peak: expected a fraction from 0 to 1, found 97.3`},
 		{name: "percent in a gauge", old: `"usage": {"last": 0.0, "mean": 0.61, "peak": 0.973}`, new: `"usage": {"last": 0.0, "mean": 0.61, "peak": 97.3}`,
-			want: `warning: engine.kv_cache.usage.peak: a fraction lies in 0..1, found 97.3`},
+			want: `warning: engine.kv_cache.usage.peak: expected a fraction from 0 to 1, found 97.3`},
 		{name: "mean above the peak", old: `"mean": 92.4`, new: `"mean": 128.5`,
 			want: `warning: engine.requests.running.mean: greater than peak: 128.5 > 128`},
 		{name: "mean above the maximum", old: `"max": 693.1`, new: `"max": 512.2`,
 			want: `warning: gpus.0.power_watts.mean: greater than max: 512.3 > 512.2`},
 		{name: "more memory than there is", old: `"memory_total_bytes": 85520809984`, new: `"memory_total_bytes": 76101451775`,
 			want: `warning: gpus.0.peak_bytes: greater than memory_total_bytes: 76101451776 > 76101451775`, at: `"peak_bytes"`},
-		{name: "core peak of no device", old: `"peak_vram_gb": 70.875`, new: `"peak_vram_gb": 70.876`,
-			want: `warning: peak_vram_gb: greater than every device's peak: the highest is 70.875 GiB`},
+		{name: "core peak above that of any device", old: `"peak_vram_gb": 70.875`, new: `"peak_vram_gb": 70.876`,
+			want: `warning: peak_vram_gb: greater than the highest peak of any device, 70.875 GiB`},
 		{name: "quantiles out of order", old: `"p50_est": 121.0, "p90_est": 410.0`, new: `"p50_est": 421.0, "p90_est": 410.0`,
 			want: `warning: engine.tokens.per_iteration.p50_est: greater than p90_est: 421.0 > 410.0`},
 		{name: "above without need", old: `"p99_est": 495.0, "above": null`, new: `"p99_est": 495.0, "above": 500`,
-			want: `warning: engine.tokens.generation_per_request.above: set though no estimate lies beyond the highest bound`},
+			want: `warning: engine.tokens.generation_per_request.above: expected null: no estimate lies beyond the highest bucket bound`},
 		{name: "negative", old: `"settle_seconds": 0.15`, new: `"settle_seconds": -0.15`,
-			want: `warning: engine.window.settle_seconds: negative: found -0.15`},
+			want: `warning: engine.window.settle_seconds: expected no negative number, found -0.15`},
 		{name: "cold", old: `"temperature_celsius_max": 67`, new: `"temperature_celsius_max": -3`},
 		{name: "infinite", old: `"energy_joules": 51964.2`, new: `"energy_joules": 1e999`,
-			want: `warning: gpus.0.energy_joules: 1e999 is beyond what a 64-bit float holds`},
+			want: `warning: gpus.0.energy_joules: 1e999 does not fit a 64-bit float`},
 		{name: "exit code and signal", old: `"signal": null`, new: `"signal": "SIGTERM"`, at: `"exit_code"`,
-			want: `warning: run.exit_code: a command that a signal ended, or that never started, has no exit code`},
+			want: `warning: run.exit_code: expected null: a signal killed the command, or it never started`},
 		{name: "mismatches and no flag", old: `"flag_did_not_engage": true`, new: `"flag_did_not_engage": false`,
-			want: `warning: flag_did_not_engage: false, but flag_mismatches has 1 entries of the settings that it is about`},
+			want: `warning: flag_did_not_engage: false, but flag_mismatches has 1 entries for the settings that it covers`},
 		{name: "a mismatch of another setting", old: `["max_num_seqs: intended=256 actual=128"]`, new: `["dtype: intended='half' actual='bfloat16'"]`, at: `"flag_did_not_engage"`,
-			want: `warning: flag_did_not_engage: true, but flag_mismatches has 0 entries of the settings that it is about`},
-		{name: "no time", old: `"started_at": "2026-11-21T10:00:00.123Z"`, new: `"started_at": "yesterday"`,
-			want: `warning: run.started_at: expected a time as 2026-11-21T10:00:00.123Z, found the string "yesterday"`},
+			want: `warning: flag_did_not_engage: true, but flag_mismatches has 0 entries for the settings that it covers`},
+		{name: "not a time", old: `"started_at": "2026-11-21T10:00:00.123Z"`, new: `"started_at": "yesterday"`,
+			want: `warning: run.started_at: expected a time such as 2026-11-21T10:00:00.123Z, found the string "yesterday"`},
 		{name: "local time", old: `"ended_at": "2026-11-21T10:01:41.556Z"`, new: `"ended_at": "2026-11-21T11:01:41+01:00"`,
 			want: `warning: run.ended_at: expected a time in UTC, found the string "2026-11-21T11:01:41+01:00"`},
 		{name: "not UTF-8", old: `"hostname": "bench-07"`, new: "\"hostname\": \"bench\xff07\"",
@@ -147,7 +147,7 @@ func TestFullEvent(t *testing.T) {
 			var got []string
 			for _, p := range problems {
 				_, s, _ := strings.Cut(p.String(), ": ")
-				s, _, _ = strings.Cut(s, ": it stands on line")
+				s, _, _ = strings.Cut(s, ": it is already on line")
 				got = append(got, s)
 				ok := p.Line == lines[0] || p.Line == lines[1]
 				if strings.HasPrefix(p.Path, "unavailable") && c.new == `"field": "omni_"` {
@@ -164,7 +164,7 @@ func TestFullEvent(t *testing.T) {
 	}
 }
 
-// All problems of a document are told, each on its line.
+// All problems of a document are reported, each with its line.
 func TestAllProblems(t *testing.T) {
 	doc := edit(t, `"hostname": "bench-07"`, `"hostname": 7`)
 	doc = bytes.Replace(doc, []byte(`"memory_api": "v2"`), []byte(`"memory_api": 2`), 1)
@@ -196,7 +196,7 @@ func TestPartialEvent(t *testing.T) {
 }
 
 func TestUnexplainedNulls(t *testing.T) {
-	// An event without a reading, and without a word on why.
+	// An event without any reading and without any reason.
 	e := &GenerationObservability{SchemaVersion: Version}
 	want := []string{
 		"peak_vram_gb", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "loadavg_pre", "loadavg_post",
@@ -213,7 +213,7 @@ func TestUnexplainedNulls(t *testing.T) {
 		t.Errorf("all are explained, but: %v", got)
 	}
 
-	// A number without a JSON form becomes null, where none may stand.
+	// A number without a JSON form becomes null, where null is not allowed.
 	e = exampleEvent(t)
 	e.GPUs[0].PowerWatts.Mean = Float(nan())
 	if got := UnexplainedNulls(e); !cmp.Equal(got, []string{"gpus.0.power_watts.mean"}) {
@@ -226,7 +226,7 @@ func TestUnexplainedNulls(t *testing.T) {
 		e.Unavailable = append(e.Unavailable[:i], e.Unavailable[i+1:]...)
 		got := UnexplainedNulls(e)
 		if len(got) == 0 {
-			t.Errorf("nothing misses the reason for %s", u.Field)
+			t.Errorf("the reason for %s is not needed", u.Field)
 		}
 		for _, path := range got {
 			if path != u.Field && !strings.HasPrefix(path, u.Field+".") {
@@ -236,8 +236,8 @@ func TestUnexplainedNulls(t *testing.T) {
 	}
 }
 
-// A reason may name what lies in a group that is null, a key that is absent or
-// an entry of a map; it must not name what no event has.
+// A reason may be for a key in a group that is null, for an absent key, or for an
+// entry of a map, but not for a key that no event has.
 func TestReasonPaths(t *testing.T) {
 	for field, known := range map[string]bool{
 		"omni":                       true,
@@ -268,7 +268,7 @@ func TestReasonPaths(t *testing.T) {
 			if !p.Warning {
 				t.Errorf("%q: %s", field, p)
 			}
-			if strings.Contains(p.Message, "names nothing") {
+			if strings.Contains(p.Message, "does not exist") {
 				found = false
 			}
 		}
@@ -278,7 +278,8 @@ func TestReasonPaths(t *testing.T) {
 	}
 }
 
-// The core follows the seed's rules: pydantic, extra="forbid", all optional.
+// The core follows NeMo Safe Synthesizer's rules: pydantic, extra="forbid", all keys
+// optional.
 func TestCore(t *testing.T) {
 	for _, c := range []struct{ doc, want string }{
 		{`{}`, ""},
@@ -286,7 +287,7 @@ func TestCore(t *testing.T) {
 		{populatedCore, ""},
 		{`{"peak_vram_gb":64,"loadavg_pre":[1,2,3]}`, ""},
 		{`{"peak_vram_gb":1.0,"unknown_field":"x"}`,
-			"1: unknown_field: unknown key: the core has eight keys and consumers refuse any other; a full event has a schema_version\n"},
+			"1: unknown_field: unknown key: the core has eight keys, and consumers reject any other; a full event has a schema_version\n"},
 		{`{"peak_vram_gb":"64.5"}`, "1: peak_vram_gb: expected number or null, found the string \"64.5\"\n"},
 		{`{"peak_vram_gb":true}`, "1: peak_vram_gb: expected number or null, found true\n"},
 		{`{"loadavg_pre":[1,2]}`, "1: loadavg_pre: expected 3 elements, found 2\n"},
@@ -295,7 +296,7 @@ func TestCore(t *testing.T) {
 		{`{"flag_did_not_engage":null}`, "1: flag_did_not_engage: expected boolean, found null\n"},
 		{`{"flag_did_not_engage":1}`, "1: flag_did_not_engage: expected boolean, found 1\n"},
 		{`{"engine_runtime_config":null}`, "1: engine_runtime_config: expected object, found null\n"},
-		{`{"kv_cache_usage_perc":42}`, "1: warning: kv_cache_usage_perc: a fraction lies in 0..1, found 42\n"},
+		{`{"kv_cache_usage_perc":42}`, "1: warning: kv_cache_usage_perc: expected a fraction from 0 to 1, found 42\n"},
 		{"{\n\"engine_runtime_config\":{\n\"a\":1,\n\"max_num_seqs\":\"many\"}}",
 			"3: warning: engine_runtime_config.a: unknown key\n" +
 				"4: warning: engine_runtime_config.max_num_seqs: expected integer, found the string \"many\"\n"},
@@ -321,17 +322,17 @@ func TestLogRecords(t *testing.T) {
 		{`{"message":"vLLM generation complete","ctx":` + populatedCore + `,"level":"info","lineno":7}`, "", 1},
 		{`{"message":"vllm.cell.complete","extra":{"ctx":` + emptyCore + `}}`, "", 1},
 		{`{"message":"vllm.generation.complete","extra":{"ctx":{"x":1}}}`,
-			"1: extra.ctx.x: unknown key: the core has eight keys and consumers refuse any other; a full event has a schema_version\n", 1},
+			"1: extra.ctx.x: unknown key: the core has eight keys, and consumers reject any other; a full event has a schema_version\n", 1},
 		{`{"message":"vLLM generation complete","ctx":{"engine_runtime_config":{"a":1}}}`, "1: warning: ctx.engine_runtime_config.a: unknown key\n", 1},
-		{`{"message":"vLLM generation complete"}`, "1: ctx: the key is missing: the event stands there, or in extra.ctx\n", 1},
+		{`{"message":"vLLM generation complete"}`, "1: ctx: the key is missing: a log record has the event there or in extra.ctx\n", 1},
 		{`{"message":"vLLM generation complete","ctx":null}`, "1: ctx: expected object, found null\n", 1},
 		{`{"ctx":{}}`, "1: message: the key is missing: a log record has a message and a ctx\n", 1},
 		{`{"message":1,"ctx":{}}`, "1: message: expected string, found 1\n", 1},
 		{`{"message":"training.complete","ctx":{"peak_vram_gb":1}}`,
-			"1: holds no event: none of its log records is that of a generation\n" +
-				"1: warning: message: not the log record of a generation, passed over: \"training.complete\"\n", 0},
+			"1: no event: none of the log records is that of a generation\n" +
+				"1: warning: message: not the log record of a generation, skipped: \"training.complete\"\n", 0},
 		{`{"message":"training.complete"}` + "\n" + `{"message":"vLLM generation complete","ctx":{}}`,
-			"1: warning: message: not the log record of a generation, passed over: \"training.complete\"\n", 1},
+			"1: warning: message: not the log record of a generation, skipped: \"training.complete\"\n", 1},
 	} {
 		events, problems, err := ValidateStream(strings.NewReader(c.doc), Options{})
 		if err != nil {
@@ -386,12 +387,12 @@ func TestStream(t *testing.T) {
 			}
 		})
 	}
-	broken := errors.New("the disk is gone")
+	broken := errors.New("read error")
 	if _, _, err := ValidateStream(iotest.ErrReader(broken), Options{}); !errors.Is(err, broken) {
 		t.Errorf("a read error gives %v", err)
 	}
 	if got := texts(Validate([]byte(one+"\n"+one), Options{})); got != "2: expected nothing after the event, found '{'\n" {
-		t.Errorf("two documents for one: %s", got)
+		t.Errorf("two documents: %s", got)
 	}
 	if got := texts(Validate(nil, Options{})); got != "1: empty: expected an event, a JSON object\n" {
 		t.Errorf("no document: %s", got)
@@ -421,16 +422,16 @@ func FuzzValidate(f *testing.F) {
 		}
 		sameSyntax(t, doc)
 		if !json.Valid(doc) && len(problems) == 0 {
-			t.Errorf("%q is no JSON, and accepted", doc)
+			t.Errorf("%q is not JSON, but was accepted", doc)
 		}
 	})
 }
 
-// Keys that were added since the first events are in every new one; an event that
-// lacks them is valid nevertheless.
+// Keys that are newer than the first events are in every new event, but an event
+// without them is valid.
 func TestAddedKeys(t *testing.T) {
 	if doc := encode(t, exampleEvent(t), Full); !bytes.Contains(doc, []byte(`"residency":null`)) || !bytes.Contains(doc, []byte(`"promotion_failures":0`)) {
-		t.Error("an added key is missing in a new event")
+		t.Error("an added key is missing from a new event")
 	}
 	e := tree(t)
 	engine := e.(map[string]any)["engine"].(map[string]any)

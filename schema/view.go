@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// View is a form in which an event is written.
+// View is a format in which an event is written.
 type View string
 
-// The views of `--schema`.
+// The values of `--schema`.
 const (
 	// Full is the whole event.
 	Full View = "full"
-	// CoreOnly is the frozen core alone, for consumers that forbid other keys.
+	// CoreOnly is the frozen core alone, for consumers that reject other keys.
 	CoreOnly View = "core"
 	// Log is the core wrapped as NeMo Safe Synthesizer's structured log record.
 	Log View = "log"
 )
 
-// ParseView reads the name of a view.
+// ParseView returns the view with the given name.
 func ParseView(s string) (View, error) {
 	switch v := View(s); v {
 	case Full, CoreOnly, Log:
@@ -29,10 +29,11 @@ func ParseView(s string) (View, error) {
 	return "", fmt.Errorf("unknown schema %q: use full, core or log", s)
 }
 
-// recordMessage is the message of the seed's log record, in its newest version.
+// recordMessage is the message of NeMo Safe Synthesizer's log record in its newest
+// version.
 const recordMessage = "vLLM generation complete"
 
-// logRecord is the record that the seed's JSON log formatter writes for
+// logRecord is the record that NeMo Safe Synthesizer's JSON log formatter writes for
 // logger.runtime.info("vLLM generation complete", extra={"ctx": event}).
 type logRecord struct {
 	Message   string `json:"message"`
@@ -42,8 +43,8 @@ type logRecord struct {
 	Timestamp string `json:"timestamp"`
 }
 
-// Encode writes the event as one line of JSON in the given view, a newline at
-// its end. Lists that must not be null are written as [].
+// Encode returns the event in the given view, as one line of JSON with a newline at
+// the end. Lists that must not be null are written as [].
 func (e *GenerationObservability) Encode(v View) ([]byte, error) {
 	e.fillLists()
 	var doc any = e
@@ -66,9 +67,9 @@ func (e *GenerationObservability) Encode(v View) ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// fillLists turns absent lists and maps that the schema does not allow to be
-// null into empty ones, and numbers without a JSON form among the values of any
-// type into null: encoding/json would refuse the whole event for one of them.
+// fillLists replaces nil lists and maps that must not be null by empty ones. It also
+// replaces numbers without a JSON form by nil in values of any type: a single one
+// would make encoding/json fail on the whole event.
 func (e *GenerationObservability) fillLists() {
 	fill(&e.Run.Command)
 	fill(&e.Run.Leftovers)
@@ -108,7 +109,7 @@ func (e *GenerationObservability) fillLists() {
 	}
 }
 
-// finite replaces NaN and the infinities in v, and in what it holds, by nil.
+// finite replaces NaN and the infinities in v, at any depth, by nil.
 func finite(v any) any {
 	switch v := v.(type) {
 	case float64:

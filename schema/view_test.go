@@ -14,11 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// emptyCore is the seed's empty event, byte for byte (pydantic's model_dump_json).
+// emptyCore is NeMo Safe Synthesizer's empty event, byte for byte (pydantic's
+// model_dump_json).
 const emptyCore = `{"peak_vram_gb":null,"kv_cache_usage_perc":null,"prefix_cache_hit_rate":null,"spec_accept_rate":null,` +
 	`"loadavg_pre":null,"loadavg_post":null,"engine_runtime_config":{},"flag_did_not_engage":false}`
 
-// populatedCore is the seed's own populated test event.
+// populatedCore is the populated event of NeMo Safe Synthesizer's own tests.
 const populatedCore = `{"peak_vram_gb":64.5,"kv_cache_usage_perc":0.42,"prefix_cache_hit_rate":0.99,"spec_accept_rate":0.72,` +
 	`"loadavg_pre":[2.5,3.0,3.5],"loadavg_post":[4.0,3.5,3.2],` +
 	`"engine_runtime_config":{"max_num_seqs":256,"enable_prefix_caching":true},"flag_did_not_engage":true}`
@@ -58,7 +59,7 @@ func TestCoreBytes(t *testing.T) {
 			t.Errorf("got  %swant %s", got, c.want)
 		}
 		if problems := Validate([]byte(c.want), Options{Strict: true}); problems != nil {
-			t.Errorf("its own core is refused:\n%s", texts(problems))
+			t.Errorf("its own core is invalid:\n%s", texts(problems))
 		}
 		var back Core
 		if err := json.Unmarshal([]byte(c.want), &back); err != nil {
@@ -70,7 +71,8 @@ func TestCoreBytes(t *testing.T) {
 	}
 }
 
-// The full event begins with the core's keys, in the seed's order; all groups are there.
+// The full event starts with the core's keys in NeMo Safe Synthesizer's order, and
+// has all groups.
 func TestKeyOrder(t *testing.T) {
 	e := GenerationObservability{Core: populated(), SchemaVersion: Version}
 	full := encode(t, &e, Full)
@@ -120,11 +122,11 @@ func TestLogView(t *testing.T) {
 		t.Errorf("timestamp %v", r.Timestamp)
 	}
 	if problems := Validate(b, Options{Strict: true}); problems != nil {
-		t.Errorf("its own log record is refused:\n%s", texts(problems))
+		t.Errorf("its own log record is invalid:\n%s", texts(problems))
 	}
 }
 
-// The example holds no key that the types lack and none is lost on the way.
+// The example has no key that the types lack, and no key is lost in a round trip.
 func TestExampleRoundTrip(t *testing.T) {
 	e := exampleEvent(t)
 	b := encode(t, e, Full)
@@ -139,7 +141,7 @@ func TestExampleRoundTrip(t *testing.T) {
 		t.Error(d)
 	}
 	if problems := Validate(b, Options{Strict: true}); problems != nil {
-		t.Errorf("refused once re-encoded:\n%s", texts(problems))
+		t.Errorf("invalid after re-encoding:\n%s", texts(problems))
 	}
 }
 
@@ -152,7 +154,7 @@ func TestEncodeText(t *testing.T) {
 	}
 	for _, want := range []string{`"<redacted>"`, `"a&b"`, `"two\nlines"`, `"€"`} {
 		if !bytes.Contains(b, []byte(want)) {
-			t.Errorf("%s does not stand in %s", want, b)
+			t.Errorf("%s is missing from %s", want, b)
 		}
 	}
 	if problems := Validate(b, Options{Strict: true}); problems != nil {
@@ -169,8 +171,8 @@ func TestEncodeText(t *testing.T) {
 	}
 }
 
-// populate sets every pointer that v reaches and gives lists and maps one
-// element, or, with empty, leaves them nil. Floats become x.
+// populate sets every pointer in v, and every list and map to one element, or to nil
+// if empty is true. Floats become x.
 func populate(v reflect.Value, x float64, empty bool) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -203,8 +205,8 @@ func populate(v reflect.Value, x float64, empty bool) {
 	}
 }
 
-// NaN and the infinities have no JSON form: wherever one gets in, the event is
-// still written, and has null there.
+// NaN and the infinities have no JSON form: an event with one anywhere is still
+// written, with null in its place.
 func TestNoNaN(t *testing.T) {
 	for _, x := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		var e GenerationObservability
@@ -219,7 +221,7 @@ func TestNoNaN(t *testing.T) {
 			}
 		}
 		if b := encode(t, &e, Full); bytes.Count(b, []byte(`{"deep":[null,null,1]}`)) != 3 {
-			t.Errorf("the free values are not cleaned: %s", b)
+			t.Errorf("NaN or infinities are left in values of any type: %s", b)
 		}
 	}
 	if got := finite(float32(0.9)); got != float32(0.9) {
@@ -227,7 +229,7 @@ func TestNoNaN(t *testing.T) {
 	}
 }
 
-// An event whose lists nobody filled has no null where the schema forbids it.
+// An event with nil lists has no null where the schema forbids it.
 func TestEmptyLists(t *testing.T) {
 	check := func(e *GenerationObservability) {
 		t.Helper()
@@ -241,7 +243,7 @@ func TestEmptyLists(t *testing.T) {
 	var e GenerationObservability
 	populate(reflect.ValueOf(&e).Elem(), 1, true)
 	if e.Engine.Config == nil || e.Engine.Config.Values != nil {
-		t.Fatal("populate does not what it says")
+		t.Fatal("populate does not leave maps nil")
 	}
 	e.Validity = []Validity{{}}
 	check(&e)

@@ -1,16 +1,16 @@
 package schema
 
-// KeyValue is one entry of an ordered payload.
+// KeyValue is one entry of an ordered list of keys and values.
 type KeyValue struct {
 	Key   string
 	Value any
 }
 
-// WandbPayload flattens the core for Weights & Biases, by the rules and in the
-// order of the seed's to_wandb_payload: what is null is left out, the load
-// averages become one scalar per horizon, the engine's settings one per key, and
-// flag_did_not_engage is always there. Every key is put behind prefix and a
-// slash, the prefix taken literally.
+// WandbPayload flattens the core for Weights & Biases, by the rules and in the order
+// of NeMo Safe Synthesizer's to_wandb_payload: nulls are left out, load averages
+// become one scalar per horizon, engine settings one value per key, and
+// flag_did_not_engage is always present. Each key is prefix, taken literally, a
+// slash, and a name.
 func (c *Core) WandbPayload(prefix string) []KeyValue {
 	var out []KeyValue
 	add := func(key string, value any) { out = append(out, KeyValue{prefix + "/" + key, value}) }
@@ -41,8 +41,8 @@ func (c *Core) WandbPayload(prefix string) []KeyValue {
 	return out
 }
 
-// Settings are those of the six that are known, by their keys and in their order: an
-// int64, a bool or a string each.
+// Settings returns the settings that are known, in their order in the event. Each
+// value is an int64, a bool or a string.
 func (r *EngineRuntimeConfig) Settings() (out []KeyValue) {
 	out = appendSetting(out, "max_num_seqs", r.MaxNumSeqs)
 	out = appendSetting(out, "max_num_batched_tokens", r.MaxNumBatchedTokens)

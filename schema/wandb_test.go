@@ -8,8 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The seed's own cases (tests/generation/test_vllm_observability.py) and, where
-// they leave something open, its rules.
+// The cases of NeMo Safe Synthesizer's own tests
+// (tests/generation/test_vllm_observability.py) and, where they leave something open,
+// cases by its rules.
 func TestWandbPayload(t *testing.T) {
 	full := populated()
 	everything := populated()

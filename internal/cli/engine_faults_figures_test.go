@@ -266,7 +266,7 @@ func TestOddFigures(t *testing.T) {
 					t.Errorf("figures made of none: %s", r.raw)
 				}
 				for _, v := range r.event.Validity {
-					if v.Code == c.code && (!strings.Contains(v.Message, c.says) || string(v.Severity) != c.level) {
+					if string(v.Code) == c.code && (!strings.Contains(v.Message, c.says) || string(v.Severity) != c.level) {
 						t.Errorf("%s", asJSON(v))
 					}
 				}

@@ -175,7 +175,7 @@ func (r *heldRun) reason(field string) string {
 // doubt is the message of one kind of doubt; "" for none.
 func (r *heldRun) doubt(code string) string {
 	for _, v := range r.event.Validity {
-		if v.Code == code {
+		if string(v.Code) == code {
 			return v.Message
 		}
 	}

@@ -14,7 +14,7 @@ func schemaCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "schema",
 		Usage: "print the JSON Schema of the event (draft 2020-12)",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "forbid unknown keys everywhere, not in the core alone"}},
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "forbid unknown keys everywhere, not only in the core"}},
 		Action: func(c *cli.Context) error {
 			text, err := schema.JSON(c.Bool("strict"))
 			if err != nil {
@@ -33,7 +33,7 @@ func validateCommand() *cli.Command {
 		ArgsUsage: "FILE... (- is stdin)",
 		Description: `Tells the line, the path and the reason of each problem. Exits 0 when every event is
 valid, 1 when one is not, 2 when a file cannot be read.`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "unknown keys are errors, not warnings"}},
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "unknown keys are errors instead of warnings, and every null needs a reason"}},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
 				return fail(exitUsage, withHint(fmt.Errorf("no file to check"), "vobs validate FILE..., or - for stdin"))

@@ -199,7 +199,7 @@ func (f gpuFault) check(t *testing.T, event []byte, e *schema.GenerationObservab
 
 	doubts := map[string]string{}
 	for _, v := range e.Validity {
-		doubts[v.Code] += v.Message + "\n"
+		doubts[string(v.Code)] += v.Message + "\n"
 	}
 	for code, want := range f.doubts {
 		if !regexp.MustCompile(want).MatchString(doubts[code]) {

@@ -60,7 +60,7 @@ func prepareMain() {
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
 	// Most tests wait for others' processes: more of them than there are cores.
-	if err := flag.Set("test.parallel", "6"); err != nil {
+	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
 }

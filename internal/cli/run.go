@@ -19,7 +19,7 @@ import (
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
-	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -39,28 +39,28 @@ stderr. With --output or --append COMMAND keeps stdout.
 A flag that can be given several times takes several values from its variable,
 separated by blanks, labels and headers by newlines.`,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, replacing it (%h host, %p pid, %i run id, %r rank)"},
-			&cli.StringFlag{Name: "append", Usage: "add the event to `FILE` as one line (%h, %p, %i, %r as for --output)"},
-			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the seed's eight keys) or log (its log record)"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, complete or not at all; pipes and devices are written directly (%h host, %p pid, %i run id, %r rank by SLURM_PROCID or RANK)"},
+			&cli.StringFlag{Name: "append", Usage: "append the event to `FILE` as one line, in one write under a lock (%h, %p, %i, %r as for --output)"},
+			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the eight keys of NeMo Safe Synthesizer's GenerationObservability) or log (its log record)"},
 			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
-			&cli.StringSliceFlag{Name: "intend", Usage: "hold the engine to `NAME=VALUE`, a flag of vLLM: flag_mismatches tells what did not engage (repeatable) [$VOBS_INTEND]"},
-			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "hold the engine to the flags of vLLM, or the seed's engine parameters, in `FILE` (JSON or YAML)"},
-			&cli.StringSliceFlag{Name: "metrics-url", Usage: "`URL` of the engine's metrics: http, https or unix:///PATH (repeatable) [$VOBS_METRICS_URL]"},
+			&cli.StringSliceFlag{Name: "intend", Usage: "expect the engine to run with `NAME=VALUE`, named as vLLM's flag; flag_mismatches lists what did not engage (repeatable) [$VOBS_INTEND]"},
+			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "read such expectations from `FILE` (JSON or YAML): a file for vllm serve --config, or NeMo Safe Synthesizer's engine parameters"},
+			&cli.StringSliceFlag{Name: "metrics-url", Usage: "read the engine's metrics at `URL`: http, https or unix:///PATH; without a path, /metrics (repeatable) [$VOBS_METRICS_URL]"},
 			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engine (repeatable) [$VOBS_METRICS_HEADER]"},
-			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines by the certificates in `FILE` (PEM)"},
-			&cli.StringFlag{Name: "scrape-interval", Value: "auto", EnvVars: []string{"VOBS_SCRAPE_INTERVAL"}, Usage: "`TIME` between polls of the engine; auto keeps its cost under 1 %"},
-			&cli.StringSliceFlag{Name: "device", Usage: "sample this `GPU` instead of those of CUDA_VISIBLE_DEVICES: index, UUID or its beginning (repeatable) [$VOBS_DEVICE]"},
-			&cli.StringFlag{Name: "interval", Value: "auto", EnvVars: []string{"VOBS_INTERVAL"}, Usage: "`TIME` between readings of GPU memory; auto is 5ms to 250ms, within the budget"},
-			&cli.StringFlag{Name: "forward-signals", Value: "auto", EnvVars: []string{"VOBS_FORWARD_SIGNALS"}, Usage: "`MODE`: auto passes signals sent to vobs on; never, where the sender reaches the whole group"},
-			&cli.StringFlag{Name: "multiproc", Value: "auto", EnvVars: []string{"VOBS_MULTIPROC"}, Usage: "`MODE`: on gives COMMAND a directory for its engine's metrics (PROMETHEUS_MULTIPROC_DIR), auto where it is vllm bench throughput or latency, off never"},
-			&cli.BoolFlag{Name: "keep", EnvVars: []string{"VOBS_KEEP"}, Usage: "leave that directory where it is"},
-			&cli.BoolFlag{Name: "dev-mode", EnvVars: []string{"VOBS_DEV_MODE"}, Usage: "give COMMAND VLLM_SERVER_DEV_MODE=1: its vLLM server tells its configuration, and opens its development endpoints"},
-			&cli.BoolFlag{Name: "instrument", EnvVars: []string{"VOBS_INSTRUMENT"}, Usage: "give COMMAND's vLLM a plugin that tells the engine core's own configuration and torch's memory peaks; with --multiproc on it has a script's LLM() record its statistics"},
-			&cli.BoolFlag{Name: "kill-leftovers", EnvVars: []string{"VOBS_KILL_LEFTOVERS"}, Usage: "end processes that outlive COMMAND: TERM, and KILL after 5 s"},
-			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND unless NVML and every --metrics-url answer within 10 s"},
-			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print a summary on stderr also where that is no terminal"},
+			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines with the certificates in `FILE` (PEM); by default with the system's, and not at all on a loopback address"},
+			&cli.StringFlag{Name: "scrape-interval", Value: "auto", EnvVars: []string{"VOBS_SCRAPE_INTERVAL"}, Usage: "`TIME` between polls of the engine; auto is 500ms, longer if requests would take over 1 % of the server's time"},
+			&cli.StringSliceFlag{Name: "device", Usage: "sample `GPU` instead of those in CUDA_VISIBLE_DEVICES: index, UUID or the start of one (repeatable) [$VOBS_DEVICE]"},
+			&cli.StringFlag{Name: "interval", Value: "auto", EnvVars: []string{"VOBS_INTERVAL"}, Usage: "`TIME` between readings of GPU memory; auto is 5ms or as much longer as keeps them within 0.8 % of one core"},
+			&cli.StringFlag{Name: "forward-signals", Value: "auto", EnvVars: []string{"VOBS_FORWARD_SIGNALS"}, Usage: "`MODE`: auto forwards signals sent to vobs; never is for senders that signal the whole process group (timeout, some schedulers), so that COMMAND does not get them twice"},
+			&cli.StringFlag{Name: "multiproc", Value: "auto", EnvVars: []string{"VOBS_MULTIPROC"}, Usage: "`MODE`: on gives COMMAND a fresh directory for its engine's metrics (PROMETHEUS_MULTIPROC_DIR), auto only if it is vllm bench throughput or latency, off never, and reads none"},
+			&cli.BoolFlag{Name: "keep", EnvVars: []string{"VOBS_KEEP"}, Usage: "keep the directory that --multiproc made"},
+			&cli.BoolFlag{Name: "dev-mode", EnvVars: []string{"VOBS_DEV_MODE"}, Usage: "set VLLM_SERVER_DEV_MODE=1 for COMMAND: a vLLM server it starts serves its configuration at /server_info, and opens its other development endpoints too"},
+			&cli.BoolFlag{Name: "instrument", EnvVars: []string{"VOBS_INSTRUMENT"}, Usage: "load a plugin into COMMAND's vLLM that reports the engine core's own configuration and torch's memory peaks; with --multiproc on, a script's LLM() records its statistics"},
+			&cli.BoolFlag{Name: "kill-leftovers", EnvVars: []string{"VOBS_KILL_LEFTOVERS"}, Usage: "end processes that outlive COMMAND: TERM, then KILL after 5 s; by default they are listed, warned about and left alone"},
+			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND (exit 125) unless NVML and every --metrics-url answer within 10 s"},
+			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print the summary on stderr even if that is not a terminal"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings and no summary"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "tell more on stderr"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print more on stderr"},
 		}, wandbFlags(wandb.Disabled)...),
 		Action: run,
 	}
@@ -134,7 +134,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 		return cfg, err
 	}
 	for _, address := range list(c, "metrics-url", " \t\n") {
-		t, err := probe.ParseTarget(address)
+		t, err := scrape.ParseTarget(address)
 		if err != nil {
 			return cfg, err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/exposition"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
 func scrapeCommand() *cli.Command {
@@ -21,7 +22,7 @@ func scrapeCommand() *cli.Command {
 		ArgsUsage: "URL|FILE (- is stdin)",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with the request (repeatable) [$VOBS_METRICS_HEADER]"},
-			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify an https server by the certificates in `FILE` (PEM)"},
+			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify an https server with the certificates in `FILE` (PEM); by default with the system's, and not at all on a loopback address"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
@@ -51,7 +52,7 @@ func readPage(c *cli.Context, from string) ([]byte, error) {
 			return page, err
 		}
 	}
-	t, err := probe.ParseTarget(from)
+	t, err := scrape.ParseTarget(from)
 	if err != nil {
 		return nil, err
 	}

@@ -25,12 +25,12 @@ const maxEventFile = 256 << 20
 // wandbFlags are those of `run` and `wandb`. mode is the default of --wandb.
 func wandbFlags(mode wandb.Mode) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "wandb", Value: string(mode), EnvVars: []string{"VOBS_WANDB"}, Usage: "send the event to Weights & Biases: `MODE` is online, offline (a run on disk, for wandb sync), auto (by WANDB_MODE) or disabled"},
-		&cli.StringFlag{Name: "wandb-project", EnvVars: []string{"VOBS_WANDB_PROJECT"}, Usage: "W&B's `PROJECT`; else WANDB_PROJECT, else uncategorized"},
-		&cli.StringFlag{Name: "wandb-entity", EnvVars: []string{"VOBS_WANDB_ENTITY"}, Usage: "W&B's `ENTITY`, a user or team; else WANDB_ENTITY, else the key's own"},
-		&cli.StringFlag{Name: "wandb-run-id", Usage: "add the event to the run `ID`, the job's own, once that has ended; else WANDB_RUN_ID, else a run of the event's own"},
+		&cli.StringFlag{Name: "wandb", Value: string(mode), EnvVars: []string{"VOBS_WANDB"}, Usage: "send the event to Weights & Biases: `MODE` is online, offline (a run on disk for wandb sync), auto (follow WANDB_MODE) or disabled"},
+		&cli.StringFlag{Name: "wandb-project", EnvVars: []string{"VOBS_WANDB_PROJECT"}, Usage: "put the run into the W&B `PROJECT`; by default WANDB_PROJECT, then uncategorized"},
+		&cli.StringFlag{Name: "wandb-entity", EnvVars: []string{"VOBS_WANDB_ENTITY"}, Usage: "put the run under the W&B `ENTITY`, a user or team; by default WANDB_ENTITY, then the key's own"},
+		&cli.StringFlag{Name: "wandb-run-id", Usage: "add the event to the job's own run `ID` once the job has ended; by default WANDB_RUN_ID, then a new run for the event"},
 		&cli.StringFlag{Name: "wandb-prefix", Value: rendered.DefaultPrefix, EnvVars: []string{"VOBS_WANDB_PREFIX"}, Usage: "`PREFIX` of the keys in W&B, before a slash"},
-		&cli.DurationFlag{Name: "wandb-timeout", Value: wandb.DefaultTimeout, EnvVars: []string{"VOBS_WANDB_TIMEOUT"}, Usage: "`TIME` that sending an event may take; then it becomes an offline run"},
+		&cli.DurationFlag{Name: "wandb-timeout", Value: wandb.DefaultTimeout, EnvVars: []string{"VOBS_WANDB_TIMEOUT"}, Usage: "`TIME` allowed for sending one event; after that it is saved as an offline run"},
 	}
 }
 
@@ -149,7 +149,7 @@ where they were to be, 1 when one is not, 2 when a file cannot be read or is not
 valid; then nothing of any is sent.`,
 		Flags: append(wandbFlags(wandb.Auto),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "tell more on stderr"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print more on stderr"},
 		),
 		Action: sendFiles,
 	}

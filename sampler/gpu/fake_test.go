@@ -83,7 +83,7 @@ func (r Readings) reason(field string) string {
 // doubt gives the message of a validity note, "" for none.
 func (r Readings) doubt(code string) string {
 	for _, v := range r.Notes.Validity {
-		if v.Code == code {
+		if string(v.Code) == code {
 			return v.Message
 		}
 	}

@@ -278,7 +278,7 @@ func TestWhoseMemory(t *testing.T) {
 				}
 				var codes []string
 				for _, v := range r.Notes.Validity {
-					codes = append(codes, v.Code)
+					codes = append(codes, string(v.Code))
 				}
 				if !slices.Equal(codes, c.doubts) {
 					t.Errorf("validity %v, want %v", codes, c.doubts)

@@ -64,7 +64,7 @@ func (g *Sampler) report() Readings {
 		r.Notes.Missing("gpus", m)
 	}
 	if g.unordered {
-		r.Notes.Doubt("device_order_unknown", schema.Warning,
+		r.Notes.Doubt(schema.CodeDeviceOrderUnknown, schema.Warning,
 			"CUDA_VISIBLE_DEVICES chooses GPUs of different models by index, and CUDA counts the fastest first unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set: other GPUs than the sampled ones may be the command's; set it, or name the GPUs by UUID",
 			&schema.Evidence{Field: "gpus"})
 	}
@@ -361,7 +361,7 @@ func (g *Sampler) energyOf(out *schema.GPU, i int, d *deviceState, miss func(fie
 	}
 	out.EnergyJoules = schema.F(e.last - e.first)
 	if window < shortEnergy {
-		notes.Doubt("short_energy_window", schema.Info,
+		notes.Doubt(schema.CodeShortEnergyWindow, schema.Info,
 			fmt.Sprintf("the energy of GPU %d is of %.2f s only, and the counter moves about every 0.1 s", d.index, window.Seconds()),
 			&schema.Evidence{Field: fmt.Sprintf("gpus.%d.energy_joules", i), Value: *out.EnergyJoules, Threshold: schema.Float(shortEnergy.Seconds())})
 	}
@@ -379,7 +379,7 @@ func (g *Sampler) core(r *Readings) {
 			continue
 		}
 		if len(d.ForeignProcesses) > 0 && (matched || len(r.GPUs) == 1) {
-			r.Notes.Doubt("foreign_processes", schema.Warning,
+			r.Notes.Doubt(schema.CodeForeignProcesses, schema.Warning,
 				fmt.Sprintf("processes that are not the command's had memory on GPU %d, %d in all: its peak, power and energy are theirs too", d.Index, len(d.ForeignProcesses)),
 				&schema.Evidence{Field: fmt.Sprintf("gpus.%d.foreign_processes", i), Value: len(d.ForeignProcesses), Threshold: 0})
 		}
@@ -397,7 +397,7 @@ func (g *Sampler) core(r *Readings) {
 		if u := g.unmatchable(); u != "" {
 			why = u
 		}
-		r.Notes.Doubt("devices_not_matched", schema.Warning,
+		r.Notes.Doubt(schema.CodeDevicesNotMatched, schema.Warning,
 			fmt.Sprintf("%s: peak_vram_gb is the highest peak of all %d sampled", why, len(r.GPUs)),
 			&schema.Evidence{Field: "peak_vram_gb", Value: *r.PeakVRAMGB})
 	}
@@ -410,17 +410,17 @@ func (g *Sampler) window(r *Readings, list []memory, state watchState) {
 		if !state.busySince.IsZero() && !g.started.IsZero() {
 			message = fmt.Sprintf("the driver did not return from %s, asked %.3f s after the command's start: what it told before counts", g.stuck, state.busySince.Sub(g.started).Seconds())
 		}
-		r.Notes.Doubt("gpu_driver_stuck", schema.Warning, message, nil)
+		r.Notes.Doubt(schema.CodeGPUDriverStuck, schema.Warning, message, nil)
 	}
 	if g.broken != "" {
-		r.Notes.Doubt("gpu_sampling_broke", schema.Warning, g.broken, nil)
+		r.Notes.Doubt(schema.CodeGPUSamplingBroke, schema.Warning, g.broken, nil)
 	}
 	for i, m := range list {
 		if m.samples == 0 || g.started.IsZero() {
 			continue
 		}
 		if late := m.countedFirst.Sub(g.started); late > lateTolerance+m.maxGap {
-			r.Notes.Doubt("gpu_sampling_late", schema.Warning,
+			r.Notes.Doubt(schema.CodeGPUSamplingLate, schema.Warning,
 				fmt.Sprintf("the first reading of GPU %d came %.3f s after the command's start: a peak before it is not known", r.GPUs[i].Index, late.Seconds()),
 				&schema.Evidence{Field: fmt.Sprintf("gpus.%d.sampling", i), Value: schema.Float(late.Seconds()), Threshold: schema.Float(lateTolerance.Seconds())})
 		}

@@ -350,7 +350,7 @@ func (h *Sampler) treeCPU(waited time.Duration, notes *schema.Notes) *schema.Flo
 		live, err = h.tree.LiveCPU()
 	}
 	if err != nil {
-		notes.Doubt("tree_cpu_incomplete", schema.Info, "host.tree_cpu_seconds lacks what descendants that outlived the command used: "+err.Error(), nil)
+		notes.Doubt(schema.CodeTreeCPUIncomplete, schema.Info, "host.tree_cpu_seconds lacks what descendants that outlived the command used: "+err.Error(), nil)
 	}
 	return schema.F((waited + live).Seconds())
 }

@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+)
+
+// TestCommandLineReference holds docs/cli.md against the flags of the program. go
+// test -update writes the file. The writer is here and not in the program: what
+// urfave/cli has for this is left out by a build tag, because its packages make
+// every start slower.
+func TestCommandLineReference(t *testing.T) {
+	const path = "../../docs/cli.md"
+	want := commandLineReference(newApp(io.Discard, io.Discard))
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("docs/cli.md is stale: go test ./internal/cli -run CommandLineReference -update\n%s", diff)
+	}
+}
+
+const referenceHead = `# Command line
+
+<!-- Made from the flags in internal/cli: go test ./internal/cli -run CommandLineReference -update -->
+
+vobs reads flags and environment variables, and no configuration file. A flag takes precedence over its variable; a
+variable that is set to the empty string counts as unset. Boolean variables take ` + "`true`, `1`, `false` or `0`" + `.
+
+Results go to stdout. Everything else goes to stderr, one line each, prefixed with ` + "`vobs:`" + `.
+
+| command | exit code |
+|---|---|
+| ` + "`vobs run`" + ` | that of COMMAND; if a signal killed COMMAND, vobs dies of the same signal. 125: vobs failed before it started COMMAND; 126: COMMAND cannot be executed; 127: COMMAND was not found |
+| all others | 0: done; 1: the answer is no (an event is not valid, a page cannot be parsed, an event was not sent); 2: wrong usage, or a file or server cannot be read |
+
+` + "```console" + `
+$ vobs version
+vobs … …/… go1…
+$ vobs schema | head -n 2
+{
+  "$defs": {
+$ vobs scrape testdata/expositions/serve_default_post.prom | grep -o '{"name":"vllm:kv_cache_usage_perc"[^]]*]}'
+{"name":"vllm:kv_cache_usage_perc","help":"KV-cache usage. 1 means 100 percent usage.","type":"GAUGE","metrics":[{"labels":{"engine":"0","model_name":"tiny"},"value":"0"}]}
+$ vobs validate testdata/events/example.json
+testdata/events/example.json: 1 valid
+$ vobs run
+vobs: error: …
+vobs: hint: vobs run [flags] -- COMMAND [ARGUMENT...]
+$ echo $?
+125
+` + "```" + `
+`
+
+// commandLineReference is the text of docs/cli.md.
+func commandLineReference(app *cli.App) string {
+	var b strings.Builder
+	b.WriteString(referenceHead)
+	for _, c := range visible(app) {
+		fmt.Fprintf(&b, "\n## vobs %s\n\n", c.Name)
+		fmt.Fprintf(&b, "%s.\n\n", sentence(markdown(c.Usage)))
+		usage := "vobs " + c.Name
+		if len(c.Flags) > 0 {
+			usage += " [flags]"
+		}
+		fmt.Fprintf(&b, "```\n%s\n```\n", strings.TrimSpace(usage+" "+c.ArgsUsage))
+		for paragraph := range strings.SplitSeq(c.Description, "\n\n") {
+			switch {
+			case paragraph == "":
+			case strings.Contains(paragraph, "<("): // lines for a shell
+				fmt.Fprintf(&b, "\n```\n%s\n```\n", paragraph)
+			default:
+				fmt.Fprintf(&b, "\n%s\n", markdown(paragraph))
+			}
+		}
+		if len(c.Flags) > 0 {
+			b.WriteString("\n| flag | meaning | variable | default |\n|---|---|---|---|\n")
+		}
+		for _, f := range c.Flags {
+			b.WriteString(flagRow(f.(cli.DocGenerationFlag)))
+		}
+	}
+	return b.String()
+}
+
+// flagRow is a flag's row of the table. A usage text has the name of the value in
+// backquotes, and of a flag that can be given several times the variable at its end:
+// the program reads that one itself (see list).
+func flagRow(f cli.DocGenerationFlag) string {
+	meaning, variables := f.GetUsage(), f.GetEnvVars()
+	if text, name, ok := strings.Cut(meaning, " [$"); ok {
+		meaning, variables = text, append(variables, strings.TrimSuffix(name, "]"))
+	}
+	value := ""
+	if parts := strings.Split(meaning, "`"); len(parts) == 3 {
+		value = " " + parts[1]
+	}
+	var names []string
+	for _, name := range f.Names() {
+		if len(name) == 1 {
+			names = append([]string{"`-" + name + "`"}, names...)
+		} else {
+			names = append(names, "`--"+name+value+"`")
+		}
+	}
+	byDefault := ""
+	if f.TakesValue() {
+		byDefault = strings.Trim(f.GetValue(), `"[]`)
+	}
+	cell := func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return "`" + s + "`"
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", strings.Join(names, ", "), markdown(meaning), cell(strings.Join(variables, " ")), cell(byDefault))
+}
+
+// markdown escapes a text for a table or a paragraph.
+func markdown(s string) string {
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`).Replace(s)
+}
+
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// Every flag has a meaning, and every variable is one that the flag's name makes.
+func TestFlagsAreDocumented(t *testing.T) {
+	for _, c := range visible(newApp(io.Discard, io.Discard)) {
+		for _, f := range c.Flags {
+			doc := f.(cli.DocGenerationFlag)
+			if doc.GetUsage() == "" {
+				t.Errorf("vobs %s --%s has no usage text", c.Name, f.Names()[0])
+			}
+			twin := "VOBS_" + strings.ToUpper(strings.ReplaceAll(f.Names()[0], "-", "_"))
+			for _, name := range doc.GetEnvVars() {
+				if name != twin {
+					t.Errorf("vobs %s --%s reads %s, want %s", c.Name, f.Names()[0], name, twin)
+				}
+			}
+			if _, isSlice := f.(*cli.StringSliceFlag); isSlice && !strings.HasSuffix(doc.GetUsage(), "(repeatable) [$"+twin+"]") {
+				t.Errorf("vobs %s --%s: its usage text does not name %s", c.Name, f.Names()[0], twin)
+			}
+		}
+	}
+}

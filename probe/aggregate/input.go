@@ -1,0 +1,160 @@
+package aggregate
+
+import (
+	"time"
+
+	"github.com/vobs/vobs/internal/vllm/config"
+	"github.com/vobs/vobs/probe/window"
+)
+
+// SettleTimeout is the longest that the last observations are waited for.
+const SettleTimeout = 2 * time.Second
+
+// Input is what was read of the engines over one run.
+type Input struct {
+	// Endpoints are those whose figures count, in the event's order.
+	Endpoints []Endpoint
+	// Others are the known addresses that are in no figure.
+	Others []Unread
+	// Gauges are those of all endpoints, by [Endpoint.Index].
+	Gauges *window.Gauges
+	// Active is the time in which an endpoint worked.
+	Active *window.ActiveTime
+	// Started and Ended are the command's.
+	Started, Ended time.Time
+	// Introspection is what the plugin of --instrument reported.
+	Introspection Introspection
+}
+
+// Base is what an endpoint's counters count from.
+type Base int
+
+const (
+	// BaseNone: nothing has been read yet.
+	BaseNone Base = iota
+	// BaseScraped is a page read before the command started.
+	BaseScraped
+	// BaseZero: the process came up inside the run.
+	BaseZero
+	// BaseLate is the first page read inside the run of a process that is older: what
+	// it counted before that page is lost.
+	BaseLate
+)
+
+// Final is how the last full page of an endpoint was read, as the event names it in
+// engine.window.final.
+type Final string
+
+// The ways to read the last full page, the most trustworthy first.
+const (
+	FinalSettled      Final = "settled"
+	FinalFiles        Final = "files"
+	FinalUnsettled    Final = "unsettled"
+	FinalBeforeSignal Final = "before_signal"
+	FinalLastGood     Final = "last_good"
+)
+
+// Endpoint is the record of one address over the run.
+type Endpoint struct {
+	// Index is the endpoint's number in [Input.Gauges].
+	Index int
+	// Name is the address as the event shows it.
+	Name string
+	// Files reports whether prometheus_client's shared files were read, not a server.
+	Files bool
+	// Local reports whether its server runs on this host.
+	Local bool
+	// Foreign reports whether a server that was there before the command once
+	// answered where the command's own was expected.
+	Foreign bool
+
+	Base Base
+	// BaseAt is when counters count from, FirstAt the first reading, FullAt the last
+	// full page, LastAt the last reading of any kind.
+	BaseAt, FirstAt, FullAt, LastAt time.Time
+	Final                           Final
+	// Scrapes counts good readings, Errors those that failed while the engine was up.
+	Scrapes, Errors int64
+	// MaxGap is the longest time between two good readings.
+	MaxGap time.Duration
+	// Latencies are the wall times of the latest requests.
+	Latencies []time.Duration
+	// ActiveAtFull is the active time up to the last full page, in seconds.
+	ActiveAtFull float64
+
+	// LastError is the last failure, at FailedAt; Refused reports whether it was a
+	// refused connection.
+	LastError error
+	FailedAt  time.Time
+	Refused   bool
+	// LastCounted is the last failure that Errors counts.
+	LastCounted error
+	// Partial is what the last reading of files lacks.
+	Partial error
+
+	// MaxNumSeqs is --max-num-seqs in the server's command line; 0 if unknown.
+	MaxNumSeqs int
+	// Version is the server's answer at /version; "" if unknown.
+	Version string
+	// Answers are what the server returned of its configuration.
+	Answers Answers
+	// Counters are read, never changed.
+	Counters *window.Counters
+}
+
+// Answers are a server's answers about its configuration. Where files are read they
+// are those of the servers beside the files.
+type Answers struct {
+	Version, Models, ServerInfo Answer
+}
+
+// Answer is one answer of a server about its configuration.
+type Answer struct {
+	// Asked reports whether the query was sent, Answered whether a response came, of
+	// whatever status.
+	Asked, Answered bool
+	// Values are the settings in the response; nil if there are none.
+	Values config.Values
+	// AsText reports whether /server_info came as text, which has less.
+	AsText bool
+	// Reason is why there are no values; "" if there are.
+	Reason string
+}
+
+// Unread is an address that is in no figure.
+type Unread struct {
+	Name string
+	// Given reports whether the user gave it by --metrics-url.
+	Given bool
+	// Foreign is as in [Endpoint].
+	Foreign bool
+	// LastError is the last failure; nil if there was no request.
+	LastError error
+}
+
+// endpointRecord is an endpoint and what follows from its counters.
+type endpointRecord struct {
+	Endpoint
+	// stages are the stages that upstream's series are of.
+	stages map[string]bool
+	// unrecorded has the stages whose engines worked without recording it, with the
+	// reason.
+	unrecorded map[string]string
+}
+
+// Source returns the endpoint's source as the event names it.
+func (e *Endpoint) Source() string {
+	if e.Files {
+		return "multiprocess"
+	}
+	return "http"
+}
+
+// whyUnusable returns why a group's figures cannot be used, or "".
+func (e *endpointRecord) whyUnusable(g *window.Metric) string {
+	return e.Counters.WhyUnusable(g, e.unrecorded)
+}
+
+// WhyNotQueryable returns why this server's answers would not describe the engines,
+// or "".
+func (e *endpointRecord) whyNotQueryable() string { return e.Counters.WhyNotQueryable(e.Name) }

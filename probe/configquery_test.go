@@ -1,0 +1,333 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
+	"github.com/vobs/vobs/schema"
+)
+
+// answering is a replayed engine of the recorded load that answers /server_info so.
+func answering(t *testing.T, info http.HandlerFunc) *replay {
+	t.Helper()
+	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
+	models := recordedAnswer(t, "models")
+	r.answers = map[string]http.HandlerFunc{
+		"/v1/models":   func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, models) },
+		"/server_info": info,
+	}
+	return r
+}
+
+func saying(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }
+}
+
+func (r *replay) count(path string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.served[path]
+}
+
+// What an engine says of itself, asked once, is what the event has.
+func TestSettings(t *testing.T) {
+	r := answering(t, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.RawQuery != "config_format=json" {
+			http.Error(w, "no", http.StatusBadRequest)
+			return
+		}
+		io.WriteString(w, recordedAnswer(t, "server_info"))
+	})
+	report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
+	c := report.EngineRuntimeConfig
+	if got := testkit.JSON(c); got != `{"max_num_seqs":128,"max_num_batched_tokens":2048,"enable_chunked_prefill":true,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` {
+		t.Errorf("runtime config %s", got)
+	}
+	config := report.Engine.Config
+	if config == nil || len(config.Values) != 24 || config.Values["max_model_len"] != int64(512) || config.Values["gpu_memory_utilization"] != schema.Float(0.92) || config.Sources["max_model_len"] != "server_info" || config.Sources["vllm_version"] != "version" {
+		t.Errorf("config %s", testkit.JSON(config))
+	}
+	if got := strings.Join(report.Off, " "); got != "quantization speculative_method num_speculative_tokens" {
+		t.Errorf("off are %q", got)
+	}
+	if q := report.Engine.Requests; !testkit.Near(q.BatchUtilization, float64(*q.Running.Mean)/128) {
+		t.Errorf("requests %s", testkit.JSON(q))
+	}
+	if text := testkit.JSON(report); testkit.Codes(report.Notes) != "" || strings.Contains(text, "hf_token") {
+		t.Errorf("validity %s", testkit.Codes(report.Notes))
+	}
+	for _, path := range []string{"/version", "/v1/models", "/server_info"} {
+		if n := r.count(path); n != 1 {
+			t.Errorf("%s was asked for %d times", path, n)
+		}
+	}
+}
+
+// A server that does not tell, or not what it should: the figures are as ever, what
+// other sources tell is there, and the reason says why and what would help.
+func TestSettingsUntold(t *testing.T) {
+	whole := recordedAnswer(t, "server_info")
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		want   string // in the reason
+		asked  int
+	}{
+		"404":  {nil, "--dev-mode", 0},
+		"401":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "answers 401 at /server_info: give what it needs by --metrics-header", 1},
+		"500":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "answers 500 at /server_info", 2},
+		"HTML": {saying("<html>"), "is not JSON", 1},
+		"cut":  {saying(whole[:9000]), "is cut off", 1},
+		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "25623")
+			io.WriteString(w, whole[:9000])
+		}, "cut off after 9000 bytes", 1},
+		"64 MiB": {func(w http.ResponseWriter, _ *http.Request) {
+			block := strings.Repeat(" ", 1<<20)
+			for range 64 {
+				if _, err := io.WriteString(w, block); err != nil {
+					return
+				}
+			}
+		}, "larger than 4 MiB", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := answering(t, c.answer)
+			report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
+			if why := testkit.Reason(report.Notes, "engine_runtime_config"); !strings.HasPrefix(why, "not told: max_num_seqs, max_num_batched_tokens, enable_chunked_prefill (") || !strings.Contains(why, c.want) {
+				t.Errorf("reason %q, want %q", why, c.want)
+			}
+			config := report.Engine.Config
+			if got := testkit.JSON(report.EngineRuntimeConfig); got != `{"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` || config == nil || config.Sources["model"] != "models" || config.Values["max_model_len"] != int64(512) || config.Sources["block_size"] != "cache_config_info" {
+				t.Errorf("%s %s", got, testkit.JSON(config))
+			}
+			if *report.Engine.Tokens.Generation != 5737 || report.Engine.Scrapes.Errors != 0 || testkit.Codes(report.Notes) != "" {
+				t.Errorf("the figures suffered: %s %s %s", testkit.JSON(report.Engine.Tokens), testkit.JSON(report.Engine.Scrapes), testkit.Codes(report.Notes))
+			}
+			if n := r.count("/server_info"); n != c.asked {
+				t.Errorf("asked %d times, want %d", n, c.asked)
+			}
+		})
+	}
+}
+
+// What one form cannot be made of the other may be.
+func TestSettingsAsText(t *testing.T) {
+	text := recordedAnswer(t, "server_info_text")
+	r := answering(t, func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Query().Get("config_format") == "json" {
+			http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+			return
+		}
+		io.WriteString(w, text)
+	})
+	report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
+	if got := testkit.JSON(report.EngineRuntimeConfig); got != `{"enable_chunked_prefill":true,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` || !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config"), "max_num_seqs, max_num_batched_tokens (the /server_info of this version is a text") {
+		t.Errorf("%s %q", got, testkit.Reason(report.Notes, "engine_runtime_config"))
+	}
+	if config := report.Engine.Config; config.Values["dtype"] != "bfloat16" || config.Sources["dtype"] != "server_info" || config.Sources["served_model_name"] != "models" {
+		t.Errorf("config %s", testkit.JSON(config))
+	}
+}
+
+// A slow answer holds up no poll, is waited for after the command's end, and not for long.
+func TestSettingsSlow(t *testing.T) {
+	whole := recordedAnswer(t, "server_info")
+	for name, c := range map[string]struct {
+		answer func(w http.ResponseWriter, req *http.Request, ended context.Context)
+		known  bool
+	}{
+		"until the end": {func(w http.ResponseWriter, req *http.Request, ended context.Context) {
+			<-ended.Done()
+			io.WriteString(w, whole)
+		}, true},
+		"drip": {func(w http.ResponseWriter, req *http.Request, ended context.Context) {
+			w.WriteHeader(http.StatusOK)
+			for _, c := range []byte(whole) {
+				_, _ = w.Write([]byte{c})
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-req.Context().Done():
+					return
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := New(quick)
+			r := answering(t, func(w http.ResponseWriter, req *http.Request) { c.answer(w, req, p.ctx) })
+			server := httptest.NewServer(r)
+			defer server.Close()
+			p.Add(target(t, server.URL))
+			p.ScrapeBaseline(context.Background())
+			p.Start(time.Now())
+			r.awaitServed("/server_info", func(int) int { return 1 })
+			r.await("filtered", 6) // while the answer is under way
+			ctx, cancel := context.WithTimeout(context.Background(), 600*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			report := p.Finish(ctx, began)
+			if took := time.Since(began); took > aggregate.SettleTimeout {
+				t.Errorf("Finish took %v", took)
+			}
+			if known := report.EngineRuntimeConfig.MaxNumSeqs != nil; known != c.known || !known && !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config"), "the command ended before") {
+				t.Errorf("%s %q", testkit.JSON(report.EngineRuntimeConfig), testkit.Reason(report.Notes, "engine_runtime_config"))
+			}
+			checkNulls(t, report)
+		})
+	}
+}
+
+// Where the connection broke before an answer, it is asked for once more at the end.
+func TestSettingsAgain(t *testing.T) {
+	whole := recordedAnswer(t, "server_info")
+	broken := 0
+	r := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		if broken++; broken <= 2 { // net/http itself tries twice on a kept connection
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				conn.Close()
+			}
+			return
+		}
+		io.WriteString(w, whole)
+	})
+	if report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post")); report.EngineRuntimeConfig.MaxNumSeqs == nil {
+		t.Errorf("%d requests: %q", broken, testkit.Reason(report.Notes, "engine_runtime_config"))
+	}
+}
+
+// Another process may have other settings: it is asked, and the former's word is void.
+func TestSettingsAfterRestart(t *testing.T) {
+	answers := make(chan string, 2)
+	answers <- `{"vllm_config":{"scheduler_config":{"max_num_seqs":7,"max_num_batched_tokens":2048}}}`
+	answers <- `{"vllm_config":{"scheduler_config":{"max_num_seqs":9}}}`
+	r := answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, <-answers) })
+	server := httptest.NewServer(r)
+	defer server.Close()
+	p := New(quick)
+	p.Add(target(t, server.URL))
+	p.ScrapeBaseline(context.Background())
+	p.Start(time.Now())
+	r.awaitServed("/server_info", func(int) int { return 1 })
+	start := r.page[strings.Index(r.page, "\nprocess_start_time_seconds ")+1:]
+	r.set(strings.Replace(testkit.Recorded(t, "serve_default_idle"), start[:strings.IndexByte(start, '\n')], "process_start_time_seconds 1.795303999e+09", 1))
+	r.awaitServed("/server_info", func(int) int { return 2 })
+	report := p.Finish(context.Background(), time.Now())
+	if got := testkit.JSON(report.EngineRuntimeConfig); got != `{"max_num_seqs":9,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` || report.Engine.Window.Resets != 1 {
+		t.Errorf("%s %s", got, testkit.JSON(report.Engine.Window))
+	}
+}
+
+// playedAnswers is the recorded run with other answers at each endpoint.
+func playedAnswers(t *testing.T, page func(string) string, infos ...string) aggregate.Output {
+	t.Helper()
+	var targets []scrape.Target
+	for n := range infos {
+		targets = append(targets, target(t, fmt.Sprintf("http://127.0.0.1:%d", 8000+n)))
+	}
+	pl := newPlayer(t, targets...)
+	var pages []played
+	for range infos {
+		pages = append(pages, played{page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_post"))})
+	}
+	pl.run(pages...)
+	for n, body := range infos {
+		pl.answers = map[configQuery]string{queryServerInfo: body, queryModels: recordedAnswer(t, "models")}
+		pl.answer(pl.p.endpoints[n])
+	}
+	return pl.report(10)
+}
+
+func asIs(page string) string { return page }
+
+// What all engines have alike is told once, what they have not is not.
+func TestSettingsOfSeveral(t *testing.T) {
+	report := playedAnswers(t, asIs,
+		`{"vllm_config":{"model_config":{"dtype":"torch.float16"},"scheduler_config":{"max_num_seqs":8,"max_num_batched_tokens":2048,"policy":"fcfs"},"speculative_config":null}}`,
+		`{"vllm_config":{"model_config":{"dtype":"torch.float16"},"scheduler_config":{"max_num_seqs":12,"max_num_batched_tokens":2048}}}`)
+	if got := testkit.JSON(report.EngineRuntimeConfig); got != `{"max_num_batched_tokens":2048,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` {
+		t.Errorf("runtime config %s", got)
+	}
+	values := report.Engine.Config.Values
+	if values["dtype"] != "float16" || values["max_num_seqs"] != nil || values["scheduling_policy"] != nil {
+		t.Errorf("values %s", testkit.JSON(values))
+	}
+	for field, want := range map[string]string{
+		"engine_runtime_config.max_num_seqs":       "the engines differ in it: 12 and 8",
+		"engine.config.values.max_num_seqs":        "the engines differ in it: 12 and 8",
+		"engine_runtime_config.speculative_method": aggregate.SpeculationOff,
+	} {
+		if got := testkit.Reason(report.Notes, field); got != want {
+			t.Errorf("%s: %q, want %q", field, got, want)
+		}
+	}
+	if got := testkit.Reason(report.Notes, "engine.config.values"); !strings.Contains(got, "scheduling_policy") || !strings.Contains(got, "this version's /server_info does not tell it") {
+		t.Errorf("reason %q", got)
+	}
+	// Each engine's own number counts for what the two may run at once.
+	if q := report.Engine.Requests; !testkit.Near(q.BatchUtilization, float64(*q.Running.Mean)/20) {
+		t.Errorf("requests %s", testkit.JSON(q))
+	}
+}
+
+// The engine's own word stands before the command line's, and the best source before others.
+func TestSettingsRanks(t *testing.T) {
+	report := playedAnswers(t, asIs, `{"vllm_config":{"model_config":{"max_model_len":256,"model":"/elsewhere"},"scheduler_config":{"max_num_seqs":8}}}`)
+	if v := report.Engine.Config; v.Values["max_model_len"] != int64(256) || v.Sources["max_model_len"] != "server_info" || !strings.Contains(testkit.Codes(report.Notes), "settings_disagree") {
+		t.Errorf("%s %s", testkit.JSON(v), testkit.Codes(report.Notes))
+	}
+	if m := report.Notes.Validity[0].Message; !strings.Contains(m, "max_model_len=256 by server_info and 512 by models: the former was taken") {
+		t.Errorf("message %q", m)
+	}
+}
+
+// An engine that says its prefix cache is on, and never looked into it.
+func TestCachingUnused(t *testing.T) {
+	unused := func(page string) string {
+		for _, name := range []string{"queries", "hits"} {
+			page = testkit.SetValues(t, page, `vllm:prefix_cache_`+name+`_total{engine="0",model_name="tiny"} 0.0`)
+		}
+		return page
+	}
+	report := playedAnswers(t, unused, "")
+	if !*report.EngineRuntimeConfig.EnablePrefixCaching || !strings.Contains(testkit.Codes(report.Notes), "prefix_cache_not_used") {
+		t.Errorf("%s %s", testkit.JSON(report.EngineRuntimeConfig), testkit.Codes(report.Notes))
+	}
+}
+
+// With stages only what is told of each stage counts: the server's own answers do not
+// say of which they are.
+func TestSettingsOfStages(t *testing.T) {
+	page := func(page string) string {
+		return strings.ReplaceAll(page, `{engine="0"`, `{engine="0",replica="0",stage="1"`)
+	}
+	pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
+	pl.answers = map[configQuery]string{queryServerInfo: recordedAnswer(t, "server_info"), queryModels: recordedAnswer(t, "models")}
+	pl.run(played{page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_post"))})
+	report := pl.report(10)
+	if report.Engine.Stage == nil || report.Engine.Config.Values["vllm_version"] != "0.32.0" || report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config"), "of a stage's engines") {
+		t.Errorf("stage %v: %s %q", report.Engine.Stage, testkit.JSON(report.EngineRuntimeConfig), testkit.Reason(report.Notes, "engine_runtime_config"))
+	}
+}
+
+// A collector that passes an engine's metrics on is not asked: it would speak of itself.
+func TestCollectorIsNotAsked(t *testing.T) {
+	spelled := func(page string) string { return strings.ReplaceAll(page, "vllm:", "ray_vllm_") }
+	r := newReplay(t, spelled(testkit.Recorded(t, "serve_default_pre")))
+	report := bracketOf(t, r, spelled(underLoad(t)), spelled(testkit.Recorded(t, "serve_default_post")))
+	if !strings.Contains(testkit.Codes(report.Notes), "delayed_metrics") || r.count("/version") != 0 || report.Engine.Endpoints[0].Version != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.endpoints.0.version"), "collects the metrics") {
+		t.Errorf("asked %d times: %s", r.count("/version"), testkit.JSON(report.Engine.Endpoints))
+	}
+}

@@ -1,0 +1,96 @@
+package window
+
+import (
+	"sort"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// Histogram is what a histogram gained over the window, its buckets cumulative
+// and sorted by bound, the last one +Inf.
+type Histogram struct {
+	Count, Sum float64
+	Buckets    []Bucket
+}
+
+// MergeHistograms adds histograms of several engines. Where their bucket layouts differ,
+// the bounds that all have are kept: cumulative counts at a common bound add up.
+func MergeHistograms(groups []*Metric) Histogram {
+	var h Histogram
+	counts := map[float64]int{}
+	sums := map[float64]float64{}
+	for _, g := range groups {
+		form := g.Desc.Desc().Encoding
+		h.Count += g.Count
+		h.Sum += g.sum * form.Scale()
+		for _, b := range g.Buckets {
+			if form.HasQuantiles() {
+				counts[b.UpperBound*form.Scale()]++
+				sums[b.UpperBound*form.Scale()] += b.Count
+			}
+		}
+	}
+	for le, n := range counts {
+		if n == len(groups) {
+			h.Buckets = append(h.Buckets, Bucket{le, sums[le]})
+		}
+	}
+	sort.Slice(h.Buckets, func(i, j int) bool { return h.Buckets[i].UpperBound < h.Buckets[j].UpperBound })
+	// A page is not written in one instant: a bucket may lag behind a lower one.
+	for i := 1; i < len(h.Buckets); i++ {
+		h.Buckets[i].Count = max(h.Buckets[i].Count, h.Buckets[i-1].Count)
+	}
+	return h
+}
+
+// quantile estimates the q-quantile by the rule of Prometheus's
+// histogram_quantile (promql/quantile.go): linear within the bucket that holds
+// the rank, the first bucket beginning at 0 where its bound is positive. Beyond
+// the last finite bound there is no estimate; above is that bound then.
+func (h Histogram) quantile(q float64) (estimate *schema.Float, above *schema.Float) {
+	n := len(h.Buckets)
+	if n < 2 || !notFinite(h.Buckets[n-1].UpperBound) { // no +Inf bucket: no valid histogram
+		return nil, nil
+	}
+	total := h.Buckets[n-1].Count
+	if total <= 0 {
+		return nil, nil
+	}
+	rank := q * total
+	i := sort.Search(n-1, func(i int) bool { return h.Buckets[i].Count >= rank })
+	if i == n-1 {
+		return nil, schema.F(h.Buckets[n-2].UpperBound)
+	}
+	upper := h.Buckets[i].UpperBound
+	if i == 0 && upper <= 0 {
+		return schema.F(upper), nil
+	}
+	lower, below := 0.0, 0.0
+	if i > 0 {
+		lower, below = h.Buckets[i-1].UpperBound, h.Buckets[i-1].Count
+	}
+	within := h.Buckets[i].Count - below
+	if within <= 0 { // rank 0 in an empty bucket
+		return schema.F(upper), nil
+	}
+	return schema.F(lower + (upper-lower)*(rank-below)/within), nil
+}
+
+// Distribution puts a histogram into the event's form; nil without observations.
+func (h Histogram) Distribution() *schema.Distribution {
+	if h.Count <= 0 {
+		return nil
+	}
+	d := &schema.Distribution{Count: int64(h.Count), Sum: schema.Float(h.Sum), Mean: schema.F(h.Sum / h.Count)}
+	for _, q := range []struct {
+		q    float64
+		into **schema.Float
+	}{{0.5, &d.P50Est}, {0.9, &d.P90Est}, {0.95, &d.P95Est}, {0.99, &d.P99Est}} {
+		estimate, above := h.quantile(q.q)
+		*q.into = estimate
+		if above != nil {
+			d.Above = above
+		}
+	}
+	return d
+}

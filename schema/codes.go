@@ -1,0 +1,143 @@
+package schema
+
+// Code names a kind of doubt: it is the `code` of a [Validity] note. Codes are
+// stable, so that consumers can match on them; the wording of messages is not.
+type Code string
+
+// Codes about what part of the run the engine's figures cover.
+const (
+	CodeShortWindow      Code = "short_window"
+	CodeLateBase         Code = "late_base"
+	CodeCounterReset     Code = "counter_reset"
+	CodeUnsettled        Code = "unsettled"
+	CodeFinalReadingLost Code = "final_reading_lost"
+	CodeEngineDied       Code = "engine_died"
+)
+
+// Codes about how the engine was read.
+const (
+	CodeScrapesFailed      Code = "scrapes_failed"
+	CodeEndpointNotRead    Code = "endpoint_not_read"
+	CodeEngineNotOurs      Code = "engine_not_ours"
+	CodeSeveralServers     Code = "several_servers"
+	CodeDelayedMetrics     Code = "delayed_metrics"
+	CodeFilesNotRead       Code = "files_not_read"
+	CodeNoMetricsDirectory Code = "no_metrics_directory"
+)
+
+// Codes about what the engine exports.
+const (
+	CodeDuplicateSeries       Code = "duplicate_series"
+	CodeInvalidValues         Code = "invalid_values"
+	CodeInconsistentCounters  Code = "inconsistent_counters"
+	CodePrefixCacheInBlocks   Code = "prefix_cache_in_blocks"
+	CodeKVOffloadUndercounted Code = "kv_offload_undercounted"
+)
+
+// Codes about the engine's settings.
+const (
+	CodeSettingsDisagree     Code = "settings_disagree"
+	CodePrefixCacheNotUsed   Code = "prefix_cache_not_used"
+	CodeInstrumentIncomplete Code = "instrument_incomplete"
+)
+
+// Codes about the figures of a vllm-omni pipeline.
+const (
+	CodeStreamingOnly              Code = "streaming_only"
+	CodeTransfersIncomplete        Code = "transfers_incomplete"
+	CodeUndercountedSchedulerStats Code = "undercounted_scheduler_stats"
+	CodeDoubtfulGauges             Code = "doubtful_gauges"
+	CodeEnginesMayBeStages         Code = "engines_may_be_stages"
+	CodeNothingRecorded            Code = "nothing_recorded"
+)
+
+// Codes about the GPUs.
+const (
+	CodeDevicesNotMatched  Code = "devices_not_matched"
+	CodeForeignProcesses   Code = "foreign_processes"
+	CodeDeviceOrderUnknown Code = "device_order_unknown"
+	CodeGPUSamplingLate    Code = "gpu_sampling_late"
+	CodeGPUSamplingBroke   Code = "gpu_sampling_broke"
+	CodeGPUDriverStuck     Code = "gpu_driver_stuck"
+	CodeShortEnergyWindow  Code = "short_energy_window"
+)
+
+// Codes about the command's processes.
+const (
+	CodeTreeCPUIncomplete Code = "tree_cpu_incomplete"
+	CodeLeftoversUnknown  Code = "leftovers_unknown"
+)
+
+// CodeInfo describes a [Code].
+type CodeInfo struct {
+	Code Code
+	// Severities that the code occurs with, the usual one first.
+	Severities []Severity
+	// Meaning says what is in doubt, as one sentence or two in Markdown.
+	Meaning string
+}
+
+// CodeGroup is a list of codes about one subject.
+type CodeGroup struct {
+	Subject string
+	Codes   []CodeInfo
+}
+
+// Codes returns every code that events may have, by subject. A new code needs a
+// constant above and a row here; docs/event.md is generated from these rows. The
+// list is built at each call, so that it costs nothing at program start.
+func Codes() []CodeGroup {
+	info, warning, failure := []Severity{Info}, []Severity{Warning}, []Severity{Error}
+	return []CodeGroup{
+		{"Coverage of the run", []CodeInfo{
+			{CodeShortWindow, info, "Too few polls saw the engine active. Rates are over the whole window, idle time included."},
+			{CodeLateBase, warning, "An endpoint first answered as an engine after the command had started. What its engine did before that is not counted."},
+			{CodeCounterReset, warning, "The engine's counters restarted inside the window. What they gained between the last reading and the restart is lost."},
+			{CodeUnsettled, warning, "The engine was still busy, or its counters still moved, when the final reading was taken. Other clients use it, or the command left requests behind."},
+			{CodeFinalReadingLost, warning, "The engine was gone, or did not answer, when the command had ended. Its figures are those of the last reading that succeeded, `engine.window.final_age_seconds` before the end."},
+			{CodeEngineDied, failure, "An engine core on this host ended while its API server was still running, and nothing had asked it to."},
+		}},
+		{"Reading the engine", []CodeInfo{
+			{CodeScrapesFailed, warning, "Some readings failed while the engine was up. What its gauges showed at those times is unknown."},
+			{CodeEndpointNotRead, warning, "One of several addresses given by the user returned no engine metrics. No figure includes its engines."},
+			{CodeEngineNotOurs, warning, "Another server already answered on the port where the command was going to listen. It is not read."},
+			{CodeSeveralServers, warning, "Several servers answer in turn at one address, as behind a load balancer. Its counters are left out, and its gauges mix the servers."},
+			{CodeDelayedMetrics, warning, "A collector, such as Ray, renames the engine's metrics and passes them on with a delay. The engine's last activity may be missing, and activity just before the start may be included."},
+			{CodeFilesNotRead, warning, "Some of the engine's multiprocess metrics files could not be read. What they hold is in no figure."},
+			{CodeNoMetricsDirectory, warning, "The directory for the engine's multiprocess metrics files could not be created, so nothing was recorded there."},
+		}},
+		{"What the engine exports", []CodeInfo{
+			{CodeDuplicateSeries, []Severity{Warning, Info}, "A page held the same series twice. Warning: the values differed, and neither was taken. Info: they were equal, and the series was counted once."},
+			{CodeInvalidValues, warning, "The engine exported impossible values: NaN, infinite, or a negative count. They were left out."},
+			{CodeInconsistentCounters, warning, "Counters of the engine that must agree contradict each other. The message names them."},
+			{CodePrefixCacheInBlocks, info, "vLLM 0.8 counts prefix-cache queries and hits in blocks, not tokens. The hit rate is right."},
+			{CodeKVOffloadUndercounted, warning, "vllm-omni may drop some KV-offloading counts, so totals may be too low. Rates per second of transfer time, hit rates and mean sizes hold."},
+		}},
+		{"Engine settings", []CodeInfo{
+			{CodeSettingsDisagree, warning, "Two sources report different values of one setting. The message names the one that was taken, if any."},
+			{CodePrefixCacheNotUsed, info, "The engine reports that prefix caching is on, but looked up no prompt token in the cache."},
+			{CodeInstrumentIncomplete, warning, "The plugin of `--instrument` was not loaded, did not find a name in this version of vLLM, or failed."},
+		}},
+		{"vllm-omni pipelines", []CodeInfo{
+			{CodeStreamingOnly, info, "Only streaming requests report a time to first audio, so the figure rests on part of the audio requests."},
+			{CodeTransfersIncomplete, info, "The mean latency of a transfer lacks a part, or adds up parts that were recorded for different numbers of transfers."},
+			{CodeUndercountedSchedulerStats, info, "vllm-omni may drop some prefix-cache counts, so totals may be too low. Their ratios are more reliable."},
+			{CodeDoubtfulGauges, info, "The pipeline's gauge of waiting requests contradicts its other gauges, a known fault of vllm-omni. It need not mean that requests were queued."},
+			{CodeEnginesMayBeStages, warning, "An old vllm-omni build only numbers its engines. If they are stages of one pipeline, sums in `engine` count a request once per stage; `omni.pipeline` counts whole requests."},
+			{CodeNothingRecorded, warning, "vllm-omni's counters did not move, and none of vLLM's own are exported. The server may run without `--log-stats`, and then a 0 means nothing."},
+		}},
+		{"GPUs", []CodeInfo{
+			{CodeDevicesNotMatched, warning, "No process of the command could be matched with a sampled GPU. `peak_vram_gb` is the highest peak of all sampled GPUs."},
+			{CodeForeignProcesses, warning, "Processes that are not the command's had memory on one of its GPUs. The GPU's peak, power and energy include theirs."},
+			{CodeDeviceOrderUnknown, warning, "CUDA may number the GPUs in a different order than NVML, so the sampled GPUs may not be the ones that the command used."},
+			{CodeGPUSamplingLate, warning, "The first reading of a GPU came late. A peak before it is unknown."},
+			{CodeGPUSamplingBroke, warning, "Sampling the GPUs failed before the command ended."},
+			{CodeGPUDriverStuck, warning, "A call into the GPU driver did not return. Only readings before it count."},
+			{CodeShortEnergyWindow, info, "The energy of a GPU covers so short a time that the steps of its counter, about 0.1 s, matter."},
+		}},
+		{"Processes of the command", []CodeInfo{
+			{CodeTreeCPUIncomplete, info, "The CPU time of descendants that outlived the command could not be read. `host.tree_cpu_seconds` lacks it."},
+			{CodeLeftoversUnknown, warning, "Processes of the command were still running and could not be listed."},
+		}},
+	}
+}

@@ -1,0 +1,178 @@
+package schema
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Field describes one numeric figure of the event, or a list or map of such
+// figures. Text, booleans and values of any type (settings, evidence) are not
+// figures.
+//
+// The descriptions are tags of the event's types:
+//
+//	PeakBytes *int64 `json:"peak_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`
+//
+// kind is set on every figure. unit and better may also be set on a group; they
+// hold for the figures below that do not set their own, so that a [Distribution]
+// of seconds has a mean and quantiles in seconds.
+type Field struct {
+	// Path of the figure in the event, with * for an index or a map's key, as
+	// gpus.*.peak_bytes or engine.requests.finished.*.
+	Path   string
+	Unit   Unit
+	Kind   Kind
+	Better Direction
+}
+
+// Unit is what a figure is counted in. Most are a plain noun, as tokens, or a
+// quotient, as tokens/second. It is "" for a figure that names something.
+type Unit string
+
+// The most common units. Others occur in tags only.
+const (
+	UnitBytes        Unit = "bytes"
+	UnitGibibytes    Unit = "GiB" // 2^30 bytes; in the core only
+	UnitSeconds      Unit = "seconds"
+	UnitMilliseconds Unit = "milliseconds"
+	UnitFraction     Unit = "fraction" // of a whole: 0..1
+	UnitJoules       Unit = "joules"
+	UnitWatts        Unit = "watts"
+	UnitCelsius      Unit = "celsius"
+)
+
+// Kind is how a figure came about, and so how far it can be trusted.
+type Kind string
+
+// The kinds of figures.
+const (
+	KindCounter       Kind = "counter"       // an exact count or amount, over the run or its window
+	KindRatio         Kind = "ratio"         // a counter divided by another one or by a time
+	KindMean          Kind = "mean"          // an exact mean: a sum divided by a count
+	KindQuantile      Kind = "quantile"      // an estimate from a histogram's buckets
+	KindEstimate      Kind = "estimate"      // another figure that rests on polls
+	KindSampledMean   Kind = "sampled mean"  // the mean of periodic readings
+	KindSampledPeak   Kind = "sampled peak"  // the highest of periodic readings: a lower bound
+	KindPeak          Kind = "peak"          // an exact maximum, kept by the kernel or an allocator
+	KindReading       Kind = "reading"       // one reading, at a fixed moment
+	KindDuration      Kind = "duration"      // a time span by the monotonic clock
+	KindInstant       Kind = "instant"       // a moment relative to the command's start; negative before it
+	KindBound         Kind = "bound"         // a limit of what the figures beside it can express
+	KindCoverage      Kind = "coverage"      // how well other figures were measured
+	KindConfiguration Kind = "configuration" // set by someone, not measured
+	KindIdentity      Kind = "identity"      // names something: an index, a process id, an exit code
+)
+
+// Direction is which values of a figure mean a better run, all else being equal.
+type Direction string
+
+// The directions of figures.
+const (
+	HigherIsBetter Direction = "higher"
+	LowerIsBetter  Direction = "lower"
+	NeitherBetter  Direction = "neither"
+)
+
+// Fields returns the description of every figure, in the order of the event.
+func Fields() []Field { return slices.Clone(registry().fields) }
+
+// FieldAt returns the description of the figure at path, which may be a pattern
+// of [Fields] or a path in a particular event, as gpus.0.peak_bytes. It reports
+// false if there is no figure at path.
+func FieldAt(path string) (Field, bool) { return fieldAt(strings.Split(path, ".")) }
+
+func fieldAt(steps []string) (Field, bool) {
+	n := &registry().root
+	for i, step := range steps {
+		next := n.children[step]
+		if next == nil {
+			next = n.children["*"]
+		}
+		if next == nil {
+			return Field{}, false
+		}
+		n = next
+		// A map's key may hold dots, so that the rest of the path is one key.
+		if n.inMap && i < len(steps)-1 && n.field != nil {
+			break
+		}
+	}
+	if n.field == nil {
+		return Field{}, false
+	}
+	return *n.field, true
+}
+
+// fieldNode is one step in the paths of figures.
+type fieldNode struct {
+	children map[string]*fieldNode
+	field    *Field // nil for a group
+	inMap    bool   // the step is a map's key
+}
+
+type fieldRegistry struct {
+	fields []Field
+	root   fieldNode
+}
+
+// registry is built at first use: vobs starts with every command, and most runs
+// need no description of a figure.
+var registry = sync.OnceValue(func() *fieldRegistry {
+	r := &fieldRegistry{}
+	r.addStruct(&r.root, "", reflect.TypeFor[GenerationObservability](), Field{})
+	return r
+})
+
+// addStruct adds the figures of a struct. Its fields inherit the unit and the
+// direction of group.
+func (r *fieldRegistry) addStruct(at *fieldNode, prefix string, t reflect.Type, group Field) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			r.addStruct(at, prefix, f.Type, group)
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		d := Field{Kind: Kind(f.Tag.Get("kind")), Unit: group.Unit, Better: group.Better}
+		if unit, ok := f.Tag.Lookup("unit"); ok {
+			d.Unit = Unit(unit)
+		}
+		if better, ok := f.Tag.Lookup("better"); ok {
+			d.Better = Direction(better)
+		}
+		r.add(at.child(name), prefix+name, f.Type, d)
+	}
+}
+
+// add adds the figures of a value of type t at path.
+func (r *fieldRegistry) add(at *fieldNode, path string, t reflect.Type, d Field) {
+	switch t.Kind() {
+	case reflect.Pointer:
+		r.add(at, path, t.Elem(), d)
+	case reflect.Struct:
+		r.addStruct(at, path+".", t, d)
+	case reflect.Slice, reflect.Array, reflect.Map:
+		child := at.child("*")
+		child.inMap = t.Kind() == reflect.Map
+		r.add(child, path+".*", t.Elem(), d)
+	case reflect.Int, reflect.Int64, reflect.Float64:
+		d.Path = path
+		if d.Better == "" {
+			d.Better = NeitherBetter
+		}
+		r.fields = append(r.fields, d)
+		at.field = &d
+	}
+}
+
+func (n *fieldNode) child(step string) *fieldNode {
+	if n.children == nil {
+		n.children = map[string]*fieldNode{}
+	}
+	if n.children[step] == nil {
+		n.children[step] = &fieldNode{}
+	}
+	return n.children[step]
+}
