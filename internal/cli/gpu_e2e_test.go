@@ -13,6 +13,7 @@ import (
 // What `make e2e-gpu` runs on a real GPU runs here on the fake library, whose script
 // plays the amounts: it passes where they are as reported, and fails where they are not.
 func TestE2EGPU(t *testing.T) {
+	t.Parallel()
 	if !cgo {
 		t.Skip("SKIPPED: reading GPUs needs cgo: CGO_ENABLED=1, and gcc")
 	}

@@ -51,6 +51,7 @@ const (
 // Whatever the GPU does, the command ends as it would, vobs at most 2 s later, and
 // the event keeps what was sampled and says what was not, and why.
 func TestGPUFaults(t *testing.T) {
+	t.Parallel()
 	if !cgo {
 		t.Skip("SKIPPED: reading GPUs needs cgo: CGO_ENABLED=1, and gcc")
 	}

@@ -40,6 +40,7 @@ import (
 //	expand FILE...                  replace $NAME in a file
 //	nvml [NAME | -without SYMBOL... | none]   the NVML library that programs load from here on
 func TestScript(t *testing.T) {
+	t.Parallel()
 	noLibrary := brokenNVML(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -58,7 +59,7 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			env.Setenv("RECORDED", recorded)
-			told, err := filepath.Abs("../instrument/testdata/recorded")
+			told, err := filepath.Abs("../vllm/plugin/testdata/recorded")
 			if err != nil {
 				return err
 			}

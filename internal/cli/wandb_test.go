@@ -184,6 +184,7 @@ func TestWandbModes(t *testing.T) {
 // Whatever the server does: the event is where it belongs, the exit code is the
 // command's, there is one warning, and a run on disk with the way to send it.
 func TestWandbFaults(t *testing.T) {
+	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
