@@ -1,5 +1,5 @@
-# vobs: `make help` lists the targets. Go, gcc and make are all that is needed;
-# what a target needs beyond that it fetches into .e2e, or skips loudly.
+# vobs: `make help` lists the targets. Go, gcc and make are enough. Whatever else a
+# target needs, it fetches into .e2e, or it prints SKIPPED and the reason.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,48 +8,92 @@ SHELL := /bin/bash
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := $(if $(VERSION),-X github.com/vobs/vobs/internal/cli.version=$(VERSION))
-# urfave/cli's documentation writers, which vobs does not use, start slowly.
+# Without the documentation generators of urfave/cli, which vobs does not use and which
+# make every start slower.
 TAGS := urfave_cli_no_docs
 GOBUILD := go build -buildvcs=false -trimpath -tags $(TAGS)
+GOTEST := go test -tags $(TAGS)
 FAKENVML := testdata/fakenvml/build/libnvidia-ml.so.1
 GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name '*.go' -print -o -name '*.[ch]' -print) go.mod go.sum
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
+# Recordings of real engines and inputs that are too large for the repository: optional.
+VOBS_SHARED ?= ../shared
 
-.PHONY: build demo test race test-plugin lint bench bench-vllm fuzz soak e2e e2e-vllm e2e-nvml e2e-wandb e2e-gpu install clean help
+# packages-with PATTERN: the packages that have a line like this in a test file.
+packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . | xargs -r -n 1 dirname | sort -u)
+
+.PHONY: build demo install clean help \
+	test check-long check-shared soak race test-plugin fuzz lint \
+	e2e e2e-nvml e2e-gpu e2e-wandb e2e-vllm bench bench-long bench-vllm
+
+##@ Build and run
 
 build: bin/vobs ## build bin/vobs
 
 bin/vobs: $(GO_SOURCES) schema/event.schema.json
-	@echo 'building $@' >&2 # stdout is the demo's event
+	@echo 'building $@' >&2 # not to stdout, where `make demo` prints its event
 	@$(GOBUILD) -ldflags '$(LDFLAGS)' -o $@ .
 
 $(FAKENVML): $(wildcard testdata/fakenvml/*.[ch]) testdata/fakenvml/build.sh
 	@echo 'building $@' >&2
 	@testdata/fakenvml/build.sh testdata/fakenvml/build
 
-demo: bin/vobs $(FAKENVML) ## bracket a simulated engine on a simulated GPU: the main job, without either
+demo: bin/vobs $(FAKENVML) ## run vobs around a simulated engine on a simulated GPU
 	@internal/demo/demo.sh
 
-test: $(FAKENVML) ## all tests that run anywhere
-	go test -tags $(TAGS) ./...
-	command -v python3 >/dev/null || { echo "SKIPPED: the end-to-end checkers' own tests need python3" >&2; exit 0; }; \
-	for checker in vllm/check vllm/check_offline vllm/check_instrument vllm/check_deaths gpu/check; do python3 -B e2e/$${checker}_test.py; done
+install: bin/vobs ## install vobs into PREFIX/bin (/usr/local/bin)
+	install -D -m 755 bin/vobs $(DESTDIR)$(PREFIX)/bin/vobs
 
-race: $(FAKENVML) ## the same under the race detector, which makes each of their thousand starts of vobs seven times as dear
-	go test -race -tags $(TAGS) ./...
+clean: ## remove what was built; .e2e stays, because it is slow to fetch again
+	rm -rf bin testdata/fakenvml/build
 
-test-plugin: ## the plugin of --instrument under Python 3.10 to 3.13 (PYTHONS=…), against a stand-in for vLLM
+help: ## print this list
+	@awk -F ':.*## ' ' \
+		/^##@ / { title[++n] = substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { title[++n] = ""; name[n] = $$1; what[n] = $$2; if (length($$1) > width) width = length($$1) } \
+		END { for (i = 1; i <= n; i++) if (title[i] != "") printf "%s%s\n", (i > 1 ? "\n" : ""), title[i]; else printf "  %-" width "s  %s\n", name[i], what[i] }' \
+		$(MAKEFILE_LIST)
+
+##@ Check
+
+test: $(FAKENVML) ## run all tests that need no GPU, no vLLM and no network; slow simulations are cut short
+	$(GOTEST) ./...
+	@command -v python3 >/dev/null || { echo "SKIPPED: the tests of the end-to-end checkers need python3" >&2; exit 0; }; \
+	for checker in vllm/check vllm/check_offline vllm/check_instrument vllm/check_deaths gpu/check; do echo "e2e/$${checker}_test.py"; python3 -B e2e/$${checker}_test.py; done
+
+check-long: $(FAKENVML) ## run the same tests with slow simulations in full
+	VOBS_TEST_LONG=1 $(GOTEST) -timeout 30m ./...
+
+check-shared: ## run the tests on data outside the repository (VOBS_SHARED=../shared)
+	@[ -d '$(VOBS_SHARED)' ] || { echo "SKIPPED: check-shared: there is no directory $(VOBS_SHARED) (VOBS_SHARED=DIRECTORY)" >&2; exit 0; }; \
+	VOBS_SHARED=$$(realpath '$(VOBS_SHARED)') $(GOTEST) -count=1 -v -run '^TestShared' $(call packages-with,^func TestShared)
+
+soak: $(FAKENVML) ## run vobs a thousand times around commands that leave orphans (part of check-long)
+	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -run '^TestCodesAmidOrphans$$' ./internal/cli
+
+race: $(FAKENVML) ## run the tests under the race detector, which makes each start of vobs seven times as expensive
+	$(GOTEST) -race ./...
+
+test-plugin: ## test the plugin of --instrument under Python 3.10 to 3.13 (PYTHONS=…), with a stand-in for vLLM
 	@internal/vllm/plugin/test_pythons.sh
 
-# One folder a version; without Python or PyPI it is skipped loudly.
+fuzz: ## run every fuzz target for a while (FUZZTIME=10s)
+	@for package in $(call packages-with,^func Fuzz); do \
+		for target in $$($(GOTEST) -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GOTEST) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
+		done; \
+	done
+
+# Each version has its own folder. Without Python or PyPI, lint prints SKIPPED and goes on.
 RUFF_VERSION := 0.17.6
 RUFF := .e2e/ruff-$(RUFF_VERSION)/bin/ruff
 $(RUFF):
 	@rm -rf .e2e/ruff-$(RUFF_VERSION); python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps \
 		--target .e2e/ruff-$(RUFF_VERSION) ruff==$(RUFF_VERSION) || echo "SKIPPED: ruff $(RUFF_VERSION) cannot be installed: lint needs python3 with pip, and PyPI, for the plugin" >&2
 
-lint: $(RUFF) ## gofmt, go vet, staticcheck, ruff, tidy go.mod, fresh generated files, the other builds
+lint: $(RUFF) ## check formatting, go vet, staticcheck, ruff, go.mod, generated files, builds without cgo, for arm64 and for macOS
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
 	go vet -tags $(TAGS) ./...
 	go tool staticcheck -tags $(TAGS) ./...
@@ -62,44 +106,35 @@ lint: $(RUFF) ## gofmt, go vet, staticcheck, ruff, tidy go.mod, fresh generated 
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .
 
-bench: bin/vobs $(FAKENVML) ## what vobs and its reader cost, beside what one would use instead; then Go's benchmarks
-	VOBS=bin/vobs go run ./bench/overhead
-	go run -tags $(TAGS) ./bench/reader
-	go test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+##@ End to end
 
-bench-vllm: bin/vobs ## a real vLLM's throughput and latency with and without vobs, in turn
-	bench/engine.sh
+e2e: e2e-nvml e2e-gpu e2e-wandb e2e-vllm ## run all end-to-end tests
 
-fuzz: ## a bounded round of every fuzz target (FUZZTIME=10s)
-	@for package in $$(go list ./...); do \
-		for target in $$(go test -tags $(TAGS) -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-			echo "== $$package $$target"; \
-			go test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
-		done; \
-	done
-
-soak: ## a thousand runs of the program amid orphans: no exit code is lost
-	VOBS_TEST_RUNS=1000 go test -count=1 -tags $(TAGS) -run '^TestCodesAmidOrphans$$' ./internal/cli
-
-e2e: e2e-gpu e2e-nvml e2e-wandb e2e-vllm ## all end-to-end targets
-
-e2e-vllm: bin/vobs ## a real vLLM for CPU, installed into .e2e (5.9 GB): bracketed six ways, ended and killed in eight
-	e2e/vllm/run.sh
-
-e2e-nvml: bin/vobs ## Debian's real NVML library, without a driver
+e2e-nvml: bin/vobs ## test with NVIDIA's real library from Debian, without a driver
 	e2e/nvml/run.sh
 
-e2e-wandb: ## the real SDK of W&B, installed into .e2e (130 MB), beside our client, against a server of our own
-	e2e/wandb/run.sh
-
-e2e-gpu: bin/vobs ## known amounts of memory on a real GPU (PYTHON=… with torch, or by libcuda)
+e2e-gpu: bin/vobs ## test known amounts of memory on a real GPU, allocated by PyTorch (PYTHON=…) or libcuda
 	e2e/gpu/run.sh
 
-install: bin/vobs ## install vobs into PREFIX/bin (/usr/local)
-	install -D -m 755 bin/vobs $(DESTDIR)$(PREFIX)/bin/vobs
+e2e-wandb: ## compare our client with W&B's real SDK (130 MB, into .e2e), against a local server
+	e2e/wandb/run.sh
 
-clean: ## remove what was built; .e2e, which is dear to fetch, stays
-	rm -rf bin testdata/fakenvml/build
+e2e-vllm: bin/vobs ## test with a real vLLM for CPU (5.9 GB, into .e2e): served, offline, ended and killed
+	e2e/vllm/run.sh
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+##@ Measure
+
+BENCHMARKS = $(GOTEST) -run '^$$' -bench . -benchmem
+
+bench: bin/vobs $(FAKENVML) ## measure what vobs and its reader cost beside the alternatives: the main figures, within five minutes
+	VOBS=bin/vobs go run ./bench/overhead
+	go run -tags $(TAGS) ./bench/reader
+	$(BENCHMARKS) -benchtime 200ms $(call packages-with,^func Benchmark)
+
+bench-long: bin/vobs $(FAKENVML) ## measure all of it, with more repetitions
+	VOBS=bin/vobs go run ./bench/overhead -long
+	go run -tags $(TAGS) ./bench/reader -long
+	VOBS_TEST_LONG=1 $(BENCHMARKS) $(call packages-with,^func Benchmark)
+
+bench-vllm: bin/vobs ## measure a real vLLM's throughput and latency with and without vobs, in turn
+	bench/engine.sh
