@@ -131,25 +131,32 @@ func TestEqualToReference(t *testing.T) {
 	parser := NewParser(nil) // one for all pages: its caches must not mix them up
 	var page Page
 	for name, body := range recordings(t) {
-		families, err := reference(body)
-		if err != nil {
-			t.Fatalf("%s: the reference cannot read it: %v", name, err)
-		}
-		if err := parser.Parse(body, &page); err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		want, got := referenceSamples(families), ourSamples(&page)
-		if len(want) < 100 {
-			t.Fatalf("%s: the reference has %d samples only", name, len(want))
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: samples differ from prom2json's (-want +got):\n%s", name, diff)
-		}
-		for family, f := range families {
-			if got, want := typeName(page.Types[family]), f.Type; got != want {
-				t.Errorf("%s: type of %s is %s, want %s", name, family, got, want)
-			}
+		equalToReference(t, parser, &page, name, body, 100)
+	}
+}
+
+// equalToReference compares a page as the parser reads it with the reference's, which
+// must have at least so many samples.
+func equalToReference(t *testing.T, parser *Parser, page *Page, name string, body []byte, least int) {
+	t.Helper()
+	families, err := reference(body)
+	if err != nil {
+		t.Fatalf("%s: the reference cannot read it: %v", name, err)
+	}
+	if err := parser.Parse(body, page); err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	want, got := referenceSamples(families), ourSamples(page)
+	if len(want) < least {
+		t.Fatalf("%s: the reference has %d samples only", name, len(want))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: samples differ from prom2json's (-want +got):\n%s", name, diff)
+	}
+	for family, f := range families {
+		if got, want := typeName(page.Types[family]), f.Type; got != want {
+			t.Errorf("%s: type of %s is %s, want %s", name, family, got, want)
 		}
 	}
 }
