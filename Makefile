@@ -129,7 +129,7 @@ BENCHMARKS = $(GOTEST) -run '^$$' -bench . -benchmem
 bench: bin/vobs $(FAKENVML) ## measure what vobs and its reader cost beside the alternatives: the main figures, within five minutes
 	VOBS=bin/vobs go run ./bench/overhead
 	go run -tags $(TAGS) ./bench/reader
-	$(BENCHMARKS) -benchtime 200ms $(call packages-with,^func Benchmark)
+	$(BENCHMARKS) -benchtime 500ms $(call packages-with,^func Benchmark)
 
 bench-long: bin/vobs $(FAKENVML) ## measure all of it, with more repetitions
 	VOBS=bin/vobs go run ./bench/overhead -long

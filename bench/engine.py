@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Whether the engine notices vobs: the same load on a running server, with and
-without `vobs run` around the client, in turn.
+"""Measures whether vobs slows the engine down: the same load on a running server,
+with and without `vobs run` around the client, in turn.
 
     engine.py --url URL --vobs PATH --out DIR [--rounds 12] -- CLIENT...
 
-Each round runs CLIENT twice (its --seed is the round's, so that both send the same
-amounts; the prompts differ, or the second would find the first one's in the prefix
-cache), in the order with, without and without, with by turns. Prints a table in
-Markdown: medians, ranges, and how often chance alone makes a difference as large
-(a permutation test that keeps the pairs). Exit status 1 when a run failed.
-Standard library only.
+Each round runs CLIENT twice, once with vobs and once without; the order changes from
+round to round. Both runs send the same amounts, but different prompts (--seed), or the
+second would find the prompts of the first in the prefix cache. It prints a Markdown
+table: medians, ranges, and how often chance alone makes a difference as large (a
+permutation test that keeps the pairs). Exit status 1: a run failed. It needs the
+standard library only.
 """
 
 import argparse
@@ -23,8 +23,8 @@ import sys
 
 
 def permutation(differences):
-    """The share of all swaps within pairs whose mean difference is as large as the
-    one that was seen: a small share says that it is no chance."""
+    """Returns the share of all swaps within pairs whose mean difference is at least as
+    large as the observed one. If it is small, the difference is not due to chance."""
     seen = abs(sum(differences))
     if len(differences) <= 16:
         signs = itertools.product((1, -1), repeat=len(differences))
@@ -36,12 +36,12 @@ def permutation(differences):
 
 
 def run(args, with_vobs, seed):
-    """One run's figures; a run in which a request failed is made again."""
+    """Returns the figures of one run. A run with a failed request is repeated."""
     for attempt in range(3):
         result = try_run(args, with_vobs, seed + 500 * attempt)
         if result is not None:
             return result
-    sys.exit("engine.py: three runs failed one after the other")
+    sys.exit("engine.py: three runs in a row failed")
 
 
 def try_run(args, with_vobs, seed):
@@ -54,7 +54,7 @@ def try_run(args, with_vobs, seed):
         command = [args.vobs, "run", "-q", "--metrics-url", args.url + "/metrics", "-o", event, "--", *command]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
-        print(f"engine.py: made again: {' '.join(command)} ended with {done.returncode}", file=sys.stderr)
+        print(f"engine.py: repeated: {' '.join(command)} ended with {done.returncode}", file=sys.stderr)
         return None
     with open(load, encoding="utf-8") as f:
         client = json.load(f)
@@ -67,7 +67,7 @@ def try_run(args, with_vobs, seed):
         with open(event, encoding="utf-8") as f:
             event = json.load(f)
         if event["engine"] is None or event["engine"]["tokens"]["generation"] != client["completion_tokens"]:
-            sys.exit("engine.py: the event does not have the client's tokens")
+            sys.exit("engine.py: the event's tokens differ from the client's")
         result["cost"] = 100 * event["overhead"]["cpu_seconds"] / event["run"]["duration_seconds"]
         result["polls"] = event["engine"]["scrapes"]["count"]
         result["seconds"] = event["run"]["duration_seconds"]
@@ -91,7 +91,7 @@ def main():
         print(f"engine.py: round {i + 1} of {args.rounds}", file=sys.stderr)
 
     with_, without = both[True], both[False]
-    print("\n| | without vobs | with vobs | difference of the medians | by chance as large |")
+    print("\n| | without vobs | with vobs | difference of the medians | as large by chance |")
     print("| --- | --- | --- | --- | --- |")
     for key in without[0]:
         a, b = [r[key] for r in without], [r[key] for r in with_]
@@ -103,8 +103,8 @@ def main():
         change = 100 * (statistics.median(b) / statistics.median(a) - 1)
         p_value = permutation([y - x for x, y in zip(a, b)])
         print(f"| {key} | {cell(a)} | {cell(b)} | {change:+.1f} % | {100 * p_value:.0f} % |")
-    print(f"\nMedians and ranges of {args.rounds} runs each, of {statistics.median(r['seconds'] for r in with_):.0f} s; "
-          f"{statistics.median(r['polls'] for r in with_):.0f} polls a run; vobs itself took {statistics.median(r['cost'] for r in with_):.2f} % of one core.")
+    print(f"\nMedians and ranges of {args.rounds} runs each, of {statistics.median(r['seconds'] for r in with_):.0f} s, with "
+          f"{statistics.median(r['polls'] for r in with_):.0f} polls each; vobs itself took {statistics.median(r['cost'] for r in with_):.2f} % of one core.")
 
 
 if __name__ == "__main__":

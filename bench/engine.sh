@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Throughput and time to first token of a real vLLM (CPU build, tiny model), with and
-# without vobs around the client, in turn: engine.py. Needs bin/vobs (another one:
-# VOBS=path). ROUNDS=12. About six minutes; exit status 0 also where vLLM's packages
-# cannot be fetched, after a line "bench-vllm: SKIPPED".
+# Measures throughput and time to first token of a real vLLM (CPU build, tiny model),
+# with and without vobs around the client, in turn (engine.py). Needs bin/vobs (another
+# one: VOBS=path). ROUNDS=12 rounds take about six minutes. If vLLM's packages cannot be
+# fetched, it prints "bench-vllm: SKIPPED" and exits with status 0.
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -13,12 +13,12 @@ out=$E2E_ROOT/.e2e/bench/engine
 status=0
 "$E2E_SRC/setup.sh" >&2 || status=$?
 if [ "$status" = 77 ]; then
-	echo "bench-vllm: SKIPPED: vLLM's packages cannot be fetched here (the reason stands above)" >&2
+	echo "bench-vllm: SKIPPED: vLLM's packages cannot be fetched here (see the reason above)" >&2
 	exit 0
 fi
 [ "$status" = 0 ] || exit "$status"
 engine_env
-unset "${!VOBS_@}" # what the user of the machine may have set for vobs
+unset "${!VOBS_@}" # settings of vobs in the user's environment
 mkdir -p "$out"
 port=$("$E2E_PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 engine_command "$port"

@@ -1,12 +1,12 @@
-"""The way a Python harness does it: a daemon thread that reads the memory of all
-devices through NVML (nvidia-ml-py), as NeMo Safe Synthesizer's NvmlPeakSampler
-does, around a command. `vobs run` is compared with it by ./overhead. It is
-cheaper than the original, which loads its package with pydantic and much beside.
+"""Samples GPU memory around a command as a Python harness does: a daemon thread reads
+the memory of all devices through NVML (nvidia-ml-py), like NvmlPeakSampler of NeMo Safe
+Synthesizer. ./overhead compares `vobs run` with it. It costs less than the original,
+which also imports its package, pydantic and more.
 
     seed_sampler.py INTERVAL REPORT COMMAND...
 
-INTERVAL in seconds. REPORT is a file for "samples period max-gap peak..."
-(seconds, bytes), - for none.
+INTERVAL is in seconds. REPORT is a file for "samples period max-gap peak..." (seconds,
+bytes), or "-" for none.
 """
 
 import subprocess
@@ -18,7 +18,7 @@ import pynvml
 
 
 class Sampler:
-    """Peak memory of every device while the context lasts."""
+    """Samples the peak memory of every device while the context lasts."""
 
     def __init__(self, interval):
         self.interval = interval

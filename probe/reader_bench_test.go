@@ -76,6 +76,9 @@ func BenchmarkReading(b *testing.B) {
 // full page, on a clock of its own: what is reachable after its first minute and at its
 // end, and how much the process has from the system.
 func BenchmarkHour(b *testing.B) {
+	if !testkit.Long() {
+		b.Skip("SKIPPED: it takes minutes: make bench-long runs it")
+	}
 	var pages [2][]byte
 	for i, name := range []string{"serve_default_pre", "serve_default_post"} {
 		pages[i] = []byte(manyEngines(testkit.Recorded(b, name), 64))

@@ -1,14 +1,14 @@
 //go:build linux && cgo
 
-// Minimal is the smallest wrapper of a command that samples the GPUs through
-// go-nvml: what `vobs run` is compared with by ../overhead. It starts the command,
-// initialises NVML beside it without waiting, reads the memory of all devices by a
-// ticker, and exits with the command's code. No signals, no event, no budget.
+// Minimal is the smallest wrapper of a command that samples the GPUs through go-nvml;
+// ../overhead compares `vobs run` with it. It starts the command, initialises NVML
+// meanwhile, reads the memory of all devices on a ticker, and exits with the command's
+// code. It handles no signals, writes no event and keeps no budget.
 //
 //	minimal INTERVAL REPORT COMMAND…
 //
-// REPORT is a file for "samples period max-gap peak…" (seconds, bytes), - for none.
-// The command is started by its path: nothing is searched for.
+// REPORT is a file for "samples period max-gap peak…" (seconds, bytes), or "-" for none.
+// COMMAND is a path: PATH is not searched.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
-// readings is what the sampler saw.
+// readings is what has been sampled so far.
 type readings struct {
 	mu          sync.Mutex
 	samples     int
@@ -29,7 +29,7 @@ type readings struct {
 	peaks       []uint64
 }
 
-// sample reads all devices, now and at each tick, until the process ends.
+// sample reads all devices at once and then at each tick, until the process ends.
 func (r *readings) sample(interval time.Duration) {
 	if nvml.Init() != nvml.SUCCESS {
 		return // nothing may be called after a failed init

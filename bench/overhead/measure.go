@@ -17,21 +17,22 @@ import (
 // A contender is one way to run a command.
 type contender struct {
 	name string
-	argv func(report string, command ...string) []string // report: the file for what it sampled
-	read func(report string) (result, error)             // reads that file; nil where there is none
+	argv func(report string, command ...string) []string // report is the file for what it sampled
+	read func(report string) (result, error)             // reads that file; nil if there is none
 }
 
-// result is what one run cost and saw.
+// result is what one run cost, and what it sampled.
 type result struct {
-	wall, cpu   float64   // seconds of the process, its command's CPU time included (wait4)
-	rss         float64   // MiB: highest VmHWM that was seen, or the process's own word if that is higher
-	own         float64   // seconds: the process's own word on its CPU time
+	wall, cpu   float64   // seconds of the process, with the CPU time of its command (wait4)
+	rss         float64   // MiB: the highest VmHWM that was seen, or what the process reports if that is higher
+	own         float64   // seconds: the CPU time that the process reports of itself
 	period, gap float64   // ms: mean and longest time between two readings
 	peaks       []float64 // bytes, per device
 }
 
-// run runs argv to its end and measures it. It looks at the peak RSS every 20 ms if
-// watch: ru_maxrss will not do, for it starts at that of the process that forked, us.
+// run runs argv to its end and measures it. If watch is set, it reads the peak RSS every
+// 20 ms: ru_maxrss would not do, because it starts at that of the process that forked,
+// which is this one.
 func run(env, argv []string, watch bool) (r result, err error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
@@ -76,16 +77,16 @@ func run(env, argv []string, watch bool) (r result, err error) {
 	return r, err
 }
 
-// peakRSS is a process's VmHWM in MiB: its highest resident memory since its exec.
+// peakRSS returns a process's VmHWM in MiB: its highest resident memory since its exec.
 func peakRSS(pid int) float64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, rest, _ := strings.Cut(string(status), "\nVmHWM:")
 	number, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	kib, _ := strconv.ParseFloat(number, 64) // a process that ended has none
+	kib, _ := strconv.ParseFloat(number, 64) // none if the process has ended
 	return kib / 1024
 }
 
-// readReport reads what minimal and seed_sampler.py write: samples, period, gap, peaks.
+// readReport reads the report of minimal or seed_sampler.py: samples, period, gap, peaks.
 func readReport(path string) (result, error) {
 	text, err := os.ReadFile(path)
 	var numbers []float64
@@ -102,7 +103,7 @@ func readReport(path string) (result, error) {
 	return result{period: 1e3 * numbers[1], gap: 1e3 * numbers[2], peaks: numbers[3:]}, nil
 }
 
-// event is what is read of vobs's.
+// event is the part of vobs's event that is needed here.
 type event struct {
 	Overhead struct {
 		CPUSeconds  float64 `json:"cpu_seconds"`
@@ -131,7 +132,7 @@ func load(path string) (e event, err error) {
 	return e, err
 }
 
-// readEvent reads vobs's event. The device that fared worst counts.
+// readEvent reads vobs's event. Period and gap are those of the worst device.
 func readEvent(path string) (result, error) {
 	event, err := load(path)
 	return event.result(), err
@@ -146,7 +147,7 @@ func (event event) result() (r result) {
 	return r
 }
 
-// readFilesEvent is readEvent with the readings of the engine's files for its period.
+// readFilesEvent is readEvent with period and gap of the readings of the engine's files.
 func readFilesEvent(path string) (result, error) {
 	event, err := load(path)
 	if err == nil && (event.Engine == nil || event.Engine.Source != "multiprocess") {
@@ -160,7 +161,7 @@ func readFilesEvent(path string) (result, error) {
 	return r, nil
 }
 
-// The figures of a result; times in ms.
+// The figures of a result, times in ms.
 func wall(r result) float64   { return 1e3 * r.wall }
 func cpu(r result) float64    { return 1e3 * r.cpu }
 func own(r result) float64    { return 1e3 * r.own }
@@ -168,7 +169,7 @@ func rss(r result) float64    { return r.rss }
 func period(r result) float64 { return r.period }
 func gap(r result) float64    { return r.gap }
 
-// median of some figure of a contender's runs.
+// median returns the median of a figure over a contender's runs.
 func median(runs []result, figure func(result) float64) float64 {
 	list := make([]float64, len(runs))
 	for i, r := range runs {
@@ -177,6 +178,7 @@ func median(runs []result, figure func(result) float64) float64 {
 	return middle(list)
 }
 
+// middle returns the median of a list.
 func middle(list []float64) float64 {
 	list = slices.Sorted(slices.Values(list))
 	return (list[len(list)/2] + list[(len(list)-1)/2]) / 2

@@ -17,12 +17,12 @@ import (
 	"github.com/vobs/vobs/probe/multiproc"
 )
 
-// directories sets readings of prometheus_client's shared files beside its own
-// collector's, which gives samples and no text: the same work. vobs has read the directory
-// before, as in every poll but the first; the collector has nothing to remember.
-func directories(python string, quick bool) error {
+// directories compares readings of prometheus_client's multiprocess files with its own
+// collector, which returns samples and not text, so both do the same work. vobs has read
+// the directory before, as in every poll but the first; the collector keeps nothing.
+func directories(python string, long bool) error {
 	const polls = 20 // a second
-	rounds := report.Pick(quick, 3, 9)
+	rounds := report.Pick(long, 9, 3)
 	for _, d := range []struct{ path, of string }{
 		{"probe/multiproc/testdata/bench_throughput/db", "one process, one engine"},
 		{"probe/multiproc/testdata/serve_dp2/db", "two processes, two engines"},
@@ -77,8 +77,8 @@ func directories(python string, quick bool) error {
 	return nil
 }
 
-// byCollector gives the CPU seconds that prometheus_client's collector takes for the files
-// of a directory that match one of globs, put apart by blanks.
+// byCollector returns the CPU seconds that prometheus_client's collector takes for the
+// files of a directory that match one of globs, which are separated by blanks.
 func byCollector(python, dir, globs string, rounds int) (float64, error) {
 	const script = `
 import glob, statistics, sys, time

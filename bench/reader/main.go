@@ -1,18 +1,18 @@
 //go:build linux
 
-// Reader measures how fast vobs reads a /metrics page, beside what one would use
-// instead: expfmt and prom2json (what a Go program would take) and Python's
-// prometheus_client (which a script would); all of them read every line. The pages are
-// a recorded engine's, and one of 64 such engines. Then prometheus_client's multiprocess
-// files, beside its own collector (directory.go). Then what a whole reading costs,
-// books and all, of the names that vobs wants, and what an hour of readings leaves in
-// memory: these two are benchmarks of package probe, which it runs.
+// Reader measures how fast vobs reads a /metrics page and compares it with the
+// alternatives: expfmt and prom2json for a Go program, prometheus_client for a Python
+// script. All of them read every line, of the page of a recorded engine and of a page of
+// 64 such engines. It then compares reading prometheus_client's multiprocess files with
+// its own collector (directory.go). Finally it runs two benchmarks of package probe: what
+// a whole reading costs, from the page to the counters of the metrics that vobs uses, and
+// how much memory an hour of readings keeps (with -long).
 //
-//	go run -tags urfave_cli_no_docs ./bench/reader [-quick]
+//	go run -tags urfave_cli_no_docs ./bench/reader [-long]
 //
-// CPU time, not wall time: other processes hardly matter. Ratios are within one table,
-// whose contenders take turns. A missed target is told and fails nothing. Exit status
-// 1: something could not be measured.
+// It measures CPU time, not wall time, so other processes hardly matter. Ratios are
+// within one table, whose contenders take turns. A missed target is printed and fails
+// nothing. Exit status 1: something could not be measured.
 package main
 
 import (
@@ -42,15 +42,15 @@ import (
 const recording = "testdata/expositions/serve_default_post.prom"
 
 func main() {
-	quick := flag.Bool("quick", false, "a short round, whose figures are partly chance")
+	long := flag.Bool("long", false, "measure everything, with more repetitions")
 	flag.Parse()
-	if err := bench(*quick); err != nil {
+	if err := bench(*long); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(quick bool) error {
+func bench(long bool) error {
 	page, err := os.ReadFile(recording)
 	if err != nil {
 		return fmt.Errorf("%w: run it in the repository's root", err)
@@ -64,23 +64,23 @@ func bench(quick bool) error {
 	}
 	python := venv.With(dir, "prometheus_client", "prometheus_client==0.26.0", "Python's prometheus_client")
 	for _, n := range []int{1, 64} {
-		if err := parsers(manyEngines(page, n), n, python, dir, quick); err != nil {
+		if err := parsers(manyEngines(page, n), n, python, dir, long); err != nil {
 			return err
 		}
 	}
-	if err := directories(python, quick); err != nil {
+	if err := directories(python, long); err != nil {
 		return err
 	}
-	return readings(quick)
+	return readings(long)
 }
 
-// contender reads a page once.
+// contender is one way to read a page.
 type contender struct {
 	name string
 	read func(page []byte) error
 }
 
-// contenders are new ones, for one page.
+// contenders returns new contenders, for the readings of one page.
 func contenders() []contender {
 	parser, into := exposition.NewParser(nil), exposition.Page{}
 	text := func(page []byte) (out []*prom2json.Family, err error) {
@@ -103,12 +103,12 @@ func contenders() []contender {
 	}
 }
 
-// cost is what one reading takes.
-type cost struct{ cpu, allocations float64 } // seconds, number
+// cost is what one reading takes: CPU seconds and the number of allocations.
+type cost struct{ cpu, allocations float64 }
 
-// parsers sets the readers of one page beside each other.
-func parsers(page []byte, engines int, python, dir string, quick bool) error {
-	rounds := report.Pick(quick, 3, 9)
+// parsers compares the readers of one page.
+func parsers(page []byte, engines int, python, dir string, long bool) error {
+	rounds := report.Pick(long, 9, 3)
 	list := contenders()
 	all := make([][]cost, len(list))
 	before := report.Load()
@@ -157,10 +157,10 @@ func parsers(page []byte, engines int, python, dir string, quick bool) error {
 	return nil
 }
 
-// measure reads a page again and again for a fifth of a second of CPU time; the
-// collector's work is in it, which is the allocating ones' own.
+// measure reads a page again and again for 200 ms of CPU time. That includes garbage
+// collection, which the contenders that allocate cause themselves.
 func measure(c contender, page []byte) (cost, error) {
-	for range 2 { // warm
+	for range 2 { // to warm up
 		if err := c.read(page); err != nil {
 			return cost{}, err
 		}
@@ -180,7 +180,7 @@ func measure(c contender, page []byte) (cost, error) {
 	return cost{spent.Seconds() / float64(n), float64(m.Mallocs-mallocs) / float64(n)}, nil
 }
 
-// byPython gives the CPU seconds that prometheus_client takes for the page in file.
+// byPython returns the CPU seconds that prometheus_client takes for the page in file.
 func byPython(python, file string, rounds int) (float64, error) {
 	const script = `
 import statistics, sys, time
@@ -201,16 +201,17 @@ print(statistics.median(times))
 	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
 }
 
-// readings runs package probe's benchmarks of whole readings and of an hour of them.
-func readings(quick bool) error {
-	which := report.Pick(quick, "^BenchmarkReading$", "^Benchmark(Reading|Hour)$")
-	command := exec.Command("go", "test", "-tags", "urfave_cli_no_docs", "-run", "^$", "-bench", which, "-benchmem", "./probe")
+// readings runs package probe's benchmarks of whole readings and, if long is set, of an
+// hour of them.
+func readings(long bool) error {
+	command := exec.Command("go", "test", "-tags", "urfave_cli_no_docs", "-run", "^$", "-bench", "^Benchmark(Reading|Hour)$", "-benchmem", "./probe")
+	command.Env = append(os.Environ(), "VOBS_TEST_LONG="+report.Pick(long, "1", "")) // without it BenchmarkHour is skipped
 	command.Stderr = os.Stderr
 	out, err := command.Output()
 	if err != nil {
 		return fmt.Errorf("%s: %w\n%s", command, err, out)
 	}
-	seen := map[string]map[string]float64{} // by benchmark and unit
+	seen := map[string]map[string]float64{} // benchmark -> unit -> value
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
@@ -235,7 +236,7 @@ func readings(quick bool) error {
 		}
 		rows = append(rows, []string{strings.Replace(name, "engines", " engines", 1), fmt.Sprintf("%.3f", m["cpu-ms/op"]), fmt.Sprintf("%.0f", m["allocs/op"])})
 	}
-	report.Table("A whole reading of a full page, from its bytes to the books", rows)
+	report.Table("A whole reading of a full page, from its bytes to the counters", rows)
 	m := seen["BenchmarkReading/64engines"]
 	report.Target(m["cpu-ms/op"] <= 20, "a reading of 64 engines takes %.1f ms of CPU (target: at most 20 ms)", m["cpu-ms/op"])
 	report.Target(m["allocs/op"] <= 100, "and %.0f allocations (target: at most 100)", m["allocs/op"])
@@ -243,7 +244,7 @@ func readings(quick bool) error {
 	if hour == nil {
 		return nil
 	}
-	report.Table("An hour of readings of 64 engines every 500 ms, each tenth of a full page", [][]string{
+	report.Table("An hour of readings of 64 engines every 500 ms, every tenth of a full page", [][]string{
 		{"reachable after a minute, MiB", "after the hour", "from the system"},
 		{fmt.Sprintf("%.2f", hour["MiB-1min"]), fmt.Sprintf("%.2f", hour["MiB-1h"]), fmt.Sprintf("%.1f", hour["MiB-sys"])},
 	})
@@ -251,8 +252,8 @@ func readings(quick bool) error {
 	return nil
 }
 
-// manyEngines makes a page of n engines of a page of one, in the order in which
-// prometheus_client writes them: family for family, engine for engine.
+// manyEngines turns a page of one engine into a page of n, in the order in which
+// prometheus_client writes them: by family, then by engine.
 func manyEngines(page []byte, n int) []byte {
 	var out, block bytes.Buffer
 	flush := func() {
@@ -273,11 +274,11 @@ func manyEngines(page []byte, n int) []byte {
 	return out.Bytes()
 }
 
-// cpuTime is the process's user and system time.
+// cpuTime returns the user and system time of this process.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // it has no other way to fail than a bad argument
+		panic(err) // it fails only for a bad argument
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -310,6 +310,9 @@ func BenchmarkStartHost(b *testing.B) {
 // BenchmarkHostShare is the share of a core that sampling a tree of ten real processes takes, by this
 // process's own CPU time over 20 s.
 func BenchmarkHostShare(b *testing.B) {
+	if !testkit.Long() {
+		b.Skip("SKIPPED: it takes 20 s: make bench-long runs it")
+	}
 	proctest.StartTen(b)
 	usage := func() time.Duration {
 		var ru syscall.Rusage

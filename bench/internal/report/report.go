@@ -1,5 +1,5 @@
-// Package report prints what a benchmark found: a Markdown table per question, and
-// whether a target is met.
+// Package report prints the results of a benchmark: Markdown tables, and whether the
+// targets are met.
 package report
 
 import (
@@ -9,7 +9,7 @@ import (
 	"text/tabwriter"
 )
 
-// Table prints a table, its first row the head.
+// Table prints a Markdown table. Its first row is the header.
 func Table(title string, rows [][]string) {
 	fmt.Printf("\n### %s\n\n", title)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
@@ -19,11 +19,11 @@ func Table(title string, rows [][]string) {
 			fmt.Fprintln(w, "|"+strings.Repeat(" ---\t|", len(row)))
 		}
 	}
-	_ = w.Flush() // to stdout: whoever closed it does not read
+	_ = w.Flush() // to stdout: if it is closed, nobody reads it
 	fmt.Println()
 }
 
-// Target tells whether one is met.
+// Target prints a target and whether it is met.
 func Target(met bool, format string, args ...any) {
 	verdict := "met"
 	if !met {
@@ -32,7 +32,7 @@ func Target(met bool, format string, args ...any) {
 	fmt.Printf("- %s: %s\n", verdict, fmt.Sprintf(format, args...))
 }
 
-// Load is the host's load average over one minute.
+// Load returns the host's load average over one minute; "?" if it cannot be read.
 func Load() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -41,10 +41,10 @@ func Load() string {
 	return strings.Fields(string(text))[0]
 }
 
-// Pick gives the whole number of rounds, or that of a quick look.
-func Pick[T any](quick bool, short, whole T) T {
-	if quick {
-		return short
+// Pick returns whole if long is set, and short otherwise.
+func Pick[T any](long bool, whole, short T) T {
+	if long {
+		return whole
 	}
-	return whole
+	return short
 }

@@ -1,4 +1,4 @@
-// Package venv finds or makes the Python that the benchmarks set vobs beside.
+// Package venv provides the Python interpreter for the benchmarks' Python contenders.
 package venv
 
 import (
@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// With gives the interpreter of the virtual environment dir/venv, which is made where it is
-// missing, with a module, which pip installs as package where it cannot be imported. "",
-// after a line on stderr that names what is skipped, where that fails.
+// With returns the interpreter of the virtual environment dir/venv, in which a module can
+// be imported. It creates the environment and installs pkg, which has the module, if they
+// are missing. If that fails, it prints to stderr what is skipped and returns "".
 func With(dir, module, pkg, what string) (python string) {
 	python = dir + "/venv/bin/python"
 	if run(python, "-c", "import "+module) == nil {
