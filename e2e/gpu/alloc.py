@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Allocates known amounts of GPU memory on every visible device.
 
-    alloc.py probe            "UUID FREE TOTAL" per device (bytes); exit status 3 and
-                              the reason where there is none
-    alloc.py context REPORT   only makes a CUDA context on each device, and stays a while
-    alloc.py hold REPORT      holds 1 GiB for some seconds, then, three times, 2 GiB and
-                              64 MiB times the device's number more for 100 ms
+    alloc.py probe            prints "UUID FREE TOTAL" per device (bytes); without a device
+                              it prints the reason and exits with status 3
+    alloc.py context REPORT   only creates a CUDA context on each device, and stays a while
+    alloc.py hold REPORT      holds 1 GiB for some seconds; then, three times, 2 GiB plus
+                              64 MiB times the device's number more, for 100 ms
 
-By PyTorch where it can be imported and sees a GPU, else by the CUDA driver's own
-library. REPORT tells what was allocated, and when, for check.py.
-Standard library only, but for torch.
+It uses PyTorch if that can be imported and sees a GPU, otherwise the CUDA driver
+library. REPORT lists what was allocated, and when, for check.py. Apart from torch it
+needs the standard library only.
 """
 
 import ctypes
@@ -23,12 +23,12 @@ NO_GPU = 3  # exit status of probe
 
 
 def spike(number):
-    """What a device gets for a moment: on each another amount."""
+    """Returns the size of a device's spike: a different one for each device."""
     return 2 * GIB + 64 * MIB * number
 
 
 def rest(seconds):
-    """Time passes for vobs to look; fake_alloc.py waits until it did."""
+    """Gives vobs time to sample. fake_alloc.py waits until it has instead."""
     time.sleep(seconds)
 
 
@@ -37,7 +37,7 @@ class CUDAError(Exception):
 
 
 class Driver:
-    """The few calls that are needed of libcuda.so.1 (CUDA driver API)."""
+    """The few calls of libcuda.so.1 (CUDA driver API) that are needed."""
 
     def __init__(self):
         try:
@@ -62,7 +62,7 @@ class Driver:
         return device
 
     def uuid(self, number):
-        """Of a MIG instance its own, where the driver has the newer call."""
+        """Returns the UUID; of a MIG instance its own, if the driver has the newer call."""
         raw = (ctypes.c_ubyte * 16)()
         name = "cuDeviceGetUuid_v2" if hasattr(self.lib, "cuDeviceGetUuid_v2") else "cuDeviceGetUuid"
         self.call(name, raw, self.device(number))
@@ -70,7 +70,7 @@ class Driver:
         return "-".join((h[:8], h[8:12], h[12:16], h[16:20], h[20:]))
 
     def enter(self, number):
-        """Makes the device's primary context current: the one that torch uses too."""
+        """Makes the device's primary context current, which torch uses too."""
         context = ctypes.c_void_p()
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self.device(number))
         self.call("cuCtxSetCurrent", context)
@@ -93,7 +93,7 @@ class Driver:
 
 
 class Torch:
-    """The same by PyTorch's caching allocator."""
+    """Allocates with PyTorch's caching allocator."""
 
     def __init__(self):
         import torch
@@ -103,7 +103,7 @@ class Torch:
         self.torch = torch
 
     def enter(self, number):
-        # Memory, not a kernel: the code of kernels would be loaded later, and counted.
+        # Allocates instead of launching a kernel, whose code would be loaded, and counted, later.
         self.torch.empty(1, dtype=self.torch.uint8, device=f"cuda:{number}")
 
     def allocate(self, number, size):
@@ -144,8 +144,8 @@ def main(what, path):
     report = {"allocator": name, "devices": [{"uuid": driver.uuid(n), "held": 0, "peak": 0} for n in numbers]}
     for n in numbers:
         allocator.enter(n)
-    # Processes are listed more rarely than memory is read, and the more so the more
-    # devices there are; a dear init of NVML is paid back first.
+    # vobs lists processes less often than it reads memory, and less often the more
+    # devices there are; and it first makes up for a slow init of NVML.
     seconds = 10 + 2 * len(numbers)
     if what == "hold":
         kept = [allocator.allocate(n, HELD) for n in numbers]

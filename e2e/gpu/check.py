@@ -3,10 +3,10 @@
 
     check.py CASE --context EVENT --hold EVENT --report REPORT [--only UUID]
 
-The event of `alloc.py context` tells what a CUDA context takes; that of `alloc.py
-hold`, with its REPORT, the known amounts above it. --only: this device alone must
-have been sampled. Every figure that is wrong is told; exit status 1 if any is.
-Standard library only.
+The event of `alloc.py context` shows the size of a CUDA context; that of `alloc.py
+hold`, with its REPORT, the known amounts on top of it. With --only, no other device
+may have been sampled. Prints every wrong figure; exit status 1 if there is one. It
+needs the standard library only.
 """
 
 import argparse
@@ -15,12 +15,12 @@ import json
 import sys
 
 MIB, GIB = 1 << 20, 1 << 30
-# Drivers and torch give memory of such sizes in pieces of 2 MiB; the amounts of two
+# Drivers and torch allocate such sizes in pieces of 2 MiB; the amounts of two
 # devices differ by 64 MiB.
 TOLERANCE = 32 * MIB
-USUAL, SLOWEST = 0.25, 1.0  # seconds: the auto interval's upper end for a driver of usual cost; what no driver makes right
+USUAL, SLOWEST = 0.25, 1.0  # seconds: the longest automatic interval with an ordinary driver, and with any driver
 SPIKE = 0.1  # seconds that a spike lasts
-CLOCKS = 0.25  # seconds between alloc.py's wall clock and the moment that a reading tells of
+CLOCKS = 0.25  # seconds that alloc.py's wall clock and the time of a reading may differ
 
 
 class Checker:
@@ -37,14 +37,14 @@ class Checker:
         self.notes.append(f"{self.case}: {message}")
 
     def reason(self, field):
-        """Why a field is null, by itself or by a group above it; "" without an entry."""
+        """Returns why a field, or a group above it, is null; "" if there is no entry."""
         for entry in self.event["unavailable"]:
             if field == entry["field"] or field.startswith(entry["field"] + "."):
                 return entry["reason"]
         return ""
 
     def figure(self, gpu, i, key):
-        """A figure, or None: then it must have a reason, which is noted."""
+        """Returns a figure. If it is None, it must have a reason, which is noted."""
         if gpu[key] is not None:
             return gpu[key]
         reason = self.reason(f"gpus.{i}.{key}")
@@ -54,7 +54,7 @@ class Checker:
 
 
 def bare(uuid):
-    """A UUID without GPU- or MIG-."""
+    """Returns a UUID without the prefix GPU- or MIG-."""
     return uuid.split("-", 1)[1].lower() if uuid[:4] in ("GPU-", "MIG-") else uuid.lower()
 
 
@@ -67,14 +67,14 @@ def mib(size):
 
 
 def check(case, context, event, report, only=None):
-    """The failures and notes of one case."""
+    """Checks one case; the result has the failures and notes."""
     c = Checker(case, event)
     c.expect(event["run"]["exit_code"] == 0, f"exit code {event['run']['exit_code']}")
     if not c.expect(event["gpus"], f"no GPU was sampled: {c.reason('gpus')}"):
         return c
     if only is not None:
         sampled = [g["uuid"] for g in event["gpus"]]
-        c.expect([bare(u) for u in sampled] == [bare(only)], f"sampled {sampled}, wanted {only} alone")
+        c.expect([bare(u) for u in sampled] == [bare(only)], f"sampled {sampled}, wanted only {only}")
     before, gpus = by_uuid(context), by_uuid(event)
     touched = {bare(d["uuid"]) for d in report["devices"]}
     for uuid, (_, g) in gpus.items():
@@ -89,7 +89,7 @@ def check(case, context, event, report, only=None):
 
 
 def check_core(c):
-    """peak_vram_gb: the highest of the devices that the command used, of all where that is not known."""
+    """peak_vram_gb is the highest peak of the devices that the command used; of all if that is not known."""
     gpus = [g for g in c.event["gpus"] if g["used_by_job"]] or c.event["gpus"]
     highest = max(g["peak_bytes"] or 0 for g in gpus)
     core = c.event["peak_vram_gb"]
@@ -97,15 +97,15 @@ def check_core(c):
 
 
 def check_device(c, device, report, before, i, g):
-    """One device's figures; i is its place in the event."""
+    """Checks the figures of one device, which is gpus[i] in the event."""
     gpu = f"GPU {g['index']}"
     seconds = c.event["run"]["duration_seconds"]
     shared = g["foreign_processes"] or before["foreign_processes"]
     if shared:
         c.note(f"{gpu}: {len(shared)} other process(es) use it: only lower bounds are checked")
 
-    # Its memory as a whole. The spikes come three times: one alone may fall into a long
-    # gap, all of them only where vobs reads more rarely than they last, and says so.
+    # All memory of the device. There are three spikes: one may fall into a long gap, but
+    # all of them only if vobs reads less often than they last, as the period shows.
     if c.expect(g["peak_bytes"] is not None and before["peak_bytes"] is not None, f"{gpu}: no peak_bytes: {c.reason(f'gpus.{i}.peak_bytes')}"):
         peak = g["peak_bytes"]
         base = c.figure(g, i, "baseline_bytes")
@@ -115,14 +115,14 @@ def check_device(c, device, report, before, i, g):
             above = peak - before["peak_bytes"]
             period = g["sampling"]["period_seconds"]
             if above < device["peak"] - TOLERANCE and period and period > SPIKE:
-                c.note(f"{gpu}: all spikes of {SPIKE} s were MISSED: read every {period} s only, by the budget")
+                c.note(f"{gpu}: all spikes of {SPIKE} s were MISSED: the budget allows a reading every {period} s only")
                 above, peak = device["peak"], None
             c.expect(abs(above - device["peak"]) <= TOLERANCE, f"{gpu}: the peak is {mib(above)} above a context's, wanted {mib(device['peak'])}; the longest gap is {g['sampling']['max_gap_seconds']} s")
             started = datetime.datetime.fromisoformat(c.event["run"]["started_at"].replace("Z", "+00:00")).timestamp()
             at, first, last = started + g["peak_at_seconds"], report["spikes_from"], report["spikes_until"]
             c.expect(peak is None or first - CLOCKS <= at <= last + CLOCKS, f"{gpu}: the peak was seen at {at:.3f}, wanted {first:.3f} to {last:.3f}")
 
-    # What is the command's. Listings of processes are rarer: the held amount at least.
+    # The command's own memory. Processes are listed less often: the held amount is the least.
     used = c.figure(g, i, "used_by_job")
     job = c.figure(g, i, "job_peak_bytes")
     if used is not None:
@@ -130,10 +130,10 @@ def check_device(c, device, report, before, i, g):
     if job is not None:
         context = before["job_peak_bytes"]
         low = device["held"] + (context if context is not None else 0) - TOLERANCE
-        c.expect(job >= low, f"{gpu}: job_peak_bytes is {mib(job)}, wanted {mib(low)} at least")
+        c.expect(job >= low, f"{gpu}: job_peak_bytes is {mib(job)}, wanted at least {mib(low)}")
         if context is not None:
             high = device["peak"] + context + TOLERANCE
-            c.expect(job <= high, f"{gpu}: job_peak_bytes is {mib(job)}, wanted {mib(high)} at most")
+            c.expect(job <= high, f"{gpu}: job_peak_bytes is {mib(job)}, wanted at most {mib(high)}")
 
     # Energy, and how often the memory was read.
     if (joules := c.figure(g, i, "energy_joules")) is not None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Tests check.py on events made by hand: a right one passes, and each wrong figure
-is told. On real events it is tested by internal/cli/gpu_e2e_test.go.
+is reported. internal/cli/gpu_e2e_test.go tests it on real events.
 
     python3 e2e/gpu/check_test.py
 """
@@ -102,13 +102,13 @@ class Test(unittest.TestCase):
         self.wrong("peak_vram_gb")
 
     def test_missed(self):
-        # Three spikes: a long gap is no excuse.
+        # A long gap does not explain why all three spikes are missing.
         gpu = self.event["gpus"][0]
         gpu["peak_bytes"], gpu["sampling"]["max_gap_seconds"] = GIB + CONTEXT + GIB, 0.3
         self.wrong("the longest gap is 0.3 s")
         gpu["sampling"]["period_seconds"], gpu["sampling"]["samples"] = 0.2, 30
         self.assertEqual(self.failures(), [])
-        gpu["peak_bytes"] += 3 * GIB  # too much is never right
+        gpu["peak_bytes"] += 3 * GIB  # a peak that is too high is always wrong
         self.wrong("the peak is")
 
     def test_excused(self):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""alloc.py on the fake NVML library, which has no memory to allocate: this writes
-what would be allocated into files that the library's script follows. With it all
-of run.sh runs on a machine without a GPU (internal/cli/gpu_e2e_test.go).
+"""Replaces alloc.py on the fake NVML library, which has no memory to allocate: it
+writes the amounts to files that the library's script reads. With it, all of run.sh
+runs on a machine without a GPU (internal/cli/gpu_e2e_test.go).
 
-FAKE_ALLOC is a folder; of device N, NUMBER is what the driver shows as used,
-job.NUMBER what it shows as its process's. FAKE_ALLOC_LIES has some of it differ
-from what is reported: "peak" (100 MiB less in the spikes), "device" (the first two
-devices changed about).
+FAKE_ALLOC is a folder. In it, file N has what the driver shows as used on device N,
+and job.N what it shows as the process's own. FAKE_ALLOC_LIES makes the files differ
+from the report: "peak" (100 MiB less in the spikes), "device" (the first two devices
+swapped).
 """
 
 import os
@@ -27,7 +27,7 @@ def write(name, size):
 
 
 class Files:
-    """Driver and allocator of as many devices as FAKE_ALLOC has files for."""
+    """Driver and allocator for the devices that have files in FAKE_ALLOC."""
 
     def __init__(self):
         order = sorted(name for name in os.listdir(FOLDER) if name.startswith("uuid."))
@@ -86,7 +86,7 @@ def calls(name):
 
 
 def rest(seconds):
-    """Waits until the memory was read, and after a long rest processes listed too."""
+    """Waits until vobs has read the memory and, in a long rest, listed the processes."""
     wanted = {"nvmlDeviceGetMemoryInfo": 5 * sampled}
     if seconds > 1:
         wanted["nvmlDeviceGetComputeRunningProcesses"] = 2 * sampled
@@ -94,7 +94,7 @@ def rest(seconds):
     deadline = time.monotonic() + 60
     while any(calls(name) < before[name] + n for name, n in wanted.items()):
         if time.monotonic() > deadline:
-            sys.exit("fake_alloc.py: waited in vain for vobs to look")
+            sys.exit("fake_alloc.py: vobs took no samples for 60 s")
         time.sleep(0.02)
 
 

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# vobs on a real GPU: known amounts are allocated and freed (alloc.py, by PyTorch or
-# the CUDA driver's library) under `vobs run`, and the event must tell them (check.py):
-# the peak above the baseline, the command's own part, per device, energy, the pace.
+# Tests vobs on a real GPU. alloc.py allocates and frees known amounts under `vobs run`,
+# with PyTorch or the CUDA driver library, and check.py compares the event with them: for
+# each device the peak above the baseline, the command's own memory, energy and period.
 #
 #   all       every visible device at once, a different amount on each
-#   index     CUDA_VISIBLE_DEVICES=INDEX, the last device's
-#   uuid      CUDA_VISIBLE_DEVICES=GPU-UUID, the same device
+#   index     CUDA_VISIBLE_DEVICES=INDEX of the last device
+#   uuid      CUDA_VISIBLE_DEVICES=GPU-UUID of the same device
 #   prefix    CUDA_VISIBLE_DEVICES=the beginning of that UUID
 #
-# run.sh [index] [uuid] [prefix]: only these, and all; without arguments every one.
+# run.sh [index] [uuid] [prefix] runs these and all; without arguments it runs every case.
 # Needs bin/vobs (another one: VOBS=path), python3 (another one, with torch: PYTHON=path)
-# and 4 GiB free on each device. Writes .e2e/gpu (another folder: OUT=path). Exit status 0
-# also where there is no GPU, after a line "e2e-gpu: SKIPPED". ALLOC is alloc.py's
-# stand-in of the test without a GPU.
+# and 4 GiB free on each device. Writes .e2e/gpu (another folder: OUT=path). Without a GPU
+# it prints "e2e-gpu: SKIPPED" and exits with status 0. ALLOC replaces alloc.py in the
+# test without a GPU.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -27,7 +27,7 @@ skip() {
 	exit 0
 }
 
-command -v "$python" >/dev/null || skip "no $python here: it allocates the memory and compares the figures"
+command -v "$python" >/dev/null || skip "there is no $python, which allocates the memory and compares the figures"
 code=0
 devices=$("$python" -B "$alloc" probe) || code=$?
 case $code in
@@ -42,15 +42,15 @@ while read -r uuid free _; do
 	[ "$free" -ge $((4 << 30)) ] || skip "device $uuid has only $((free >> 20)) MiB free: 4 GiB are needed"
 done <<<"$devices"
 count=$(wc -l <<<"$devices")
-# 3 GiB and 64 MiB for each device before it: 16 devices stay below 4 GiB.
+# A device gets 3 GiB plus 64 MiB for each device before it: 16 devices stay below 4 GiB.
 [ "$count" -le 16 ] || skip "$count devices: this test allocates on 16 at most"
 
 mkdir -p "$out"
 rm -f "$out"/*.json
 failed=0
 
-# bracket CASE [CHECK'S FLAGS]: a context alone, then the known amounts. --strict, so
-# that the first reading comes before the command, however slow NVML's init is.
+# bracket CASE [FLAGS OF check.py] runs a context alone, then the known amounts. With
+# --strict the first reading comes before the command, however slow NVML's init is.
 bracket() {
 	local name=$1 what code
 	shift
@@ -87,13 +87,13 @@ if [ -z "$last" ]; then
 	failed=1
 else
 	read -r index uuid <<<"$last"
-	export CUDA_DEVICE_ORDER=PCI_BUS_ID # NVML's
+	export CUDA_DEVICE_ORDER=PCI_BUS_ID # NVML's order
 	case $uuid in
 	GPU-*)
 		CUDA_VISIBLE_DEVICES=$index bracket index --only "$uuid"
 		CUDA_VISIBLE_DEVICES=${uuid:0:12} bracket prefix --only "$uuid"
 		;;
-	*) echo "e2e-gpu: SKIPPED: by index and by a UUID's beginning: $uuid is no whole GPU" >&2 ;;
+	*) echo "e2e-gpu: SKIPPED: the cases index and prefix: $uuid is not a whole GPU" >&2 ;;
 	esac
 	CUDA_VISIBLE_DEVICES=$uuid bracket uuid --only "$uuid"
 fi

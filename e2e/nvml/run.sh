@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The real libnvidia-ml.so.1 without a driver behind it: fetches Debian's package
-# (component non-free), unpacks it into .e2e/nvml without installing anything, and
-# shows that vobs then runs the command as ever and says what is missing.
-# Skips loudly where the package cannot be fetched.
+# Tests vobs with the real libnvidia-ml.so.1 and no driver behind it. Fetches Debian's
+# package (component non-free), unpacks it into .e2e/nvml without installing anything, and
+# checks that vobs runs the command as usual and reports what is missing. If the package
+# cannot be fetched, it prints "e2e-nvml: SKIPPED" and exits with status 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 vobs=${VOBS:-$PWD/bin/vobs}
@@ -14,14 +14,14 @@ skip() {
 }
 
 fetch() {
-	command -v apt-get >/dev/null && command -v dpkg >/dev/null || skip "no apt-get and dpkg here: this test unpacks a Debian package"
-	[ "$(dpkg --print-architecture)" = amd64 ] || skip "only made for amd64"
+	command -v apt-get >/dev/null && command -v dpkg >/dev/null || skip "apt-get and dpkg are needed: this test unpacks a Debian package"
+	[ "$(dpkg --print-architecture)" = amd64 ] || skip "this test is for amd64 only"
 	local apt=$work/apt
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-	# A list of its own: the machine's own apt is left as it is.
+	# Separate lists: the machine's own apt is left as it is.
 	local suite
 	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-	[ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || skip "no Debian keyring here (package debian-archive-keyring)"
+	[ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || skip "the Debian keyring is missing (package debian-archive-keyring)"
 	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite non-free" >"$apt/sources.list"
 	local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o "Dir::State::lists=$apt/lists"
 		-o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=2 -q)
@@ -38,7 +38,7 @@ if [ -z "$library" ]; then
 	library=$(find_library)
 fi
 [ -n "$library" ] || { echo "e2e-nvml: FAIL: the package has no libnvidia-ml.so.1" >&2; exit 1; }
-[ ! -e /proc/driver/nvidia/version ] || skip "this machine has an NVIDIA driver: the library without one cannot be shown"
+[ ! -e /proc/driver/nvidia/version ] || skip "this machine has an NVIDIA driver, so the library cannot be tested without one"
 
 event=$work/event.json
 code=0

@@ -5,11 +5,11 @@
         [--pages BEFORE.prom AFTER.prom] ...
 
 Case a: the server ran before the command. Case b: the command started and
-ended the server. Case d: two servers ran, each with a client of its own at the
-same time; the second has prefix caching off. Case e: as a, with speculative
-decoding. Case n: as b, with several API servers, which share their metrics in
-files. Pages are the servers' own, read by another program. Every figure that is wrong is told; exit status 1 if any is.
-Standard library only.
+stopped the server. Case d: two servers ran, each with its own client at the same
+time; the second has prefix caching off. Case e: as a, with speculative decoding.
+Case n: as b, with several API servers, which share their metrics in files. Pages
+are the servers' own, read by another program. Prints every wrong figure; exit
+status 1 if there is one. It needs the standard library only.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Checker:
             self.failures.append(message)
 
     def get(self, path):
-        """The value at a dotted path; None, and a failure, where there is no such key."""
+        """Returns the value at a dotted path. A missing key is a failure; the value is None then."""
         value = self.event
         for key in path.split("."):
             if isinstance(value, list) and key.isdigit() and int(key) < len(value):
@@ -57,7 +57,7 @@ class Checker:
         )
 
     def number(self, path, low, high, why):
-        """A number within [low, high]; returns it, or nan."""
+        """Checks for a number within [low, high]; returns it, or nan."""
         value = self.get(path)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self.expect(False, f"{path}: {value!r}, expected a number ({why})")
@@ -98,8 +98,8 @@ def check_nulls(c):
         if dotted == "run.exit_code" and c.event.get("run", {}).get("signal"):
             continue
         above = {".".join(path[: n + 1]) for n in range(len(path))}
-        c.expect(above & reasons.keys(), f"{dotted}: null, and `unavailable` says nothing about it")
-    # No failure: a reason may be about what no key stands for.
+        c.expect(above & reasons.keys(), f"{dotted}: null without an entry in `unavailable`")
+    # Not a failure: a reason may concern something that has no key.
     for field in reasons:
         value = c.event
         for key in field.split("."):
@@ -110,7 +110,7 @@ def check_nulls(c):
             elif value is None:
                 break
             else:
-                c.notes.append(f"unavailable names {field}, which is no key of the event")
+                c.notes.append(f"unavailable names {field}, which is not a key of the event")
                 break
 
 
@@ -119,7 +119,7 @@ def total(clients, key):
 
 
 def read_page(path):
-    """The samples of a /metrics page: (name, labels) to value."""
+    """Returns the samples of a /metrics page: (name, labels) -> value."""
     samples = {}
     with open(path, encoding="utf-8") as f:
         for line in f:
@@ -130,7 +130,7 @@ def read_page(path):
 
 
 def gained(pages, name, **labels):
-    """What the series of a name with these labels gained, over all servers."""
+    """Returns the increase of all series with this name and these labels, over all servers."""
     return sum(
         value - before.get(key, 0.0) for before, after in pages for key, value in after.items() if key[0] == name and labels.items() <= set(key[1])
     )
@@ -141,8 +141,8 @@ def codes(event):
 
 
 def check_common(c, clients, model, side_by_side=False, cached=None, speculative=False, source="http"):
-    """What holds in every case. side_by_side: each client had a server of its own,
-    all at once; cached: the clients whose server has prefix caching on, all by default."""
+    """Checks what holds in every case. side_by_side: each client had its own server, all
+    at the same time. cached: the clients whose server has prefix caching on; default: all."""
     cached = clients if cached is None else cached
     concurrency = (sum if side_by_side else max)(client["concurrency"] for client in clients)
     walls = (max if side_by_side else sum)(client["wall_seconds"] for client in clients)
@@ -151,13 +151,13 @@ def check_common(c, clients, model, side_by_side=False, cached=None, speculative
 
     # The client itself: without this an empty run would pass.
     c.expect(ok > 0 and ok == total(clients, "requests"), f"client: {ok} of {total(clients, 'requests')} requests ok")
-    c.expect(prompt == total(clients, "sent_prompt_tokens"), "client: the server counted other prompt tokens than were sent")
-    c.expect(generated == total(clients, "sent_max_tokens"), "client: the server made other numbers of tokens than were asked for")
+    c.expect(prompt == total(clients, "sent_prompt_tokens"), "client: the server did not count as many prompt tokens as were sent")
+    c.expect(generated == total(clients, "sent_max_tokens"), "client: the server did not generate as many tokens as were requested")
 
     c.equal("run.exit_code", 0, "the command's")
     c.equal("run.signal", None, "no signal killed it")
     c.equal("partial", False, "the run ended")
-    c.expect("engine_died" not in codes(c.event), "validity: engine_died, of an engine that lived until it was asked to end")
+    c.expect("engine_died" not in codes(c.event), "validity: engine_died, though the engine lived until it was stopped")
     c.number("run.duration_seconds", walls, 3600, "longer than the client's load")
 
     c.equal("engine.source", source, "where the server's metrics are")
@@ -181,21 +181,21 @@ def check_common(c, clients, model, side_by_side=False, cached=None, speculative
         ("prompt_per_request", ok, prompt),
         ("generation_per_request", ok, generated),
     ):
-        c.equal(f"engine.tokens.{key}.count", count, "one each request")
+        c.equal(f"engine.tokens.{key}.count", count, "one per request")
         c.equal(f"engine.tokens.{key}.sum", amount, "the client's")
     sources = c.get("engine.tokens.prompt_by_source")
     if isinstance(sources, dict):
-        c.expect(sum(v or 0 for v in sources.values()) == prompt, f"engine.tokens.prompt_by_source: {sources!r} adds up to other than {prompt}")
+        c.expect(sum(v or 0 for v in sources.values()) == prompt, f"engine.tokens.prompt_by_source: {sources!r} does not add up to {prompt}")
 
     c.number("engine.kv_cache.usage.peak", 1e-9, 1, "requests were running")
     c.equal("engine.kv_cache.usage.last", 0.0, "drained")
     c.equal("kv_cache_usage_perc", 0.0, "the last reading")
     c.expect(type(c.event.get("kv_cache_usage_perc")) is float, "kv_cache_usage_perc: no fraction in the JSON")
-    c.number("engine.kv_cache.num_gpu_blocks", 1, 1e9, "the engine tells it")
-    c.number("engine.kv_cache.block_size", 1, 1e6, "the engine tells it")
+    c.number("engine.kv_cache.num_gpu_blocks", 1, 1e9, "the engine reports it")
+    c.number("engine.kv_cache.block_size", 1, 1e6, "the engine reports it")
 
     asked = total(cached, "prompt_tokens")
-    c.equal("engine.prefix_cache.local.queries", asked, "every prompt token is asked for, where caching is on")
+    c.equal("engine.prefix_cache.local.queries", asked, "every prompt token is looked up if caching is on")
     hits = c.number("engine.prefix_cache.local.hits", 1, asked, "the prompts share a prefix of more than a block")
     rate = hits / asked if asked else None
     for path in ("engine.prefix_cache.local.hit_rate", "prefix_cache_hit_rate"):
@@ -205,22 +205,22 @@ def check_common(c, clients, model, side_by_side=False, cached=None, speculative
         c.equal("engine.tokens.prompt_by_source.local_cache_hit", hits, "the prefix cache's hits")
 
     for key in ("time_to_first_token", "e2e_request_latency", "request_prefill_time", "request_decode_time", "request_queue_time", "request_inference_time"):
-        c.equal(f"engine.latency_seconds.{key}.count", ok, "one each request")
+        c.equal(f"engine.latency_seconds.{key}.count", ok, "one per request")
     if not speculative:
-        c.equal("engine.latency_seconds.inter_token_latency.count", generated - ok, "one between each two tokens")
+        c.equal("engine.latency_seconds.inter_token_latency.count", generated - ok, "one between two tokens")
     for key, theirs in (("time_to_first_token", "ttft_sum_seconds"), ("e2e_request_latency", "e2e_sum_seconds")):
         mean = total(clients, theirs) / ok if ok else math.nan
         path = f"engine.latency_seconds.{key}"
-        value = c.number(f"{path}.mean", 1e-6, mean, "the client's mean, which has the way there and back in it")
+        value = c.number(f"{path}.mean", 1e-6, mean, "the client's mean, which includes the network")
         c.expect(value > mean * 0.2, f"{path}.mean: {value!r}, less than a fifth of the client's {mean:.4g}")
         sums = c.get(f"{path}.sum")
         c.expect(ok and close(sums, value * ok), f"{path}: the mean is not sum / count")
 
-    c.number("engine.scrapes.count", 3, 1e6, "it was polled through the run")
+    c.number("engine.scrapes.count", 3, 1e6, "it was polled throughout the run")
     window = c.number("engine.window.duration_seconds", walls * 0.9, 3600, "it spans the client's load")
     c.equal("engine.window.resets", 0, "one server")
 
-    # The rates. Active time is told by polls, so it may be too long by a gap at
+    # The rates. Active time comes from polls, so it may be too long by a gap at
     # each end of each load.
     gap = c.number("engine.scrapes.max_gap_seconds", 0, 60, "the longest gap")
     active = c.get("engine.window.active_seconds_est")
@@ -254,31 +254,31 @@ def check_common(c, clients, model, side_by_side=False, cached=None, speculative
     host = c.get("host")
     if isinstance(host, dict):
         c.number("host.tree_cpu_seconds", 1e-3, 1e6, "the command computed")
-        c.number("host.tree_peak_rss_bytes", 1e6, 1e12, "the command had memory")
+        c.number("host.tree_peak_rss_bytes", 1e6, 1e12, "the command used memory")
     if c.get("run.leftovers"):
         c.notes.append(f"run.leftovers: {c.event['run']['leftovers']}")
     check_nulls(c)
 
 
-# The flags of env.sh and run.sh, as the engine has them.
+# The flags of env.sh and run.sh, as the engine reports them.
 SETTINGS = {"enable_chunked_prefill": True, "enable_prefix_caching": True, "kv_cache_dtype": "auto"}
 WIDER = {"max_model_len": 512, "enforce_eager": True, "load_format": "dummy", "dtype": "bfloat16", "tensor_parallel_size": 1, "scheduling_policy": "fcfs"}
 
 
 def check_settings(c, **flags):
-    """What the engine says of itself at /server_info."""
-    told = c.get("engine_runtime_config") or {}
+    """Checks the configuration that the engine reports at /server_info."""
+    config = c.get("engine_runtime_config") or {}
     for key, wanted in {**SETTINGS, **flags}.items():
-        c.expect(told.get(key) == wanted, f"engine_runtime_config.{key}: {told.get(key)!r}, expected {wanted!r}")
-    c.expect(isinstance(told.get("max_num_seqs"), int) and isinstance(told.get("max_num_batched_tokens"), int), f"engine_runtime_config: {told!r}")
-    c.expect(("speculative_method" in told) == ("speculative_method" in flags), f"engine_runtime_config.speculative_method: {told!r}")
+        c.expect(config.get(key) == wanted, f"engine_runtime_config.{key}: {config.get(key)!r}, expected {wanted!r}")
+    c.expect(isinstance(config.get("max_num_seqs"), int) and isinstance(config.get("max_num_batched_tokens"), int), f"engine_runtime_config: {config!r}")
+    c.expect(("speculative_method" in config) == ("speculative_method" in flags), f"engine_runtime_config.speculative_method: {config!r}")
     for key, wanted in WIDER.items():
         c.equal(f"engine.config.values.{key}", wanted, "the server's flag, or vLLM's default")
         c.equal(f"engine.config.sources.{key}", "server_info", "the best source")
     c.equal("engine.config.sources.vllm_version", "version", "its only source")
     c.expect("settings_disagree" not in codes(c.event), "validity: settings_disagree")
     mean, used = c.get("engine.requests.running.mean"), c.get("engine.requests.batch_utilization")
-    c.expect(mean and close(used, mean / (told.get("max_num_seqs") or math.nan)), f"engine.requests.batch_utilization: {used!r}, expected {mean!r} by max_num_seqs")
+    c.expect(mean and close(used, mean / (config.get("max_num_seqs") or math.nan)), f"engine.requests.batch_utilization: {used!r}, expected {mean!r} / max_num_seqs")
 
 
 def check_served_before(c, args):
@@ -308,12 +308,12 @@ def check_d(c, args):
         c.expect(len(labels) == 1, f"pages: {len(labels)} vllm:cache_config_info")
         blocks += int(labels[0]["num_gpu_blocks"]) if labels else 0
     c.equal("engine.kv_cache.num_gpu_blocks", blocks, "both servers' together")
-    c.expect("enable_prefix_caching" not in (c.get("engine_runtime_config") or {}), "engine_runtime_config.enable_prefix_caching: told, though the servers differ in it")
-    c.equal("engine.prefix_cache.local.hits", gained(args.pages, "vllm:prefix_cache_hits_total"), "the pages' own")
+    c.expect("enable_prefix_caching" not in (c.get("engine_runtime_config") or {}), "engine_runtime_config.enable_prefix_caching: not null, though the servers differ in it")
+    c.equal("engine.prefix_cache.local.hits", gained(args.pages, "vllm:prefix_cache_hits_total"), "from the pages")
     c.number("engine.requests.running.peak", 1, sum(MAX_NUM_SEQS), "no server runs more at once")
     c.number("engine.requests.waiting.peak", 1, 1000, "the clients send more at once than the servers run")
     mean = c.number("engine.requests.running.mean", 1e-9, sum(MAX_NUM_SEQS), "requests were running")
-    used = c.number("engine.requests.batch_utilization", 1e-9, 1, "the command lines tell --max-num-seqs")
+    used = c.number("engine.requests.batch_utilization", 1e-9, 1, "the command lines have --max-num-seqs")
     c.expect(close(used, mean / sum(MAX_NUM_SEQS)), f"engine.requests.batch_utilization: {used!r}, expected {mean!r} / {sum(MAX_NUM_SEQS)}")
 
 
@@ -326,11 +326,11 @@ def check_e(c, args):
         c.number(f"engine.speculative.{key}", 1, 1e9, "the model repeats itself") for key in names
     )
     for key, name in names.items():
-        c.equal(f"engine.speculative.{key}", gained(args.pages, f"vllm:spec_decode_num_{name}_total"), "the pages' own")
+        c.equal(f"engine.speculative.{key}", gained(args.pages, f"vllm:spec_decode_num_{name}_total"), "from the pages")
     c.equal(
         "engine.speculative.accepted_per_position",
         [gained(args.pages, "vllm:spec_decode_num_accepted_tokens_per_pos_total", position=str(i)) for i in range(3)],
-        "the pages' own",
+        "from the pages",
     )
     for path, wanted in (
         ("engine.speculative.acceptance_rate", accepted / drafted),
@@ -339,7 +339,7 @@ def check_e(c, args):
     ):
         value = c.get(path)
         c.expect(close(value, wanted), f"{path}: {value!r}, expected {wanted!r}")
-    # One observation each step of a request, which brings several tokens.
+    # One observation per step of a request; a step brings several tokens.
     generated, ok = c.get("engine.tokens.generation"), c.get("engine.latency_seconds.e2e_request_latency.count")
     c.number("engine.latency_seconds.inter_token_latency.count", generated - ok - accepted, generated - ok - 1, "fewer steps than tokens")
 
@@ -363,12 +363,12 @@ def check_in_tree(c, finals):
     final = c.get("engine.window.final")
     c.expect(final in finals, f"engine.window.final: {final!r}, expected one of {finals}")
     if final != "settled":
-        # The client is done and quiet for seconds before the server is ended:
-        # the last good reading has it all, so equality is asked for above.
+        # The client has been done for seconds when the server is stopped: the last
+        # good reading has everything, so the checks above demand equality.
         c.number("engine.window.final_age_seconds", 1e-6, 60, "the server was gone before the end")
         c.expect("final_reading_lost" in codes(c.event), f"validity: no final_reading_lost beside window.final {final!r}")
-    # The engine's processes belong to the command here: an engine that was left
-    # out would show a few megabytes and seconds.
+    # Here the engine's processes belong to the command: without them these would be
+    # a few megabytes and seconds.
     c.number("host.tree_peak_rss_bytes", 5e8, 1e12, "the engine's processes are in the tree")
     c.number("host.tree_cpu_seconds", 5, 1e6, "the engine's processes are in the tree")
 
@@ -377,7 +377,7 @@ def main(arguments=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("case", choices=("a", "b", "d", "e", "n"))
     p.add_argument("--event", required=True)
-    p.add_argument("--client", required=True, action="append", help="a summary of client.py; repeatable: they are added up")
+    p.add_argument("--client", required=True, action="append", help="a summary of client.py; repeatable, the counts are added up")
     p.add_argument("--pages", nargs=2, action="append", default=[], metavar=("BEFORE", "AFTER"), help="a server's pages; repeatable")
     p.add_argument("--model", default="tiny")
     p.add_argument("--port", type=int)

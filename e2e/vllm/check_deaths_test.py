@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests check_deaths.py: right events pass, and each wrong figure is noticed.
+"""Tests check_deaths.py: right events pass, and each wrong figure is reported.
 
     python3 e2e/vllm/check_deaths_test.py
 """
@@ -22,7 +22,7 @@ KILLED = ("api", "files", "startup")
 
 
 def right(case):
-    """The facts and the event of a run that ended as it should."""
+    """Returns the facts and the event of a run that ended as it should."""
     pages = [{"at": ENDED - 10 + i / 2, "generation": 1000.0 + 100 * i, "prompt": 9000.0 + 900 * i, "finished": 30.0 + i} for i in range(20)]
     facts = {
         "case": case, "status": -9 if case in KILLED else 0, "acted_at": ENDED - 2.5, "ended_at": ENDED,
@@ -52,7 +52,7 @@ def right(case):
     }
     if case in check_deaths.DIED:
         event["validity"].append({"code": "engine_died", "severity": "error", "evidence": None})
-    if case == "files":  # all that the last page had
+    if case == "files":  # everything on the last page
         event["engine"].update(source="multiprocess", tokens={"generation": 2950, "prompt": 26150}, window={"base": "zero", "final": "files", "final_age_seconds": 0.0})
         event["engine"]["requests"]["finished"]["length"] = 50
         event["validity"], facts["client"]["prompt_tokens"] = [], 23600
@@ -84,7 +84,7 @@ def put(group, path, value):
 
 DIED = [{"code": "final_reading_lost", "severity": "warning"}, {"code": "engine_died", "severity": "error"}]
 UNDER_LOAD = [case for case in check_deaths.STATUS if case not in ("files", "startup")]
-# The cases, what is changed in the event, and a word of the complaint.
+# The cases, the path and value that are changed in the event, and a word of the message.
 WRONG = [
     (check_deaths.STATUS, "run.exit_code", 3, "run.exit_code"),
     (check_deaths.STATUS, "run.signal", "SIGTERM", "run.signal"),

@@ -6,9 +6,9 @@
     check_instrument.py flags  --event EVENT.json [--method ngram] [--mismatch LINE] [--no-engine]
 
 plain: a script that leaves its statistics off, without --instrument. forced: the same
-under --instrument, against what it printed and against the event of a run that switched
-its statistics on itself. flags: the settings against the flags that run.sh gives. Exit
-status 1 if anything is wrong. Standard library only.
+script with --instrument, compared with what it printed and with the event of a run that
+switched its statistics on itself. flags: the settings compared with the flags of run.sh.
+Exit status 1 if anything is wrong. It needs the standard library only.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import sys
 
 from check import Checker, check_nulls, codes
 
-# What does not depend on when which step ran.
+# Figures that do not depend on the timing of the steps.
 SAME = (
     "engine.source",
     "engine.requests.finished",
@@ -35,7 +35,7 @@ SAME = (
     "engine.kv_cache.block_size",
     "engine.kv_cache.size_tokens",
 )
-# The flags of run.sh, as the seed's keys have them.
+# The flags of run.sh, under the keys of engine_runtime_config.
 FLAGS = {
     "max_num_seqs": 24,
     "max_num_batched_tokens": 3072,
@@ -52,7 +52,7 @@ def reason(c, field):
 def check_plain(c):
     c.equal("run.exit_code", 0, "the script's")
     c.equal("engine", None, "its statistics are off")
-    c.expect("--instrument --multiproc on" in reason(c, "engine"), f"the reason does not say what helps: {reason(c, 'engine')}")
+    c.expect("--instrument --multiproc on" in reason(c, "engine"), f"the reason does not name the flags that help: {reason(c, 'engine')}")
     c.expect("--instrument" in reason(c, "engine_runtime_config"), "the reason for engine_runtime_config does not name --instrument")
     check_nulls(c)
 
@@ -69,7 +69,7 @@ def check_forced(c, counted, own):
     c.number("engine.kv_cache.usage.peak", 0.1, 1, "24 requests in 40 blocks")
     c.equal("engine_runtime_config.max_num_seqs", 16, "what the script gave")
     for key, source in {"max_num_seqs": "engine_core", "num_gpu_blocks": "engine_core", "attention_backend": "worker", "data_parallel_size": "front_end"}.items():
-        c.equal(f"engine.config.sources.{key}", source, "who knows it best")
+        c.equal(f"engine.config.sources.{key}", source, "the best source")
     c.equal("engine.config.values.num_gpu_blocks", 40, "what the script gave")
     c.equal("engine.config.values.attention_backend", "CPU_ATTN", "the one for CPUs")
     no_trouble(c)
@@ -82,11 +82,11 @@ def check_flags(c, method, mismatch, engine):
         c.expect(name in (c.get("flags_checked") or []), f"{name} was not compared")
     if method:
         c.equal("engine_runtime_config.speculative_method", method, "the flag")
-    c.equal("flag_mismatches", [mismatch] if mismatch else [], "what the engine overrides")
-    c.equal("flag_did_not_engage", False, "the seed's five settings are as they were meant")
+    c.equal("flag_mismatches", [mismatch] if mismatch else [], "the setting that the engine overrides")
+    c.equal("flag_did_not_engage", False, "the settings of engine_runtime_config are as intended")
     if engine:
         for name in FLAGS:
-            c.equal(f"engine.config.sources.{name}", "engine_core", "who knows it best")
+            c.equal(f"engine.config.sources.{name}", "engine_core", "the best source")
     else:
         c.equal("engine", None, "its statistics are off")
     no_trouble(c)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests check_instrument.py: right events pass, and each wrong figure is noticed.
+"""Tests check_instrument.py: right events pass, and each wrong figure is reported.
 
     python3 e2e/vllm/check_instrument_test.py
 """
@@ -88,7 +88,7 @@ class Instrument(unittest.TestCase):
         })  # fmt: skip
         for path, value in wrong.items():
             self.assertTrue(failures(check_forced, changed(FORCED, path, value), COUNTED, Checker(FORCED)), path)
-        for path in SAME:  # both wrong, in the same way
+        for path in SAME:  # wrong in both events in the same way
             event = changed(FORCED, path, 3)
             if path.rpartition(".")[2] in ("source", "prompt", "generation", "finished"):
                 self.assertTrue(failures(check_forced, event, COUNTED, Checker(copy.deepcopy(event))), path)

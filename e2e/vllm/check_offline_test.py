@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests check_offline.py: a right event passes, and each wrong figure is noticed.
+"""Tests check_offline.py: a right event passes, and each wrong figure is reported.
 
     python3 e2e/vllm/check_offline_test.py
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests check.py: right events pass, and each wrong figure is noticed.
+"""Tests check.py: right events pass, and each wrong figure is reported.
 
     python3 e2e/vllm/check_test.py
 """
@@ -38,7 +38,7 @@ STARTED = ("b", "n")  # by the command
 
 
 def page(index, factor):
-    """A server's page in cases (d) and (e): what it adds is factor times a whole."""
+    """A server's page in cases (d) and (e): a base plus factor times the whole increase."""
     hits = 20000 if index == 0 else 0
     values = {
         'cache_config_info{engine="0",num_gpu_blocks="16384",cache_dtype="a \\"q\\""}': 1,
@@ -200,7 +200,7 @@ def changed(case, path, value):
     return event
 
 
-# Each is wrong; the message must name the group.
+# Each of these is wrong, and the message must name the group.
 WRONG = [
     ("run.exit_code", 1),
     ("run.exit_code", False),
@@ -379,7 +379,7 @@ class Check(unittest.TestCase):
                 status, out = run_check(case, less)
                 self.assertEqual(status, 1, entry)
                 self.assertIn(entry["field"], out)
-            # A field that only begins alike is no group above.
+            # A field that merely begins with the same letters is not a group above.
             event["unavailable"][0]["field"] = "peak_vram"
             self.assertEqual(run_check(case, event)[0], 1)
             event["unavailable"][0] = {"field": "peak_vram_gb", "reason": " "}

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Sends streaming completions to an OpenAI-compatible server and counts.
+"""Sends streaming completion requests to an OpenAI-compatible server and counts.
 
-Prompts go as token ids, so that what was sent is known to the token; the
-server's own usage is counted beside it. Standard library only.
+Prompts are sent as token ids, so that the number of tokens sent is known exactly; the
+usage that the server reports is counted too. It needs the standard library only.
 
     client.py --url http://127.0.0.1:8000 --model tiny --requests 64 --out summary.json
 
-Exit status: 0 when every request got its answer, 1 otherwise.
+Exit status: 0 if every request was answered, 1 otherwise.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import threading
 import time
 import urllib.parse
 
-FIRST_TOKEN = 16  # below it are the special tokens
+FIRST_TOKEN = 16  # those below are special tokens
 
 
 def parse_arguments():
@@ -51,7 +51,7 @@ def connect(url, timeout):
 
 
 def alive(pid):
-    """Whether a process runs; a zombie does not."""
+    """Reports whether a process runs; a zombie does not."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
             return f.read().rpartition(")")[2].split()[0] not in ("Z", "X")
@@ -80,7 +80,7 @@ def wait_for_health(url, limit, pid):
 
 
 def make_requests(args):
-    """The prompts (token ids) and the answers' lengths, from the seed alone."""
+    """Returns the prompts (token ids) and the lengths of the answers. They depend on the seed only."""
     rng = random.Random(args.seed)
 
     def tokens(n):
@@ -104,9 +104,10 @@ def drop(connections):
 
 
 def send(args, connections, body):
-    """Sends a request on the thread's connection, which is kept as long as the server keeps
-    it: uvicorn closes one after 5 s without a request, which a busy server may find
-    late. Then nothing was taken, and it is sent once more on a new one."""
+    """Sends a request on the thread's connection, which is kept open as long as the server
+    does: uvicorn closes one after 5 s without a request, and a busy server may notice
+    that late. In that case the server has accepted nothing, and the request is sent again
+    on a new connection."""
     while True:
         kept = getattr(connections, "connection", None)
         connection = connections.connection = kept or connect(args.url, args.timeout)
@@ -120,7 +121,7 @@ def send(args, connections, body):
 
 
 def one_request(args, connections, prompt, max_tokens):
-    """Sends one request; returns what came of it. Times are monotonic seconds."""
+    """Sends one request and returns its result. Times are monotonic, in seconds."""
     body = json.dumps(
         {
             "model": args.model,

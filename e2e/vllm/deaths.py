@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Ends a real engine under `vobs run -- vllm serve` in one way, and writes what
-was to be seen from outside: facts.json, beside the event.
+"""Ends a real engine under `vobs run -- vllm serve` in one way, and writes what can be
+observed from outside to facts.json, next to the event.
 
     deaths.py CASE --vobs bin/vobs --out FOLDER --python VENV/bin/python -- vllm serve … --port PORT
 
@@ -12,10 +12,10 @@ Cases:
     core     KILL to the engine core, under load
     worker   KILL to a worker of the core, under load
     api      KILL to the API server, under load; --kill-leftovers cleans up
-    files    as api, with --multiproc on: the server's metrics are files that outlive it
+    files    as api, with --multiproc on: the metrics are in files, which outlive the server
     startup  KILL to the API server before it is up
 
-Standard library only. Exit status: 0 when the case came about.
+It needs the standard library only. Exit status: 0 if the case happened as intended.
 """
 
 import argparse
@@ -34,16 +34,16 @@ sys.dont_write_bytecode = True
 import client as load  # noqa: E402
 
 CASES = ("term", "ctrlc", "drain", "unseen", "core", "worker", "api", "files", "startup")
-# What vobs is given.
+# Flags of vobs.
 OPTIONS = {"api": ["--kill-leftovers"], "files": ["--kill-leftovers", "--multiproc", "on"]}
 CONCURRENCY, MAX_TOKENS = 8, 96
-# Seconds a request may take. A server that is ended under load now and then leaves
-# a stream without an end, and waits for its connection as long as the client does
-# (seen on 0.32.0, without vobs too).
+# Seconds a request may take. A server that is stopped under load sometimes leaves a
+# stream unfinished, and waits for its connection as long as the client does (seen with
+# 0.32.0, without vobs too).
 PATIENCE = 15
-# What this script asks for, and the access log's line of what vobs asks for.
+# What this script requests, and the line of the access log for what vobs requests.
 OUR_PAGE = "/metrics?by=deaths"
-WHOLE_PAGE = rb'GET /metrics HTTP/1\.1\S*" \S*200'  # in colours on a terminal
+WHOLE_PAGE = rb'GET /metrics HTTP/1\.1\S*" \S*200'  # with colour codes on a terminal
 COUNTERS = {
     "generation": "vllm:generation_tokens_total",
     "prompt": "vllm:prompt_tokens_total",
@@ -52,7 +52,7 @@ COUNTERS = {
 
 
 def processes():
-    """pid -> (name, parent, state), of all processes."""
+    """Returns all processes: pid -> (name, parent, state)."""
     out = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -68,7 +68,7 @@ def processes():
 
 
 def below(pid):
-    """The living descendants of a process: pid -> name."""
+    """Returns the living descendants of a process: pid -> name."""
     all_, found, grown = processes(), {pid}, True
     while grown:
         more = {p for p, (_, parent, _) in all_.items() if parent in found} - found
@@ -91,7 +91,7 @@ def get(url, path):
 
 
 def counters(page):
-    """The sums of a page's counters that are looked at."""
+    """Returns the sums of the page's counters in COUNTERS."""
     out = dict.fromkeys(COUNTERS, 0.0)
     for line in page.splitlines():
         for key, name in COUNTERS.items():
@@ -101,7 +101,7 @@ def counters(page):
 
 
 def follow(url, pages, stop):
-    """Reads the page until it is refused, and keeps what each said, and when."""
+    """Reads the page until the server refuses, and keeps the counters of each, with the time."""
     while not stop.is_set():
         status, body = get(url, OUR_PAGE)
         if status == 200:
@@ -112,7 +112,7 @@ def follow(url, pages, stop):
 
 
 class Run:
-    """vobs with the server below it."""
+    """vobs, and the server that it started."""
 
     def __init__(self, args):
         self.args, self.log = args, open(os.path.join(args.out, "vobs.log"), "wb", buffering=0)
@@ -142,13 +142,13 @@ class Run:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
 
-    def told(self, pattern):
-        """How often vobs or the server below it has said something."""
+    def count_log(self, pattern):
+        """Returns how often a pattern occurs in the output of vobs and the server."""
         with open(self.log.name, "rb") as f:
             return len(re.findall(pattern, f.read()))
 
     def server(self):
-        """The process that vobs started."""
+        """Returns the pid of the process that vobs started."""
         return next((p for p, (_, parent, state) in processes().items() if parent == self.pid and state not in "ZX"), None)
 
 
@@ -160,7 +160,7 @@ def until(what, limit, condition, run):
         if run.ended() and what != "the end":
             sys.exit(f"deaths: vobs ended with {run.status} before {what}")
         if time.monotonic() > end:
-            sys.exit(f"deaths: {what} did not come within {limit} s")
+            sys.exit(f"deaths: waited {limit} s for {what}")
         time.sleep(0.1)
 
 
@@ -176,7 +176,7 @@ def main():
     url = f"http://127.0.0.1:{args.command[args.command.index('--port') + 1]}"
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.py")
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with what is left cleaned up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the finally clause cleans up
     run = Run(args)
     facts = {"case": args.case, "load": {"concurrency": CONCURRENCY, "max_tokens": MAX_TOKENS}, "pages": [], "client": None}
     try:
@@ -197,13 +197,13 @@ def main():
 
             def under_load(pattern, times):
                 if sender.poll() is not None:
-                    sys.exit("deaths: the load was over before the engine was to die")
-                return run.told(pattern) > times
+                    sys.exit("deaths: the load ended before the engine was killed")
+                return run.count_log(pattern) > times
 
-            # vobs has found the server's processes, and has read a page under load.
+            # Wait until vobs has found the server's processes and read a page under load.
             until("vobs", args.limit, lambda: under_load(rb"watching process \d+ \(VLLM::Eng", 0), run)
-            if args.case != "files":  # which the server has no part in
-                before = run.told(WHOLE_PAGE)
+            if args.case != "files":  # files are read without the server
+                before = run.count_log(WHOLE_PAGE)
                 until("a whole page for vobs", args.limit, lambda: under_load(WHOLE_PAGE, before), run)
         helpers = below(run.pid)
         facts["helpers"] = {str(pid): name for pid, name in helpers.items()}
@@ -233,7 +233,7 @@ def main():
             with open(os.path.join(args.out, "load.json"), encoding="utf-8") as f:
                 facts["client"] = json.load(f)
     finally:
-        # Whatever lives on is ours: started by the command of this run.
+        # Kill what is left: the command of this run started it.
         for pid in set(below(run.pid)) | set(helpers):
             if re.match(r"vllm|VLLM::|python", processes().get(pid, ("", 0, ""))[0]):
                 try:

@@ -1,5 +1,5 @@
-# Sourced by run.sh: case (c), the engine that dies. Each way of dying takes an
-# engine of its own. DEATHS names some of them; all by default.
+# Sourced by run.sh: case (c), an engine that dies. Each way to die needs an engine of its
+# own. DEATHS selects some of them; the default is all.
 # shellcheck shell=bash disable=SC2154
 
 case_c() {
@@ -19,7 +19,7 @@ case_c() {
     cat "$out/run.log"
     if [ "$status" != 0 ]; then
       tail -n 30 "$out/vobs.log" >&2 || true
-      say "FAIL: (c $death) did not come about: $status" >&2
+      say "FAIL: (c $death) did not happen as intended: $status" >&2
       failed=1
     else
       "$E2E_PYTHON" -B "$E2E_SRC/check_deaths.py" --event "$out/event.json" --facts "$out/facts.json" || failed=1

@@ -1,6 +1,6 @@
-# Sourced by the scripts beside it: where things are, and how the engine is run.
-# Everything that is made stands under .e2e/ in the repository, which git
-# ignores; E2E_DIR, an absolute path, moves it.
+# Sourced by the scripts in this folder: where things are, and how the engine is run.
+# Everything is created under .e2e/ in the repository, which git ignores, or under
+# E2E_DIR, an absolute path.
 # shellcheck shell=bash disable=SC2034
 
 E2E_SRC="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -19,18 +19,18 @@ E2E_START_LIMIT="${E2E_START_LIMIT:-600}"
 # Seconds one load of requests may take.
 E2E_LOAD_LIMIT="${E2E_LOAD_LIMIT:-300}"
 
-# engine_env: no hub, no statistics to anyone, 1 GiB of KV cache, and caches
-# that stay out of the user's home.
+# engine_env sets the engine's environment: no hub, no usage statistics, 1 GiB of KV
+# cache, and caches outside the user's home.
 engine_env() {
   export HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_NO_USAGE_STATS=1 DO_NOT_TRACK=1
   export VLLM_CACHE_ROOT="$E2E_VLLM/cache/vllm" VLLM_CONFIG_ROOT="$E2E_VLLM/cache/config"
   export HF_HOME="$E2E_VLLM/cache/hf" TORCHINDUCTOR_CACHE_DIR="$E2E_VLLM/cache/inductor"
   export PATH="$E2E_VENV/bin:$PATH"
-  # What would change how the engine counts or where its metrics are.
+  # These would change how the engine counts or where its metrics are.
   unset PROMETHEUS_MULTIPROC_DIR VLLM_PLUGINS PYTHONPATH PYTHONHOME
 }
 
-# engine_command PORT: sets the array ENGINE_COMMAND.
+# engine_command PORT sets the array ENGINE_COMMAND.
 engine_command() {
   ENGINE_COMMAND=("$E2E_VENV/bin/vllm" serve "$E2E_MODEL"
     --host 127.0.0.1 --port "$1" --served-model-name "$E2E_MODEL_NAME"

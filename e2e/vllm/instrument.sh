@@ -1,10 +1,10 @@
-# Sourced by run.sh: cases (g) and (h), what --instrument tells from inside.
+# Sourced by run.sh: cases (g) and (h), what --instrument reports from inside the engine.
 # shellcheck shell=bash disable=SC2154
 
 check_instrument() { "$E2E_PYTHON" -B "$E2E_SRC/check_instrument.py" "$@"; }
 
-# bracketed NAME [VOBS FLAG...] -- COMMAND...: vobs run around it; its event and log
-# are NAME.json and NAME.log.
+# bracketed NAME [VOBS FLAG...] -- COMMAND... runs a command under vobs; the event and the
+# log are NAME.json and NAME.log.
 bracketed() {
   local name=$1 status=0
   shift
@@ -16,8 +16,8 @@ bracketed() {
   }
 }
 
-# A script with LLM() that says nothing of metrics: as it is, with statistics that it
-# switched on itself, and as it is under --instrument.
+# A script with LLM() and no mention of metrics: as it is, with its statistics switched on
+# by itself, and as it is with --instrument.
 case_g() {
   local out="$E2E_OUT/g" case=g failed=0
   rm -rf "$out"
@@ -33,9 +33,9 @@ case_g() {
   return "$failed"
 }
 
-# The settings of a server, a benchmark and a script equal their flags, and one that the
-# engine overrides is found: on a CPU async scheduling is switched off
-# (vllm/platforms/cpu.py). VLLM_PLUGINS names another plugin than ours.
+# The settings of a server, a benchmark and a script equal their flags, and a setting that
+# the engine overrides is reported: on a CPU async scheduling is switched off
+# (vllm/platforms/cpu.py). VLLM_PLUGINS names a plugin that is not ours.
 case_h() {
   local out="$E2E_OUT/h" case=h failed=0 port status=0 name
   rm -rf "$out"
@@ -61,7 +61,7 @@ case_h() {
     "${flags[@]}" --speculative-config "$ngram" --num-prompts 10
   check_instrument flags --event "$out/bench.json" --method ngram || failed=1
 
-  # The directory of metrics is not asked for: the settings are told all the same.
+  # Without a directory for metrics the settings are reported all the same.
   bracketed script --instrument --intend max_num_seqs=24 --intend max_num_batched_tokens=3072 --intend enable_chunked_prefill=false \
     --intend enable_prefix_caching=false --intend kv_cache_dtype=fp8_e5m2 -- "$E2E_PYTHON" "$E2E_SRC/offline.py" "$E2E_MODEL" \
     "{\"max_num_seqs\": 24, \"max_num_batched_tokens\": 3072, \"enable_chunked_prefill\": false, \"enable_prefix_caching\": false, \"kv_cache_dtype\": \"fp8_e5m2\", \"speculative_config\": $ngram}"

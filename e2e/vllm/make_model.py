@@ -2,8 +2,8 @@
 
     make_model.py FOLDER
 
-Needs tokenizers, transformers and torch. Nothing is downloaded: the tokenizer
-is trained on text made here from a fixed seed, so that two runs give the same
+It needs tokenizers, transformers and torch. Nothing is downloaded: the tokenizer
+is trained on text that is generated from a fixed seed, so every run gives the same
 vocabulary.
 """
 
@@ -17,7 +17,7 @@ SPECIAL = ["<unk>", "<s>", "</s>", "<pad>"]
 
 
 def text(lines=8000, seed=7):
-    """Lines of made-up words, frequent ones first, as in a real text."""
+    """Yields lines of made-up words whose frequencies are those of a real text."""
     rng = random.Random(seed)
     syllables = [c + v + e for c in "bcdfghjklmnprstvwz" for v in "aeiou" for e in ("", "n", "r", "s", "t", "l")]
     words = ["".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(4000)]
@@ -69,7 +69,7 @@ def main(folder):
         )
     )
 
-    # Whole or not at all: what is half written never has the final name.
+    # All or nothing: an unfinished model never has the final name.
     part = folder.rstrip("/") + ".part"
     shutil.rmtree(part, ignore_errors=True)
     os.makedirs(part)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What a user's offline script looks like: LLM() and nothing about metrics. Run in
-vLLM's environment. Prints what it counted as one line, RESULT and JSON.
+"""A user's offline script: LLM(), and nothing about metrics. It runs in vLLM's
+environment and prints what it counted as one line, RESULT and JSON.
 
-    offline.py MODEL [ARGUMENTS]     more of LLM()'s arguments, as JSON
+    offline.py MODEL [ARGUMENTS]     more arguments of LLM(), as JSON
 """
 
 import json
@@ -14,7 +14,7 @@ def main():
 
     more = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     llm = LLM(model=sys.argv[1], enforce_eager=True, load_format="dummy", max_model_len=512, num_gpu_blocks_override=40, **more)
-    # 100 to 123 tokens; the first 64 of all are the same.
+    # 100 to 123 tokens, of which the first 64 are the same in all prompts.
     prompts = [{"prompt_token_ids": [100 + j if j < 64 else 16 + (i * 37 + j) % 900 for j in range(100 + i)]} for i in range(24)]
     outputs = llm.generate(prompts, SamplingParams(max_tokens=32, ignore_eos=True, temperature=0))
     counted = {

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# vobs on a real vLLM (CPU build, tiny random model), with no mock anywhere:
+# Tests vobs with a real vLLM (CPU build, tiny random model) and nothing simulated:
 #
-#   (a) the server runs, `vobs run --metrics-url` brackets a client;
-#   (b) `vobs run` brackets a script that starts and ends the server, and is
-#       not told where it is;
+#   (a) a server runs, `vobs run --metrics-url` brackets a client;
+#   (b) `vobs run` brackets a script that starts and stops the server, without its
+#       address;
 #   (c) `vobs run -- vllm serve`, ended and killed in several ways (deaths.sh);
-#   (d) two servers run, of which one has prefix caching off, and `vobs run` with
+#   (d) two servers run, one of them without prefix caching, and `vobs run` with
 #       both addresses brackets two clients at once;
 #   (e) as (a), with speculative decoding (ngram);
 #   (f) `vobs run -- vllm bench throughput`, which opens no port;
 #   (g) a script with LLM() that leaves its statistics off, with and without
 #       --instrument (instrument.sh);
-#   (h) --instrument on a server, a benchmark and a script: the settings;
+#   (h) --instrument with a server, a benchmark and a script: the settings;
 #   (n) as (b), with --api-server-count 2.
 #
 # In all but (c) the event's figures must equal what the clients counted, and in
-# (d) and (e) what the servers' own pages before and after tell (check.py).
-# Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. Exit status 0 also
-# where vLLM's packages cannot be fetched, after a line "e2e-vllm: SKIPPED".
+# (d) and (e) the difference of the servers' own pages before and after (check.py).
+# Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. If vLLM's packages cannot
+# be fetched, it prints "e2e-vllm: SKIPPED" and exits with status 0.
 #
 #     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [n]    all by default
 set -euo pipefail
@@ -38,8 +38,8 @@ die() {
   exit 1
 }
 
-# Every process that is started here leads a session of its own, so that all
-# it starts can be found again, whoever became its parent.
+# Every process that is started here leads a session of its own, so that its descendants
+# can be found even after they have been reparented.
 sessions=()
 start() { # start LOG COMMAND...: sets $started
   local log=$1
@@ -62,7 +62,7 @@ stop_all() {
   done
   sessions=()
 }
-# members SESSION: its processes that still run (zombies do not).
+# members SESSION prints its processes that still run (zombies do not).
 members() { ps -s "$1" -o pid=,stat= 2>/dev/null | awk '$2 !~ /^Z/ {print $1}'; }
 alive() { [ -n "$(members "$1")" ]; }
 trap stop_all EXIT
@@ -70,9 +70,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
-# await LIMIT PID: waits for a started process; its exit status, 124 when it
-# took longer. In short steps, since bash runs no trap while a command of the
-# foreground goes on.
+# await LIMIT PID waits for a started process and returns its exit status; 124 if it
+# took longer. It waits in short steps, because bash runs no trap during a foreground
+# command.
 await() {
   local limit=$1 pid=$2 status=0 end=$((SECONDS + $1))
   while kill -0 "$pid" 2>/dev/null; do
@@ -92,7 +92,7 @@ free_port() {
 
 check() { "$E2E_PYTHON" "$E2E_SRC/check.py" "$@"; }
 
-# The event must also be valid by vobs's own word.
+# vobs itself must find the event valid too.
 validate() {
   "$vobs" validate "$1" || die "($2) vobs validate $1: $?"
 }
@@ -103,11 +103,11 @@ case_a() {
   mkdir -p "$out"
   port=$(free_port)
   engine_command "$port"
-  # What it says of itself is held against these flags.
+  # check.py compares the settings that the server reports with these flags.
   start "$out/server.log" env VLLM_SERVER_DEV_MODE=1 "${ENGINE_COMMAND[@]}" --max-num-seqs 24 --max-num-batched-tokens 1024
   local client=("$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:$port" --model "$E2E_MODEL_NAME")
-  # Warm-up: other prompts than the load's, and a count that a base reading
-  # has to take off.
+  # Warm-up: other prompts than those of the load, and counts that the baseline
+  # reading must subtract.
   start "$out/warmup.log" "${client[@]}" --wait "$E2E_START_LIMIT" --wait-pid "$started" \
     --requests 6 --concurrency 3 --max-tokens 16 --seed 11 --out "$out/warmup.json"
   await $((E2E_START_LIMIT + 60)) "$started" || {
@@ -124,14 +124,14 @@ case_a() {
   validate "$out/event_a.json" a
 }
 
-# page PORT FILE: the server's page as it stands.
+# page PORT FILE saves the server's page.
 page() {
   "$E2E_PYTHON" -c 'import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1], timeout=30).read())' \
     "http://127.0.0.1:$1/metrics" >"$2"
 }
 
-# warm PORT SERVER OUT: waits for a server and sends it a few requests, so that a
-# base reading has something to take off.
+# warm PORT SERVER OUT waits for a server and sends it a few requests, so that the
+# baseline reading has something to subtract.
 warm() {
   local port=$1 server=$2 out=$3
   start "$out.log" "$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:$port" --model "$E2E_MODEL_NAME" \
@@ -144,8 +144,8 @@ case_d() {
   rm -rf "$out"
   mkdir -p "$out"
   ports=("$(free_port)" "$(free_port)")
-  # A core for each: two engines whose threads spin on all cores starve their own
-  # API servers, and polls get no answer in time.
+  # One core each: two engines whose threads spin on all cores starve their own API
+  # servers, which then do not answer polls in time.
   engine_command "${ports[0]}"
   start "$out/server0.log" env VLLM_CPU_OMP_THREADS_BIND=0 "${ENGINE_COMMAND[@]}" --max-num-seqs 12
   servers+=("$started")
@@ -182,7 +182,7 @@ case_e() {
     die "(e) no warm server"
   }
   page "$port" "$out/before.prom"
-  # At temperature 0 the small model repeats itself, and drafts come true.
+  # At temperature 0 the small model repeats itself, and drafts are accepted.
   start "$out/vobs.log" "$vobs" run -q --metrics-url "http://127.0.0.1:$port" -o "$out/event_e.json" -- \
     "$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:$port" --model "$E2E_MODEL_NAME" \
     "${load[@]}" --temperature 0 --out "$out/load.json"
@@ -194,7 +194,7 @@ case_e() {
   validate "$out/event_e.json" e
 }
 
-# case_b [NAME [ENGINE'S FLAG...]]
+# case_b [NAME [FLAG OF THE ENGINE...]]
 case_b() {
   local name=${1:-b} port status=0
   local out="$E2E_OUT/$name"
@@ -237,12 +237,12 @@ main() {
   [ -x "$vobs" ] || die "no vobs at $vobs: build it first (make build), or name it in VOBS"
   "$E2E_SRC/setup.sh" || status=$?
   if [ "$status" = 77 ]; then
-    say "SKIPPED: vLLM's packages cannot be fetched here (the reason stands above)"
+    say "SKIPPED: vLLM's packages cannot be fetched here (see the reason above)"
     exit 0
   fi
   [ "$status" = 0 ] || die "setup.sh ended with $status"
   engine_env
-  # What the user of the machine may have set for vobs or its sources.
+  # Settings of vobs in the user's environment.
   unset "${!VOBS_@}"
   [ $# -gt 0 ] || set -- a b c d e f g h n
   for case in "$@"; do
@@ -250,12 +250,12 @@ main() {
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
     a | b | c | d | e | f | g | h | n) "case_$case" || failed=1 ;;
-    *) die "no such case: $case" ;;
+    *) die "unknown case: $case" ;;
     esac
     stop_all
     say "($case) took $((SECONDS - began)) s; its files: ${E2E_OUT#"$E2E_ROOT"/}/$case"
   done
-  [ "$failed" = 0 ] || die "an event does not tell what happened"
+  [ "$failed" = 0 ] || die "an event differs from what happened"
 }
 
 main "$@"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What a user's benchmark script looks like: starts a server, waits for it,
-# warms it up, sends requests, ends it. run.sh puts it under `vobs run`, with
-# no word about where the server is.
+# A user's benchmark script: it starts a server, waits for it, warms it up, sends
+# requests and stops it. run.sh runs it under `vobs run`, without the server's address.
 #
-#     serve_and_bench.sh PORT FOLDER [client.py's arguments for the load]
+#     serve_and_bench.sh PORT FOLDER [ARGUMENTS OF client.py FOR THE LOAD]
 #
-# E2E_ENGINE_FLAGS are further flags of the server. FOLDER gets warmup.json, load.json (what the client counted) and server.log.
+# E2E_ENGINE_FLAGS are further flags of the server. It writes warmup.json, load.json (what
+# the client counted) and server.log to FOLDER.
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -14,8 +14,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 port=$1
 folder=$2
 shift 2
-# Seconds between the last answer and the end of the server, so that a reader
-# that polls has seen the final figures.
+# Seconds between the last answer and the end of the server, so that polls see the final
+# figures.
 quiet=${E2E_QUIET:-5}
 
 engine_env

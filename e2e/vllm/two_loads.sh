@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Sends a load to each of two servers at the same time.
 #
-#     two_loads.sh PORT PORT FOLDER [client.py's arguments for both loads]
+#     two_loads.sh PORT PORT FOLDER [ARGUMENTS OF client.py FOR BOTH LOADS]
 #
-# FOLDER gets load0.json and load1.json: what each client counted.
+# It writes load0.json and load1.json, what each client counted, to FOLDER.
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -15,7 +15,7 @@ shift 3
 
 clients=()
 for i in 0 1; do
-  # Other prompts for each, so that their figures cannot be taken for each other's.
+  # Different prompts for each, so that their figures cannot be mistaken for each other's.
   "$E2E_PYTHON" "$E2E_SRC/client.py" --url "http://127.0.0.1:${ports[i]}" --model "$E2E_MODEL_NAME" \
     --seed "$((21 + i))" "$@" --out "$folder/load$i.json" &
   clients+=("$!")

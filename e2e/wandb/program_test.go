@@ -23,7 +23,7 @@ var (
 	buildDir string
 )
 
-// program is vobs, built once.
+// program returns the path of vobs, which is built once.
 func program(t *testing.T) string {
 	t.Helper()
 	built.Do(func() {
@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// vobs runs the program where the SDK runs, and gives what it said.
+// vobs runs the program in the SDK's environment and returns its output.
 func (h *house) vobs(t *testing.T, code int, env []string, args ...string) string {
 	t.Helper()
 	path := program(t)
@@ -69,8 +69,8 @@ func (h *house) vobs(t *testing.T, code int, env []string, args ...string) strin
 
 func (h *house) python3() string { return filepath.Join(h.venv, "bin", "python") }
 
-// The job logs to its own run, and vobs around it adds its event: by the program alone,
-// as a user has it.
+// The job logs to its own run, and vobs around it adds its event: with the program, as a
+// user runs it.
 func TestProgramAroundJob(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -92,7 +92,7 @@ func TestProgramAroundJob(t *testing.T) {
 	}
 }
 
-// The same offline: what vobs prints is the command that brings both.
+// The same offline: the command that vobs prints uploads both.
 func TestProgramAroundOfflineJob(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -111,7 +111,7 @@ func TestProgramAroundOfflineJob(t *testing.T) {
 	}
 }
 
-// What an offline run brings by `wandb sync` is what the event brings online.
+// `wandb sync` of an offline run uploads what `vobs wandb` sends for the same event.
 func TestProgramTwoWays(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

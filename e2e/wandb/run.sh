@@ -2,13 +2,12 @@
 # vobs's client of Weights & Biases beside the real SDK, both against the server of
 # internal/wandb/fakebackend:
 #
-#   (a) `wandb sync` uploads our offline run, and what arrives is what our online
-#       client sends;
-#   (b) a run of the SDK is resumed by us, and by the SDK after us: nothing of
-#       either is lost;
-#   (c) `wandb sync` says no word of warning.
+#   (a) `wandb sync` uploads from our offline run what our online client sends;
+#   (b) we resume a run of the SDK, and the SDK resumes it after us: nothing of either
+#       is lost;
+#   (c) `wandb sync` prints no warning.
 #
-# Exit status 0 also where the SDK cannot be fetched, after a line "e2e-wandb: SKIPPED".
+# If the SDK cannot be fetched, it prints "e2e-wandb: SKIPPED" and exits with status 0.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 

@@ -1,5 +1,5 @@
-// Package wandb_test holds vobs's client of Weights & Biases against the real SDK:
-// `make e2e-wandb`.
+// Package wandb_test compares vobs's client of Weights & Biases with the real SDK
+// (`make e2e-wandb`).
 package wandb_test
 
 import (
@@ -46,15 +46,15 @@ func newHouse(t *testing.T) *house {
 	return &house{backend: backend, url: server.URL, venv: venv, home: t.TempDir()}
 }
 
-// wandbDir is where the SDK keeps its runs.
+// wandbDir returns the directory in which the SDK keeps its runs.
 func (h *house) wandbDir() string { return filepath.Join(h.home, "wandb") }
 
-// prepare makes a command of a program of the virtual environment.
+// prepare returns a command that runs a program of the virtual environment.
 func (h *house) prepare(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(h.venv, "bin", name), args...)
 	cmd.Dir = h.home
 	cmd.WaitDelay = 5 * time.Second
-	// Nothing of the user's own wandb may be read or written.
+	// The user's own wandb files may be neither read nor written.
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + h.home, "TMPDIR=" + h.home, "NETRC=" + filepath.Join(h.home, "netrc"),
 		"WANDB_BASE_URL=" + h.url, "WANDB_API_KEY=" + fakebackend.Key, "WANDB_DIR=" + h.home,
@@ -64,7 +64,7 @@ func (h *house) prepare(ctx context.Context, name string, args ...string) *exec.
 	return cmd
 }
 
-// command runs a program of the virtual environment and gives what it said.
+// command runs a program of the virtual environment and returns its output.
 func (h *house) command(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -72,7 +72,7 @@ func (h *house) command(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// python runs a script with the SDK; code is the exit code that it must have.
+// python runs a script with the SDK; code is the exit code it must end with.
 func (h *house) python(t *testing.T, code int, script string) {
 	t.Helper()
 	out, err := h.command("python", "-c", "import wandb, sys\n"+script)
@@ -93,7 +93,7 @@ func (h *house) client(t *testing.T) *api.Client {
 	return c
 }
 
-// jobLog is what the job's own file tells.
+// jobLog returns what the job's own file contains.
 func (h *house) jobLog(t *testing.T, id string) *api.JobLog {
 	t.Helper()
 	found, err := rundir.Find(context.Background(), h.wandbDir(), id)
@@ -131,7 +131,7 @@ func item(key, text string) rendered.Item {
 	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
-// object reads a JSON object that may hold Python's tokens for what is no number.
+// object reads a JSON object that may contain NaN and Infinity, as Python writes them.
 func object(t *testing.T, text string) map[string]any {
 	t.Helper()
 	text = regexp.MustCompile(`([:,\[])(NaN|-?Infinity)`).ReplaceAllString(text, `$1"$2"`)
@@ -142,7 +142,7 @@ func object(t *testing.T, text string) map[string]any {
 	return out
 }
 
-// job is a run of the SDK with odd values, tags and a step that is left out.
+// job is a run of the SDK with unusual values, tags and a skipped step.
 const job = `
 run = wandb.init(project="p", id="job1", config={"lr": 0.1, "nested": {"a": 1}}, tags=["t1", "t2"], notes="its notes", group="its")
 run.log({"loss": float("nan")})
@@ -151,7 +151,7 @@ run.log({"loss": 1.0}, step=5)
 run.summary["best"] = {"at": 5, "of": float("inf")}
 `
 
-// (b) The SDK makes a run, vobs adds to it, the SDK goes on with it.
+// (b) The SDK creates a run, vobs adds to it, the SDK resumes it.
 func TestResume(t *testing.T) {
 	for name, c := range map[string]struct {
 		end   string
@@ -250,8 +250,8 @@ run.finish()`)
 
 func value(v any) map[string]any { return map[string]any{"value": v} }
 
-// A job that lives on is left alone: the event gets a run of its own, in a group
-// named after the job's.
+// A job that is still running is left alone: the event gets its own run, in a group
+// named after the job's run.
 func TestAlive(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -297,7 +297,7 @@ run.finish()`)
 	}
 }
 
-// A run of ours is one that the SDK can go on with.
+// The SDK can resume a run of ours.
 func TestOursResumed(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -318,7 +318,7 @@ run.finish()`)
 	}
 }
 
-// (a), (c) What `wandb sync` makes of our offline run is what we send online.
+// (a), (c) `wandb sync` uploads from our offline run what we send online.
 func TestSync(t *testing.T) {
 	made := event()
 	made.ExitCode = 3
@@ -364,8 +364,8 @@ func ofEngine(t *testing.T) rendered.Run {
 	return *run
 }
 
-// A job that ran offline, and our offline run beside it, by the command that we tell
-// people to use: one run, with all of both.
+// A job that ran offline and our offline run, synced with the command that vobs prints,
+// are one run with everything of both.
 func TestSyncBesideJob(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -410,7 +410,7 @@ func TestSyncBesideJob(t *testing.T) {
 	}
 }
 
-// sync says `wandb sync` and fails at any word of warning.
+// sync runs `wandb sync` and fails if the output contains a warning.
 func (h *house) sync(t *testing.T, dirs ...string) {
 	t.Helper()
 	out, err := h.command("wandb", append([]string{"sync"}, dirs...)...)
@@ -439,7 +439,7 @@ func same(t *testing.T, online, offline *fakebackend.Run) {
 		if w, ok := config["_wandb"].(map[string]any); !ok || w["value"].(map[string]any)["t"] == nil {
 			t.Errorf("the run cannot be resumed: %v", config["_wandb"])
 		}
-		// What the SDK tells of itself.
+		// What the SDK stores about itself.
 		delete(config, "_wandb")
 		var rows []any
 		for _, line := range r.History() {
