@@ -92,7 +92,7 @@ func readCgroupLimits(procRoot, mountPrefix string, hostCPUs int) cgroupLimits {
 // readCgroupMap reads where this process's cgroups are and where they are mounted.
 func readCgroupMap(procRoot string) (cgroupPaths, []cgroupMount, error) {
 	self := filepath.Join(procRoot, "self")
-	data, err := proc.ReadLimited(filepath.Join(self, "cgroup"), proc.MaxSmallFile)
+	data, err := proc.ReadFile(filepath.Join(self, "cgroup"), proc.MaxSmallFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the process's cgroups: %w", err)
 	}
@@ -100,7 +100,7 @@ func readCgroupMap(procRoot string) (cgroupPaths, []cgroupMount, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the process's cgroups: %w", err)
 	}
-	data, err = proc.ReadLimited(filepath.Join(self, "mountinfo"), proc.MaxTableFile)
+	data, err = proc.ReadFile(filepath.Join(self, "mountinfo"), proc.MaxTableFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the mount points: %w", err)
 	}
@@ -164,13 +164,13 @@ func readCPULimit(dir string, v2 bool) (float64, error) {
 	if !v2 {
 		name = "cpu.cfs_quota_us"
 	}
-	limit, err := proc.ReadLimited(filepath.Join(dir, name), proc.MaxSmallFile)
+	limit, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
 		return 0, fmt.Errorf("read the CPU limit: %w", err)
 	}
 	parse := func() (float64, error) { return parseCPUMax(limit) }
 	if !v2 {
-		period, err := proc.ReadLimited(filepath.Join(dir, "cpu.cfs_period_us"), proc.MaxSmallFile)
+		period, err := proc.ReadFile(filepath.Join(dir, "cpu.cfs_period_us"), proc.MaxSmallFile)
 		if err != nil {
 			return 0, fmt.Errorf("read the CPU limit's period: %w", err)
 		}
@@ -189,7 +189,7 @@ func readMemoryLimit(dir string, v2 bool) (int64, error) {
 	if !v2 {
 		name = "memory.limit_in_bytes"
 	}
-	data, err := proc.ReadLimited(filepath.Join(dir, name), proc.MaxSmallFile)
+	data, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
 		return 0, fmt.Errorf("read the memory limit: %w", err)
 	}
@@ -208,7 +208,7 @@ func readCPUSet(dir string, v2 bool) (int, error) {
 	if !v2 {
 		name = "cpuset.effective_cpus"
 	}
-	data, err := proc.ReadLimited(filepath.Join(dir, name), proc.MaxSmallFile)
+	data, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
 		return 0, fmt.Errorf("read the set of CPUs: %w", err)
 	}

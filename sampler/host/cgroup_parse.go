@@ -121,16 +121,16 @@ func relativeCgroup(mountRoot, cgroup string) (rel string, ok bool) {
 // parseCPUMax reads version 2's cpu.max, "quota period" or "max period", in
 // microseconds, as a number of CPUs; +Inf is no limit.
 func parseCPUMax(data []byte) (float64, error) {
-	quota, rest := proc.NextWord(data)
-	period, _ := proc.NextWord(rest)
-	p, ok := proc.ParseNatural(period)
+	quota, rest := proc.NextField(data)
+	period, _ := proc.NextField(rest)
+	p, ok := proc.ParseUint(period)
 	if !ok || p == 0 {
 		return 0, fmt.Errorf("%q is no CPU limit", bytes.TrimSpace(data))
 	}
 	if string(quota) == "max" {
 		return math.Inf(1), nil
 	}
-	q, ok := proc.ParseNatural(quota)
+	q, ok := proc.ParseUint(quota)
 	if !ok || q == 0 {
 		return 0, fmt.Errorf("%q is no CPU limit", bytes.TrimSpace(data))
 	}
@@ -155,11 +155,11 @@ const unlimitedBytes = 1 << 60
 // or memory.limit_in_bytes (version 1, a huge number is none). No limit is
 // math.MaxInt64.
 func parseMemoryMax(data []byte) (int64, error) {
-	word, _ := proc.NextWord(data)
+	word, _ := proc.NextField(data)
 	if string(word) == "max" {
 		return math.MaxInt64, nil
 	}
-	n, ok := proc.ParseNatural(word)
+	n, ok := proc.ParseUint(word)
 	if !ok {
 		return 0, errors.New("no memory limit")
 	}

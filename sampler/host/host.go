@@ -236,7 +236,7 @@ func (h *Sampler) readStatic() {
 		return
 	}
 	statPath := filepath.Join(h.cfg.ProcRoot, "stat")
-	data, err := proc.ReadLimited(statPath, proc.MaxTableFile)
+	data, err := proc.ReadFile(statPath, proc.MaxTableFile)
 	if err == nil {
 		s.cpus, err = parseOnlineCPUs(data)
 	}
@@ -244,7 +244,7 @@ func (h *Sampler) readStatic() {
 		s.cpusErr = fmt.Errorf("count the CPUs in %s: %w", statPath, err)
 	}
 	memPath := filepath.Join(h.cfg.ProcRoot, "meminfo")
-	data, err = proc.ReadLimited(memPath, proc.MaxSmallFile)
+	data, err = proc.ReadFile(memPath, proc.MaxSmallFile)
 	if err == nil {
 		s.memory, err = parseMemTotal(data)
 	}
@@ -347,7 +347,7 @@ func (h *Sampler) treeCPU(waited time.Duration, notes *schema.Notes) *schema.Flo
 	var live time.Duration
 	err := proc.ErrNoProc
 	if h.haveProc {
-		live, err = h.tree.LiveCPU()
+		live, err = h.tree.CPUTime()
 	}
 	if err != nil {
 		notes.Doubt(schema.CodeTreeCPUIncomplete, schema.Info, "host.tree_cpu_seconds lacks what descendants that outlived the command used: "+err.Error(), nil)

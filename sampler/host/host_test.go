@@ -74,12 +74,12 @@ func TestHostFixture(t *testing.T) {
 	for _, name := range pressureResources {
 		f.Write("pressure/"+name, pressureText("1000000"))
 	}
-	f.Put(103, proctest.Stat{Ppid: 101, Comm: "VLLM::EngineCor", Pages: 300, CPU: [4]int{100, 50, 10, 5}})
+	f.Put(103, proctest.Stat{PPID: 101, Comm: "VLLM::EngineCor", Pages: 300, CPU: [4]int{100, 50, 10, 5}})
 	h := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, RootPID: proctest.VobsPID, Interval: time.Millisecond})
 	h.CommandStarted()
 	h.CommandStarted() // harmless
 	testkit.Await(t, "the tree is known", func() bool { return len(h.Tree().PIDs()) == 4 })
-	f.Put(104, proctest.Stat{Ppid: 103, Comm: "worker", Pages: 1 << 20})
+	f.Put(104, proctest.Stat{PPID: 103, Comm: "worker", Pages: 1 << 20})
 	big := int64(330+1<<20) * int64(os.Getpagesize())
 	testkit.Await(t, "the peak was read", func() bool {
 		rss, err := h.Tree().Refresh()
@@ -230,7 +230,7 @@ wait`)
 	var live time.Duration
 	testkit.Await(t, "the CPU time of those alive", func() bool {
 		var err error
-		live, err = h.Tree().LiveCPU()
+		live, err = h.Tree().CPUTime()
 		return err == nil && live > 0
 	})
 	host, notes := h.Stop(time.Second)

@@ -26,7 +26,7 @@ import (
 // errors. The figures are the host's also inside a container.
 func ReadLoadAvg(procRoot string) (*schema.LoadAvg, error) {
 	path := filepath.Join(procRoot, "loadavg")
-	data, err := proc.ReadLimited(path, proc.MaxSmallFile)
+	data, err := proc.ReadFile(path, proc.MaxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read load averages: %s does not exist; only Linux has it: %w", path, err)
 	}

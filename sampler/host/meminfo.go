@@ -18,9 +18,9 @@ func parseMemTotal(b []byte) (int64, error) {
 		if !found {
 			continue
 		}
-		word, rest := proc.NextWord(rest)
-		unit, _ := proc.NextWord(rest)
-		kib, ok := proc.ParseNatural(word)
+		word, rest := proc.NextField(rest)
+		unit, _ := proc.NextField(rest)
+		kib, ok := proc.ParseUint(word)
 		if !ok || kib == 0 || kib > math.MaxInt64/1024 || string(unit) != "kB" {
 			return 0, fmt.Errorf("%q is no size", bytes.TrimSpace(line))
 		}
@@ -34,9 +34,9 @@ func parseMemTotal(b []byte) (int64, error) {
 func parseOnlineCPUs(b []byte) (int, error) {
 	n := 0
 	for line := range bytes.Lines(b) {
-		word, _ := proc.NextWord(line)
+		word, _ := proc.NextField(line)
 		if digits, found := bytes.CutPrefix(word, []byte("cpu")); found && len(digits) > 0 {
-			if _, ok := proc.ParseNatural(digits); !ok {
+			if _, ok := proc.ParseUint(digits); !ok {
 				return 0, fmt.Errorf("%q is no CPU", word)
 			}
 			n++

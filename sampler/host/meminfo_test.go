@@ -7,7 +7,6 @@ import (
 
 	"github.com/prometheus/procfs"
 	"github.com/vobs/vobs/sampler/internal/proctest"
-	"github.com/vobs/vobs/sampler/proc"
 )
 
 func TestParseHostFiles(t *testing.T) {
@@ -35,11 +34,6 @@ func TestParseHostFiles(t *testing.T) {
 	for _, text := range []string{"x", "3-1", "1,1", "2,1", "0-", "-1", "0,,1", "1-99999999999"} {
 		if n, err := parseCPUList([]byte(text)); err == nil {
 			t.Errorf("%q: %d CPUs, want an error", text, n)
-		}
-	}
-	for text, want := range map[string]int{"0.1 0.2 0.3 2/107 7553\n": 7553, "0.00 0.00 0.00 0/0 0": 0, "1 2 3": 0, "": 0} {
-		if got := proc.ParseLastPID([]byte(text)); got != want {
-			t.Errorf("%q: last pid %d, want %d", text, got, want)
 		}
 	}
 }
@@ -93,7 +87,6 @@ func FuzzParseOnlineCPUs(f *testing.F) {
 		if n, err := parseOnlineCPUs(data); err == nil && (n < 1 || n > bytes.Count(data, []byte("cpu"))) {
 			t.Errorf("%q: %d", data, n)
 		}
-		proc.ParseLastPID(data)
 	})
 }
 

@@ -33,7 +33,7 @@ func readPressure(procRoot string) pressureReading {
 	var r pressureReading
 	for i, name := range pressureResources {
 		path := filepath.Join(procRoot, "pressure", name)
-		data, err := proc.ReadLimited(path, proc.MaxSmallFile)
+		data, err := proc.ReadFile(path, proc.MaxSmallFile)
 		if err == nil {
 			r.totals[i], err = parsePressure(data)
 			if err != nil {
@@ -49,17 +49,17 @@ func readPressure(procRoot string) pressureReading {
 // kernel counts it in microseconds.
 func parsePressure(data []byte) (time.Duration, error) {
 	for line := range bytes.Lines(data) {
-		word, rest := proc.NextWord(line)
+		word, rest := proc.NextField(line)
 		if string(word) != "some" {
 			continue
 		}
 		for len(word) > 0 {
-			word, rest = proc.NextWord(rest)
+			word, rest = proc.NextField(rest)
 			digits, found := bytes.CutPrefix(word, []byte("total="))
 			if !found {
 				continue
 			}
-			us, ok := proc.ParseNatural(digits)
+			us, ok := proc.ParseUint(digits)
 			if !ok || us > uint64(1<<63-1)/uint64(time.Microsecond) {
 				return 0, fmt.Errorf("%q is no stall time", word)
 			}
