@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"github.com/prometheus/procfs"
+
 	"github.com/vobs/vobs/sampler/internal/proctest"
 )
 
-func TestParseHostFiles(t *testing.T) {
+func TestParseMeminfoAndStat(t *testing.T) {
 	if n, err := parseMemTotal([]byte("MemTotal:       24684084 kB\nMemFree: 1 kB\n")); err != nil || n != 24684084*1024 {
 		t.Errorf("MemTotal = %d, %v", n, err)
 	}
@@ -19,7 +20,7 @@ func TestParseHostFiles(t *testing.T) {
 		}
 	}
 	if n, err := parseOnlineCPUs([]byte("cpu  1 2\ncpu0 1 2\ncpu3 1 2\nintr 4\n")); err != nil || n != 2 {
-		t.Errorf("CPUs = %d, %v; want 2: one of four may be offline", n, err)
+		t.Errorf("CPUs = %d, %v; want 2: CPUs may be offline", n, err)
 	}
 	for _, text := range []string{"", "cpu 1 2\n", "cpufreq 1\n"} {
 		if n, err := parseOnlineCPUs([]byte(text)); err == nil {
@@ -38,7 +39,7 @@ func TestParseHostFiles(t *testing.T) {
 	}
 }
 
-func TestHostFilesReal(t *testing.T) {
+func TestParseMeminfoAndStatReal(t *testing.T) {
 	proctest.NeedProc(t)
 	ref, err := procfs.NewFS("/proc")
 	if err != nil {
@@ -53,7 +54,7 @@ func TestHostFilesReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := parseMemTotal(data); err != nil || n != int64(*mem.MemTotalBytes) {
-		t.Errorf("MemTotal = %d, %v; procfs says %d", n, err, *mem.MemTotalBytes)
+		t.Errorf("MemTotal = %d, %v; procfs has %d", n, err, *mem.MemTotalBytes)
 	}
 	stat, err := ref.Stat()
 	if err != nil {
@@ -63,11 +64,11 @@ func TestHostFilesReal(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := parseOnlineCPUs(data); err != nil || n != len(stat.CPU) {
-		t.Errorf("CPUs = %d, %v; procfs says %d", n, err, len(stat.CPU))
+		t.Errorf("CPUs = %d, %v; procfs has %d", n, err, len(stat.CPU))
 	}
 	if list, err := os.ReadFile("/sys/devices/system/cpu/online"); err == nil {
 		if n, err := parseCPUList(list); err != nil || n != len(stat.CPU) {
-			t.Errorf("online CPUs = %d, %v; /proc/stat says %d", n, err, len(stat.CPU))
+			t.Errorf("online CPUs = %d, %v; /proc/stat has %d", n, err, len(stat.CPU))
 		}
 	}
 }
