@@ -56,7 +56,7 @@ func simulateAll(run time.Duration, c costs, look func(now, spent time.Duration)
 		for hostAt <= now-begin {
 			if search {
 				cpu += c.search
-				h.ChargeDiscover(hostAt, c.search)
+				h.ChargeDiscovery(hostAt, c.search)
 			}
 			cpu += c.refresh + host.WakeCost
 			h.ChargeRefresh(hostAt, c.refresh)

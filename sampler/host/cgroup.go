@@ -3,7 +3,6 @@ package host
 import (
 	"errors"
 	"fmt"
-	"github.com/vobs/vobs/sampler/proc"
 	"io/fs"
 	"math"
 	"os"
@@ -11,30 +10,33 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vobs/vobs/sampler/proc"
 )
 
-// cgroupLimits are the tightest limits that the visible cgroups set.
+// cgroupLimits holds the tightest limits among the visible cgroups.
 type cgroupLimits struct {
-	cpus     float64 // +Inf: no limit
+	cpus     float64 // number of CPUs; +Inf: no limit
 	cpuErr   error
 	bytes    int64 // math.MaxInt64: no limit
 	bytesErr error
 }
 
-// readCgroupLimits reads the limits of the cgroup that this process, and so the
-// command that it starts, runs in: of CPU time (cpu.max; cpu.cfs_quota_us over
-// cpu.cfs_period_us in version 1), of the set of CPUs where it has fewer than the
-// host (cpuset.cpus.effective; cpuset.effective_cpus), and of memory (memory.max;
-// memory.limit_in_bytes).
+// readCgroupLimits reads the limits of the cgroup that this process, and hence the
+// command that it starts, runs in. These are (version 1 names after the semicolon):
 //
-// Which hierarchy holds a controller, and where it is mounted, is read from
-// /proc/self/cgroup and /proc/self/mountinfo, so version 1 (joint controllers
-// too), version 2 and both beside each other come out right. A limit holds for
-// all cgroups below, so the way is walked from the leaf to the mounted root and
-// the tightest one counts. What lies above a container's mounted root cannot be
-// seen: a tighter limit there is missed.
+//   - CPU time: cpu.max; cpu.cfs_quota_us over cpu.cfs_period_us
+//   - the set of CPUs, if it is smaller than the host's: cpuset.cpus.effective;
+//     cpuset.effective_cpus
+//   - memory: memory.max; memory.limit_in_bytes
 //
-// mountPrefix is put before the mount points, for fixture trees.
+// It finds the hierarchy of each controller and its mount point in /proc/self/cgroup
+// and /proc/self/mountinfo, so version 1 (co-mounted controllers too), version 2 and
+// hybrid setups all work. A limit applies to all cgroups below, so the tightest limit
+// between the leaf and the mounted root counts. Cgroups above a container's mounted root
+// are not visible: a tighter limit there is missed.
+//
+// mountPrefix is prefixed to the mount points, for fixture trees.
 func readCgroupLimits(procRoot, mountPrefix string, hostCPUs int) cgroupLimits {
 	l := cgroupLimits{cpus: math.Inf(1), bytes: math.MaxInt64}
 	paths, mounts, err := readCgroupMap(procRoot)
@@ -68,7 +70,7 @@ func readCgroupLimits(procRoot, mountPrefix string, hostCPUs int) cgroupLimits {
 		}
 		return err
 	})
-	// The effective set of the leaf is the intersection of all above it.
+	// The effective set of the leaf is the intersection of all sets above it.
 	leaf := true
 	setErr := each("cpuset", func(dir string, v2 bool) error {
 		if !leaf {
@@ -89,10 +91,10 @@ func readCgroupLimits(procRoot, mountPrefix string, hostCPUs int) cgroupLimits {
 	return l
 }
 
-// readCgroupMap reads where this process's cgroups are and where they are mounted.
+// readCgroupMap returns this process's cgroups and the mounted cgroup hierarchies.
 func readCgroupMap(procRoot string) (cgroupPaths, []cgroupMount, error) {
 	self := filepath.Join(procRoot, "self")
-	data, err := proc.ReadLimited(filepath.Join(self, "cgroup"), proc.MaxSmallFile)
+	data, err := proc.ReadFile(filepath.Join(self, "cgroup"), proc.MaxSmallFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the process's cgroups: %w", err)
 	}
@@ -100,7 +102,7 @@ func readCgroupMap(procRoot string) (cgroupPaths, []cgroupMount, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the process's cgroups: %w", err)
 	}
-	data, err = proc.ReadLimited(filepath.Join(self, "mountinfo"), proc.MaxTableFile)
+	data, err = proc.ReadFile(filepath.Join(self, "mountinfo"), proc.MaxTableFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the mount points: %w", err)
 	}
@@ -111,9 +113,10 @@ func readCgroupMap(procRoot string) (cgroupPaths, []cgroupMount, error) {
 	return paths, mounts, nil
 }
 
-// cgroupDirs gives the directories of a controller's cgroups that this process is
-// in, from the leaf up to the mounted root. None and no error when no hierarchy
-// has the controller: then there is no limit. v2 says whose files they hold.
+// cgroupDirs returns the directories of this process's cgroups for a controller, from
+// the leaf up to the mounted root. There are none, and no error, if no hierarchy has the
+// controller: then there is no limit. v2 reports whether they have the files of
+// version 2.
 func cgroupDirs(paths cgroupPaths, mounts []cgroupMount, mountPrefix, controller string) (dirs []string, v2 bool, err error) {
 	cgroup, v1 := paths[controller]
 	if !v1 {
@@ -122,14 +125,14 @@ func cgroupDirs(paths cgroupPaths, mounts []cgroupMount, mountPrefix, controller
 			return nil, false, nil
 		}
 	}
-	err = fmt.Errorf("cgroup %s is in no mounted cgroup hierarchy", cgroup)
+	err = fmt.Errorf("cgroup %s is not in any mounted cgroup hierarchy", cgroup)
 	for _, m := range mounts {
 		if m.v2 == v1 || v1 && !slices.Contains(m.controllers, controller) {
 			continue
 		}
 		rel, ok := relativeCgroup(m.root, cgroup)
 		if !ok {
-			err = fmt.Errorf("cgroup %s lies outside of what is mounted at %s (%s)", cgroup, m.point, m.root)
+			err = fmt.Errorf("cgroup %s is not below the cgroup mounted at %s (%s)", cgroup, m.point, m.root)
 			continue
 		}
 		top := prefixPath(mountPrefix, m.point)
@@ -148,7 +151,7 @@ func cgroupDirs(paths cgroupPaths, mounts []cgroupMount, mountPrefix, controller
 	return nil, false, err
 }
 
-// prefixPath puts prefix before a mount point, unless that lies below prefix already.
+// prefixPath prefixes a mount point with prefix, unless it already lies below prefix.
 func prefixPath(prefix, point string) string {
 	prefix, point = filepath.Clean("/"+prefix), filepath.Clean(point)
 	if prefix == "/" || point == prefix || strings.HasPrefix(point, prefix+"/") {
@@ -157,22 +160,23 @@ func prefixPath(prefix, point string) string {
 	return filepath.Join(prefix, point)
 }
 
-// readCPULimit reads one cgroup's limit of CPU time as a number of CPUs. The root
-// cgroup has no such file, nor has one whose controller is off: not found.
+// readCPULimit returns one cgroup's limit of CPU time as a number of CPUs. The file does
+// not exist in the root cgroup and in one whose controller is disabled; the error is then
+// fs.ErrNotExist.
 func readCPULimit(dir string, v2 bool) (float64, error) {
 	name := "cpu.max"
 	if !v2 {
 		name = "cpu.cfs_quota_us"
 	}
-	limit, err := proc.ReadLimited(filepath.Join(dir, name), proc.MaxSmallFile)
+	limit, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
 		return 0, fmt.Errorf("read the CPU limit: %w", err)
 	}
 	parse := func() (float64, error) { return parseCPUMax(limit) }
 	if !v2 {
-		period, err := proc.ReadLimited(filepath.Join(dir, "cpu.cfs_period_us"), proc.MaxSmallFile)
+		period, err := proc.ReadFile(filepath.Join(dir, "cpu.cfs_period_us"), proc.MaxSmallFile)
 		if err != nil {
-			return 0, fmt.Errorf("read the CPU limit's period: %w", err)
+			return 0, fmt.Errorf("read the period of the CPU limit: %w", err)
 		}
 		parse = func() (float64, error) { return parseCFSQuota(limit, period) }
 	}
@@ -183,13 +187,13 @@ func readCPULimit(dir string, v2 bool) (float64, error) {
 	return cpus, nil
 }
 
-// readMemoryLimit reads one cgroup's limit of memory in bytes.
+// readMemoryLimit returns one cgroup's memory limit in bytes.
 func readMemoryLimit(dir string, v2 bool) (int64, error) {
 	name := "memory.max"
 	if !v2 {
 		name = "memory.limit_in_bytes"
 	}
-	data, err := proc.ReadLimited(filepath.Join(dir, name), proc.MaxSmallFile)
+	data, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
 		return 0, fmt.Errorf("read the memory limit: %w", err)
 	}
@@ -200,15 +204,15 @@ func readMemoryLimit(dir string, v2 bool) (int64, error) {
 	return bytes, nil
 }
 
-// readCPUSet counts the CPUs that one cgroup's set leaves. Version 1 has the
-// effective set since Linux 3.17, and calls it plainly cpuset.cpus when it is
-// mounted with noprefix; then it is not found here, which is no limit.
+// readCPUSet returns the number of CPUs in one cgroup's effective set. Version 1 has
+// the effective set since Linux 3.17. If it is mounted with noprefix, the file is called
+// cpuset.cpus and not found here, which counts as no limit.
 func readCPUSet(dir string, v2 bool) (int, error) {
 	name := "cpuset.cpus.effective"
 	if !v2 {
 		name = "cpuset.effective_cpus"
 	}
-	data, err := proc.ReadLimited(filepath.Join(dir, name), proc.MaxSmallFile)
+	data, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
 		return 0, fmt.Errorf("read the set of CPUs: %w", err)
 	}

@@ -10,22 +10,23 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/procfs"
+
 	"github.com/vobs/vobs/sampler/internal/proctest"
 )
 
-// The fixtures: hybrid is a virtual machine with version 1 and 2 beside each other
-// (recorded), docker2 a container with a cgroup namespace of its own, systemd2
-// limits at several levels of version 2, docker1 a version 1 container without a
-// namespace and with joint controllers, slurm1 a job's memory limit above its step
-// and a set of CPUs, on 64 KiB pages.
+// The fixtures are: hybrid, a virtual machine with versions 1 and 2 (recorded);
+// docker2, a container with a cgroup namespace of its own; systemd2, limits at several
+// levels of version 2; docker1, a version 1 container without a namespace and with
+// co-mounted controllers; slurm1, a job's memory limit above its step and a set of CPUs,
+// on 64 KiB pages.
 func TestReadCgroupLimits(t *testing.T) {
-	none := math.Inf(1)
+	noLimit := math.Inf(1)
 	tests := []struct {
 		name  string
 		cpus  float64
 		bytes int64
 	}{
-		{"hybrid", none, math.MaxInt64},
+		{"hybrid", noLimit, math.MaxInt64},
 		{"docker2", 2.5, 8 << 30},
 		{"systemd2", 8, 32 << 30},
 		{"docker1", 1.5, math.MaxInt64},
@@ -47,7 +48,7 @@ func TestReadCgroupLimits(t *testing.T) {
 	}
 }
 
-// cgroupFixture is a /proc and a root with one version 2 mount.
+// cgroupFixture returns a /proc and a root directory with one version 2 mount.
 func cgroupFixture(t *testing.T, cgroup, mountRoot string) *proctest.Proc {
 	f := proctest.New(t)
 	f.Write("self/cgroup", "0::"+cgroup+"\n")
@@ -57,23 +58,23 @@ func cgroupFixture(t *testing.T, cgroup, mountRoot string) *proctest.Proc {
 	return f
 }
 
-func TestReadCgroupLimitsOdd(t *testing.T) {
+func TestReadCgroupLimitsUnusual(t *testing.T) {
 	f := cgroupFixture(t, "/a/b", "/a")
 	f.Write("mnt/my groups/b/memory.max", "max\n")
 	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpus != 1 || got.bytes != 4096 || got.cpuErr != nil || got.bytesErr != nil {
-		t.Errorf("a part of the hierarchy under an escaped name: %+v", got)
+		t.Errorf("a part of the hierarchy mounted under an escaped name: %+v", got)
 	}
 
-	// What cannot be found is not "no limit".
+	// A cgroup that cannot be found is an error, not "no limit".
 	for reason, f := range map[string]*proctest.Proc{
-		"outside of what is mounted": cgroupFixture(t, "/../other", "/"),
-		"lies outside of":            cgroupFixture(t, "/", "/../.."),
-		"(/docker/x)":                cgroupFixture(t, "/a", "/docker/x"),
-		"no such file":               cgroupFixture(t, "/gone (deleted)", "/"),
+		"is not below the cgroup mounted": cgroupFixture(t, "/../other", "/"),
+		"cgroup / is not below":           cgroupFixture(t, "/", "/../.."),
+		"(/docker/x)":                     cgroupFixture(t, "/a", "/docker/x"),
+		"no such file":                    cgroupFixture(t, "/gone (deleted)", "/"),
 	} {
 		got := readCgroupLimits(f.Root, f.Root, 64)
 		if got.cpuErr == nil || got.bytesErr == nil || !strings.Contains(got.bytesErr.Error(), reason) {
-			t.Errorf("%+v; want errors that tell %q", got, reason)
+			t.Errorf("%+v; want errors that contain %q", got, reason)
 		}
 	}
 	f = proctest.New(t)
@@ -82,23 +83,23 @@ func TestReadCgroupLimitsOdd(t *testing.T) {
 	}
 	f.Write("self/cgroup", "0::/\n")
 	f.Write("self/mountinfo", "22 27 0:21 / /proc rw - proc proc rw\n")
-	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || !strings.Contains(got.cpuErr.Error(), "no mounted") {
+	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || !strings.Contains(got.cpuErr.Error(), "not in any mounted") {
 		t.Errorf("without a mounted hierarchy: %+v", got)
 	}
 	f = cgroupFixture(t, "/", "/")
 	f.Write("mnt/my groups/cpu.max", "fast\n")
 	f.Write("mnt/my groups/memory.max", "-1\n")
 	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || got.bytesErr == nil {
-		t.Errorf("with broken limits: %+v", got)
+		t.Errorf("with malformed limits: %+v", got)
 	}
 	f = cgroupFixture(t, "/", "/")
 	f.Write("mnt/my groups/cpuset.cpus.effective", "0-a\n")
 	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || got.bytesErr != nil {
-		t.Errorf("with a broken set of CPUs: %+v", got)
+		t.Errorf("with a malformed set of CPUs: %+v", got)
 	}
 }
 
-// A limit of its own, tighter than the set of CPUs; one wider than it.
+// The tighter of the CPU time limit and the set of CPUs counts.
 func TestReadCgroupLimitsCPUSet(t *testing.T) {
 	for quota, want := range map[string]float64{"50000": 0.5, "600000": 3, "max": 3} {
 		f := cgroupFixture(t, "/", "/")
@@ -108,12 +109,13 @@ func TestReadCgroupLimitsCPUSet(t *testing.T) {
 			t.Errorf("quota %s: %v CPUs, want %v", quota, got.cpus, want)
 		}
 		if got := readCgroupLimits(f.Root, f.Root, 3); quota == "max" && !math.IsInf(got.cpus, 1) {
-			t.Errorf("a set of all CPUs is a limit: %v", got.cpus)
+			t.Errorf("with a set of all CPUs: %v CPUs, want no limit", got.cpus)
 		}
 	}
 }
 
-// This machine: whatever its limits are, no error, and the lists as procfs has them.
+// On this machine, reading the limits succeeds, whatever they are, and the lists of
+// cgroups and mounts are those of procfs.
 func TestReadCgroupReal(t *testing.T) {
 	proctest.NeedProc(t)
 	paths, mounts, err := readCgroupMap("/proc")
@@ -161,7 +163,7 @@ func TestReadCgroupReal(t *testing.T) {
 		t.Errorf("mounts (-procfs +got):\n%s", diff)
 	}
 	if len(mounts) == 0 {
-		t.Skip("no cgroup hierarchy is mounted here: run on a host or in a container that has one")
+		t.Skip("SKIPPED: no cgroup hierarchy is mounted here: run the tests on a host or in a container that has one")
 	}
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -176,7 +178,7 @@ func TestReadCgroupReal(t *testing.T) {
 		t.Errorf("limits %+v", got)
 	}
 	if same := readCgroupLimits("/proc", "/sys/fs/cgroup", cpus); same != got {
-		t.Errorf("with /sys/fs/cgroup for a prefix: %+v, without: %+v", same, got)
+		t.Errorf("with the prefix /sys/fs/cgroup: %+v, without: %+v", same, got)
 	}
 }
 
@@ -207,7 +209,7 @@ func FuzzParseCgroup(f *testing.F) {
 			}
 			rel, ok := relativeCgroup("/", dir)
 			if ok && strings.HasPrefix(path.Join("/m", rel), "/m") == false {
-				t.Errorf("%q leads out of the mount: %q", dir, rel)
+				t.Errorf("%q is outside of the mount: %q", dir, rel)
 			}
 		}
 	})

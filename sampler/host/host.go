@@ -1,11 +1,8 @@
-// Package host reads the host while a command runs: load averages, pressure stall
-// information, cgroup limits, and the CPU time and memory of the command's processes.
 package host
 
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,77 +15,78 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// Config says how the host is read. The zero value is the real host.
+// Config configures a Sampler. The zero value reads the real host.
 type Config struct {
-	// ProcRoot is the path of the process file system; "" is /proc.
+	// ProcRoot is the path of the process file system; "" means /proc.
 	ProcRoot string
-	// CgroupRoot is put before the mount points of the cgroup hierarchies, which
-	// are read from ProcRoot/self/mountinfo, unless they lie below it already; "" is
-	// none. It is for fixture trees.
+	// CgroupRoot is prefixed to the mount points of the cgroup hierarchies, which are
+	// read from ProcRoot/self/mountinfo, unless they already lie below it; "" means no
+	// prefix. It is for fixture trees.
 	CgroupRoot string
-	// RootPID is the process whose descendants are the command's tree: vobs itself,
-	// which 0 stands for.
+	// RootPID is the process whose descendants are the command's tree; 0 means vobs
+	// itself.
 	RootPID int
-	// Interval is the time between two readings of the known processes; 0 is 250 ms.
-	// It is lengthened where the budget asks for it.
+	// Interval is the time between two readings of the known processes; 0 means
+	// DefaultInterval. The budget may require longer intervals.
 	Interval time.Duration
-	// Wait, where set, tells for how long what was spent by the whole process is
-	// not covered by its budget: the next reading waits for that.
+	// Wait, if not nil, returns how long to pause until the CPU time that the whole
+	// process has spent fits its budget. The next reading waits at least that long.
 	Wait func() time.Duration
 }
 
-// DefaultInterval is the seed's sampling interval.
+// DefaultInterval is that of NeMo Safe Synthesizer's NvmlPeakSampler.
 const DefaultInterval = 250 * time.Millisecond
 
 // Sampler samples the host and the command's process tree while the command runs.
 type Sampler struct {
-	cfg      Config
-	tree     *proc.Tree
-	haveProc bool
+	cfg       Config
+	tree      *proc.Tree
+	hasProcFS bool
+	governor  *Governor       // used by run alone
+	pressure  pressureReading // at the start
 
 	started     chan struct{} // closed by CommandStarted
 	stop        chan struct{} // closed by Stop
-	done        chan struct{} // closed when the goroutine has ended
+	done        chan struct{} // closed when run has returned
 	startedOnce sync.Once
 	stopOnce    sync.Once
-	stoppedHost schema.Host
-	stoppedNote schema.Notes
+	finalHost   schema.Host // what Stop returns
+	finalNotes  schema.Notes
 
-	pressure pressureReading // at the start
-
-	mu      sync.Mutex // guards what the goroutine writes and Readings reads
-	static  static
+	mu      sync.Mutex  // guards the following, which run writes; not held while reading files
+	static  *staticInfo // nil until it is read
 	samples treeSamples
-
-	gov *Governor // the goroutine's
 }
 
-// static is what is read once.
-type static struct {
+// staticInfo is what is read once.
+type staticInfo struct {
 	cpus    int
 	cpusErr error
-	memory  int64
+	memory  int64 // bytes
 	memErr  error
 	limits  cgroupLimits
 }
 
-// treeSamples are the readings of the tree so far.
+// treeSamples summarizes the readings of the process tree so far.
 type treeSamples struct {
-	peak        int64
-	count       int64
-	errors      int64
+	peak        int64 // highest resident memory, bytes
+	count       int64 // readings without an error
+	errors      int64 // readings with an error
 	lastErr     error
-	first, last time.Time
+	first, last time.Time // of the readings without an error
 	maxGap      time.Duration
 }
 
-// Start begins to sample the host. The pressure's first reading is taken
-// before it returns (some 50 µs in all), everything else in a goroutine that ends with
-// [Host.Stop]: a first pass over the processes, so that those which are there
-// before the command are known to be none of its, then what does not change (the
-// CPUs, the memory and the cgroup's limits: read at the start, as the limits that
-// the command starts under, and because at the end a scope of its own can be gone).
-// Readings of the tree begin with [Host.CommandStarted].
+// Start starts to sample the host. It takes the first reading of the pressure before
+// it returns (some 50 µs in all). A goroutine, which ends with [Sampler.Stop], reads
+// everything else:
+//
+//   - the processes, so that those that exist before the command are known to be
+//     unrelated to it;
+//   - what does not change: the CPUs, the memory and the cgroup's limits. They are read
+//     at the start because these are the limits that the command starts under, and
+//     because its scope may be gone at the end;
+//   - the process tree, periodically after [Sampler.CommandStarted].
 func Start(cfg Config) *Sampler {
 	if cfg.ProcRoot == "" {
 		cfg.ProcRoot = "/proc"
@@ -99,127 +97,149 @@ func Start(cfg Config) *Sampler {
 	if cfg.Interval <= 0 {
 		cfg.Interval = DefaultInterval
 	}
-	h := &Sampler{
-		cfg:     cfg,
-		tree:    proc.NewTree(cfg.ProcRoot, cfg.RootPID),
-		started: make(chan struct{}),
-		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
-		gov:     NewGovernor(cfg.Interval),
+	s := &Sampler{
+		cfg:      cfg,
+		tree:     proc.NewTree(cfg.ProcRoot, cfg.RootPID),
+		governor: NewGovernor(cfg.Interval),
+		started:  make(chan struct{}),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	_, err := os.Stat(filepath.Join(cfg.ProcRoot, "stat"))
-	h.haveProc = err == nil
-	if !h.haveProc {
-		close(h.done)
-		return h
+	s.hasProcFS = err == nil
+	if !s.hasProcFS {
+		close(s.done)
+		return s
 	}
-	h.pressure = readPressure(cfg.ProcRoot)
-	go h.run()
-	return h
+	s.pressure = readPressure(cfg.ProcRoot)
+	go s.run()
+	return s
 }
 
-// Tree returns the command's process tree. It may be used by other goroutines
-// while the host is sampled, and after [Host.Stop].
-func (h *Sampler) Tree() *proc.Tree { return h.tree }
+// Tree returns the command's process tree. Other goroutines may use it while the host
+// is sampled, and after [Sampler.Stop].
+func (s *Sampler) Tree() *proc.Tree { return s.tree }
 
-// CommandStarted says that the command runs: its processes are looked for at
-// once, and readings begin. Further calls do nothing.
-func (h *Sampler) CommandStarted() { h.startedOnce.Do(func() { close(h.started) }) }
+// CommandStarted tells the sampler that the command has started: it looks for the
+// command's processes immediately and starts to read them. Further calls do nothing.
+func (s *Sampler) CommandStarted() { s.startedOnce.Do(func() { close(s.started) }) }
 
-// run is the goroutine: it sleeps until the governor's next time, and reads.
-func (h *Sampler) run() {
-	defer close(h.done)
+// Stop takes the last reading and returns the event's group host, with a reason for
+// each missing figure. treeCPU is the CPU time (rusage) that waiting for the command
+// and its reaped descendants reported; Stop adds what descendants that are still alive
+// have used. A negative treeCPU means that it is unknown. Further calls return the
+// same as the first.
+//
+// The CPU time of a descendant whose parent ignores SIGCHLD is not reported to any
+// process: the sum is then too low, and nothing shows that.
+func (s *Sampler) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
+	s.stopOnce.Do(func() {
+		close(s.stop)
+		<-s.done
+		s.finalHost, s.finalNotes = s.Readings(treeCPU)
+		s.tree.Close()
+	})
+	return s.finalHost, schema.Notes{
+		Unavailable: slices.Clone(s.finalNotes.Unavailable),
+		Validity:    slices.Clone(s.finalNotes.Validity),
+	}
+}
+
+// run is the sampler's goroutine: it sleeps until the governor's next time, and reads.
+func (s *Sampler) run() {
+	defer close(s.done)
 	defer func() {
-		// An error of this package must not cost the command its wrapper.
+		// A bug in vobs must not affect the command.
 		if p := recover(); p != nil {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.samples.errors++
-			h.samples.lastErr = fmt.Errorf("an error in vobs: %v: please report it", p)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.samples.errors++
+			s.samples.lastErr = fmt.Errorf("an error in vobs: %v: please report it", p)
 		}
 	}()
-	h.measured(func() { h.tree.Discover() }, h.gov.charge)
+	s.measure(func() { s.tree.Discover() }, s.governor.charge)
 	select {
-	case <-h.started: // first things first: the command may be short
+	case <-s.started: // the command may be short: read its processes first
 	default:
-		h.measured(h.readStatic, h.gov.charge)
+		s.measure(s.readStatic, s.governor.charge)
 	}
 	select {
-	case <-h.stop:
-		h.readStatic()
+	case <-s.stop:
+		s.readStatic()
 		select {
-		case <-h.started: // and ended at once
-			h.pass(time.Now(), true)
+		case <-s.started: // both at once: the command has already ended
+			s.pass(time.Now(), true)
 		default:
 		}
 		return
-	case <-h.started:
+	case <-s.started:
 	}
 	begin := time.Now()
-	h.pass(begin, true)
-	h.measured(h.readStatic, h.gov.charge)
+	s.pass(begin, true)
+	s.measure(s.readStatic, s.governor.charge)
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C
 	for {
-		at, discover := h.gov.Next()
+		at, discover := s.governor.Next()
 		wait := time.Until(begin.Add(at))
-		if h.cfg.Wait != nil {
-			wait = max(wait, h.cfg.Wait())
+		if s.cfg.Wait != nil {
+			wait = max(wait, s.cfg.Wait())
 		}
-		if wait >= budget.Beat/2 { // the first looks are in a hurry
+		if wait >= budget.Beat/2 { // the first discoveries come in quick succession
 			wait = budget.OnBeat(wait)
 		}
 		timer.Reset(wait)
 		select {
-		case <-h.stop:
-			h.pass(begin, true) // what started last may have been missed so far
+		case <-s.stop:
+			s.pass(begin, true) // the processes started last may still be unknown
 			return
 		case <-timer.C:
-			h.pass(begin, discover)
+			s.pass(begin, discover)
 		}
 	}
 }
 
-// pass discovers, if told so, and takes one reading.
-func (h *Sampler) pass(begin time.Time, discover bool) {
+// pass takes one reading of the process tree, after looking for new processes if
+// discover is set.
+func (s *Sampler) pass(begin time.Time, discover bool) {
 	var discoverErr error
 	if discover {
-		h.measured(func() { discoverErr = h.tree.Discover() }, func(cost time.Duration) {
-			h.gov.ChargeDiscover(time.Since(begin), cost)
+		s.measure(func() { discoverErr = s.tree.Discover() }, func(cost time.Duration) {
+			s.governor.ChargeDiscovery(time.Since(begin), cost)
 		})
 	}
 	var rss int64
 	var err error
-	h.measured(func() { rss, err = h.tree.Refresh() }, func(cost time.Duration) {
-		h.gov.ChargeRefresh(time.Since(begin), cost)
+	s.measure(func() { rss, err = s.tree.Refresh() }, func(cost time.Duration) {
+		s.governor.ChargeRefresh(time.Since(begin), cost)
 	})
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.samples.add(time.Now(), rss, errors.Join(discoverErr, err))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.samples.add(time.Now(), rss, errors.Join(discoverErr, err))
 }
 
-// add takes in one reading. One with an error counts as such, but what it could
-// read is as good a lower bound as any.
-func (s *treeSamples) add(now time.Time, rss int64, err error) {
-	s.peak = max(s.peak, rss)
+// add adds one reading. A reading with an error counts as an error, but the memory it
+// could read is still a valid lower bound.
+func (t *treeSamples) add(now time.Time, rss int64, err error) {
+	t.peak = max(t.peak, rss)
 	if err != nil {
-		s.errors++
-		s.lastErr = err
+		t.errors++
+		t.lastErr = err
 		return
 	}
-	if s.count == 0 {
-		s.first = now
+	if t.count == 0 {
+		t.first = now
 	} else {
-		s.maxGap = max(s.maxGap, now.Sub(s.last))
+		t.maxGap = max(t.maxGap, now.Sub(t.last))
 	}
-	s.count++
-	s.last = now
+	t.count++
+	t.last = now
 }
 
-// measured runs f on one thread and hands on the CPU time that it used.
-func (h *Sampler) measured(f func(), charge func(time.Duration)) {
+// measure runs f on one thread and passes the CPU time that it used to charge.
+func (s *Sampler) measure(f func(), charge func(time.Duration)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := threadCPU()
@@ -227,154 +247,39 @@ func (h *Sampler) measured(f func(), charge func(time.Duration)) {
 	charge(threadCPU() - before)
 }
 
-// readStatic reads, the first time it is called, what does not change.
-func (h *Sampler) readStatic() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s := &h.static
-	if s.cpus != 0 || s.cpusErr != nil {
+// readStatic reads what does not change. Only the first call, all of which come from
+// run, does anything.
+func (s *Sampler) readStatic() {
+	s.mu.Lock()
+	done := s.static != nil
+	s.mu.Unlock()
+	if done {
 		return
 	}
-	statPath := filepath.Join(h.cfg.ProcRoot, "stat")
-	data, err := proc.ReadLimited(statPath, proc.MaxTableFile)
+	info := readStaticInfo(s.cfg.ProcRoot, s.cfg.CgroupRoot)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.static = info
+}
+
+func readStaticInfo(procRoot, cgroupRoot string) *staticInfo {
+	var info staticInfo
+	statPath := filepath.Join(procRoot, "stat")
+	data, err := proc.ReadFile(statPath, proc.MaxTableFile)
 	if err == nil {
-		s.cpus, err = parseOnlineCPUs(data)
+		info.cpus, err = parseOnlineCPUs(data)
 	}
 	if err != nil {
-		s.cpusErr = fmt.Errorf("count the CPUs in %s: %w", statPath, err)
+		info.cpusErr = fmt.Errorf("count the CPUs in %s: %w", statPath, err)
 	}
-	memPath := filepath.Join(h.cfg.ProcRoot, "meminfo")
-	data, err = proc.ReadLimited(memPath, proc.MaxSmallFile)
+	memPath := filepath.Join(procRoot, "meminfo")
+	data, err = proc.ReadFile(memPath, proc.MaxSmallFile)
 	if err == nil {
-		s.memory, err = parseMemTotal(data)
+		info.memory, err = parseMemTotal(data)
 	}
 	if err != nil {
-		s.memErr = fmt.Errorf("read the memory's size in %s: %w", memPath, err)
+		info.memErr = fmt.Errorf("read the size of the memory in %s: %w", memPath, err)
 	}
-	s.limits = readCgroupLimits(h.cfg.ProcRoot, h.cfg.CgroupRoot, s.cpus)
-}
-
-// Stop takes the last reading and returns the host's figures, with the reasons
-// for those that are missing. treeCPU is the CPU time that the waits reported for
-// the command and its reaped descendants (rusage); what descendants that are still
-// alive used is added. A negative treeCPU means that it is not known. Further
-// calls return what the first one did.
-//
-// A process whose parent ignores SIGCHLD leaves its CPU time to nobody: then the
-// sum is too low, and nothing tells.
-func (h *Sampler) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
-	h.stopOnce.Do(func() {
-		close(h.stop)
-		<-h.done
-		h.stoppedHost, h.stoppedNote = h.Readings(treeCPU)
-		h.tree.Close()
-	})
-	return h.stoppedHost, schema.Notes{
-		Unavailable: slices.Clone(h.stoppedNote.Unavailable),
-		Validity:    slices.Clone(h.stoppedNote.Validity),
-	}
-}
-
-// Readings gives what is known so far, for a preliminary event; treeCPU is as for
-// [Host.Stop].
-func (h *Sampler) Readings(treeCPU time.Duration) (schema.Host, schema.Notes) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var notes schema.Notes
-	return h.figures(treeCPU, &notes), notes
-}
-
-// figures makes the group host of what was read. The lock is held.
-func (h *Sampler) figures(treeCPU time.Duration, notes *schema.Notes) schema.Host {
-	var host schema.Host
-	host.TreeCPUSeconds = h.treeCPU(treeCPU, notes)
-	if !h.haveProc {
-		reason := fmt.Sprintf("read from %s, which this system does not have; only Linux has it", h.cfg.ProcRoot)
-		for _, field := range []string{"cpu_count", "cpu_limit", "memory_total_bytes", "memory_limit_bytes",
-			"tree_peak_rss_bytes", "pressure_some_seconds", "sampling"} {
-			notes.Missing("host."+field, reason)
-		}
-		return host
-	}
-	s := &h.static
-	if s.cpus == 0 && s.cpusErr == nil { // a preliminary event, very early
-		for _, field := range []string{"cpu_count", "cpu_limit", "memory_total_bytes", "memory_limit_bytes"} {
-			notes.Missing("host."+field, "not read yet")
-		}
-		host.PressureSomeSeconds = pressureDelta(h.pressure, readPressure(h.cfg.ProcRoot), notes)
-		h.samples.figures(&host, notes)
-		return host
-	}
-	if s.cpusErr == nil {
-		host.CPUCount = schema.Ptr(s.cpus)
-	} else {
-		notes.Missing("host.cpu_count", s.cpusErr.Error())
-	}
-	if s.memErr == nil {
-		host.MemoryTotalBytes = schema.Ptr(s.memory)
-	} else {
-		notes.Missing("host.memory_total_bytes", s.memErr.Error())
-	}
-	const noLimit = "the cgroup sets no limit"
-	switch l := s.limits; {
-	case l.cpuErr != nil:
-		notes.Missing("host.cpu_limit", l.cpuErr.Error())
-	case math.IsInf(l.cpus, 1):
-		notes.Missing("host.cpu_limit", noLimit)
-	default:
-		host.CPULimit = schema.F(l.cpus)
-	}
-	switch l := s.limits; {
-	case l.bytesErr != nil:
-		notes.Missing("host.memory_limit_bytes", l.bytesErr.Error())
-	case l.bytes == math.MaxInt64:
-		notes.Missing("host.memory_limit_bytes", noLimit)
-	default:
-		host.MemoryLimitBytes = schema.Ptr(l.bytes)
-	}
-	host.PressureSomeSeconds = pressureDelta(h.pressure, readPressure(h.cfg.ProcRoot), notes)
-	h.samples.figures(&host, notes)
-	return host
-}
-
-// treeCPU adds what living descendants used to what the waits reported.
-func (h *Sampler) treeCPU(waited time.Duration, notes *schema.Notes) *schema.Float {
-	const field = "host.tree_cpu_seconds"
-	if waited < 0 {
-		notes.Missing(field, "the command's CPU time was not reported: it was not started, or not waited for")
-		return nil
-	}
-	var live time.Duration
-	err := proc.ErrNoProc
-	if h.haveProc {
-		live, err = h.tree.LiveCPU()
-	}
-	if err != nil {
-		notes.Doubt(schema.CodeTreeCPUIncomplete, schema.Info, "host.tree_cpu_seconds lacks what descendants that outlived the command used: "+err.Error(), nil)
-	}
-	return schema.F((waited + live).Seconds())
-}
-
-// figures fills in the tree's peak and how it was sampled.
-func (s *treeSamples) figures(host *schema.Host, notes *schema.Notes) {
-	sampling := &schema.Sampling{Samples: s.count, Errors: s.errors}
-	if s.count >= 2 {
-		sampling.PeriodSeconds = schema.F(s.last.Sub(s.first).Seconds() / float64(s.count-1))
-		sampling.MaxGapSeconds = schema.F(s.maxGap.Seconds())
-	} else {
-		const reason = "fewer than two readings of the process tree"
-		notes.Missing("host.sampling.period_seconds", reason)
-		notes.Missing("host.sampling.max_gap_seconds", reason)
-	}
-	host.Sampling = sampling
-	switch {
-	case s.peak > 0:
-		host.TreePeakRSSBytes = schema.Ptr(s.peak)
-	case s.lastErr != nil:
-		notes.Missing("host.tree_peak_rss_bytes", "the process tree could not be read: "+s.lastErr.Error())
-	case s.count == 0:
-		notes.Missing("host.tree_peak_rss_bytes", "the command was not started")
-	default:
-		notes.Missing("host.tree_peak_rss_bytes", "the command ended before its processes could be read")
-	}
+	info.limits = readCgroupLimits(procRoot, cgroupRoot, info.cpus)
+	return &info
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// The rules of read_loadavg in NeMo Safe Synthesizer (observability.py).
+// parseLoadAvg follows the rules of NeMo Safe Synthesizer's read_loadavg
+// (observability.py).
 func TestParseLoadAvg(t *testing.T) {
 	good := map[string]schema.LoadAvg{
 		"0.52 0.58 0.59 2/107 7553\n": {0.52, 0.58, 0.59},
@@ -44,14 +45,14 @@ func TestReadLoadAvg(t *testing.T) {
 	}
 	f.Write("loadavg", "0.1 x 0.3")
 	if _, err := ReadLoadAvg(f.Root); err == nil || !strings.Contains(err.Error(), filepath.Join(f.Root, "loadavg")) {
-		t.Errorf("with a broken file: %v", err)
+		t.Errorf("with a malformed file: %v", err)
 	}
 	proctest.NeedProc(t)
 	ref, err := procfs.NewFS("/proc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Await(t, "two readings with the same averages", func() bool {
+	testkit.Await(t, "procfs reads the same averages", func() bool {
 		got, err := ReadLoadAvg("/proc")
 		if err != nil {
 			t.Fatal(err)
@@ -74,12 +75,12 @@ func FuzzParseLoadAvg(f *testing.F) {
 		}
 		for _, x := range got {
 			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-				t.Errorf("%q: %v has no form in JSON", data, x)
+				t.Errorf("%q: %v is not valid in JSON", data, x)
 			}
 		}
 		again, err := parseLoadAvg(append(bytes.Clone(data), " tail"...))
 		if err != nil || *again != *got {
-			// The tail may only have become part of the third word.
+			// With three words, the tail becomes part of the third word.
 			if len(bytes.Fields(data)) > 3 {
 				t.Errorf("%q: a further word changed the result to %v, %v", data, again, err)
 			}

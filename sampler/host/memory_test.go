@@ -1,12 +1,13 @@
 package host
 
 import (
-	"github.com/vobs/vobs/internal/testkit"
 	"testing"
 	"time"
+
+	"github.com/vobs/vobs/internal/testkit"
 )
 
-// Ten hours of readings once a second: what is kept of them does not grow.
+// The memory of treeSamples does not grow over ten hours of readings once a second.
 func TestSampleMemoryBounded(t *testing.T) {
 	var s treeSamples
 	now := time.Now()

@@ -18,22 +18,22 @@ import (
 // schema.Pressure's fields.
 var pressureResources = [...]string{"cpu", "memory", "io"}
 
-// pressureReading is one reading of the host's accumulated stall times; errs[i]
-// says why totals[i] is missing.
+// pressureReading is one reading of the host's accumulated stall times; errs[i] is why
+// totals[i] is missing.
 type pressureReading struct {
 	totals [len(pressureResources)]time.Duration
 	errs   [len(pressureResources)]error
 }
 
-// readPressure reads how long, since boot, some task of the host stalled on each
-// resource (procRoot/pressure; Documentation/accounting/psi.rst). The caller
-// takes the difference of two readings, which is exact to the microsecond, where
-// the file's own averages over 10 s and more would mostly show history.
+// readPressure reads how long, since boot, at least one task of the host stalled on
+// each resource (procRoot/pressure; Documentation/accounting/psi.rst). The difference
+// of two readings is exact to the microsecond, whereas the file's own averages over
+// 10 s and more would mostly reflect the time before.
 func readPressure(procRoot string) pressureReading {
 	var r pressureReading
 	for i, name := range pressureResources {
 		path := filepath.Join(procRoot, "pressure", name)
-		data, err := proc.ReadLimited(path, proc.MaxSmallFile)
+		data, err := proc.ReadFile(path, proc.MaxSmallFile)
 		if err == nil {
 			r.totals[i], err = parsePressure(data)
 			if err != nil {
@@ -45,33 +45,33 @@ func readPressure(procRoot string) pressureReading {
 	return r
 }
 
-// parsePressure reads the total of the line "some" of a pressure file. The
-// kernel counts it in microseconds.
+// parsePressure returns the total in the line "some" of a pressure file, which the
+// kernel counts in microseconds.
 func parsePressure(data []byte) (time.Duration, error) {
 	for line := range bytes.Lines(data) {
-		word, rest := proc.NextWord(line)
-		if string(word) != "some" {
+		field, rest := proc.NextField(line)
+		if string(field) != "some" {
 			continue
 		}
-		for len(word) > 0 {
-			word, rest = proc.NextWord(rest)
-			digits, found := bytes.CutPrefix(word, []byte("total="))
+		for len(field) > 0 {
+			field, rest = proc.NextField(rest)
+			digits, found := bytes.CutPrefix(field, []byte("total="))
 			if !found {
 				continue
 			}
-			us, ok := proc.ParseNatural(digits)
+			us, ok := proc.ParseUint(digits)
 			if !ok || us > uint64(1<<63-1)/uint64(time.Microsecond) {
-				return 0, fmt.Errorf("%q is no stall time", word)
+				return 0, fmt.Errorf("%q is not a stall time", field)
 			}
 			return time.Duration(us) * time.Microsecond, nil
 		}
 	}
-	return 0, errors.New("no total in a line \"some\"")
+	return 0, errors.New("no line \"some\" with a total")
 }
 
-// pressureDelta gives the stall times between two readings, with a reason for
-// each missing one. The group is nil when none could be read, with one reason
-// for all of them when it is the same.
+// pressureDelta returns the stall times between two readings and adds a reason for each
+// missing one. If all are missing for the same reason, it returns nil and adds one
+// reason for the group.
 func pressureDelta(before, after pressureReading, notes *schema.Notes) *schema.Pressure {
 	const group = "host.pressure_some_seconds"
 	var p schema.Pressure
@@ -85,7 +85,7 @@ func pressureDelta(before, after pressureReading, notes *schema.Notes) *schema.P
 		case after.errs[i] != nil:
 			reasons[i] = pressureReason(after.errs[i])
 		case after.totals[i] < before.totals[i]:
-			reasons[i] = "the kernel's count of stalled time went backwards"
+			reasons[i] = "the kernel's total of stalled time went backwards"
 		default:
 			*fields[i] = schema.F((after.totals[i] - before.totals[i]).Seconds())
 			continue
@@ -105,16 +105,16 @@ func pressureDelta(before, after pressureReading, notes *schema.Notes) *schema.P
 	return &p
 }
 
-// pressureReason says why a pressure file could not be read, and how to get it.
-// The kernel leaves the files out when it was built without PSI, and gives
-// EOPNOTSUPP on opening them when PSI was built in but left off
-// (kernel/sched/psi.c, psi_show and psi_open).
+// pressureReason returns why a pressure file could not be read, and what to do about
+// it. The files are missing if the kernel was built without PSI; opening them fails with
+// EOPNOTSUPP if PSI is built in but disabled (kernel/sched/psi.c, psi_show and
+// psi_open).
 func pressureReason(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "no /proc/pressure: the kernel has no pressure stall information (Linux 4.20 and newer, built with CONFIG_PSI=y)"
+		return "there is no /proc/pressure: the kernel lacks pressure stall information, which needs Linux 4.20 or newer, built with CONFIG_PSI=y"
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return "pressure stall information is off in this kernel: boot with psi=1"
+		return "pressure stall information is disabled in this kernel: boot with psi=1"
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission to read /proc/pressure: " + err.Error()
 	}

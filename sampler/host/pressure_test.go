@@ -47,7 +47,7 @@ func TestPressureDelta(t *testing.T) {
 		t.Errorf("notes %v; (-want +got):\n%s", notes, diff)
 	}
 
-	// One file is broken, another one went backwards.
+	// One file is malformed, another total went backwards.
 	f.Write("pressure/cpu", "some\n")
 	f.Write("pressure/io", pressureText("999999"))
 	got = pressureDelta(before, readPressure(f.Root), &notes)
@@ -71,7 +71,7 @@ func TestPressureMissing(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 		if u := notes.Unavailable; len(u) != 1 || u[0].Field != "host.pressure_some_seconds" || !strings.Contains(u[0].Reason, hint) {
-			t.Errorf("notes: %v; want one about the group that tells %s", notes, hint)
+			t.Errorf("notes: %v; want one about the group that contains %q", notes, hint)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func TestReadPressureReal(t *testing.T) {
 	for i, name := range pressureResources {
 		before, err := fs.PSIStatsForResource(name)
 		if err != nil {
-			t.Skipf("this kernel has no pressure stall information (%v): boot one with psi=1", err)
+			t.Skipf("SKIPPED: this kernel has no pressure stall information (%v): boot with psi=1", err)
 		}
 		r := readPressure("/proc")
 		after, err := fs.PSIStatsForResource(name)
@@ -94,7 +94,7 @@ func TestReadPressureReal(t *testing.T) {
 		}
 		us := uint64(r.totals[i].Microseconds())
 		if r.errs[i] != nil || us < before.Some.Total || us > after.Some.Total {
-			t.Errorf("%s: %d µs, %v; procfs says %d before and %d after", name, us, r.errs[i], before.Some.Total, after.Some.Total)
+			t.Errorf("%s: %d µs, %v; procfs has %d before and %d after", name, us, r.errs[i], before.Some.Total, after.Some.Total)
 		}
 	}
 }

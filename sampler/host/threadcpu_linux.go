@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threadCPU is the CPU time of the calling thread, user and system, to the
-// nanosecond; only differences on a locked thread mean anything.
+// threadCPU returns the CPU time of the calling thread, user and system. Only
+// differences on a locked thread are meaningful.
 func threadCPU() time.Duration {
 	var ts unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) != nil {

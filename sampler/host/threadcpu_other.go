@@ -4,9 +4,9 @@ package host
 
 import "time"
 
-// epoch makes wall times differences of a monotonic clock.
+// epoch is the origin of threadCPU.
 var epoch = time.Now()
 
-// threadCPU is the wall time, the upper bound of a thread's CPU time: off Linux
+// threadCPU returns the wall time, an upper bound of a thread's CPU time: outside Linux
 // only fixture trees are read.
 func threadCPU() time.Duration { return time.Since(epoch) }

@@ -11,17 +11,16 @@ import (
 
 // scanState is what a Tree remembers between two discoveries.
 type scanState struct {
-	keptFDs int
 	passes  int  // discoveries so far
-	lastPID int  // the id last handed out before the latest discovery; 0: not known
-	settled bool // the latest discovery found lastPID unchanged, and looked nevertheless
+	lastPID int  // the most recent pid just before the latest discovery; 0: unknown
+	settled bool // the latest discovery saw lastPID unchanged and looked anyway
 
-	// Walking children lists.
-	noChildLists bool // the kernel has none
-	threads      int  // Threads asked in the latest walk
+	// For walking children lists.
+	noChildLists bool // the kernel does not provide them
+	threads      int  // threads whose lists the latest walk read
 
-	// Going over /proc. outsiders are the processes seen that are none of ours,
-	// with the number of the pass that listed them last.
+	// For scanning /proc. unrelated holds the processes known to be outside the
+	// tree, with the number of the last pass that listed them.
 	unrelated map[int]int
 	pids      []int
 	nodes     map[int]*scanNode
@@ -33,43 +32,47 @@ type scanNode struct {
 	membership membership
 }
 
+// membership is whether a process belongs to the tree.
 type membership uint8
 
 const (
 	undecided membership = iota
-	ours
+	descendant
 	unrelated
-	// unknown: its parent ended while /proc was read, so that its parent is another
-	// one now. The next pass looks again.
+	// undetermined: its parent ended while /proc was read, so it has another parent
+	// now. The next pass looks again.
 	undetermined
 )
 
 const (
-	// fullEvery is the number of discoveries of which one takes nothing for known:
-	// the remedy for a pid that an outsider gave back and a process of ours got
-	// while nobody looked.
+	// fullEvery is how often a discovery ignores everything remembered: once in
+	// fullEvery passes. It finds a pid that was released by an unrelated process and
+	// reused by a descendant between two passes.
 	fullEvery = 8
 	// maxListThreads is the number of children lists up to which walking them is
-	// the cheaper way. A list costs an open, two reads and a close (about 5 µs on
-	// the machine where this was measured), an entry of /proc that was seen before
-	// about 0.4 µs, one that was not 4 µs; a vLLM server has some hundred threads.
+	// cheaper than scanning /proc. A list costs an open, two reads and a close (about
+	// 5 µs on the machine where this was measured); an entry of /proc costs about
+	// 0.4 µs if it was seen before and 4 µs if not; a vLLM server has some hundred
+	// threads.
 	maxListThreads = 32
+	// maxWalk bounds a walk through children lists that never end.
+	maxWalk = 1 << 20
 )
 
 func (t *Tree) discover() error {
-	// A member whose pid is another's by now must not vouch for that one.
+	// A recycled pid must not make its new owner a member.
 	t.refresh()
 	s := &t.scan
 	last := t.readLastPID()
 	full := s.passes%fullEvery == 0 || last == 0 || last < s.lastPID || t.rootPID == 1
 	s.passes++
-	// A process has its id for some microseconds before it can be seen, so an id
-	// that did not change is no news only after one more look.
+	// A process has its pid some microseconds before it becomes visible, so an
+	// unchanged last pid means "nothing new" only after one more look.
 	if !full && last == s.lastPID && s.settled {
 		return nil
 	}
-	// Remembered is the value before the reading: what starts meanwhile has a
-	// greater id and is looked for the next time.
+	// Keep the value from before the reading: a process that starts meanwhile has a
+	// greater pid, and the next pass looks for it.
 	s.settled = last == s.lastPID
 	s.lastPID = last
 	if !s.noChildLists && s.threads <= maxListThreads {
@@ -82,19 +85,19 @@ func (t *Tree) discover() error {
 	return t.scanProc(full)
 }
 
-// readLastPID reads the id handed out last; 0 when it is not known.
+// readLastPID returns the most recently assigned pid, or 0 if it is unknown.
 func (t *Tree) readLastPID() int {
 	n, err := readOnce(filepath.Join(t.procRoot, "loadavg"), t.buf[:])
 	if err != nil {
 		return 0
 	}
-	return ParseLastPID(t.buf[:n])
+	return parseLastPID(t.buf[:n])
 }
 
-// walkChildren walks the children lists from the root down, and from known
-// processes that are no longer below it. The kernel may leave out a child when a
-// sibling ends during the read (proc_pid_task(5)); known ones are kept, and the
-// next walk finds it.
+// walkChildren walks the children lists down from the root, and from known
+// processes that are no longer below it. The kernel may omit a child when a sibling
+// ends during the read (proc_pid_task(5)); known children are kept, and the next
+// walk finds a new one. supported is false if the kernel has no children lists.
 func (t *Tree) walkChildren() (supported bool, err error) {
 	root := strconv.Itoa(t.rootPID)
 	if _, statErr := os.Stat(filepath.Join(t.procRoot, root, "task", root, "children")); statErr != nil {
@@ -140,11 +143,8 @@ func (t *Tree) walkChildren() (supported bool, err error) {
 	return true, err
 }
 
-// maxWalk ends a walk through children lists that never end.
-const maxWalk = 1 << 20
-
-// addChild takes a process found in a children list into the set; false when it
-// was known (and has its place in the walk) or has ended.
+// addChild adds a process found in a children list. It reports false if the process
+// is known already (and queued for the walk) or has ended.
 func (t *Tree) addChild(pid int) bool {
 	if _, known := t.index[pid]; known || pid == t.rootPID {
 		return false
@@ -157,7 +157,7 @@ func (t *Tree) addChild(pid int) bool {
 	return true
 }
 
-// scanProc goes over /proc and links the processes by their parents' ids.
+// scanProc lists /proc and links the processes by their parents' pids.
 func (t *Tree) scanProc(full bool) error {
 	s := &t.scan
 	pids, err := listPIDs(t.procRoot, s.pids[:0])
@@ -189,7 +189,8 @@ func (t *Tree) scanProc(full bool) error {
 		case err == nil:
 			s.nodes[pid] = &scanNode{Process: processOf(stat)}
 		case errors.Is(err, fs.ErrPermission):
-			// Mounted with hidepid, /proc hides other users' processes: hardly ours.
+			// With the mount option hidepid, /proc hides other users' processes:
+			// hardly descendants.
 			s.unrelated[pid] = s.passes
 		case !gone(err) && firstErr == nil:
 			firstErr = fmt.Errorf("read the status of a process: %w", err)
@@ -197,7 +198,7 @@ func (t *Tree) scanProc(full bool) error {
 	}
 	for pid, seen := range s.unrelated {
 		if seen != s.passes {
-			delete(s.unrelated, pid) // ended; its pid may be used again
+			delete(s.unrelated, pid) // it ended; its pid may be reused
 		}
 	}
 	for _, pid := range pids {
@@ -206,7 +207,7 @@ func (t *Tree) scanProc(full bool) error {
 			continue
 		}
 		switch t.classify(n, 0) {
-		case ours:
+		case descendant:
 			t.add(n.Process)
 		case unrelated:
 			s.unrelated[pid] = s.passes
@@ -215,21 +216,21 @@ func (t *Tree) scanProc(full bool) error {
 	return firstErr
 }
 
-// classify decides by its parents whether a process is ours.
+// classify decides from its ancestors whether a process belongs to the tree.
 func (t *Tree) classify(n *scanNode, depth int) membership {
 	if n.membership != undecided {
 		return n.membership
 	}
-	n.membership = undetermined // and stays so in a circle of ids used again
+	n.membership = undetermined // and stays so if reused pids form a cycle
 	parent := n.PPID
 	if _, known := t.index[parent]; known || parent == t.rootPID {
-		n.membership = ours
+		n.membership = descendant
 	} else if _, known := t.scan.unrelated[parent]; known || parent == 0 {
 		n.membership = unrelated
 	} else if p := t.scan.nodes[parent]; p != nil && depth < maxAncestors {
 		n.membership = t.classify(p, depth+1)
 	} else if depth < maxAncestors {
-		// The parent has ended since: whom was the process handed to?
+		// The parent has ended since: find the process's new parent.
 		if s, err := readStat(t.procRoot, n.PID, t.buf[:]); err == nil && s.startTicks == n.StartTicks && s.ppid != parent {
 			n.PPID, n.membership = s.ppid, undecided
 			return t.classify(n, depth+1)

@@ -10,30 +10,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Watch waits for the end of one process, anybody's, by a pidfd: nothing is
-// done until the kernel tells. It keeps one descriptor until Close.
+// ExitWatcher waits for the end of one process, which need not be a child, through a
+// pidfd: it costs nothing until the kernel reports the end. It keeps one descriptor
+// open until Close.
 type ExitWatcher struct {
 	file *os.File
 	raw  syscall.RawConn
 }
 
-// WatchExit begins to watch a process. It fails where the process has ended, where
-// its id belongs to another one by now, and where the kernel has no pidfds
-// (before Linux 5.3, or a sandbox that refuses them).
+// WatchExit starts to watch a process. It fails if the process has ended, if its pid
+// now belongs to another process, and if the kernel has no pidfds (before Linux 5.3,
+// or a sandbox that denies them).
 func WatchExit(procRoot string, p Process) (*ExitWatcher, error) {
-	fd, err := unix.PidfdOpen(p.PID, 0) // closed on exec, always
+	fd, err := unix.PidfdOpen(p.PID, 0) // always close-on-exec
 	if err != nil {
 		return nil, fmt.Errorf("watch process %d: pidfd_open: %w", p.PID, err)
 	}
-	// The descriptor names one process for good; whether it is the one that was
-	// meant, its start tells.
+	// The descriptor refers to one process for good; its start time shows whether it
+	// is the intended one.
 	var buf [4096]byte
 	s, err := readStat(procRoot, p.PID, buf[:])
 	if err == nil && s.startTicks != p.StartTicks {
 		err = unix.ESRCH
 	}
 	if err == nil {
-		// Non-blocking, so that Go's own poller waits for it: no thread does.
+		// Non-blocking, so that Go's poller waits for it and no thread is tied up.
 		err = unix.SetNonblock(fd, true)
 	}
 	if err != nil {
@@ -48,10 +49,10 @@ func WatchExit(procRoot string, p Process) (*ExitWatcher, error) {
 	return w, nil
 }
 
-// Wait waits until the process has ended, and says when that was seen. It fails
-// when Close is called before.
+// Wait blocks until the process has ended and returns when that was seen. It fails
+// if Close is called first.
 func (w *ExitWatcher) Wait() (at time.Time, err error) {
-	var asking error
+	var pollErr error
 	err = w.raw.Read(func(fd uintptr) bool {
 		set := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		for {
@@ -59,22 +60,22 @@ func (w *ExitWatcher) Wait() (at time.Time, err error) {
 			if err == unix.EINTR {
 				continue
 			}
-			asking = err
+			pollErr = err
 			return n > 0 || err != nil
 		}
 	})
 	if err == nil {
-		err = asking
+		err = pollErr
 	}
 	return time.Now(), err
 }
 
-// pidfdInfo is the first version of struct pidfd_info, and the two constants are
-// of the same header, include/uapi/linux/pidfd.h (Linux 6.13; the exit since 6.15).
+// pidfdInfo is the first version of struct pidfd_info. It and the two constants are
+// from include/uapi/linux/pidfd.h (Linux 6.13; the exit status since 6.15).
 type pidfdInfo struct {
 	mask, cgroup uint64
 	ids          [11]uint32
-	exit         int32 // as wait(2) gives it
+	exit         int32 // as wait(2) returns it
 }
 
 const (
@@ -82,19 +83,19 @@ const (
 	pidfdGetInfo  = 3<<30 | uintptr(unsafe.Sizeof(pidfdInfo{}))<<16 | 0xff<<8 | 11 // _IOWR(0xFF, 11, …)
 )
 
-// Status is how the process ended; ok is false where the kernel does not tell
-// (before Linux 6.15), and until its parent has waited for it.
+// Status returns how the process ended. ok is false before its parent has waited for
+// it, and on kernels that do not report it (before Linux 6.15).
 func (w *ExitWatcher) Status() (status syscall.WaitStatus, ok bool) {
 	info := pidfdInfo{mask: pidfdInfoExit}
-	var number syscall.Errno
+	var errno syscall.Errno
 	err := w.raw.Control(func(fd uintptr) {
-		_, _, number = unix.Syscall(unix.SYS_IOCTL, fd, pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
 	})
-	if err != nil || number != 0 || info.mask&pidfdInfoExit == 0 {
+	if err != nil || errno != 0 || info.mask&pidfdInfoExit == 0 {
 		return 0, false
 	}
 	return syscall.WaitStatus(info.exit), true
 }
 
-// Close gives the descriptor back and ends a Wait.
+// Close releases the descriptor and ends a pending Wait.
 func (w *ExitWatcher) Close() { w.file.Close() }

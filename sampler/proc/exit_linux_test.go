@@ -7,17 +7,18 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/vobs/vobs/sampler/internal/proctest"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/sampler/internal/proctest"
 )
 
-// watched begins to watch a process, or skips where the kernel cannot.
-func watched(t *testing.T, p Process) *ExitWatcher {
+// watchExit watches a process. It skips the test if the kernel cannot do that.
+func watchExit(t *testing.T, p Process) *ExitWatcher {
 	t.Helper()
 	w, err := WatchExit("/proc", p)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		t.Skipf("SKIPPED: this kernel has no pidfds, or a sandbox refuses them (Linux 5.3 has them): %v", err)
+		t.Skipf("SKIPPED: pidfds need Linux 5.3 and a sandbox that allows them: %v", err)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +27,8 @@ func watched(t *testing.T, p Process) *ExitWatcher {
 	return w
 }
 
-func self(t *testing.T, pid int) Process {
+// processWithPID returns a running process.
+func processWithPID(t *testing.T, pid int) Process {
 	t.Helper()
 	var buf [4096]byte
 	s, err := readStat("/proc", pid, buf[:])
@@ -36,16 +38,16 @@ func self(t *testing.T, pid int) Process {
 	return processOf(s)
 }
 
-// A process that is no child of ours: its end is seen, and how it ended once its
+// The end of a process that is not a child of ours is seen, and how it ended once its
 // parent has waited for it.
-func TestWatchEnd(t *testing.T) {
+func TestExitWatcher(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	tree := proctest.StartTree(t, "sh -c 'echo $$; exec sleep 1000' & read go <&3; kill -9 $!; wait $! 2>/dev/null; echo waited; read end <&3")
 	defer tree.End()
-	p := self(t, tree.PID(t))
-	w := watched(t, p)
-	if fate := StateOf("/proc", p); fate != Running {
-		t.Errorf("fate %d before the end", fate)
+	p := processWithPID(t, tree.PID(t))
+	w := watchExit(t, p)
+	if state := StateOf("/proc", p); state != Running {
+		t.Errorf("state %d before the end", state)
 	}
 	if status, ok := w.Status(); ok {
 		t.Errorf("status %v before the end", status)
@@ -57,7 +59,7 @@ func TestWatchEnd(t *testing.T) {
 	}()
 	select {
 	case err := <-ended:
-		t.Fatalf("the wait ended before the process: %v", err)
+		t.Fatalf("Wait returned before the process ended: %v", err)
 	default:
 	}
 	fmt.Fprintln(tree.Stdin, "go")
@@ -67,21 +69,21 @@ func TestWatchEnd(t *testing.T) {
 	if tree.Line(t) != "waited" {
 		t.Fatal("the script is out of step")
 	}
-	if fate := StateOf("/proc", p); fate != Exited {
-		t.Errorf("fate %d after the end", fate)
+	if state := StateOf("/proc", p); state != Exited {
+		t.Errorf("state %d after the end", state)
 	}
 	status, ok := w.Status()
 	if !ok {
-		t.Skip("SKIPPED: how it ended is told by pidfds from Linux 6.15 on")
+		t.Skip("SKIPPED: the exit status of a pidfd needs Linux 6.15")
 	}
 	if !status.Signaled() || status.Signal() != syscall.SIGKILL {
-		t.Errorf("status %#x, want killed by 9", status)
+		t.Errorf("status %#x, want killed by signal 9", status)
 	}
 }
 
-func TestWatchEndClosed(t *testing.T) {
+func TestExitWatcherClose(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	w := watched(t, self(t, os.Getpid()))
+	w := watchExit(t, processWithPID(t, os.Getpid()))
 	ended := make(chan error, 1)
 	go func() {
 		_, err := w.Wait()
@@ -89,20 +91,20 @@ func TestWatchEndClosed(t *testing.T) {
 	}()
 	w.Close()
 	if err := <-ended; err == nil {
-		t.Error("the wait for a living process ended without an error")
+		t.Error("Wait for a living process returned no error after Close")
 	}
 }
 
-// An id that is another process's by now is not watched.
-func TestWatchEndReused(t *testing.T) {
-	p := self(t, os.Getpid())
-	watched(t, p)
+// A pid that now belongs to another process is not watched.
+func TestWatchExitReusedPID(t *testing.T) {
+	p := processWithPID(t, os.Getpid())
+	watchExit(t, p)
 	p.StartTicks++
 	if w, err := WatchExit("/proc", p); err == nil {
 		w.Close()
-		t.Error("another process of the same id is watched")
+		t.Error("WatchExit watches another process with the same pid")
 	}
-	if fate := StateOf("/proc", p); fate != Exited {
-		t.Errorf("fate %d, want gone", fate)
+	if state := StateOf("/proc", p); state != Exited {
+		t.Errorf("state %d, want Exited", state)
 	}
 }

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// A Watch waits for the end of one process; only Linux can.
+// ExitWatcher waits for the end of one process. It works on Linux only.
 type ExitWatcher struct{}
 
-var errNoWatch = errors.New("only on Linux can the end of another's process be waited for")
+var errNoExitWatch = errors.New("waiting for the end of a process that is not a child needs Linux")
 
-// WatchExit fails.
-func WatchExit(string, Process) (*ExitWatcher, error) { return nil, errNoWatch }
+// WatchExit always fails.
+func WatchExit(string, Process) (*ExitWatcher, error) { return nil, errNoExitWatch }
 
-// Wait fails.
-func (*ExitWatcher) Wait() (time.Time, error) { return time.Time{}, errNoWatch }
+// Wait always fails.
+func (*ExitWatcher) Wait() (time.Time, error) { return time.Time{}, errNoExitWatch }
 
-// Status knows nothing.
+// Status always returns false.
 func (*ExitWatcher) Status() (status syscall.WaitStatus, ok bool) { return 0, false }
 
 // Close does nothing.

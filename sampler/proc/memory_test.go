@@ -1,13 +1,14 @@
 package proc
 
 import (
+	"testing"
+
 	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/sampler/internal/proctest"
-	"testing"
 )
 
-// As many discoveries of the process tree as hours have, of a tree in which a
-// process ends and another one starts each time: what is kept does not grow.
+// A Tree's memory does not grow over hundreds of discoveries, each after one process
+// ended and another one started.
 func TestTreeMemoryBounded(t *testing.T) {
 	f := proctest.VLLM(t)
 	tree := NewTree(f.Root, proctest.VobsPID)
@@ -17,7 +18,7 @@ func TestTreeMemoryBounded(t *testing.T) {
 		for range times {
 			f.Remove(pid)
 			pid++
-			f.Put(pid, proctest.Stat{Ppid: 101, Comm: "sh", Pages: 5})
+			f.Put(pid, proctest.Stat{PPID: 101, Comm: "sh", Pages: 5})
 			mustDiscover(t, tree)
 			if _, err := tree.Refresh(); err != nil {
 				t.Fatal(err)

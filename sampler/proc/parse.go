@@ -8,73 +8,73 @@ import (
 	"strings"
 )
 
-// Limits of /proc that proc(5) and the kernel's sources give.
+// Constants of /proc, from proc(5) and the kernel's sources.
 const (
-	// ticksPerSecond is USER_HZ, the unit of the times in /proc/PID/stat. It is
-	// 100 on every architecture that Go supports (include/asm-generic/param.h),
-	// whatever the kernel's own tick is, so sysconf(3), which needs cgo, is not asked.
+	// ticksPerSecond is USER_HZ, the unit of the times in /proc/PID/stat. It is 100
+	// on every architecture that Go supports (include/asm-generic/param.h), whatever
+	// the kernel's own tick is, so sysconf(3), which needs cgo, is not called.
 	ticksPerSecond = 100
-	// flagExiting is PF_EXITING (include/linux/sched.h), in field 9 of
-	// /proc/PID/stat: there since Linux 2.6, and the same ever since.
+	// flagExiting is PF_EXITING (include/linux/sched.h) in field 9 of
+	// /proc/PID/stat: unchanged since Linux 2.6.
 	flagExiting = 0x4
 )
 
-// stat is what is wanted of one /proc/PID/stat (proc_pid_stat(5); the
-// numbers are those of its fields).
+// stat holds the fields of /proc/PID/stat that are used here; the comments have
+// their numbers in proc_pid_stat(5).
 type stat struct {
 	pid        int    // 1
-	comm       []byte // 2, without the parentheses; a slice of the text parsed
+	comm       []byte // 2, without the parentheses; a slice of the parsed text
 	state      byte   // 3
 	ppid       int    // 4
-	exiting    bool   // 9, its bit PF_EXITING: the process is on its way out
-	cpuTicks   uint64 // 14 to 17: own and waited-for children's, user and system
+	exiting    bool   // bit PF_EXITING of 9: the process is exiting
+	cpuTicks   uint64 // sum of 14 to 17: its own and its waited-for children's, user and system
 	numThreads int    // 20
 	startTicks uint64 // 22: after boot
 }
 
-// dead says that the process has ended and only its entry is left, for its parent
-// to collect. A thread group whose leader alone has ended is a zombie by its
-// state too, but has further threads and lives.
+// dead reports whether the process has ended and only its entry is left, for its
+// parent to reap. A thread group of which only the leader has ended is a zombie by
+// its state too, but has other threads and is alive.
 func (s *stat) dead() bool {
 	return (s.state == 'Z' || s.state == 'X' || s.state == 'x') && s.numThreads <= 1
 }
 
-var errShortStat = errors.New("fewer fields than a process status has")
+var errShortStat = errors.New("too few fields for a process status")
 
-// parseProcStat reads the text of /proc/PID/stat. It allocates nothing. The name
-// may hold anything, closing parentheses and line ends included, so the last
-// parenthesis counts.
+// parseProcStat parses /proc/PID/stat without allocating. The name may contain
+// anything, closing parentheses and newlines included, so it ends at the last
+// parenthesis.
 func parseProcStat(b []byte) (stat, error) {
 	var s stat
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if open < 0 || end < open {
 		return s, errors.New("no process name in parentheses")
 	}
-	pid, ok := ParseNatural(bytes.TrimSpace(b[:open]))
+	pid, ok := ParseUint(bytes.TrimSpace(b[:open]))
 	if !ok || pid > math.MaxInt32 {
 		return s, errors.New("no process id before the name")
 	}
 	s.pid, s.comm = int(pid), b[open+1:end]
 	rest := b[end+1:]
 	for field := 3; field <= 22; field++ {
-		var word []byte
-		if word, rest = NextWord(rest); len(word) == 0 {
+		var text []byte
+		if text, rest = NextField(rest); len(text) == 0 {
 			return s, errShortStat
 		}
 		switch field {
 		case 3:
-			s.state = word[0]
-			if len(word) != 1 || s.state|0x20 < 'a' || s.state|0x20 > 'z' {
-				return s, fmt.Errorf("%q is no state of a process", word)
+			s.state = text[0]
+			if len(text) != 1 || s.state|0x20 < 'a' || s.state|0x20 > 'z' {
+				return s, fmt.Errorf("%q is not a process state", text)
 			}
 			continue
 		case 4, 9, 14, 15, 16, 17, 20, 22:
 		default:
 			continue
 		}
-		n, ok := ParseNatural(word)
+		n, ok := ParseUint(text)
 		if !ok {
-			return s, fmt.Errorf("field %d is no natural number", field)
+			return s, fmt.Errorf("field %d is not an unsigned number", field)
 		}
 		switch field {
 		case 4:
@@ -94,23 +94,24 @@ func parseProcStat(b []byte) (stat, error) {
 	return s, nil
 }
 
-// maxPages bounds a page count so that its bytes fit in an int64 for every page size.
+// maxPages limits a page count so that it fits in an int64 in bytes for every page size.
 const maxPages = math.MaxInt64 >> 20
 
-// parseStatm reads the resident pages, the second number, of /proc/PID/statm. It
-// allocates nothing. A zombie's numbers are zeros.
+// parseStatm returns the resident pages, the second number of /proc/PID/statm,
+// without allocating. A zombie's numbers are zero.
 func parseStatm(b []byte) (pages int64, err error) {
-	_, rest := NextWord(b)
-	word, _ := NextWord(rest)
-	n, ok := ParseNatural(word)
+	_, rest := NextField(b)
+	text, _ := NextField(rest)
+	n, ok := ParseUint(text)
 	if !ok {
 		return 0, errors.New("no number of resident pages")
 	}
 	return int64(min(n, maxPages)), nil
 }
 
-// NextWord splits off the first word of b.
-func NextWord(b []byte) (word, rest []byte) {
+// NextField returns the first whitespace-separated field of b and what follows it;
+// the field is empty if there is none.
+func NextField(b []byte) (field, rest []byte) {
 	i := 0
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t') {
 		i++
@@ -122,8 +123,9 @@ func NextWord(b []byte) (word, rest []byte) {
 	return b[i:j], b[j:]
 }
 
-// ParseNatural reads decimal digits, and nothing but these, without allocating.
-func ParseNatural(b []byte) (n uint64, ok bool) {
+// ParseUint parses decimal digits, without a sign or underscores, and without
+// allocating. ok is false for any other text and on overflow.
+func ParseUint(b []byte) (n uint64, ok bool) {
 	if len(b) == 0 {
 		return 0, false
 	}
@@ -140,34 +142,34 @@ func ParseNatural(b []byte) (n uint64, ok bool) {
 	return n, true
 }
 
-// parsePID reads a name of /proc as a process id; the other entries are no ids.
+// parsePID parses the name of an entry of /proc; ok is false if it is not a process.
 func parsePID(name []byte) (pid int, ok bool) {
-	n, ok := ParseNatural(name)
+	n, ok := ParseUint(name)
 	if !ok || n == 0 || n > math.MaxInt32 {
 		return 0, false
 	}
 	return int(n), true
 }
 
-// parseChildren appends the ids of /proc/PID/task/TID/children to dst.
+// parseChildren appends the pids of /proc/PID/task/TID/children to dst.
 func parseChildren(b []byte, dst []int) ([]int, error) {
 	for {
-		var word []byte
-		if word, b = NextWord(b); len(word) == 0 {
+		var text []byte
+		if text, b = NextField(b); len(text) == 0 {
 			return dst, nil
 		}
-		pid, ok := parsePID(word)
+		pid, ok := parsePID(text)
 		if !ok {
-			return dst, fmt.Errorf("%q is no process id", word)
+			return dst, fmt.Errorf("%q is not a process id", text)
 		}
 		dst = append(dst, pid)
 	}
 }
 
-// ParseLastPID reads the last word of /proc/loadavg: the id most recently given
-// to a process or thread in the reader's pid namespace (proc_loadavg(5)). Zero
-// when there is none: kernels that only imitate Linux print a constant 0.
-func ParseLastPID(b []byte) int {
+// parseLastPID returns the last field of /proc/loadavg: the id most recently assigned
+// to a process or thread in the reader's pid namespace (proc_loadavg(5)). It is 0 if
+// there is none: kernels that only imitate Linux print a constant 0.
+func parseLastPID(b []byte) int {
 	fields := bytes.Fields(b)
 	if len(fields) != 5 {
 		return 0
@@ -180,8 +182,8 @@ func ParseLastPID(b []byte) int {
 //
 // A process that sets its title (setproctitle, as vLLM's engine core and workers
 // do) overwrites its arguments and pads the title, with spaces or with zero bytes
-// as the platform has it; the padding goes. A command's own trailing empty
-// arguments look the same when all but the first are empty, and go too.
+// depending on the platform; the padding is removed. A command whose arguments are
+// all empty but the first looks the same and loses its empty arguments too.
 func parseCommandLine(b []byte) []string {
 	if len(b) == 0 {
 		return nil
@@ -199,9 +201,8 @@ func parseCommandLine(b []byte) []string {
 	return []string{title}
 }
 
-// parseEnviron splits /proc/PID/environ into NAME=value entries. What a process
-// that overwrote its environment (setproctitle does when the title is long) left
-// there that is no entry is dropped.
+// parseEnviron splits /proc/PID/environ into NAME=value entries. It drops what is not
+// an entry: setproctitle overwrites the environment with a long title.
 func parseEnviron(b []byte) []string {
 	var env []string
 	for entry := range strings.SplitSeq(string(b), "\x00") {

@@ -4,16 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/vobs/vobs/sampler/internal/proctest"
 )
 
-// catStat is a status as a kernel printed it.
+// catStat is a status printed by a real kernel.
 const catStat = "7571 (cat) R 7548 7548 4990 0 -1 4194304 98 0 0 0 3 4 5 6 20 0 1 0 102709 3133440 380 18446744073709551615 94848431632384 94848431652265 140734476347424 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 94848431668272 94848431669888 94848805572608 140734476352176 140734476352213 140734476352213 140734476353515 0\n"
 
 func TestParseProcStat(t *testing.T) {
@@ -39,6 +37,14 @@ func TestParseProcStat(t *testing.T) {
 	}
 }
 
+func TestParseLastPID(t *testing.T) {
+	for text, want := range map[string]int{"0.1 0.2 0.3 2/107 7553\n": 7553, "0.00 0.00 0.00 0/0 0": 0, "1 2 3": 0, "": 0} {
+		if got := parseLastPID([]byte(text)); got != want {
+			t.Errorf("%q: last pid %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestParseCommandLine(t *testing.T) {
 	tests := map[string][]string{
 		"":                             nil,
@@ -47,7 +53,7 @@ func TestParseCommandLine(t *testing.T) {
 		"VLLM::EngineCore          ":   {"VLLM::EngineCore"}, // setproctitle's padding: spaces ...
 		"VLLM::Worker\x00\x00\x00\x00": {"VLLM::Worker"},     // ... or zero bytes
 		"VLLM::Worker  \x00  \x00":     {"VLLM::Worker"},
-		"sh\x00-c\x00\x00x \x00":       {"sh", "-c", "", "x "}, // a command's own stay
+		"sh\x00-c\x00\x00x \x00":       {"sh", "-c", "", "x "}, // a command's own are kept
 		"sh\x00x\x00\x00":              {"sh", "x", ""},
 		"no end":                       {"no end"},
 	}
@@ -65,37 +71,6 @@ func TestParseEnviron(t *testing.T) {
 	}
 }
 
-func TestCommandLineAndEnvironReal(t *testing.T) {
-	sh := proctest.StartTree(t, `VOBS_TEST='a b' exec sh -c 'echo; read x' "two words" ""`)
-	sh.Line(t)
-	args, err := CommandLine("/proc", sh.Cmd.Process.Pid)
-	if diff := cmp.Diff([]string{"sh", "-c", "echo; read x", "two words", ""}, args); diff != "" || err != nil {
-		t.Errorf("CommandLine: %v (-want +got):\n%s", err, diff)
-	}
-	env, err := Environ("/proc", sh.Cmd.Process.Pid)
-	if err != nil || !slices.Contains(env, "VOBS_TEST=a b") || len(env) < len(os.Environ()) {
-		t.Errorf("Environ = %q, %v", env, err)
-	}
-	sh.End()
-	if _, err := CommandLine("/proc", sh.Cmd.Process.Pid); !gone(err) {
-		t.Errorf("CommandLine of a process that ended: %v", err)
-	}
-	if _, err := Environ("/proc", sh.Cmd.Process.Pid); !gone(err) {
-		t.Errorf("Environ of a process that ended: %v", err)
-	}
-}
-
-func TestReadLimited(t *testing.T) {
-	f := proctest.New(t)
-	f.Write("x", "12345")
-	if data, err := ReadLimited(f.Root+"/x", 5); err != nil || string(data) != "12345" {
-		t.Errorf("got %q, %v", data, err)
-	}
-	if _, err := ReadLimited(f.Root+"/x", 4); err == nil {
-		t.Error("a file longer than the limit: no error")
-	}
-}
-
 func FuzzParseProcStat(f *testing.F) {
 	f.Add([]byte(catStat))
 	f.Add([]byte("0 () \xdf 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"))
@@ -107,7 +82,7 @@ func FuzzParseProcStat(f *testing.F) {
 		if s.pid < 0 || s.ppid < 0 || s.numThreads < 0 || s.state == 0 || !bytes.Contains(data, s.comm) {
 			t.Errorf("%q: %+v", data, s)
 		}
-		// Put together again, it reads the same.
+		// Formatted again, it parses to the same.
 		flags := 0
 		if s.exiting {
 			flags = flagExiting
@@ -126,6 +101,15 @@ func FuzzParseStatm(f *testing.F) {
 		pages, err := parseStatm(data)
 		if err == nil && (pages < 0 || pages > math.MaxInt64/65536) {
 			t.Errorf("%q: %d pages", data, pages)
+		}
+	})
+}
+
+func FuzzParseLastPID(f *testing.F) {
+	f.Add([]byte("0.52 0.58 0.59 2/107 7553\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if pid := parseLastPID(data); pid < 0 || pid > math.MaxInt32 {
+			t.Errorf("%q: last pid %d", data, pid)
 		}
 	})
 }
@@ -154,9 +138,9 @@ func FuzzParseCommandLine(f *testing.F) {
 			}
 		}
 		if len(args) == 1 && (args[0] == "" || strings.HasSuffix(args[0], " ")) {
-			t.Errorf("%q: padding is left: %q", data, args)
+			t.Errorf("%q: padding remains: %q", data, args)
 		}
-		if len(args) > 1 { // then nothing was cut
+		if len(args) > 1 { // then nothing was removed
 			if got := strings.Join(args, "\x00"); got != strings.TrimSuffix(string(data), "\x00") {
 				t.Errorf("%q: %q", data, args)
 			}

@@ -10,63 +10,66 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of what is read into memory; what is longer is an error, not cut.
+// ErrNoProc means that there is no /proc to read.
+var ErrNoProc = errors.New("there is no /proc here; only Linux has it")
+
+// Limits on what is read into memory. A longer file is an error; it is never
+// truncated.
 const (
-	// MaxSmallFile holds every file of /proc with one record; /proc/stat of a
-	// host with hundreds of CPUs is the largest.
+	// MaxSmallFile, in bytes, suffices for every file of /proc with one record; the
+	// largest is /proc/stat of a host with hundreds of CPUs.
 	MaxSmallFile = 1 << 20
-	// maxArgFile holds the arguments or the environment of a process: the kernel
-	// lets both together have a quarter of the stack's limit, 6 MiB at most
-	// (execve(2)).
-	maxArgFile = 16 << 20
-	// MaxTableFile holds a table of sockets or mounts.
+	// MaxTableFile, in bytes, suffices for a table of sockets or mounts.
 	MaxTableFile = 64 << 20
+	// maxArgFile, in bytes, suffices for the arguments or the environment of a
+	// process: the kernel limits both together to a quarter of the stack limit,
+	// 6 MiB at most (execve(2)).
+	maxArgFile = 16 << 20
 )
 
-// CommandLine reads the arguments of a process from /proc/PID/cmdline. The title
-// that a process gave itself is returned as one argument, without its padding;
-// nil is returned for a process without any (a zombie, a kernel thread). Reading
-// can hang while the process hangs in the kernel with its memory map locked: do
-// not call it on the clock.
+// CommandLine returns the arguments of a process, from /proc/PID/cmdline. A title
+// that the process set itself is one argument, without its padding; the result is nil
+// for a process without arguments (a zombie, a kernel thread). The read can hang
+// while the process hangs in the kernel with its memory map locked: do not call it
+// periodically.
 func CommandLine(procRoot string, pid int) ([]string, error) {
-	data, err := ReadLimited(procPath(procRoot, pid, "cmdline"), maxArgFile)
+	data, err := ReadFile(procPath(procRoot, pid, "cmdline"), maxArgFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the command line of process %d: %w", pid, err)
 	}
 	return parseCommandLine(data), nil
 }
 
-// Environ reads the environment that a process was started with, as NAME=value
+// Environ returns the environment that a process was started with, as NAME=value
 // entries, from /proc/PID/environ. It needs the right to trace the process (same
-// user, and dumpable), and can hang as [CommandLine] can.
+// user, and dumpable), and can hang like [CommandLine].
 func Environ(procRoot string, pid int) ([]string, error) {
-	data, err := ReadLimited(procPath(procRoot, pid, "environ"), maxArgFile)
+	data, err := ReadFile(procPath(procRoot, pid, "environ"), maxArgFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the environment of process %d: %w", pid, err)
 	}
 	return parseEnviron(data), nil
 }
 
-// procPath is procRoot/PID/name.
+// procPath returns procRoot/PID/name.
 func procPath(procRoot string, pid int, name string) string {
 	return filepath.Join(procRoot, strconv.Itoa(pid), name)
 }
 
-// gone says that an error of reading below /proc/PID means that the process has
-// ended: the directory is missing, or the file was open already.
+// gone reports whether an error from reading below /proc/PID means that the process
+// has ended: its directory is missing, or the file was already open.
 func gone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH)
 }
 
-// ReadLimited reads a whole file of at most limit bytes.
-func ReadLimited(path string, limit int) ([]byte, error) {
+// ReadFile reads a whole file. It fails if the file is longer than limit bytes.
+func ReadFile(path string, limit int) ([]byte, error) {
 	return readInto(path, make([]byte, min(limit, 1024)), limit)
 }
 
-// readStat reads and parses procRoot/PID/stat by way of buf, which must hold the
-// file as a whole (1 KiB always does: 52 fields). The result's name points into
-// buf. It goes around os.File, whose registration with the poller would double
-// the cost.
+// readStat reads and parses procRoot/PID/stat into buf, which must be large enough
+// for the whole file (1 KiB always is: 52 fields). The result's name is a slice of
+// buf. It bypasses os.File, whose registration with the poller would double the cost.
 func readStat(procRoot string, pid int, buf []byte) (stat, error) {
 	n, err := readOnce(procPath(procRoot, pid, "stat"), buf)
 	if err != nil {
@@ -82,8 +85,8 @@ func readStat(procRoot string, pid int, buf []byte) (stat, error) {
 	return s, nil
 }
 
-// readOnce reads what one read gives of a file: all of it, for a file of /proc
-// with a single record.
+// readOnce reads a file with one read: all of it, for a file of /proc with a single
+// record.
 func readOnce(path string, buf []byte) (int, error) {
 	fd, err := openRead(path)
 	if err != nil {
@@ -102,8 +105,8 @@ func readOnce(path string, buf []byte) (int, error) {
 	}
 }
 
-// readInto reads a whole file of at most limit bytes by way of buf, into a longer
-// slice where it does not fit. Like readOnce it goes around os.File.
+// readInto reads a whole file of at most limit bytes into buf, or into a longer slice
+// if it does not fit. Like readStat it bypasses os.File.
 func readInto(path string, buf []byte, limit int) ([]byte, error) {
 	fd, err := openRead(path)
 	if err != nil {
@@ -133,7 +136,7 @@ func readInto(path string, buf []byte, limit int) ([]byte, error) {
 	}
 }
 
-// openRead opens a file for reading, not inherited by the command.
+// openRead opens a file for reading, close-on-exec.
 func openRead(path string) (int, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)

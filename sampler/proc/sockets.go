@@ -18,12 +18,12 @@ import (
 // Listener is a listening socket that a process holds.
 type Listener struct {
 	// PID is the process. A socket that several processes share (a parent opened it
-	// before it forked) comes once for each.
+	// before it forked) is listed once for each.
 	PID int
 	// Network is "tcp" (IPv4), "tcp6" or "unix" (a stream socket).
 	Network string
 	// Addr is the IP address, or the path of a unix socket ("@name" in the abstract
-	// namespace). The unspecified addresses, 0.0.0.0 and ::, are given as they are.
+	// namespace). The unspecified addresses, 0.0.0.0 and ::, are returned as they are.
 	Addr string
 	// Port is the TCP port; 0 for a unix socket.
 	Port int
@@ -31,38 +31,39 @@ type Listener struct {
 
 // Errors of [OwnerOf].
 var (
-	// ErrNoListener says that nothing listens on the address.
+	// ErrNoListener means that nothing listens on the address.
 	ErrNoListener = errors.New("nothing listens there")
-	// ErrOwnerHidden says that something listens, but that no process that may be
-	// looked into holds the socket: it is another user's (the error is then an
-	// fs.ErrPermission too), or in another pid namespace.
-	ErrOwnerHidden = errors.New("the process that listens there cannot be seen")
+	// ErrOwnerHidden means that something listens, but no process that vobs may
+	// inspect holds the socket: it belongs to another user (the error is then an
+	// fs.ErrPermission too), or is in another pid namespace.
+	ErrOwnerHidden = errors.New("the listening process is not visible")
 )
 
-// tableKinds are the socket tables and how to read them.
-var tableKinds = [...]struct {
+// socketTables are the tables below /proc/net and their parsers.
+var socketTables = [...]struct {
 	name  string
 	parse func([]byte, []netSocket) ([]netSocket, error)
 }{{"tcp", parseTCPTable}, {"tcp6", parseTCPTable}, {"unix", parseUnixTable}}
 
-// ListenersOf finds the sockets on which the given processes listen: TCP over
-// IPv4 and IPv6, and unix stream sockets. Each process's descriptors are joined
-// with the tables of its own network namespace. A process that has ended is left
-// out; where one may not be looked into, the error says so, beside what the others
-// gave. The result is sorted by process, network, address and port.
+// ListenersOf returns the sockets on which the given processes listen (those whose
+// value in pids is true): TCP over IPv4 and IPv6, and unix stream sockets. Each
+// process's descriptors are matched with the tables of its own network namespace. A
+// process that has ended is left out. If some processes may not be inspected, it
+// returns the sockets of the others and an error. The result is sorted by process,
+// network, address and port.
 func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
 	var found []Listener
 	var errs []error
 	tables := make(map[string]map[uint64]Listener) // by network namespace
-	for _, pid := range slices.Sorted(mapsKeysTrue(pids)) {
+	for _, pid := range slices.Sorted(trueKeys(pids)) {
 		inodes, err := socketInodes(procRoot, pid)
 		if err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("look into the descriptors of process %d: %w", pid, err))
+			errs = append(errs, fmt.Errorf("read the descriptors of process %d: %w", pid, err))
 		}
 		if len(inodes) == 0 {
 			continue
 		}
-		// Without the right to read the link, the process counts as a namespace of its own.
+		// If the link may not be read, treat the process as a namespace of its own.
 		namespace, err := os.Readlink(procPath(procRoot, pid, "ns/net"))
 		if err != nil {
 			namespace = strconv.Itoa(pid)
@@ -73,7 +74,7 @@ func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
 			if err != nil && !gone(err) {
 				errs = append(errs, fmt.Errorf("read the sockets of process %d: %w", pid, err))
 			}
-			if err == nil { // a process that ended half-way must not spoil it for the others
+			if err == nil { // a process that ended halfway must not hide the others' tables
 				tables[namespace] = table
 			}
 		}
@@ -91,8 +92,8 @@ func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
 	return found, errors.Join(errs...)
 }
 
-// mapsKeysTrue yields the keys that are set to true.
-func mapsKeysTrue(m map[int]bool) func(yield func(int) bool) {
+// trueKeys yields the keys whose value is true.
+func trueKeys(m map[int]bool) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		for k, v := range m {
 			if v && !yield(k) {
@@ -102,14 +103,14 @@ func mapsKeysTrue(m map[int]bool) func(yield func(int) bool) {
 	}
 }
 
-// listeningSockets reads the tables of one network namespace, by inode. A table
-// that the kernel does not have (no IPv6) is empty.
+// listeningSockets reads the tables of one network namespace and returns the sockets
+// by inode. A table that the kernel lacks (no IPv6) counts as empty.
 func listeningSockets(netDir string) (map[uint64]Listener, error) {
 	byInode := make(map[uint64]Listener)
 	missing := 0
 	var lastErr error
-	for _, kind := range tableKinds {
-		sockets, err := readSockets(filepath.Join(netDir, kind.name), kind.parse)
+	for _, table := range socketTables {
+		sockets, err := readSockets(filepath.Join(netDir, table.name), table.parse)
 		if gone(err) {
 			missing, lastErr = missing+1, err
 			continue
@@ -118,23 +119,23 @@ func listeningSockets(netDir string) (map[uint64]Listener, error) {
 			return nil, err
 		}
 		for _, s := range sockets {
-			l := Listener{Network: kind.name, Addr: s.path, Port: s.port}
+			l := Listener{Network: table.name, Addr: s.path, Port: s.port}
 			if s.ip.IsValid() {
 				l.Addr = s.ip.String()
 			}
 			byInode[s.inode] = l
 		}
 	}
-	if missing == len(tableKinds) {
+	if missing == len(socketTables) {
 		return nil, lastErr
 	}
 	return byInode, nil
 }
 
-// readSockets reads one table. Tables have many records, which the kernel hands
-// out in pieces, so it takes as many reads as it takes.
+// readSockets reads one table. The kernel returns a table of many records in pieces,
+// so this takes several reads.
 func readSockets(path string, parse func([]byte, []netSocket) ([]netSocket, error)) ([]netSocket, error) {
-	data, err := ReadLimited(path, MaxTableFile)
+	data, err := ReadFile(path, MaxTableFile)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +146,8 @@ func readSockets(path string, parse func([]byte, []netSocket) ([]netSocket, erro
 	return sockets, nil
 }
 
-// socketInodes reads the inodes of the sockets that a process holds open. It
-// needs the right to trace the process.
+// socketInodes returns the inodes of the sockets that a process holds open. It needs
+// the right to trace the process.
 func socketInodes(procRoot string, pid int) (map[uint64]bool, error) {
 	dir := procPath(procRoot, pid, "fd")
 	fds, err := listNames(dir)
@@ -158,7 +159,7 @@ func socketInodes(procRoot string, pid int) (map[uint64]bool, error) {
 	for _, name := range fds {
 		n, err := unix.Readlink(filepath.Join(dir, name), buf[:])
 		if err != nil {
-			continue // closed meanwhile
+			continue // closed in the meantime
 		}
 		if inode, ok := parseSocketLink(buf[:n]); ok {
 			if inodes == nil {
@@ -170,7 +171,7 @@ func socketInodes(procRoot string, pid int) (map[uint64]bool, error) {
 	return inodes, nil
 }
 
-// listNames lists a directory's names.
+// listNames returns the names in a directory, in no particular order.
 func listNames(dir string) ([]string, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -180,21 +181,21 @@ func listNames(dir string) ([]string, error) {
 	return f.Readdirnames(-1)
 }
 
-// OwnerOf finds the process that listens on a local TCP address in vobs's own
-// network namespace. A socket bound to exactly this address is preferred to one
-// bound to 0.0.0.0 or ::, which counts for addresses of this machine only; an
-// unspecified ip stands for the loopback addresses, as it does in dialling.
+// OwnerOf returns the process that listens on a local TCP address in vobs's own
+// network namespace. It prefers a socket bound to exactly this address to one bound
+// to 0.0.0.0 or ::, which matches addresses of this machine only. An unspecified ip
+// stands for the loopback addresses, as it does in dialing.
 //
-// Where several processes hold the socket, the one that started first is
-// returned: it opened the socket and the others inherited it. Pid 1 counts last:
-// with socket activation it keeps what others serve.
+// If several processes hold the socket, OwnerOf returns the one that started first:
+// it opened the socket and the others inherited it. Pid 1 comes last: with socket
+// activation it keeps sockets open that others serve.
 //
-// The error is ErrNoListener when nobody listens, and ErrOwnerHidden when
-// somebody does who cannot be seen. A proxy in front of the server (docker-proxy,
-// a port forwarder) is what listens, and what is found.
+// The error is ErrNoListener if nothing listens, and ErrOwnerHidden if the listening
+// process is not visible. If a proxy (docker-proxy, a port forwarder) stands in front
+// of the server, OwnerOf returns the proxy.
 //
-// It looks at the descriptors of all processes of the host: some 10 ms on a large
-// one. Call it once in a while, not on the clock.
+// It reads the descriptors of all processes of the host, some 10 ms on a large one:
+// call it occasionally, not periodically.
 func OwnerOf(procRoot string, ip netip.Addr, port int) (pid int, err error) {
 	return ownerOf(procRoot, ip, port, net.InterfaceAddrs)
 }
@@ -203,40 +204,40 @@ func ownerOf(procRoot string, ip netip.Addr, port int, interfaces func() ([]net.
 	where := net.JoinHostPort(ip.String(), strconv.Itoa(port))
 	ip = ip.Unmap().WithZone("")
 	var sockets []netSocket
-	for _, kind := range tableKinds[:2] {
-		some, err := readSockets(filepath.Join(procRoot, "net", kind.name), kind.parse)
+	for _, table := range socketTables[:2] {
+		found, err := readSockets(filepath.Join(procRoot, "net", table.name), table.parse)
 		if err != nil && !gone(err) {
-			return 0, fmt.Errorf("find who listens on %s: %w", where, err)
+			return 0, fmt.Errorf("find the process that listens on %s: %w", where, err)
 		}
-		if gone(err) && kind.name == "tcp" {
-			return 0, fmt.Errorf("find who listens on %s: %w (%w)", where, ErrNoProc, err)
+		if gone(err) && table.name == "tcp" {
+			return 0, fmt.Errorf("find the process that listens on %s: %w (%w)", where, ErrNoProc, err)
 		}
-		sockets = append(sockets, some...)
+		sockets = append(sockets, found...)
 	}
 	matches := matchListeners(sockets, ip, port, func() bool { return isLocal(ip, interfaces) })
 	if len(matches) == 0 {
-		return 0, fmt.Errorf("find who listens on %s: %w", where, ErrNoListener)
+		return 0, fmt.Errorf("find the process that listens on %s: %w", where, ErrNoListener)
 	}
 	pid, denied, err := holderOf(procRoot, matches)
 	if err != nil {
-		return 0, fmt.Errorf("find who listens on %s: %w", where, err)
+		return 0, fmt.Errorf("find the process that listens on %s: %w", where, err)
 	}
 	if pid != 0 {
 		return pid, nil
 	}
 	if denied {
-		return 0, fmt.Errorf("find who listens on %s: %w: the socket is of user %d, whose processes this user may not look into (%w)",
+		return 0, fmt.Errorf("find the process that listens on %s: %w: the socket belongs to user %d, whose processes this user may not inspect (%w)",
 			where, ErrOwnerHidden, matches[0].uid, fs.ErrPermission)
 	}
-	return 0, fmt.Errorf("find who listens on %s: %w: no process in this pid namespace holds the socket", where, ErrOwnerHidden)
+	return 0, fmt.Errorf("find the process that listens on %s: %w: no process in this pid namespace holds the socket", where, ErrOwnerHidden)
 }
 
-// matchListeners picks the sockets that a connection to an address would reach:
-// those bound to it, or else those bound to all addresses. Several remain when
-// they share the port (SO_REUSEPORT). local says whether the address is one of
-// this machine; it is asked only when that matters.
+// matchListeners returns the sockets that a connection to an address would reach:
+// those bound to it, otherwise those bound to all addresses. There are several if
+// they share the port (SO_REUSEPORT). local reports whether the address is one of
+// this machine; it is called only if that matters.
 func matchListeners(sockets []netSocket, ip netip.Addr, port int, local func() bool) []netSocket {
-	var exact, wild []netSocket
+	var exact, wildcard []netSocket
 	for _, s := range sockets {
 		if s.port != port {
 			continue
@@ -245,31 +246,31 @@ func matchListeners(sockets []netSocket, ip netip.Addr, port int, local func() b
 		switch {
 		case bound == ip, ip.IsUnspecified() && bound.IsLoopback():
 			exact = append(exact, s)
-		// :: takes IPv4 too, unless IPV6_V6ONLY was set, which the table does not tell.
+		// :: accepts IPv4 too, unless IPV6_V6ONLY was set, which the table does not show.
 		case bound.IsUnspecified() && (bound.Is6() || ip.Is4()):
-			wild = append(wild, s)
+			wildcard = append(wildcard, s)
 		}
 	}
 	if len(exact) > 0 {
 		return exact
 	}
-	if len(wild) > 0 && local() {
-		// One of the address's own family takes the connection before a :: does.
-		var own []netSocket
-		for _, s := range wild {
+	if len(wildcard) > 0 && local() {
+		// A socket of the address's own family takes precedence over ::.
+		var sameFamily []netSocket
+		for _, s := range wildcard {
 			if s.ip.Unmap().Is4() == ip.Is4() {
-				own = append(own, s)
+				sameFamily = append(sameFamily, s)
 			}
 		}
-		if len(own) > 0 {
-			return own
+		if len(sameFamily) > 0 {
+			return sameFamily
 		}
-		return wild
+		return wildcard
 	}
 	return nil
 }
 
-// isLocal says whether an address is one of this machine.
+// isLocal reports whether an address is one of this machine.
 func isLocal(ip netip.Addr, interfaces func() ([]net.Addr, error)) bool {
 	if ip.IsLoopback() || ip.IsUnspecified() {
 		return true
@@ -287,8 +288,8 @@ func isLocal(ip netip.Addr, interfaces func() ([]net.Addr, error)) bool {
 	return false
 }
 
-// holderOf finds the process that holds one of the sockets; 0 when none can be
-// seen. denied says that some process may not be looked into.
+// holderOf returns the process that holds one of the sockets, or 0 if none is
+// visible. denied reports whether some process may not be inspected.
 func holderOf(procRoot string, sockets []netSocket) (pid int, denied bool, err error) {
 	pids, err := listPIDs(procRoot, nil)
 	if err != nil {

@@ -8,22 +8,22 @@ import (
 	"net/netip"
 )
 
-// netSocket is one listening socket of a table in /proc/net.
+// netSocket is one listening socket in a table below /proc/net.
 type netSocket struct {
 	inode uint64
-	uid   uint64     // owner; not told for unix sockets
-	ip    netip.Addr // of TCP
-	port  int        // of TCP
-	path  string     // of a unix socket; "@name" is in the abstract namespace
+	uid   uint64     // owner; 0 for unix sockets, whose table lacks it
+	ip    netip.Addr // TCP only
+	port  int        // TCP only
+	path  string     // unix only; "@name" is in the abstract namespace
 }
 
-// tcpListen is TCP_LISTEN in the column st (include/net/tcp_states.h).
+// tcpListen is TCP_LISTEN (include/net/tcp_states.h) in the column st.
 const tcpListen = "0A"
 
 // parseTCPTable appends the listening sockets of /proc/net/tcp or tcp6 to dst
 // (proc_pid_net(5)): after a heading, lines of slot, local address, remote
-// address, state, queues, timer, retransmits, uid, timeout, inode and more.
-// Sockets in other states are skipped at the price of finding their state.
+// address, state, queues, timer, retransmits, uid, timeout, inode and more. Lines of
+// sockets in other states are parsed only as far as the state.
 func parseTCPTable(data []byte, dst []netSocket) ([]netSocket, error) {
 	first := true
 	for line := range bytes.Lines(data) {
@@ -31,36 +31,36 @@ func parseTCPTable(data []byte, dst []netSocket) ([]netSocket, error) {
 			first = false
 			continue
 		}
-		_, rest := NextWord(line)
-		local, rest := NextWord(rest)
-		_, rest = NextWord(rest)
-		state, rest := NextWord(rest)
+		_, rest := NextField(line)
+		local, rest := NextField(rest)
+		_, rest = NextField(rest)
+		state, rest := NextField(rest)
 		if string(state) != tcpListen {
 			continue
 		}
-		var word, uid []byte
+		var field, uid []byte
 		for column := 4; column <= 9; column++ {
-			word, rest = NextWord(rest)
+			field, rest = NextField(rest)
 			if column == 7 {
-				uid = word
+				uid = field
 			}
 		}
 		var s netSocket
 		var ok, okInode, okUID bool
 		s.ip, s.port, ok = parseHexAddrPort(local)
-		s.inode, okInode = ParseNatural(word)
-		s.uid, okUID = ParseNatural(uid)
+		s.inode, okInode = ParseUint(field)
+		s.uid, okUID = ParseUint(uid)
 		if !ok || !okInode || !okUID {
-			return dst, fmt.Errorf("%q is no line of a TCP table", bytes.TrimSpace(line))
+			return dst, fmt.Errorf("%q is not a line of a TCP table", bytes.TrimSpace(line))
 		}
 		dst = append(dst, s)
 	}
 	return dst, nil
 }
 
-// parseHexAddrPort reads an address as the tables print it: the port in
-// hexadecimal, the address as 32-bit words in hexadecimal, each as this machine's
-// byte order makes a number of it (get_tcp4_sock, get_tcp6_sock).
+// parseHexAddrPort parses an address as the tables print it: the port in
+// hexadecimal, the address as 32-bit words in hexadecimal, each in this machine's
+// byte order (get_tcp4_sock, get_tcp6_sock).
 func parseHexAddrPort(b []byte) (ip netip.Addr, port int, ok bool) {
 	addr, portHex, found := bytes.Cut(b, []byte(":"))
 	var raw [16]byte
@@ -82,8 +82,8 @@ func parseHexAddrPort(b []byte) (ip netip.Addr, port int, ok bool) {
 	return ip, int(binary.BigEndian.Uint16(p[:])), ok
 }
 
-// Columns of /proc/net/unix for a stream socket that listens: the flag
-// __SO_ACCEPTCON and the type SOCK_STREAM (proc_pid_net(5)).
+// Values in /proc/net/unix for a listening stream socket: the flag __SO_ACCEPTCON
+// and the type SOCK_STREAM (proc_pid_net(5)).
 const (
 	unixAcceptCon = "00010000"
 	unixStream    = "0001"
@@ -91,7 +91,7 @@ const (
 
 // parseUnixTable appends the listening stream sockets of /proc/net/unix to dst:
 // after a heading, lines of slot, reference count, protocol, flags, type, state,
-// inode and path. Sockets without a path cannot be connected to and are skipped.
+// inode and path. Sockets without a path are skipped: nothing can connect to them.
 func parseUnixTable(data []byte, dst []netSocket) ([]netSocket, error) {
 	first := true
 	for line := range bytes.Lines(data) {
@@ -102,16 +102,16 @@ func parseUnixTable(data []byte, dst []netSocket) ([]netSocket, error) {
 		var column [7][]byte
 		rest := line
 		for i := range column {
-			column[i], rest = NextWord(rest)
+			column[i], rest = NextField(rest)
 		}
 		if string(column[3]) != unixAcceptCon || string(column[4]) != unixStream {
 			continue
 		}
-		inode, ok := ParseNatural(column[6])
+		inode, ok := ParseUint(column[6])
 		if !ok {
-			return dst, fmt.Errorf("%q is no line of a table of unix sockets", bytes.TrimSpace(line))
+			return dst, fmt.Errorf("%q is not a line of a table of unix sockets", bytes.TrimSpace(line))
 		}
-		// A path may hold spaces: one space stands in front of it, all else is its own.
+		// A path may contain spaces: only the first one is the separator.
 		path := bytes.TrimPrefix(bytes.TrimSuffix(rest, []byte("\n")), []byte(" "))
 		if len(path) > 0 {
 			dst = append(dst, netSocket{inode: inode, path: string(path)})
@@ -120,13 +120,13 @@ func parseUnixTable(data []byte, dst []netSocket) ([]netSocket, error) {
 	return dst, nil
 }
 
-// parseSocketLink reads the inode of a descriptor's link, as "socket:[12345]"
-// (proc_pid_fd(5)); ok is false for what is no socket.
+// parseSocketLink returns the inode in a descriptor's link, such as "socket:[12345]"
+// (proc_pid_fd(5)); ok is false if the descriptor is not a socket.
 func parseSocketLink(link []byte) (inode uint64, ok bool) {
 	rest, found := bytes.CutPrefix(link, []byte("socket:["))
 	digits, closed := bytes.CutSuffix(rest, []byte("]"))
 	if !found || !closed {
 		return 0, false
 	}
-	return ParseNatural(digits)
+	return ParseUint(digits)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/procfs"
+
 	"github.com/vobs/vobs/sampler/internal/proctest"
 )
 
@@ -23,7 +24,7 @@ const (
 	unixHeading = "Num       RefCount Protocol Flags    Type St Inode Path\n"
 )
 
-// tcpLine is a line of a TCP table; addr as a little-endian machine prints it.
+// tcpLine returns a line of a TCP table; addr is as a little-endian machine prints it.
 func tcpLine(addr string, port int, state string, uid, inode int) string {
 	remote := strings.Repeat("0", len(addr))
 	return fmt.Sprintf("   0: %s:%04X %s:0000 %s 00000000:00000000 00:00000000 00000000  %4d        0 %d 1 00000000107f63da 100 0 0 10 0\n", addr, port, remote, state, uid, inode)
@@ -40,7 +41,7 @@ const (
 
 func needLittleEndian(t testing.TB) {
 	if slices.Contains([]string{"s390x", "ppc64", "mips", "mips64"}, runtime.GOARCH) {
-		t.Skip("the fixture's addresses are those of a little-endian machine")
+		t.Skip("SKIPPED: the fixture's addresses are those of a little-endian machine")
 	}
 }
 
@@ -74,8 +75,9 @@ func TestParseTables(t *testing.T) {
 	}
 }
 
-// A host with a server of two processes that share a socket, in vobs's network
-// namespace, and a container in one of its own whose table has other inodes.
+// socketProc returns a host with a server of two processes that share a socket, in
+// vobs's network namespace, and a container with a network namespace of its own, whose
+// table has other inodes.
 func socketProc(t *testing.T) *proctest.Proc {
 	needLittleEndian(t)
 	f := proctest.VLLM(t)
@@ -120,7 +122,7 @@ func TestListenersOf(t *testing.T) {
 	f.Write("104/net/tcp", tcpHeading+"0: garbage x 0A\n")
 	got, err = ListenersOf(f.Root, map[int]bool{103: true, 104: true})
 	if len(got) != 1 || err == nil || !strings.Contains(err.Error(), "process 104") {
-		t.Errorf("with a broken table: %v, %v", got, err)
+		t.Errorf("with a malformed table: %v, %v", got, err)
 	}
 }
 
@@ -135,16 +137,16 @@ func TestOwnerOf(t *testing.T) {
 		want int
 		err  error
 	}{
-		{"127.0.0.1", 8000, 101, nil}, // not pid 1, not the child
+		{"127.0.0.1", 8000, 101, nil}, // neither pid 1 nor the child
 		{"0.0.0.0", 8000, 101, nil},
 		{"127.0.0.1", 8001, 101, nil},
 		{"::1", 8001, 101, nil},
-		{"127.0.0.1", 8003, 101, nil}, // :: takes IPv4
+		{"127.0.0.1", 8003, 101, nil}, // :: accepts IPv4
 		{"127.0.0.1", 8004, 101, nil},
 		{"::ffff:127.0.0.1", 8000, 101, nil},
 		{"10.0.0.5", 8001, 101, nil},
 		{"10.0.0.5", 8002, 101, nil},
-		{"10.0.0.6", 8001, 0, ErrNoListener}, // another machine's
+		{"10.0.0.6", 8001, 0, ErrNoListener}, // an address of another machine
 		{"127.0.0.1", 8002, 0, ErrNoListener},
 		{"::1", 8000, 0, ErrNoListener},
 		{"127.0.0.1", 4711, 0, ErrNoListener},
@@ -156,7 +158,7 @@ func TestOwnerOf(t *testing.T) {
 			t.Errorf("%s port %d: process %d, %v; want %d, %v", test.ip, test.port, pid, err, test.want, test.err)
 		}
 	}
-	// 127.0.0.1:8001 is bound by 0.0.0.0, not by ::1.
+	// A wildcard socket of the address's own family comes first.
 	sockets := []netSocket{{inode: 1, ip: netip.MustParseAddr("::"), port: 1}, {inode: 2, ip: netip.MustParseAddr("0.0.0.0"), port: 1}}
 	local := func() bool { return true }
 	if got := matchListeners(sockets, netip.MustParseAddr("127.0.0.1"), 1, local); len(got) != 1 || got[0].inode != 2 {
@@ -170,10 +172,10 @@ func TestOwnerOf(t *testing.T) {
 	}
 }
 
-// Not allowed to look into the processes is another thing than nobody there.
+// A permission error differs from a process that is not there.
 func TestOwnerOfDenied(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Log("running as root, who is denied nothing: run as another user to see the denial")
+		t.Log("root is never denied: run the tests as another user to check the permission error")
 	}
 	f := socketProc(t)
 	if err := os.MkdirAll(filepath.Join(f.Root, "50/fd"), 0); err != nil {
@@ -188,14 +190,14 @@ func TestOwnerOfDenied(t *testing.T) {
 	}
 }
 
-// Real sockets of this process, and what procfs sees in the same tables.
+// The readers find real sockets of this process, and agree with procfs on the table.
 func TestSocketsReal(t *testing.T) {
 	proctest.NeedProc(t)
 	var addrs []Listener
 	listen := func(network, addr string) net.Listener {
 		l, err := net.Listen(network, addr)
 		if err != nil {
-			t.Logf("no %s on %s here: %v", network, addr, err)
+			t.Logf("cannot listen on %s %s: %v", network, addr, err)
 			return nil
 		}
 		t.Cleanup(func() { l.Close() })
@@ -207,7 +209,7 @@ func TestSocketsReal(t *testing.T) {
 		return l
 	}
 	if listen("tcp", "127.0.0.1:0") == nil {
-		t.Fatal("no TCP on the loopback interface")
+		t.Fatal("cannot listen on the loopback interface")
 	}
 	if l := listen("tcp", "[::1]:0"); l != nil {
 		addrs[len(addrs)-1].Network = "tcp6"
@@ -234,12 +236,12 @@ func TestSocketsReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	//lint:ignore SA1019 netlink, which it points to, is no second reader of the same table
+	//lint:ignore SA1019 its replacement, netlink, would not read the same table
 	table, err := ref.NetTCP()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := listeningSockets("/proc/self/net")
+	sockets, err := listeningSockets("/proc/self/net")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,16 +251,16 @@ func TestSocketsReal(t *testing.T) {
 			continue
 		}
 		found = true
-		if l := ours[s.Inode]; l.Addr != s.LocalAddr.String() || l.Port != int(s.LocalPort) || l.Network != "tcp" {
-			t.Errorf("socket %d: got %v, procfs says %v", s.Inode, l, s)
+		if l := sockets[s.Inode]; l.Addr != s.LocalAddr.String() || l.Port != int(s.LocalPort) || l.Network != "tcp" {
+			t.Errorf("socket %d: got %v, procfs has %v", s.Inode, l, s)
 		}
 	}
 	if !found {
-		t.Error("procfs does not see the listening socket")
+		t.Error("procfs does not list the listening socket")
 	}
 }
 
-// The child that inherits its parent's socket is not the owner.
+// A child that inherits its parent's socket is not the owner while the parent holds it.
 func TestOwnerOfShared(t *testing.T) {
 	proctest.NeedProc(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -289,11 +291,11 @@ func TestOwnerOfShared(t *testing.T) {
 	l.Close()
 	file.Close()
 	if pid, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); pid != sh.Cmd.Process.Pid || err != nil {
-		t.Errorf("after the parent closed it: OwnerOf = %d, %v; want %d", pid, err, sh.Cmd.Process.Pid)
+		t.Errorf("after the parent closed the socket: OwnerOf = %d, %v; want %d", pid, err, sh.Cmd.Process.Pid)
 	}
 	sh.End()
 	if _, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); !errors.Is(err, ErrNoListener) {
-		t.Errorf("after all closed it: %v", err)
+		t.Errorf("after every process closed the socket: %v", err)
 	}
 }
 

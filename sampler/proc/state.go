@@ -7,24 +7,24 @@ import (
 	"syscall"
 )
 
-// A Fate is what is known of a process that was found earlier.
+// State is what is known about a process that was found earlier.
 type State int
 
-// The fates of a process.
+// The states of a process.
 const (
-	// Unknown: it may not be looked at.
+	// Unknown means that the process may not be inspected.
 	Unknown State = iota
-	// Exited: it has ended.
+	// Exited means that the process has ended.
 	Exited
-	// Exiting: it is about to end: it exits, or a signal that asks it to is
-	// waiting for it.
+	// Exiting means that the process is about to end: it is exiting, or a signal that
+	// normally ends it is pending.
 	Exiting
-	// Running: nothing says that it is going to end.
+	// Running means that nothing indicates that the process is about to end.
 	Running
 )
 
-// StateOf looks whether a process still lives. A process of the same id that
-// started at another time is another one.
+// StateOf reports whether a process is still alive. A process with the same pid that
+// started at another time is a different process.
 func StateOf(procRoot string, p Process) State {
 	var buf [4096]byte
 	s, err := readStat(procRoot, p.PID, buf[:])
@@ -47,19 +47,19 @@ func StateOf(procRoot string, p Process) State {
 	switch {
 	case err != nil:
 		return Unknown
-	case pending&endingSignals != 0:
+	case pending&terminatingSignals != 0:
 		return Exiting
 	}
 	return Running
 }
 
-// endingSignals has the bits of the signals that ask a process to end.
-const endingSignals = 1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1) | 1<<(syscall.SIGQUIT-1) | 1<<(syscall.SIGKILL-1) | 1<<(syscall.SIGTERM-1)
+// terminatingSignals is the mask of the signals that request the end of a process.
+const terminatingSignals = 1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1) | 1<<(syscall.SIGQUIT-1) | 1<<(syscall.SIGKILL-1) | 1<<(syscall.SIGTERM-1)
 
-// parsePending reads the signals that wait for a process, by their bits, from the
-// text of /proc/PID/status: those of its first thread (SigPnd) and its own
-// (ShdPnd). A KILL stays there until the process is gone.
-func parsePending(b []byte) (bits uint64, err error) {
+// parsePending returns the mask of pending signals from /proc/PID/status: those of
+// the first thread (SigPnd) and those of the process (ShdPnd). A KILL stays pending
+// until the process is gone.
+func parsePending(b []byte) (mask uint64, err error) {
 	found := 0
 	for line := range bytes.Lines(b) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
@@ -70,11 +70,11 @@ func parsePending(b []byte) (bits uint64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		bits |= n
+		mask |= n
 		found++
 	}
 	if found != 2 {
 		return 0, errors.New("no SigPnd or no ShdPnd in a process's status")
 	}
-	return bits, nil
+	return mask, nil
 }

@@ -1,10 +1,7 @@
-// Package proc reads processes from /proc: the tree of a command's descendants,
-// their arguments and environments, the sockets they listen on, and how they ended.
 package proc
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,24 +15,29 @@ import (
 
 // Tree is the set of processes that descend from a root process.
 //
-// The root is vobs itself and no part of the set. vobs is a subreaper
-// (PR_SET_CHILD_SUBREAPER), so a descendant whose parent ends is handed to vobs
-// and stays below the root: the tree is whole whatever daemonises. What was once
-// found below the root stays in the set until it has ended, also where a kernel
-// without subreapers hands it to pid 1.
+// The root is vobs itself and not a member of the set. vobs is a subreaper
+// (PR_SET_CHILD_SUBREAPER), so a descendant whose parent ends becomes a child of vobs
+// and stays below the root: the tree is complete even if descendants daemonize. A
+// process that was once found below the root stays in the set until it has ended,
+// even if a kernel without subreapers reparents it to pid 1.
+//
+// Reading a known process is one pread of /proc/PID/statm through a descriptor that
+// stays open: about 1 µs of CPU, and the descriptor refers to that one process for
+// good, so a recycled pid cannot be mistaken for it.
 //
 // A Tree may be used by several goroutines at once. It keeps descriptors open
 // until [Tree.Close].
 type Tree struct {
 	procRoot string
 	rootPID  int
-	err      error // why nothing of it can be known
+	err      error // why the processes below the root cannot be determined; nil otherwise
 
 	mu      sync.Mutex
-	keepFDs bool // procRoot is a procfs: a descriptor stays with its process
+	keepFDs bool // procRoot is a procfs, where a descriptor stays with its process
+	numFDs  int  // descriptors that members keep open
 	closed  bool
 	members []member
-	index   map[int]int // PID -> place in members
+	index   map[int]int // PID -> index in members
 	buf     [4096]byte
 	scan    scanState
 }
@@ -52,21 +54,25 @@ type Process struct {
 	PID int
 	// PPID is its parent's id.
 	PPID int
-	// StartTicks is when it started, in clock ticks (1/100 s) after boot: together
-	// with PID it names one process for good, whereas a pid is used again.
+	// StartTicks is when it started, in clock ticks (1/100 s) after boot. Pids are
+	// reused; PID and StartTicks together identify one process.
 	StartTicks uint64
-	// Comm is its name, 15 bytes at most: the program's, or a title that it gave
-	// itself ("VLLM::EngineCor").
+	// Comm is its name, 15 bytes at most: the program's, or a title that the process
+	// set itself ("VLLM::EngineCor").
 	Comm string
 }
 
-// maxKeptFDs bounds the descriptors that a Tree keeps open: with a limit of 1024
-// open files, which is common, the rest of vobs needs some too. Processes beyond
-// it are opened for each reading.
-const maxKeptFDs = 256
+// maxFDs limits the descriptors that a Tree keeps open: with a limit of 1024 open
+// files, which is common, the rest of vobs needs some too. The files of further
+// processes are opened for each reading.
+const maxFDs = 256
 
-// NewTree makes the tree below process rootPID, empty until [Tree.Discover]. It
-// reads nothing but the kind of file system at procRoot, and whose it is.
+// maxAncestors bounds a walk up the parents, which pids that are reused during the
+// walk can turn into a cycle.
+const maxAncestors = 4096
+
+// NewTree returns the tree below process rootPID, empty until [Tree.Discover]. It
+// only checks the type of the file system at procRoot and its pid namespace.
 func NewTree(procRoot string, rootPID int) *Tree {
 	t := &Tree{
 		procRoot: procRoot,
@@ -80,30 +86,31 @@ func NewTree(procRoot string, rootPID int) *Tree {
 	return t
 }
 
-// isOwnProcFS says whether a procfs is that of our pid namespace. One that came
-// with the mounts of another namespace (`unshare --pid` alone, a sandbox) gives
-// numbers that name other processes here: ours is 1, say, and 1 there is init,
-// below which is everything. Its self is our number there (proc(5)), and leads
-// nowhere where we are not seen.
+// isOwnProcFS reports whether a procfs is that of our pid namespace. One mounted in
+// another namespace (`unshare --pid` alone, a sandbox) has pids that mean other
+// processes here: our own pid may be 1, which there is init, the ancestor of
+// everything. The link self is our pid in the procfs's namespace (proc(5)); it is
+// broken if that namespace does not contain us.
 func isOwnProcFS(procRoot string) bool {
 	self, err := os.Readlink(filepath.Join(procRoot, "self"))
 	return err == nil && self == strconv.Itoa(os.Getpid())
 }
 
-// Err tells why nothing can be known of the tree, which is then empty, or nil.
+// Err returns why the tree cannot be determined, or nil. If it is not nil, the tree
+// stays empty.
 func (t *Tree) Err() error { return t.err }
 
-// Discover looks for processes of the tree that are not known yet. When some
-// part of /proc cannot be read it finds what it can and returns the first error.
+// Discover looks for processes of the tree that are not known yet. If some part of
+// /proc cannot be read, it finds what it can and returns the first error.
 //
-// Where the kernel has children lists (CONFIG_PROC_CHILDREN) and few threads have
-// to be asked, it walks these from the root; there is a list for each thread, so
-// with many threads, and without the lists, it goes over /proc instead and links
-// what it finds by the parents' ids. Of processes that were seen not to belong to
-// the tree only the pid is looked at again: what is not ours now cannot become
-// ours, but for a pid used again, so every eighth time, and whenever the ids
-// handed out have wrapped around, everything is read anew. When no id was handed
-// out since the last time (/proc/loadavg tells the last one), nothing is done.
+// If the kernel has children lists (CONFIG_PROC_CHILDREN) and the tree has few
+// threads, Discover walks these lists from the root; there is a list for each thread,
+// so with many threads, or without the lists, it scans /proc instead and links the
+// processes by their parents' pids. A process once seen to be unrelated is skipped by
+// its pid: it cannot become a descendant. Its pid can be reused by one, so every
+// eighth time, and whenever pids have wrapped around, everything is read again. If no
+// pid was assigned since the last time (/proc/loadavg has the most recent one),
+// Discover does nothing.
 func (t *Tree) Discover() error {
 	if t.err != nil {
 		return t.err
@@ -113,18 +120,18 @@ func (t *Tree) Discover() error {
 	return t.discover()
 }
 
-// Refresh sums up the resident memory, in bytes, of the known processes, and
-// forgets those that have ended or whose pid belongs to another process now. A
-// page that several processes share counts in each of them. It returns what it
-// could sum up also with an error, which is the first of those met; a process
-// that ended is none.
+// Refresh returns the sum of the known processes' resident memory, in bytes, and
+// forgets processes that have ended or whose pid now belongs to another process. A
+// page that several processes share counts in each of them. If some processes cannot
+// be read, Refresh returns the sum of the others and the first error; that a process
+// has ended is not an error.
 //
-// It costs one small read for a process and allocates nothing in the steady
-// state. The figure is that of /proc/PID/statm: the field of /proc/PID/stat is
-// less exact (seen on Linux 6.18: 406 pages where statm and smaps_rollup said
-// 449), and smaps_rollup takes the memory map's lock of the process and walks its
-// page tables. Older kernels keep statm's number in per-CPU counters too, and it
-// may then lag by some pages for each CPU (proc_pid_statm(5)).
+// It costs one small read per process and allocates nothing in the steady state. The
+// figure is that of /proc/PID/statm: the field in /proc/PID/stat is less exact (seen
+// on Linux 6.18: 406 pages where statm and smaps_rollup had 449), and smaps_rollup
+// takes the lock of the process's memory map and walks its page tables. Older kernels
+// keep statm's number in per-CPU counters, so it may lag by some pages per CPU
+// (proc_pid_statm(5)).
 func (t *Tree) Refresh() (rss int64, err error) {
 	if t.err != nil {
 		return 0, t.err
@@ -143,7 +150,7 @@ func (t *Tree) refresh() (rss int64, err error) {
 			pages += n
 		case gone(readErr):
 			t.forget(i)
-			continue // the last member stands at i now
+			continue // the last member is at i now
 		case err == nil:
 			err = fmt.Errorf("read the resident memory of process %d: %w", t.members[i].PID, readErr)
 		}
@@ -152,9 +159,10 @@ func (t *Tree) refresh() (rss int64, err error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
-// residentPages reads one process's resident pages: by its open descriptor, which
-// fails with ESRCH once the process has ended whoever has its pid then, or else
-// by its name, after its status has told that it is still the same one.
+// residentPages returns one process's resident pages. It reads them through the open
+// descriptor, which fails with ESRCH once the process has ended, even if its pid was
+// reused; without a descriptor it opens the file by its path, after checking that the
+// pid still belongs to the same process.
 func (t *Tree) residentPages(m *member) (int64, error) {
 	if m.fd < 0 {
 		if _, err := t.statOf(m); err != nil {
@@ -197,7 +205,8 @@ func (t *Tree) MemberRSS(p Process) *int64 {
 	return &rss
 }
 
-// statOf reads a member's status; ESRCH when its pid belongs to another process.
+// statOf reads a member's status. It returns ESRCH if the pid now belongs to another
+// process.
 func (t *Tree) statOf(m *member) (stat, error) {
 	s, err := readStat(t.procRoot, m.PID, t.buf[:])
 	if err == nil && s.startTicks != m.StartTicks {
@@ -206,9 +215,9 @@ func (t *Tree) statOf(m *member) (stat, error) {
 	return s, err
 }
 
-// Processes returns the living processes of the tree, those that started first
-// in front, with their present names and parents. It reads each one's status:
-// processes rename themselves after they were found. Zombies are left out.
+// Processes returns the living processes of the tree, oldest first, with their
+// current names and parents: it reads each one's status, because processes rename
+// themselves after they were found. Zombies are left out.
 func (t *Tree) Processes() []Process {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -235,14 +244,15 @@ func (t *Tree) Processes() []Process {
 	return procs
 }
 
-// sortProcesses puts parents in front of their children, as far as times tell.
+// sortProcesses sorts by start time, so that parents come before their children if the
+// clock's resolution allows.
 func sortProcesses(procs []Process) {
 	slices.SortFunc(procs, func(a, b Process) int {
 		return cmp.Or(cmp.Compare(a.StartTicks, b.StartTicks), cmp.Compare(a.PID, b.PID))
 	})
 }
 
-// PIDs returns the ids of the known processes. It reads nothing.
+// PIDs returns the pids of the known processes. It reads nothing.
 func (t *Tree) PIDs() map[int]bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -253,20 +263,20 @@ func (t *Tree) PIDs() map[int]bool {
 	return pids
 }
 
-// Descends says whether a process belongs to the tree now. One that is not known
-// yet is looked up by its chain of parents, and remembered with those, so that
-// the answer does not wait for the next [Tree.Discover].
+// Descends reports whether a process belongs to the tree now. If the process is not
+// known yet, Descends follows its chain of parents and remembers them all, so that the
+// answer does not depend on the next [Tree.Discover].
 func (t *Tree) Descends(pid int) bool {
 	if t.err != nil {
 		return false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.lives(pid) {
+	if t.isAlive(pid) {
 		return true
 	}
 	var chain []Process
-	for len(chain) < maxAncestors && pid != t.rootPID && !t.lives(pid) {
+	for len(chain) < maxAncestors && pid != t.rootPID && !t.isAlive(pid) {
 		if pid <= 1 {
 			return false
 		}
@@ -286,8 +296,9 @@ func (t *Tree) Descends(pid int) bool {
 	return len(chain) > 0
 }
 
-// lives says whether a process is known and has not ended; an ended one is forgotten.
-func (t *Tree) lives(pid int) bool {
+// isAlive reports whether a process is known and has not ended. It forgets one that
+// has ended.
+func (t *Tree) isAlive(pid int) bool {
 	i, known := t.index[pid]
 	if !known {
 		return false
@@ -299,19 +310,15 @@ func (t *Tree) lives(pid int) bool {
 	return true
 }
 
-// maxAncestors ends a walk up parents whose ids were used again on the way and
-// led into a circle.
-const maxAncestors = 4096
-
 func processOf(s stat) Process {
 	return Process{PID: s.pid, PPID: s.ppid, StartTicks: s.startTicks, Comm: string(s.comm)}
 }
 
-// LiveCPU sums up the CPU time, user and system, that the known processes and the
-// children that these have waited for used so far. Zombies are known processes:
-// their time is not yet in any parent's. Refused readings leave the sum short and
-// give an error.
-func (t *Tree) LiveCPU() (time.Duration, error) {
+// CPUTime returns the CPU time, user and system, that the known processes and the
+// children they have waited for used so far. It includes zombies, whose time is not
+// yet part of their parent's. If some processes cannot be read, CPUTime returns the
+// sum of the others and the first error.
+func (t *Tree) CPUTime() (time.Duration, error) {
 	if t.err != nil {
 		return 0, t.err
 	}
@@ -333,8 +340,8 @@ func (t *Tree) LiveCPU() (time.Duration, error) {
 	return time.Duration(min(ticks, uint64(1<<63-1)/uint64(tick))) * tick, firstErr
 }
 
-// Close gives the descriptors back. The tree can still be used; its readings
-// open files again then.
+// Close closes the descriptors. The tree can still be used: its readings then open
+// the files each time.
 func (t *Tree) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -348,31 +355,31 @@ func (t *Tree) closeFD(m *member) {
 	if m.fd >= 0 {
 		unix.Close(m.fd)
 		m.fd = -1
-		t.scan.keptFDs--
+		t.numFDs--
 	}
 }
 
-// add takes a process into the set.
+// add adds a process to the set.
 func (t *Tree) add(p Process) {
 	if _, known := t.index[p.PID]; known {
 		return
 	}
 	m := member{Process: p, fd: -1}
-	if t.keepFDs && !t.closed && t.scan.keptFDs < maxKeptFDs {
+	if t.keepFDs && !t.closed && t.numFDs < maxFDs {
 		m.fd = t.openStatm(p)
 	}
 	if m.fd >= 0 {
-		t.scan.keptFDs++
+		t.numFDs++
 	}
 	t.index[p.PID] = len(t.members)
 	t.members = append(t.members, m)
 	delete(t.scan.unrelated, p.PID)
 }
 
-// openStatm opens the memory figures of a process, or returns -1: when it has
-// ended, when its pid is another's by now (the start time read after the opening
-// tells), when there are no descriptors left. Without one, a reading opens the
-// status and finds out what is the matter.
+// openStatm opens /proc/PID/statm of a process. It returns -1 if the process has
+// ended, if its pid now belongs to another process (which the start time shows, read
+// after opening), or if no descriptors are left. Without a descriptor, each reading
+// checks the status and returns the cause.
 func (t *Tree) openStatm(p Process) int {
 	fd, err := openRead(procPath(t.procRoot, p.PID, "statm"))
 	if err != nil {
@@ -386,7 +393,7 @@ func (t *Tree) openStatm(p Process) int {
 	return fd
 }
 
-// forget takes the member at place i out of the set; the last one takes its place.
+// forget removes member i from the set; the last member moves to i.
 func (t *Tree) forget(i int) {
 	t.closeFD(&t.members[i])
 	delete(t.index, t.members[i].PID)
@@ -399,10 +406,10 @@ func (t *Tree) forget(i int) {
 	t.members = t.members[:last]
 }
 
-// Descendants returns a process and all that descend from it now, itself first.
-// It is for a process that vobs did not start, as one that serves a local metrics
-// address: what such a process orphans goes to another subreaper and is lost to
-// this view. It reads the status of every process of the host.
+// Descendants returns a process and all of its present descendants, the process
+// itself first. It is for a process that vobs did not start, such as one that serves a
+// local metrics address: its orphans are reparented to another subreaper and do not
+// count as its descendants. It reads the status of every process of the host.
 func Descendants(procRoot string, pid int) ([]Process, error) {
 	t := NewTree(procRoot, pid)
 	t.keepFDs = false
@@ -418,5 +425,3 @@ func Descendants(procRoot string, pid int) ([]Process, error) {
 	}
 	return append([]Process{self}, below...), nil
 }
-
-var ErrNoProc = errors.New("there is no /proc here; only Linux has it")

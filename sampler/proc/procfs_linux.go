@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isProcFS says whether path is on a real procfs, where an open descriptor of a
-// process's file keeps naming that process, and fails when it has ended. In a
-// fixture tree the files are read by their names each time instead.
+// isProcFS reports whether path is on a real procfs, where an open descriptor of a
+// process's file keeps referring to that process and fails once it has ended. In a
+// fixture tree the files are opened by their paths each time instead.
 func isProcFS(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
-// listPIDs appends the numbers among a directory's names to dst: the processes in
-// /proc, the threads in /proc/PID/task. It reads the entries itself, as
-// os.ReadDir would make a string and more of each.
+// listPIDs appends the numeric names in a directory to dst: the processes in /proc,
+// the threads in /proc/PID/task. It reads the entries itself because os.ReadDir
+// allocates for each of them.
 func listPIDs(dir string, dst []int) ([]int, error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -43,8 +43,8 @@ func listPIDs(dir string, dst []int) ([]int, error) {
 
 // parseDirents appends the process ids among the names of a getdents64 buffer.
 // An entry (struct linux_dirent64, getdents(2)) is: inode (8 bytes), offset (8),
-// length of the entry (2), type (1), name ended by a zero byte. What does not add
-// up ends the reading.
+// length of the entry (2), type (1), NUL-terminated name. Parsing ends at an
+// inconsistent length.
 func parseDirents(b []byte, dst []int) []int {
 	const header = 19
 	for len(b) > header {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// dirent makes an entry as getdents64 does.
+// dirent encodes an entry like getdents64.
 func dirent(name string) []byte {
 	b := make([]byte, (19+len(name)+1+7)&^7)
 	binary.NativeEndian.PutUint16(b[16:], uint16(len(b)))

@@ -4,10 +4,10 @@ package proc
 
 import "os"
 
-// isProcFS is false: there is no procfs here, at most a fixture tree.
+// isProcFS returns false: there is no procfs here, at most a fixture tree.
 func isProcFS(string) bool { return false }
 
-// listPIDs appends the numbers among a directory's names to dst.
+// listPIDs appends the numeric names in a directory to dst.
 func listPIDs(dir string, dst []int) ([]int, error) {
 	f, err := os.Open(dir)
 	if err != nil {

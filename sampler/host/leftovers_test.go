@@ -1,0 +1,49 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/vobs/vobs/sampler/internal/proctest"
+	"github.com/vobs/vobs/sampler/proc"
+	"github.com/vobs/vobs/schema"
+)
+
+// A process that hangs with its memory map locked does not delay the exit. It is
+// simulated by a FIFO without a writer as its command line.
+func TestLeftoversHang(t *testing.T) {
+	proctest.NeedProc(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	f := proctest.VLLM(t)
+	f.Write("stat", "cpu0 1 2\n")
+	f.Write("101/cmdline", "vllm\x00serve\x00")
+	f.Write("102/cmdline", "")
+	fifo := filepath.Join(f.Root, "103/cmdline")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := Start(Config{ProcRoot: f.Root, RootPID: proctest.VobsPID})
+	left := s.Leftovers()
+	// Release the goroutine that hangs.
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	page := int64(os.Getpagesize())
+	want := []Leftover{
+		{proc.Process{PID: 101, PPID: proctest.VobsPID, StartTicks: 101, Comm: "vllm"}, []string{"vllm", "serve"}, schema.Ptr(10 * page)},
+		{proc.Process{PID: 102, PPID: 101, StartTicks: 102, Comm: "python"}, nil, schema.Ptr(20 * page)},
+		{proc.Process{PID: 103, PPID: 101, StartTicks: 103, Comm: "VLLM::EngineCor"}, nil, schema.Ptr(300 * page)},
+		{proc.Process{PID: 104, PPID: 103, StartTicks: 104, Comm: "VLLM::Worker) (1"}, nil, schema.Ptr(4000 * page)},
+	}
+	if diff := cmp.Diff(want, left); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	s.Stop(0)
+}

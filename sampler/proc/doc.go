@@ -1,0 +1,12 @@
+// Package proc reads processes from /proc.
+//
+//   - [Tree] follows the descendants of one process: it finds them, sums up their
+//     memory and CPU time, and forgets those that ended.
+//   - [CommandLine] and [Environ] read the arguments and the environment of a process.
+//   - [ListenersOf] and [OwnerOf] map processes to the sockets they listen on, and
+//     sockets to processes.
+//   - [StateOf] and [ExitWatcher] report whether and how a process ended.
+//
+// Every reader takes the path of a procfs, so that a test can pass a fixture tree;
+// what it read goes to a parser, which is a pure function.
+package proc
