@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/prom2json"
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/probe"
@@ -35,9 +36,13 @@ func scrapeCommand() *cli.Command {
 			if err != nil {
 				return fail(exitProblems, fmt.Errorf("reading the page of %s: %w", c.Args().First(), err))
 			}
+			out := make([]*prom2json.Family, len(families))
+			for i, f := range families {
+				out[i] = prom2json.NewFamily(f)
+			}
 			enc := json.NewEncoder(c.App.Writer)
 			enc.SetEscapeHTML(false)
-			return enc.Encode(families)
+			return enc.Encode(out)
 		},
 	}
 }
