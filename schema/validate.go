@@ -2,7 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +44,7 @@ func (p Problem) String() string {
 // is held against the seed's rules (no key is required, no other is allowed),
 // or the core in a log record.
 func Validate(doc []byte, opt Options) []Problem {
-	f := newFile(doc, opt)
+	f := newFile(doc, opt, 1)
 	if f.p.end() {
 		return f.empty()
 	}
@@ -59,47 +58,6 @@ func Validate(doc []byte, opt Options) []Problem {
 		f.add(f.p.line, "expected nothing after the event, found %s", f.p.found())
 	}
 	return f.sorted()
-}
-
-// ValidateStream checks a whole file, which holds one JSON document, indented or
-// not, or several, each beginning on a line of its own (JSON lines). It gives the
-// number of events found and all problems, ordered by line; err tells that r
-// could not be read. A broken line does not keep the others from being checked.
-// In a log, records of other kinds are passed over with a warning; a file that
-// holds no event at all is an error.
-func ValidateStream(r io.Reader, opt Options) (events int, problems []Problem, err error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return 0, nil, fmt.Errorf("reading the events: %w", err)
-	}
-	f := newFile(data, opt)
-	if f.p.end() {
-		return 0, f.empty(), nil
-	}
-	p := f.p
-	for ; !p.end(); p.skipSpace() {
-		from, line := p.pos, p.line
-		v, err := p.document()
-		if err != nil {
-			f.syntax(err, line)
-			p.nextLineWith('{', from, line)
-			continue
-		}
-		f.document(v)
-		p.skipBlank()
-		switch {
-		case p.end() || p.data[p.pos] == '\n':
-		case p.data[p.pos] == '{':
-			f.add(p.line, "another event on the same line: expected a newline between them")
-		default:
-			f.add(p.line, "expected a newline after the event, found %s", p.found())
-			p.nextLineWith('{', p.pos, p.line)
-		}
-	}
-	if f.events == 0 && !slices.ContainsFunc(f.all(), func(p Problem) bool { return !p.Warning }) {
-		f.add(1, "holds no event: none of its log records is that of a generation")
-	}
-	return f.events, f.sorted(), nil
 }
 
 // UnexplainedNulls gives the paths of e's nulls that no entry of `unavailable`
@@ -132,8 +90,10 @@ type file struct {
 	problems []Problem
 }
 
-func newFile(data []byte, opt Options) *file {
+// newFile starts the check of data, which begins on the given line.
+func newFile(data []byte, opt Options, line int) *file {
 	f := &file{p: newParser(data), opt: opt}
+	f.p.line = line
 	f.p.skipSpace()
 	return f
 }
@@ -150,16 +110,18 @@ func (f *file) syntax(err *syntaxError, began int) {
 	f.add(err.line, "%s", err.message)
 }
 
-func (f *file) empty() []Problem {
-	return []Problem{{Line: 1, Message: "empty: expected an event, a JSON object"}}
-}
+const emptyMessage = "empty: expected an event, a JSON object"
 
-func (f *file) all() []Problem { return append(slices.Clone(f.p.problems), f.problems...) }
+func (f *file) empty() []Problem { return []Problem{{Line: 1, Message: emptyMessage}} }
 
 func (f *file) sorted() []Problem {
-	all := f.all()
-	slices.SortStableFunc(all, func(a, b Problem) int { return a.Line - b.Line })
+	all := append(slices.Clone(f.p.problems), f.problems...)
+	sortByLine(all)
 	return all
+}
+
+func sortByLine(problems []Problem) {
+	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
 }
 
 // document checks one parsed document as what it presents itself.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # vobs's client of Weights & Biases beside the real SDK, both against the server of
-# internal/wandb/fakebackend:
+# internal/wandb/wandbtest:
 #
 #   (a) `wandb sync` uploads our offline run, and what arrives is what our online
 #       client sends;

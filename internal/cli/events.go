@@ -2,11 +2,10 @@ package cli
 
 import (
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -50,37 +49,28 @@ valid, 1 when one is not, 2 when a file cannot be read.`,
 	}
 }
 
-// openArgument opens a file of events; - is stdin.
-func openArgument(name string) (io.ReadCloser, error) {
-	if name == "-" {
-		return io.NopCloser(os.Stdin), nil
-	}
-	return os.Open(name)
-}
-
 // validate checks one file, prints what it finds and returns the exit code.
 func validate(c *cli.Context, name string) int {
 	m := messages{w: c.App.ErrWriter}
-	in, err := openArgument(name)
+	in, err := events.Open(name)
 	if err != nil {
 		m.error(err)
 		return exitUsage
 	}
 	defer in.Close()
-	events, problems, err := schema.ValidateStream(in, schema.Options{Strict: c.Bool("strict")})
-	if err != nil {
-		m.error(fmt.Errorf("reading %s: %w", name, err))
-		return exitUsage
-	}
 	code := exitOK
-	for _, p := range problems {
+	n, err := events.Validate(in, schema.Options{Strict: c.Bool("strict")}, func(p schema.Problem) {
 		fmt.Fprintf(c.App.Writer, "%s:%s\n", name, p)
 		if !p.Warning {
 			code = exitProblems
 		}
+	})
+	if err != nil {
+		m.error(fmt.Errorf("reading %s: %w", name, err))
+		return exitUsage
 	}
 	if code == exitOK {
-		fmt.Fprintf(c.App.Writer, "%s: %d valid\n", name, events)
+		fmt.Fprintf(c.App.Writer, "%s: %d valid\n", name, n)
 	}
 	return code
 }

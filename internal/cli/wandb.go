@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,13 +13,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/internal/wandb"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	wandbrun "github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/schema"
 )
-
-// maxEventFile bounds what `vobs wandb` reads of one file.
-const maxEventFile = 256 << 20
 
 // wandbFlags are those of `run` and `wandb`. mode is the default of --wandb.
 func wandbFlags(mode wandb.Mode) []cli.Flag {
@@ -29,7 +26,7 @@ func wandbFlags(mode wandb.Mode) []cli.Flag {
 		&cli.StringFlag{Name: "wandb-project", EnvVars: []string{"VOBS_WANDB_PROJECT"}, Usage: "W&B's `PROJECT`; else WANDB_PROJECT, else uncategorized"},
 		&cli.StringFlag{Name: "wandb-entity", EnvVars: []string{"VOBS_WANDB_ENTITY"}, Usage: "W&B's `ENTITY`, a user or team; else WANDB_ENTITY, else the key's own"},
 		&cli.StringFlag{Name: "wandb-run-id", Usage: "add the event to the run `ID`, the job's own, once that has ended; else WANDB_RUN_ID, else a run of the event's own"},
-		&cli.StringFlag{Name: "wandb-prefix", Value: rendered.DefaultPrefix, EnvVars: []string{"VOBS_WANDB_PREFIX"}, Usage: "`PREFIX` of the keys in W&B, before a slash"},
+		&cli.StringFlag{Name: "wandb-prefix", Value: wandbrun.DefaultPrefix, EnvVars: []string{"VOBS_WANDB_PREFIX"}, Usage: "`PREFIX` of the keys in W&B, before a slash"},
 		&cli.DurationFlag{Name: "wandb-timeout", Value: wandb.DefaultTimeout, EnvVars: []string{"VOBS_WANDB_TIMEOUT"}, Usage: "`TIME` that sending an event may take; then it becomes an offline run"},
 	}
 }
@@ -37,7 +34,7 @@ func wandbFlags(mode wandb.Mode) []cli.Flag {
 // uploader sends events to W&B and tells of it.
 type uploader struct {
 	settings *wandb.Settings
-	options  rendered.Options
+	options  wandbrun.Options
 	timeout  time.Duration
 	m        *messages
 	warned   int // of the settings' warnings
@@ -74,14 +71,14 @@ func newUploader(c *cli.Context, m *messages) (*uploader, error) {
 	}
 	return &uploader{
 		settings: s, timeout: timeout, m: m,
-		options: rendered.Options{Prefix: cmp.Or(c.String("wandb-prefix"), rendered.DefaultPrefix), Writer: "vobs " + Version(), Now: time.Now()},
+		options: wandbrun.Options{Prefix: cmp.Or(c.String("wandb-prefix"), wandbrun.DefaultPrefix), Writer: "vobs " + Version(), Now: time.Now()},
 	}, nil
 }
 
 // event sends the event of `vobs run`. What comes of it is told on stderr, one line
 // where all is well and one warning where it is not.
 func (u *uploader) event(ctx context.Context, e *schema.GenerationObservability) {
-	run, err := rendered.FromEvent(e, nil, u.options)
+	run, err := wandbrun.FromEvent(e, nil, u.options)
 	if err != nil {
 		u.warn(fmt.Sprintf("the event was not sent to W&B: %v", err))
 		return
@@ -164,7 +161,7 @@ func sendFiles(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var runs []*rendered.Run
+	var runs []*wandbrun.Run
 	for _, name := range c.Args().Slice() {
 		more, err := readRuns(name, u)
 		if err != nil {
@@ -190,32 +187,24 @@ func sendFiles(c *cli.Context) error {
 }
 
 // readRuns reads a file of events; u may be nil, then they are only checked.
-func readRuns(name string, u *uploader) ([]*rendered.Run, error) {
-	in, err := openArgument(name)
+func readRuns(name string, u *uploader) ([]*wandbrun.Run, error) {
+	in, err := events.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	text, err := io.ReadAll(io.LimitReader(in, maxEventFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxEventFile {
-		return nil, fmt.Errorf("it is larger than %d MiB", maxEventFile>>20)
-	}
-	events, err := rendered.Parse(text)
-	if err != nil {
-		return nil, withHint(err, "vobs validate tells all that is wrong")
-	}
-	if len(events) == 0 {
-		return nil, errors.New("it holds no event")
-	}
-	var out []*rendered.Run
-	for _, e := range events {
+	var out []*wandbrun.Run
+	for e, err := range events.Read(events.Limit(in, events.MaxFile)) {
+		if _, invalid := errors.AsType[*events.InvalidError](err); invalid {
+			return nil, withHint(err, "vobs validate lists everything that is wrong")
+		}
+		if err != nil {
+			return nil, err
+		}
 		if u == nil {
 			continue
 		}
-		run, err := e.Run(u.options)
+		run, err := wandbrun.FromFile(e, u.options)
 		if err != nil {
 			return nil, err
 		}

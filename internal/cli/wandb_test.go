@@ -14,13 +14,13 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 // wandbServer is a server of W&B with state.
-func wandbServer(t *testing.T) (*fakebackend.Backend, string) {
+func wandbServer(t *testing.T) (*wandbtest.Backend, string) {
 	t.Helper()
-	b := fakebackend.New()
+	b := wandbtest.New()
 	server := httptest.NewServer(b)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	return b, server.URL
@@ -34,14 +34,14 @@ func withWandb(t *testing.T, url string, args ...string) *process {
 		return strings.HasPrefix(e, "WANDB_") || strings.HasPrefix(e, "HOME=") || strings.HasPrefix(e, "NETRC=") ||
 			strings.HasPrefix(e, "VOBS_") || strings.Contains(strings.ToLower(e[:strings.IndexByte(e, '=')+1]), "_proxy")
 	})
-	p.Env = append(p.Env, "HOME="+p.Dir, "WANDB_BASE_URL="+url, "WANDB_API_KEY="+fakebackend.Key)
+	p.Env = append(p.Env, "HOME="+p.Dir, "WANDB_BASE_URL="+url, "WANDB_API_KEY="+wandbtest.Key)
 	return p
 }
 
 // keyless fails where the key is in anything that the program left.
 func (p *process) keyless(t *testing.T) {
 	t.Helper()
-	if strings.Contains(p.said.String(), fakebackend.Key) {
+	if strings.Contains(p.said.String(), wandbtest.Key) {
 		t.Errorf("the key was said:\n%s", &p.said)
 	}
 	err := filepath.WalkDir(p.Dir, func(path string, d fs.DirEntry, err error) error {
@@ -49,7 +49,7 @@ func (p *process) keyless(t *testing.T) {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		if bytes.Contains(text, []byte(fakebackend.Key)) {
+		if bytes.Contains(text, []byte(wandbtest.Key)) {
 			t.Errorf("the key is in %s", path)
 		}
 		return err
@@ -191,22 +191,22 @@ func TestWandbFaults(t *testing.T) {
 	nobody := closed.Addr().String()
 	closed.Close()
 	for name, c := range map[string]struct {
-		fault fakebackend.Fault
+		fault wandbtest.Fault
 		env   string
 		said  string
 	}{
-		"401":             {fakebackend.Fault{Status: 401, Body: `{"errors":[{"message":"no"}]}`}, "", "401"},
-		"403":             {fakebackend.Fault{Op: "UpsertBucket", Status: 403}, "", "403"},
-		"409":             {fakebackend.Fault{Op: "UpsertBucket", Status: 409}, "", "409"},
-		"500":             {fakebackend.Fault{Op: "file_stream", Status: 500, Body: "<html>"}, "", "500"},
-		"429":             {fakebackend.Fault{Status: 429, Header: map[string]string{"Retry-After": "3600"}}, "", "429"},
-		"hang":            {fakebackend.Fault{Hang: true}, "", ""},
-		"reset":           {fakebackend.Fault{Reset: true}, "", ""},
-		"HTML under 200":  {fakebackend.Fault{Body: "<html>welcome</html>"}, "", ""},
-		"error under 200": {fakebackend.Fault{Op: "UpsertBucket", Body: `{"errors":[{"message":"project is gone"}]}`}, "", "project is gone"},
-		"nothing in it":   {fakebackend.Fault{Op: "UpsertBucket", Body: `{"data":{}}`}, "", ""},
-		"no server":       {fakebackend.Fault{}, "WANDB_BASE_URL=http://" + nobody, "refused"},
-		"dead proxy":      {fakebackend.Fault{}, "WANDB_BASE_URL=http://wandb.invalid\nWANDB_HTTP_PROXY=http://u:sesame-open@" + nobody, "refused"},
+		"401":             {wandbtest.Fault{Status: 401, Body: `{"errors":[{"message":"no"}]}`}, "", "401"},
+		"403":             {wandbtest.Fault{Op: "UpsertBucket", Status: 403}, "", "403"},
+		"409":             {wandbtest.Fault{Op: "UpsertBucket", Status: 409}, "", "409"},
+		"500":             {wandbtest.Fault{Op: "file_stream", Status: 500, Body: "<html>"}, "", "500"},
+		"429":             {wandbtest.Fault{Status: 429, Header: map[string]string{"Retry-After": "3600"}}, "", "429"},
+		"hang":            {wandbtest.Fault{Hang: true}, "", ""},
+		"reset":           {wandbtest.Fault{Reset: true}, "", ""},
+		"HTML under 200":  {wandbtest.Fault{Body: "<html>welcome</html>"}, "", ""},
+		"error under 200": {wandbtest.Fault{Op: "UpsertBucket", Body: `{"errors":[{"message":"project is gone"}]}`}, "", "project is gone"},
+		"nothing in it":   {wandbtest.Fault{Op: "UpsertBucket", Body: `{"data":{}}`}, "", ""},
+		"no server":       {wandbtest.Fault{}, "WANDB_BASE_URL=http://" + nobody, "refused"},
+		"dead proxy":      {wandbtest.Fault{}, "WANDB_BASE_URL=http://wandb.invalid\nWANDB_HTTP_PROXY=http://u:sesame-open@" + nobody, "refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -245,7 +245,7 @@ func TestWandbFaults(t *testing.T) {
 // A shutdown signal ends the upload, and neither the event nor the exit code.
 func TestWandbInterrupted(t *testing.T) {
 	b, url := wandbServer(t)
-	b.Fail(fakebackend.Fault{Hang: true})
+	b.Fail(wandbtest.Fault{Hang: true})
 	p := withWandb(t, url, "run", "--wandb", "online", "--wandb-timeout", "1h", "-o", "e.json", "--", "sh", "-c", "exit 5")
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
@@ -271,7 +271,7 @@ func TestWandbJobsRun(t *testing.T) {
 	t.Parallel() // it waits for the server's lag
 	b, url := wandbServer(t)
 	code := 0
-	b.Put(fakebackend.Run{Entity: "team", Project: "p", ID: "job1", State: "finished", ExitCode: &code, Tags: []string{"a"},
+	b.Put(wandbtest.Run{Entity: "team", Project: "p", ID: "job1", State: "finished", ExitCode: &code, Tags: []string{"a"},
 		Config:  `{"lr":{"value":1},"_wandb":{"value":{"t":{}}}}`,
 		Summary: `{"loss":0.5,"_step":1,"_runtime":9,"_timestamp":1700000000}`,
 		Lines:   []string{`{"loss":1,"_step":0,"_runtime":1,"_timestamp":1700000000}`, `{"loss":0.5,"_step":1,"_runtime":9,"_timestamp":1700000008}`}})
@@ -367,7 +367,7 @@ func TestWandbFiles(t *testing.T) {
 	}
 
 	// One that cannot be sent: exit code 1, and it is on disk.
-	b.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 403})
+	b.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 403})
 	p = withWandb(t, url, "wandb", core)
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)

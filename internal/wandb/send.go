@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/wandb/api"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/rundir"
 )
 
@@ -38,7 +38,7 @@ type Outcome struct {
 // Send brings one event to W&B: to the server, or, where that is not asked for or does
 // not succeed, into an offline run on disk. It takes timeout at most, and 2 s more for
 // the disk; a ctx that ends cuts the first short. The error is that neither came about.
-func (s *Settings) Send(ctx context.Context, run *rendered.Run, timeout time.Duration) (Outcome, error) {
+func (s *Settings) Send(ctx context.Context, r *run.Run, timeout time.Duration) (Outcome, error) {
 	type result struct {
 		Outcome
 		err error
@@ -47,9 +47,8 @@ func (s *Settings) Send(ctx context.Context, run *rendered.Run, timeout time.Dur
 	defer cancel()
 	done := make(chan result, 1)
 	go func() {
-		var r result
-		r.Outcome, r.err = s.send(limit, run)
-		done <- r
+		out, err := s.send(limit, *r)
+		done <- result{out, err}
 	}()
 	select {
 	case r := <-done:
@@ -64,16 +63,15 @@ func (s *Settings) Send(ctx context.Context, run *rendered.Run, timeout time.Dur
 	}
 }
 
-func (s *Settings) send(ctx context.Context, event *rendered.Run) (Outcome, error) {
-	run := *event
-	s.Apply(&run)
+func (s *Settings) send(ctx context.Context, r run.Run) (Outcome, error) {
+	s.Apply(&r)
 	var out Outcome
 	job, err := s.jobLog(ctx)
 	if err != nil {
 		out.Notes = append(out.Notes, err.Error())
 	}
 	if s.Mode == Online {
-		sent, err := s.online(ctx, run, job)
+		sent, err := s.online(ctx, r, job)
 		if err == nil {
 			out.URL, out.Resumed = sent.URL, sent.Resumed
 			if sent.Sibling != "" {
@@ -88,7 +86,7 @@ func (s *Settings) send(ctx context.Context, event *rendered.Run) (Outcome, erro
 	if s.Shared {
 		options.Job = nil // its writers are still there
 	}
-	written, err := rundir.Write(s.Dir, run, options)
+	written, err := rundir.Write(s.Dir, r, options)
 	if err != nil {
 		return Outcome{}, errors.Join(out.Failed, err)
 	}
@@ -106,22 +104,22 @@ func (s *Settings) jobLog(ctx context.Context) (*rundir.JobLog, error) {
 }
 
 // online sends a run to the server.
-func (s *Settings) online(ctx context.Context, run rendered.Run, job *rundir.JobLog) (api.Result, error) {
+func (s *Settings) online(ctx context.Context, r run.Run, job *rundir.JobLog) (api.Result, error) {
 	credentials, err := s.Credentials()
 	if err != nil {
 		return api.Result{}, err
 	}
-	c := s.client(credentials, run.Writer)
+	c := s.client(credentials, r.Writer)
 	defer c.Close()
-	target := api.Target{JobRunID: s.RunID, Resume: s.Resume, JobLog: told(job)}
+	target := api.Target{JobRunID: s.RunID, Resume: s.Resume, JobLog: apiJobLog(job)}
 	if s.Shared && s.RunID != "" {
 		// Whoever else writes there does so without steps; see Settings.Shared.
 		target = api.Target{}
-		if run.Group == "" {
-			run.Group = s.RunID
+		if r.Group == "" {
+			r.Group = s.RunID
 		}
 	}
-	return c.Send(ctx, run, target)
+	return c.Send(ctx, r, target)
 }
 
 func (s *Settings) client(credentials *Credentials, writer string) *api.Client {
@@ -141,8 +139,8 @@ func (s *Settings) client(credentials *Credentials, writer string) *api.Client {
 	}
 }
 
-// told is what the job's own file tells the client; nil where there is none.
-func told(job *rundir.JobLog) *api.JobLog {
+// apiJobLog returns what the client needs of the job's log file; nil if there is none.
+func apiJobLog(job *rundir.JobLog) *api.JobLog {
 	if job == nil || job.Log == nil {
 		return nil
 	}

@@ -22,7 +22,7 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/vobs/vobs/internal/wandb/api"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/rundir"
 )
 
@@ -247,7 +247,7 @@ func (s *Settings) apply() (problems []error) {
 	}{
 		{&s.Entity, "entity", "--wandb-entity", s.from().Entity, checkEntity},
 		{&s.Project, "project", "--wandb-project", s.from().Project, checkProject},
-		{&s.RunID, "run_id", "--wandb-run-id", s.from().RunID, rendered.CheckID},
+		{&s.RunID, "run_id", "--wandb-run-id", s.from().RunID, run.CheckID},
 		{&s.Resume, "resume", "", "", nil},
 		{&s.Group, "run_group", "", "", nil},
 		{&s.JobType, "run_job_type", "", "", nil},
@@ -314,7 +314,7 @@ func (s *Settings) apply() (problems []error) {
 }
 
 // Apply gives a run of its own what the user set for such.
-func (s *Settings) Apply(r *rendered.Run) {
+func (s *Settings) Apply(r *run.Run) {
 	r.Entity, r.Project = s.Entity, cmp.Or(s.Project, DefaultProject)
 	r.Group, r.JobType, r.Name, r.Notes, r.Tags = s.Group, s.JobType, s.Name, s.Notes, s.Tags
 	r.Host = cmp.Or(s.Host, r.Host)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 const key = "0123456789abcdef0123456789abcdef01234567"
@@ -196,13 +196,13 @@ func TestVariables(t *testing.T) {
 
 func TestWhatARunOfItsOwnIsGiven(t *testing.T) {
 	in := place(t, nil)
-	r := rendered.Run{Host: "h1"}
+	r := run.Run{Host: "h1"}
 	load(t, in).Apply(&r)
 	if r.Project != "uncategorized" || r.Host != "h1" || r.Entity != "" {
 		t.Errorf("%+v", r)
 	}
 	load(t, in, "WANDB_PROJECT=p", "WANDB_ENTITY=e", "WANDB_RUN_GROUP=g", "WANDB_JOB_TYPE=j", "WANDB_NAME=n", "WANDB_NOTES=o", "WANDB_TAGS=t", "WANDB_HOST=h2").Apply(&r)
-	if diff := cmp.Diff(rendered.Run{Project: "p", Entity: "e", Group: "g", JobType: "j", Name: "n", Notes: "o", Tags: []string{"t"}, Host: "h2"}, r); diff != "" {
+	if diff := cmp.Diff(run.Run{Project: "p", Entity: "e", Group: "g", JobType: "j", Name: "n", Notes: "o", Tags: []string{"t"}, Host: "h2"}, r); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -11,13 +11,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 // job is a run as the SDK leaves one: three rows, of which the steps leave one out.
-func job() fakebackend.Run {
-	return fakebackend.Run{
+func job() wandbtest.Run {
+	return wandbtest.Run{
 		Entity: "ent0", Project: "p", ID: "job1", State: "finished", Group: "its", Notes: "its notes", Tags: []string{"t1"},
 		Config: `{"lr":{"value":0.1},"_wandb":{"value":{"t":{"5":"0.31.0"}}}}`,
 		Lines: []string{
@@ -33,30 +33,30 @@ func job() fakebackend.Run {
 func jobLog() *JobLog {
 	return &JobLog{
 		Entity: "ent0", Project: "p", Rows: 3, LastStep: 5, Started: began, Exited: true,
-		Summary: []rendered.Item{item("loss", "1"), item("odd", "NaN"), item("_step", "5"), item("_wandb", `{"runtime":60}`)},
+		Summary: []run.Item{item("loss", "1"), item("odd", "NaN"), item("_step", "5"), item("_wandb", `{"runtime":60}`)},
 	}
 }
 
 // kept fails where the job lost anything.
 func kept(t *testing.T, b *bench) {
 	t.Helper()
-	run := b.backend.Run("ent0", "p", "job1")
+	stored := b.backend.Run("ent0", "p", "job1")
 	j := job()
-	if len(run.Overwritten) > 0 {
-		t.Errorf("overwritten: %q", run.Overwritten)
+	if len(stored.Overwritten) > 0 {
+		t.Errorf("overwritten: %q", stored.Overwritten)
 	}
-	if d := cmp.Diff(j.Lines, run.Lines[:min(3, len(run.Lines))]); d != "" {
+	if d := cmp.Diff(j.Lines, stored.Lines[:min(3, len(stored.Lines))]); d != "" {
 		t.Error(d)
 	}
-	if run.Config != j.Config || run.Notes != j.Notes || run.Group != j.Group || !slices.Equal(run.Tags, j.Tags) {
-		t.Errorf("settings changed: %+v", run)
+	if stored.Config != j.Config || stored.Notes != j.Notes || stored.Group != j.Group || !slices.Equal(stored.Tags, j.Tags) {
+		t.Errorf("settings changed: %+v", stored)
 	}
-	if run.State != j.State {
-		t.Errorf("state %s, was %s", run.State, j.State)
+	if stored.State != j.State {
+		t.Errorf("state %s, was %s", stored.State, j.State)
 	}
 	for _, part := range []string{`"loss":1`, `"odd":NaN`, `"_wandb":{"runtime":60}`} {
-		if !strings.Contains(run.Summary, part) {
-			t.Errorf("the summary lost %s: %s", part, run.Summary)
+		if !strings.Contains(stored.Summary, part) {
+			t.Errorf("the summary lost %s: %s", part, stored.Summary)
 		}
 	}
 }
@@ -64,9 +64,9 @@ func kept(t *testing.T, b *bench) {
 func TestAppend(t *testing.T) {
 	b := newBench(t)
 	b.backend.Put(job())
-	run := event()
-	run.Project = "of the environment, where the job's code said p"
-	got, err := b.Send(context.Background(), run, Target{JobRunID: "job1", JobLog: jobLog()})
+	r := event()
+	r.Project = "of the environment, where the job's code said p"
+	got, err := b.Send(context.Background(), r, Target{JobRunID: "job1", JobLog: jobLog()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,11 +140,11 @@ func TestLag(t *testing.T) {
 			if !got.Resumed || got.ID != "job1" || got.Sibling != "" {
 				t.Errorf("got %+v, want the job's run", got)
 			}
-			run := b.backend.Run("ent0", "p", "job1")
-			want(t, "rows", len(run.History()), 5)
+			stored := b.backend.Run("ent0", "p", "job1")
+			want(t, "rows", len(stored.History()), 5)
 			first := max(6, target.step())
 			for i, part := range []string{"vobs/gpu0/used_bytes", "vllm_gen/peak_vram_gb"} {
-				if line := run.Lines[3+i]; !strings.Contains(line, fmt.Sprintf(`"_step":%d,`, first+int64(i))) || !strings.Contains(line, part) {
+				if line := stored.Lines[3+i]; !strings.Contains(line, fmt.Sprintf(`"_step":%d,`, first+int64(i))) || !strings.Contains(line, part) {
 					t.Errorf("row %d: %s", i, line)
 				}
 			}
@@ -167,9 +167,9 @@ func TestLagWithinBudget(t *testing.T) {
 	b.backend.Lag("ent0", "p", "job1", 99, 0, "")
 	ctx, cancel := context.WithTimeout(context.Background(), 7*time.Second)
 	defer cancel()
-	run := event()
-	run.StartTime = time.Now().Add(-run.Duration)
-	got, err := b.Send(ctx, run, Target{JobRunID: "job1", JobLog: jobLog()})
+	r := event()
+	r.StartTime = time.Now().Add(-r.Duration)
+	got, err := b.Send(ctx, r, Target{JobRunID: "job1", JobLog: jobLog()})
 	if err != nil || got.Sibling == "" {
 		t.Fatalf("got %+v, %v", got, err)
 	}
@@ -202,9 +202,9 @@ func TestStateKept(t *testing.T) {
 			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: c.log}); err != nil {
 				t.Fatal(err)
 			}
-			run := b.backend.Run("ent0", "p", "job1")
-			want(t, "state", run.State, c.want)
-			if d := cmp.Diff(c.exit, run.ExitCode); d != "" {
+			stored := b.backend.Run("ent0", "p", "job1")
+			want(t, "state", stored.State, c.want)
+			if d := cmp.Diff(c.exit, stored.ExitCode); d != "" {
 				t.Error(d)
 			}
 		})
@@ -214,14 +214,14 @@ func TestStateKept(t *testing.T) {
 // WANDB_RESUME, and runs that are not there or not begun.
 func TestResume(t *testing.T) {
 	log := &JobLog{LastStep: -1, Project: "p"}
-	begun := func() *fakebackend.Run { j := job(); return &j }
-	ahead := func() *fakebackend.Run {
-		j := fakebackend.Run{Entity: "ent0", Project: "p", ID: "job1", State: "pending", Config: `{"lr":{"value":Infinity},"command":{"value":"old"}}`}
+	begun := func() *wandbtest.Run { j := job(); return &j }
+	ahead := func() *wandbtest.Run {
+		j := wandbtest.Run{Entity: "ent0", Project: "p", ID: "job1", State: "pending", Config: `{"lr":{"value":Infinity},"command":{"value":"old"}}`}
 		return &j
 	}
-	missing := func() *fakebackend.Run { return nil }
+	missing := func() *wandbtest.Run { return nil }
 	for name, c := range map[string]struct {
-		run     *fakebackend.Run
+		run     *wandbtest.Run
 		resume  string
 		log     *JobLog
 		sibling string
@@ -246,9 +246,9 @@ func TestResume(t *testing.T) {
 			if c.run != nil {
 				b.backend.Put(*c.run)
 			}
-			run := event()
-			run.Group, run.JobType = "", ""
-			got, err := b.Send(context.Background(), run, Target{JobRunID: "job1", Resume: c.resume, JobLog: c.log})
+			r := event()
+			r.Group, r.JobType = "", ""
+			got, err := b.Send(context.Background(), r, Target{JobRunID: "job1", Resume: c.resume, JobLog: c.log})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -309,9 +309,9 @@ func TestSummaries(t *testing.T) {
 
 // A run that cannot be read is not written to.
 func TestUnreadable(t *testing.T) {
-	for name, change := range map[string]func(*fakebackend.Run){
-		"the run's summary": func(r *fakebackend.Run) { r.Summary = `{"loss":` },
-		"the run's config":  func(r *fakebackend.Run) { r.Config = `[]` },
+	for name, change := range map[string]func(*wandbtest.Run){
+		"the run's summary": func(r *wandbtest.Run) { r.Summary = `{"loss":` },
+		"the run's config":  func(r *wandbtest.Run) { r.Config = `[]` },
 	} {
 		b := newBench(t)
 		j := job()
@@ -330,16 +330,16 @@ func TestUnreadable(t *testing.T) {
 // the server or the log knows.
 func TestRuntime(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*fakebackend.Run)
+		change func(*wandbtest.Run)
 		log    *JobLog
 		want   string
 	}{
 		// The job's rows say that it began at 10:00:00, a quarter of a second before us.
-		"by its newest row": {func(*fakebackend.Run) {}, jobLog(), `"_runtime":90.25`},
-		"by its log":        {func(r *fakebackend.Run) { r.Lines = nil }, &JobLog{LastStep: 5, Started: began.Add(-time.Second), Exited: true}, `"_runtime":91`},
+		"by its newest row": {func(*wandbtest.Run) {}, jobLog(), `"_runtime":90.25`},
+		"by its log":        {func(r *wandbtest.Run) { r.Lines = nil }, &JobLog{LastStep: 5, Started: began.Add(-time.Second), Exited: true}, `"_runtime":91`},
 		// It began when the run was resumed.
-		"not by a later log": {func(r *fakebackend.Run) { r.Lines = nil }, &JobLog{LastStep: -1, StartingStep: 3, Started: began.Add(-time.Second), Exited: true}, `"_runtime":60`},
-		"by the summary":     {func(r *fakebackend.Run) { r.Lines = nil }, nil, `"_runtime":60`},
+		"not by a later log": {func(r *wandbtest.Run) { r.Lines = nil }, &JobLog{LastStep: -1, StartingStep: 3, Started: began.Add(-time.Second), Exited: true}, `"_runtime":60`},
+		"by the summary":     {func(r *wandbtest.Run) { r.Lines = nil }, nil, `"_runtime":60`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -401,9 +401,9 @@ func TestNextStep(t *testing.T) {
 			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"}); err != nil {
 				t.Fatal(err)
 			}
-			run := b.backend.Run("ent0", "p", "job1")
-			if got := run.Lines[len(c.lines)]; !strings.Contains(got, c.want) || len(run.Overwritten) > 0 {
-				t.Errorf("got %s, want %s; overwritten: %q", got, c.want, run.Overwritten)
+			stored := b.backend.Run("ent0", "p", "job1")
+			if got := stored.Lines[len(c.lines)]; !strings.Contains(got, c.want) || len(stored.Overwritten) > 0 {
+				t.Errorf("got %s, want %s; overwritten: %q", got, c.want, stored.Overwritten)
 			}
 		})
 	}
@@ -411,10 +411,10 @@ func TestNextStep(t *testing.T) {
 
 // Without a log, a run counts as whole when nothing of it changed for a while.
 func TestStandsStill(t *testing.T) {
-	for name, change := range map[string]func(*fakebackend.Run){
-		"a row comes":          func(r *fakebackend.Run) { r.Lines = append(r.Lines, r.Lines[2]) },
-		"the newest row comes": func(r *fakebackend.Run) { r.Lines[2] = `{"_step":20}` },
-		"its state comes":      func(r *fakebackend.Run) { r.State = "failed" },
+	for name, change := range map[string]func(*wandbtest.Run){
+		"a row comes":          func(r *wandbtest.Run) { r.Lines = append(r.Lines, r.Lines[2]) },
+		"the newest row comes": func(r *wandbtest.Run) { r.Lines[2] = `{"_step":20}` },
+		"its state comes":      func(r *wandbtest.Run) { r.State = "failed" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -452,17 +452,17 @@ func TestRowsInBetween(t *testing.T) {
 	b.clock.t = ended.Add(time.Hour)
 	b.backend.Put(job())
 	b.backend.Lag("ent0", "p", "job1", 1, 1, "")
-	b.backend.Change("ent0", "p", "job1", func(r *fakebackend.Run) {
+	b.backend.Change("ent0", "p", "job1", func(r *wandbtest.Run) {
 		r.Lines = append(r.Lines, `{"_step":50,"loss":0}`)
 		r.Summary = `{}`
 	})
 	if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"}); err != nil {
 		t.Fatal(err)
 	}
-	run := b.backend.Run("ent0", "p", "job1")
-	want(t, "rows", len(run.History()), 6)
-	want(t, "overwritten", fmt.Sprint(run.Overwritten), "[]")
-	if !strings.Contains(run.Lines[4], `"_step":51,`) {
-		t.Errorf("got %s", run.Lines[4])
+	stored := b.backend.Run("ent0", "p", "job1")
+	want(t, "rows", len(stored.History()), 6)
+	want(t, "overwritten", fmt.Sprint(stored.Overwritten), "[]")
+	if !strings.Contains(stored.Lines[4], `"_step":51,`) {
+		t.Errorf("got %s", stored.Lines[4])
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 const jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.signature"
@@ -96,7 +96,7 @@ func TestIdentityToken(t *testing.T) {
 func TestIdentityTokenFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		file  string
-		fault *fakebackend.Fault
+		fault *wandbtest.Fault
 		kind  Kind
 		text  string
 		tries int
@@ -104,10 +104,10 @@ func TestIdentityTokenFails(t *testing.T) {
 		"no file":      {file: "/nonexistent/jwt", kind: KindKey, text: "WANDB_IDENTITY_TOKEN_FILE"},
 		"empty file":   {file: tokenFile(t, " \n"), kind: KindKey, text: "is empty"},
 		"not known":    {file: tokenFile(t, "another.token.entirely"), kind: KindKey, text: "invalid_grant", tries: 1},
-		"forbidden":    {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Status: 403, Body: jwt}, kind: KindKey, text: "[redacted]", tries: 1},
-		"no token":     {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Body: `{}`}, kind: KindAnswer, text: "no access token", tries: 1},
-		"server fails": {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Status: 502, Body: jwt}, kind: KindServer, text: "token exchange", tries: 4},
-		"408 is final": {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Status: 408}, kind: KindRejected, text: "HTTP 408", tries: 1},
+		"forbidden":    {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Status: 403, Body: jwt}, kind: KindKey, text: "[redacted]", tries: 1},
+		"no token":     {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Body: `{}`}, kind: KindAnswer, text: "no access token", tries: 1},
+		"server fails": {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Status: 502, Body: jwt}, kind: KindServer, text: "token exchange", tries: 4},
+		"408 is final": {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Status: 408}, kind: KindRejected, text: "HTTP 408", tries: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -151,7 +151,7 @@ func TestOddCredentials(t *testing.T) {
 
 // A key is printed nowhere, whatever prints it.
 func TestKeyNotPrinted(t *testing.T) {
-	key := APIKey(fakebackend.Key)
+	key := APIKey(wandbtest.Key)
 	text, err := json.Marshal(key)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestKeyNotPrinted(t *testing.T) {
 	noSecrets(t, fmt.Sprintf("%v %s %q %+v %#v %s %+v", key, key, key, key, key, text, c))
 
 	b := newBench(t)
-	b.Auth = APIKey(fakebackend.Key + "\nHost: x")
+	b.Auth = APIKey(wandbtest.Key + "\nHost: x")
 	_, err = b.Send(context.Background(), event(), Target{})
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Kind != KindKey || !strings.Contains(err.Error(), "line break") {
@@ -173,7 +173,7 @@ func TestKeyNotPrinted(t *testing.T) {
 // Secrets that are longer than what a message shows are not shown in part.
 func TestLongAnswers(t *testing.T) {
 	b := newBench(t)
-	b.backend.Fail(fakebackend.Fault{Status: 400, Body: strings.Repeat("é", 140) + " " + fakebackend.Key + strings.Repeat(" more", 2000)})
+	b.backend.Fail(wandbtest.Fault{Status: 400, Body: strings.Repeat("é", 140) + " " + wandbtest.Key + strings.Repeat(" more", 2000)})
 	_, err := b.Send(context.Background(), event(), Target{})
 	if err == nil || len(err.Error()) > 600 {
 		t.Errorf("got %v", err)

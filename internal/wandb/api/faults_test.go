@@ -17,18 +17,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 // echo is a body that tells the key back, as a careless server or proxy may.
-const echo = `{"errors":[{"message":"bad key ` + fakebackend.Key + `"}]}`
+const echo = `{"errors":[{"message":"bad key ` + wandbtest.Key + `"}]}`
 
 // Every fault of a server, at each of the requests that an event takes.
 func TestFaults(t *testing.T) {
-	always := func(f fakebackend.Fault) fakebackend.Fault { return f }
-	once := func(f fakebackend.Fault) fakebackend.Fault { f.Times = 1; return f }
+	always := func(f wandbtest.Fault) wandbtest.Fault { return f }
+	once := func(f wandbtest.Fault) wandbtest.Fault { f.Times = 1; return f }
 	type fault struct {
-		fault fakebackend.Fault
+		fault wandbtest.Fault
 		// kind and text are what the error is where the fault stays; final faults are
 		// tried once, the others survived where they happen once.
 		kind  Kind
@@ -37,36 +37,36 @@ func TestFaults(t *testing.T) {
 	}
 	html := "<!DOCTYPE html><title>Log in to the café's Wi-Fi</title>"
 	faults := map[string]fault{
-		"400":                    {fakebackend.Fault{Status: 400, Body: echo}, KindRejected, "bad key [redacted]", true},
-		"401":                    {fakebackend.Fault{Status: 401, Body: echo}, KindKey, "check WANDB_API_KEY", true},
-		"403":                    {fakebackend.Fault{Status: 403, Body: `{"error":"no write access"}`}, KindForbidden, "no write access", true},
-		"404":                    {fakebackend.Fault{Status: 404, Body: html}, KindNotFound, "an HTML page", true},
-		"410":                    {fakebackend.Fault{Status: 410}, KindNotFound, "HTTP 410", true},
-		"413":                    {fakebackend.Fault{Status: 413}, KindTooLarge, "of this size", true},
-		"422":                    {fakebackend.Fault{Status: 422, Body: `{"error":{"message":"no"}}`}, KindRejected, ": no", true},
-		"501":                    {fakebackend.Fault{Status: 501}, KindServer, "HTTP 501", true},
-		"407":                    {fakebackend.Fault{Status: 407}, KindProxy, "check WANDB_HTTPS_PROXY", true},
-		"redirect":               {fakebackend.Fault{Status: 307, Header: map[string]string{"Location": "https://u:pw@elsewhere/x?token=1"}}, KindRedirect, "to https://elsewhere/x", true},
-		"429":                    {fakebackend.Fault{Status: 429}, KindRate, "tried 4 times", false},
-		"500":                    {fakebackend.Fault{Status: 500, Body: "down\nfor \x1b[31mnow"}, KindServer, "down for [31mnow", false},
-		"503":                    {fakebackend.Fault{Status: 503, Body: html}, KindServer, "tried 4 times", false},
-		"408":                    {fakebackend.Fault{Status: 408}, KindRejected, "tried 4 times", false},
-		"reset":                  {fakebackend.Fault{Reset: true}, KindNetwork, "cannot be reached", false},
-		"reset after it is done": {fakebackend.Fault{Reset: true, After: true}, KindNetwork, "tried 4 times", false},
-		"500 after it is done":   {fakebackend.Fault{Status: 500, After: true}, KindServer, "tried 4 times", false},
-		"HTML under 200":         {fakebackend.Fault{Body: html}, KindAnswer, "an HTML page where JSON was due", true},
-		"errors under 200":       {fakebackend.Fault{Body: echo}, KindRejected, "bad key [redacted]", true},
-		"error under 200":        {fakebackend.Fault{Body: `{"error":"odd"}`}, KindRejected, ": odd", true},
-		"error object under 200": {fakebackend.Fault{Body: `{"error":{"message":"odd"},"data":null}`}, KindRejected, ": odd", true},
-		"not an object":          {fakebackend.Fault{Body: `[1]`}, KindAnswer, "no W&B server", true},
+		"400":                    {wandbtest.Fault{Status: 400, Body: echo}, KindRejected, "bad key [redacted]", true},
+		"401":                    {wandbtest.Fault{Status: 401, Body: echo}, KindKey, "check WANDB_API_KEY", true},
+		"403":                    {wandbtest.Fault{Status: 403, Body: `{"error":"no write access"}`}, KindForbidden, "no write access", true},
+		"404":                    {wandbtest.Fault{Status: 404, Body: html}, KindNotFound, "an HTML page", true},
+		"410":                    {wandbtest.Fault{Status: 410}, KindNotFound, "HTTP 410", true},
+		"413":                    {wandbtest.Fault{Status: 413}, KindTooLarge, "of this size", true},
+		"422":                    {wandbtest.Fault{Status: 422, Body: `{"error":{"message":"no"}}`}, KindRejected, ": no", true},
+		"501":                    {wandbtest.Fault{Status: 501}, KindServer, "HTTP 501", true},
+		"407":                    {wandbtest.Fault{Status: 407}, KindProxy, "check WANDB_HTTPS_PROXY", true},
+		"redirect":               {wandbtest.Fault{Status: 307, Header: map[string]string{"Location": "https://u:pw@elsewhere/x?token=1"}}, KindRedirect, "to https://elsewhere/x", true},
+		"429":                    {wandbtest.Fault{Status: 429}, KindRate, "tried 4 times", false},
+		"500":                    {wandbtest.Fault{Status: 500, Body: "down\nfor \x1b[31mnow"}, KindServer, "down for [31mnow", false},
+		"503":                    {wandbtest.Fault{Status: 503, Body: html}, KindServer, "tried 4 times", false},
+		"408":                    {wandbtest.Fault{Status: 408}, KindRejected, "tried 4 times", false},
+		"reset":                  {wandbtest.Fault{Reset: true}, KindNetwork, "cannot be reached", false},
+		"reset after it is done": {wandbtest.Fault{Reset: true, After: true}, KindNetwork, "tried 4 times", false},
+		"500 after it is done":   {wandbtest.Fault{Status: 500, After: true}, KindServer, "tried 4 times", false},
+		"HTML under 200":         {wandbtest.Fault{Body: html}, KindAnswer, "an HTML page where JSON was due", true},
+		"errors under 200":       {wandbtest.Fault{Body: echo}, KindRejected, "bad key [redacted]", true},
+		"error under 200":        {wandbtest.Fault{Body: `{"error":"odd"}`}, KindRejected, ": odd", true},
+		"error object under 200": {wandbtest.Fault{Body: `{"error":{"message":"odd"},"data":null}`}, KindRejected, ": odd", true},
+		"not an object":          {wandbtest.Fault{Body: `[1]`}, KindAnswer, "no W&B server", true},
 	}
 	// What only GraphQL cannot do without.
 	graphql := map[string]fault{
-		"empty data":  {fakebackend.Fault{Body: `{"data":{}}`}, KindAnswer, "the answer names no", true},
-		"no data":     {fakebackend.Fault{Body: `{}`}, KindAnswer, "without data", true},
-		"empty":       {fakebackend.Fault{}, KindAnswer, "an empty answer", true},
-		"odd data":    {fakebackend.Fault{Body: `{"data":"x"}`}, KindAnswer, "without data", true},
-		"cut answers": {fakebackend.Fault{Body: `{"data":{"upse`}, KindAnswer, "no JSON", true},
+		"empty data":  {wandbtest.Fault{Body: `{"data":{}}`}, KindAnswer, "the answer names no", true},
+		"no data":     {wandbtest.Fault{Body: `{}`}, KindAnswer, "without data", true},
+		"empty":       {wandbtest.Fault{}, KindAnswer, "an empty answer", true},
+		"odd data":    {wandbtest.Fault{Body: `{"data":"x"}`}, KindAnswer, "without data", true},
+		"cut answers": {wandbtest.Fault{Body: `{"data":{"upse`}, KindAnswer, "no JSON", true},
 	}
 	// A storage's answers are not read.
 	unread := []string{"HTML under 200", "errors under 200", "error under 200", "error object under 200", "not an object"}
@@ -84,12 +84,12 @@ func TestFaults(t *testing.T) {
 				cases[name] = f
 			}
 		}
-		cases["409"] = fault{fakebackend.Fault{Status: 409, Body: "x"}, KindConflict, "another program writes", op != "UpsertBucket"}
+		cases["409"] = fault{wandbtest.Fault{Status: 409, Body: "x"}, KindConflict, "another program writes", op != "UpsertBucket"}
 		for name, f := range cases {
 			t.Run(op+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				f.fault.Op = op
-				for _, times := range []func(fakebackend.Fault) fakebackend.Fault{always, once} {
+				for _, times := range []func(wandbtest.Fault) wandbtest.Fault{always, once} {
 					b := newBench(t)
 					set := times(f.fault)
 					b.backend.Fail(set)
@@ -159,7 +159,7 @@ func TestFaults(t *testing.T) {
 func TestStreamTwice(t *testing.T) {
 	b := newBench(t)
 	b.backend.Put(job())
-	b.backend.Fail(fakebackend.Fault{Op: "file_stream", Reset: true, After: true, Times: 2})
+	b.backend.Fail(wandbtest.Fault{Op: "file_stream", Reset: true, After: true, Times: 2})
 	if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: jobLog()}); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		t.Run(header, func(t *testing.T) {
 			b := newBench(t)
-			b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 429, Times: c.times, Header: map[string]string{"Retry-After": header}})
+			b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 429, Times: c.times, Header: map[string]string{"Retry-After": header}})
 			ctx := context.Background()
 			if c.deadline > 0 {
 				var cancel func()
@@ -215,7 +215,7 @@ func TestRetryAfter(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	b := newBench(t)
 	b.Jitter = func() float64 { return 1 }
-	b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 500, Times: 3})
+	b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 500, Times: 3})
 	if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestHang(t *testing.T) {
 	t.Run("once", func(t *testing.T) {
 		b := newBench(t)
 		b.Timeout = 200 * time.Millisecond
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Hang: true, Times: 1})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Hang: true, Times: 1})
 		if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +236,7 @@ func TestHang(t *testing.T) {
 	t.Run("always", func(t *testing.T) {
 		b := newBench(t)
 		b.Timeout = 20 * time.Millisecond
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Hang: true})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Hang: true})
 		_, err := b.Send(context.Background(), event(), Target{})
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Kind != KindTimeout || e.Tries != 4 || !strings.Contains(err.Error(), "no answer within 20ms") {
@@ -251,7 +251,7 @@ func TestHang(t *testing.T) {
 			b := newBench(t)
 			b.Timeout = time.Hour
 			*of(b.Client) = 20 * time.Millisecond
-			b.backend.Fail(fakebackend.Fault{Op: op, Hang: true})
+			b.backend.Fail(wandbtest.Fault{Op: op, Hang: true})
 			result, err := b.Send(context.Background(), event(), Target{})
 			if told := fmt.Sprint(err, result.Warnings); !strings.Contains(told, "no answer within 20ms") {
 				t.Errorf("%s: %s", op, told)
@@ -268,7 +268,7 @@ func TestHang(t *testing.T) {
 				b := newBench(t)
 				b.clock.t = time.Now()
 				b.Timeout = time.Hour
-				b.backend.Fail(fakebackend.Fault{Op: op, Hang: true})
+				b.backend.Fail(wandbtest.Fault{Op: op, Hang: true})
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				if end == context.DeadlineExceeded {
@@ -299,7 +299,7 @@ func TestHang(t *testing.T) {
 	t.Run("while waiting", func(t *testing.T) {
 		b := newBench(t)
 		b.Sleep = nil
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 429, Header: map[string]string{"Retry-After": "3600"}})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 429, Header: map[string]string{"Retry-After": "3600"}})
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() {
 			for !slices.Contains(b.backend.Ops(), "UpsertBucket") {
@@ -329,7 +329,7 @@ func TestFilesInTime(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.clock.t = time.Now()
-	b.backend.Fail(fakebackend.Fault{Op: "PUT", Hang: true})
+	b.backend.Fail(wandbtest.Fault{Op: "PUT", Hang: true})
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	got, err := b.Send(ctx, event(), Target{})
@@ -346,7 +346,7 @@ func TestFilesInTime(t *testing.T) {
 func TestNoServer(t *testing.T) {
 	quiet := log.New(io.Discard, "", 0)
 	closed := refusing(t)
-	secure := httptest.NewUnstartedServer(fakebackend.New())
+	secure := httptest.NewUnstartedServer(wandbtest.New())
 	secure.Config.ErrorLog = quiet
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
@@ -369,7 +369,7 @@ func TestNoServer(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { _ = garbage.Close(); <-served })
-	plain := httptest.NewServer(fakebackend.New())
+	plain := httptest.NewServer(wandbtest.New())
 	t.Cleanup(plain.Close)
 	denying := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(407) }))
 	t.Cleanup(denying.Close)
@@ -442,7 +442,7 @@ func refusing(t *testing.T) string {
 
 // A server with a certificate that nobody signed, where the user says so.
 func TestInsecureTLS(t *testing.T) {
-	backend := fakebackend.New()
+	backend := wandbtest.New()
 	server := httptest.NewTLSServer(backend)
 	t.Cleanup(server.Close)
 	b := newBench(t)
@@ -456,12 +456,12 @@ func TestInsecureTLS(t *testing.T) {
 
 // No redirect is followed: the key stays with the server that it is for.
 func TestRedirect(t *testing.T) {
-	other := fakebackend.New()
+	other := wandbtest.New()
 	elsewhere := httptest.NewServer(other)
 	t.Cleanup(elsewhere.Close)
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		b := newBench(t)
-		b.backend.Fail(fakebackend.Fault{Status: status, Header: map[string]string{"Location": elsewhere.URL + "/graphql"}})
+		b.backend.Fail(wandbtest.Fault{Status: status, Header: map[string]string{"Location": elsewhere.URL + "/graphql"}})
 		_, err := b.Send(context.Background(), event(), Target{})
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Kind != KindRedirect || !strings.Contains(err.Error(), elsewhere.URL) {
@@ -502,14 +502,14 @@ func TestOddUploads(t *testing.T) {
 		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":"/storage/x?signature=a"}]}}}`: "HTTP 404",
 	} {
 		b := newBench(t)
-		b.backend.Fail(fakebackend.Fault{Op: "CreateRunFiles", Body: body})
+		b.backend.Fail(wandbtest.Fault{Op: "CreateRunFiles", Body: body})
 		got, err := b.Send(context.Background(), event(), Target{})
 		if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], text) {
 			t.Errorf("%s: got %q, %v; want %q", body, got.Warnings, err, text)
 		}
 	}
 	b := newBench(t)
-	b.backend.Fail(fakebackend.Fault{Op: "CreateRunFiles", Body: `{"data":{"createRunFiles":{"uploadHeaders":["X-Extra: 1","broken"],"files":[{"name":"vobs-event.json","uploadUrl":"/storage/ent0/p/vobs-1/vobs-event.json?signature=s3cr3t"}]}}}`})
+	b.backend.Fail(wandbtest.Fault{Op: "CreateRunFiles", Body: `{"data":{"createRunFiles":{"uploadHeaders":["X-Extra: 1","broken"],"files":[{"name":"vobs-event.json","uploadUrl":"/storage/ent0/p/vobs-1/vobs-event.json?signature=s3cr3t"}]}}}`})
 	if got, err := b.Send(context.Background(), event(), Target{}); err != nil || len(got.Warnings) > 0 {
 		t.Fatal(got, err)
 	}
@@ -531,7 +531,7 @@ func TestHalfAnswers(t *testing.T) {
 		`{"name":"x","project":{"name":"p","entity":{"name":""}}}`: "names no entity",
 	} {
 		b := newBench(t)
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Body: `{"data":{"upsertBucket":{"bucket":` + bucket + `}}}`})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Body: `{"data":{"upsertBucket":{"bucket":` + bucket + `}}}`})
 		if _, err := b.Send(context.Background(), event(), Target{}); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: got %v, want %q", bucket, err, text)
 		}

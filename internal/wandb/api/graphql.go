@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 // The operations, in the words of the SDK 0.31.0 (wandb/core/api/graphql/*.graphql).
@@ -72,7 +72,7 @@ const (
 func (c *Client) graphql(ctx context.Context, op, query string, variables, out any, retries map[int]bool, check func() *Error) error {
 	return c.do(ctx, call{
 		op: op, method: http.MethodPost, url: c.base() + "/graphql",
-		body: rendered.Encode(struct {
+		body: run.Encode(struct {
 			Query         string `json:"query"`
 			Variables     any    `json:"variables"`
 			OperationName string `json:"operationName"`
@@ -193,8 +193,8 @@ type status struct {
 	// lines is the count of rows, which is said to be up to date; tail is the newest
 	// row and may be older, as summary may.
 	lines           int64
-	tail            []rendered.Item
-	summary, config []rendered.Item
+	tail            []run.Item
+	summary, config []run.Item
 	// runtime is how long the run lasted, in seconds, as far as is known.
 	runtime float64
 }
@@ -248,9 +248,9 @@ func (c *Client) runStatus(ctx context.Context, entity, project, id string) (sta
 		if t, err := texts(b.WandbConfig); err == nil {
 			s.started = find(t, "t") != nil
 		}
-		own, _ := rendered.Members(find(s.summary, "_wandb"))
+		own, _ := run.Members(find(s.summary, "_wandb"))
 		for _, items := range []struct {
-			of  []rendered.Item
+			of  []run.Item
 			key string
 		}{{own, "runtime"}, {s.summary, "_runtime"}, {s.tail, "_runtime"}, {newest(b.EventsTail), "_runtime"}} {
 			if x, ok := number(find(items.of, items.key)); ok {
@@ -263,20 +263,20 @@ func (c *Client) runStatus(ctx context.Context, entity, project, id string) (sta
 }
 
 // texts reads an object that comes as a text; null and "" are the empty object.
-func texts(s *string) ([]rendered.Item, error) {
+func texts(s *string) ([]run.Item, error) {
 	if s == nil || *s == "" || *s == "null" {
 		return nil, nil
 	}
-	return rendered.Members([]byte(*s))
+	return run.Members([]byte(*s))
 }
 
 // newest is the last line of a tail: a list of lines, as a text.
-func newest(tail *string) []rendered.Item {
+func newest(tail *string) []run.Item {
 	var lines []string
 	if tail == nil || json.Unmarshal([]byte(*tail), &lines) != nil || len(lines) == 0 {
 		return nil
 	}
-	items, _ := rendered.Members([]byte(lines[len(lines)-1]))
+	items, _ := run.Members([]byte(lines[len(lines)-1]))
 	return items
 }
 

@@ -13,8 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -56,14 +56,14 @@ var (
 // bench is a server, a client to it and the client's clock.
 type bench struct {
 	*Client
-	backend *fakebackend.Backend
+	backend *wandbtest.Backend
 	clock   *clock
 	server  *httptest.Server
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	backend := fakebackend.New()
+	backend := wandbtest.New()
 	server := httptest.NewServer(backend)
 	t.Cleanup(server.Close)
 	b := &bench{backend: backend, clock: &clock{t: ended.Add(time.Second)}, server: server}
@@ -74,7 +74,7 @@ func newBench(t *testing.T) *bench {
 // client is another client to the same server.
 func (b *bench) client(t *testing.T) *Client {
 	c := &Client{
-		BaseURL: b.server.URL, Auth: APIKey(fakebackend.Key), UserAgent: "vobs/test",
+		BaseURL: b.server.URL, Auth: APIKey(wandbtest.Key), UserAgent: "vobs/test",
 		Now: b.clock.now, Sleep: b.clock.sleep, Jitter: func() float64 { return 0 },
 	}
 	t.Cleanup(c.Close)
@@ -82,28 +82,28 @@ func (b *bench) client(t *testing.T) *Client {
 }
 
 // event is a run as vobs renders one.
-func event() rendered.Run {
-	return rendered.Run{
+func event() run.Run {
+	return run.Run{
 		ID: "vobs-1", Project: "p", Group: "g", JobType: "gen", Name: "a name", Notes: "of <it> & more", Tags: []string{"x", "y"}, Host: "box",
-		Config: []rendered.Item{item("command", `["sh","-c","a <b> & c"]`), item("gpu", `{"count":1}`)},
-		Rows: []rendered.Row{
-			{Time: began.Add(30 * time.Second), Items: []rendered.Item{item("vobs/gpu0/used_bytes", "1024")}},
-			{Time: ended, Items: []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")}},
+		Config: []run.Item{item("command", `["sh","-c","a <b> & c"]`), item("gpu", `{"count":1}`)},
+		Rows: []run.Row{
+			{Time: began.Add(30 * time.Second), Items: []run.Item{item("vobs/gpu0/used_bytes", "1024")}},
+			{Time: ended, Items: []run.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")}},
 		},
-		Summary:   []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")},
-		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
+		Summary:   []run.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")},
+		Files:     []run.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
 		StartTime: began, Duration: 90 * time.Second, ExitCode: 3, Writer: "vobs 1.2.3",
 	}
 }
 
-func item(key, text string) rendered.Item {
-	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+func item(key, text string) run.Item {
+	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
 // noSecrets fails where one of the secrets, or half of one, is in a text.
 func noSecrets(t *testing.T, text string, more ...string) {
 	t.Helper()
-	for _, secret := range append(more, fakebackend.Key, base64.StdEncoding.EncodeToString([]byte("api:"+fakebackend.Key)), "s3cr3t") {
+	for _, secret := range append(more, wandbtest.Key, base64.StdEncoding.EncodeToString([]byte("api:"+wandbtest.Key)), "s3cr3t") {
 		if strings.Contains(text, secret) || len(secret) > 20 && strings.Contains(text, secret[:len(secret)/2]) {
 			t.Errorf("a secret shows: %q", text)
 		}

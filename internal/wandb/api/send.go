@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 const (
@@ -53,7 +53,7 @@ type JobLog struct {
 	// logged comes to the server later, and would take the place of what is added now.
 	Unsynced bool
 	// Summary is the run's summary.
-	Summary []rendered.Item
+	Summary []run.Item
 	// Exited says that the run was finished, with ExitCode.
 	Exited   bool
 	ExitCode int
@@ -81,7 +81,7 @@ type plan struct {
 	// create says that config, names and tags are sent; else the run keeps its own.
 	create bool
 	// config is what a run that was made but not started has.
-	config []rendered.Item
+	config []run.Item
 	// offset and step are those of the first row.
 	offset, step int64
 	// started is what _runtime counts from; where it is unknown, runtime is what the
@@ -89,7 +89,7 @@ type plan struct {
 	started time.Time
 	runtime float64
 	// summary is what the run has already.
-	summary  []rendered.Item
+	summary  []run.Item
 	exitCode *int
 	resumed  bool
 	sibling  string
@@ -98,15 +98,15 @@ type plan struct {
 // Send brings a run to the server: a new one, or by Target the job's own, to which it
 // is added after all that it has. It returns when all has arrived, or with an *Error,
 // which says what has. Sending the same run again gives the same run.
-func (c *Client) Send(ctx context.Context, run rendered.Run, target Target) (Result, error) {
-	if bad := check(run); bad != nil {
+func (c *Client) Send(ctx context.Context, r run.Run, target Target) (Result, error) {
+	if bad := check(r); bad != nil {
 		return Result{}, c.clean(bad)
 	}
-	p, err := c.plan(ctx, run, target)
+	p, err := c.plan(ctx, r, target)
 	if err != nil {
 		return Result{}, done(err, "nothing was sent")
 	}
-	to, err := c.upsert(ctx, p.bucket(run))
+	to, err := c.upsert(ctx, p.bucket(r))
 	if err != nil {
 		return Result{}, done(err, "nothing was sent")
 	}
@@ -122,12 +122,12 @@ func (c *Client) Send(ctx context.Context, run rendered.Run, target Target) (Res
 		}
 		p.offset = max(to.lines, s.lines)
 		p.step = max(p.step, stepOf(s.tail)+1, stepOf(s.summary)+1, p.offset)
-		p.summary = rendered.Merge(p.summary, s.summary)
+		p.summary = run.Merge(p.summary, s.summary)
 	}
-	body := p.stream(run)
-	if len(run.Files) > 0 {
+	body := p.stream(r)
+	if len(r.Files) > 0 {
 		var failures []error
-		body.uploaded, failures = c.uploadInTime(ctx, to, run.Files)
+		body.uploaded, failures = c.uploadInTime(ctx, to, r.Files)
 		for _, f := range failures {
 			result.Warnings = append(result.Warnings, f.Error())
 		}
@@ -150,7 +150,7 @@ func (c *Client) Send(ctx context.Context, run rendered.Run, target Target) (Res
 }
 
 // uploadInTime leaves half of the time to what counts more: the figures.
-func (c *Client) uploadInTime(ctx context.Context, to bucket, files []rendered.File) ([]string, []error) {
+func (c *Client) uploadInTime(ctx context.Context, to bucket, files []run.File) ([]string, []error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel func()
 		ctx, cancel = context.WithTimeout(ctx, deadline.Sub(c.now())/2)
@@ -168,60 +168,60 @@ func done(err error, had string) error {
 }
 
 // plan asks the server what it has and decides.
-func (c *Client) plan(ctx context.Context, run rendered.Run, target Target) (plan, error) {
+func (c *Client) plan(ctx context.Context, r run.Run, target Target) (plan, error) {
 	if target.JobRunID == "" {
-		return c.planOwn(ctx, run)
+		return c.planOwn(ctx, r)
 	}
-	entity, project := run.Entity, run.Project
+	entity, project := r.Entity, r.Project
 	if log := target.JobLog; log != nil {
 		// The job may have named them in its code.
 		entity, project = or(log.Entity, entity), or(log.Project, project)
 	}
-	job := run
+	job := r
 	job.ID, job.Entity, job.Project = target.JobRunID, entity, project
 	p, why, err := c.planJob(ctx, job, target)
 	if err != nil || why == "" {
 		return p, err
 	}
-	sibling := run
+	sibling := r
 	sibling.Entity, sibling.Project = entity, project
 	if p, err = c.planOwn(ctx, sibling); err != nil {
 		return p, err
 	}
-	p.group, p.jobType, p.sibling = or(run.Group, target.JobRunID), or(run.JobType, "report"), why
+	p.group, p.jobType, p.sibling = or(r.Group, target.JobRunID), or(r.JobType, "report"), why
 	return p, nil
 }
 
 // planOwn is the plan for a run whose id is ours alone.
-func (c *Client) planOwn(ctx context.Context, run rendered.Run) (plan, error) {
-	s, err := c.runStatus(ctx, run.Entity, run.Project, run.ID)
+func (c *Client) planOwn(ctx context.Context, r run.Run) (plan, error) {
+	s, err := c.runStatus(ctx, r.Entity, r.Project, r.ID)
 	if err != nil {
 		return plan{}, err
 	}
-	p := newRun(run)
+	p := newRun(r)
 	p.entity, p.project = or(s.entity, p.entity), or(s.project, p.project)
-	if s.exists && s.lines > int64(len(run.Rows)) {
+	if s.exists && s.lines > int64(len(r.Rows)) {
 		// Somebody went on with it. Our rows are its first and are written again, as
 		// they were; the rest stays.
 		p.create, p.summary, p.storageID, p.exitCode = false, s.summary, s.storageID, nil
 		if terminal(s.state) {
-			p.exitCode = endOf(s.state, nil, run.ExitCode)
+			p.exitCode = endOf(s.state, nil, r.ExitCode)
 		}
 	}
 	return p, nil
 }
 
-func newRun(run rendered.Run) plan {
+func newRun(r run.Run) plan {
 	return plan{
-		id: run.ID, entity: run.Entity, project: run.Project, group: run.Group, jobType: run.JobType,
-		create: true, started: run.StartTime, exitCode: &run.ExitCode,
+		id: r.ID, entity: r.Entity, project: r.Project, group: r.Group, jobType: r.JobType,
+		create: true, started: r.StartTime, exitCode: &r.ExitCode,
 	}
 }
 
 // planJob is the plan for going on with a job's own run, or why that must not be.
-func (c *Client) planJob(ctx context.Context, run rendered.Run, target Target) (p plan, why string, err error) {
+func (c *Client) planJob(ctx context.Context, r run.Run, target Target) (p plan, why string, err error) {
 	log := target.JobLog
-	recent := c.now().Sub(run.StartTime.Add(run.Duration)) < fresh
+	recent := c.now().Sub(r.StartTime.Add(r.Duration)) < fresh
 	began := c.now()
 	wait := target.LagWait
 	if wait <= 0 {
@@ -233,7 +233,7 @@ func (c *Client) planJob(ctx context.Context, run rendered.Run, target Target) (
 	still := began // since when nothing changed
 	var last status
 	for first := true; ; first = false {
-		s, err := c.runStatus(ctx, run.Entity, run.Project, run.ID)
+		s, err := c.runStatus(ctx, r.Entity, r.Project, r.ID)
 		if err != nil {
 			return p, "", err
 		}
@@ -243,30 +243,30 @@ func (c *Client) planJob(ctx context.Context, run rendered.Run, target Target) (
 		last = s
 		switch {
 		case !s.started && target.Resume == "must":
-			return p, "WANDB_RESUME=must, and W&B has no run " + run.ID, nil
+			return p, "WANDB_RESUME=must, and W&B has no run " + r.ID, nil
 		case log != nil && log.Unsynced:
-			return p, "the job's run " + run.ID + " was offline and is not synced yet", nil
+			return p, "the job's run " + r.ID + " was offline and is not synced yet", nil
 		case !s.exists && log != nil:
-			return p, "the job's run " + run.ID + " is not on the server, though it was logged here", nil
+			return p, "the job's run " + r.ID + " is not on the server, though it was logged here", nil
 		case !s.started:
-			p = newRun(run)
+			p = newRun(r)
 			p.entity, p.project, p.config = or(s.entity, p.entity), or(s.project, p.project), s.config
 			return p, "", nil
 		case target.Resume == "never":
-			return p, "WANDB_RESUME=never, and the run " + run.ID + " exists", nil
+			return p, "WANDB_RESUME=never, and the run " + r.ID + " exists", nil
 		}
 		alive := !terminal(s.state) && (log == nil || !log.Exited)
 		switch {
 		case alive && (log != nil || !recent):
-			return p, "the run " + run.ID + " is " + or(s.state, "perhaps alive") + ": another program writes to it", nil
+			return p, "the run " + r.ID + " is " + or(s.state, "perhaps alive") + ": another program writes to it", nil
 		case !alive && settled(s, log, recent, c.now().Sub(still)):
-			return appendTo(run, s, log, recent), "", nil
+			return appendTo(r, s, log, recent), "", nil
 		}
 		if c.now().Add(poll).Sub(began) > wait {
 			if alive {
-				return p, "the run " + run.ID + " is " + or(s.state, "perhaps alive") + ": another program writes to it", nil
+				return p, "the run " + r.ID + " is " + or(s.state, "perhaps alive") + ": another program writes to it", nil
 			}
-			return p, fmt.Sprintf("W&B does not show all rows of the run %s yet (%d by now), and what is added now could overwrite the others", run.ID, s.lines), nil
+			return p, fmt.Sprintf("W&B does not show all rows of the run %s yet (%d by now), and what is added now could overwrite the others", r.ID, s.lines), nil
 		}
 		if err := c.sleep(ctx, poll); err != nil {
 			return p, "", c.clean((&Error{Op: "RunResumeStatus", URL: c.Server() + "/graphql"}).ended(err))
@@ -286,11 +286,11 @@ func settled(s status, log *JobLog, recent bool, stood time.Duration) bool {
 }
 
 // appendTo is the plan for going on with a run after all that it has.
-func appendTo(run rendered.Run, s status, log *JobLog, recent bool) plan {
+func appendTo(r run.Run, s status, log *JobLog, recent bool) plan {
 	p := plan{
-		id: run.ID, entity: s.entity, project: s.project, resumed: true,
+		id: r.ID, entity: s.entity, project: s.project, resumed: true,
 		storageID: s.storageID, offset: s.lines, runtime: s.runtime, summary: s.summary,
-		exitCode: endOf(s.state, log, run.ExitCode),
+		exitCode: endOf(s.state, log, r.ExitCode),
 	}
 	// The tail and the summary are served from a cache, the count is not
 	// (github.com/wandb/wandb/pull/12668); a run may leave steps out.
@@ -300,7 +300,7 @@ func appendTo(run rendered.Run, s status, log *JobLog, recent bool) plan {
 		// What the server has is older than the log where it is behind it. Else it may be
 		// newer: a summary can be changed after the end.
 		if recent || stepOf(s.summary) < log.LastStep {
-			p.summary = rendered.Merge(s.summary, log.Summary)
+			p.summary = run.Merge(s.summary, log.Summary)
 		}
 		if log.StartingStep == 0 {
 			p.started = log.Started
@@ -338,58 +338,58 @@ func endOf(state string, log *JobLog, own int) *int {
 	return &code
 }
 
-func (p plan) bucket(run rendered.Run) bucketInput {
+func (p plan) bucket(r run.Run) bucketInput {
 	in := bucketInput{ID: opt(p.storageID), Name: &p.id, Project: opt(p.project), Entity: opt(p.entity)}
 	if !p.create {
 		return in
 	}
-	wandb := rendered.Encode(struct {
+	wandb := run.Encode(struct {
 		CLIVersion string            `json:"cli_version"`
 		Telemetry  map[string]string `json:"t"`
-	}{run.Writer, map[string]string{"5": run.Writer}})
-	config := string(rendered.Object(rendered.Merge(p.config, values(run.Config), values([]rendered.Item{{Key: "_wandb", JSON: wandb}}))))
-	in.GroupName, in.JobType, in.DisplayName, in.Notes = opt(p.group), opt(p.jobType), opt(run.Name), opt(run.Notes)
-	in.Host, in.Config = opt(run.Host), &config
-	if len(run.Tags) > 0 {
-		in.Tags = run.Tags
+	}{r.Writer, map[string]string{"5": r.Writer}})
+	config := string(run.Object(run.Merge(p.config, values(r.Config), values([]run.Item{{Key: "_wandb", JSON: wandb}}))))
+	in.GroupName, in.JobType, in.DisplayName, in.Notes = opt(p.group), opt(p.jobType), opt(r.Name), opt(r.Notes)
+	in.Host, in.Config = opt(r.Host), &config
+	if len(r.Tags) > 0 {
+		in.Tags = r.Tags
 	}
 	return in
 }
 
 // values wraps every item as a config has it.
-func values(items []rendered.Item) []rendered.Item {
-	out := make([]rendered.Item, len(items))
+func values(items []run.Item) []run.Item {
+	out := make([]run.Item, len(items))
 	for i, item := range items {
-		out[i] = rendered.Item{Key: item.Key, JSON: slices.Concat([]byte(`{"value":`), item.JSON, []byte(`}`))}
+		out[i] = run.Item{Key: item.Key, JSON: slices.Concat([]byte(`{"value":`), item.JSON, []byte(`}`))}
 	}
 	return out
 }
 
 // stream is what is sent of a run.
-func (p plan) stream(run rendered.Run) stream {
+func (p plan) stream(r run.Run) stream {
 	s := stream{offset: p.offset, exitCode: p.exitCode}
-	ended := run.StartTime.Add(run.Duration)
+	ended := r.StartTime.Add(r.Duration)
 	step, at := p.step-1, ended
-	for _, r := range run.Rows {
-		step, at = step+1, r.Time
-		s.rows = append(s.rows, row(r, step, p.runtimeAt(r.Time)))
+	for _, line := range r.Rows {
+		step, at = step+1, line.Time
+		s.rows = append(s.rows, row(line, step, p.runtimeAt(line.Time)))
 	}
-	summary := rendered.Merge(p.summary, run.Summary)
+	summary := run.Merge(p.summary, r.Summary)
 	runtime := max(p.runtimeAt(ended), p.runtime)
 	if last := max(step, 0); stepOf(p.summary) <= last {
-		summary = rendered.Merge(summary, []rendered.Item{
-			{Key: "_step", JSON: rendered.Encode(last)},
-			{Key: "_timestamp", JSON: rendered.Encode(stamp(at))},
-			{Key: "_runtime", JSON: rendered.Encode(runtime)},
+		summary = run.Merge(summary, []run.Item{
+			{Key: "_step", JSON: run.Encode(last)},
+			{Key: "_timestamp", JSON: run.Encode(stamp(at))},
+			{Key: "_runtime", JSON: run.Encode(runtime)},
 		})
 	}
 	// How long a job's own run lasted is the job's to say.
-	own, _ := rendered.Members(find(p.summary, "_wandb"))
+	own, _ := run.Members(find(p.summary, "_wandb"))
 	if find(own, "runtime") == nil {
-		own = rendered.Merge(own, []rendered.Item{{Key: "runtime", JSON: rendered.Encode(int64(runtime))}})
-		summary = rendered.Merge(summary, []rendered.Item{{Key: "_wandb", JSON: rendered.Object(own)}})
+		own = run.Merge(own, []run.Item{{Key: "runtime", JSON: run.Encode(int64(runtime))}})
+		summary = run.Merge(summary, []run.Item{{Key: "_wandb", JSON: run.Object(own)}})
 	}
-	s.summary = string(rendered.Object(summary))
+	s.summary = string(run.Object(summary))
 	return s
 }
 
@@ -402,7 +402,7 @@ func (p plan) runtimeAt(t time.Time) float64 {
 }
 
 // stepOf is the step of a row or a summary, -1 where there is none.
-func stepOf(items []rendered.Item) int64 {
+func stepOf(items []run.Item) int64 {
 	x, ok := number(find(items, "_step"))
 	if !ok || math.Abs(x) > 1<<53 {
 		return -1
@@ -411,7 +411,7 @@ func stepOf(items []rendered.Item) int64 {
 }
 
 // invalid finds a value that is no JSON.
-func invalid(items []rendered.Item) (key string, found bool) {
+func invalid(items []run.Item) (key string, found bool) {
 	for _, item := range items {
 		if !json.Valid(item.JSON) {
 			return item.Key, true
@@ -428,7 +428,7 @@ func or(s, other string) string {
 }
 
 // find gives the value of a key, nil where there is none; the last one counts.
-func find(items []rendered.Item, key string) []byte {
+func find(items []run.Item, key string) []byte {
 	for i := len(items) - 1; i >= 0; i-- {
 		if items[i].Key == key {
 			return items[i].JSON

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 // maxPost is what one file_stream request may hold of rows; the server takes about
@@ -76,7 +76,7 @@ func (c *Client) stream(ctx context.Context, to bucket, s stream) (sent int, err
 	address := c.base() + "/files/" + url.PathEscape(to.entity) + "/" + url.PathEscape(to.project) + "/" + url.PathEscape(to.id) + "/file_stream"
 	for _, p := range s.posts(maxPost) {
 		err := c.do(ctx, call{
-			op: "file_stream", method: http.MethodPost, url: address, body: rendered.Encode(p),
+			op: "file_stream", method: http.MethodPost, url: address, body: run.Encode(p),
 			header:  http.Header{"Content-Type": {"application/json"}},
 			ours:    true,
 			timeout: c.RowsTimeout,
@@ -86,7 +86,7 @@ func (c *Client) stream(ctx context.Context, to bucket, s stream) (sent int, err
 					return &Error{Kind: KindRejected, Detail: text}
 				}
 				if text := strings.TrimSpace(string(a.body)); text != "" {
-					if _, err := rendered.Members(a.body); err != nil {
+					if _, err := run.Members(a.body); err != nil {
 						return notWandb(a)
 					}
 				}
@@ -105,7 +105,7 @@ func (c *Client) stream(ctx context.Context, to bucket, s stream) (sent int, err
 
 // upload stores the run's files. It gives the names of those that arrived, and what
 // kept the others.
-func (c *Client) upload(ctx context.Context, to bucket, list []rendered.File) (uploaded []string, failures []error) {
+func (c *Client) upload(ctx context.Context, to bucket, list []run.File) (uploaded []string, failures []error) {
 	names := make([]string, len(list))
 	for i, f := range list {
 		names[i] = f.Name
@@ -172,11 +172,11 @@ func (c *Client) put(ctx context.Context, op, address string, header http.Header
 }
 
 // row is one line of the history.
-func row(r rendered.Row, step int64, runtime float64) string {
-	return string(rendered.Object(append([]rendered.Item{
-		{Key: "_step", JSON: rendered.Encode(step)},
-		{Key: "_timestamp", JSON: rendered.Encode(stamp(r.Time))},
-		{Key: "_runtime", JSON: rendered.Encode(runtime)},
+func row(r run.Row, step int64, runtime float64) string {
+	return string(run.Object(append([]run.Item{
+		{Key: "_step", JSON: run.Encode(step)},
+		{Key: "_timestamp", JSON: run.Encode(stamp(r.Time))},
+		{Key: "_runtime", JSON: run.Encode(runtime)},
 	}, r.Items...)))
 }
 
@@ -184,7 +184,7 @@ func row(r rendered.Row, step int64, runtime float64) string {
 func stamp(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
 // check refuses what would spoil a whole request.
-func check(r rendered.Run) *Error {
+func check(r run.Run) *Error {
 	bad := func(format string, args ...any) *Error {
 		return &Error{Kind: KindInput, Detail: fmt.Sprintf(format, args...)}
 	}
@@ -193,7 +193,7 @@ func check(r rendered.Run) *Error {
 	}
 	for _, part := range []struct {
 		name  string
-		items []rendered.Item
+		items []run.Item
 	}{{"config", r.Config}, {"summary", r.Summary}} {
 		if key, ok := invalid(part.items); ok {
 			return bad("%s: the value of %q is no JSON", part.name, key)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/transactionlog"
 )
 
@@ -26,35 +26,35 @@ var (
 	now     = time.Date(2026, 11, 22, 23, 59, 58, 0, time.FixedZone("local", 3600))
 )
 
-func item(key, text string) rendered.Item {
-	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+func item(key, text string) run.Item {
+	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
 // event is the run of an event.
-func event() rendered.Run {
-	return rendered.Run{
+func event() run.Run {
+	return run.Run{
 		ID: "019aa8f2-6c1e-7b6a", Project: "given", Name: "given", Tags: []string{"given"}, Host: "h1",
-		Config:    []rendered.Item{item("vobs", `{"partial":false}`)},
-		Rows:      []rendered.Row{{Time: started.Add(10 * time.Second), Items: []rendered.Item{item("vllm_gen/kv", "0.5")}}},
-		Summary:   []rendered.Item{item("vllm_gen/kv", "0.5")},
-		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
+		Config:    []run.Item{item("vobs", `{"partial":false}`)},
+		Rows:      []run.Row{{Time: started.Add(10 * time.Second), Items: []run.Item{item("vllm_gen/kv", "0.5")}}},
+		Summary:   []run.Item{item("vllm_gen/kv", "0.5")},
+		Files:     []run.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
 		StartTime: started, Duration: 10 * time.Second, ExitCode: 7, Writer: "vobs 1.2.3",
 	}
 }
 
 // job is what a job's own run leaves.
-func job(id string) rendered.Run {
-	return rendered.Run{
+func job(id string) run.Run {
+	return run.Run{
 		ID: id, Entity: "ent0", Project: "jobs", Group: "g", JobType: "train", Name: "a job", Notes: "n", Tags: []string{"t1"}, Host: "h0",
-		Config:    []rendered.Item{item("lr", "0.1")},
-		Rows:      []rendered.Row{{Time: started.Add(3 * time.Second), Items: []rendered.Item{item("loss", "2")}}, {Time: started.Add(4 * time.Second), Items: []rendered.Item{item("loss", "1")}}},
-		Summary:   []rendered.Item{item("loss", "1"), item("best", "NaN")},
+		Config:    []run.Item{item("lr", "0.1")},
+		Rows:      []run.Row{{Time: started.Add(3 * time.Second), Items: []run.Item{item("loss", "2")}}, {Time: started.Add(4 * time.Second), Items: []run.Item{item("loss", "1")}}},
+		Summary:   []run.Item{item("loss", "1"), item("best", "NaN")},
 		StartTime: started.Add(2 * time.Second), Duration: 4 * time.Second, ExitCode: 3, Writer: "0.31.0",
 	}
 }
 
 // put writes a run's file as the SDK would have it.
-func put(t testing.TB, wandbDir, dir string, r rendered.Run, earlier *transactionlog.Earlier) string {
+func put(t testing.TB, wandbDir, dir string, r run.Run, earlier *transactionlog.Earlier) string {
 	t.Helper()
 	path := filepath.Join(wandbDir, dir)
 	if err := os.MkdirAll(path, 0o777); err != nil {
@@ -80,7 +80,7 @@ func find(t testing.TB, wandbDir, id string) *JobLog {
 	return j
 }
 
-func write(t testing.TB, wandbDir string, r rendered.Run, o Options) *Written {
+func write(t testing.TB, wandbDir string, r run.Run, o Options) *Written {
 	t.Helper()
 	o.Now = now
 	w, err := Write(wandbDir, r, o)
@@ -90,7 +90,7 @@ func write(t testing.TB, wandbDir string, r rendered.Run, o Options) *Written {
 	return w
 }
 
-func texts(items []rendered.Item) map[string]string {
+func texts(items []run.Item) map[string]string {
 	out := map[string]string{}
 	for _, i := range items {
 		out[i.Key] = string(i.JSON)
@@ -400,13 +400,13 @@ func TestAnotherPlaceWhereTheWandbDirectoryCannotBeWritten(t *testing.T) {
 func TestNothingIsLeftOfAFailure(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	for name, change := range map[string]func(*rendered.Run){
-		"a file outside":       func(r *rendered.Run) { r.Files = append(r.Files, rendered.File{Name: "../x"}) },
-		"an absolute file":     func(r *rendered.Run) { r.Files = append(r.Files, rendered.File{Name: "/tmp/x"}) },
-		"a file twice":         func(r *rendered.Run) { r.Files = append(r.Files, r.Files[0]) },
-		"a file that is a dir": func(r *rendered.Run) { r.Files = append(r.Files, rendered.File{Name: "vobs-event.json/x"}) },
-		"an id with a slash":   func(r *rendered.Run) { r.ID = "../../x" },
-		"no id":                func(r *rendered.Run) { r.ID = "" },
+	for name, change := range map[string]func(*run.Run){
+		"a file outside":       func(r *run.Run) { r.Files = append(r.Files, run.File{Name: "../x"}) },
+		"an absolute file":     func(r *run.Run) { r.Files = append(r.Files, run.File{Name: "/tmp/x"}) },
+		"a file twice":         func(r *run.Run) { r.Files = append(r.Files, r.Files[0]) },
+		"a file that is a dir": func(r *run.Run) { r.Files = append(r.Files, run.File{Name: "vobs-event.json/x"}) },
+		"an id with a slash":   func(r *run.Run) { r.ID = "../../x" },
+		"no id":                func(r *run.Run) { r.ID = "" },
 	} {
 		wandbDir := t.TempDir()
 		r := event()
@@ -422,7 +422,7 @@ func TestNothingIsLeftOfAFailure(t *testing.T) {
 
 func TestFilesInFolders(t *testing.T) {
 	r := event()
-	r.Files = append(r.Files, rendered.File{Name: "a/b.txt", Content: []byte("b")})
+	r.Files = append(r.Files, run.File{Name: "a/b.txt", Content: []byte("b")})
 	w := write(t, t.TempDir(), r, Options{})
 	if b, err := os.ReadFile(filepath.Join(w.Path, "files", "a", "b.txt")); err != nil || string(b) != "b" {
 		t.Errorf("%q, %v", b, err)

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/transactionlog"
 )
 
@@ -50,10 +50,10 @@ type Written struct {
 // to be had whole (no file, a damaged one, a job that did not finish, a run that was
 // resumed from elsewhere), nothing may be written to the job's run: then the event
 // becomes a run of its own, in a group that is named after the job's run.
-func Write(wandbDir string, r rendered.Run, o Options) (*Written, error) {
+func Write(wandbDir string, r run.Run, o Options) (*Written, error) {
 	out := &Written{}
 	earlier, siblings := out.choose(&r, o)
-	if err := rendered.CheckID(r.ID); err != nil {
+	if err := run.CheckID(r.ID); err != nil {
 		return nil, err
 	}
 	err := out.write(wandbDir, &r, earlier, o.Now)
@@ -82,7 +82,7 @@ func Write(wandbDir string, r rendered.Run, o Options) (*Written, error) {
 
 // choose decides which run is written to. earlier is what that run had, siblings
 // are directories that must be synced with the new one.
-func (w *Written) choose(r *rendered.Run, o Options) (earlier *transactionlog.Earlier, siblings []string) {
+func (w *Written) choose(r *run.Run, o Options) (earlier *transactionlog.Earlier, siblings []string) {
 	if o.JobID == "" {
 		return nil, nil
 	}
@@ -137,7 +137,7 @@ func (j *JobLog) unfit(id string) string {
 	return ""
 }
 
-func (w *Written) write(wandbDir string, r *rendered.Run, earlier *transactionlog.Earlier, now time.Time) (err error) {
+func (w *Written) write(wandbDir string, r *run.Run, earlier *transactionlog.Earlier, now time.Time) (err error) {
 	if wandbDir, err = filepath.Abs(wandbDir); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 // Log is what a run's file tells of it.
@@ -31,7 +31,7 @@ type Log struct {
 	// Started is when the run began, in UTC; zero where the file does not say.
 	Started time.Time
 	// Config is the run's configuration with all changes to it, sorted by key.
-	Config []rendered.Item
+	Config []run.Item
 	// Rows counts the lines of the history.
 	Rows int64
 	// FirstStep and LastStep are the lowest and the highest step of the history, -1
@@ -41,7 +41,7 @@ type Log struct {
 	LastRuntime float64
 	// Summary is the run's summary with all changes to it, sorted by key. Values may
 	// hold Python's NaN, Infinity and -Infinity.
-	Summary []rendered.Item
+	Summary []run.Item
 	// Files are the names of the files that the run keeps.
 	Files []string
 	// Telemetry and Environment are wandb_internal's TelemetryRecord and

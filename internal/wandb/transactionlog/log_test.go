@@ -15,33 +15,33 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 var updateGolden = flag.Bool("update", false, "write the golden files")
 
-func item1(key, text string) rendered.Item {
-	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+func item1(key, text string) run.Item {
+	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
 // example is a run with all that a run can have.
-func example() *rendered.Run {
+func example() *run.Run {
 	start := time.Unix(1795343020, 250e6).UTC()
-	return &rendered.Run{
+	return &run.Run{
 		ID: "own1", Entity: "ent0", Project: "proj", Group: "g", JobType: "report", Name: "a name", Notes: "some notes",
 		Tags: []string{"t1", "t2"}, Host: "bench-07",
-		Config: []rendered.Item{item1("vobs_version", `"1.2.3"`), item1("command", `["python","x.py"]`)},
-		Rows: []rendered.Row{
-			{Time: start.Add(time.Second), Items: []rendered.Item{item1("vobs/power", `300.5`)}},
-			{Time: start.Add(12500 * time.Millisecond), Items: []rendered.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("odd", "NaN")}},
+		Config: []run.Item{item1("vobs_version", `"1.2.3"`), item1("command", `["python","x.py"]`)},
+		Rows: []run.Row{
+			{Time: start.Add(time.Second), Items: []run.Item{item1("vobs/power", `300.5`)}},
+			{Time: start.Add(12500 * time.Millisecond), Items: []run.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("odd", "NaN")}},
 		},
-		Summary:   []rendered.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("vllm_gen/flag_did_not_engage", `false`)},
-		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
+		Summary:   []run.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("vllm_gen/flag_did_not_engage", `false`)},
+		Files:     []run.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
 		StartTime: start, Duration: 12500 * time.Millisecond, ExitCode: 3, Writer: "vobs 1.2.3",
 	}
 }
 
-func encode(t testing.TB, r *rendered.Run, earlier *Earlier) []byte {
+func encode(t testing.TB, r *run.Run, earlier *Earlier) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := Write(&b, r, earlier); err != nil {
@@ -59,7 +59,7 @@ func decode(t testing.TB, file []byte) *Log {
 	return l
 }
 
-func texts(items []rendered.Item) map[string]string {
+func texts(items []run.Item) map[string]string {
 	out := map[string]string{}
 	for _, i := range items {
 		out[i.Key] = string(i.JSON)
@@ -197,7 +197,7 @@ func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
 	job := decode(t, sdk)
 	r := example()
 	r.StartTime = job.Started.Add(-2 * time.Second) // the command starts before its run
-	r.Rows = []rendered.Row{{Time: r.StartTime.Add(r.Duration), Items: r.Rows[1].Items}}
+	r.Rows = []run.Row{{Time: r.StartTime.Add(r.Duration), Items: r.Rows[1].Items}}
 	file := encode(t, r, &Earlier{
 		NextStep: job.LastStep + 1, Started: job.Started, LastStarted: job.Started, Runtime: job.LastRuntime, Config: job.Config, Summary: job.Summary,
 		SweepID: "sweep1", Telemetry: job.Telemetry, Environment: []byte{8, 1},
@@ -228,10 +228,10 @@ func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
 
 func TestTheLaterFileStartsLaterAndSaysTheLastWord(t *testing.T) {
 	r := example()
-	r.Config = []rendered.Item{item1("vobs", "2")}
+	r.Config = []run.Item{item1("vobs", "2")}
 	// By the clock of another machine, the job's run began after our command's end.
 	last := r.StartTime.Add(time.Hour)
-	l := decode(t, encode(t, r, &Earlier{NextStep: 1, Started: last, LastStarted: last, Config: []rendered.Item{item1("vobs", "1"), item1("lr", "3")}}))
+	l := decode(t, encode(t, r, &Earlier{NextStep: 1, Started: last, LastStarted: last, Config: []run.Item{item1("vobs", "1"), item1("lr", "3")}}))
 	if !l.Started.After(last) {
 		t.Errorf("it starts at %v, the run before at %v", l.Started, last)
 	}
@@ -428,7 +428,7 @@ func TestTextIsMended(t *testing.T) {
 
 func TestRunsThatCannotBeWritten(t *testing.T) {
 	var b bytes.Buffer
-	if err := Write(&b, &rendered.Run{}, nil); err == nil || b.Len() > 0 {
+	if err := Write(&b, &run.Run{}, nil); err == nil || b.Len() > 0 {
 		t.Errorf("a run without an id: %v, %d bytes", err, b.Len())
 	}
 	whole := len(encode(t, example(), nil))
@@ -463,9 +463,9 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("the error %v tells no place within %d bytes", err, len(file))
 		}
 		// What was read goes into another file, which is read the same.
-		r := &rendered.Run{ID: "x", Config: l.Config, Summary: l.Summary}
+		r := &run.Run{ID: "x", Config: l.Config, Summary: l.Summary}
 		again := decode(t, encode(t, r, nil))
-		for _, pair := range [][2][]rendered.Item{{l.Config, again.Config}, {l.Summary, again.Summary}} {
+		for _, pair := range [][2][]run.Item{{l.Config, again.Config}, {l.Summary, again.Summary}} {
 			after := texts(pair[1])
 			for _, i := range pair[0] {
 				if _, ok := after[strings.ToValidUTF8(i.Key, "\ufffd")]; !ok {
@@ -504,6 +504,6 @@ func FuzzValues(f *testing.F) {
 
 // valid says whether text is one value of JSON, or of what Python's json writes.
 func valid(text string) bool {
-	items, err := rendered.Members([]byte(`{"k":` + text + "}"))
+	items, err := run.Members([]byte(`{"k":` + text + "}"))
 	return err == nil && len(items) == 1
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 // maxDepth bounds how deep values nest: what is deeper stays as it is written.
@@ -71,12 +71,12 @@ func (o object) remove(path []string) {
 }
 
 // items gives the top level, sorted by key.
-func (o object) items() []rendered.Item {
-	out := make([]rendered.Item, 0, len(o))
+func (o object) items() []run.Item {
+	out := make([]run.Item, 0, len(o))
 	for key, n := range o {
-		out = append(out, rendered.Item{Key: key, JSON: n.append(nil)})
+		out = append(out, run.Item{Key: key, JSON: n.append(nil)})
 	}
-	slices.SortFunc(out, func(a, b rendered.Item) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(out, func(a, b run.Item) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
 
@@ -84,7 +84,7 @@ func (n *node) append(b []byte) []byte {
 	if n.kids == nil {
 		return append(b, n.text...)
 	}
-	return append(b, rendered.Object(n.kids.items())...)
+	return append(b, run.Object(n.kids.items())...)
 }
 
 // members takes an object apart, to the given depth; ok is false for all that is
@@ -93,7 +93,7 @@ func members(text string, depth int) (_ object, ok bool) {
 	if depth <= 0 {
 		return nil, false
 	}
-	items, err := rendered.Members([]byte(text))
+	items, err := run.Members([]byte(text))
 	if err != nil {
 		return nil, false
 	}

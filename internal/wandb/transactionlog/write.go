@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 // Field numbers of wandb_internal.proto, as of the SDK 0.31.0. They are kept for
@@ -90,7 +90,7 @@ type Earlier struct {
 	Started, LastStarted time.Time
 	Runtime              float64
 	// Config and Summary are the run's own, whole.
-	Config, Summary []rendered.Item
+	Config, Summary []run.Item
 	// SweepID is the sweep that the run belongs to, or "".
 	SweepID string
 	// Telemetry and Environment are the run's records as [Log] has them; without, the
@@ -101,7 +101,7 @@ type Earlier struct {
 // Write writes the file of a run: all of it, in the order of the SDK's own records.
 // earlier is nil for a run that begins with this file. Text that is not UTF-8 is
 // mended, for the SDK's reader would refuse the file.
-func Write(w io.Writer, r *rendered.Run, earlier *Earlier) error {
+func Write(w io.Writer, r *run.Run, earlier *Earlier) error {
 	if r.ID == "" {
 		return errors.New("a run without an id cannot be written")
 	}
@@ -114,7 +114,7 @@ func Write(w io.Writer, r *rendered.Run, earlier *Earlier) error {
 
 	e.record(recordHeader, message(headerVersion, join(
 		text(versionProducer, r.Writer), text(versionMinConsumer, minConsumer))))
-	e.record(recordRun, run(r, earlier))
+	e.record(recordRun, runRecord(r, earlier))
 
 	if len(earlier.Environment) > 0 {
 		e.record(recordEnvironment, earlier.Environment)
@@ -129,7 +129,7 @@ func Write(w io.Writer, r *rendered.Run, earlier *Earlier) error {
 		e.record(recordHistory, append(b, message(historyStep, number(stepNum, step))...))
 	}
 
-	b := items(update, rendered.Merge(earlier.Summary, r.Summary, position(max(step, 0), stamp, runtime)))
+	b := items(update, run.Merge(earlier.Summary, r.Summary, position(max(step, 0), stamp, runtime)))
 	e.record(recordSummary, append(b, message(update, join(
 		text(itemNested, "_wandb"), text(itemNested, "runtime"),
 		text(itemJSON, strconv.FormatInt(int64(runtime), 10))))...))
@@ -165,7 +165,7 @@ func (e *encoder) record(field protowire.Number, b []byte) {
 	}
 }
 
-func run(r *rendered.Run, earlier *Earlier) []byte {
+func runRecord(r *run.Run, earlier *Earlier) []byte {
 	// Several files of one run are synced in the order of their start times.
 	started := r.StartTime
 	if last := earlier.LastStarted; !last.IsZero() {
@@ -179,7 +179,7 @@ func run(r *rendered.Run, earlier *Earlier) []byte {
 	}
 	b := join(
 		text(runID, r.ID), text(runEntity, r.Entity), text(runProject, r.Project),
-		message(runConfig, items(update, rendered.Merge(earlier.Config, r.Config))),
+		message(runConfig, items(update, run.Merge(earlier.Config, r.Config))),
 		text(runGroup, r.Group), text(runJobType, r.JobType), text(runName, r.Name), text(runNotes, r.Notes))
 	for _, tag := range r.Tags {
 		b = append(b, text(runTags, tag)...)
@@ -191,8 +191,8 @@ func run(r *rendered.Run, earlier *Earlier) []byte {
 }
 
 // position is what W&B wants in every line of history, and in the summary.
-func position(step int64, at time.Time, runtime float64) []rendered.Item {
-	return []rendered.Item{
+func position(step int64, at time.Time, runtime float64) []run.Item {
+	return []run.Item{
 		{Key: "_runtime", JSON: decimal(runtime)},
 		{Key: "_step", JSON: strconv.AppendInt(nil, step, 10)},
 		{Key: "_timestamp", JSON: decimal(float64(at.UnixMicro()) / 1e6)},
@@ -206,7 +206,7 @@ func decimal(x float64) json.RawMessage {
 	return strconv.AppendFloat(nil, x, 'f', -1, 64)
 }
 
-func items(field protowire.Number, list []rendered.Item) (b []byte) {
+func items(field protowire.Number, list []run.Item) (b []byte) {
 	for _, item := range list {
 		b = append(b, message(field, join(text(itemKey, item.Key), text(itemJSON, string(item.JSON))))...)
 	}

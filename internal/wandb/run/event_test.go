@@ -1,4 +1,4 @@
-package rendered
+package run
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -29,24 +30,27 @@ func read(t testing.TB, name string) []byte {
 	return b
 }
 
-func one(t testing.TB, doc string) *Event {
+func one(t testing.TB, doc string) *events.Event {
 	t.Helper()
-	events, err := Parse([]byte(doc))
-	if err != nil {
-		t.Fatal(err)
+	var found []*events.Event
+	for e, err := range events.Read(strings.NewReader(doc)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, e)
 	}
-	if len(events) != 1 {
-		t.Fatalf("%d events, want 1", len(events))
+	if len(found) != 1 {
+		t.Fatalf("%d events, want 1", len(found))
 	}
-	return events[0]
+	return found[0]
 }
 
-func render(t testing.TB, e *Event, o Options) *Run {
+func render(t testing.TB, e *events.Event, o Options) *Run {
 	t.Helper()
 	if o.Now.IsZero() {
 		o.Now = now
 	}
-	r, err := e.Run(o)
+	r, err := FromFile(e, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +71,7 @@ func document(t testing.TB, r *Run) []byte {
 
 func TestGoldenRuns(t *testing.T) {
 	core := `{"peak_vram_gb":64.0,"kv_cache_usage_perc":null,"prefix_cache_hit_rate":0.25,"spec_accept_rate":null,"loadavg_pre":[0.1,0.2,0.3],"loadavg_post":null,"engine_runtime_config":{"max_num_seqs":64,"other":"x<y","none":null,"list":[1,{"a":null}]},"flag_did_not_engage":false}`
-	for name, e := range map[string]*Event{
+	for name, e := range map[string]*events.Event{
 		"example": one(t, string(read(t, exampleFile))),
 		"core":    one(t, core),
 		"log":     one(t, `{"message":"vLLM generation complete","extra":{"ctx":`+core+`},"level":"info"}`),
@@ -189,7 +193,7 @@ func TestExitCodes(t *testing.T) {
 		{"an end that nobody saw", schema.Run{}, false, 1},
 		{"a core, which does not say", schema.Run{}, true, 0},
 	} {
-		e := &Event{GenerationObservability: &schema.GenerationObservability{Run: c.run}, CoreOnly: c.core}
+		e := &source{Event: &events.Event{GenerationObservability: &schema.GenerationObservability{Run: c.run}, CoreOnly: c.core}}
 		if got := e.exitCode(); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
@@ -253,38 +257,6 @@ func TestNumbersWithoutAJSONForm(t *testing.T) {
 }
 
 func nan() float64 { var zero float64; return zero / zero }
-
-func TestFilesOfEvents(t *testing.T) {
-	doc := read(t, exampleFile)
-	var line bytes.Buffer
-	if err := json.Compact(&line, doc); err != nil {
-		t.Fatal(err)
-	}
-	other := `{"message":"something else","ctx":{}}`
-	events, err := Parse([]byte(line.String() + "\n" + other + "\n" + line.String() + "\n" + `{"flag_did_not_engage":true}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(events) != 3 || events[0].CoreOnly || events[1].CoreOnly || !events[2].CoreOnly || !events[2].FlagDidNotEngage {
-		t.Errorf("%d events: %+v", len(events), events)
-	}
-	for name, c := range map[string]struct{ file, want string }{
-		"empty":           {"", "empty"},
-		"no JSON":         {"x", "line 1"},
-		"a list":          {"[1]", "expected an event"},
-		"another object":  {`{"loss":1}`, "loss"},
-		"another record":  {other, "no event"},
-		"two averages":    {"\n" + `{"loadavg_pre":[1,2]}`, "line 2: loadavg_pre"},
-		"a newer version": {`{"schema_version":2}`, "newer vobs"},
-		"settings":        {`{"engine_runtime_config":[]}`, "engine_runtime_config"},
-		"no null":         {`{"engine_runtime_config":null}`, "engine_runtime_config"},
-		"cut":             {line.String()[:2000], "line 1"},
-	} {
-		if _, err := Parse([]byte(c.file)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
-		}
-	}
-}
 
 func TestBadTimesAreRefused(t *testing.T) {
 	for _, run := range []schema.Run{{StartedAt: "yesterday"}, {StartedAt: "2026-11-21T10:00:00Z", DurationSeconds: -1}} {

@@ -1,4 +1,4 @@
-package fakebackend_test
+package wandbtest_test
 
 import (
 	"fmt"
@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 // What the server is relied on for: that it tells when somebody lost something.
 func TestLosses(t *testing.T) {
-	b := fakebackend.New()
+	b := wandbtest.New()
 	server := httptest.NewServer(b)
 	defer server.Close()
 	post := func(path, body string) string {
@@ -22,7 +22,7 @@ func TestLosses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.SetBasicAuth("api", fakebackend.Key)
+		r.SetBasicAuth("api", wandbtest.Key)
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +64,7 @@ func TestLosses(t *testing.T) {
 
 // Whom it does not know it tells nothing.
 func TestUnknown(t *testing.T) {
-	server := httptest.NewServer(fakebackend.New())
+	server := httptest.NewServer(wandbtest.New())
 	defer server.Close()
 	for _, key := range []string{"", "another"} {
 		r, err := http.NewRequest(http.MethodPost, server.URL+"/graphql", strings.NewReader(`{"query":"query Viewer {}"}`))

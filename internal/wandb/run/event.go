@@ -1,4 +1,4 @@
-package rendered
+package run
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -38,22 +39,10 @@ type Options struct {
 	Now time.Time
 }
 
-// Event is an event as it was delivered or read.
-type Event struct {
-	*schema.GenerationObservability
-	// Line is the event as it was delivered: compact JSON and a newline.
-	Line []byte
-	// CoreOnly says that there is nothing but the eight keys of the core.
-	CoreOnly bool
-	// settings are engine_runtime_config's, which hold anything where the event is
-	// not of vobs.
-	settings []Item
-}
-
 // FromEvent renders an event of this process. line is the event as it was
 // delivered, or nil.
 func FromEvent(e *schema.GenerationObservability, line []byte, o Options) (*Run, error) {
-	// Numbers that JSON cannot tell become null in this.
+	// Encode turns numbers that JSON cannot express into null, in e too.
 	encoded, err := e.Encode(schema.Full)
 	if err != nil {
 		return nil, err
@@ -61,113 +50,43 @@ func FromEvent(e *schema.GenerationObservability, line []byte, o Options) (*Run,
 	if line == nil {
 		line = encoded
 	}
-	return (&Event{GenerationObservability: e, Line: line}).Run(o)
+	return FromFile(&events.Event{GenerationObservability: e, Line: line}, o)
 }
 
-// Parse reads a file of events: one JSON document, or JSON lines. Each is the whole
-// event, the core alone, or the seed's log record; records of other kinds are
-// passed over. Any event with a fault makes the file be refused, with its line.
-func Parse(data []byte) ([]*Event, error) {
-	// encoding/json alone would take a load average of two numbers, and add a third.
-	_, problems, err := schema.ValidateStream(bytes.NewReader(data), schema.Options{})
+// FromFile renders an event that was read from a file: the seed's payload as the
+// summary and as one row of history at the command's end, what the figures depend on
+// as the configuration, and the whole event as a file.
+func FromFile(e *events.Event, o Options) (*Run, error) {
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	settings, err := settingsIn(e.Settings)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("engine_runtime_config: %w", err)
 	}
-	for _, p := range problems {
-		if !p.Warning {
-			return nil, fmt.Errorf("line %v", p)
-		}
-	}
-	var out []*Event
-	dec := json.NewDecoder(bytes.NewReader(data))
-	for dec.More() {
-		var doc json.RawMessage
-		if err := dec.Decode(&doc); err != nil {
-			return nil, err
-		}
-		if events, _, _ := schema.ValidateStream(bytes.NewReader(doc), schema.Options{}); events == 0 {
-			continue // a log record of another kind
-		}
-		e, err := parse(doc)
-		if err != nil {
-			return nil, fmt.Errorf("event %d: %w", len(out)+1, err)
-		}
-		out = append(out, e)
-	}
-	return out, nil
+	return (&source{e, settings}).render(o)
 }
 
-// parse reads what was found to be an event.
-func parse(doc []byte) (*Event, error) {
-	var line bytes.Buffer
-	if err := json.Compact(&line, doc); err != nil {
-		return nil, fmt.Errorf("not an event: %w", err)
-	}
-	line.WriteByte('\n')
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(doc, &keys); err != nil {
-		return nil, fmt.Errorf("not an event: %w", err)
-	}
-	out := &Event{Line: line.Bytes()}
-	switch {
-	case keys["schema_version"] != nil || keys["run"] != nil:
-	case keys["message"] != nil || keys["ctx"] != nil:
-		var record struct {
-			Ctx   json.RawMessage
-			Extra struct{ Ctx json.RawMessage }
-		}
-		if err := json.Unmarshal(doc, &record); err != nil {
-			return nil, fmt.Errorf("not a log record of an event: %w", err)
-		}
-		if doc = record.Ctx; doc == nil {
-			doc = record.Extra.Ctx
-		}
-		out.CoreOnly = true
-	default:
-		out.CoreOnly = true
-	}
-	// The field here hides the one of the core.
-	var event struct {
-		schema.GenerationObservability
-		EngineRuntimeConfig json.RawMessage `json:"engine_runtime_config"`
-	}
-	if err := json.Unmarshal(doc, &event); err != nil {
-		return nil, fmt.Errorf("not an event: %w", err)
-	}
-	out.GenerationObservability = &event.GenerationObservability
-	if text := event.EngineRuntimeConfig; text != nil {
-		strict := json.NewDecoder(bytes.NewReader(text))
-		strict.DisallowUnknownFields()
-		if err := strict.Decode(&event.Core.EngineRuntimeConfig); err == nil {
-			return out, nil // as vobs writes it
-		}
-	}
-	var err error
-	if out.settings, err = settingsIn(event.EngineRuntimeConfig); err != nil {
-		return nil, fmt.Errorf("not an event: engine_runtime_config: %w", err)
-	}
-	return out, nil
+// source is the event that a run is made of.
+type source struct {
+	*events.Event
+	// settings are Event.Settings, nil if that is.
+	settings []Item
 }
 
-// settingsIn gives an object's items in their order, without nulls.
+// settingsIn returns an object's items in their order, without nulls.
 func settingsIn(object json.RawMessage) ([]Item, error) {
-	if len(object) == 0 {
-		return []Item{}, nil
+	if object == nil {
+		return nil, nil
 	}
 	items, err := Members(object)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(Merge(items), func(i Item) bool { return string(i.JSON) == "null" }), nil
+	return append([]Item{}, slices.DeleteFunc(Merge(items), func(i Item) bool { return string(i.JSON) == "null" })...), nil
 }
 
-// Run renders the event: the seed's payload as the summary and as one line of
-// history at the command's end, what the figures depend on as the configuration,
-// and the whole event as a file.
-func (e *Event) Run(o Options) (*Run, error) {
-	if o.Prefix == "" {
-		o.Prefix = DefaultPrefix
-	}
+func (e *source) render(o Options) (*Run, error) {
 	started, ended, err := e.times(o.Now)
 	if err != nil {
 		return nil, err
@@ -195,7 +114,7 @@ func (e *Event) Run(o Options) (*Run, error) {
 }
 
 // id is the same whenever the same event is sent: then it is one run, and not two.
-func (e *Event) id() string {
+func (e *source) id() string {
 	if id := e.GenerationObservability.Run.ID; CheckID(id) == nil {
 		return id
 	}
@@ -221,7 +140,7 @@ func CheckID(id string) error {
 	return nil
 }
 
-func (e *Event) times(now time.Time) (started, ended time.Time, err error) {
+func (e *source) times(now time.Time) (started, ended time.Time, err error) {
 	r := &e.GenerationObservability.Run
 	if r.StartedAt == "" {
 		return now, now, nil
@@ -240,7 +159,7 @@ func (e *Event) times(now time.Time) (started, ended time.Time, err error) {
 
 // exitCode is 0 for a core alone, which does not say how its command ended, and 1
 // where an event so far is the last one: nobody saw the command end well.
-func (e *Event) exitCode() int {
+func (e *source) exitCode() int {
 	r := &e.GenerationObservability.Run
 	switch {
 	case r.ExitCode != nil:
@@ -264,7 +183,7 @@ func (e *Event) exitCode() int {
 	return 1
 }
 
-func (e *Event) payload(prefix string) ([]Item, error) {
+func (e *source) payload(prefix string) ([]Item, error) {
 	core := e.Core
 	if e.settings != nil {
 		core.EngineRuntimeConfig = schema.EngineRuntimeConfig{}
@@ -284,7 +203,7 @@ func (e *Event) payload(prefix string) ([]Item, error) {
 }
 
 // config is what a user would filter runs by.
-func (e *Event) config() any {
+func (e *source) config() any {
 	type host struct {
 		Name             string        `json:"name,omitempty"`
 		CPUCount         *int          `json:"cpu_count,omitempty"`

@@ -1,4 +1,4 @@
-package rendered
+package run
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package fakebackend
+package wandbtest
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-// Package fakebackend is a server of Weights & Biases for tests, with the state that
+// Package wandbtest is a server of Weights & Biases for tests, with the state that
 // the real one keeps as far as its clients can tell: a run's settings, the lines of
 // its history by place and by step, its summary, files and end. It is enough for the
 // real SDK (wandb 0.31.0: `make e2e-wandb`), and fails on demand in every way that a
@@ -7,7 +7,7 @@
 // Where nobody outside W&B knows what the server does, this one does what loses most:
 // a config or a summary replaces the one before, a line at a taken place or with a
 // taken step replaces that line, any write to a finished run makes it running.
-package fakebackend
+package wandbtest
 
 import (
 	"encoding/base64"

@@ -1,7 +1,7 @@
-// Package rendered is one run of Weights & Biases as vobs writes it: what the
+// Package run is one run of Weights & Biases as vobs writes it: what the
 // online client and the offline file say in two different wire formats, so that
 // what `wandb sync` uploads later equals what is sent at once.
-package rendered
+package run
 
 import (
 	"encoding/json"
