@@ -12,11 +12,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/probe"
@@ -265,6 +265,6 @@ func readCA(file string) (*x509.CertPool, error) {
 }
 
 func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	return err == nil
+	_, ok := render.TerminalWidth(f.Fd())
+	return ok
 }
