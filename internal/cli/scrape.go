@@ -26,7 +26,7 @@ func scrapeCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return fail(exitUsage, withHint(fmt.Errorf("one URL or file is needed, %d are given", c.NArg()), "vobs scrape http://127.0.0.1:8000/metrics"))
+				return fail(exitUsage, withHint(fmt.Errorf("expected one URL or file, got %d", c.NArg()), "vobs scrape http://127.0.0.1:8000/metrics"))
 			}
 			page, err := readPage(c, c.Args().First())
 			if err != nil {
@@ -47,6 +47,8 @@ func scrapeCommand() *cli.Command {
 	}
 }
 
+// readPage reads a page from stdin, a file or a server. An argument without :// is a
+// server only if no such file exists and it has a colon.
 func readPage(c *cli.Context, from string) ([]byte, error) {
 	switch {
 	case from == "-":

@@ -10,10 +10,10 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// maxReasons is how many missing groups the summary explains.
+// maxReasons is how many missing groups the summary explains at most.
 const maxReasons = 4
 
-// summarize tells in a dozen lines what an event says.
+// summarize returns an event in about a dozen lines.
 func summarize(e *schema.GenerationObservability) string {
 	table := render.Table{Columns: []render.Column{{Key: "name", MinWidth: 12}, {Key: "text"}}}
 	line := func(name, text string) { table.Add(render.String(name), render.String(text)) }
@@ -39,7 +39,7 @@ func summarize(e *schema.GenerationObservability) string {
 	for _, v := range e.Validity {
 		line(string(v.Severity), v.Message)
 	}
-	for _, u := range mainReasons(e) {
+	for _, u := range headlineReasons(e) {
 		line("missing", u.Field+": "+u.Reason)
 	}
 	var b strings.Builder
@@ -48,6 +48,7 @@ func summarize(e *schema.GenerationObservability) string {
 	return b.String()
 }
 
+// ending describes how the command ended.
 func ending(r schema.Run) string {
 	switch {
 	case r.StartError != nil:
@@ -159,8 +160,8 @@ func latencyLine(line func(name, text string), name string, d *schema.Distributi
 	line(name, text)
 }
 
-// mainReasons picks the missing groups that a reader would look for.
-func mainReasons(e *schema.GenerationObservability) []schema.Unavailable {
+// headlineReasons returns why the groups that a reader looks for first are missing.
+func headlineReasons(e *schema.GenerationObservability) []schema.Unavailable {
 	var out []schema.Unavailable
 	for _, u := range e.Unavailable {
 		wanted := slices.Contains([]string{"gpus", "engine", "host"}, u.Field) ||

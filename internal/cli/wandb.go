@@ -19,7 +19,8 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// wandbFlags are those of `run` and `wandb`. mode is the default of --wandb.
+// wandbFlags returns the flags that `run` and `wandb` share. mode is the default of
+// --wandb.
 func wandbFlags(mode wandb.Mode) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "wandb", Value: string(mode), EnvVars: []string{"VOBS_WANDB"}, Usage: "send the event to Weights & Biases: `MODE` is online, offline (a run on disk, for wandb sync), auto (by WANDB_MODE) or disabled"},
@@ -31,16 +32,17 @@ func wandbFlags(mode wandb.Mode) []cli.Flag {
 	}
 }
 
-// uploader sends events to W&B and tells of it.
+// uploader sends events to W&B and reports what came of it.
 type uploader struct {
 	settings *wandb.Settings
 	options  wandbrun.Options
 	timeout  time.Duration
 	m        *messages
-	warned   int // of the settings' warnings
+	warned   int // how many of the settings' warnings were printed
 }
 
-// newUploader reads the flags and W&B's own settings; nil where nothing is to be sent.
+// newUploader reads the flags and W&B's own settings. It returns nil if W&B is
+// disabled.
 func newUploader(c *cli.Context, m *messages) (*uploader, error) {
 	mode, err := wandb.ParseMode(c.String("wandb"))
 	if err != nil {
@@ -57,7 +59,7 @@ func newUploader(c *cli.Context, m *messages) (*uploader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("W&B's settings: %w", err)
 	}
-	home, _ := os.UserHomeDir() // without one there are no files of settings there
+	home, _ := os.UserHomeDir() // without one, there are no settings files to read there
 	s, err := wandb.Load(wandb.Input{
 		Mode: mode, Project: c.String("wandb-project"), Entity: c.String("wandb-entity"), RunID: c.String("wandb-run-id"),
 		Environ: os.Environ(), Home: home, WorkDir: workDir,
@@ -66,7 +68,7 @@ func newUploader(c *cli.Context, m *messages) (*uploader, error) {
 		return nil, fmt.Errorf("W&B's settings: %w", err)
 	}
 	if s.Mode == wandb.Disabled {
-		m.debug("W&B is disabled: by WANDB_MODE, WANDB_DISABLED or a settings file of W&B")
+		m.debug("W&B is disabled by WANDB_MODE, WANDB_DISABLED or one of its settings files")
 		return nil, nil
 	}
 	return &uploader{
@@ -75,29 +77,30 @@ func newUploader(c *cli.Context, m *messages) (*uploader, error) {
 	}, nil
 }
 
-// event sends the event of `vobs run`. What comes of it is told on stderr, one line
-// where all is well and one warning where it is not.
-func (u *uploader) event(ctx context.Context, e *schema.GenerationObservability) {
+// upload sends the event of `vobs run` and writes one line about it to stderr, a
+// warning if it failed.
+func (u *uploader) upload(ctx context.Context, e *schema.GenerationObservability) {
 	run, err := wandbrun.FromEvent(e, nil, u.options)
 	if err != nil {
 		u.warn(fmt.Sprintf("the event was not sent to W&B: %v", err))
 		return
 	}
-	u.tell(u.settings.Send(ctx, run, u.timeout))
+	u.report(u.settings.Send(ctx, run, u.timeout))
 }
 
-// tell says where an event is, and reports whether it is where it was to be.
-func (u *uploader) tell(out wandb.Outcome, err error) bool {
-	u.tellWarnings()
+// report prints where an event went, and reports whether it got to where it was meant
+// to be.
+func (u *uploader) report(out wandb.Outcome, err error) bool {
+	u.printWarnings()
 	notes := strings.Join(out.Notes, "; ")
 	if notes != "" {
 		notes = " (" + notes + ")"
 	}
 	switch {
 	case err != nil:
-		u.warn(fmt.Sprintf("the event is neither at W&B nor in an offline run: %s%s", oneLine(err), notes))
+		u.warn(fmt.Sprintf("the event was neither sent to W&B nor saved as an offline run: %s%s", oneLine(err), notes))
 	case out.Failed != nil:
-		u.warn(fmt.Sprintf("the event was not sent to W&B: %s: it is in %s, send it by: %s%s", oneLine(out.Failed), out.Path, out.Sync, notes))
+		u.warn(fmt.Sprintf("the event was not sent to W&B: %s; it is saved in %s, send it with: %s%s", oneLine(out.Failed), out.Path, out.Sync, notes))
 	case out.URL != "":
 		verb := "the event is at "
 		if out.Resumed {
@@ -106,27 +109,29 @@ func (u *uploader) tell(out wandb.Outcome, err error) bool {
 		u.note(verb + out.URL + notes)
 		return true
 	default:
-		u.note("the event is in " + out.Path + ", send it by: " + out.Sync + notes)
+		u.note("the event is saved in " + out.Path + ", send it with: " + out.Sync + notes)
 		return true
 	}
 	return false
 }
 
-// tellWarnings tells what is new among what W&B's settings had to say.
-func (u *uploader) tellWarnings() {
+// printWarnings prints the settings' warnings that were not printed yet.
+func (u *uploader) printWarnings() {
 	for _, w := range u.settings.Warnings[u.warned:] {
 		u.warn(w)
 	}
 	u.warned = len(u.settings.Warnings)
 }
 
-// warn and note heed WANDB_SILENT and WANDB_QUIET beside vobs's own -q.
+// warn writes a warning, unless WANDB_SILENT or -q suppresses it.
 func (u *uploader) warn(message string) {
 	if !u.settings.Silent {
 		u.m.warn(message)
 	}
 }
 
+// note writes a message about success, unless WANDB_SILENT, WANDB_QUIET or -q
+// suppresses it.
 func (u *uploader) note(message string) {
 	if !u.settings.Silent && !u.settings.Quiet && !u.m.quiet {
 		u.m.line("wandb: " + message)
@@ -141,18 +146,18 @@ func wandbCommand() *cli.Command {
 		Usage:     "send events that exist already to Weights & Biases",
 		ArgsUsage: "FILE... (- is stdin)",
 		Description: `Each FILE holds events as vobs run wrote them: one JSON document or JSON lines, full,
-core or log records. Sending one twice gives the same run. Exits 0 when all are
-where they were to be, 1 when one is not, 2 when a file cannot be read or is not
-valid; then nothing of any is sent.`,
+core or log records. Sending an event twice gives the same run. Exits with 0 if every
+event got to where it was meant to be, with 1 if one did not, with 2 if a file cannot
+be read or is not valid; then nothing is sent.`,
 		Flags: append(wandbFlags(wandb.Auto),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "tell more on stderr"},
 		),
-		Action: sendFiles,
+		Action: wandbAction,
 	}
 }
 
-func sendFiles(c *cli.Context) error {
+func wandbAction(c *cli.Context) error {
 	if !c.Args().Present() {
 		return fail(exitUsage, withHint(errors.New("no file to send"), "vobs wandb FILE..., or - for stdin"))
 	}
@@ -170,23 +175,23 @@ func sendFiles(c *cli.Context) error {
 		runs = append(runs, more...)
 	}
 	if u == nil {
-		m.warn("nothing is sent: W&B is disabled, see --wandb, WANDB_MODE and WANDB_DISABLED")
+		m.warn("nothing is sent: W&B is disabled; see --wandb, WANDB_MODE and WANDB_DISABLED")
 		return nil
 	}
-	u.tellWarnings()
+	u.printWarnings()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	whole := true
+	complete := true
 	for _, run := range runs {
-		whole = u.tell(u.settings.Send(ctx, run, u.timeout)) && whole
+		complete = u.report(u.settings.Send(ctx, run, u.timeout)) && complete
 	}
-	if !whole {
+	if !complete {
 		return fail(exitProblems, nil)
 	}
 	return nil
 }
 
-// readRuns reads a file of events; u may be nil, then they are only checked.
+// readRuns reads a file of events. If u is nil it only checks them.
 func readRuns(name string, u *uploader) ([]*wandbrun.Run, error) {
 	in, err := events.Open(name)
 	if err != nil {

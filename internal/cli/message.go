@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// messages writes what vobs has to say to people.
+// messages writes messages for people.
 type messages struct {
 	w       io.Writer
 	quiet   bool
@@ -16,33 +16,34 @@ type messages struct {
 	mu      sync.Mutex
 }
 
-// warn tells of something that does not stop the run.
+// warn writes a warning, unless vobs is quiet.
 func (m *messages) warn(message string) {
 	if !m.quiet {
 		m.line("warning: " + message)
 	}
 }
 
-// debug tells what only -v asks for.
+// debug writes a message that only -v shows.
 func (m *messages) debug(message string) {
 	if m.verbose {
 		m.line("debug: " + message)
 	}
 }
 
-// error tells why vobs ends, and what to do about it.
+// error writes an error, and its hint if it has one.
 func (m *messages) error(err error) {
 	m.line("error: " + err.Error())
-	var h *hinted
+	var h *hintedError
 	if errors.As(err, &h) {
 		m.line("hint: " + h.hint)
 	}
 }
 
-// line writes one message by one write, so that lines of several processes stay whole.
+// line writes a message with one write, so that the lines of several processes do
+// not mix.
 func (m *messages) line(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	// With stderr gone there is nobody left to tell.
+	// If stderr is gone, there is nowhere left to report it.
 	_, _ = fmt.Fprintf(m.w, "vobs: %s\n", strings.TrimRight(text, "\n"))
 }

@@ -9,29 +9,13 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-func schemaCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "schema",
-		Usage: "print the JSON Schema of the event (draft 2020-12)",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "forbid unknown keys everywhere, not in the core alone"}},
-		Action: func(c *cli.Context) error {
-			text, err := schema.JSON(c.Bool("strict"))
-			if err != nil {
-				return err
-			}
-			_, err = c.App.Writer.Write(text)
-			return err
-		},
-	}
-}
-
 func validateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "validate",
 		Usage:     "check events: full, core or log records, one document or JSON lines",
 		ArgsUsage: "FILE... (- is stdin)",
-		Description: `Tells the line, the path and the reason of each problem. Exits 0 when every event is
-valid, 1 when one is not, 2 when a file cannot be read.`,
+		Description: `Prints the line, the path and the reason of each problem. Exits with 0 if every event
+is valid, with 1 if one is not, with 2 if a file cannot be read.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "strict", Usage: "unknown keys are errors, not warnings"}},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
@@ -49,7 +33,7 @@ valid, 1 when one is not, 2 when a file cannot be read.`,
 	}
 }
 
-// validate checks one file, prints what it finds and returns the exit code.
+// validate checks one file, prints its problems and returns the exit code.
 func validate(c *cli.Context, name string) int {
 	m := messages{w: c.App.ErrWriter}
 	in, err := events.Open(name)
