@@ -26,8 +26,8 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// TestScript runs testdata/script/*.txtar: what a user sees of the program. Beside
-// testscript's own commands there are:
+// TestScript runs testdata/script/*/*.txtar, in a folder for each subject: what a user
+// sees of the program. In addition to testscript's own commands there are:
 //
 //	status CODE|SIGNAL PROGRAM...   run, and compare how it ended
 //	event FILE PATH VALUE           compare a value of an event by its JSON (strings without quotes)
@@ -40,9 +40,22 @@ import (
 //	expand FILE...                  replace $NAME in a file
 //	nvml [NAME | -without SYMBOL... | none]   the NVML library that programs load from here on
 func TestScript(t *testing.T) {
+	subjects, err := filepath.Glob("testdata/script/*")
+	if err != nil || len(subjects) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, dir := range subjects {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			runScripts(t, dir)
+		})
+	}
+}
+
+func runScripts(t *testing.T, dir string) {
 	noLibrary := brokenNVML(t)
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
