@@ -323,7 +323,7 @@ func (e *endpoint) plan() (wait time.Duration, full bool) {
 	}
 	wait, full = e.pace.next(time.Now(), standing{e.up, e.stranger, e.drained})
 	if e.pace.interval == 0 && e.p.cfg.Wait != nil {
-		wait = budget.OnBeat(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
+		wait = budget.AlignToTick(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
 	}
 	return wait, full
 }

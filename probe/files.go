@@ -19,7 +19,7 @@ const (
 	filesInterval = 50 * time.Millisecond
 	// filesAwaited is the same until there are some, and while the budget is spent: it
 	// shares the beat's wake-up, and so costs next to nothing.
-	filesAwaited = budget.Beat
+	filesAwaited = budget.Tick
 )
 
 // Directory is the target of a directory of prometheus_client's shared files
@@ -65,14 +65,14 @@ func (e *endpoint) readFiles(full bool) answer {
 // planFiles is plan for files.
 func (e *endpoint) planFiles() (wait time.Duration, full bool) {
 	if !e.up {
-		return budget.OnBeat(filesAwaited), true
+		return budget.AlignToTick(filesAwaited), true
 	}
 	_, full = e.pace.next(time.Now(), standing{up: true, drained: e.drained})
 	switch spent := e.spent(); {
 	case spent > 0 && e.recorded: // some rounds wait to be taken, and can wait longer
-		return budget.OnBeat(min(spent, soonestFull)), full
+		return budget.AlignToTick(min(spent, soonestFull)), full
 	case spent > 0, e.recorded:
-		return budget.OnBeat(filesInterval), full
+		return budget.AlignToTick(filesInterval), full
 	}
 	return filesInterval, full
 }
@@ -110,7 +110,7 @@ func (e *endpoint) recording(ctx context.Context, full bool) bool {
 	taken := e.takeRecorded()
 	interval := filesInterval
 	if e.spent() > 0 {
-		interval = budget.Beat
+		interval = budget.Tick
 	}
 	if !full {
 		e.recorded = e.files.Record(interval)

@@ -250,7 +250,7 @@ func (g *GPUs) loop() {
 	last = time.Now()
 	round := last
 
-	timer := time.NewTimer(budget.OnBeat(tickEvery / 2))
+	timer := time.NewTimer(budget.AlignToTick(tickEvery / 2))
 	defer timer.Stop()
 	for {
 		select {
@@ -275,7 +275,7 @@ func (g *GPUs) loop() {
 		t.share = g.share(spent + s.cpu)
 		memory, slow = gov.next(t)
 		g.watch.pace(memory, careful)
-		timer.Reset(budget.OnBeat(tickEvery / 2)) // a timer is late, the next beat is not
+		timer.Reset(budget.AlignToTick(tickEvery / 2)) // a timer is late, the next beat is not
 	}
 }
 

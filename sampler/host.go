@@ -165,8 +165,8 @@ func (h *Host) run() {
 		if h.cfg.Wait != nil {
 			wait = max(wait, h.cfg.Wait())
 		}
-		if wait >= budget.Beat/2 { // the first looks are in a hurry
-			wait = budget.OnBeat(wait)
+		if wait >= budget.Tick/2 { // the first looks are in a hurry
+			wait = budget.AlignToTick(wait)
 		}
 		timer.Reset(wait)
 		select {
