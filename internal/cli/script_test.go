@@ -103,7 +103,7 @@ func runScripts(t *testing.T, dir string) {
 }
 
 // endProcessesIn ends what a script that failed has left running: the processes
-// whose current folder is its own.
+// whose working directory is inside its own.
 func endProcessesIn(dir string) {
 	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, link := range links {
