@@ -280,7 +280,7 @@ run.finish()`)
 	ours := event()
 	ours.Group, ours.JobType = "", ""
 	got, err := h.client(t).Send(context.Background(), ours, api.Target{JobRunID: "job1", JobLog: h.jobLog(t, "job1")})
-	if err != nil || got.Resumed || got.ID != "vobs-1" || !strings.HasPrefix(got.Sibling, "the run job1 is running") {
+	if err != nil || got.Resumed || got.ID != "vobs-1" || !strings.HasPrefix(got.OwnRunReason, "the run job1 is running") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := in.Close(); err != nil {

@@ -13,31 +13,32 @@ import (
 )
 
 const (
-	// DefaultTimeout is how long one event may take.
+	// DefaultTimeout bounds the sending of one event.
 	DefaultTimeout = 30 * time.Second
-	// writeTime is how long an offline run may take: a directory of a server that does
-	// not answer would hold up whoever waits.
+	// writeTime bounds the writing of an offline run: a directory on a file server that
+	// does not answer must not block vobs.
 	writeTime = 2 * time.Second
 )
 
-// Outcome says where an event is now.
+// Outcome is where an event went.
 type Outcome struct {
-	// URL is the page of the run that has it, "" where it was not sent.
+	// URL is the page of the run that has it, "" if it was not sent.
 	URL string
-	// Path is the directory of an offline run, "" where none was written; Sync is the
+	// Path is the directory of an offline run, "" if none was written; Sync is the
 	// command that sends it.
 	Path, Sync string
-	// Resumed says that it was added to a run that was there.
+	// Resumed reports whether the event was added to an existing run.
 	Resumed bool
-	// Failed is why an event that was to be sent was not; it is offline then.
+	// Failed is why an event that should have been sent was not; then it is in an offline
+	// run.
 	Failed error
-	// Notes tell what else there is to know, one sentence each.
+	// Notes are further remarks, one sentence each.
 	Notes []string
 }
 
-// Send brings one event to W&B: to the server, or, where that is not asked for or does
-// not succeed, into an offline run on disk. It takes timeout at most, and 2 s more for
-// the disk; a ctx that ends cuts the first short. The error is that neither came about.
+// Send sends one event to W&B. If that is not wanted or fails, it writes an offline run.
+// It takes at most timeout, and 2 s more for the disk; if ctx ends, it stops sending. The
+// error is that the event is in neither place.
 func (s *Settings) Send(ctx context.Context, r *run.Run, timeout time.Duration) (Outcome, error) {
 	type result struct {
 		Outcome
@@ -74,8 +75,8 @@ func (s *Settings) send(ctx context.Context, r run.Run) (Outcome, error) {
 		sent, err := s.online(ctx, r, job)
 		if err == nil {
 			out.URL, out.Resumed = sent.URL, sent.Resumed
-			if sent.Sibling != "" {
-				out.Notes = append(out.Notes, "the event has a run of its own: "+sent.Sibling)
+			if sent.OwnRunReason != "" {
+				out.Notes = append(out.Notes, "the event has a run of its own: "+sent.OwnRunReason)
 			}
 			out.Notes = append(out.Notes, sent.Warnings...)
 			return out, nil
@@ -84,7 +85,7 @@ func (s *Settings) send(ctx context.Context, r run.Run) (Outcome, error) {
 	}
 	options := rundir.Options{JobID: s.RunID, Job: job, Now: time.Now()}
 	if s.Shared {
-		options.Job = nil // its writers are still there
+		options.Job = nil // its other writers are still active
 	}
 	written, err := rundir.Write(s.Dir, r, options)
 	if err != nil {
@@ -95,7 +96,7 @@ func (s *Settings) send(ctx context.Context, r run.Run) (Outcome, error) {
 	return out, nil
 }
 
-// jobLog reads what the job's own run left here; nil where there is no such run.
+// jobLog reads the log of the job's own run, if there is one here.
 func (s *Settings) jobLog(ctx context.Context) (*rundir.JobLog, error) {
 	if s.RunID == "" || s.Shared {
 		return nil, nil
@@ -113,7 +114,7 @@ func (s *Settings) online(ctx context.Context, r run.Run, job *rundir.JobLog) (a
 	defer c.Close()
 	target := api.Target{JobRunID: s.RunID, Resume: s.Resume, JobLog: apiJobLog(job)}
 	if s.Shared && s.RunID != "" {
-		// Whoever else writes there does so without steps; see Settings.Shared.
+		// The other writers write without steps: see Settings.Shared.
 		target = api.Target{}
 		if r.Group == "" {
 			r.Group = s.RunID

@@ -17,11 +17,11 @@ import (
 	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// clock is a time that passes where somebody sleeps.
+// clock is a clock that only sleep advances.
 type clock struct {
 	mu    sync.Mutex
 	t     time.Time
@@ -53,7 +53,7 @@ var (
 	ended = began.Add(90 * time.Second)
 )
 
-// bench is a server, a client to it and the client's clock.
+// bench is a server, a client of it and the client's clock.
 type bench struct {
 	*Client
 	backend *wandbtest.Backend
@@ -71,7 +71,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// client is another client to the same server.
+// client returns another client of the same server.
 func (b *bench) client(t *testing.T) *Client {
 	c := &Client{
 		BaseURL: b.server.URL, Auth: APIKey(wandbtest.Key), UserAgent: "vobs/test",
@@ -81,7 +81,7 @@ func (b *bench) client(t *testing.T) *Client {
 	return c
 }
 
-// event is a run as vobs renders one.
+// event returns a run as vobs makes it from an event.
 func event() run.Run {
 	return run.Run{
 		ID: "vobs-1", Project: "p", Group: "g", JobType: "gen", Name: "a name", Notes: "of <it> & more", Tags: []string{"x", "y"}, Host: "box",
@@ -100,7 +100,7 @@ func item(key, text string) run.Item {
 	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
-// noSecrets fails where one of the secrets, or half of one, is in a text.
+// noSecrets fails the test if the text contains a secret, or half of one.
 func noSecrets(t *testing.T, text string, more ...string) {
 	t.Helper()
 	for _, secret := range append(more, wandbtest.Key, base64.StdEncoding.EncodeToString([]byte("api:"+wandbtest.Key)), "s3cr3t") {
@@ -110,7 +110,7 @@ func noSecrets(t *testing.T, text string, more ...string) {
 	}
 }
 
-// want fails where a is not b.
+// want fails the test if got is not what is wanted.
 func want[T comparable](t *testing.T, what string, got, wanted T) {
 	t.Helper()
 	if got != wanted {

@@ -17,7 +17,7 @@ import (
 	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// wire is what was sent, for a golden file: all that the server can see.
+// wire returns everything that was sent to the server, for a golden file.
 func wire(b *bench) []byte {
 	var out bytes.Buffer
 	for _, r := range b.backend.Requests() {
@@ -78,7 +78,7 @@ func TestNewRun(t *testing.T) {
 	want(t, "notes", stored.Notes, "of <it> & more")
 	for _, r := range b.backend.Requests() {
 		if r.Op == "PUT" && r.Header.Get("X-Extra") != "" {
-			t.Error("the storage of files was told the user's headers")
+			t.Error("the file storage got the user's headers")
 		}
 	}
 }
@@ -96,7 +96,7 @@ func TestSentTwice(t *testing.T) {
 	want(t, "rows", len(stored.History()), 2)
 	want(t, "state", stored.State, "failed")
 
-	// Somebody goes on with it, and it is sent once more: what was added stays.
+	// Somebody continues it, and the event is sent once more: what was added stays.
 	b.backend.Change("ent0", "p", "vobs-1", func(r *wandbtest.Run) {
 		r.Lines = append(r.Lines, `{"_step":2,"mine":NaN}`)
 		r.Summary = `{"mine":NaN,"vllm_gen/peak_vram_gb":1,"_step":2,"_timestamp":9e9,"_wandb":{"runtime":500}}`
@@ -113,7 +113,7 @@ func TestSentTwice(t *testing.T) {
 		`{"mine":NaN,"vllm_gen/peak_vram_gb":64.5,"_step":2,"_timestamp":9e9,"_wandb":{"runtime":500},"vllm_gen/flag_did_not_engage":false}`)
 	want(t, "config", stored.Config, `{"mine":{"value":1},"_wandb":{"value":{"t":{}}}}`)
 
-	// As it is sent, somebody is at it: its end is not ours to tell.
+	// Somebody still writes to it: its end must stay open.
 	b.backend.Change("ent0", "p", "vobs-1", func(r *wandbtest.Run) { r.State = "running" })
 	if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestSentTwice(t *testing.T) {
 	want(t, "state", b.backend.Run("ent0", "p", "vobs-1").State, "running")
 }
 
-// What a server decides, and names that addresses cannot hold as they are.
+// Names that the server chooses, and names that must be escaped in addresses.
 func TestNames(t *testing.T) {
 	b := newBench(t)
 	bare := run.Run{ID: "a b+é", Project: "a b%é", Writer: "vobs", StartTime: began}
@@ -133,7 +133,7 @@ func TestNames(t *testing.T) {
 	want(t, "URL", got.URL, b.server.URL+"/team%20%25one/a%20b%25%C3%A9/runs/a%20b+%C3%A9")
 	stored := b.backend.Run("team %one", "a b%é", "a b+é")
 	if stored == nil {
-		t.Fatal("the run is not where it was said to be")
+		t.Fatal("the run is not at its address")
 	}
 	want(t, "state", stored.State, "finished")
 	want(t, "summary", stored.Summary, `{"_step":0,"_timestamp":1795341600.25,"_runtime":0,"_wandb":{"runtime":0}}`)
@@ -159,12 +159,12 @@ func TestAppURL(t *testing.T) {
 	want(t, "explicit", (&Client{BaseURL: "https://api.wandb.ai", AppURL: "https://x/"}).RunURL("e", "p", "i"), "https://x/e/p/runs/i")
 }
 
-// What is too much for one request comes in several, in order, and the end last.
-func TestPosts(t *testing.T) {
+// Too many rows for one request are sent in several, in order, with the end last.
+func TestRequests(t *testing.T) {
 	code := 0
 	s := stream{offset: 7, rows: []string{"aaaa", "bbbb", "cccccccccccc", "d"}, summary: "{}", uploaded: []string{"f"}, exitCode: &code}
 	var got []string
-	for _, p := range s.posts(10) {
+	for _, p := range s.requests(10) {
 		got = append(got, string(run.Encode(p)))
 	}
 	if d := cmp.Diff([]string{
@@ -178,10 +178,10 @@ func TestPosts(t *testing.T) {
 
 func TestBadInput(t *testing.T) {
 	for name, change := range map[string]func(*run.Run){
-		"the run has no id":               func(r *run.Run) { r.ID = "" },
-		`config: the value of "k" is no`:  func(r *run.Run) { r.Config = []run.Item{item("k", "NaN")} },
-		`summary: the value of "k" is no`: func(r *run.Run) { r.Summary = []run.Item{item("k", "")} },
-		`history: the value of "k" is no`: func(r *run.Run) { r.Rows[1].Items = []run.Item{item("k", `1}`)} },
+		"the run has no id":                func(r *run.Run) { r.ID = "" },
+		`config: the value of "k" is not`:  func(r *run.Run) { r.Config = []run.Item{item("k", "NaN")} },
+		`summary: the value of "k" is not`: func(r *run.Run) { r.Summary = []run.Item{item("k", "")} },
+		`history: the value of "k" is not`: func(r *run.Run) { r.Rows[1].Items = []run.Item{item("k", `1}`)} },
 	} {
 		b := newBench(t)
 		r := event()
@@ -194,7 +194,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// Many runs through one client, and through clients of their own.
+// Many runs through one client, and through separate clients.
 func TestConcurrency(t *testing.T) {
 	b := newBench(t)
 	var wg sync.WaitGroup

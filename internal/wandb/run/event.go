@@ -60,7 +60,7 @@ func FromFile(e *events.Event, o Options) (*Run, error) {
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
 	}
-	settings, err := settingsIn(e.Settings)
+	settings, err := itemsOf(e.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("engine_runtime_config: %w", err)
 	}
@@ -75,7 +75,7 @@ type source struct {
 }
 
 // settingsIn returns an object's items in their order, without nulls.
-func settingsIn(object json.RawMessage) ([]Item, error) {
+func itemsOf(object json.RawMessage) ([]Item, error) {
 	if object == nil {
 		return nil, nil
 	}

@@ -11,20 +11,20 @@ import (
 // another program's is split and put together again, and every value keeps the very
 // text that it came as.
 
-var errLoose = errors.New("no JSON object")
+var errNotObject = errors.New("no JSON object")
 
 // deepest is where nesting is refused; encoding/json's own bound is 10000.
-const deepest = 1000
+const maxNesting = 1000
 
 // Members splits an object into its keys and values, in their order; a key that comes
 // twice is there twice. The error is that text is no object, of JSON or of what Python's
 // json writes.
 func Members(text []byte) (items []Item, err error) {
-	s := loose{text: text}
+	s := scanner{text: text}
 	if s.peek() != '{' || !s.object(0, func(key string, value []byte) {
 		items = append(items, Item{Key: key, JSON: value})
 	}) || s.peek() != 0 {
-		return nil, errLoose
+		return nil, errNotObject
 	}
 	return items, nil
 }
@@ -71,13 +71,13 @@ func Encode(v any) []byte {
 }
 
 // loose walks over JSON.
-type loose struct {
+type scanner struct {
 	text []byte
 	pos  int
 }
 
 // peek gives the next byte that is no space, 0 at the end.
-func (s *loose) peek() byte {
+func (s *scanner) peek() byte {
 	for s.pos < len(s.text) {
 		switch c := s.text[s.pos]; c {
 		case ' ', '\t', '\r', '\n':
@@ -91,7 +91,7 @@ func (s *loose) peek() byte {
 	return 0
 }
 
-func (s *loose) skip(c byte) bool {
+func (s *scanner) skip(c byte) bool {
 	if s.peek() != c {
 		return false
 	}
@@ -100,8 +100,8 @@ func (s *loose) skip(c byte) bool {
 }
 
 // value passes one value.
-func (s *loose) value(depth int) bool {
-	if depth > deepest {
+func (s *scanner) value(depth int) bool {
+	if depth > maxNesting {
 		return false
 	}
 	switch s.peek() {
@@ -127,7 +127,7 @@ func (s *loose) value(depth int) bool {
 	return s.word()
 }
 
-func (s *loose) object(depth int, each func(key string, value []byte)) bool {
+func (s *scanner) object(depth int, each func(key string, value []byte)) bool {
 	if !s.skip('{') {
 		return false
 	}
@@ -167,7 +167,7 @@ func (s *loose) object(depth int, each func(key string, value []byte)) bool {
 }
 
 // str passes a string.
-func (s *loose) str() bool {
+func (s *scanner) str() bool {
 	from := s.pos
 	for s.pos++; s.pos < len(s.text); s.pos++ {
 		switch s.text[s.pos] {
@@ -182,7 +182,7 @@ func (s *loose) str() bool {
 }
 
 // word passes a number, a literal, or one of Python's tokens.
-func (s *loose) word() bool {
+func (s *scanner) word() bool {
 	from := s.pos
 	for s.pos < len(s.text) && ('a' <= s.text[s.pos]|0x20 && s.text[s.pos]|0x20 <= 'z' ||
 		'0' <= s.text[s.pos] && s.text[s.pos] <= '9' || s.text[s.pos] == '-' || s.text[s.pos] == '+' || s.text[s.pos] == '.') {

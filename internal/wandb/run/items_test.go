@@ -44,7 +44,7 @@ func FuzzMembers(f *testing.F) {
 		items, err := Members([]byte(s))
 		var object_ map[string]any
 		valid := json.Unmarshal([]byte(s), &object_) == nil && object_ != nil
-		if valid && err != nil && strings.Count(s, "[")+strings.Count(s, "{") < deepest {
+		if valid && err != nil && strings.Count(s, "[")+strings.Count(s, "{") < maxNesting {
 			t.Fatalf("refused %q", s)
 		}
 		if err != nil {
