@@ -19,27 +19,27 @@ import (
 )
 
 const (
-	// DefaultPrefix is what the seed puts before the keys of its payload
+	// DefaultPrefix is NeMo Safe Synthesizer's prefix of the keys in its payload
 	// (log_generation_observability of nemo_safe_synthesizer's cli/wandb_setup.py).
 	DefaultPrefix = "vllm_gen"
-	// EventFile is the run's file that holds the whole event.
+	// EventFile is the name of the run's file with the whole event.
 	EventFile = "vobs-event.json"
-	// configKey is the one key of the run's configuration that is ours: in a job's
-	// own run nothing of the job's may be hidden. W&B shows what is in it with dots.
+	// configKey is vobs's only key in the run's configuration, so that nothing of a job's
+	// own is hidden. W&B shows the keys below it with dots.
 	configKey = "vobs"
 )
 
-// Options say how an event becomes a run.
+// Options describe how an event becomes a run.
 type Options struct {
-	// Prefix stands before the payload's keys, with a slash; DefaultPrefix where empty.
+	// Prefix is put before the payload's keys, with a slash; if empty, DefaultPrefix.
 	Prefix string
 	// Writer names this program and its version.
 	Writer string
-	// Now is the time of an event that tells none: of a core without the rest.
+	// Now is the time of an event without times: of the core alone.
 	Now time.Time
 }
 
-// FromEvent renders an event of this process. line is the event as it was
+// FromEvent makes a run from an event of this process. line is the event as it was
 // delivered, or nil.
 func FromEvent(e *schema.GenerationObservability, line []byte, o Options) (*Run, error) {
 	// Encode turns numbers that JSON cannot express into null, in e too.
@@ -53,9 +53,9 @@ func FromEvent(e *schema.GenerationObservability, line []byte, o Options) (*Run,
 	return FromFile(&events.Event{GenerationObservability: e, Line: line}, o)
 }
 
-// FromFile renders an event that was read from a file: the seed's payload as the
-// summary and as one row of history at the command's end, what the figures depend on
-// as the configuration, and the whole event as a file.
+// FromFile makes a run from an event read from a file: the core's keys as the summary and
+// as one row of history at the command's end, what the figures depend on as the
+// configuration, and the whole event as a file.
 func FromFile(e *events.Event, o Options) (*Run, error) {
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
@@ -67,14 +67,14 @@ func FromFile(e *events.Event, o Options) (*Run, error) {
 	return (&source{e, settings}).render(o)
 }
 
-// source is the event that a run is made of.
+// source is the event that the run is made from.
 type source struct {
 	*events.Event
-	// settings are Event.Settings, nil if that is.
+	// settings are the items of Event.Settings, nil if that is nil.
 	settings []Item
 }
 
-// settingsIn returns an object's items in their order, without nulls.
+// itemsOf returns an object's items in their order, without nulls.
 func itemsOf(object json.RawMessage) ([]Item, error) {
 	if object == nil {
 		return nil, nil
@@ -113,7 +113,7 @@ func (e *source) render(o Options) (*Run, error) {
 	}, nil
 }
 
-// id is the same whenever the same event is sent: then it is one run, and not two.
+// id is the same whenever the same event is sent, so that it becomes one run and not two.
 func (e *source) id() string {
 	if id := e.GenerationObservability.Run.ID; CheckID(id) == nil {
 		return id
@@ -122,8 +122,8 @@ func (e *source) id() string {
 	return "vobs-" + hex.EncodeToString(sum[:8])
 }
 
-// CheckID says why W&B would not take a run id (validate_run_id of
-// wandb/sdk/wandb_settings.py; the length is the server's).
+// CheckID returns why W&B would not accept a run id (validate_run_id of
+// wandb/sdk/wandb_settings.py; the length is limited by the server).
 func CheckID(id string) error {
 	switch {
 	case id == "":
@@ -152,13 +152,13 @@ func (e *source) times(now time.Time) (started, ended time.Time, err error) {
 	if duration < 0 {
 		return started, ended, fmt.Errorf("run.duration_seconds is negative: %v", r.DurationSeconds)
 	}
-	// W&B counts in microseconds: both wire formats are to say the same.
+	// W&B counts in microseconds, and both wire formats must agree.
 	started = started.Truncate(time.Microsecond)
 	return started, started.Add(duration.Truncate(time.Microsecond)), nil
 }
 
-// exitCode is 0 for a core alone, which does not say how its command ended, and 1
-// where an event so far is the last one: nobody saw the command end well.
+// exitCode is 0 for the core alone, which does not contain how its command ended, and 1 if
+// the event is a partial one: nobody saw the command end well.
 func (e *source) exitCode() int {
 	r := &e.GenerationObservability.Run
 	switch {
@@ -202,7 +202,7 @@ func (e *source) payload(prefix string) ([]Item, error) {
 	return out, nil
 }
 
-// config is what a user would filter runs by.
+// config returns what a user would filter runs by.
 func (e *source) config() any {
 	type host struct {
 		Name             string        `json:"name,omitempty"`

@@ -15,7 +15,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 const exampleFile = "../../../testdata/events/example.json"
 
@@ -57,7 +57,7 @@ func render(t testing.TB, e *events.Event, o Options) *Run {
 	return r
 }
 
-// A run as a document for people.
+// document returns a run as indented JSON.
 func document(t testing.TB, r *Run) []byte {
 	t.Helper()
 	copied := *r
@@ -89,7 +89,7 @@ func TestGoldenRuns(t *testing.T) {
 	}
 }
 
-func TestTheFileIsTheEventAsDelivered(t *testing.T) {
+func TestEventFileIsTheDeliveredEvent(t *testing.T) {
 	doc := read(t, exampleFile)
 	var want bytes.Buffer
 	if err := json.Compact(&want, doc); err != nil {
@@ -105,7 +105,7 @@ func TestTheFileIsTheEventAsDelivered(t *testing.T) {
 	if err != nil || !bytes.Equal(r.Files[0].Content, delivered) {
 		t.Errorf("%v, %q", err, r.Files)
 	}
-	// Without it the event is encoded, whole.
+	// Without it, the whole event is encoded.
 	r, err = FromEvent(e.GenerationObservability, nil, Options{Now: now})
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestTheFileIsTheEventAsDelivered(t *testing.T) {
 	}
 }
 
-// The example's values; the rules are schema.WandbPayload's.
+// The keys and values for the example; schema.WandbPayload has the rules.
 func TestPayload(t *testing.T) {
 	e := one(t, string(read(t, exampleFile)))
 	for _, c := range []struct{ given, want string }{{"", "vllm_gen"}, {"mine", "mine"}, {"a/b", "a/b"}} {
@@ -138,7 +138,7 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-func TestFromALiveEventAndFromAFileTheSame(t *testing.T) {
+func TestFromEventEqualsFromFile(t *testing.T) {
 	e := one(t, string(read(t, exampleFile)))
 	live, err := FromEvent(e.GenerationObservability, e.Line, Options{Writer: "w"})
 	if err != nil {
@@ -149,7 +149,7 @@ func TestFromALiveEventAndFromAFileTheSame(t *testing.T) {
 	}
 }
 
-func TestOneEventIsOneRun(t *testing.T) {
+func TestIDs(t *testing.T) {
 	doc := string(read(t, exampleFile))
 	id := render(t, one(t, doc), Options{}).ID
 	if id != "019aa8f2-6c1e-7b6a-9d0e-3f6f1d2a9c11" {
@@ -187,11 +187,11 @@ func TestExitCodes(t *testing.T) {
 		{"terminated", schema.Run{Signal: schema.Ptr("SIGTERM")}, false, 143},
 		{"killed", schema.Run{Signal: schema.Ptr("SIGKILL")}, false, 137},
 		{"a real-time signal", schema.Run{Signal: schema.Ptr("SIG34")}, false, 162},
-		{"a signal nobody knows", schema.Run{Signal: schema.Ptr("SIGWHAT")}, false, 1},
+		{"an unknown signal", schema.Run{Signal: schema.Ptr("SIGWHAT")}, false, 1},
 		{"not found", schema.Run{StartError: schema.Ptr(`cannot run "x": not found`)}, false, 127},
 		{"not executable", schema.Run{StartError: schema.Ptr(`cannot run "x": permission denied`)}, false, 126},
-		{"an end that nobody saw", schema.Run{}, false, 1},
-		{"a core, which does not say", schema.Run{}, true, 0},
+		{"an unknown end", schema.Run{}, false, 1},
+		{"the core alone", schema.Run{}, true, 0},
 	} {
 		e := &source{Event: &events.Event{GenerationObservability: &schema.GenerationObservability{Run: c.run}, CoreOnly: c.core}}
 		if got := e.exitCode(); got != c.want {
@@ -212,7 +212,7 @@ func configOf(t testing.TB, r *Run) map[string]any {
 	return out
 }
 
-func TestPartialEventsAreMarked(t *testing.T) {
+func TestPartialEvents(t *testing.T) {
 	e := one(t, string(read(t, exampleFile)))
 	if got := configOf(t, render(t, e, Options{}))["partial"]; got != false {
 		t.Errorf("a whole event: partial is %v", got)
@@ -224,7 +224,7 @@ func TestPartialEventsAreMarked(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotKnownIsNotInTheConfiguration(t *testing.T) {
+func TestConfigOmitsTheUnknown(t *testing.T) {
 	e := &schema.GenerationObservability{SchemaVersion: 1, Run: schema.Run{ID: "x", StartedAt: "2026-11-21T10:00:00Z", Command: []string{"a<b"}}}
 	r, err := FromEvent(e, nil, Options{})
 	if err != nil {
@@ -239,7 +239,7 @@ func TestWhatIsNotKnownIsNotInTheConfiguration(t *testing.T) {
 	}
 }
 
-func TestNumbersWithoutAJSONForm(t *testing.T) {
+func TestNumbersThatJSONLacks(t *testing.T) {
 	inf := schema.Float(1)
 	inf /= 0.0000000001
 	e := &schema.GenerationObservability{
@@ -258,7 +258,7 @@ func TestNumbersWithoutAJSONForm(t *testing.T) {
 
 func nan() float64 { var zero float64; return zero / zero }
 
-func TestBadTimesAreRefused(t *testing.T) {
+func TestInvalidTimes(t *testing.T) {
 	for _, run := range []schema.Run{{StartedAt: "yesterday"}, {StartedAt: "2026-11-21T10:00:00Z", DurationSeconds: -1}} {
 		if _, err := FromEvent(&schema.GenerationObservability{Run: run}, nil, Options{}); err == nil {
 			t.Errorf("%+v: no error", run)
@@ -266,7 +266,7 @@ func TestBadTimesAreRefused(t *testing.T) {
 	}
 }
 
-func TestRunIDs(t *testing.T) {
+func TestCheckID(t *testing.T) {
 	for _, good := range []string{"a", "abc12345", "019aa8f2-6c1e-7b6a-9d0e-3f6f1d2a9c11", "with space", "ü", strings.Repeat("x", 64)} {
 		if err := CheckID(good); err != nil {
 			t.Errorf("%q: %v", good, err)
@@ -274,7 +274,7 @@ func TestRunIDs(t *testing.T) {
 	}
 	for _, bad := range []string{"", " a", "a\n", "a:b", "a;b", "a,b", "a#b", "a?b", "../a", "a'b", `a\b`, "a\x00b", "\xff", strings.Repeat("x", 65)} {
 		if CheckID(bad) == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("%q is accepted", bad)
 		}
 	}
 }

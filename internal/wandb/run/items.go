@@ -6,19 +6,18 @@ import (
 	"errors"
 )
 
-// The texts that a server gives back were written by Python or by the SDK's core:
-// they hold NaN, Infinity and -Infinity, which encoding/json refuses. What is of
-// another program's is split and put together again, and every value keeps the very
-// text that it came as.
+// A server's JSON was written by Python or by the SDK's core: it may contain NaN, Infinity
+// and -Infinity, which encoding/json refuses. Objects of other programs are split and put
+// together again, and every value keeps its original text.
 
-var errNotObject = errors.New("no JSON object")
+var errNotObject = errors.New("not a JSON object")
 
-// deepest is where nesting is refused; encoding/json's own bound is 10000.
+// maxNesting is the deepest nesting accepted; encoding/json's own bound is 10000.
 const maxNesting = 1000
 
-// Members splits an object into its keys and values, in their order; a key that comes
-// twice is there twice. The error is that text is no object, of JSON or of what Python's
-// json writes.
+// Members splits an object into its keys and values, in their order; duplicate keys stay
+// duplicate. It returns an error if text is not an object, in JSON or as Python's json
+// module writes it.
 func Members(text []byte) (items []Item, err error) {
 	s := scanner{text: text}
 	if s.peek() != '{' || !s.object(0, func(key string, value []byte) {
@@ -29,7 +28,7 @@ func Members(text []byte) (items []Item, err error) {
 	return items, nil
 }
 
-// Object joins what Members splits. Nothing is escaped for HTML, as the SDK does not.
+// Object is the inverse of Members. Like the SDK it does not escape for HTML.
 func Object(items []Item) []byte {
 	b := []byte{'{'}
 	for i, item := range items {
@@ -41,8 +40,8 @@ func Object(items []Item) []byte {
 	return append(b, '}')
 }
 
-// Merge gives the items of all lists; where a key comes twice, its later value
-// counts, in the earlier place.
+// Merge returns the items of all lists. Of a duplicate key the later value counts, in the
+// position of the earlier one.
 func Merge(lists ...[]Item) []Item {
 	var out []Item
 	at := map[string]int{}
@@ -59,7 +58,7 @@ func Merge(lists ...[]Item) []Item {
 	return out
 }
 
-// Encode writes a value that JSON can tell, on one line.
+// Encode writes a value as JSON, on one line. It panics if JSON cannot express the value.
 func Encode(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -70,20 +69,20 @@ func Encode(v any) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// loose walks over JSON.
+// scanner walks over JSON.
 type scanner struct {
 	text []byte
 	pos  int
 }
 
-// peek gives the next byte that is no space, 0 at the end.
+// peek returns the next byte that is not white space, 0 at the end.
 func (s *scanner) peek() byte {
 	for s.pos < len(s.text) {
 		switch c := s.text[s.pos]; c {
 		case ' ', '\t', '\r', '\n':
 			s.pos++
 		case 0:
-			return 1 // no JSON begins with it
+			return 1 // which no JSON begins with
 		default:
 			return c
 		}
@@ -99,7 +98,7 @@ func (s *scanner) skip(c byte) bool {
 	return true
 }
 
-// value passes one value.
+// value skips one value.
 func (s *scanner) value(depth int) bool {
 	if depth > maxNesting {
 		return false
@@ -166,7 +165,7 @@ func (s *scanner) object(depth int, each func(key string, value []byte)) bool {
 	return false
 }
 
-// str passes a string.
+// str skips a string.
 func (s *scanner) str() bool {
 	from := s.pos
 	for s.pos++; s.pos < len(s.text); s.pos++ {
@@ -181,7 +180,7 @@ func (s *scanner) str() bool {
 	return false
 }
 
-// word passes a number, a literal, or one of Python's tokens.
+// word skips a number, a literal, or one of Python's tokens.
 func (s *scanner) word() bool {
 	from := s.pos
 	for s.pos < len(s.text) && ('a' <= s.text[s.pos]|0x20 && s.text[s.pos]|0x20 <= 'z' ||

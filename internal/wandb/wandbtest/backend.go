@@ -1,12 +1,12 @@
-// Package wandbtest is a server of Weights & Biases for tests, with the state that
-// the real one keeps as far as its clients can tell: a run's settings, the lines of
-// its history by place and by step, its summary, files and end. It is enough for the
-// real SDK (wandb 0.31.0: `make e2e-wandb`), and fails on demand in every way that a
-// server, a proxy or a network fails.
+// Package wandbtest is a server of Weights & Biases for tests, with the state that the real
+// one keeps, as far as its clients can see: a run's settings, its history rows by position
+// and by step, its summary, files and end. It is complete enough for the real SDK (wandb
+// 0.31.0: `make e2e-wandb`), and fails on demand in every way that a server, a proxy or a
+// network fails.
 //
-// Where nobody outside W&B knows what the server does, this one does what loses most:
-// a config or a summary replaces the one before, a line at a taken place or with a
-// taken step replaces that line, any write to a finished run makes it running.
+// Where the real server's behaviour is not known outside W&B, this one does what loses most:
+// a config or a summary replaces the previous one, a row at a taken position or with a taken
+// step replaces that row, any write to a finished run sets it running.
 package wandbtest
 
 import (
@@ -21,10 +21,10 @@ import (
 	"sync"
 )
 
-// Key is the key that the server knows. It has the length that the SDK asks for.
+// Key is the key that the server accepts. It has the length that the SDK requires.
 const Key = "feedfacefeedfacefeedfacefeedfacefeedface"
 
-// DefaultEntity and DefaultProject are where runs go that do not say.
+// DefaultEntity and DefaultProject are used for runs without an entity or project.
 const (
 	DefaultEntity  = "ent0"
 	DefaultProject = "uncategorized"
@@ -38,49 +38,48 @@ type Backend struct {
 	requests []Request
 	faults   []*Fault
 	tokens   map[string]bool
-	// JWT is the identity token that /oidc/token takes; "" takes none.
+	// JWT is the identity token that /oidc/token accepts; "" accepts none.
 	JWT string
 }
 
-// New makes an empty server.
+// New returns an empty server.
 func New() *Backend {
 	return &Backend{runs: map[string]*Run{}, tokens: map[string]bool{}}
 }
 
-// Run is what the server knows of a run.
+// Run is what the server knows about a run.
 type Run struct {
 	Entity, Project, ID string
-	// StorageID is the server's own name of it.
+	// StorageID is the server's own name of the run.
 	StorageID string
 	State     string
 	ExitCode  *int
 	Group, JobType, Name, Notes, Host,
 	Program string
 	Tags []string
-	// Config and Summary are JSON texts, as they came.
+	// Config and Summary are JSON texts as they were received.
 	Config, Summary string
-	// Lines, Events and Log are the lines by their place; a place that was left out
-	// is "".
+	// Lines, Events and Log are the lines by position; a position that was skipped is "".
 	Lines, Events, Log []string
-	// Files by name, as they were put; Uploaded are those that file_stream named.
+	// Files are the files by name as stored; Uploaded are those that file_stream named.
 	Files    map[string][]byte
 	Uploaded []string
-	// Overwritten are lines of the history that another took the place or step of:
-	// empty as long as nobody lost anything.
+	// Overwritten are history rows whose position or step another row took: empty as long
+	// as nothing was lost.
 	Overwritten []string
 
-	replaced map[int]bool // places whose line another step replaced
-	stale    stale
+	replaced map[int]bool // positions of rows whose step another row took
+	stale    lag
 }
 
-// stale is how much older what is served is than what is known.
-type stale struct {
+// lag is how much older the served state is than the real one.
+type lag struct {
 	polls, lines int
 	state        string
 }
 
-// History gives the rows that people see: by place, without those that another row
-// of the same step replaced.
+// History returns the rows that people see: by position, without those whose step a later
+// row took.
 func (r *Run) History() []string {
 	var out []string
 	for i, line := range r.Lines {
@@ -91,57 +90,57 @@ func (r *Run) History() []string {
 	return out
 }
 
-// Request is one request as it came.
+// Request is one request as it was received.
 type Request struct {
 	// Op is the GraphQL operation, "file_stream", "PUT", "oidc/token", or the path.
 	Op, Path  string
 	Header    http.Header
 	Variables map[string]any
 	Body      []byte
-	// Status is what was answered; 0 where the connection was cut.
+	// Status is the response's; 0 if the connection was cut.
 	Status int
 }
 
-// Fault is a failure that is asked for.
+// Fault is a failure on demand.
 type Fault struct {
-	// Op is whose requests fail; "" all.
+	// Op selects the requests that fail; "" all.
 	Op string
-	// Times is how often; 0 is always.
+	// Times is how often they fail; 0 is always.
 	Times int
-	// Skip lets that many requests pass first.
+	// Skip is how many requests succeed first.
 	Skip int
-	// Status (200 where 0), Header and Body are the answer.
+	// Status (0 means 200), Header and Body are the response.
 	Status int
 	Header map[string]string
 	Body   string
-	// Hang keeps the request until its client leaves; Reset cuts the connection.
+	// Hang blocks the request until its client gives up; Reset cuts the connection.
 	Hang, Reset bool
-	// After does what was asked for before it fails: an answer that gets lost.
+	// After executes the request before it fails: the response is lost.
 	After bool
 }
 
-// Fail asks for a failure.
+// Fail adds a fault.
 func (b *Backend) Fail(f Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.faults = append(b.faults, &f)
 }
 
-// Heal ends all failures.
+// Heal removes all faults.
 func (b *Backend) Heal() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.faults = nil
 }
 
-// Requests gives all requests so far.
+// Requests returns all requests so far.
 func (b *Backend) Requests() []Request {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.requests)
 }
 
-// Ops gives the operations of all requests so far.
+// Ops returns the operations of all requests so far.
 func (b *Backend) Ops() []string {
 	var out []string
 	for _, r := range b.Requests() {
@@ -150,7 +149,7 @@ func (b *Backend) Ops() []string {
 	return out
 }
 
-// Run gives a copy of a run, nil where there is none.
+// Run returns a copy of a run, nil if there is none.
 func (b *Backend) Run(entity, project, id string) *Run {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,7 +163,7 @@ func (b *Backend) Run(entity, project, id string) *Run {
 	return &out
 }
 
-// Runs gives copies of all runs, in the order in which they were made.
+// Runs returns copies of all runs, in the order of their creation.
 func (b *Backend) Runs() []*Run {
 	b.mu.Lock()
 	order := slices.Clone(b.order)
@@ -176,7 +175,7 @@ func (b *Backend) Runs() []*Run {
 	return out
 }
 
-// Put puts a run in place, as another program left it.
+// Put adds a run, as another program left it.
 func (b *Backend) Put(r Run) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -187,15 +186,15 @@ func (b *Backend) Put(r Run) {
 	put.fill()
 }
 
-// Lag serves, for that many readings of the run's state, what it was with no more
-// than lines lines; state is served where it is not "".
+// Lag serves an older state of the run for that many queries: with at most lines rows, and
+// with the state if that is not "".
 func (b *Backend) Lag(entity, project, id string, polls, lines int, state string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.runs[path(entity, project, id)].stale = stale{polls, lines, state}
+	b.runs[path(entity, project, id)].stale = lag{polls, lines, state}
 }
 
-// Change changes a run under the server's lock.
+// Change modifies a run under the server's lock.
 func (b *Backend) Change(entity, project, id string, f func(*Run)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -233,7 +232,7 @@ func (r *Run) fill() {
 
 var operation = regexp.MustCompile(`(?:query|mutation)\s+(\w+)`)
 
-// ServeHTTP answers as the server does.
+// ServeHTTP responds as the server does.
 func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -260,12 +259,12 @@ func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	b.mu.Lock()
 	fault := b.fault(req.Op)
-	var a answer
+	var a response
 	if fault == nil || fault.After {
-		a = b.answer(r, req)
+		a = b.respond(r, req)
 	}
 	if fault != nil {
-		a = answer{fault.Status, fault.Header, fault.Body}
+		a = response{fault.Status, fault.Header, fault.Body}
 		if a.status == 0 {
 			a.status = http.StatusOK
 		}
@@ -292,7 +291,7 @@ func (b *Backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, a.body)
 }
 
-// fault is the failure that the request meets.
+// fault returns the fault that applies to the request.
 func (b *Backend) fault(op string) *Fault {
 	for i, f := range b.faults {
 		if f.Op != "" && f.Op != op {

@@ -11,7 +11,7 @@ import (
 	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// What the server is relied on for: that it tells when somebody lost something.
+// The server reports when something was lost, which the tests rely on.
 func TestLosses(t *testing.T) {
 	b := wandbtest.New()
 	server := httptest.NewServer(b)
@@ -62,7 +62,7 @@ func TestLosses(t *testing.T) {
 	check("the same again", `running[{"_step":7} {"_step":1,"b":NaN}] [{"_step": 1} {"_step":0}]{}{}[]`)
 }
 
-// Whom it does not know it tells nothing.
+// The server does not respond with data to an unknown client.
 func TestUnknown(t *testing.T) {
 	server := httptest.NewServer(wandbtest.New())
 	defer server.Close()

@@ -1,6 +1,7 @@
 package wandbtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,31 +12,31 @@ import (
 	"strings"
 )
 
-type answer struct {
+type response struct {
 	status int
 	header map[string]string
 	body   string
 }
 
-func ok(v any) answer {
+func ok(v any) response {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return answer{http.StatusInternalServerError, nil, err.Error()}
+		return response{http.StatusInternalServerError, nil, err.Error()}
 	}
-	return answer{http.StatusOK, nil, string(body)}
+	return response{http.StatusOK, nil, string(body)}
 }
 
 type object = map[string]any
 
-func data(v any) answer { return ok(object{"data": v}) }
+func data(v any) response { return ok(object{"data": v}) }
 
-func refuse(status int, format string, args ...any) answer {
+func refuse(status int, format string, args ...any) response {
 	a := ok(object{"errors": []object{{"message": fmt.Sprintf(format, args...)}}})
 	a.status = status
 	return a
 }
 
-// authorised says whether a request has the key, or a token that was given out.
+// authorised reports whether a request has the key, or a token issued by this server.
 func (b *Backend) authorised(r *http.Request) bool {
 	if _, key, basic := r.BasicAuth(); basic {
 		return key == Key
@@ -44,7 +45,7 @@ func (b *Backend) authorised(r *http.Request) bool {
 	return bearer && b.tokens[token]
 }
 
-func (b *Backend) answer(r *http.Request, req Request) answer {
+func (b *Backend) respond(r *http.Request, req Request) response {
 	switch {
 	case req.Op == "oidc/token":
 		return b.token(req)
@@ -88,21 +89,14 @@ type variables map[string]any
 
 func (v variables) text(key string) string { s, _ := v[key].(string); return s }
 
-// set puts a value in place; null leaves what is there.
+// set sets a value; null leaves it unchanged.
 func (v variables) set(key string, to *string) {
 	if s, given := v[key].(string); given {
 		*to = s
 	}
 }
 
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
-func (b *Backend) upsert(v variables) answer {
+func (b *Backend) upsert(v variables) response {
 	var run *Run
 	if id := v.text("id"); id != "" {
 		for _, r := range b.order {
@@ -120,7 +114,7 @@ func (b *Backend) upsert(v variables) answer {
 		if name == "" {
 			return refuse(http.StatusBadRequest, "a run needs a name")
 		}
-		entity, project := or(v.text("entity"), DefaultEntity), or(v.text("project"), DefaultProject)
+		entity, project := cmp.Or(v.text("entity"), DefaultEntity), cmp.Or(v.text("project"), DefaultProject)
 		inserted = b.runs[path(entity, project, name)] == nil
 		run = b.make(entity, project, name)
 	}
@@ -140,13 +134,13 @@ func (b *Backend) upsert(v variables) answer {
 		}
 	}
 	return data(object{"upsertBucket": object{"inserted": inserted, "bucket": object{
-		"id": run.StorageID, "name": run.ID, "displayName": or(run.Name, "quiet-river-1"), "description": nil,
+		"id": run.StorageID, "name": run.ID, "displayName": cmp.Or(run.Name, "quiet-river-1"), "description": nil,
 		"config": run.Config, "sweepName": nil, "historyLineCount": run.shown(),
 		"project": object{"id": "P", "name": run.Project, "entity": object{"id": "E", "name": run.Entity}},
 	}}})
 }
 
-// shown is how many lines are served.
+// shown returns how many rows are served.
 func (r *Run) shown() int {
 	if r.stale.polls > 0 {
 		return min(len(r.Lines), r.stale.lines)
@@ -154,13 +148,13 @@ func (r *Run) shown() int {
 	return len(r.Lines)
 }
 
-func (b *Backend) status(v variables) answer {
-	entity, project := or(v.text("entity"), DefaultEntity), or(v.text("project"), DefaultProject)
+func (b *Backend) status(v variables) response {
+	entity, project := cmp.Or(v.text("entity"), DefaultEntity), cmp.Or(v.text("project"), DefaultProject)
 	run := b.runs[path(entity, project, v.text("name"))]
 	model := object{"id": "P", "name": project, "entity": object{"id": "E", "name": entity}, "bucket": nil}
 	if run == nil {
 		if !slices.ContainsFunc(b.order, func(r *Run) bool { return r.Entity == entity && r.Project == project }) {
-			return data(object{"model": nil}) // a project is made with its first run
+			return data(object{"model": nil}) // a project is created with its first run
 		}
 		return data(object{"model": model})
 	}
@@ -179,7 +173,7 @@ func (b *Backend) status(v variables) answer {
 		tags = []string{}
 	}
 	model["bucket"] = object{
-		"id": run.StorageID, "name": run.ID, "state": state, "displayName": or(run.Name, "quiet-river-1"),
+		"id": run.StorageID, "name": run.ID, "state": state, "displayName": cmp.Or(run.Name, "quiet-river-1"),
 		"summaryMetrics": run.Summary, "config": run.Config, "tags": tags, "notes": run.Notes,
 		"historyLineCount": len(lines), "eventsLineCount": len(run.Events), "logLineCount": len(run.Log),
 		"historyTail": tail(lines), "eventsTail": tail(run.Events), "wandbConfig": started,
@@ -208,7 +202,7 @@ func wandbConfig(config string) map[string]json.RawMessage {
 	return c.Wandb.Value
 }
 
-func (b *Backend) createFiles(r *http.Request, v variables) answer {
+func (b *Backend) createFiles(r *http.Request, v variables) response {
 	run := b.runs[path(v.text("entity"), v.text("project"), v.text("run"))]
 	if run == nil {
 		return refuse(http.StatusNotFound, "run not found")
@@ -226,8 +220,8 @@ func (b *Backend) createFiles(r *http.Request, v variables) answer {
 	return data(object{"createRunFiles": object{"runID": run.StorageID, "uploadHeaders": []string{}, "files": list}})
 }
 
-// put stores a file, as a storage of another company does: without the key.
-func (b *Backend) put(r *http.Request, req Request) answer {
+// put stores a file, as another company's storage does: without the key.
+func (b *Backend) put(r *http.Request, req Request) response {
 	if r.Header.Get("Authorization") != "" {
 		return refuse(http.StatusBadRequest, "a storage must not be told the key")
 	}
@@ -240,13 +234,13 @@ func (b *Backend) put(r *http.Request, req Request) answer {
 		return refuse(http.StatusForbidden, "not signed")
 	}
 	run.Files[parts[3]] = req.Body
-	return answer{status: http.StatusOK}
+	return response{status: http.StatusOK}
 }
 
-func (b *Backend) token(req Request) answer {
+func (b *Backend) token(req Request) response {
 	form, err := url.ParseQuery(string(req.Body))
 	if err != nil || form.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" || b.JWT == "" || form.Get("assertion") != b.JWT {
-		return answer{http.StatusUnauthorized, nil, `{"error":"invalid_grant","error_description":"the identity token is not known"}`}
+		return response{http.StatusUnauthorized, nil, `{"error":"invalid_grant","error_description":"the identity token is not known"}`}
 	}
 	token := "access-token-" + strconv.Itoa(len(b.tokens)+1)
 	b.tokens[token] = true
@@ -258,7 +252,7 @@ type chunk struct {
 	Content []string
 }
 
-func (b *Backend) stream(req Request) answer {
+func (b *Backend) stream(req Request) response {
 	var post struct {
 		Files    map[string]chunk
 		Uploaded []string
@@ -285,9 +279,9 @@ func (b *Backend) stream(req Request) answer {
 		case "wandb-history.jsonl":
 			run.history(c)
 		case "wandb-events.jsonl":
-			run.Events, _ = place(run.Events, c)
+			run.Events, _ = insertLines(run.Events, c)
 		case "output.log":
-			run.Log, _ = place(run.Log, c)
+			run.Log, _ = insertLines(run.Log, c)
 		case "wandb-summary.json":
 			if len(c.Content) > 0 {
 				run.Summary = c.Content[len(c.Content)-1]
@@ -308,8 +302,8 @@ func (b *Backend) stream(req Request) answer {
 	return ok(object{})
 }
 
-// place puts lines in their places, and gives those that were there.
-func place(lines []string, c chunk) (out, old []string) {
+// insertLines puts lines at their positions, and returns those that they replaced.
+func insertLines(lines []string, c chunk) (out, old []string) {
 	for i, line := range c.Content {
 		at := c.Offset + i
 		for len(lines) <= at {
@@ -325,7 +319,8 @@ func place(lines []string, c chunk) (out, old []string) {
 
 var stepKey = regexp.MustCompile(`"_step":\s*(\d+)`)
 
-// stepOf is the step of a line, "" without one. Lines hold NaN, which Go's JSON refuses.
+// stepOf returns the step of a row, "" if it has none. Rows may contain NaN, which Go's JSON
+// refuses.
 func stepOf(line string) string {
 	if m := stepKey.FindStringSubmatch(line); m != nil {
 		return m[1]
@@ -337,7 +332,7 @@ func (r *Run) history(c chunk) {
 	for i, line := range c.Content {
 		at := c.Offset + i
 		var old []string
-		r.Lines, old = place(r.Lines, chunk{at, []string{line}})
+		r.Lines, old = insertLines(r.Lines, chunk{at, []string{line}})
 		r.Overwritten = append(r.Overwritten, old...)
 		delete(r.replaced, at)
 		step := stepOf(line)
