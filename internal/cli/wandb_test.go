@@ -17,7 +17,7 @@ import (
 	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// wandbServer is a server of W&B with state.
+// wandbServer starts a W&B server that keeps state.
 func wandbServer(t *testing.T) (*wandbtest.Backend, string) {
 	t.Helper()
 	b := wandbtest.New()
@@ -26,7 +26,7 @@ func wandbServer(t *testing.T) (*wandbtest.Backend, string) {
 	return b, server.URL
 }
 
-// withWandb prepares vobs for a user of that server, and of nothing else of W&B.
+// withWandb prepares vobs for a user of that server only.
 func withWandb(t *testing.T, url string, args ...string) *process {
 	t.Helper()
 	p := prepare(t, append([]string{"vobs"}, args...)...)
@@ -38,11 +38,11 @@ func withWandb(t *testing.T, url string, args ...string) *process {
 	return p
 }
 
-// keyless fails where the key is in anything that the program left.
-func (p *process) keyless(t *testing.T) {
+// checkNoKey fails the test if the key is in anything that the program left behind.
+func (p *process) checkNoKey(t *testing.T) {
 	t.Helper()
-	if strings.Contains(p.said.String(), wandbtest.Key) {
-		t.Errorf("the key was said:\n%s", &p.said)
+	if strings.Contains(p.output.String(), wandbtest.Key) {
+		t.Errorf("the key was said:\n%s", &p.output)
 	}
 	err := filepath.WalkDir(p.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
@@ -59,7 +59,7 @@ func (p *process) keyless(t *testing.T) {
 	}
 }
 
-// offlineRuns are the .wandb files below a process's folder.
+// offlineRuns returns the .wandb files below a process's directory.
 func (p *process) offlineRuns(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(p.Dir, "wandb", "offline-run-*", "run-*.wandb"))
@@ -77,8 +77,8 @@ func decoded(t *testing.T, text string) (out map[string]any) {
 	return out
 }
 
-// An event that is sent: the command's exit code is vobs's and the run's, the event is
-// the run's file, its figures the summary's and one row's.
+// An event is sent: the command's exit code is vobs's and the run's, the event is the run's
+// file, its figures are in the summary and in one row.
 func TestWandbOnline(t *testing.T) {
 	b, url := wandbServer(t)
 	p := withWandb(t, url, "run", "--wandb", "online", "--wandb-project", "bench", "-o", "e.json", "--", "sh", "-c", "exit 3", "--api-key", "sesame-open")
@@ -86,11 +86,11 @@ func TestWandbOnline(t *testing.T) {
 		t.Fatal(err)
 	}
 	if end := p.finish(t); end != "3" {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 	runs := b.Runs()
 	if len(runs) != 1 {
-		t.Fatalf("%d runs; %s", len(runs), &p.said)
+		t.Fatalf("%d runs; %s", len(runs), &p.output)
 	}
 	r := runs[0]
 	if r.Project != "bench" || r.State != "failed" || r.ExitCode == nil || *r.ExitCode != 3 {
@@ -114,26 +114,26 @@ func TestWandbOnline(t *testing.T) {
 		t.Errorf("config %s", r.Config)
 	}
 	page := url + "/" + r.Entity + "/bench/runs/" + r.ID
-	if said := p.said.String(); !strings.Contains(said, "vobs: wandb: the event is at "+page+"\n") || strings.Contains(said, "warning") {
+	if said := p.output.String(); !strings.Contains(said, "vobs: wandb: the event is at "+page+"\n") || strings.Contains(said, "warning") {
 		t.Errorf("said:\n%s\nwant %s", said, page)
 	}
-	p.keyless(t)
+	p.checkNoKey(t)
 
-	// Once more, from the file: the same run.
+	// Again, from the file: the same run.
 	again := withWandb(t, url, "wandb", "--wandb-project", "bench", filepath.Join(p.Dir, "e.json"))
 	if err := again.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	if end := again.finish(t); end != "0" || !strings.Contains(again.said.String(), page) {
-		t.Errorf("ended with %s:\n%s", end, &again.said)
+	if end := again.finish(t); end != "0" || !strings.Contains(again.output.String(), page) {
+		t.Errorf("ended with %s:\n%s", end, &again.output)
 	}
 	if runs := b.Runs(); len(runs) != 1 || len(runs[0].History()) != 1 {
 		t.Errorf("%d runs, history %q", len(runs), runs[0].History())
 	}
 }
 
-// By default nothing is sent, nor where the user said so; and W&B's own variables decide
-// under auto.
+// Nothing is sent by default, or if the user has disabled it; under auto, W&B's own variables
+// decide.
 func TestWandbModes(t *testing.T) {
 	for _, c := range []struct {
 		flags, env    string
@@ -166,7 +166,7 @@ func TestWandbModes(t *testing.T) {
 			if end := p.finish(t); end != "0" {
 				t.Errorf("ended with %s", end)
 			}
-			if said := p.said.String(); !strings.Contains(said, c.said) || c.said == "" && said != "" || strings.Count(said, "\n") > 1 {
+			if said := p.output.String(); !strings.Contains(said, c.said) || c.said == "" && said != "" || strings.Count(said, "\n") > 1 {
 				t.Errorf("said %q, want %q", said, c.said)
 			}
 			if got := len(b.Runs()); got != c.sent {
@@ -176,13 +176,13 @@ func TestWandbModes(t *testing.T) {
 				t.Errorf("%d offline runs, want %d", got, c.offline)
 			}
 			p.event(t, "e.json")
-			p.keyless(t)
+			p.checkNoKey(t)
 		})
 	}
 }
 
-// Whatever the server does: the event is where it belongs, the exit code is the
-// command's, there is one warning, and a run on disk with the way to send it.
+// Whatever the server does, the event is where it belongs, the exit code is the command's, and
+// there is one warning, and an offline run with the command that sends it.
 func TestWandbFaults(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -224,7 +224,7 @@ func TestWandbFaults(t *testing.T) {
 			if end := p.finish(t); end != "SIGKILL" {
 				t.Errorf("ended with %s", end)
 			}
-			said := p.said.String()
+			said := p.output.String()
 			runs := p.offlineRuns(t)
 			if len(runs) != 1 {
 				t.Fatalf("offline runs %q; said:\n%s", runs, said)
@@ -237,12 +237,12 @@ func TestWandbFaults(t *testing.T) {
 				t.Errorf("said the proxy's password: %s", said)
 			}
 			p.event(t, "e.json")
-			p.keyless(t)
+			p.checkNoKey(t)
 		})
 	}
 }
 
-// A shutdown signal ends the upload, and neither the event nor the exit code.
+// A shutdown signal ends the upload, but loses neither the event nor the exit code.
 func TestWandbInterrupted(t *testing.T) {
 	b, url := wandbServer(t)
 	b.Fail(wandbtest.Fault{Hang: true})
@@ -256,17 +256,17 @@ func TestWandbInterrupted(t *testing.T) {
 		}
 		return nil
 	})
-	p.event(t, "e.json") // before all that
+	p.event(t, "e.json") // it is written before the upload
 	p.send(t, syscall.SIGTERM)
 	if end := p.finish(t); end != "5" {
 		t.Errorf("ended with %s", end)
 	}
 	if len(p.offlineRuns(t)) != 1 {
-		t.Errorf("no offline run; said:\n%s", &p.said)
+		t.Errorf("no offline run; said:\n%s", &p.output)
 	}
 }
 
-// The job's own run goes on where it ended: nothing of it is lost, and it ended as it did.
+// The job's own run is continued where it ended: nothing of it is lost, and its state stays.
 func TestWandbJobsRun(t *testing.T) {
 	t.Parallel() // it waits for the server's lag
 	b, url := wandbServer(t)
@@ -281,11 +281,11 @@ func TestWandbJobsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if end := p.finish(t); end != "4" {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 	r := b.Run("team", "p", "job1")
 	if len(b.Runs()) != 1 || r.State != "finished" || *r.ExitCode != 0 || len(r.History()) != 3 || len(r.Overwritten) > 0 {
-		t.Fatalf("runs %d, %+v; said:\n%s", len(b.Runs()), r, &p.said)
+		t.Fatalf("runs %d, %+v; said:\n%s", len(b.Runs()), r, &p.output)
 	}
 	row, summary := decoded(t, r.History()[2]), decoded(t, r.Summary)
 	if row["_step"] != 2.0 || row["vllm_gen/flag_did_not_engage"] != false || summary["loss"] != 0.5 || summary["vllm_gen/flag_did_not_engage"] != false {
@@ -294,12 +294,12 @@ func TestWandbJobsRun(t *testing.T) {
 	if !strings.Contains(r.Config, `"lr"`) || !slices.Equal(r.Tags, []string{"a"}) || r.Files["vobs-event.json"] == nil {
 		t.Errorf("%+v", r)
 	}
-	if !strings.Contains(p.said.String(), "the event was added to ") {
-		t.Errorf("said:\n%s", &p.said)
+	if !strings.Contains(p.output.String(), "the event was added to ") {
+		t.Errorf("said:\n%s", &p.output)
 	}
 }
 
-// What is wrong with the settings is told before the command starts.
+// Wrong settings are reported before the command starts.
 func TestWandbRefused(t *testing.T) {
 	for args, want := range map[string]string{
 		"run --wandb sometimes -- touch started":                 `unknown mode "sometimes" for --wandb`,
@@ -327,8 +327,8 @@ func TestWandbRefused(t *testing.T) {
 		if strings.HasPrefix(args, "run") {
 			code = "125"
 		}
-		if end := p.finish(t); end != code || !strings.Contains(p.said.String(), want) {
-			t.Errorf("%s: ended with %s, said:\n%s", args, end, &p.said)
+		if end := p.finish(t); end != code || !strings.Contains(p.output.String(), want) {
+			t.Errorf("%s: ended with %s, said:\n%s", args, end, &p.output)
 		}
 		if _, err := os.Stat(filepath.Join(p.Dir, "started")); err == nil || len(b.Requests()) > 0 {
 			t.Errorf("%s: something was done", args)
@@ -336,7 +336,7 @@ func TestWandbRefused(t *testing.T) {
 	}
 }
 
-// Several events of one file, with what else a file of events may have.
+// Several events in one file, with what else such a file may contain.
 func TestWandbFiles(t *testing.T) {
 	b, url := wandbServer(t)
 	made := withWandb(t, url, "run", "--append", "e.jsonl", "--", "true")
@@ -355,8 +355,8 @@ func TestWandbFiles(t *testing.T) {
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	if end := p.finish(t); end != "0" || strings.Count(p.said.String(), "the event is at") != 3 {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+	if end := p.finish(t); end != "0" || strings.Count(p.output.String(), "the event is at") != 3 {
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 	runs := b.Runs()
 	if len(runs) != 3 {
@@ -366,13 +366,13 @@ func TestWandbFiles(t *testing.T) {
 		t.Errorf("summary %s", runs[2].Summary)
 	}
 
-	// One that cannot be sent: exit code 1, and it is on disk.
+	// One that cannot be sent: exit code 1, and an offline run.
 	b.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 403})
 	p = withWandb(t, url, "wandb", core)
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
 	if end := p.finish(t); end != "1" || len(p.offlineRuns(t)) != 1 {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 }
