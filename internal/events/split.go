@@ -11,27 +11,27 @@ import (
 // defaultChunk is how many bytes are read at a time.
 const defaultChunk = 64 << 10
 
-// beyondFault is how much of the text behind a fault its message can depend on, in
-// bytes: a word that JSON does not have, or a character.
+// beyondFault is how many bytes after a fault its message can depend on: an unknown word,
+// or a character.
 const beyondFault = 64
 
-// longLine bounds what is read in search of a line's end, in bytes.
+// longLine bounds the search for the end of a line, in bytes.
 const longLine = 1 << 20
 
-// part is a piece of a file that can be checked without the rest: one document, or
-// for a broken one the text up to where [schema.ValidateStream] goes on.
+// part is a piece of a file that can be checked without the rest: one document, or if that
+// is broken, the text up to where [schema.ValidateStream] continues.
 type part struct {
 	text []byte
-	size int // the part is text[:size]; a message about it may need what follows
+	size int // the part is text[:size]; a message about it may need the text after it
 	line int // of its first byte, from 1
 }
 
-// splitter cuts a stream into parts, so that checking them one by one finds what
-// checking the whole finds.
+// splitter cuts a stream into parts, so that checking the parts finds the same problems as
+// checking the whole file.
 type splitter struct {
 	r     io.Reader
 	chunk int    // how many bytes to read at a time
-	buf   []byte // what was read and not returned yet
+	buf   []byte // read, but not returned yet
 	line  int    // of buf[0]
 	err   error  // of r, io.EOF included
 }
@@ -63,7 +63,7 @@ func (s *splitter) next() (part, error) {
 }
 
 // lineDocument returns the end of the buffer's first line, and reports whether the line is a
-// whole document. It is the fast way through JSON lines: one scan.
+// complete document. It makes JSON lines fast: it takes one scan.
 func (s *splitter) lineDocument() (end int, ok bool) {
 	for from := 0; ; {
 		if i := bytes.IndexByte(s.buf[from:], '\n'); i >= 0 {
@@ -116,8 +116,8 @@ func (l *lookahead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// broken returns the part that has a fault. As ValidateStream does, it looks for the
-// next line that begins with {, from the given position on.
+// broken returns a part with a fault. As ValidateStream does, it looks for the next line that
+// begins with {, from the given position on.
 func (s *splitter) broken(from, fault int) (part, error) {
 	ahead := fault + beyondFault
 	for {
@@ -125,7 +125,7 @@ func (s *splitter) broken(from, fault int) (part, error) {
 			size := from + i + 1
 			return s.cut(size, max(size, ahead))
 		}
-		from = max(from, len(s.buf)-1) // the last byte may be a newline, and { follow
+		from = max(from, len(s.buf)-1) // the last byte may be the newline before a {
 		if len(s.buf) > ahead+s.chunk {
 			break
 		}
@@ -133,7 +133,7 @@ func (s *splitter) broken(from, fault int) (part, error) {
 			return s.cut(len(s.buf), len(s.buf))
 		}
 	}
-	// There is much text behind the fault, and no use for it.
+	// The long text after the fault is of no use.
 	p := part{slices.Clone(s.buf[:ahead]), ahead, s.line}
 	s.drop(ahead)
 	for {
@@ -150,8 +150,8 @@ func (s *splitter) broken(from, fault int) (part, error) {
 	return p, s.readError()
 }
 
-// cut takes a part of the given size from the buffer, with the text up to the
-// position ahead, as far as it is there.
+// cut takes a part of the given size from the buffer. Its text extends to the position
+// ahead, as far as that is in the buffer.
 func (s *splitter) cut(size, ahead int) (part, error) {
 	ahead = min(ahead, len(s.buf))
 	p := part{s.buf[:ahead:ahead], size, s.line}
@@ -159,7 +159,7 @@ func (s *splitter) cut(size, ahead int) (part, error) {
 	return p, s.readError()
 }
 
-// drop takes n bytes from the buffer.
+// drop removes n bytes from the buffer.
 func (s *splitter) drop(n int) {
 	s.line += bytes.Count(s.buf[:n], []byte("\n"))
 	s.buf = s.buf[n:]

@@ -223,7 +223,7 @@ func (b *Backend) createFiles(r *http.Request, v variables) response {
 // put stores a file, as another company's storage does: without the key.
 func (b *Backend) put(r *http.Request, req Request) response {
 	if r.Header.Get("Authorization") != "" {
-		return refuse(http.StatusBadRequest, "a storage must not be told the key")
+		return refuse(http.StatusBadRequest, "the file storage must not get the key")
 	}
 	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, "/storage/"), "/", 4)
 	if len(parts) != 4 || r.Method != http.MethodPut {
