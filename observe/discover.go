@@ -78,7 +78,7 @@ func (f *finder) run(ctx context.Context) {
 		}
 		f.findServers()
 		f.findOwners()
-		timer.Reset(budget.OnBeat(max(discoverInterval-budget.Beat/2, f.wait())))
+		timer.Reset(budget.AlignToTick(max(discoverInterval-budget.Tick/2, f.wait())))
 	}
 }
 

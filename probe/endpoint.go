@@ -317,7 +317,7 @@ func (e *endpoint) plan() (wait time.Duration, full bool) {
 	}
 	wait, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, IdleSinceFull: e.idleSinceFull})
 	if e.schedule.Interval == 0 && e.p.cfg.Wait != nil {
-		wait = budget.OnBeat(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
+		wait = budget.AlignToTick(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
 	}
 	return wait, full
 }

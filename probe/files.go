@@ -21,7 +21,7 @@ const (
 	filesInterval = 50 * time.Millisecond
 	// filesIdleInterval is the same until there are some, and while the budget is spent: it
 	// shares the beat's wake-up, and so costs next to nothing.
-	filesIdleInterval = budget.Beat
+	filesIdleInterval = budget.Tick
 )
 
 // Directory is the target of a directory of prometheus_client's shared files
@@ -67,14 +67,14 @@ func (e *endpoint) readFiles(full bool) scrape.Response {
 // planFiles is plan for files.
 func (e *endpoint) planFiles() (wait time.Duration, full bool) {
 	if !e.up {
-		return budget.OnBeat(filesIdleInterval), true
+		return budget.AlignToTick(filesIdleInterval), true
 	}
 	_, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: true, IdleSinceFull: e.idleSinceFull})
 	switch spent := e.overBudget(); {
 	case spent > 0 && e.recorded: // some rounds wait to be taken, and can wait longer
-		return budget.OnBeat(min(spent, scrape.SoonestFull)), full
+		return budget.AlignToTick(min(spent, scrape.SoonestFull)), full
 	case spent > 0, e.recorded:
-		return budget.OnBeat(filesInterval), full
+		return budget.AlignToTick(filesInterval), full
 	}
 	return filesInterval, full
 }
@@ -112,7 +112,7 @@ func (e *endpoint) recording(ctx context.Context, full bool) bool {
 	taken := e.takeRecorded()
 	interval := filesInterval
 	if e.overBudget() > 0 {
-		interval = budget.Beat
+		interval = budget.Tick
 	}
 	if !full {
 		e.recorded = e.files.Record(interval)

@@ -2,7 +2,6 @@ package schema
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +47,7 @@ func (p Problem) String() string {
 // Optional keys, which are newer than the first events of the schema_version, may be
 // absent from a full event: they count as null, and need no reason.
 func Validate(doc []byte, opt Options) []Problem {
-	f := newFile(doc, opt)
+	f := newFile(doc, opt, 1)
 	if f.p.end() {
 		return f.empty()
 	}
@@ -62,47 +61,6 @@ func Validate(doc []byte, opt Options) []Problem {
 		f.add(f.p.line, "expected nothing after the event, found %s", f.p.found())
 	}
 	return f.sorted()
-}
-
-// ValidateStream checks a whole file. The file has one JSON document, indented or
-// not, or several that each start on a line of their own (JSON lines).
-// ValidateStream returns the number of events and all problems, ordered by line, or
-// an error if r could not be read. A broken line does not prevent the others from
-// being checked. Log records of other kinds are skipped with a warning. A file
-// without any event is an error.
-func ValidateStream(r io.Reader, opt Options) (events int, problems []Problem, err error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return 0, nil, fmt.Errorf("reading the events: %w", err)
-	}
-	f := newFile(data, opt)
-	if f.p.end() {
-		return 0, f.empty(), nil
-	}
-	p := f.p
-	for ; !p.end(); p.skipSpace() {
-		from, line := p.pos, p.line
-		v, err := p.document()
-		if err != nil {
-			f.syntax(err, line)
-			p.nextLineWith('{', from, line)
-			continue
-		}
-		f.document(v)
-		p.skipBlank()
-		switch {
-		case p.end() || p.data[p.pos] == '\n':
-		case p.data[p.pos] == '{':
-			f.add(p.line, "another event on the same line: expected a newline between them")
-		default:
-			f.add(p.line, "expected a newline after the event, found %s", p.found())
-			p.nextLineWith('{', p.pos, p.line)
-		}
-	}
-	if f.events == 0 && !slices.ContainsFunc(f.all(), func(p Problem) bool { return !p.Warning }) {
-		f.add(1, "no event: none of the log records is that of a generation")
-	}
-	return f.events, f.sorted(), nil
 }
 
 // UnexplainedNulls returns the paths of nulls in e that no entry of `unavailable`
@@ -135,8 +93,10 @@ type file struct {
 	problems []Problem
 }
 
-func newFile(data []byte, opt Options) *file {
+// newFile starts the check of data, which begins on the given line.
+func newFile(data []byte, opt Options, line int) *file {
 	f := &file{p: newParser(data), opt: opt}
+	f.p.line = line
 	f.p.skipSpace()
 	return f
 }
@@ -153,16 +113,18 @@ func (f *file) syntax(err *syntaxError, began int) {
 	f.add(err.line, "%s", err.message)
 }
 
-func (f *file) empty() []Problem {
-	return []Problem{{Line: 1, Message: "empty: expected an event, a JSON object"}}
-}
+const emptyMessage = "empty: expected an event, a JSON object"
 
-func (f *file) all() []Problem { return append(slices.Clone(f.p.problems), f.problems...) }
+func (f *file) empty() []Problem { return []Problem{{Line: 1, Message: emptyMessage}} }
 
 func (f *file) sorted() []Problem {
-	all := f.all()
-	slices.SortStableFunc(all, func(a, b Problem) int { return a.Line - b.Line })
+	all := append(slices.Clone(f.p.problems), f.problems...)
+	sortByLine(all)
 	return all
+}
+
+func sortByLine(problems []Problem) {
+	slices.SortStableFunc(problems, func(a, b Problem) int { return a.Line - b.Line })
 }
 
 // document checks one parsed document as the kind of document that it looks like.

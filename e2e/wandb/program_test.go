@@ -128,7 +128,7 @@ func TestProgramTwoWays(t *testing.T) {
 // told gives the directories of the command that vobs printed.
 func told(t *testing.T, said string) []string {
 	t.Helper()
-	m := regexp.MustCompile(`send it by: wandb sync ([^(\n]+)`).FindStringSubmatch(said)
+	m := regexp.MustCompile(`send it with: wandb sync ([^(\n]+)`).FindStringSubmatch(said)
 	if m == nil {
 		t.Fatalf("no command in:\n%s", said)
 	}

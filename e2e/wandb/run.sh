@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # vobs's client of Weights & Biases beside the real SDK, both against the server of
-# internal/wandb/fakebackend:
+# internal/wandb/wandbtest:
 #
 #   (a) `wandb sync` uploads from our offline run what our online client sends;
 #   (b) we resume a run of the SDK, and the SDK resumes it after us: nothing of either

@@ -20,15 +20,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/internal/wandb/api"
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/rundir"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 // house is a server, the SDK's virtual environment and a home for it.
 type house struct {
-	backend *fakebackend.Backend
+	backend *wandbtest.Backend
 	url     string
 	venv    string
 	home    string
@@ -40,7 +41,7 @@ func newHouse(t *testing.T) *house {
 	if venv == "" {
 		t.Skip("SKIPPED: this test needs the wandb SDK: make e2e-wandb installs it")
 	}
-	backend := fakebackend.New()
+	backend := wandbtest.New()
 	server := httptest.NewServer(backend)
 	t.Cleanup(server.Close)
 	return &house{backend: backend, url: server.URL, venv: venv, home: t.TempDir()}
@@ -57,7 +58,7 @@ func (h *house) prepare(ctx context.Context, name string, args ...string) *exec.
 	// The user's own wandb files may be neither read nor written.
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + h.home, "TMPDIR=" + h.home, "NETRC=" + filepath.Join(h.home, "netrc"),
-		"WANDB_BASE_URL=" + h.url, "WANDB_API_KEY=" + fakebackend.Key, "WANDB_DIR=" + h.home,
+		"WANDB_BASE_URL=" + h.url, "WANDB_API_KEY=" + wandbtest.Key, "WANDB_DIR=" + h.home,
 		"WANDB_CONFIG_DIR=" + h.home, "WANDB_CACHE_DIR=" + h.home, "WANDB_DATA_DIR=" + h.home,
 		"WANDB_ERROR_REPORTING=false", "WANDB_DISABLE_GIT=true", "WANDB_X_DISABLE_STATS=true", "WANDB_CONSOLE=off",
 	}
@@ -88,7 +89,7 @@ func (h *house) python(t *testing.T, code int, script string) {
 }
 
 func (h *house) client(t *testing.T) *api.Client {
-	c := &api.Client{BaseURL: h.url, Auth: api.APIKey(fakebackend.Key), UserAgent: "vobs/e2e"}
+	c := &api.Client{BaseURL: h.url, Auth: api.APIKey(wandbtest.Key), UserAgent: "vobs/e2e"}
 	t.Cleanup(c.Close)
 	return c
 }
@@ -112,23 +113,23 @@ func (h *house) jobLog(t *testing.T, id string) *api.JobLog {
 }
 
 // event is a run as vobs renders one that has just ended.
-func event() rendered.Run {
+func event() run.Run {
 	ended := time.Now().Truncate(time.Microsecond)
-	return rendered.Run{
+	return run.Run{
 		ID: "vobs-1", Project: "p", Group: "g", JobType: "gen", Name: "a name", Notes: "of <it> & more", Tags: []string{"x", "y"}, Host: "box",
-		Config: []rendered.Item{item("vobs", `{"command":["sh","-c","a <b> & c"],"gpu":{"count":1,"names":["é"]},"version":null}`)},
-		Rows: []rendered.Row{
-			{Time: ended.Add(-time.Second), Items: []rendered.Item{item("vobs/gpu0/used_bytes", "85899345920")}},
-			{Time: ended, Items: []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false"), item("vllm_gen/engine_runtime/kv_cache_dtype", `"auto"`)}},
+		Config: []run.Item{item("vobs", `{"command":["sh","-c","a <b> & c"],"gpu":{"count":1,"names":["é"]},"version":null}`)},
+		Rows: []run.Row{
+			{Time: ended.Add(-time.Second), Items: []run.Item{item("vobs/gpu0/used_bytes", "85899345920")}},
+			{Time: ended, Items: []run.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false"), item("vllm_gen/engine_runtime/kv_cache_dtype", `"auto"`)}},
 		},
-		Summary:   []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false"), item("vllm_gen/engine_runtime/kv_cache_dtype", `"auto"`)},
-		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
+		Summary:   []run.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false"), item("vllm_gen/engine_runtime/kv_cache_dtype", `"auto"`)},
+		Files:     []run.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
 		StartTime: ended.Add(-90 * time.Second), Duration: 90 * time.Second, Writer: "vobs 1.2.3",
 	}
 }
 
-func item(key, text string) rendered.Item {
-	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+func item(key, text string) run.Item {
+	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
 // object reads a JSON object that may contain NaN and Infinity, as Python writes them.
@@ -279,7 +280,7 @@ run.finish()`)
 	ours := event()
 	ours.Group, ours.JobType = "", ""
 	got, err := h.client(t).Send(context.Background(), ours, api.Target{JobRunID: "job1", JobLog: h.jobLog(t, "job1")})
-	if err != nil || got.Resumed || got.ID != "vobs-1" || !strings.HasPrefix(got.Sibling, "the run job1 is running") {
+	if err != nil || got.Resumed || got.ID != "vobs-1" || !strings.HasPrefix(got.OwnRunReason, "the run job1 is running") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := in.Close(); err != nil {
@@ -288,9 +289,9 @@ run.finish()`)
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	run, sibling := h.backend.Run("ent0", "p", "job1"), h.backend.Run("ent0", "p", "vobs-1")
-	if len(run.History()) != 4 || len(run.Overwritten) > 0 || run.State != "finished" || strings.Contains(run.Summary, "vllm_gen") {
-		t.Errorf("the job's run was touched: state %s, rows %q, overwritten %q, summary %s", run.State, run.History(), run.Overwritten, run.Summary)
+	stored, sibling := h.backend.Run("ent0", "p", "job1"), h.backend.Run("ent0", "p", "vobs-1")
+	if len(stored.History()) != 4 || len(stored.Overwritten) > 0 || stored.State != "finished" || strings.Contains(stored.Summary, "vllm_gen") {
+		t.Errorf("the job's run was touched: state %s, rows %q, overwritten %q, summary %s", stored.State, stored.History(), stored.Overwritten, stored.Summary)
 	}
 	if len(sibling.History()) != 2 || sibling.Group != "job1" || sibling.JobType != "report" {
 		t.Errorf("the sibling: rows %q, group %q, job type %q", sibling.History(), sibling.Group, sibling.JobType)
@@ -309,12 +310,12 @@ run = wandb.init(project="p", id="vobs-1", resume="must")
 assert run.config["vobs"]["gpu"]["count"] == 1, run.config
 run.log({"loss": 1})
 run.finish()`)
-	run := h.backend.Run("ent0", "p", "vobs-1")
-	if len(run.History()) != 3 || len(run.Overwritten) > 0 {
-		t.Errorf("rows %q, overwritten %q", run.History(), run.Overwritten)
+	stored := h.backend.Run("ent0", "p", "vobs-1")
+	if len(stored.History()) != 3 || len(stored.Overwritten) > 0 {
+		t.Errorf("rows %q, overwritten %q", stored.History(), stored.Overwritten)
 	}
-	if s := object(t, run.Summary); s["vllm_gen/peak_vram_gb"] != 64.5 || s["loss"] != 1.0 {
-		t.Errorf("summary: %s", run.Summary)
+	if s := object(t, stored.Summary); s["vllm_gen/peak_vram_gb"] != 64.5 || s["loss"] != 1.0 {
+		t.Errorf("summary: %s", stored.Summary)
 	}
 }
 
@@ -322,17 +323,17 @@ run.finish()`)
 func TestSync(t *testing.T) {
 	made := event()
 	made.ExitCode = 3
-	for name, run := range map[string]rendered.Run{"made up": made, "of an engine": ofEngine(t)} {
+	for name, r := range map[string]run.Run{"made up": made, "of an engine": ofEngine(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
-			if _, err := h.client(t).Send(context.Background(), run, api.Target{}); err != nil {
+			if _, err := h.client(t).Send(context.Background(), r, api.Target{}); err != nil {
 				t.Fatal(err)
 			}
 			online := h.backend.Runs()[0]
 
 			h = newHouse(t)
-			written, err := rundir.Write(h.wandbDir(), run, rundir.Options{Now: time.Now()})
+			written, err := rundir.Write(h.wandbDir(), r, rundir.Options{Now: time.Now()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -347,21 +348,28 @@ func TestSync(t *testing.T) {
 }
 
 // ofEngine is the event of a run with an engine and a GPU.
-func ofEngine(t *testing.T) rendered.Run {
+func ofEngine(t *testing.T) run.Run {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "testdata", "events", "example.json"))
+	f, err := os.Open(filepath.Join("..", "..", "testdata", "events", "example.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := rendered.Parse(data)
-	if err != nil || len(events) != 1 {
-		t.Fatalf("%d events, %v", len(events), err)
+	defer f.Close()
+	var out []run.Run
+	for e, err := range events.Read(f) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := run.FromFile(e, run.Options{Writer: "vobs 1.2.3", Now: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, *r)
 	}
-	run, err := events[0].Run(rendered.Options{Writer: "vobs 1.2.3", Now: time.Now()})
-	if err != nil {
-		t.Fatal(err)
+	if len(out) != 1 {
+		t.Fatalf("%d events, want 1", len(out))
 	}
-	return *run
+	return out[0]
 }
 
 // A job that ran offline and our offline run, synced with the command that vobs prints,
@@ -383,18 +391,18 @@ func TestSyncBesideJob(t *testing.T) {
 		t.Fatalf("the command: %s", written.Sync)
 	}
 	h.sync(t, strings.Fields(dirs)...)
-	run := h.backend.Run("ent0", "p", "job1")
-	if run == nil || len(h.backend.Runs()) != 1 {
+	stored := h.backend.Run("ent0", "p", "job1")
+	if stored == nil || len(h.backend.Runs()) != 1 {
 		t.Fatalf("runs: %+v", h.backend.Runs())
 	}
 	var steps []any
-	for _, line := range run.History() {
+	for _, line := range stored.History() {
 		steps = append(steps, object(t, line)["_step"])
 	}
-	if d := cmp.Diff([]any{0.0, 1.0, 5.0, 6.0, 7.0}, steps); d != "" || len(run.Overwritten) > 0 {
-		t.Errorf("steps: %s\noverwritten: %q", d, run.Overwritten)
+	if d := cmp.Diff([]any{0.0, 1.0, 5.0, 6.0, 7.0}, steps); d != "" || len(stored.Overwritten) > 0 {
+		t.Errorf("steps: %s\noverwritten: %q", d, stored.Overwritten)
 	}
-	summary, config := object(t, run.Summary), object(t, run.Config)
+	summary, config := object(t, stored.Summary), object(t, stored.Config)
 	for _, key := range []string{"loss", "only_once", "best", "vllm_gen/peak_vram_gb"} {
 		if summary[key] == nil {
 			t.Errorf("the summary lost %s: %v", key, summary)
@@ -405,8 +413,8 @@ func TestSyncBesideJob(t *testing.T) {
 			t.Errorf("the config lost %s: %v", key, config)
 		}
 	}
-	if !slices.Equal(run.Tags, []string{"t1", "t2"}) || run.Notes != "its notes" || run.State != "finished" {
-		t.Errorf("tags %q, notes %q, state %s", run.Tags, run.Notes, run.State)
+	if !slices.Equal(stored.Tags, []string{"t1", "t2"}) || stored.Notes != "its notes" || stored.State != "finished" {
+		t.Errorf("tags %q, notes %q, state %s", stored.Tags, stored.Notes, stored.State)
 	}
 }
 
@@ -432,9 +440,9 @@ func (h *house) sync(t *testing.T, dirs ...string) {
 }
 
 // same fails where two runs differ in what people see.
-func same(t *testing.T, online, offline *fakebackend.Run) {
+func same(t *testing.T, online, offline *wandbtest.Run) {
 	t.Helper()
-	seen := func(r *fakebackend.Run) map[string]any {
+	seen := func(r *wandbtest.Run) map[string]any {
 		config := object(t, r.Config)
 		if w, ok := config["_wandb"].(map[string]any); !ok || w["value"].(map[string]any)["t"] == nil {
 			t.Errorf("the run cannot be resumed: %v", config["_wandb"])

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// world is a process on a clock that the test moves.
+// world is a process on a clock that the test advances.
 type world struct {
 	wall, cpu, gpu time.Duration
 }
@@ -18,8 +18,8 @@ const step = 250 * time.Millisecond
 
 func of(share float64, d time.Duration) time.Duration { return time.Duration(share * float64(d)) }
 
-// run lets vobs live: the GPUs take what they are given, with noise; others says
-// what everything else takes, in each step, where it does not have to wait.
+// run advances the clock: the GPUs use what they are given, with noise; others returns
+// what everything else uses in each step in which it does not have to wait.
 func (w *world) run(g *Governor, length time.Duration, others func() time.Duration, each func(share float64)) {
 	random := rand.New(rand.NewPCG(7, 7))
 	for end := w.wall + length; w.wall < end; {
@@ -35,27 +35,27 @@ func (w *world) run(g *Governor, length time.Duration, others func() time.Durati
 	}
 }
 
-func TestTheWholeKeepsTheBudget(t *testing.T) {
+func TestTotalStaysWithinBudget(t *testing.T) {
 	for _, c := range []struct {
 		start  time.Duration
 		others float64
-		from   time.Duration // when it must be kept
+		from   time.Duration // from when on it must be kept
 		least  float64       // what the GPUs get on average, at least
 	}{
-		{8 * time.Millisecond, 0.001, credit, 0.0075},
-		{8 * time.Millisecond, 0.002, credit, 0.0075},
-		{25 * time.Millisecond, 0.004, startOver, 0.0055},
-		{8 * time.Millisecond, 0.009, credit + time.Second, leastGPUs},
-		{40 * time.Millisecond, 0.03, startOver, leastGPUs}, // more than all of it: it has to wait
+		{8 * time.Millisecond, 0.001, advance, 0.0075},
+		{8 * time.Millisecond, 0.002, advance, 0.0075},
+		{25 * time.Millisecond, 0.004, startupPaidWithin, 0.0055},
+		{8 * time.Millisecond, 0.009, advance + time.Second, minGPUShare},
+		{40 * time.Millisecond, 0.03, startupPaidWithin, minGPUShare}, // more than the whole budget: it has to wait
 	} {
 		t.Run(fmt.Sprintf("%v,%v", c.start, c.others), func(t *testing.T) {
 			w := &world{wall: 10 * time.Millisecond, cpu: c.start}
 			g := New(w.clock)
 			g.Reserve(time.Millisecond)
 			w.run(g, 10*time.Hour, func() time.Duration { return of(c.others, step) }, func(float64) {
-				// The last reservation counts: a run may end at any moment.
-				cost := w.cpu + ending + time.Millisecond
-				if w.wall >= c.from && cost > of(Whole, w.wall)+of(c.others+leastGPUs, step) {
+			// The reservation counts too: a run may end at any moment.
+				cost := w.cpu + finishCost + time.Millisecond
+				if w.wall >= c.from && cost > of(Whole, w.wall)+of(c.others+minGPUShare, step) {
 					t.Fatalf("after %v it cost %v, which is %.3f %% of a core", w.wall, cost, 100*cost.Seconds()/w.wall.Seconds())
 				}
 			})
@@ -66,8 +66,8 @@ func TestTheWholeKeepsTheBudget(t *testing.T) {
 	}
 }
 
-// A burst that nobody foresaw is paid back, and then everything is as before.
-func TestABurstIsPaidBack(t *testing.T) {
+// An unexpected burst is repaid, and then everything is as before.
+func TestBurstIsRepaid(t *testing.T) {
 	w := &world{wall: 10 * time.Millisecond, cpu: 8 * time.Millisecond}
 	g := New(w.clock)
 	others := func() time.Duration { return of(0.001, step) }
@@ -77,14 +77,14 @@ func TestABurstIsPaidBack(t *testing.T) {
 	before := last
 	w.cpu += 100 * time.Millisecond
 	if wait := g.Wait(); wait < 3*time.Second {
-		t.Errorf("after a burst of 100 ms what can wait waits %v", wait)
+		t.Errorf("after a burst of 100 ms the wait is %v", wait)
 	}
 	w.run(g, time.Second, others, keep)
-	if last > leastGPUs {
+	if last > minGPUShare {
 		t.Errorf("a second after the burst the GPUs get %.3f %% of a core", 100*last)
 	}
 	w.run(g, 30*time.Second, others, keep)
-	if cost := w.cpu + ending; cost > of(Whole, w.wall) {
+	if cost := w.cpu + finishCost; cost > of(Whole, w.wall) {
 		t.Errorf("half a minute after it %.3f %% of a core was spent", 100*cost.Seconds()/w.wall.Seconds())
 	}
 	if last < 0.9*before {
@@ -95,7 +95,7 @@ func TestABurstIsPaidBack(t *testing.T) {
 	}
 }
 
-// What hours left over is not spent at once when something becomes dear.
+// What quiet hours left over is not spent at once when something becomes expensive.
 func TestSavingsAreBounded(t *testing.T) {
 	w := &world{wall: 10 * time.Millisecond, cpu: 8 * time.Millisecond}
 	g := New(w.clock)
@@ -106,65 +106,65 @@ func TestSavingsAreBounded(t *testing.T) {
 	}
 	before, at := w.cpu, w.wall
 	w.run(g, time.Minute, func() time.Duration { return of(0.03, step) }, func(float64) {})
-	if cost := w.cpu - before; cost > of(Whole, w.wall-at)+saved+of(0.03, step) {
+	if cost := w.cpu - before; cost > of(Whole, w.wall-at)+maxSavings+of(0.03, step) {
 		t.Errorf("after hours of quiet a minute cost %.2f %% of a core", 100*cost.Seconds()/(w.wall-at).Seconds())
 	}
 }
 
-// What is dear at the start leaves less for the first seconds, not nothing: a
-// spike of 20 ms must be seen in them.
-func TestTheStartIsPaidInTheFirstSeconds(t *testing.T) {
+// An expensive start leaves less for the first seconds, not nothing: a spike of 20 ms
+// must be seen in them.
+func TestStartIsPaidInTheFirstSeconds(t *testing.T) {
 	w := &world{wall: 10 * time.Millisecond, cpu: 9 * time.Millisecond}
 	g := New(w.clock)
-	w.run(g, credit, func() time.Duration { return of(0.0015, step) }, func(share float64) {
+	w.run(g, advance, func() time.Duration { return of(0.0015, step) }, func(share float64) {
 		if share < 0.004 {
 			t.Errorf("after %v the GPUs get %.3f %% of a core", w.wall, 100*share)
 		}
 	})
-	if cost := w.cpu + ending; cost > of(Whole, credit) {
+	if cost := w.cpu + finishCost; cost > of(Whole, advance) {
 		t.Errorf("%v after %v", cost, w.wall)
 	}
 }
 
 // A driver that takes 80 ms to come up leaves the readings of the first seconds
 // as they are, and is paid for in the first minute.
-func TestADearStartIsSpread(t *testing.T) {
+func TestExpensiveStartIsSpread(t *testing.T) {
 	w := &world{wall: 10 * time.Millisecond, cpu: 80 * time.Millisecond}
 	g := New(w.clock)
 	others := func() time.Duration { return of(0.0015, step) }
-	w.run(g, credit, others, func(share float64) {
+	w.run(g, advance, others, func(share float64) {
 		if share < 0.0025 {
 			t.Errorf("after %v the GPUs get %.3f %% of a core", w.wall, 100*share)
 		}
 	})
 	if wait := g.Wait(); wait > 100*time.Millisecond {
-		t.Errorf("what can wait waits %v", wait)
+		t.Errorf("the wait is %v", wait)
 	}
-	w.run(g, startOver-credit, others, func(float64) {})
-	if cost := w.cpu + ending; cost > of(Whole, w.wall) {
+	w.run(g, startupPaidWithin-advance, others, func(float64) {})
+	if cost := w.cpu + finishCost; cost > of(Whole, w.wall) {
 		t.Errorf("%v after %v", cost, w.wall)
 	}
 }
 
-func TestOnBeat(t *testing.T) {
-	for _, wait := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, Beat, time.Second, 1234567 * time.Microsecond} {
+func TestAlignToTick(t *testing.T) {
+	for _, wait := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, Tick, time.Second, 1234567 * time.Microsecond} {
 		before := time.Since(started)
-		got := OnBeat(wait)
+		got := AlignToTick(wait)
 		after := time.Since(started)
-		if got < wait || got >= wait+Beat {
+		if got < wait || got >= wait+Tick {
 			t.Errorf("%v became %v", wait, got)
 		}
-		// The clock went on between the two: the end lies up to that before or after a beat.
-		if early, late := (before+got)%Beat, (after+got)%Beat; min(Beat-early, early) > after-before+time.Millisecond && min(Beat-late, late) > after-before+time.Millisecond {
-			t.Errorf("a wait of %v ends %v after a beat", wait, early)
+		// Time passed between the two: the end may be off by that much.
+		if early, late := (before+got)%Tick, (after+got)%Tick; min(Tick-early, early) > after-before+time.Millisecond && min(Tick-late, late) > after-before+time.Millisecond {
+			t.Errorf("a wait of %v ends %v after a tick", wait, early)
 		}
 	}
 }
 
-func TestTheRealClock(t *testing.T) {
-	wall, cpu := process()
+func TestProcessClock(t *testing.T) {
+	wall, cpu := processClock()
 	for sum := 0; ; sum++ {
-		if w, c := process(); w > wall && c > cpu {
+		if w, c := processClock(); w > wall && c > cpu {
 			return
 		}
 	}

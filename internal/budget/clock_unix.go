@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// started stands for the start of the process: packages are initialised some
+// started approximates the start of the process: packages are initialised some
 // milliseconds after it.
 var started = time.Now()
 
-// CPU is the CPU time that all threads of this process have taken so far.
+// CPU returns the CPU time that all threads of this process have used so far.
 func CPU() (time.Duration, error) {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
@@ -22,8 +22,8 @@ func CPU() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// process is the real clock.
-func process() (wall, cpu time.Duration) {
+// processClock is the real clock.
+func processClock() (wall, cpu time.Duration) {
 	cpu, _ = CPU() // which no kernel refuses
-	return time.Since(started), cpu / detector
+	return time.Since(started), cpu / raceSlowdown
 }

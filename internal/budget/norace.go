@@ -2,4 +2,4 @@
 
 package budget
 
-const detector = 1
+const raceSlowdown = 1

@@ -1,16 +1,15 @@
-// Package child runs the command that vobs observes: it starts it, passes
-// signals on, waits for it and for its orphans, and lets vobs end as the
-// command ended.
+// Package child runs the command that vobs observes: it starts it, forwards signals,
+// waits for it and for its orphans, and lets vobs exit as the command did.
 //
-// The first promise of vobs is that the command does not notice. So there is
-// no new process group, no pipe, no pseudo-terminal and no os/exec here: the
-// command has vobs's own stdin, terminal, process group, session, environment,
-// limits and ignored signals, as if the shell had started it itself.
+// The first promise of vobs is that the command does not notice it. So there is no new
+// process group, no pipe, no pseudo-terminal and no os/exec here: the command has
+// vobs's own stdin, terminal, process group, session, environment, limits and ignored
+// signals, as if the shell had started it itself.
 //
-// One process can observe one command at a time: a single loop owns every
-// wait of the process (wait4(-1), so that orphans adopted through the
-// subreaper are reaped too). Nothing else in vobs may start processes while a
-// Command exists, for the loop would take their exit status away.
+// A process can observe one command at a time: a single loop owns every wait of the
+// process (wait4(-1), so that orphans adopted through the subreaper are reaped too).
+// Nothing else in vobs may start processes while a Command exists: the loop would
+// collect their exit status.
 package child
 
 import (
@@ -25,17 +24,17 @@ import (
 	"time"
 )
 
-// A ForwardMode says whether signals that reach vobs are passed on.
+// A ForwardMode is whether signals that reach vobs are forwarded.
 type ForwardMode int
 
 const (
 	// ForwardAuto forwards what the command would otherwise miss: TERM, HUP,
-	// USR1 and USR2 always, INT and QUIT unless the terminal sent them, for
-	// then the command has them already.
+	// USR1 and USR2 always, INT and QUIT unless the terminal sent them, because
+	// then the command has received them already.
 	ForwardAuto ForwardMode = iota
-	// ForwardNever forwards nothing. It is for senders that reach the whole
-	// process group themselves, as timeout(1) and some batch systems do; under
-	// ForwardAuto their signals would arrive twice.
+	// ForwardNever forwards nothing. It is for senders that signal the whole
+	// process group, as timeout(1) and some batch systems do: under ForwardAuto
+	// the command would get their signals twice.
 	ForwardNever
 )
 
@@ -47,10 +46,10 @@ func ParseForwardMode(s string) (ForwardMode, error) {
 	case "never":
 		return ForwardNever, nil
 	}
-	return ForwardAuto, fmt.Errorf("unknown way to forward signals %q: use auto or never", s)
+	return ForwardAuto, fmt.Errorf("unknown mode %q for --forward-signals: use auto or never", s)
 }
 
-// String gives the spelling that ParseForwardMode reads.
+// String returns the spelling that ParseForwardMode reads.
 func (m ForwardMode) String() string {
 	if m == ForwardNever {
 		return "never"
@@ -61,77 +60,77 @@ func (m ForwardMode) String() string {
 // A Spec describes the command to start.
 type Spec struct {
 	// Args is the command and its arguments. Args[0] is looked up in PATH as
-	// execvp(3) does and handed to the command as it stands here.
+	// execvp(3) does, and passed to the command unchanged.
 	Args []string
-	// Env is the command's environment; nil stands for Environ().
+	// Env is the command's environment; nil means Environ().
 	Env []string
-	// Stdout is the command's standard output: os.Stdout (nil means that), or
-	// os.Stderr where stdout belongs to the event. Standard input and standard
-	// error are always vobs's own.
+	// Stdout is the command's standard output: os.Stdout (the default if nil), or
+	// os.Stderr if stdout belongs to the event. Standard input and standard error
+	// are always vobs's own.
 	Stdout *os.File
-	// Forward says which signals are passed on.
+	// Forward is which signals are forwarded.
 	Forward ForwardMode
-	// Warn is given one-line warnings for the user, without prefix or newline.
-	// It may be called from any goroutine; nil drops them.
+	// Warn receives one-line warnings for the user, without prefix or newline. It
+	// may be called from any goroutine; nil drops them.
 	Warn func(msg string)
 	// BeforeShutdown is called once, on a goroutine of its own, when the first
 	// shutdown signal (INT, QUIT, TERM, HUP) reaches vobs while the command
-	// runs, whether it is then forwarded or not. It is the chance to read a
-	// server's metrics once more. The callee must bound its time (250 ms); the
-	// signal is forwarded after 500 ms at the latest, returned or not.
+	// runs, forwarded or not. It is the chance to read a server's metrics once
+	// more. The callee must bound its time (250 ms); the signal is forwarded
+	// after at most 500 ms, even if the callee has not returned.
 	BeforeShutdown func(sig syscall.Signal)
 }
 
 const (
-	// beforeShutdownLimit bounds how long a signal is held back for
-	// Spec.BeforeShutdown: twice what the callee allows itself.
+	// beforeShutdownLimit bounds how long Spec.BeforeShutdown delays a signal:
+	// twice what the callee allows itself.
 	beforeShutdownLimit = 500 * time.Millisecond
-	// lateSignalLimit bounds how long the loop waits to see, at vobs, the
-	// signal that just ended the command: Ctrl-C goes to both in one go, but
-	// the command's death can be seen first.
+	// lateSignalLimit bounds how long the loop waits until vobs receives the
+	// signal that has just ended the command: Ctrl-C goes to both at once, but
+	// the command's death may be seen first.
 	lateSignalLimit = 100 * time.Millisecond
 )
 
 // An Exit is how the command ended.
 type Exit struct {
-	// Code is the exit code, 0 to 255; meaningless where Signal is set.
+	// Code is the exit code, 0 to 255; meaningless if Signal is set.
 	Code int
-	// Signal is the signal that killed the command, 0 if it exited.
+	// Signal is the signal that killed the command, 0 if it exited by itself.
 	Signal syscall.Signal
-	// CoreDumped tells that the kernel wrote a core dump of it.
+	// CoreDumped reports whether the kernel wrote a core dump of it.
 	CoreDumped bool
-	// Interrupted tells that a shutdown signal (INT, QUIT, TERM, HUP) reached
+	// Interrupted reports whether a shutdown signal (INT, QUIT, TERM, HUP) reached
 	// vobs, from a process or the terminal, while the command ran.
 	Interrupted bool
-	// Ended is when the command was reaped. Done may close a little later
-	// (100 ms at most), when a signal that ended the command is looked for.
+	// Ended is when the command was reaped. Done may be closed up to 100 ms later,
+	// while vobs waits for a signal that may have ended the command.
 	Ended time.Time
 }
 
-// A Command is a started command. Its methods may be called from any goroutine.
+// A Command is a started command. Its methods are safe for concurrent use.
 type Command struct {
 	pid  int
 	spec Spec
 
-	sigs    chan os.Signal // everything this package asked to be notified of
-	pipe    chan os.Signal // SIGPIPE: caught, never read
-	early   []os.Signal    // of sigs: caught from before the start
-	late    []os.Signal    // of sigs: ignored when vobs started, caught after the start
+	sigs    chan os.Signal // all signals that this package is notified of
+	pipe    chan os.Signal // SIGPIPE: caught, never received
+	early   []os.Signal    // the part of sigs that is caught before the start
+	late    []os.Signal    // the part of sigs that was ignored when vobs started, caught after the start
 	watched []syscall.Signal
 
-	drain chan chan struct{} // asks the signal loop to handle what it has
+	drain chan chan struct{} // makes the signal loop handle what is pending
 	quit  chan struct{}      // closed by Close
 	wg    sync.WaitGroup     // the signal loop
 
-	// mu keeps a signal from being sent to a pid that is no longer ours: the
-	// command is reaped, and signalled, under it.
+	// mu keeps a signal from being sent to a pid that is no longer the command's:
+	// the command is reaped and signalled under it.
 	mu     sync.Mutex
 	reaped bool
 
 	exit        Exit
 	ended       chan struct{} // closed once the command is reaped, before done
 	done        chan struct{}
-	none        chan struct{} // closed when no child is left
+	none        chan struct{} // closed when no children remain
 	interrupted chan struct{} // closed on the first shutdown signal
 	cancelled   chan struct{}
 	cpuNS       atomic.Int64
@@ -139,15 +138,15 @@ type Command struct {
 	closeOnce   sync.Once
 }
 
-// running guards the one wait loop of the process.
+// running ensures that there is one wait loop in the process.
 var running atomic.Bool
 
 // Start starts the command. Signal handlers are in place before it runs, so
 // that no signal can end vobs and leave the command behind.
 //
-// Where the command cannot be run the error is a *StartError with the exit
-// code a shell would give (127 not found, 126 not executable). Any other error
-// is vobs's own failure.
+// If the command cannot be run, the error is a *StartError with the exit code that a
+// shell would return (127 not found, 126 not executable). Any other error is vobs's
+// own failure.
 func Start(s Spec) (*Command, error) {
 	if len(s.Args) == 0 {
 		return nil, errors.New("no command to run: name it after the flags, as in vobs run -- sleep 1")
@@ -188,20 +187,20 @@ func Start(s Spec) (*Command, error) {
 	return c, nil
 }
 
-// Pid is the command's process id.
+// Pid returns the command's process id.
 func (c *Command) Pid() int { return c.pid }
 
-// Done is closed when the command itself has ended and been reaped, whatever
-// of its descendants still lives.
+// Done is closed when the command itself has ended and been reaped, even if some of
+// its descendants still run.
 func (c *Command) Done() <-chan struct{} { return c.done }
 
-// Exit is how the command ended. It waits for Done.
+// Exit returns how the command ended. It waits for Done.
 func (c *Command) Exit() Exit {
 	<-c.done
 	return c.exit
 }
 
-// Interrupted tells whether a shutdown signal has reached vobs so far.
+// Interrupted reports whether a shutdown signal has reached vobs so far.
 func (c *Command) Interrupted() bool {
 	select {
 	case <-c.interrupted:
@@ -211,22 +210,22 @@ func (c *Command) Interrupted() bool {
 	}
 }
 
-// Cancelled is closed when a shutdown signal (INT, QUIT, TERM, HUP) arrives
-// after Done: the user wants vobs to end, so settling and uploads should.
+// Cancelled is closed when a shutdown signal (INT, QUIT, TERM, HUP) arrives after Done:
+// the user wants vobs to end, so settling and uploads should end too.
 func (c *Command) Cancelled() <-chan struct{} { return c.cancelled }
 
-// CPUTime is the user and system time of every process reaped so far: the
-// command with the descendants it waited for, and orphans that vobs adopted.
-// A process that still lives is not in it, nor one whose parent ignores CHLD.
+// CPUTime returns the user and system time of every process reaped so far: the command
+// with the descendants it waited for, and orphans that vobs adopted. It does not
+// include processes that still run, nor those whose parent ignores CHLD.
 func (c *Command) CPUTime() time.Duration { return time.Duration(c.cpuNS.Load()) }
 
 // NoChildren is closed when the command and every descendant that the kernel
-// gave to us are gone (wait4 says ECHILD). On Linux that is every descendant;
-// elsewhere orphans go to process 1 and only the command itself counts.
+// reparented to vobs are gone (wait4 returns ECHILD). On Linux that is every
+// descendant; elsewhere orphans go to process 1 and only the command itself counts.
 func (c *Command) NoChildren() <-chan struct{} { return c.none }
 
-// WaitNoChildren waits for NoChildren for at most timeout and tells whether it
-// came. Use it after Done to give a server's late helpers time to end.
+// WaitNoChildren waits for NoChildren for at most timeout and reports whether it was
+// closed. Call it after Done to give a server's helpers time to end.
 func (c *Command) WaitNoChildren(timeout time.Duration) bool {
 	select {
 	case <-c.none:
@@ -243,9 +242,9 @@ func (c *Command) WaitNoChildren(timeout time.Duration) bool {
 	}
 }
 
-// Close gives the signals back and ends the signal goroutine. After it, INT
-// and TERM end vobs at once, so call it last. The wait loop ends by itself when
-// no child is left; with leftovers alive it stays, blocked in the kernel.
+// Close restores the signal handling and ends the signal goroutine. After it, INT and
+// TERM end vobs at once, so call it last. The wait loop ends by itself when no child is
+// left; while leftovers run it stays, blocked in the kernel.
 func (c *Command) Close() {
 	c.closeOnce.Do(func() {
 		close(c.quit)
@@ -254,9 +253,8 @@ func (c *Command) Close() {
 	})
 }
 
-// waitLoop owns every wait of the process. It ends when the command is reaped
-// and no child is left: without children there is no descendant that could
-// become one.
+// waitLoop owns every wait of the process. It ends when the command has been reaped and
+// no child is left: without children, no descendant can become one.
 func (c *Command) waitLoop() {
 	ended := false
 	for {
@@ -271,8 +269,8 @@ func (c *Command) waitLoop() {
 		case errors.Is(err, syscall.EINTR):
 		default: // ECHILD
 			if !ended {
-				// Only another waiter in this process, or CHLD being ignored, can
-				// cause it. There is no code to mirror then, and 0 would lie.
+				// Only another waiter in this process, or an ignored CHLD, can cause
+				// this. There is no exit code to return then, and 0 would be wrong.
 				c.warn(fmt.Sprintf("the exit status of the command (pid %d) was lost (%v): reporting 255", c.pid, err))
 				c.mu.Lock()
 				c.reaped = true
@@ -286,8 +284,8 @@ func (c *Command) waitLoop() {
 	}
 }
 
-// finish publishes the command's end, once it is clear whether a shutdown
-// signal came with it.
+// finish publishes how the command ended, once it is clear whether a shutdown signal
+// came with it.
 func (c *Command) finish(e Exit) {
 	close(c.ended)
 	c.drainSignals()
@@ -300,7 +298,7 @@ func (c *Command) finish(e Exit) {
 		}
 		t.Stop()
 	}
-	// Under mu, so that each signal counts once: as the command's or as ours.
+	// Under mu, so that each signal is counted once: as the command's or as vobs's.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
@@ -312,7 +310,7 @@ func (c *Command) finish(e Exit) {
 	close(c.done)
 }
 
-// drainSignals has every signal handled that Go's runtime has received so far.
+// drainSignals makes the signal loop handle every signal that Go's runtime has received.
 func (c *Command) drainSignals() {
 	if len(c.early) > 0 {
 		// signal.Stop returns only when no delivery is in flight any more.
@@ -328,8 +326,8 @@ func (c *Command) drainSignals() {
 	}
 }
 
-// looksInterrupted tells that the command may have ended of a shutdown signal:
-// it died of one, or exited as shells do when a child died of one.
+// looksInterrupted reports whether a shutdown signal may have ended the command: it was
+// killed by one, or exited as shells do when a child was killed by one.
 func looksInterrupted(e Exit) bool {
 	if e.Signal != 0 {
 		return slices.Contains(shutdownSignals, e.Signal)

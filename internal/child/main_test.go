@@ -24,8 +24,8 @@ import (
 // patience is for what takes milliseconds on an idle machine.
 const patience = 60 * time.Second
 
-// The test binary plays several programs, told apart by the name it is called
-// by and not by a variable, so that the environment stays comparable.
+// The test binary is several programs, chosen by the name it is called by. A variable
+// would change the environment, which tests compare.
 var programs = map[string]func(){
 	"vobs-driver": driverMain,
 	"vobs-catch":  catchMain,
@@ -52,8 +52,8 @@ func testMain(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
-	// Tests of inherited signals need to start from defaults, but go test in the
-	// background of a script has INT and QUIT ignored: start over without.
+	// Tests of inherited signals need to start from the defaults, but in the background
+	// of a script go test has INT and QUIT ignored: start again without that.
 	var ignored []os.Signal
 	for _, sig := range caughtSignals {
 		if wasIgnored(sig) {
@@ -64,7 +64,7 @@ func testMain(m *testing.M) int {
 		signal.Notify(make(chan os.Signal, 1), ignored...)
 		panic(syscall.Exec(self, os.Args, os.Environ()))
 	}
-	// The race detector makes each normal exit wait for a second.
+	// The race detector makes every normal exit wait for a second.
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
@@ -80,7 +80,7 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// A report is what the driver learned of the command.
+// A report is what the driver learned about the command.
 type report struct {
 	Pid        int
 	Exit       Exit
@@ -156,10 +156,10 @@ var signalNames = map[string]syscall.Signal{
 	"INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR2": syscall.SIGUSR2,
 }
 
-// catchMain is a command that handles the signals named by its arguments. On
-// USR1 and WINCH it tells how often each came and exits with 42. WINCH is the
-// one that vobs does not forward, and whose number is higher than theirs: of
-// several signals at once the Go runtime delivers the lowest first.
+// catchMain is a command that handles the signals named by its arguments. On USR1 and
+// WINCH it prints how often each arrived and exits with 42. vobs does not forward WINCH,
+// and its number is higher than theirs: of several signals at once the Go runtime
+// delivers the lowest first.
 func catchMain() {
 	ch := make(chan os.Signal, 64)
 	signal.Notify(ch, syscall.SIGUSR1, syscall.SIGWINCH)
@@ -232,7 +232,7 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// wait waits for a match of pattern and gives its last group.
+// wait waits for a match of pattern and returns its last group.
 func (o *output) wait(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
@@ -264,15 +264,15 @@ func (o *output) waitInt(t *testing.T, pattern string) int {
 	return n
 }
 
-// A session is a program with its output, in a session of its own and so
-// without a terminal.
+// A session is a program with its output, in a session of its own and therefore without
+// a terminal.
 type session struct {
 	*exec.Cmd
 	out    *output // stdout and stderr
 	report string
 }
 
-// startDriver runs prefix... driver options... command....
+// startDriver runs prefix, the driver with options, and the command.
 func startDriver(t *testing.T, prefix, options, command []string) *session {
 	t.Helper()
 	s := &session{out: newOutput(), report: filepath.Join(t.TempDir(), "report")}
@@ -307,7 +307,7 @@ func (s *session) send(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-// finish waits for the driver's end and gives its status and report.
+// finish waits for the driver's end and returns its status and report.
 func (s *session) finish(t *testing.T) (syscall.WaitStatus, report) {
 	t.Helper()
 	hurry := time.AfterFunc(patience, func() { _ = syscall.Kill(-s.Process.Pid, syscall.SIGKILL) })

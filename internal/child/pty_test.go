@@ -43,7 +43,7 @@ func openTerminal(t *testing.T) *terminal {
 	}
 	go term.copyFrom(term.tty)
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // the session leader's end hangs the terminal up
+		_ = cmd.Process.Kill() // the terminal hangs up when the session leader ends
 		_ = cmd.Wait()
 		term.tty.Close()
 	})
@@ -58,8 +58,8 @@ func (term *terminal) write(t *testing.T, keys string) {
 	}
 }
 
-// script stores a script, so that the echo of what is typed does not hold what
-// is waited for.
+// script stores a script, so that the echo of what is typed does not contain what the
+// test waits for.
 func (term *terminal) script(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(term.dir, name), []byte(text), 0o666); err != nil {
@@ -71,9 +71,9 @@ const loop = `for i in 1 2 3; do "$DRIVER" -report "report$$" sh -c "echo starte
 echo loop ended.
 `
 
-func TestCtrlCEndsTheLoopAround(t *testing.T) {
+func TestCtrlCEndsTheSurroundingLoop(t *testing.T) {
 	t.Parallel()
-	// In the interactive shell itself, and in a script that it runs.
+	// In the interactive shell itself, and in a script run by it.
 	for _, how := range []string{". ./loop.sh", "bash ./loop.sh"} {
 		term := openTerminal(t)
 		term.script(t, "loop.sh", loop)
@@ -128,7 +128,7 @@ func TestSentSignalsOnATerminal(t *testing.T) {
 			t.Fatal(err)
 		}
 		term.wait(t, `shutdown SIG`+name)
-		arrives := 0 // without cgo the terminal is taken for the sender
+		arrives := 0 // without cgo vobs assumes that the terminal sent it
 		if senderKnown {
 			term.wait(t, `got SIG`+name+` 1\.`)
 			arrives = 1
@@ -151,7 +151,7 @@ func TestCtrlZAndFg(t *testing.T) {
 	waitStopped(t, driver)
 	waitStopped(t, command)
 	term.write(t, "fg\n")
-	term.wait(t, `prompt>>> fg(?s:.*)DRIVER`) // bash tells the job it resumes
+	term.wait(t, `prompt>>> fg(?s:.*)DRIVER`) // bash prints the job that it resumes
 	if err := syscall.Kill(driver, syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestCtrlZAndFg(t *testing.T) {
 	term.wait(t, `status=42\.`)
 }
 
-func TestTheCommandHasTheTerminal(t *testing.T) {
+func TestCommandHasTheTerminal(t *testing.T) {
 	t.Parallel()
 	term := openTerminal(t)
 	term.script(t, "look.sh", "for fd in 0 1 2; do test -t $fd && echo fd $fd is a terminal.; done\nstty size; tty\nread line\necho \"read $line.\"\n")

@@ -14,9 +14,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The tests in this file run commands in the test process. They cannot be
-// parallel: one process observes one command, and its wait loop would take the
-// children of os/exec.
+// The tests in this file run commands in the test process. They cannot be parallel: a
+// process observes one command, and its wait loop would reap the children of os/exec.
 
 func start(t *testing.T, s Spec) *Command {
 	t.Helper()
@@ -102,7 +101,7 @@ func TestWaitedChildrenAreCounted(t *testing.T) {
 	}
 }
 
-func TestLeftoversAreWaitedForOnlySoLong(t *testing.T) {
+func TestWaitForLeftoversIsBounded(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("SKIPPED: only Linux has a subreaper")
 	}
@@ -119,7 +118,7 @@ func TestLeftoversAreWaitedForOnlySoLong(t *testing.T) {
 		t.Error("no children, but sleep runs")
 	}
 	if _, err := Start(Spec{Args: []string{"true"}}); err == nil || !strings.Contains(err.Error(), "still being waited for") {
-		t.Errorf("a second command beside the first: %v", err)
+		t.Errorf("a second command while the first runs: %v", err)
 	}
 	var left int
 	if _, err := fmt.Fscan(r, &left); err != nil {
@@ -179,7 +178,7 @@ func TestStartErrors(t *testing.T) {
 		{"no PATH", "tool", "-", 127, syscall.ENOENT, "PATH is not set"},
 		{"interpreter missing", "lost/tool", "good", 127, syscall.ENOENT, `interpreter "/no/such/interpreter"`},
 		{"interpreter missing, in PATH", "tool", "lost", 127, syscall.ENOENT, `interpreter "/no/such/interpreter"`},
-		{"CRLF", "crlf/tool", "good", 127, syscall.ENOENT, "Windows line ends"},
+		{"CRLF", "crlf/tool", "good", 127, syscall.ENOENT, "Windows line endings"},
 		{"not executable", "plain/tool", "good", 126, syscall.EACCES, "chmod +x"},
 		{"not executable, in PATH", "tool", "nowhere:plain", 126, syscall.EACCES, "(plain/tool)"},
 		{"a directory", "./good", "good", 126, syscall.EACCES, "directory"},

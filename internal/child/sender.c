@@ -44,8 +44,8 @@ int vobs_child_closed(int fd) {
 	return fd >= 0 && fd < 3 && closed[fd];
 }
 
-/* Blocks in this thread what was blocked when the process started, for a fork
- * to inherit; unmask takes it back. One thread at a time may use them. */
+/* Blocks in this thread the signals that were blocked when the process started, for
+ * a fork to inherit; unmask undoes it. Only one thread at a time may use them. */
 void vobs_child_mask(void) {
 	pthread_sigmask(SIG_BLOCK, &blocked, &present);
 }
@@ -54,9 +54,9 @@ void vobs_child_unmask(void) {
 	pthread_sigmask(SIG_SETMASK, &present, NULL);
 }
 
-/* Counts the sender, then lets Go's handler do its work on the same stack. The
- * kernel's own signals have a positive si_code (sigaction(2)): a terminal's
- * Ctrl-C is SI_KERNEL; kill, tgkill and sigqueue give SI_USER (0) or less. */
+/* Counts the sender, then runs Go's handler on the same stack. The kernel's own
+ * signals have a positive si_code (sigaction(2)): a terminal's Ctrl-C is SI_KERNEL;
+ * kill, tgkill and sigqueue give SI_USER (0) or less. */
 static void count(int sig, siginfo_t *info, void *context) {
 	if (info != NULL && info->si_code > 0)
 		__atomic_add_fetch(&from_kernel[sig], 1, __ATOMIC_SEQ_CST);
@@ -69,8 +69,8 @@ static int is_ours(const struct sigaction *sa) {
 	return (sa->sa_flags & SA_SIGINFO) && sa->sa_sigaction == count;
 }
 
-/* Puts count in front of the present handler. 0, or an errno: EINVAL where
- * there is no handler to chain to. Installing it twice is harmless. */
+/* Puts count in front of the present handler. Returns 0 or an errno: EINVAL if there
+ * is no handler to chain to. Installing it twice is harmless. */
 int vobs_child_watch(int sig) {
 	struct sigaction sa;
 	if (sig < 1 || sig > LAST)
@@ -89,14 +89,14 @@ int vobs_child_watch(int sig) {
 	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
 }
 
-/* Puts the handler back that vobs_child_watch found. */
+/* Restores the handler that vobs_child_watch replaced. */
 void vobs_child_unwatch(int sig) {
 	struct sigaction sa;
 	if (sig >= 1 && sig <= LAST && sigaction(sig, NULL, &sa) == 0 && is_ours(&sa))
 		sigaction(sig, &previous[sig], NULL);
 }
 
-/* Takes both counts and sets them to 0. -1 if count is not the handler. */
+/* Returns both counts and resets them. -1 if count is not the handler. */
 int vobs_child_sent(int sig, int *kernel, int *process) {
 	struct sigaction sa;
 	if (sig < 1 || sig > LAST || sigaction(sig, NULL, &sa) != 0 || !is_ours(&sa))

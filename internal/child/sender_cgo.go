@@ -11,41 +11,40 @@ import (
 	"syscall"
 )
 
-// senderKnown tells that the sender of INT and QUIT is known (si_code), not
-// guessed from the terminal's foreground group.
+// senderKnown reports whether the sender of INT and QUIT is known (si_code), or guessed
+// from the terminal's foreground group.
 const senderKnown = true
 
-// untouchable are signals that are never given back as ignored: Go's runtime
-// needs their handlers (faults, preemption by URG, profiling), waiting would
-// break (CHLD), or the runtime leaves them as they were inherited anyway (job
-// control).
-var untouchable = []syscall.Signal{
+// runtimeSignals are never passed to the command as ignored: Go's runtime needs their
+// handlers (faults, preemption by URG, profiling), waiting would break (CHLD), or the
+// runtime leaves them as they were inherited anyway (job control).
+var runtimeSignals = []syscall.Signal{
 	syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS,
 	syscall.SIGURG, syscall.SIGPROF, syscall.SIGCHLD, syscall.SIGKILL, syscall.SIGSTOP,
 	syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGTTIN, syscall.SIGTTOU,
 }
 
-// ignoredAtStart are the signals to give back to the command as ignored.
+// ignoredAtStart returns the signals that must stay ignored for the command.
 func ignoredAtStart() []syscall.Signal {
 	var sigs []syscall.Signal
 	for n := 1; n <= 64; n++ {
-		if sig := syscall.Signal(n); wasIgnored(sig) && !slices.Contains(untouchable, sig) {
+		if sig := syscall.Signal(n); wasIgnored(sig) && !slices.Contains(runtimeSignals, sig) {
 			sigs = append(sigs, sig)
 		}
 	}
 	return sigs
 }
 
-// wasIgnored tells whether sig was ignored when vobs started; a C constructor
-// recorded it before the Go runtime took the signals over.
+// wasIgnored reports whether sig was ignored when vobs started; a C constructor
+// recorded it before the Go runtime took over the signals.
 func wasIgnored(sig syscall.Signal) bool { return C.vobs_child_ignored(C.int(sig)) != 0 }
 
-// closedAtStart tells whether a standard stream was closed when vobs started.
+// closedAtStart reports whether a standard stream was closed when vobs started.
 func closedAtStart(fd int) bool { return C.vobs_child_closed(C.int(fd)) != 0 }
 
-// withInheritedMask calls f on a thread that blocks the signals that were
-// blocked when vobs started: the Go runtime never leaves HUP, INT, QUIT and
-// TERM blocked, and a command started from its threads would not have them so.
+// withInheritedMask calls f on a thread that blocks the signals that were blocked when
+// vobs started: the Go runtime never leaves HUP, INT, QUIT and TERM blocked, so that a
+// command started from its threads would have them unblocked.
 func withInheritedMask(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -54,15 +53,15 @@ func withInheritedMask(f func()) {
 	f()
 }
 
-// watchSender has the senders of sig counted from now on. It fails where Go has
-// no handler installed.
+// watchSender starts counting the senders of sig. It fails if Go has no handler
+// installed.
 func watchSender(sig syscall.Signal) bool { return C.vobs_child_watch(C.int(sig)) == 0 }
 
 func unwatchSender(sig syscall.Signal) { C.vobs_child_unwatch(C.int(sig)) }
 
-// senderOf tells who sent the sig that was just received. Signals coalesce, so
-// where any process sent one it counts as sent by a process.
-func senderOf(sig syscall.Signal) origin {
+// senderOf returns who sent the sig that was just received. Signals coalesce: if any
+// process sent one, it counts as sent by a process.
+func senderOf(sig syscall.Signal) sender {
 	var kernel, process C.int
 	switch {
 	case C.vobs_child_sent(C.int(sig), &kernel, &process) != 0: // somebody replaced the handler
@@ -72,5 +71,5 @@ func senderOf(sig syscall.Signal) origin {
 	case kernel > 0:
 		return fromTerminal
 	}
-	return fromNobody
+	return alreadyHandled
 }

@@ -7,13 +7,13 @@ import (
 	"syscall"
 )
 
-// senderKnown tells that the sender of INT and QUIT is known (si_code), not
-// guessed from the terminal's foreground group.
+// senderKnown reports whether the sender of INT and QUIT is known (si_code), or guessed
+// from the terminal's foreground group.
 const senderKnown = false
 
-// inherited are the signals known to be ignored when vobs started. Without C
-// only these two are known: the Go runtime leaves them ignored, and has
-// replaced the others before any Go code runs.
+// inherited are the signals known to be ignored when vobs started. Without C only these
+// two can be known: the Go runtime leaves them ignored, and has replaced the handlers of
+// all others before any Go code runs.
 var inherited = func() []syscall.Signal {
 	var sigs []syscall.Signal
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT} {
@@ -24,7 +24,7 @@ var inherited = func() []syscall.Signal {
 	return sigs
 }()
 
-// ignoredAtStart are the signals to give back to the command as ignored.
+// ignoredAtStart returns the signals that must stay ignored for the command.
 func ignoredAtStart() []syscall.Signal { return inherited }
 
 func wasIgnored(sig syscall.Signal) bool {
@@ -36,15 +36,16 @@ func wasIgnored(sig syscall.Signal) bool {
 	return false
 }
 
-// withInheritedMask just calls f. What the Go runtime unblocked (HUP, INT, QUIT,
-// TERM) is not known here; other blocked signals are inherited anyway.
-// closedAtStart is not known: the Go runtime opens /dev/null before anybody looks.
+// closedAtStart returns false: the Go runtime opens /dev/null in the place of a closed
+// stream before any Go code runs.
 func closedAtStart(int) bool { return false }
 
+// withInheritedMask just calls f. Which signals the Go runtime unblocked (HUP, INT,
+// QUIT, TERM) is not known here; other blocked signals are inherited anyway.
 func withInheritedMask(f func()) { f() }
 
 func watchSender(syscall.Signal) bool { return false }
 
 func unwatchSender(syscall.Signal) {}
 
-func senderOf(syscall.Signal) origin { return guessSender() }
+func senderOf(syscall.Signal) sender { return guessSender() }

@@ -11,29 +11,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shutdownSignals ask a program to end.
+// shutdownSignals are the signals that ask a program to end.
 var shutdownSignals = []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP}
 
-// caughtSignals are all that vobs handles. What is not here is left to the
-// kernel and the Go runtime: job control (TSTP, CONT, TTIN, TTOU) so that
-// Ctrl-Z and fg work, CHLD, and URG, which the runtime itself uses.
+// caughtSignals are all signals that vobs handles. The others are left to the kernel
+// and the Go runtime: job control (TSTP, CONT, TTIN, TTOU) so that Ctrl-Z and fg work,
+// CHLD, and URG, which the runtime itself uses.
 var caughtSignals = []syscall.Signal{
 	syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
 }
 
-// An origin is who sent an INT or QUIT.
-type origin int
+// A sender is who sent an INT or QUIT.
+type sender int
 
 const (
-	fromProcess  origin = iota // kill(2): vobs alone has it, the command needs it
-	fromTerminal               // a typed key: the kernel signalled the whole group
-	fromNobody                 // already accounted for: two arrivals became one
+	fromProcess    sender = iota // kill(2): only vobs got it, and the command needs it
+	fromTerminal                 // a key: the kernel signalled the whole group
+	alreadyHandled               // two signals coalesced into one, which was handled
 )
 
-// catchEarly installs the handlers before the command starts, and gives back
-// to the command the signals that were ignored when vobs started: the Go
-// runtime handles all but HUP and INT even then, and a handled signal is reset
-// to its default by exec.
+// catchEarly installs the handlers before the command starts. Signals that were ignored
+// when vobs started stay ignored for the command: even then the Go runtime handles all
+// but HUP and INT, and exec resets a handled signal to its default.
 func (c *Command) catchEarly() {
 	for _, sig := range ignoredAtStart() {
 		signal.Ignore(sig)
@@ -46,29 +45,30 @@ func (c *Command) catchEarly() {
 		}
 	}
 	c.catch(c.early)
-	// Caught, not ignored: the command would inherit that. Nobody reads the
-	// channel; a write to a closed pipe gives EPIPE instead of killing vobs.
+	// Caught, not ignored: the command would inherit an ignored signal. Nobody receives
+	// from the channel; a write to a closed pipe returns EPIPE instead of killing vobs.
 	if !wasIgnored(syscall.SIGPIPE) {
 		signal.Notify(c.pipe, syscall.SIGPIPE)
 	}
 }
 
-// catchLate catches the signals that the command inherited as ignored, now that
-// it has. They matter where the command installs its own handler for them, as
-// servers started in the background of a script do for INT.
+// catchLate catches the signals that the command has now inherited as ignored. They
+// matter if the command installs its own handler for them, as servers started in the
+// background of a script do for INT.
 func (c *Command) catchLate() { c.catch(c.late) }
 
 func (c *Command) catch(sigs []os.Signal) {
-	if len(sigs) == 0 { // Notify without a list would mean every signal
+	if len(sigs) == 0 { // Notify without signals would mean all signals
 		return
 	}
-	// The watch goes in twice: before Notify no signal is missed where the
-	// runtime's handler is there already; after it where Notify installed it.
+	// watch is called twice: before Notify, so that no signal is missed if the
+	// runtime's handler is installed already; after it, in case Notify installed it.
 	c.watch(sigs)
 	signal.Notify(c.sigs, sigs...)
 	c.watch(sigs)
 }
 
+// watch records who sends INT and QUIT, for those of them that are in sigs.
 func (c *Command) watch(sigs []os.Signal) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
 		if slices.Contains(sigs, os.Signal(sig)) && watchSender(sig) && !slices.Contains(c.watched, sig) {
@@ -89,8 +89,8 @@ func (c *Command) release() {
 	}
 }
 
-// signalLoop handles one signal after the other, so that they are forwarded in
-// the order in which they came.
+// signalLoop handles one signal after the other, so that they are forwarded in the
+// order in which they arrived.
 func (c *Command) signalLoop() {
 	defer c.wg.Done()
 	for {
@@ -116,7 +116,7 @@ func (c *Command) signalLoop() {
 func (c *Command) handle(sig syscall.Signal) {
 	from := fromProcess
 	if sig == syscall.SIGINT || sig == syscall.SIGQUIT {
-		if from = senderOf(sig); from == fromNobody {
+		if from = senderOf(sig); from == alreadyHandled {
 			return
 		}
 	}
@@ -128,11 +128,10 @@ func (c *Command) handle(sig syscall.Signal) {
 	}
 }
 
-// shutdown notes that a shutdown signal arrived and tells whether it is one for
-// the command.
+// shutdown records a shutdown signal and reports whether it is for the command.
 func (c *Command) shutdown(sig syscall.Signal) bool {
-	// A signal ignored since the start (nohup) means nothing to vobs; it means
-	// something to the command only where that changed its mind.
+	// A signal that was ignored at the start (nohup) means nothing to vobs. It means
+	// something to the command only if the command has stopped ignoring it.
 	late := slices.Contains(c.late, os.Signal(sig))
 	c.mu.Lock()
 	select {
@@ -177,12 +176,12 @@ func (c *Command) callBeforeShutdown(sig syscall.Signal) {
 	select {
 	case <-returned:
 	case <-t.C:
-	case <-c.ended: // nobody is left to forward to
+	case <-c.ended: // there is no command to forward to any more
 	case <-c.quit:
 	}
 }
 
-// send passes sig on to the command, if it still runs.
+// send forwards sig to the command, if it still runs.
 func (c *Command) send(sig syscall.Signal) {
 	c.mu.Lock()
 	var err error
@@ -194,21 +193,21 @@ func (c *Command) send(sig syscall.Signal) {
 		return
 	}
 	c.warnedPerm = true
-	c.warn(fmt.Sprintf("cannot forward %s to the command (pid %d): %v; signal it yourself if it should end, vobs goes on waiting for it",
+	c.warn(fmt.Sprintf("cannot forward %s to the command (pid %d): %v; vobs keeps waiting for it: signal it yourself if it should end",
 		unix.SignalName(sig), c.pid, err))
 }
 
-// guessSender takes the terminal for the sender where it could have been.
-func guessSender() origin {
-	if inForeground() {
+// guessSender assumes the terminal as the sender if it can have been the sender.
+func guessSender() sender {
+	if inForegroundGroup() {
 		return fromTerminal
 	}
 	return fromProcess
 }
 
-// inForeground tells whether our process group is the foreground group of our
+// inForegroundGroup reports whether our process group is the foreground group of our
 // terminal: then a typed Ctrl-C reaches the command without us.
-func inForeground() bool {
+func inForegroundGroup() bool {
 	fd, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false

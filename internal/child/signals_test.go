@@ -28,13 +28,13 @@ func TestExitCodesAreMirrored(t *testing.T) {
 	}
 }
 
-func TestDeathsAreMirrored(t *testing.T) {
+func TestSignalsAreMirrored(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{
 		syscall.SIGTERM, syscall.SIGKILL, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGSEGV, syscall.SIGABRT,
 		syscall.SIGUSR1, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGALRM, syscall.SIGXCPU,
 	} {
-		// The command ends by itself: nobody interrupted vobs.
+		// The command ends by itself: vobs was not interrupted.
 		dumping := []string{"sh", "-c", `ulimit -c unlimited; exec "$@"`, "sh"}
 		s := startDriver(t, dumping, nil, []string{"sh", "-c", fmt.Sprintf("kill -%d $$", sig)})
 		ws, r := s.finish(t)
@@ -90,7 +90,7 @@ func TestForwardNever(t *testing.T) {
 	pid := s.out.waitInt(t, `ready (\d+)`)
 	s.send(t, syscall.SIGUSR2)
 	s.send(t, syscall.SIGTERM)
-	s.out.wait(t, "shutdown SIGTERM") // handled one by one: USR2 is done with
+	s.out.wait(t, "shutdown SIGTERM") // signals are handled one by one: USR2 is finished
 	if err := syscall.Kill(pid, syscall.SIGWINCH); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestForwardNever(t *testing.T) {
 
 func TestTermEndsBoth(t *testing.T) {
 	t.Parallel()
-	// -hang: a BeforeShutdown that does not return must not hold the signal back.
+	// -hang: a BeforeShutdown that does not return must not delay the signal further.
 	for _, options := range [][]string{nil, {"-hang"}} {
 		s := startDriver(t, nil, options, []string{"sh", "-c", "echo ready; exec sleep 100"})
 		s.out.wait(t, "ready")
@@ -144,7 +144,7 @@ func TestIgnoredAtStart(t *testing.T) {
 		}
 		sig := signalNames[name]
 
-		// A command that leaves it ignored is not interrupted; nor is vobs.
+		// If the command leaves it ignored, neither is interrupted.
 		other := "USR2"
 		s := startDriver(t, ignoring, []string{"-announce"}, []string{program("vobs-catch"), other})
 		s.out.wait(t, "ready")
@@ -158,7 +158,7 @@ func TestIgnoredAtStart(t *testing.T) {
 			t.Errorf("%s ignored: the driver ended with %#x, %+v; output:\n%s", name, ws, r, s.out)
 		}
 
-		// A command that handles it nevertheless gets it, as without vobs.
+		// A command that handles it gets it, as without vobs.
 		s = startDriver(t, ignoring, []string{"-announce"}, []string{program("vobs-catch"), name})
 		s.out.wait(t, "ready")
 		s.send(t, sig)
@@ -170,7 +170,7 @@ func TestIgnoredAtStart(t *testing.T) {
 	}
 }
 
-// rootMain becomes root altogether, as sudo does, from a set-user-id file.
+// rootMain becomes root in every respect, as sudo does, from a set-user-id file.
 func rootMain() {
 	if err := syscall.Setreuid(0, 0); err != nil {
 		panic(err)
@@ -179,12 +179,12 @@ func rootMain() {
 	<-time.After(2 * patience)
 }
 
-func TestForwardingMayBeForbidden(t *testing.T) {
+func TestForwardingWithoutPermission(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: needs root, to run vobs as nobody over a command that belongs to root: run the tests with sudo")
 	}
-	// Nobody must be able to execute a copy of the test binary.
+	// The user nobody must be able to execute a copy of the test binary.
 	dir, err := os.MkdirTemp("", "vobs-perm")
 	if err != nil {
 		t.Fatal(err)

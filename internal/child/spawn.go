@@ -8,21 +8,23 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+
+	"github.com/vobs/vobs/internal/environ"
 )
 
-// A StartError is a command that could not be run.
+// A StartError is the error that a command could not be run.
 type StartError struct {
-	// Code is the exit code that a shell, env(1) and timeout(1) give: 127 where
-	// the command, or the interpreter it names, was not found, 126 where it was
-	// found and could not be executed.
+	// Code is the exit code that a shell, env(1) and timeout(1) return: 127 if the
+	// command, or the interpreter that it names, was not found, 126 if it was found
+	// and could not be executed.
 	Code int
-	// Err says what was tried and why it failed.
+	// Err is what was tried and why it failed.
 	Err error
-	// Hint says what to do about it; it may be empty.
+	// Hint is what to do about it; it may be empty.
 	Hint string
 }
 
-// Error is the message with its hint.
+// Error returns the message with its hint.
 func (e *StartError) Error() string {
 	if e.Hint == "" {
 		return e.Err.Error()
@@ -30,20 +32,19 @@ func (e *StartError) Error() string {
 	return e.Err.Error() + "; " + e.Hint
 }
 
-// Unwrap gives Err, which wraps the kernel's error number where there is one.
+// Unwrap returns Err, which wraps the kernel's error number if there is one.
 func (e *StartError) Unwrap() error { return e.Err }
 
-// Environ is the environment that vobs was started with, for the command.
-// os.Environ drops what is odd (a second value of one name, empty entries);
-// the command gets that too. Only where vobs changed its own environment does
-// os.Environ count.
+// Environ returns the environment that vobs was started with, for the command. It
+// includes the oddities that os.Environ drops (a second value of one name, empty
+// entries). If vobs has changed its own environment, it returns os.Environ instead.
 func Environ() []string {
 	raw, ok := initialEnviron()
 	if !ok {
 		return os.Environ()
 	}
-	// What os.Environ makes of raw (Go's syscall.copyenv): the first entry of
-	// each name, entries without a name as they are, empty ones dropped.
+	// This is what os.Environ makes of raw (Go's syscall.copyenv): the first entry
+	// of each name, entries without a name unchanged, empty ones dropped.
 	seen := make(map[string]bool, len(raw))
 	now := os.Environ()
 	i := 0
@@ -68,18 +69,18 @@ func Environ() []string {
 	return raw
 }
 
-// StreamClosed tells whether the standard stream fd was closed when vobs was
-// started. The Go runtime puts /dev/null in its place, so that what is written
-// there is lost without an error. Without cgo it is not known: false.
+// StreamClosed reports whether the standard stream fd was closed when vobs was started.
+// The Go runtime opens /dev/null in its place, so that output to it is lost without an
+// error. Without cgo this is not known, and StreamClosed returns false.
 func StreamClosed(fd int) bool { return closedAtStart(fd) }
 
-// spawn starts the command with the files, group and terminal of vobs, and
-// gives its pid.
+// spawn starts the command with the files, group and terminal of vobs, and returns its
+// pid.
 //
-// It is syscall.ForkExec and not os.StartProcess, which is a thin layer on it:
-// the os.Process would only be released again, and the process descriptor it
-// opens be closed. The limit on open files, which the Go runtime raises for
-// itself, is set back for the command by syscall.
+// It uses syscall.ForkExec and not os.StartProcess, a thin layer on it whose os.Process
+// would only be released and whose process descriptor would only be closed. syscall
+// resets the limit on open files, which the Go runtime raises for itself, for the
+// command.
 func spawn(s Spec) (int, error) {
 	name := s.Args[0]
 	env := s.Env
@@ -97,35 +98,35 @@ func spawn(s Spec) (int, error) {
 	if strings.Contains(name, "/") {
 		pid, err := forkExec(name, s.Args, attr)
 		if err != nil {
-			return 0, explain(name, name, err)
+			return 0, startError(name, name, err)
 		}
 		return pid, nil
 	}
-	var failed error // what is told if nothing in PATH could be run
+	var failed error // the error if nothing in PATH can be run
 	denied := false
 	for _, path := range candidates(name, env) {
 		var st syscall.Stat_t
 		err := syscall.Stat(path, &st)
-		there := err == nil
-		if there {
+		exists := err == nil
+		if exists {
 			var pid int
 			if pid, err = forkExec(path, s.Args, attr); err == nil {
 				return pid, nil
 			}
 		}
-		// As execvp(3): look further, but remember that one was found.
+		// As execvp(3) does: look further, but remember that one was found.
 		switch {
 		case errors.Is(err, syscall.EACCES):
 			if !denied {
-				failed, denied = explain(name, path, err), true
+				failed, denied = startError(name, path, err), true
 			}
 		case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ESTALE),
 			errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ETIMEDOUT):
-			if there && failed == nil { // a script whose interpreter is missing
-				failed = explain(name, path, err)
+			if exists && failed == nil { // a script whose interpreter is missing
+				failed = startError(name, path, err)
 			}
-		case there:
-			return 0, explain(name, path, err)
+		case exists:
+			return 0, startError(name, path, err)
 		}
 	}
 	if failed != nil {
@@ -139,13 +140,13 @@ func forkExec(path string, args []string, attr *syscall.ProcAttr) (pid int, err 
 	return pid, err
 }
 
-// candidates are the paths that execvp(3) tries for name: an empty entry of
-// PATH is the current folder, and without PATH it is glibc's default.
+// candidates returns the paths that execvp(3) tries for name: an empty entry of PATH is
+// the current directory, and without PATH it is glibc's default.
 func candidates(name string, env []string) []string {
 	if name == "" {
 		return nil
 	}
-	path, ok := lookup(env, "PATH")
+	path, ok := environ.Lookup(env, "PATH")
 	if !ok {
 		path = "/bin:/usr/bin"
 	}
@@ -160,27 +161,18 @@ func candidates(name string, env []string) []string {
 	return paths
 }
 
-func lookup(env []string, name string) (string, bool) {
-	for _, entry := range env {
-		if value, ok := strings.CutPrefix(entry, name+"="); ok {
-			return value, true
-		}
-	}
-	return "", false
-}
-
 func notFound(name string, env []string) *StartError {
 	e := &StartError{Code: 127, Err: fmt.Errorf("cannot run %q: not found in PATH: %w", name, syscall.ENOENT)}
-	_, hasPath := lookup(env, "PATH")
+	_, hasPath := environ.Lookup(env, "PATH")
 	here, hereErr := os.Stat("./" + name)
 	switch {
 	case name == "":
 		e.Err = fmt.Errorf("cannot run %q: the command's name is empty: %w", name, syscall.ENOENT)
-		e.Hint = "is a variable unset that should hold it?"
+		e.Hint = "is the variable that should hold it unset?"
 	case strings.ContainsAny(name, " \t\n;|&"):
 		e.Hint = shellHint(name)
 	case hereErr == nil && here.Mode().IsRegular():
-		e.Hint = "it is in the current folder: write ./" + name
+		e.Hint = "it is in the current directory: write ./" + name
 	case !hasPath:
 		e.Hint = "PATH is not set: set it, or give the command's full path"
 	default:
@@ -189,7 +181,7 @@ func notFound(name string, env []string) *StartError {
 	return e
 }
 
-// shellHint is for a whole command line given as one word.
+// shellHint is the hint for a whole command line given as one word.
 func shellHint(name string) string {
 	if len(name) > 200 {
 		return "it is one word with spaces in it; did you mean sh -c '...'?"
@@ -197,8 +189,8 @@ func shellHint(name string) string {
 	return "it is one word with spaces in it; did you mean sh -c '" + strings.ReplaceAll(name, "'", `'\''`) + "'?"
 }
 
-// explain makes of the kernel's answer to execve(path) what a user needs.
-func explain(name, path string, err error) *StartError {
+// startError turns the kernel's error from execve(path) into an error for users.
+func startError(name, path string, err error) *StartError {
 	what := fmt.Sprintf("cannot run %q", name)
 	if path != name {
 		what += fmt.Sprintf(" (%s)", path)
@@ -220,7 +212,7 @@ func explain(name, path string, err error) *StartError {
 		e.Err = fmt.Errorf("%s: its interpreter %q was not found: %w", what, interp, err)
 		e.Hint = "correct its first line"
 		if strings.HasSuffix(interp, "\r") {
-			e.Hint = `the file has Windows line ends: remove them, as with sed -i 's/\r$//'`
+			e.Hint = `the file has Windows line endings: remove them, for example with sed -i 's/\r$//'`
 		}
 	case errors.Is(err, syscall.ENOENT):
 		e.Code = 127
@@ -232,7 +224,7 @@ func explain(name, path string, err error) *StartError {
 	case errors.Is(err, syscall.EACCES) && statErr == nil && st.Mode().Perm()&0o111 == 0:
 		e.Hint = "make it executable with chmod +x, or run it with its interpreter"
 	case errors.Is(err, syscall.EACCES):
-		e.Hint = "you may not execute it, its interpreter, or look into a folder above it (or the file system is mounted noexec)"
+		e.Hint = "no permission to execute it or its interpreter, or to search a directory above it; or the file system is mounted noexec"
 	case errors.Is(err, syscall.ENOEXEC) && (bytes.HasPrefix(head, []byte("\x7fELF")) || bytes.HasPrefix(head, []byte("\xcf\xfa\xed\xfe"))):
 		e.Hint = "it was built for another kind of machine, or is damaged"
 	case errors.Is(err, syscall.ENOEXEC):
@@ -247,7 +239,7 @@ func explain(name, path string, err error) *StartError {
 	return e
 }
 
-// readHead gives the first bytes of a regular file, as far as they can be read.
+// readHead returns the first bytes of a regular file, as far as they can be read.
 func readHead(path string) []byte {
 	st, err := os.Stat(path)
 	if err != nil || !st.Mode().IsRegular() { // opening a FIFO would block
@@ -258,13 +250,13 @@ func readHead(path string) []byte {
 		return nil
 	}
 	defer f.Close()
-	head := make([]byte, 256) // the kernel looks no further (BINPRM_BUF_SIZE)
+	head := make([]byte, 256) // the kernel reads no further (BINPRM_BUF_SIZE)
 	n, _ := f.Read(head)
 	return head[:n]
 }
 
-// interpreter is the program that a script's first line names, with a carriage
-// return where the line has one: the kernel takes it for part of the name.
+// interpreter returns the program that a script's first line names, including a
+// carriage return at its end: the kernel takes that as part of the name.
 func interpreter(head []byte) (string, bool) {
 	rest, ok := bytes.CutPrefix(head, []byte("#!"))
 	if !ok {

@@ -33,9 +33,9 @@ func maskMain() {
 	panic(syscall.Exec(path, os.Args[1:], os.Environ()))
 }
 
-// state is what a process finds when it starts: of /proc/self/status the lines
-// that do not differ from process to process, the limits, and of
-// /proc/self/stat group, session, terminal, foreground group, priority, nice.
+// state returns what a process finds when it starts: of /proc/self/status the lines that
+// are the same for all processes, the limits, and of /proc/self/stat group, session,
+// terminal, foreground group, priority and nice value.
 func state(t *testing.T, text string) []string {
 	t.Helper()
 	var got []string
@@ -60,8 +60,8 @@ func state(t *testing.T, text string) []string {
 	return got
 }
 
-// shows looks for a line among those of a state. Of a signal mask the line's bits
-// must be there: the machine that runs the tests may ignore signals of its own.
+// shows looks for a line in a state. Of a signal mask the line's bits must be set: the
+// machine that runs the tests may ignore other signals too.
 func shows(t *testing.T, state []string, line string) bool {
 	t.Helper()
 	name, mask, _ := strings.Cut(line, ":\t")
@@ -79,9 +79,9 @@ func shows(t *testing.T, state []string, line string) bool {
 	})
 }
 
-// TestTheCommandFindsTheSame compares a command's start under vobs with one
-// without it.
-func TestTheCommandFindsTheSame(t *testing.T) {
+// TestCommandStartsInTheSameState compares the state in which a command starts under
+// vobs with the state without vobs.
+func TestCommandStartsInTheSameState(t *testing.T) {
 	t.Parallel()
 	mask := program("vobs-mask")
 	cases := map[string]struct {
@@ -123,10 +123,10 @@ func TestTheCommandFindsTheSame(t *testing.T) {
 		look := []string{"cat", "/proc/self/status", "/proc/self/limits", "/proc/self/stat"}
 		want, got := state(t, run(nil, look...)), state(t, run(driver, look...))
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: the command finds another state under vobs (-without +with):\n%s", name, diff)
+			t.Errorf("%s: the command starts in another state under vobs (-without +with):\n%s", name, diff)
 		}
 		if !shows(t, want, c.has) {
-			t.Errorf("%s: the test lost its point: no %q in\n%s", name, c.has, strings.Join(want, "\n"))
+			t.Errorf("%s: the test does not test anything: no %q in\n%s", name, c.has, strings.Join(want, "\n"))
 		}
 		look = []string{"sh", "-c", "ls /proc/$$/fd; readlink /proc/$$/cwd /proc/$$/fd/0 /proc/$$/fd/7"}
 		if want, got := run(nil, look...), run(driver, look...); want != got || !strings.Contains(want, "\n7\n") {
@@ -135,7 +135,7 @@ func TestTheCommandFindsTheSame(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentIsUnchanged(t *testing.T) {
+func TestEnvironmentIsUnchanged(t *testing.T) {
 	t.Parallel()
 	cat, err := exec.LookPath("cat")
 	if err != nil {
@@ -193,7 +193,7 @@ func TestStdoutAsStderr(t *testing.T) {
 // waitStopped waits until job control has stopped the process.
 func waitStopped(t *testing.T, pid int) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond) // nothing tells a third party
+	tick := time.NewTicker(5 * time.Millisecond) // a process that is not our child has to be polled
 	defer tick.Stop()
 	deadline := time.After(patience)
 	var text []byte

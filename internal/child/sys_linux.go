@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// adoptOrphans makes vobs the parent of descendants whose own parent ended, so
-// that they can still be found and are counted. The command does not inherit
-// it (prctl(2), PR_SET_CHILD_SUBREAPER).
+// adoptOrphans makes vobs the parent of descendants whose own parent has ended, so that
+// they can still be found and their CPU time counts. The command does not inherit the
+// setting (prctl(2), PR_SET_CHILD_SUBREAPER).
 func adoptOrphans() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
-// reapNext waits for the next child to end and reaps it. It looks first without
-// reaping (waitid with WNOWAIT), so that the command's pid stays ours until mu
-// is held: a signal cannot hit another process that got the number.
+// reapNext waits for the next child to end and reaps it. It first waits without reaping
+// (waitid with WNOWAIT), so that the command's pid stays ours until mu is held: a
+// signal cannot hit another process that was given the pid.
 func (c *Command) reapNext() (pid int, ws syscall.WaitStatus, ru syscall.Rusage, err error) {
 	var info unix.Siginfo
 	if err = unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
@@ -36,14 +36,14 @@ func (c *Command) reapNext() (pid int, ws syscall.WaitStatus, ru syscall.Rusage,
 		c.reaped = true
 	}
 	if err == syscall.ECHILD {
-		// Taken by another waiter in between: says nothing about the others.
+		// Another waiter was faster; that tells nothing about the other children.
 		err = syscall.EINTR
 	}
 	return pid, ws, ru, err
 }
 
-// ignores tells whether a process ignores sig (proc_pid_status(5), SigIgn), and
-// says yes where that cannot be read.
+// ignores reports whether a process ignores sig (proc_pid_status(5), SigIgn). It
+// returns true if that cannot be read.
 func ignores(pid int, sig syscall.Signal) bool {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
@@ -58,7 +58,7 @@ func ignores(pid int, sig syscall.Signal) bool {
 	return true
 }
 
-// initialEnviron is the environment as execve(2) gave it to us.
+// initialEnviron returns the environment that execve(2) passed to vobs.
 func initialEnviron() ([]string, bool) {
 	data, err := os.ReadFile("/proc/self/environ")
 	if err != nil {
@@ -70,16 +70,16 @@ func initialEnviron() ([]string, bool) {
 	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), true
 }
 
-// dieOf lets sig kill this process by its default action, without a core dump.
-// It returns where that did not happen. The system calls are made directly:
-// os/signal.Reset leaves the runtime's handlers of QUIT, SEGV, ABRT, USR1 and
-// others in place, and their own way to die is a stack trace or another signal.
-func dieOf(sig syscall.Signal) {
+// killSelf lets sig kill this process by its default action, without a core dump. It
+// returns if that did not happen. It makes the system calls directly: os/signal.Reset
+// leaves the runtime's handlers of QUIT, SEGV, ABRT, USR1 and others in place, and
+// these end the process with a stack trace or another signal.
+func killSelf(sig syscall.Signal) {
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 
-	// All zero is SIG_DFL without flags in every architecture's layout. The
-	// size of a signal set is 8 bytes in all that Go runs on but mips.
+	// All zero is SIG_DFL without flags in every architecture's layout. A signal set
+	// has 8 bytes on all architectures that Go runs on except mips.
 	var action [64]byte
 	_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 
@@ -89,6 +89,6 @@ func dieOf(sig syscall.Signal) {
 	n := uint(sig) - 1
 	set.Val[n/bits] |= 1 << (n % bits)
 	_ = unix.PthreadSigmask(unix.SIG_UNBLOCK, &set, nil)
-	// To this very thread: it is delivered before the call returns.
+	// To this thread: the signal is delivered before the call returns.
 	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), sig)
 }

@@ -22,17 +22,16 @@ func (c *Command) reapNext() (pid int, ws syscall.WaitStatus, ru syscall.Rusage,
 	return pid, ws, ru, err
 }
 
-// ignores says yes: without /proc nobody knows, and a signal that was ignored
+// ignores returns true: without /proc it is not known, and a signal that was ignored
 // when vobs started is most likely still ignored by the command.
 func ignores(int, syscall.Signal) bool { return true }
 
-// initialEnviron is not to be had without /proc.
+// initialEnviron needs /proc.
 func initialEnviron() ([]string, bool) { return nil, false }
 
-// dieOf lets sig kill this process as far as os/signal allows it: for QUIT,
-// ABRT and SEGV the Go runtime's own handler stays and the exit code is the
-// fallback's.
-func dieOf(sig syscall.Signal) {
+// killSelf lets sig kill this process as far as os/signal allows: for QUIT, ABRT and
+// SEGV the Go runtime's own handler stays, and Mirror falls back to an exit code.
+func killSelf(sig syscall.Signal) {
 	switch sig {
 	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGKILL, syscall.SIGPIPE:
 	default:
@@ -40,7 +39,7 @@ func dieOf(sig syscall.Signal) {
 	}
 	signal.Reset(sig)
 	if syscall.Kill(syscall.Getpid(), sig) == nil {
-		// The kernel may deliver it to another thread a moment later.
+		// The kernel may deliver it to another thread, a moment later.
 		<-time.After(time.Second)
 	}
 }

@@ -1,9 +1,11 @@
 // Package cli is vobs's command line: flags, subcommands, messages, exit codes.
 //
-// What a user sees follows three rules. stdout carries results alone. Everything
-// else goes to stderr behind `vobs:`, in lower case and without a full stop, with
-// a hint where one helps. An error carries the exit code that it means: see
-// [ExitCode].
+// Each subcommand has a file: it turns flags into options, calls the package that
+// does the work, and turns the result into output and an exit code.
+//
+// What a user sees follows three rules. Only results go to stdout. Everything else
+// goes to stderr, prefixed with `vobs:`, in lower case and without a full stop, with
+// a hint where one helps. An error carries its exit code: see [exitError].
 package cli
 
 import (
@@ -17,47 +19,19 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Exit codes. Those of `vobs run` are the command's own, but for these: 125 and
-// up as coreutils' env and timeout have them.
-const (
-	exitOK       = 0
-	exitProblems = 1   // validate: some event is not valid
-	exitUsage    = 2   // a subcommand other than run was used wrongly, or could not read
-	exitOwn      = 125 // run: vobs failed before the command started
-)
-
-// exitError is an error with the exit code that it means. A nil cause has been
-// told already.
-type exitError struct {
-	code  int
-	cause error
-}
-
-func (e *exitError) Error() string {
-	if e.cause == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.cause.Error()
-}
-
-func (e *exitError) Unwrap() error { return e.cause }
-
-// fail gives err the exit code that it means.
-func fail(code int, err error) error { return &exitError{code, err} }
-
-// Main runs vobs and returns its exit code; where the command of `vobs run` was
-// killed by a signal it does not return, but dies of the same. args[0] is the
-// program's name.
+// Main runs vobs and returns its exit code. If a signal killed the command of `vobs
+// run`, Main does not return: vobs dies of the same signal. args[0] is the program's
+// name.
 func Main(args []string) int {
 	m := messages{w: os.Stderr}
-	log.SetOutput(io.Discard) // net/http writes there when a server speaks out of turn
+	log.SetOutput(io.Discard) // net/http logs there, for example unsolicited responses
 	err := newApp(os.Stdout, os.Stderr).Run(args)
 	if err == nil {
 		return exitOK
 	}
 	code := exitUsage
 	if isRun(args) {
-		code = exitOwn
+		code = exitInternal
 	}
 	var e *exitError
 	if errors.As(err, &e) {
@@ -70,8 +44,8 @@ func Main(args []string) int {
 	return code
 }
 
-// isRun says whether a line of arguments is for `vobs run`, whose own failures
-// have a code that no command uses.
+// isRun reports whether the arguments are for `vobs run`, whose own failures have an
+// exit code of their own.
 func isRun(args []string) bool { return len(args) > 1 && args[1] == "run" }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
@@ -82,8 +56,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 vobs validate FILE...
 vobs wandb FILE...
 vobs scrape URL|FILE`,
-		Description: `vobs run starts COMMAND as if it were not there, samples the GPUs, the host
-and the vLLM engine meanwhile, and writes one JSON event when COMMAND has ended:
+		Description: `vobs run starts COMMAND without getting in its way, samples the GPUs, the host and
+the vLLM engine while it runs, and writes one JSON event when it has ended:
 
    vobs run -- vllm bench throughput --model facebook/opt-125m
    vobs run -o event.json --metrics-url http://127.0.0.1:8000 -- python client.py
@@ -120,30 +94,3 @@ and the vLLM engine meanwhile, and writes one JSON event when COMMAND has ended:
 	}
 	return app
 }
-
-// usageError makes an error of a flag that urfave/cli did not understand, without
-// its help text of a page.
-func usageError(c *cli.Context, err error, _ bool) error {
-	name := "vobs"
-	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "vobs" {
-		name = "vobs " + c.Command.Name
-	}
-	message := err.Error()
-	if flag, ok := strings.CutPrefix(message, "flag provided but not defined: -"); ok {
-		if len(flag) > 1 { // package flag knows one dash only
-			flag = "-" + flag
-		}
-		message = "unknown flag -" + flag
-	}
-	return withHint(errors.New(message), "see "+name+" --help")
-}
-
-// hinted is an error with advice.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Unwrap() error { return h.error }
-
-func withHint(err error, hint string) error { return &hinted{err, hint} }

@@ -10,8 +10,8 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// A driver takes 500 µs of CPU time for every call. Left to itself the program asks
-// it rarely; told to keep an interval, it does, and the event says what that costs.
+// A driver takes 500 µs of CPU time for every call. By default vobs calls it rarely; given an
+// interval it keeps that, and the event says what it costs.
 func TestBudgetOfTheProgram(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -43,8 +43,8 @@ func TestBudgetOfTheProgram(t *testing.T) {
 		t.Logf("%q: %v CPU seconds, every %v s", flags, e.Overhead.CPUSeconds, *e.GPUs[0].Sampling.PeriodSeconds)
 		return float64(e.Overhead.CPUSeconds / e.Run.DurationSeconds), e.GPUs[0].Sampling
 	}
-	// Both figures depend on the machine, the race detector included; the ratio of
-	// the two is far from any doubt: 20 % of a core and more against 1 to 3 %.
+	// Both figures depend on the machine, the race detector included; but their ratio is
+	// clear: 20 % of a core and more against 1 to 3 %.
 	auto, paced := observe()
 	kept, given := observe("--interval", "5ms")
 	if period := float64(*given.PeriodSeconds); period > 0.05 {

@@ -2,5 +2,5 @@
 
 package cli
 
-// cgo says that this build has C in it.
+// cgo reports whether this build uses cgo.
 const cgo = true

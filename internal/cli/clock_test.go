@@ -17,13 +17,13 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// A clock is what the Go programs under test take for the time: see testdata/clock.
+// A clock replaces the time of the Go programs under test: see testdata/clock.
 type clock struct {
 	library, file           string
 	wall, monotonic, frozen int64 // nanoseconds
 }
 
-// newClock gives one that tells the true time so far.
+// newClock returns one that still shows the true time.
 func newClock(t *testing.T) *clock {
 	t.Helper()
 	if !cgo {
@@ -47,7 +47,7 @@ func (c *clock) write(t *testing.T) {
 	for _, v := range []int64{c.wall, c.monotonic, c.frozen} {
 		text = binary.NativeEndian.AppendUint64(text, uint64(v))
 	}
-	// In place, and not shorter at any time: the programs have it mapped.
+	// In place, and never shorter: the programs have it mapped.
 	f, err := os.OpenFile(c.file, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err == nil {
 		_, err = f.WriteAt(text, 0)
@@ -58,19 +58,19 @@ func (c *clock) write(t *testing.T) {
 	}
 }
 
-// drive has the process live by this clock.
+// drive makes the process use this clock.
 func (c *clock) drive(p *process) {
 	p.Env = append(p.Env, "LD_PRELOAD="+c.library, "VOBS_TEST_CLOCK="+c.file)
 }
 
-// jump moves the wall clock.
+// jump sets the wall clock.
 func (c *clock) jump(t *testing.T, by time.Duration) {
 	t.Helper()
 	c.wall += int64(by)
 	c.write(t)
 }
 
-// pass lets time go by at once, on both clocks.
+// pass advances both clocks at once.
 func (c *clock) pass(t *testing.T, d time.Duration) {
 	t.Helper()
 	c.wall += int64(d)
@@ -89,11 +89,10 @@ func (c *clock) freeze(t *testing.T) {
 	c.write(t)
 }
 
-// untilGo is a command that ends with code 5 when the file go is there.
+// untilGo is a command that ends with code 5 once the file go exists.
 var untilGo = []string{"sh", "-c", ": >up; until [ -e go ]; do sleep 0.05; done; exit 5"}
 
-// FILE.partial holds the event so far every 60 s, and is what stays when vobs is
-// killed.
+// FILE.partial holds the event so far every 60 s, and is what remains if vobs is killed.
 func TestPartialEveryMinute(t *testing.T) {
 	t.Parallel()
 	clock := newClock(t)
@@ -106,12 +105,12 @@ func TestPartialEveryMinute(t *testing.T) {
 	partial := filepath.Join(p.Dir, "e.json.partial")
 	passed := 0.0 // seconds
 	for minute := 1.0; minute <= 2; minute++ {
-		// In steps: the first minute may begin a little after the command did, and a
-		// file that is there before its time is seen to be.
+		// In steps: the first minute may begin a little after the command did, and a file
+		// that appears too early is noticed.
 		there := false
 		for deadline := time.Now().Add(patience); !there; {
 			if time.Now().After(deadline) {
-				t.Fatalf("no partial event after %v s; vobs said:\n%s", passed, &p.said)
+				t.Fatalf("no partial event after %v s; vobs said:\n%s", passed, &p.output)
 			}
 			clock.pass(t, 20*time.Second)
 			passed += 20
@@ -144,8 +143,8 @@ func TestPartialEveryMinute(t *testing.T) {
 	}
 }
 
-// A wall clock that is set during the run changes no duration, and does not tear
-// the times of one event apart.
+// Setting the wall clock during the run changes no duration, and keeps the times of an
+// event consistent.
 func TestClockJumps(t *testing.T) {
 	for name, by := range map[string]time.Duration{"back": -26 * time.Hour, "forward": 1000 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +171,7 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// wantTimes holds an event's times against those that the test took around the run.
+// wantTimes compares an event's times with those that the test took around the run.
 func wantTimes(t *testing.T, e schema.GenerationObservability, from time.Time, lasted time.Duration) {
 	t.Helper()
 	started, err := time.Parse(time.RFC3339, e.Run.StartedAt)
@@ -206,8 +205,8 @@ func wantTimes(t *testing.T, e schema.GenerationObservability, from time.Time, l
 	}
 }
 
-// What is counted and timed while the wall clock is set back by a day is what the
-// client counted: the engine lives by the true clock, as one on another host does.
+// What is counted and timed while the wall clock is set back by a day is what the client
+// counted: the engine uses the true clock, like one on another host.
 func TestClockJumpsOverAnEngine(t *testing.T) {
 	t.Parallel()
 	clock := newClock(t)
@@ -233,7 +232,7 @@ func TestClockJumpsOverAnEngine(t *testing.T) {
 	p.waitFile(t, "totals")
 	clock.jump(t, 48*time.Hour)
 	if got := p.finish(t); got != "0" {
-		t.Fatalf("vobs ended with %s; it said:\n%s", got, &p.said)
+		t.Fatalf("vobs ended with %s; it said:\n%s", got, &p.output)
 	}
 	lasted := time.Since(before)
 	e := p.event(t, "e.json")

@@ -8,9 +8,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// completionCommand prints scripts made of the app's own flags. vobs is not asked
-// while a user types: urfave/cli's way, a flag at the end of the line, would take
-// that flag away from a command that understands it.
+// completionCommand prints scripts made from the app's own flags. They do not call
+// vobs while a user types, as urfave/cli's do: its --generate-bash-completion at the
+// end of the line would be taken away from a command that has such a flag.
 func completionCommand(app *cli.App) *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
@@ -31,7 +31,7 @@ fish: vobs completion fish | source`,
 	}
 }
 
-// visible lists the subcommands that are shown.
+// visible returns the subcommands that help shows.
 func visible(app *cli.App) []*cli.Command {
 	var out []*cli.Command
 	for _, c := range app.Commands {
@@ -42,6 +42,7 @@ func visible(app *cli.App) []*cli.Command {
 	return out
 }
 
+// names returns the names of subcommands, separated by spaces.
 func names(commands []*cli.Command) string {
 	var out []string
 	for _, c := range commands {
@@ -50,19 +51,30 @@ func names(commands []*cli.Command) string {
 	return strings.Join(out, " ")
 }
 
-// options gives a subcommand's flags with their dashes.
+// spellings returns the names of a flag with their dashes.
+func spellings(f cli.Flag) []string {
+	var out []string
+	for _, name := range f.Names() {
+		if len(name) == 1 {
+			out = append(out, "-"+name)
+		} else {
+			out = append(out, "--"+name)
+		}
+	}
+	return out
+}
+
+func takesValue(f cli.Flag) bool {
+	_, isBool := f.(*cli.BoolFlag)
+	return !isBool
+}
+
+// options returns the flags of a subcommand with their dashes.
 func options(c *cli.Command) (all, withValue []string) {
 	for _, f := range c.Flags {
-		_, isBool := f.(*cli.BoolFlag)
-		for _, name := range f.Names() {
-			dashed := "--" + name
-			if len(name) == 1 {
-				dashed = "-" + name
-			}
-			all = append(all, dashed)
-			if !isBool {
-				withValue = append(withValue, dashed)
-			}
+		all = append(all, spellings(f)...)
+		if takesValue(f) {
+			withValue = append(withValue, spellings(f)...)
 		}
 	}
 	if !slices.Contains(all, "--help") { // urfave/cli adds it once the subcommand runs
@@ -109,7 +121,7 @@ _vobs() {
 `, strings.Join(withValue, "|"))
 		}
 		if len(withValue) > 0 {
-			fmt.Fprintf(&b, "\t\tcase $prev in %s) %s return ;; esac\n", strings.Join(withValue, "|"), bashValues)
+			fmt.Fprintf(&b, "\t\tcase $prev in %s) %s return ;; esac\n", strings.Join(withValue, "|"), bashValues(c))
 		}
 		fmt.Fprintf(&b, "\t\tcase $cur in -*) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;; *) COMPREPLY=($(compgen %s -- \"$cur\")) ;; esac\n\t\t;;\n",
 			strings.Join(all, " "), map[bool]string{true: "-c", false: "-f"}[c.Name == "run"])
@@ -118,11 +130,22 @@ _vobs() {
 	return b.String()
 }
 
-// bashValues completes a flag's value by the flag before it.
-const bashValues = `case $prev in --schema) COMPREPLY=($(compgen -W "full core log" -- "$cur")) ;; --forward-signals) COMPREPLY=($(compgen -W "auto never" -- "$cur")) ;; --multiproc) COMPREPLY=($(compgen -W "auto on off" -- "$cur")) ;; --interval|--scrape-interval) COMPREPLY=($(compgen -W "auto" -- "$cur")) ;; *) COMPREPLY=($(compgen -f -- "$cur")) ;; esac;`
+// bashValues returns the bash code that completes the value of the flag in $prev: with
+// the flag's words if it takes words, else with files.
+func bashValues(c *cli.Command) string {
+	var b strings.Builder
+	b.WriteString("case $prev in ")
+	for _, f := range c.Flags {
+		if words := flagWords[f.Names()[0]]; words != nil {
+			fmt.Fprintf(&b, `%s) COMPREPLY=($(compgen -W %q -- "$cur")) ;; `, strings.Join(spellings(f), "|"), strings.Join(words, " "))
+		}
+	}
+	b.WriteString(`*) COMPREPLY=($(compgen -f -- "$cur")) ;; esac;`)
+	return b.String()
+}
 
 func zshCompletion(app *cli.App) string {
-	// zsh runs bash's scripts.
+	// zsh can run bash's completion scripts.
 	return "# zsh completion for vobs\nautoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" + bashCompletion(app)
 }
 
@@ -132,7 +155,6 @@ func fishCompletion(app *cli.App) string {
 	for _, c := range visible(app) {
 		fmt.Fprintf(&b, "complete -c vobs -n __fish_use_subcommand -a %s -d %q\n", c.Name, c.Usage)
 		for _, f := range c.Flags {
-			_, isBool := f.(*cli.BoolFlag)
 			usage := ""
 			if d, ok := f.(cli.DocGenerationFlag); ok {
 				usage = strings.ReplaceAll(d.GetUsage(), "`", "")
@@ -145,12 +167,15 @@ func fishCompletion(app *cli.App) string {
 					fmt.Fprintf(&b, " -l %s", name)
 				}
 			}
-			if !isBool {
+			switch words := flagWords[f.Names()[0]]; {
+			case words != nil:
+				fmt.Fprintf(&b, " -x -a %q", strings.Join(words, " "))
+			case takesValue(f):
 				b.WriteString(" -r -F")
 			}
 			fmt.Fprintf(&b, " -d %q\n", usage)
 		}
-		if c.Name == "validate" || c.Name == "scrape" {
+		if c.Name == "validate" || c.Name == "scrape" || c.Name == "wandb" {
 			fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from %s' -F\n", c.Name)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/vobs/vobs/internal/demo"
 )
 
-// demoEngineCommand is the simulated engine that `make demo` brackets.
+// demoEngineCommand runs the simulated engine that `make demo` brackets.
 func demoEngineCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "demo-engine",
@@ -33,7 +33,7 @@ func demoEngineCommand() *cli.Command {
 			cfg.Log, cfg.DevMode = os.Stderr, os.Getenv("VLLM_SERVER_DEV_MODE") == "1"
 			err := demo.Run(ctx, cfg)
 			if errors.Is(err, context.Canceled) {
-				return nil // as vLLM: TERM is an orderly end
+				return nil // as in vLLM, TERM is an orderly end
 			}
 			if err != nil {
 				return fail(exitProblems, fmt.Errorf("demo engine: %w", err))

@@ -13,35 +13,35 @@ import (
 	"github.com/vobs/vobs/internal/demo"
 )
 
-// Nobody listens: from the start, and from some time on.
+// Nothing listens: from the start, or from some time on.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	sideBySide(t, map[string]func(*testing.T){
+	runConcurrently(t, map[string]func(*testing.T){
 		"a port": func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				r := hold(t, []string{"--metrics-url", "http://127.0.0.1:" + freePort(t)}, []string{"sh", "-c", held})
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				r := startControlled(t, []string{"--metrics-url", "http://127.0.0.1:" + freePort(t)}, []string{"sh", "-c", waitForLine})
 				r.finish()
 				r.noEngine("connection refused")
 				return r
 			})
 		},
 		"no socket": func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				r := hold(t, []string{"-v", "--metrics-url", "unix:///nowhere/vllm.sock"}, []string{"sh", "-c", held})
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				r := startControlled(t, []string{"-v", "--metrics-url", "unix:///nowhere/vllm.sock"}, []string{"sh", "-c", waitForLine})
 				r.finish()
 				r.noEngine("dial unix /nowhere/vllm.sock: connect: no such file or directory")
 				return r
 			})
 		},
 		"it goes away": func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, recorded(t, "serve_default_pre"))
-				r := hold(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", held})
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, recorded(t, "serve_default_pre"))
+				r := startControlled(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", waitForLine})
 				s.set(recorded(t, "serve_default_post"))
-				s.awaitTaken()
+				s.awaitIngested()
 				s.close()
 				r.finish()
-				r.exactly(recordedRun)
+				r.checkFigures(recordedRun)
 				w := r.event.Engine.Window
 				if w.Final != "last_good" || w.FinalAgeSeconds <= 0 || w.Resets != 0 || !strings.HasPrefix(r.doubt("final_reading_lost"), "the engine was gone when the command ended: ") {
 					t.Errorf("window %s, validity %s", asJSON(w), asJSON(r.event.Validity))
@@ -52,7 +52,7 @@ func TestRefused(t *testing.T) {
 	})
 }
 
-// freePort is a port that nobody listens at.
+// freePort returns a port that nothing listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -67,29 +67,29 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// The engine dies and comes back as another process: what both have counted adds
-// up, and the event tells of the restart.
-func TestEngineDiesAndComesBack(t *testing.T) {
+// The engine dies and another process takes its place: what both have counted adds up, and
+// the event notes the restart.
+func TestEngineRestarts(t *testing.T) {
 	t.Parallel()
 	const start = "process_start_time_seconds 1.79530343511e+09\n"
 	socket := filepath.Join(t.TempDir(), "s")
-	tryThrice(t, func(t *testing.T) *heldRun {
+	retryIfSlow(t, func(t *testing.T) *controlledRun {
 		post := recorded(t, "serve_default_post")
-		first, second := newStage(t, recorded(t, "serve_default_pre")), newStage(t, "")
+		first, second := newPageServer(t, recorded(t, "serve_default_pre")), newPageServer(t, "")
 		first.socket, second.socket = socket, socket
-		r := hold(t, []string{"--scrape-interval", "20ms", "--metrics-url", first.listen()}, []string{"sh", "-c", held})
+		r := startControlled(t, []string{"--scrape-interval", "20ms", "--metrics-url", first.listen()}, []string{"sh", "-c", waitForLine})
 		first.set(post)
-		first.awaitTaken()
+		first.awaitIngested()
 		first.close()
 		if !strings.Contains(post, start) {
 			t.Fatal("the recording has another start")
 		}
 		second.set(strings.Replace(post, start, "process_start_time_seconds 1.79530349e+09\n", 1))
 		second.listen()
-		second.awaitAsked(3)
+		second.awaitRequests(3)
 		r.finish()
 		second.close()
-		r.exactly(recordedRun.plus(fromZero))
+		r.checkFigures(recordedRun.plus(fromZero))
 		w := r.event.Engine.Window
 		if w.Base != "scraped" || w.Final != "settled" || w.Resets != 1 || !strings.Contains(r.doubt("counter_reset"), "restarted 1 times inside the window") {
 			t.Errorf("window %s, validity %s", asJSON(w), asJSON(r.event.Validity))
@@ -101,8 +101,8 @@ func TestEngineDiesAndComesBack(t *testing.T) {
 	})
 }
 
-// startsItself is a vllm that waits until the old server has gone, and then serves
-// where its command line says.
+// startsItself is a vllm that waits until the old server has ended, and then serves at the
+// address in its command line.
 const startsItself = `#!/bin/sh
 echo started
 read line
@@ -115,8 +115,8 @@ read line
 exit 7
 `
 
-// An old server on the port that the command is going to serve at.
-func TestOldServerOnThePort(t *testing.T) {
+// An old server on the port that the command is going to use.
+func TestOldServerOnPort(t *testing.T) {
 	t.Parallel()
 	vllm := func(t *testing.T, script string) string {
 		file := filepath.Join(t.TempDir(), "vllm")
@@ -126,46 +126,46 @@ func TestOldServerOnThePort(t *testing.T) {
 		return file
 	}
 	page := recorded(t, "serve_default_post")
-	sideBySide(t, map[string]func(*testing.T){
-		// It is the one that answers to the end: what it tells is not the command's.
+	runConcurrently(t, map[string]func(*testing.T){
+		// It answers until the end: what it serves is not the command's.
 		"stays": func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, page)
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, page)
 				s.serve(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, page) }) // counts
 				_, port, _ := net.SplitHostPort(strings.TrimPrefix(s.listen(), "http://"))
-				r := hold(t, nil, []string{vllm(t, "#!/bin/sh\n"+held), "serve", "a-model", "--port", port})
+				r := startControlled(t, nil, []string{vllm(t, "#!/bin/sh\n"+waitForLine), "serve", "a-model", "--port", port})
 				r.finish()
 				r.noEngine("")
-				r.foreign(s)
+				r.checkForeign(s)
 				return r
 			})
 		},
-		// Its place is taken by the command's own. Two vLLM servers can share a port, and
-		// so what answers there is not taken for the command's.
+		// The command's own server takes its place. Since two vLLM servers can share a port,
+		// what answers there still does not count as the command's.
 		"is replaced": func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, page)
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, page)
 				s.serve(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, page) })
 				_, port, _ := net.SplitHostPort(strings.TrimPrefix(s.listen(), "http://"))
-				r := hold(t, nil, []string{vllm(t, strings.Replace(startsItself, " -scraped", "", 1)), "serve", "a-model", "--port", port})
+				r := startControlled(t, nil, []string{vllm(t, strings.Replace(startsItself, " -scraped", "", 1)), "serve", "a-model", "--port", port})
 				s.close()
-				r.tell()
+				r.sendLine()
 				r.expect("done\n")
 				r.finish()
 				r.noEngine("")
-				r.foreign(s)
+				r.checkForeign(s)
 				return r
 			})
 		},
-		// The user gave the address: both are read, and each from where it began.
+		// The user gave the address: both are read, each from its beginning.
 		"is replaced at the address that was given": func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, page)
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, page)
 				address := s.listen()
 				_, port, _ := net.SplitHostPort(strings.TrimPrefix(address, "http://"))
-				r := hold(t, []string{"--scrape-interval", "20ms", "--metrics-url", address}, []string{vllm(t, startsItself), "serve", "a-model", "--port", port})
+				r := startControlled(t, []string{"--scrape-interval", "20ms", "--metrics-url", address}, []string{vllm(t, startsItself), "serve", "a-model", "--port", port})
 				s.close()
-				r.tell()
+				r.sendLine()
 				r.expect("done\n")
 				r.finish()
 				var want demo.Totals
@@ -185,8 +185,8 @@ func TestOldServerOnThePort(t *testing.T) {
 	})
 }
 
-// foreign checks that the old server was noticed, told of, and never asked.
-func (r *heldRun) foreign(s *stage) {
+// checkForeign checks that the old server was noticed, reported, and never read.
+func (r *controlledRun) checkForeign(s *pageServer) {
 	r.t.Helper()
 	const want = ", where the command is going to listen: it is not read"
 	if got := r.doubt("engine_not_ours"); !strings.HasPrefix(got, "another server answers at http://127.0.0.1:") || !strings.HasSuffix(got, want) {
@@ -202,9 +202,9 @@ func (r *heldRun) foreign(s *stage) {
 	}
 }
 
-// Pages that can be read and have something wrong: what is wrong is null, and what
-// is not touched is right to the last digit.
-func TestOddFigures(t *testing.T) {
+// Pages that can be read but have something wrong: what is wrong is null, and everything
+// else is right to the last digit.
+func TestWrongFigures(t *testing.T) {
 	t.Parallel()
 	const (
 		generated = `vllm:generation_tokens_total{engine="0",model_name="tiny"} `
@@ -250,15 +250,15 @@ func TestOddFigures(t *testing.T) {
 		"a histogram lost a bucket":    {with(bucket), noTTFT, "engine.latency_seconds.time_to_first_token", "vanished from the page inside the window", "", "", ""},
 	} {
 		cases[name] = func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, recorded(t, "serve_default_pre"))
-				r := hold(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", held})
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, recorded(t, "serve_default_pre"))
+				r := startControlled(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", waitForLine})
 				s.set(post)
-				s.awaitTaken()
+				s.awaitIngested()
 				s.set(c.page)
 				s.await("a poll", func() bool { return s.polls > 1 })
 				r.finish()
-				r.exactly(c.want)
+				r.checkFigures(c.want)
 				if why := r.reason(c.field); c.field != "" && !strings.Contains(why, c.why) {
 					t.Errorf("%s: %q, want %q", c.field, why, c.why)
 				}
@@ -277,26 +277,26 @@ func TestOddFigures(t *testing.T) {
 			})
 		}
 	}
-	// A body without a length that ends early, after a line: nothing tells so. What is
-	// missing must be null then, and what half of is there, too.
+	// A body without a length that ends early, after a line: nothing shows it. What is
+	// missing must be null then, and so must be what is there in part.
 	cases["half a page that looks whole"] = func(t *testing.T) {
-		tryThrice(t, func(t *testing.T) *heldRun {
-			s := newStage(t, recorded(t, "serve_default_pre"))
+		retryIfSlow(t, func(t *testing.T) *controlledRun {
+			s := newPageServer(t, recorded(t, "serve_default_pre"))
 			s.wrap = rewritten(func(w http.ResponseWriter, r *http.Request, page string) {
-				sends("HTTP/1.0 200 OK\r\n\r\n", page)(w, r)
+				sendsRaw("HTTP/1.0 200 OK\r\n\r\n", page)(w, r)
 			})
-			r := hold(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", held})
+			r := startControlled(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", waitForLine})
 			s.set(post)
-			s.awaitTaken()
+			s.awaitIngested()
 			s.set(post[:strings.Index(post, bucket)])
 			s.await("a poll", func() bool { return s.polls > 1 })
 			r.finish()
-			r.exactly(noTTFT)
+			r.checkFigures(noTTFT)
 			if why := r.reason("engine.latency_seconds.e2e_request_latency"); !strings.Contains(why, "vanished from the page inside the window") {
 				t.Errorf("%q", why)
 			}
 			return r
 		})
 	}
-	sideBySide(t, cases)
+	runConcurrently(t, cases)
 }

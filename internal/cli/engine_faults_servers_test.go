@@ -25,20 +25,20 @@ import (
 	"time"
 )
 
-// secret is a value of --metrics-header: nothing may tell it.
+// secret is a value of --metrics-header, which must not be shown anywhere.
 const secret = "s3cr3t-0f-th3-s3rv3r"
 
-// stage is a server whose page a test changes as a run goes on, with faults put
-// before it.
-type stage struct {
+// pageServer is a server whose page a test changes during a run, and which can have
+// faults.
+type pageServer struct {
 	t *testing.T
-	// host is what it listens on; "" is 127.0.0.1.
+	// host is the address it listens on; "" is 127.0.0.1.
 	host string
-	// socket is the path of a unix socket instead; "" for none.
+	// socket is the path of a unix socket to use instead; "" for none.
 	socket string
-	// tls has it serve https, under a certificate of its own.
+	// tls serves https, with a certificate of its own.
 	tls bool
-	// wrap and prepare change how it serves; nil for as it is.
+	// wrap and prepare change how it serves; they may be nil.
 	wrap    func(http.Handler) http.Handler
 	prepare func(*httptest.Server)
 	server  *httptest.Server
@@ -47,22 +47,21 @@ type stage struct {
 	change *sync.Cond
 	page   string
 	fault  http.HandlerFunc
-	// full counts whole pages that were answered since the page was set, later the
-	// requests that came after the first of them, polls all, hits those that met
-	// the fault.
+	// full counts the responses with the whole page since it was set, later the requests
+	// after the first of them, polls all, hits those that met the fault.
 	full, later, polls, hits int
-	// asked counts connections and requests.
-	asked int
+	// requests counts connections and requests.
+	requests int
 }
 
-func newStage(t *testing.T, page string) *stage {
-	s := &stage{t: t, page: page}
+func newPageServer(t *testing.T, page string) *pageServer {
+	s := &pageServer{t: t, page: page}
 	s.change = sync.NewCond(&s.mu)
 	return s
 }
 
-// listen begins to serve, and gives the address.
-func (s *stage) listen() (address string) {
+// listen begins to serve, and returns the address.
+func (s *pageServer) listen() (address string) {
 	s.t.Helper()
 	network, at := "tcp", net.JoinHostPort("127.0.0.1", "0")
 	switch {
@@ -80,17 +79,17 @@ func (s *stage) listen() (address string) {
 		handler = s.wrap(handler)
 	}
 	s.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.noteAsked()
+		s.countRequest()
 		handler.ServeHTTP(w, r)
 	}))
 	s.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
-			s.noteAsked()
+			s.countRequest()
 		}
 	}
 	s.server.Listener.Close()
 	s.server.Listener = l
-	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // what goes wrong is the point
+	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // errors are what the test is about
 	if s.prepare != nil {
 		s.prepare(s.server)
 	}
@@ -108,29 +107,29 @@ func (s *stage) listen() (address string) {
 	return s.server.URL
 }
 
-func (s *stage) noteAsked() {
+func (s *pageServer) countRequest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked++
+	s.requests++
 	s.change.Broadcast()
 }
 
-// awaitAsked waits until so many connections and requests have come.
-func (s *stage) awaitAsked(n int) {
-	s.await(fmt.Sprint(n, " connections and requests"), func() bool { return s.asked >= n })
+// awaitRequests waits for so many connections and requests.
+func (s *pageServer) awaitRequests(n int) {
+	s.await(fmt.Sprint(n, " connections and requests"), func() bool { return s.requests >= n })
 }
 
-func (s *stage) close() {
+func (s *pageServer) close() {
 	s.server.CloseClientConnections()
 	s.server.Close()
 }
 
-func (s *stage) answer(w http.ResponseWriter, r *http.Request) {
+func (s *pageServer) answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/version" {
 		io.WriteString(w, `{"version":"0.32.0"}`)
 		return
 	}
-	if !strings.HasPrefix(r.URL.Path, "/metrics") { // questions beside the polls
+	if !strings.HasPrefix(r.URL.Path, "/metrics") { // queries of the configuration
 		http.NotFound(w, r)
 		return
 	}
@@ -164,28 +163,28 @@ func (s *stage) answer(w http.ResponseWriter, r *http.Request) {
 }
 
 // set changes the page.
-func (s *stage) set(page string) {
+func (s *pageServer) set(page string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.page, s.full, s.later, s.polls = page, 0, 0, 0
 }
 
-// serve puts a fault before the page; nil takes it away.
-func (s *stage) serve(fault http.HandlerFunc) {
+// serve sets a fault that is served instead of the page; nil removes it.
+func (s *pageServer) serve(fault http.HandlerFunc) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault, s.hits = fault, 0
 }
 
-// awaitTaken waits until vobs has taken in the whole page: it asks again.
-func (s *stage) awaitTaken() { s.await("another request", func() bool { return s.later > 0 }) }
+// awaitIngested waits until vobs has ingested the whole page: then it sends another request.
+func (s *pageServer) awaitIngested() { s.await("another request", func() bool { return s.later > 0 }) }
 
 // awaitHits waits until so many requests have met the fault.
-func (s *stage) awaitHits(n int) {
+func (s *pageServer) awaitHits(n int) {
 	s.await(fmt.Sprint(n, " requests"), func() bool { return s.hits >= n })
 }
 
-func (s *stage) await(what string, is func() bool) {
+func (s *pageServer) await(what string, is func() bool) {
 	s.t.Helper()
 	over := false
 	timer := time.AfterFunc(patience, func() {
@@ -206,7 +205,7 @@ func (s *stage) await(what string, is func() bool) {
 }
 
 // caFile writes the server's certificate.
-func (s *stage) caFile() string {
+func (s *pageServer) caFile() string {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "ca.pem")
 	block := &pem.Block{Type: "CERTIFICATE", Bytes: s.server.Certificate().Raw}
@@ -216,7 +215,7 @@ func (s *stage) caFile() string {
 	return file
 }
 
-// newCertificate makes a certificate that vouches for itself alone.
+// newCertificate returns a self-signed certificate.
 func newCertificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -234,8 +233,8 @@ func newCertificate(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// outsideAddress is an address of this host that is not its loopback's: a server
-// there counts as one on another host, and nothing leaves this one.
+// outsideAddress returns an address of this host other than the loopback's: a server there
+// counts as one on another host, although nothing leaves this one.
 func outsideAddress(t *testing.T) string {
 	t.Helper()
 	addresses, err := net.InterfaceAddrs()
@@ -251,7 +250,7 @@ func outsideAddress(t *testing.T) string {
 	return ""
 }
 
-// recorded is a page of a real engine.
+// recorded returns a page of a real engine.
 func recorded(t *testing.T, name string) string {
 	t.Helper()
 	page, err := os.ReadFile(filepath.Join("..", "..", "testdata", "expositions", name+".prom"))
@@ -261,9 +260,9 @@ func recorded(t *testing.T, name string) string {
 	return string(page)
 }
 
-// poisoned is a page on which every figure of the engine is another: one of them
-// in an event says that a page was taken in that is not to be.
-func poisoned(page string) string {
+// withWrongFigures changes every figure of the engine on a page: one of them in an event
+// means that a page was ingested that must not be.
+func withWrongFigures(page string) string {
 	var out strings.Builder
 	for line := range strings.Lines(page) {
 		at := strings.LastIndexByte(line, ' ')
@@ -279,15 +278,15 @@ func poisoned(page string) string {
 type fault struct {
 	name   string
 	answer http.HandlerFunc
-	// want is what the reason says of it.
+	// want is part of the reason in the event.
 	want string
-	// hits is how many requests have met it when one poll has done so to its end;
-	// 0 where that takes the whole time of a request.
+	// hits is how many requests meet it during one complete poll; 0 if that takes the
+	// whole time of a request.
 	hits int
 }
 
-// sends gives an answer as it stands, status line and all, and closes the connection.
-func sends(parts ...string) http.HandlerFunc {
+// sendsRaw sends a response verbatim, status line included, and closes the connection.
+func sendsRaw(parts ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -302,8 +301,8 @@ func sends(parts ...string) http.HandlerFunc {
 	}
 }
 
-// says gives an ordinary answer.
-func says(status int, kind, body string) http.HandlerFunc {
+// responds sends an ordinary response.
+func responds(status int, kind, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", kind)
 		w.WriteHeader(status)
@@ -313,7 +312,7 @@ func says(status int, kind, body string) http.HandlerFunc {
 
 func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
 
-// pause waits, and no longer than the client does.
+// pause waits, at most until the client leaves.
 func pause(r *http.Request, d time.Duration) (more bool) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -333,14 +332,14 @@ func zipped(text string) string {
 	return b.String()
 }
 
-// faults lists those that keep no core busy. Each handler ends when the client
-// goes away. Where a page comes in part, it is one with wrong figures.
+// faults returns the faults that keep no CPU core busy. Each handler ends when the client
+// goes away. A partial page is one with wrong figures.
 func faults() []fault {
 	raw, err := os.ReadFile(filepath.Join("..", "..", "testdata", "expositions", "serve_default_post.prom"))
 	if err != nil {
 		panic(err)
 	}
-	wrong := poisoned(string(raw))
+	wrong := withWrongFigures(string(raw))
 	half := wrong[:strings.Index(wrong, "vllm:e2e_request_latency_seconds_count")]
 	const ok = "HTTP/1.1 200 OK\r\n"
 	return []fault{
@@ -368,31 +367,31 @@ func faults() []fault {
 				io.WriteString(w, wrong[len(half):])
 			}
 		}, "no whole answer in time", 0},
-		{"hangs up", sends(), "the server closed the connection without an answer (EOF): is it an HTTP server, or does it need https://?", 3}, // the first is tried again at once; the third comes when that has failed
-		{"500", says(500, "text/plain", wrong), "the server answers 500 Internal Server Error", 2},
-		{"404", says(404, "application/json", `{"detail":"Not Found"}`), "404 Not Found: a vLLM server has its page at /metrics", 2},
-		{"HTML", says(200, "text/html", "<!doctype html>\n<html></html>\n"), `its page cannot be read: line 1: no metric name at "<!doctype html>"`, 2},
-		{"HTML behind samples", says(200, "text/html", half+"<p>error</p>\n"), "its page cannot be read: line", 2},
-		{"JSON", says(200, "application/json", `{"object":"list"}`), "its page cannot be read: line 1", 2},
+		{"hangs up", sendsRaw(), "the server closed the connection without an answer (EOF): is it an HTTP server, or does it need https://?", 3}, // the first is retried at once; the third comes after that has failed
+		{"500", responds(500, "text/plain", wrong), "the server answers 500 Internal Server Error", 2},
+		{"404", responds(404, "application/json", `{"detail":"Not Found"}`), "404 Not Found: a vLLM server has its page at /metrics", 2},
+		{"HTML", responds(200, "text/html", "<!doctype html>\n<html></html>\n"), `its page cannot be read: line 1: no metric name at "<!doctype html>"`, 2},
+		{"HTML behind samples", responds(200, "text/html", half+"<p>error</p>\n"), "its page cannot be read: line", 2},
+		{"JSON", responds(200, "application/json", `{"object":"list"}`), "its page cannot be read: line 1", 2},
 		{"redirect loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/metrics", http.StatusFound) }, "redirected more than 3 times: give the page's own address", 5},
 		{"redirect elsewhere", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://metrics.invalid/metrics?key="+secret, http.StatusTemporaryRedirect)
 		}, "redirected to another server, http://metrics.invalid, which is not asked: give its address if it is the engine", 2},
-		{"gzip cut", sends(ok + "Content-Encoding: gzip\r\n\r\n" + zipped(wrong)[:2000]), "the answer is cut off after 2000 bytes", 2},
-		{"broken UTF-8", says(200, "text/plain", half+"vllm:num_requests_running{model_name=\"\xff\"} 0\n"), "value of label model_name: not valid UTF-8", 2},
-		{"cut body", sends(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", ok, len(wrong), half)), fmt.Sprintf("the answer is cut off after %d bytes", len(half)), 2},
-		{"cut in a line, without a length", sends("HTTP/1.0 200 OK\r\n\r\n" + half[:len(half)-1]), "the page is cut off in its last line", 2},
-		{"bad chunks", sends(ok+"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n", len(half), half), "pardon?\r\n"), "invalid byte in chunk length", 2},
-		{"chunks without an end", sends(ok+"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n", len(half), half)), fmt.Sprintf("the answer is cut off after %d bytes", len(half)), 2},
-		{"a huge header name", sends(ok+"X-", strings.Repeat("Huge-", 1<<17), ": 1\r\n\r\n"+wrong), "header", 2},
-		{"empty page", says(200, "text/plain", ""), "the server answers with an empty page", 2},
-		{"another exporter", says(200, "text/plain", "# TYPE node_load1 gauge\nnode_load1 0.5\n"), "exports no vllm: samples", 2},
+		{"gzip cut", sendsRaw(ok + "Content-Encoding: gzip\r\n\r\n" + zipped(wrong)[:2000]), "the answer is cut off after 2000 bytes", 2},
+		{"broken UTF-8", responds(200, "text/plain", half+"vllm:num_requests_running{model_name=\"\xff\"} 0\n"), "value of label model_name: not valid UTF-8", 2},
+		{"cut body", sendsRaw(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", ok, len(wrong), half)), fmt.Sprintf("the answer is cut off after %d bytes", len(half)), 2},
+		{"cut in a line, without a length", sendsRaw("HTTP/1.0 200 OK\r\n\r\n" + half[:len(half)-1]), "the page is cut off in its last line", 2},
+		{"bad chunks", sendsRaw(ok+"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n", len(half), half), "pardon?\r\n"), "invalid byte in chunk length", 2},
+		{"chunks without an end", sendsRaw(ok+"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n", len(half), half)), fmt.Sprintf("the answer is cut off after %d bytes", len(half)), 2},
+		{"a huge header name", sendsRaw(ok+"X-", strings.Repeat("Huge-", 1<<17), ": 1\r\n\r\n"+wrong), "header", 2},
+		{"empty page", responds(200, "text/plain", ""), "the server answers with an empty page", 2},
+		{"another exporter", responds(200, "text/plain", "# TYPE node_load1 gauge\nnode_load1 0.5\n"), "exports no vllm: samples", 2},
 	}
 }
 
-// floods lists the answers that keep a core busy: more than is read, or no end.
+// floods returns responses that keep a CPU core busy: too large, or endless.
 func floods(t *testing.T) []fault {
-	wrong := poisoned(recorded(t, "serve_default_post"))
+	wrong := withWrongFigures(recorded(t, "serve_default_post"))
 	comments := strings.Repeat("# nothing to be seen here, go on\n", 1<<11)
 	endless := func(w io.Writer, block func(i int) string) {
 		for i := 0; ; i++ {
@@ -408,7 +407,7 @@ func floods(t *testing.T) []fault {
 			io.WriteString(w, wrong)
 			endless(w, func(int) string { return comments })
 		}, "the page is larger than 64 MiB: is it a /metrics page?", 0},
-		// Each is a new one to remember.
+		// Each one is new to the parser's memory.
 		{"series without end", func(w http.ResponseWriter, _ *http.Request) {
 			endless(w, func(i int) string {
 				return "vllm:num_requests_running{engine=\"" + strconv.Itoa(i) + "\",model_name=\"" + long + "\"} 1\n"
@@ -438,16 +437,16 @@ func floods(t *testing.T) []fault {
 	}
 }
 
-// oddity is a server that is odd and can be read.
-type oddity struct {
+// unusualServer is a server that does something unusual, but can be read.
+type unusualServer struct {
 	name    string
 	wrap    func(http.Handler) http.Handler
 	prepare func(*httptest.Server)
 	flags   []string
-	tls, ca bool // it serves https; its certificate is given by --metrics-ca
+	tls, ca bool // it serves https; its certificate is given with --metrics-ca
 }
 
-// rewritten has a page sent in another way.
+// rewritten sends a page in another way.
 func rewritten(send func(w http.ResponseWriter, r *http.Request, page string)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -468,8 +467,8 @@ func needsHeader(next http.Handler) http.Handler {
 	})
 }
 
-func oddities(t *testing.T) []oddity {
-	return []oddity{
+func unusualServers(t *testing.T) []unusualServer {
+	return []unusualServer{
 		{name: "closes each connection and says so", prepare: func(s *httptest.Server) { s.Config.SetKeepAlivesEnabled(false) }},
 		{name: "closes each connection without a word", prepare: func(s *httptest.Server) {
 			s.Config.ConnState = func(c net.Conn, state http.ConnState) {
@@ -484,7 +483,7 @@ func oddities(t *testing.T) []oddity {
 		{name: "needs a private CA", tls: true, ca: true},
 		{name: "a private CA on this host", tls: true},
 		{name: "HTTP/1.0 without a length", wrap: rewritten(func(w http.ResponseWriter, r *http.Request, page string) {
-			sends("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n", page)(w, r)
+			sendsRaw("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n", page)(w, r)
 		})},
 		{name: "gzip that nobody asked for", wrap: rewritten(func(w http.ResponseWriter, _ *http.Request, page string) {
 			w.Header().Set("Content-Encoding", "gzip")

@@ -24,21 +24,21 @@ import (
 )
 
 const (
-	// startLate and exitLate are how late the command's start and vobs's end may be
-	// (design sections 3 and 6).
-	startLate, exitLate = time.Second, 2 * time.Second
-	// machineLate is what a machine with other things to do may add; a run that was
-	// later is tried again. It is less than the time of one more hanging request.
-	machineLate = 900 * time.Millisecond
-	// heldCode is the exit code of the command.
-	heldCode = 7
-	// held is a command that the test holds by its stdin.
-	held = "echo started; read line; exit 7"
+	// maxStartDelay and maxExitDelay bound how much vobs delays the command's start and
+	// its own exit.
+	maxStartDelay, maxExitDelay = time.Second, 2 * time.Second
+	// machineSlack is what a busy machine may add; a later run is repeated. It is less
+	// than one more hanging request takes.
+	machineSlack = 900 * time.Millisecond
+	// commandCode is the exit code of the command.
+	commandCode = 7
+	// waitForLine is a command that runs until the test writes a line to its stdin.
+	waitForLine = "echo started; read line; exit 7"
 )
 
-// heldRun is one run of the real program. Its command tells when it started, and
-// ends when it is told to.
-type heldRun struct {
+// controlledRun is a run of the real program. Its command reports when it has started,
+// and ends when the test says so.
+type controlledRun struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
@@ -46,19 +46,20 @@ type heldRun struct {
 	stderr  bytes.Buffer
 	dir     string
 	startup time.Duration // until the command ran
-	exit    time.Duration // from the command's end to vobs's
-	slow    string        // what says that the machine was too slow for the case
+	exit    time.Duration // from the end of the command to that of vobs
+	slow    string        // why the machine was too slow for the case
 
 	raw   []byte // the event
 	event schema.GenerationObservability
 }
 
-// hold starts `vobs run -o e.json FLAGS -- COMMAND`, and waits until the command runs.
-func hold(t *testing.T, flags, command []string) *heldRun {
+// startControlled starts `vobs run -o e.json FLAGS -- COMMAND`, and waits until the
+// command runs.
+func startControlled(t *testing.T, flags, command []string) *controlledRun {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	t.Cleanup(cancel)
-	r := &heldRun{t: t, dir: t.TempDir()}
+	r := &controlledRun{t: t, dir: t.TempDir()}
 	r.cmd = exec.CommandContext(ctx, "vobs", slices.Concat([]string{"run", "-o", "e.json"}, flags, []string{"--"}, command)...)
 	r.cmd.Dir, r.cmd.Stderr = r.dir, &r.stderr
 	r.cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+brokenNVML(t))
@@ -81,7 +82,7 @@ func hold(t *testing.T, flags, command []string) *heldRun {
 }
 
 // expect waits for a line of the command.
-func (r *heldRun) expect(want string) {
+func (r *controlledRun) expect(want string) {
 	r.t.Helper()
 	if line, err := r.stdout.ReadString('\n'); err != nil || line != want {
 		rest, _ := io.ReadAll(r.stdout)
@@ -90,20 +91,20 @@ func (r *heldRun) expect(want string) {
 	}
 }
 
-// tell gives the command a line.
-func (r *heldRun) tell() {
+// sendLine writes a line to the command.
+func (r *controlledRun) sendLine() {
 	r.t.Helper()
 	if _, err := io.WriteString(r.stdin, "\n"); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// finish ends the command and waits for vobs. What holds for every run is checked
-// here: the command's exit code and output, and an event without a hole.
-func (r *heldRun) finish() {
+// finish ends the command and waits for vobs. It checks what holds for every run: the
+// command's exit code and output, and an event in which every null is explained.
+func (r *controlledRun) finish() {
 	t := r.t
 	t.Helper()
-	r.tell()
+	r.sendLine()
 	ended := time.Now()
 	rest, err := io.ReadAll(r.stdout)
 	if err != nil || len(rest) > 0 {
@@ -112,8 +113,8 @@ func (r *heldRun) finish() {
 	err = r.cmd.Wait()
 	r.exit = time.Since(ended)
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != heldCode {
-		t.Fatalf("vobs ended with %v, want %d; stderr %q", err, heldCode, r.stderr.String())
+	if !errors.As(err, &exit) || exit.ExitCode() != commandCode {
+		t.Fatalf("vobs ended with %v, want %d; stderr %q", err, commandCode, r.stderr.String())
 	}
 	if s := r.stderr.String(); regexp.MustCompile(`panic|goroutine |DATA RACE|error in vobs`).MatchString(s) {
 		t.Errorf("stderr: %s", s)
@@ -131,39 +132,39 @@ func (r *heldRun) finish() {
 	if nulls := schema.UnexplainedNulls(&r.event); len(nulls) > 0 {
 		t.Errorf("nulls without a reason: %v", nulls)
 	}
-	if code := r.event.Run.ExitCode; code == nil || *code != heldCode || r.event.Partial {
+	if code := r.event.Run.ExitCode; code == nil || *code != commandCode || r.event.Partial {
 		t.Errorf("exit code %v in the event, partial %t", text(code), r.event.Partial)
 	}
-	if rss := r.event.Overhead.MaxRSSBytes; rss == nil || *rss > mostMemory() {
-		t.Errorf("vobs took %s bytes of memory at most, may take %d", text(rss), mostMemory())
+	if rss := r.event.Overhead.MaxRSSBytes; rss == nil || *rss > maxMemory() {
+		t.Errorf("vobs took %s bytes of memory at most, may take %d", text(rss), maxMemory())
 	}
 }
 
-// mostMemory bounds vobs's resident memory, in bytes: whatever comes in is read
-// as a stream. The race detector keeps several times what the program does.
-func mostMemory() int64 {
+// maxMemory bounds vobs's resident memory, in bytes: input is read as a stream. The race
+// detector needs several times what the program does.
+func maxMemory() int64 {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		return 160 << 20
 	}
 	return 80 << 20
 }
 
-// late says what was too late in the run, on a machine that takes as long as plain
-// did for a run without an engine; "" for nothing.
-func (r *heldRun) late(plain heldRun) string {
+// late returns what was too late in the run, compared with a plain run without an engine
+// on this machine; "" if nothing was.
+func (r *controlledRun) late(plain controlledRun) string {
 	switch {
 	case r.slow != "":
 		return r.slow
-	case r.startup > plain.startup+startLate+machineLate:
+	case r.startup > plain.startup+maxStartDelay+machineSlack:
 		return fmt.Sprintf("the command started after %v, without an engine after %v", r.startup, plain.startup)
-	case r.exit > plain.exit+exitLate+machineLate:
+	case r.exit > plain.exit+maxExitDelay+machineSlack:
 		return fmt.Sprintf("vobs ended %v after the command, without an engine %v after", r.exit, plain.exit)
 	}
 	return ""
 }
 
-// reason is that of one field of the event; "" for none.
-func (r *heldRun) reason(field string) string {
+// reason returns the reason for a field of the event; "" if there is none.
+func (r *controlledRun) reason(field string) string {
 	for _, u := range r.event.Unavailable {
 		if u.Field == field {
 			return u.Reason
@@ -172,8 +173,8 @@ func (r *heldRun) reason(field string) string {
 	return ""
 }
 
-// doubt is the message of one kind of doubt; "" for none.
-func (r *heldRun) doubt(code string) string {
+// doubt returns the message of a validity code; "" if there is none.
+func (r *controlledRun) doubt(code string) string {
 	for _, v := range r.event.Validity {
 		if string(v.Code) == code {
 			return v.Message
@@ -182,12 +183,12 @@ func (r *heldRun) doubt(code string) string {
 	return ""
 }
 
-// noEngine checks that there is not one figure of an engine, and why.
-func (r *heldRun) noEngine(want string) {
+// noEngine checks that the event has no figure of an engine, and says why.
+func (r *controlledRun) noEngine(want string) {
 	r.t.Helper()
 	e := &r.event
 	if e.Engine != nil || e.KVCacheUsagePerc != nil || e.PrefixCacheHitRate != nil || e.SpecAcceptRate != nil || e.EngineRuntimeConfig != (schema.EngineRuntimeConfig{}) {
-		r.t.Errorf("figures of what is no engine: %s", r.raw)
+		r.t.Errorf("figures although there is no engine: %s", r.raw)
 	}
 	if why := r.reason("engine"); strings.Contains(why, "in time") && !strings.Contains(want, "in time") {
 		r.slow = why
@@ -200,15 +201,15 @@ func (r *heldRun) noEngine(want string) {
 	}
 }
 
-// figures are what the tests look at; a value of -1 is null.
+// figures are what the tests compare; -1 is null.
 type figures struct {
 	generated, prompt, finished, observed int64
 	ttft                                  float64 // its sum, in seconds
 	hits, queries                         int64
 }
 
-// recordedRun is what the recorded run counted between its first and last page,
-// and fromZero what its engine had counted in all.
+// recordedRun is what the recorded run counted between its first and last page, fromZero
+// what its engine had counted in total.
 var (
 	recordedRun = figures{5737, 14518, 60, 60, 2.8157277107238770, 7168, 14518}
 	fromZero    = figures{5753, 14570, 62, 62, 2.9073173999786377, 7168, 14570}
@@ -240,14 +241,14 @@ func figuresOf(e *schema.GenerationObservability) figures {
 	return f
 }
 
-// exactly checks the engine's figures to the last digit.
-func (r *heldRun) exactly(want figures) {
+// checkFigures compares the engine's figures to the last digit.
+func (r *controlledRun) checkFigures(want figures) {
 	r.t.Helper()
 	if r.event.Engine == nil {
 		r.t.Fatalf("no engine: %s; stderr %s", r.reason("engine"), r.stderr.String())
 	}
 	if late := r.doubt("late_base"); late != "" {
-		r.slow = late // the first page took more than the second before the start
+		r.slow = late // the first page took longer than the second before the start
 		return
 	}
 	got := figuresOf(&r.event)
@@ -261,13 +262,13 @@ func (r *heldRun) exactly(want figures) {
 		r.t.Errorf("prefix_cache_hit_rate %s", text(rate))
 	}
 	if last := r.event.KVCacheUsagePerc; last == nil || *last != 0 || *r.event.Engine.KVCache.Usage.Peak != 0 {
-		r.t.Errorf("kv_cache_usage_perc %s: no page that counts has another than 0", text(last))
+		r.t.Errorf("kv_cache_usage_perc %s: it is 0 on every page that counts", text(last))
 	}
 }
 
-// wellMeasured checks a run in whose figures nothing is in doubt but the poll
-// intervals, of which a short run has few.
-func (r *heldRun) wellMeasured(base string) {
+// checkUndoubted checks that nothing is in doubt but the polls, of which a short run has
+// few.
+func (r *controlledRun) checkUndoubted(base string) {
 	r.t.Helper()
 	w := r.event.Engine.Window
 	if w.Base != base || w.Final != "settled" || w.Resets != 0 || r.event.Engine.Scrapes.Errors != 0 {
@@ -288,30 +289,31 @@ func asJSON(v any) string {
 	return string(b)
 }
 
-// crowd is held by those that run beside others, and alone by one that tries again.
-var crowd sync.RWMutex
+// othersRunning is held by cases that run beside others, and exclusively by one that is
+// repeated.
+var othersRunning sync.RWMutex
 
-// tryThrice gives a case that was late two more tries, without the others: the
-// machine may have been at fault, and vobs is so every time.
-func tryThrice(t *testing.T, try func(t *testing.T) *heldRun) {
+// retryIfSlow repeats a case that was late, up to twice and alone: the machine may have
+// been slow, but a fault of vobs shows every time.
+func retryIfSlow(t *testing.T, try func(t *testing.T) *controlledRun) {
 	t.Helper()
-	first := func() *heldRun {
-		crowd.RLock()
-		defer crowd.RUnlock()
+	first := func() *controlledRun {
+		othersRunning.RLock()
+		defer othersRunning.RUnlock()
 		return try(t)
 	}
-	late := first().late(heldRun{})
+	late := first().late(controlledRun{})
 	for range 2 {
 		if late == "" || t.Failed() {
 			break
 		}
-		t.Logf("%s; once more", late)
+		t.Logf("%s; repeating it", late)
 		again := func() string {
-			crowd.Lock()
-			defer crowd.Unlock()
-			plain := hold(t, nil, []string{"sh", "-c", held})
+			othersRunning.Lock()
+			defer othersRunning.Unlock()
+			plain := startControlled(t, nil, []string{"sh", "-c", waitForLine})
 			plain.finish()
-			return try(t).late(heldRun{startup: plain.startup, exit: plain.exit})
+			return try(t).late(controlledRun{startup: plain.startup, exit: plain.exit})
 		}
 		late = again()
 	}
@@ -320,45 +322,46 @@ func tryThrice(t *testing.T, try func(t *testing.T) *heldRun) {
 	}
 }
 
-// room is for so many cases at once, of all tests, that a busy machine has time for each.
-var room = make(chan struct{}, 10)
+// slots limits how many cases of all tests run at once, so that a busy machine has time for
+// each.
+var slots = make(chan struct{}, 10)
 
-// sideBySide runs cases at once that wait for most of their time.
-func sideBySide(t *testing.T, cases map[string]func(*testing.T)) {
+// runConcurrently runs cases at once that mostly wait.
+func runConcurrently(t *testing.T, cases map[string]func(*testing.T)) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for name, run := range cases {
 		wg.Go(func() {
-			room <- struct{}{}
-			defer func() { <-room }()
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			t.Run(name, run)
 		})
 	}
 	wg.Wait()
 }
 
-// noise gives a case the flag for more or fewer messages, in turn.
-func noise(i int) []string { return [][]string{nil, {"-v"}, {"-q"}}[i%3] }
+// verbosity returns the flag for more or fewer messages, in turn.
+func verbosity(i int) []string { return [][]string{nil, {"-v"}, {"-q"}}[i%3] }
 
-func (r *heldRun) checkQuiet(flags []string) {
+func (r *controlledRun) checkQuiet(flags []string) {
 	r.t.Helper()
 	if slices.Contains(flags, "-q") && r.stderr.Len() > 0 {
 		r.t.Errorf("-q, and stderr has %q", r.stderr.String())
 	}
 }
 
-// A server that never answers as an engine: not one figure, a reason that names
-// the trouble, and a command that does not notice.
+// A server that never answers as an engine: there is no figure, a reason that names the
+// trouble, and a command that does not notice.
 func TestFaultFromTheStart(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*testing.T){}
 	for i, f := range faults() {
 		cases[f.name] = func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, recorded(t, "serve_default_pre"))
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, recorded(t, "serve_default_pre"))
 				s.serve(f.answer)
-				flags := append([]string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, noise(i)...)
-				r := hold(t, flags, []string{"sh", "-c", held})
+				flags := append([]string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, verbosity(i)...)
+				r := startControlled(t, flags, []string{"sh", "-c", waitForLine})
 				s.awaitHits(max(2, f.hits)) // one of them during the run
 				r.finish()
 				r.noEngine(f.want)
@@ -367,26 +370,26 @@ func TestFaultFromTheStart(t *testing.T) {
 			})
 		}
 	}
-	sideBySide(t, cases)
+	runConcurrently(t, cases)
 }
 
-// An engine that answers wrongly from some time on: its last good page counts,
-// nothing that came after it does, and the event says what happened.
+// An engine that answers wrongly from some time on: its last good page counts, nothing
+// after it does, and the event says what happened.
 func TestFaultAtTheEnd(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*testing.T){}
 	for i, f := range faults() {
 		cases[f.name] = func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, recorded(t, "serve_default_pre"))
-				flags := append([]string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, noise(i+1)...)
-				r := hold(t, flags, []string{"sh", "-c", held})
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, recorded(t, "serve_default_pre"))
+				flags := append([]string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, verbosity(i+1)...)
+				r := startControlled(t, flags, []string{"sh", "-c", waitForLine})
 				s.set(recorded(t, "serve_default_post"))
-				s.awaitTaken()
+				s.awaitIngested()
 				s.serve(f.answer)
 				s.awaitHits(max(1, f.hits))
 				r.finish()
-				r.exactly(recordedRun)
+				r.checkFigures(recordedRun)
 				if r.slow != "" {
 					return r
 				}
@@ -404,22 +407,22 @@ func TestFaultAtTheEnd(t *testing.T) {
 			})
 		}
 	}
-	sideBySide(t, cases)
+	runConcurrently(t, cases)
 }
 
-// More than vobs reads, or without an end: its memory stays as it is (finish
-// checks it), and the bounds in time hold.
+// A page that is too large or has no end: vobs's memory stays bounded (finish checks it),
+// and so does the time.
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	for _, f := range floods(t) {
 		t.Run(f.name, func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, "")
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, "")
 				s.serve(f.answer)
 				flags := []string{"-v", "--metrics-url", s.listen()}
-				r := hold(t, flags, []string{"sh", "-c", held})
+				r := startControlled(t, flags, []string{"sh", "-c", waitForLine})
 				r.finish()
-				// The one or the other bound comes first.
+				// Either bound may come first.
 				want := f.want
 				if strings.Contains(r.reason("engine"), "in time") {
 					want = "in time"
@@ -430,17 +433,17 @@ func TestFlood(t *testing.T) {
 			})
 		})
 	}
-	// An engine that takes to it: the last good page counts.
+	// An engine that begins to do so: the last good page counts.
 	t.Run("at the end", func(t *testing.T) {
-		tryThrice(t, func(t *testing.T) *heldRun {
-			s := newStage(t, recorded(t, "serve_default_pre"))
-			r := hold(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", held})
+		retryIfSlow(t, func(t *testing.T) *controlledRun {
+			s := newPageServer(t, recorded(t, "serve_default_pre"))
+			r := startControlled(t, []string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, []string{"sh", "-c", waitForLine})
 			s.set(recorded(t, "serve_default_post"))
-			s.awaitTaken()
+			s.awaitIngested()
 			s.serve(floods(t)[0].answer)
 			s.awaitHits(1)
 			r.finish()
-			r.exactly(recordedRun)
+			r.checkFigures(recordedRun)
 			if got := r.doubt("final_reading_lost"); r.slow == "" && !strings.Contains(got, "the page is larger than 64 MiB") && !strings.Contains(got, "no whole answer in time") {
 				t.Errorf("validity %s", asJSON(r.event.Validity))
 			}
@@ -449,88 +452,88 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// Odd servers that can be read: every figure is right and nothing is in doubt.
-func TestOddAndRight(t *testing.T) {
+// Unusual servers that can be read: every figure is right and nothing is in doubt.
+func TestUnusualServers(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*testing.T){}
-	for i, o := range oddities(t) {
+	for i, o := range unusualServers(t) {
 		cases[o.name] = func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, recorded(t, "serve_default_pre"))
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, recorded(t, "serve_default_pre"))
 				s.wrap, s.prepare, s.tls = o.wrap, o.prepare, o.tls
-				flags := slices.Concat([]string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, noise(i), o.flags)
+				flags := slices.Concat([]string{"--scrape-interval", "20ms", "--metrics-url", s.listen()}, verbosity(i), o.flags)
 				if o.ca {
 					flags = append(flags, "--metrics-ca", s.caFile())
 				}
-				r := hold(t, flags, []string{"sh", "-c", held})
-				s.awaitTaken()
+				r := startControlled(t, flags, []string{"sh", "-c", waitForLine})
+				s.awaitIngested()
 				s.set(recorded(t, "serve_default_post"))
-				s.awaitTaken()
+				s.awaitIngested()
 				r.finish()
-				r.exactly(recordedRun)
+				r.checkFigures(recordedRun)
 				if r.slow != "" {
 					return r
 				}
-				r.wellMeasured("scraped")
+				r.checkUndoubted("scraped")
 				if bytes.Contains(r.raw, []byte(secret)) || strings.Contains(r.stderr.String(), secret) {
-					t.Errorf("the header's value is told: %s %s", r.raw, r.stderr.String())
+					t.Errorf("the header's value is shown: %s %s", r.raw, r.stderr.String())
 				}
 				r.checkQuiet(flags)
 				return r
 			})
 		}
 	}
-	sideBySide(t, cases)
+	runConcurrently(t, cases)
 }
 
-// What the server needs is missing, and the reason names the flag that gives it.
-func TestLockedOut(t *testing.T) {
+// Credentials are missing, and the reason names the flag for them.
+func TestMissingCredentials(t *testing.T) {
 	t.Parallel()
 	const noCA = "give the CA that vouches for it by --metrics-ca"
 	cases := map[string]func(*testing.T){}
 	for _, c := range []struct {
 		name    string
-		prepare func(t *testing.T, s *stage)
+		prepare func(t *testing.T, s *pageServer)
 		flags   func(t *testing.T, address string) []string
 		want    string
 	}{
-		{"no header", func(_ *testing.T, s *stage) { s.wrap = needsHeader }, nil, "401 Unauthorized: give what it needs by --metrics-header"},
-		{"another header", func(_ *testing.T, s *stage) { s.wrap = needsHeader }, func(_ *testing.T, address string) []string {
+		{"no header", func(_ *testing.T, s *pageServer) { s.wrap = needsHeader }, nil, "401 Unauthorized: give what it needs by --metrics-header"},
+		{"another header", func(_ *testing.T, s *pageServer) { s.wrap = needsHeader }, func(_ *testing.T, address string) []string {
 			return []string{"--metrics-url", address, "--metrics-header", "X-Key: not-" + secret}
 		}, "401 Unauthorized: give what it needs by --metrics-header"},
-		// A server on this host is not verified without the flag; one on another is.
-		{"no CA", func(t *testing.T, s *stage) { s.tls, s.host = true, outsideAddress(t) }, nil, noCA},
-		{"another CA", func(_ *testing.T, s *stage) { s.tls = true }, func(t *testing.T, address string) []string {
-			other := newStage(t, "")
+		// Without the flag, a server on this host is not verified, one on another host is.
+		{"no CA", func(t *testing.T, s *pageServer) { s.tls, s.host = true, outsideAddress(t) }, nil, noCA},
+		{"another CA", func(_ *testing.T, s *pageServer) { s.tls = true }, func(t *testing.T, address string) []string {
+			other := newPageServer(t, "")
 			other.tls = true
 			other.listen()
 			return []string{"--metrics-url", address, "--metrics-ca", other.caFile()}
 		}, noCA},
-		{"http for https", func(_ *testing.T, s *stage) { s.tls = true }, func(_ *testing.T, address string) []string {
+		{"http for https", func(_ *testing.T, s *pageServer) { s.tls = true }, func(_ *testing.T, address string) []string {
 			return []string{"--metrics-url", strings.Replace(address, "https", "http", 1)}
 		}, "the server answers 400 Bad Request"},
-		{"https for http", func(*testing.T, *stage) {}, func(_ *testing.T, address string) []string {
+		{"https for http", func(*testing.T, *pageServer) {}, func(_ *testing.T, address string) []string {
 			return []string{"--metrics-url", strings.Replace(address, "http", "https", 1)}
 		}, "the server does not speak TLS: use http://"},
 	} {
 		cases[c.name] = func(t *testing.T) {
-			tryThrice(t, func(t *testing.T) *heldRun {
-				s := newStage(t, recorded(t, "serve_default_pre"))
+			retryIfSlow(t, func(t *testing.T) *controlledRun {
+				s := newPageServer(t, recorded(t, "serve_default_pre"))
 				c.prepare(t, s)
 				flags := []string{"--metrics-url", s.listen()}
 				if c.flags != nil {
 					flags = c.flags(t, s.server.URL)
 				}
-				r := hold(t, append(flags, "--scrape-interval", "20ms"), []string{"sh", "-c", held})
-				s.awaitAsked(3)
+				r := startControlled(t, append(flags, "--scrape-interval", "20ms"), []string{"sh", "-c", waitForLine})
+				s.awaitRequests(3)
 				r.finish()
 				r.noEngine(c.want)
 				if bytes.Contains(r.raw, []byte(secret)) || strings.Contains(r.stderr.String(), secret) {
-					t.Errorf("the header's value is told: %s %s", r.raw, r.stderr.String())
+					t.Errorf("the header's value is shown: %s %s", r.raw, r.stderr.String())
 				}
 				return r
 			})
 		}
 	}
-	sideBySide(t, cases)
+	runConcurrently(t, cases)
 }

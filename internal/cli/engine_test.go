@@ -21,9 +21,8 @@ import (
 	"github.com/vobs/vobs/internal/demo"
 )
 
-// engineMain is `vllm serve MODEL`: the simulated engine behind vLLM's command
-// line. It generates when a client asks it to, so that a script knows what was
-// served, and when.
+// engineMain is `vllm serve MODEL`: the simulated engine behind vLLM's command line. It
+// generates when a client asks it to, so that a script knows what was served, and when.
 func engineMain(args []string) int {
 	err := serve(args)
 	if err != nil {
@@ -80,11 +79,11 @@ func serve(args []string) error {
 		return err
 	}
 	select {
-	case <-ctx.Done(): // as vLLM: TERM is an orderly end
+	case <-ctx.Done(): // as in vLLM, TERM is an orderly end
 		fmt.Fprintln(os.Stderr, "vllm: ending:", context.Cause(ctx))
 		return errors.Join(core.end(), e.Close(), server.Close())
-	case <-core.died: // as vLLM: it ends, with exit code 0
-		core.noticed()
+	case <-core.died: // as in vLLM, it ends with exit code 0
+		core.waitUntilNoticed()
 		fmt.Fprintln(os.Stderr, "vllm: the core has died: ending")
 		return errors.Join(e.Close(), server.Close())
 	case err := <-served:
@@ -92,10 +91,10 @@ func serve(args []string) error {
 	}
 }
 
-// controlled adds what a test asks the engine to the endpoints of vLLM.
+// controlled adds endpoints for tests to those of vLLM.
 func controlled(ctx context.Context, e *demo.Engine) http.Handler {
 	var mu sync.Mutex
-	scraped := make(chan struct{}) // closed at the next answer with a whole page
+	scraped := make(chan struct{}) // closed at the next response with a whole page
 	engine := e.Handler()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -107,7 +106,7 @@ func controlled(ctx context.Context, e *demo.Engine) http.Handler {
 			scraped = make(chan struct{})
 		}
 	})
-	// One generation phase; the answer is what its client would have counted.
+	// One generation phase; the response is what its client would have counted.
 	mux.HandleFunc("/test/generate", func(w http.ResponseWriter, r *http.Request) {
 		before := e.Totals()
 		if err := e.Generate(ctx); err != nil {
@@ -116,7 +115,7 @@ func controlled(ctx context.Context, e *demo.Engine) http.Handler {
 		}
 		_ = json.NewEncoder(w).Encode(difference(before, e.Totals()))
 	})
-	// The answer comes when the next whole metrics page was asked for.
+	// The response comes after the next request for a whole metrics page.
 	mux.HandleFunc("/test/scraped", func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		next := scraped
@@ -130,7 +129,7 @@ func controlled(ctx context.Context, e *demo.Engine) http.Handler {
 	return mux
 }
 
-// difference is what was served between two looks.
+// difference returns what was served between a and b.
 func difference(a, b demo.Totals) demo.Totals {
 	d := b
 	d.Finished = map[string]int{}
@@ -157,8 +156,8 @@ func difference(a, b demo.Totals) demo.Totals {
 	return d
 }
 
-// clientMain is `client [flags] URL | client -ready FILE`: it has the engine generate
-// once, and writes what was served.
+// clientMain is `client [flags] URL | client -ready FILE`: it makes the engine generate once,
+// and writes what was served.
 func clientMain(args []string) int {
 	err := ask(args)
 	if err != nil {
@@ -225,7 +224,7 @@ func post(client *http.Client, url string) ([]byte, error) {
 	return body, err
 }
 
-// writeWhole makes a file appear with all of its text; "" is no file.
+// writeWhole creates a file atomically; "" is no file.
 func writeWhole(path, text string) error {
 	if path == "" {
 		return nil

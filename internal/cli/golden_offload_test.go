@@ -10,18 +10,18 @@ import (
 	"testing"
 )
 
-// offloading serves the pages of a scenario of testdata/offload: the first one
-// once, before the command; the second one while it runs, four times; then the
-// last one, and the command is told to end.
-type offloading struct {
+// offloadServer serves the pages of a scenario of testdata/offload: the first one once, before
+// the command; the second one while it runs, four times; then the last one, and it makes the
+// command end.
+type offloadServer struct {
 	t      *testing.T
-	end    string // the FIFO that the command waits at
+	end    string // the FIFO that the command reads
 	mu     sync.Mutex
 	served int
 	ended  sync.WaitGroup
 }
 
-func (o *offloading) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (o *offloadServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/metrics" && r.URL.Path != "/metrics/" {
 		http.NotFound(w, r)
 		return
@@ -37,7 +37,7 @@ func (o *offloading) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		page = "mid"
 	case o.served == 6:
 		o.ended.Go(func() {
-			f, err := os.OpenFile(o.end, os.O_WRONLY, 0) // waits for the command to read
+			f, err := os.OpenFile(o.end, os.O_WRONLY, 0) // blocks until the command reads
 			if err != nil {
 				o.t.Error(err)
 				return
@@ -52,11 +52,11 @@ func (o *offloading) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(text)
 }
 
-// KV offloading with tiers, in a whole event.
+// A whole event with KV offloading in tiers.
 func TestGoldenOffload(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	server := &offloading{t: t, end: filepath.Join(dir, "end")}
+	server := &offloadServer{t: t, end: filepath.Join(dir, "end")}
 	if err := syscall.Mkfifo(server.end, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The whole event on a vllm-omni server, whose pages testdata/omni/make.py wrote.
+// A whole event of a vllm-omni server, whose pages testdata/omni/make.py wrote.
 func TestGoldenOmni(t *testing.T) {
 	t.Parallel()
 	page := func(when string) string {
@@ -17,10 +17,10 @@ func TestGoldenOmni(t *testing.T) {
 		}
 		return string(body)
 	}
-	tryThrice(t, func(t *testing.T) *heldRun {
-		s := newStage(t, page("pre"))
+	retryIfSlow(t, func(t *testing.T) *controlledRun {
+		s := newPageServer(t, page("pre"))
 		address := s.listen()
-		r := hold(t, []string{"--label", "case=golden", "--scrape-interval", "20ms", "--metrics-url", address}, []string{"sh", "-c", held})
+		r := startControlled(t, []string{"--label", "case=golden", "--scrape-interval", "20ms", "--metrics-url", address}, []string{"sh", "-c", waitForLine})
 		s.set(page("mid"))
 		s.await("enough polls for a mean", func() bool { return s.polls >= 12 })
 		s.set(page("post"))

@@ -3,9 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,16 +12,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-	"github.com/prometheus/prom2json"
 
 	"github.com/vobs/vobs/schema"
 )
 
-// runVobs runs the program in dir and gives its stdout.
+// runVobs runs the program in dir and returns its stdout.
 func runVobs(t *testing.T, dir string, env []string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "vobs", args...)
@@ -37,8 +31,8 @@ func runVobs(t *testing.T, dir string, env []string, args ...string) []byte {
 	return stdout.Bytes()
 }
 
-// A golden event pins the keys, their order and what is null, and the values that
-// do not depend on the machine or on the clock. go test -update writes it anew.
+// A golden event fixes the keys, their order, what is null, and the values that do not depend
+// on the machine or the clock. go test -update rewrites it.
 func TestGoldenEvents(t *testing.T) {
 	t.Run("bare", func(t *testing.T) {
 		t.Parallel()
@@ -95,8 +89,8 @@ throttle sw_power_cap at=0s for=1h
 	})
 }
 
-// volatile are the values that no two runs share; of those below `host` it depends
-// on the machine even whether there are any.
+// volatile are the values that differ between runs; of those below `host`, the machine decides
+// even whether they exist.
 var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`loadavg_(pre|post)\.\d`,
 	`run\.(id|started_at|ended_at|duration_seconds|hostname|vobs_version)`,
@@ -118,7 +112,7 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 
 var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
 
-// loaderSays are the words of this machine's dynamic loader.
+// loaderSays matches the message of this machine's dynamic loader.
 var loaderSays = regexp.MustCompile(`NVML cannot be loaded: .*?: is`)
 
 func golden(t *testing.T, name string, event []byte) {
@@ -152,8 +146,8 @@ func golden(t *testing.T, name string, event []byte) {
 	}
 }
 
-// normalise copies one JSON value, indented, its keys in their order, and volatile
-// values replaced by their kind. Reasons about this machine are left out.
+// normalise copies one JSON value, indented, with its keys in order, and volatile values
+// replaced by their kind. Reasons about this machine are left out.
 func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error {
 	token, err := dec.Token()
 	if err != nil {
@@ -173,7 +167,7 @@ func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error 
 		case volatile.MatchString(path) && token != nil:
 			fmt.Fprintf(out, "%q", kind)
 		case strings.HasPrefix(kind, "<number") && len(b) > 12 && bytes.IndexByte(b, '.') >= 0:
-			// The last digits depend on how a machine adds.
+			// The last digits depend on the order in which a machine adds.
 			x, err := token.(json.Number).Float64()
 			if err != nil {
 				return err
@@ -222,90 +216,4 @@ func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error 
 	}
 	out.WriteString(closing)
 	return nil
-}
-
-// On a terminal there is a summary without being asked for.
-func TestSummaryOnATerminal(t *testing.T) {
-	for name, c := range map[string]struct {
-		args []string
-		want string
-	}{
-		"summary": {[]string{"run", "-o", "e.json", "--", "sh", "-c", "exit 3"}, `^command\r\nvobs: exit code 3 after [0-9.]+ s\r\n(  \S+ +.*\r\n)+$`},
-		"quiet":   {[]string{"run", "-q", "-o", "e.json", "--", "sh", "-c", "exit 3"}, `^command\r\n$`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c.args[len(c.args)-1] = "echo command; exit 3"
-			cmd := exec.CommandContext(t.Context(), "vobs", c.args...)
-			cmd.Dir = t.TempDir()
-			cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+brokenNVML(t))
-			tty, err := pty.Start(cmd)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer tty.Close()
-			// At the end of all that hold the terminal, Linux gives EIO.
-			shown, _ := io.ReadAll(tty)
-			var exit *exec.ExitError
-			if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
-				t.Errorf("%v", err)
-			}
-			if !regexp.MustCompile(c.want).Match(shown) {
-				t.Errorf("%q", shown)
-			}
-			if lines := bytes.Count(shown, []byte("\n")); lines > 14 {
-				t.Errorf("%d lines", lines)
-			}
-			if _, err := os.Stat(filepath.Join(cmd.Dir, "e.json")); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-// What `vobs scrape` prints is prom2json's form, family by family.
-func TestScrapeIsProm2JSON(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "expositions", "*.prom"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no recorded expositions: %v", err)
-	}
-	compared := 0
-	for _, file := range files {
-		page, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parser := expfmt.NewTextParser(model.UTF8Validation)
-		families, err := parser.TextToMetricFamilies(bytes.NewReader(page))
-		if err != nil {
-			continue // not in this format
-		}
-		compared++
-		want := map[string]any{}
-		for name, family := range families {
-			b, err := json.Marshal(prom2json.NewFamily(family))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var v any
-			if err := json.Unmarshal(b, &v); err != nil {
-				t.Fatal(err)
-			}
-			want[name] = v
-		}
-		var list []map[string]any
-		if err := json.Unmarshal(runVobs(t, ".", nil, "scrape", file), &list); err != nil {
-			t.Fatal(err)
-		}
-		got := map[string]any{}
-		for _, family := range list {
-			got[family["name"].(string)] = any(family)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-prom2json +vobs)\n%s", filepath.Base(file), diff)
-		}
-	}
-	if compared == 0 {
-		t.Error("no exposition in the text format")
-	}
 }

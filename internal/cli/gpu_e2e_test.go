@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What `make e2e-gpu` runs on a real GPU runs here on the fake library, whose script
-// plays the amounts: it passes where they are as reported, and fails where they are not.
+// What `make e2e-gpu` runs on a real GPU runs here with the fake library, whose script
+// simulates the amounts: it passes if they are as reported, and fails if they are not.
 func TestE2EGPU(t *testing.T) {
 	t.Parallel()
 	if !cgo {
@@ -54,7 +54,7 @@ func TestE2EGPU(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "gpu"), []byte(script), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			cases := []string{"index", "prefix"} // uuid is as these
+			cases := []string{"index", "prefix"} // uuid behaves like these
 			if lie != "" {
 				cases = []string{"all"}
 			}
@@ -80,7 +80,7 @@ func TestE2EGPU(t *testing.T) {
 		})
 	}
 
-	// Where there is no GPU it says so, and is no failure.
+	// Without a GPU it says so, and does not fail.
 	t.Run("none", func(t *testing.T) {
 		t.Parallel()
 		if _, err := exec.Command("python3", "-c", `import ctypes; ctypes.CDLL("libcuda.so.1")`).CombinedOutput(); err == nil {

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// What most scripts begin with: devices that the command uses, all figures there.
+// The beginning of most scripts: devices that the command uses, with all figures.
 const (
 	oneGPU  = "devices 1\n" + usualGPU
 	twoGPUs = "devices 2\n" + usualGPU
@@ -21,8 +21,8 @@ const (
 	`
 )
 
-// wholeGPU is what the event says of a device about which nothing is wrong.
-func wholeGPU(i int, peak string) map[string]string {
+// undisturbedGPU is what the event contains about a device without any fault.
+func undisturbedGPU(i int, peak string) map[string]string {
 	out := map[string]string{}
 	for field, value := range map[string]string{
 		"peak_bytes": peak, "memory_api": "v2", "used_by_job": "true", "job_peak_bytes": "2147483648",
@@ -48,18 +48,18 @@ const (
 )
 
 var gpuFaults = map[string]gpuFault{
-	// What this test would say of a driver without a fault.
+	// What this test finds for a driver without a fault.
 	"none": {
 		script:  twoGPUs,
 		command: "until-sampled 2; echo 5GiB >used; until-sampled 2; echo 1GiB >used",
-		want:    merge(wholeGPU(0, gib5), wholeGPU(1, gib5), map[string]string{"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "0", "gpus.1.sampling.errors": "0"}),
+		want:    merge(undisturbedGPU(0, gib5), undisturbedGPU(1, gib5), map[string]string{"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "0", "gpus.1.sampling.errors": "0"}),
 	},
 
-	// Lost.
+	// Lost devices.
 	"lost in the middle": {
 		script:  twoGPUs + "rule nvmlDevice* device=1 code=GPU_IS_LOST when=fault",
 		command: "until-sampled 2; fault nvmlDevice; echo 5GiB >used; until-sampled 2",
-		want: merge(wholeGPU(0, gib5), wholeGPU(1, gib3), map[string]string{
+		want: merge(undisturbedGPU(0, gib5), undisturbedGPU(1, gib3), map[string]string{
 			"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "0", "gpus.1.sampling.errors": "/^[1-9]/", "gpus.1.energy_joules": "null",
 		}),
 		reasons: map[string]string{"gpus.1.energy_joules": "the GPU is lost"},
@@ -67,13 +67,13 @@ var gpuFaults = map[string]gpuFault{
 	"all lost in the middle": {
 		script:  oneGPU + "rule nvml* code=GPU_IS_LOST when=fault",
 		command: "until-sampled 1; fault nvmlDeviceGetComputeRunningProcesses; echo 5GiB >used",
-		want:    merge(wholeGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0", "gpus.0.sampling.errors": "/^[1-9]/"}),
+		want:    merge(undisturbedGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0", "gpus.0.sampling.errors": "/^[1-9]/"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "the GPU is lost"},
 	},
 	"lost before": {
 		script:  twoGPUs + "rule nvmlDeviceGetUUID device=1 code=GPU_IS_LOST",
 		command: "until-sampled 1",
-		want:    merge(wholeGPU(0, gib3), map[string]string{"gpus.len": "1"}),
+		want:    merge(undisturbedGPU(0, gib3), map[string]string{"gpus.len": "1"}),
 		reasons: map[string]string{"gpus": "GPU 1 cannot be sampled: .*lost"},
 	},
 
@@ -81,7 +81,7 @@ var gpuFaults = map[string]gpuFault{
 	"memory hangs": {
 		script:  twoGPUs + "rule nvmlDeviceGetMemoryInfo_v2 device=1 hang when=fault",
 		command: "until-sampled 2; fault nvmlDeviceGetMemoryInfo_v2; echo 5GiB >used",
-		want:    merge(wholeGPU(0, gib3), wholeGPU(1, gib3), map[string]string{"peak_vram_gb": "3.0"}),
+		want:    merge(undisturbedGPU(0, gib3), undisturbedGPU(1, gib3), map[string]string{"peak_vram_gb": "3.0"}),
 		doubts:  map[string]string{"gpu_driver_stuck": "reading the memory, asked [0-9.]+ s after the command's start"},
 	},
 	"memory hangs from the start": {
@@ -97,14 +97,14 @@ var gpuFaults = map[string]gpuFault{
 	"power hangs": {
 		script:  oneGPU + "rule nvmlDeviceGetPowerUsage hang when=fault",
 		command: "until-sampled 1; fault nvmlDeviceGetPowerUsage; echo 5GiB >used; until-called nvmlDeviceGetMemoryInfo_v2 3",
-		want:    merge(wholeGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0"}),
+		want:    merge(undisturbedGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "did not return"},
 		doubts:  map[string]string{"gpu_driver_stuck": "reading power, energy or processes"},
 	},
 	"process list hangs": {
 		script:  oneGPU + "rule nvmlDeviceGetComputeRunningProcesses* hang when=fault",
 		command: "until-sampled 1; fault nvmlDeviceGetComputeRunningProcesses; echo 5GiB >used; until-called nvmlDeviceGetMemoryInfo_v2 3",
-		want:    merge(wholeGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0"}),
+		want:    merge(undisturbedGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "did not return"},
 		doubts:  map[string]string{"gpu_driver_stuck": "reading power, energy or processes"},
 	},
@@ -121,26 +121,26 @@ var gpuFaults = map[string]gpuFault{
 	"the last reading hangs": { // nothing before it does
 		script:  oneGPU + "rule nvmlDeviceGetTotalEnergyConsumption hang when=fault",
 		command: "until-sampled 1; touch fault",
-		want:    merge(wholeGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0"}),
+		want:    merge(undisturbedGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "did not return"},
 		doubts:  map[string]string{"gpu_driver_stuck": "reading power, energy or processes"},
 	},
 	"everything hangs": {
 		script:  twoGPUs + "rule nvml* hang when=fault",
 		command: "until-sampled 2; fault nvmlDeviceGetMemoryInfo_v2; echo 5GiB >used",
-		want:    merge(wholeGPU(0, gib3), wholeGPU(1, gib3), map[string]string{"peak_vram_gb": "3.0"}),
+		want:    merge(undisturbedGPU(0, gib3), undisturbedGPU(1, gib3), map[string]string{"peak_vram_gb": "3.0"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "did not return", "gpus.1.energy_joules": "did not return"},
 		doubts:  map[string]string{"gpu_driver_stuck": "."},
 	},
 	"everything hangs and TERM comes": {
 		script:  oneGPU + "rule nvml* hang when=fault",
 		command: "trap ': >ended; exit 3' TERM; until-sampled 1; fault nvmlDeviceGetMemoryInfo_v2; kill -TERM $PPID; for i in $(seq 600); do sleep 0.1; done; exit 1",
-		want:    merge(wholeGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0"}),
+		want:    merge(undisturbedGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "did not return"},
 		doubts:  map[string]string{"gpu_driver_stuck": "."},
 	},
 
-	// Inits.
+	// Initialisation.
 	"init hangs": {
 		script:  "rule nvmlInit_v2 hang",
 		command: "fault nvmlInit_v2",
@@ -167,7 +167,7 @@ var gpuFaults = map[string]gpuFault{
 		loose:   true,
 	},
 
-	// Errors that pass.
+	// Temporary errors.
 	"transient errors": {
 		script: oneGPU + `
 			rule nvmlDeviceGetMemoryInfo_v2 code=TIMEOUT every=3
@@ -175,7 +175,7 @@ var gpuFaults = map[string]gpuFault{
 			rule nvmlDeviceGetTotalEnergyConsumption code=UNKNOWN nth=1
 			rule nvmlDeviceGetComputeRunningProcesses* code=TIMEOUT nth=2`,
 		command: "until-sampled 1; echo 5GiB >used; until-sampled 1",
-		want:    merge(wholeGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "/^[1-9]/"}),
+		want:    merge(undisturbedGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "/^[1-9]/"}),
 	},
 	"the memory fails always": {
 		script:  oneGPU + "rule nvmlDeviceGetMemoryInfo* code=UNKNOWN",
@@ -187,11 +187,11 @@ var gpuFaults = map[string]gpuFault{
 		},
 	},
 
-	// What a device does not have.
+	// Features that a device does not have.
 	"energy not supported": {
 		script:  oneGPU + "energy unsupported",
 		command: "until-sampled 1",
-		want:    merge(wholeGPU(0, gib3), map[string]string{"gpus.0.sampling.errors": "0"}),
+		want:    merge(undisturbedGPU(0, gib3), map[string]string{"gpus.0.sampling.errors": "0"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "does not support"},
 	},
 	"utilisation not supported": {
@@ -208,17 +208,17 @@ var gpuFaults = map[string]gpuFault{
 		doubts:  map[string]string{"devices_not_matched": "."},
 	},
 
-	// Answers that cannot be.
+	// Impossible values.
 	"energy goes back": {
 		script:  oneGPU + "energy 0 file energy",
 		command: "until-sampled 1; echo 2000 >energy",
-		want:    wholeGPU(0, gib3),
+		want:    undisturbedGPU(0, gib3),
 		reasons: map[string]string{"gpus.0.energy_joules": "went back from 5000.000 to 2000.000 J"},
 	},
 	"more used than there is": {
 		script:  oneGPU + "overfull",
 		command: "until-sampled 1; echo 90GiB >used; until-sampled 1; echo 1GiB >used",
-		want:    merge(wholeGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0", "gpus.0.sampling.errors": "/^[1-9]/"}),
+		want:    merge(undisturbedGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0", "gpus.0.sampling.errors": "/^[1-9]/"}),
 	},
 	"all ones": {
 		script:  oneGPU + "used unknown\npower unknown\nenergy unknown\nutil unknown\ntemp unknown",
@@ -244,7 +244,7 @@ var gpuFaults = map[string]gpuFault{
 		without: []string{"nvmlDeviceGetMemoryInfo_v2"},
 		script:  oneGPU + "reserved 1GiB",
 		command: "until-sampled 1",
-		want:    merge(wholeGPU(0, "4294967296"), map[string]string{"gpus.0.memory_api": "v1", "peak_vram_gb": "4.0"}),
+		want:    merge(undisturbedGPU(0, "4294967296"), map[string]string{"gpus.0.memory_api": "v1", "peak_vram_gb": "4.0"}),
 		reasons: map[string]string{"gpus.0.memory_reserved_bytes": "first version"},
 	},
 	"no memory at all": {
@@ -264,11 +264,11 @@ var gpuFaults = map[string]gpuFault{
 			"gpus.0.throttled_fraction": "nvmlDeviceGetCurrentClocksEventReasons: .*newer driver", "gpus.0.throttle_reasons": "newer driver",
 		},
 	},
-	"no nvmlDeviceGetCurrentClocksEventReasons": { // its older name does
+	"no nvmlDeviceGetCurrentClocksEventReasons": { // its older name exists
 		without: []string{"nvmlDeviceGetCurrentClocksEventReasons", "nvmlErrorString"},
 		script:  oneGPU,
 		command: "until-sampled 1",
-		want:    wholeGPU(0, gib3),
+		want:    undisturbedGPU(0, gib3),
 	},
 	"no nvmlDeviceGetCount": {
 		without: []string{"nvmlDeviceGetCount", "nvmlDeviceGetCount_v2"},
@@ -290,7 +290,7 @@ var gpuFaults = map[string]gpuFault{
 		script:  "devices 8\n" + usualGPU + "rule nvml* busy=500us",
 		command: "until-called 'nvmlDeviceGetMemoryInfo_v2 7' 2",
 		want:    map[string]string{"gpus.7.peak_bytes": gib3, "gpus.0.peak_bytes": gib3, "peak_vram_gb": "3.0", "gpus.0.sampling.errors": "0"},
-		loose:   true, // a listing that comes before the command is there may be the only one
+		loose:   true, // a listing from before the command may be the only one
 	},
 	"20 ms of work a call": {
 		script:  oneGPU + "rule nvml* busy=20ms",
@@ -301,7 +301,7 @@ var gpuFaults = map[string]gpuFault{
 	"20 ms a call": {
 		script:  oneGPU + "rule nvml* sleep=20ms",
 		command: "until-sampled 1; echo 5GiB >used; until-called nvmlDeviceGetMemoryInfo_v2 3",
-		want:    merge(wholeGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "0"}),
+		want:    merge(undisturbedGPU(0, gib5), map[string]string{"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "0"}),
 	},
 
 	// Which devices, and whose.
@@ -315,7 +315,7 @@ var gpuFaults = map[string]gpuFault{
 		script:  twoGPUs,
 		env:     []string{"CUDA_VISIBLE_DEVICES=1,GPU-nothing,0", "CUDA_DEVICE_ORDER=PCI_BUS_ID"},
 		command: "until-sampled 1",
-		want:    merge(wholeGPU(0, gib3), map[string]string{"gpus.len": "1", "gpus.0.index": "1"}),
+		want:    merge(undisturbedGPU(0, gib3), map[string]string{"gpus.len": "1", "gpus.0.index": "1"}),
 		reasons: map[string]string{"gpus": `"GPU-nothing".*the list ends there`},
 	},
 	"a first entry that names no device": {
@@ -339,7 +339,7 @@ var gpuFaults = map[string]gpuFault{
 	},
 	"a pid namespace": {
 		inside: []string{"unshare", "--pid", "--fork", "--mount-proc"},
-		// NVML has ids of the outermost namespace, and lists this process there.
+		// NVML has the ids of the outermost namespace, and lists this process there.
 		script: fmt.Sprintf(`
 			devices 2
 			used file used

@@ -25,9 +25,9 @@ func init() {
 	programs["fault"] = func() { os.Exit(faultMain(os.Args[1:])) }
 }
 
-// gpuFault is a way in which a GPU or its driver misbehaves, and what the event
-// must then say. Nothing of it depends on how fast the machine is: the command
-// waits until its memory was sampled, makes the fault happen, and waits until it did.
+// gpuFault is a way in which a GPU or its driver misbehaves, and what the event must then
+// contain. Nothing in it depends on the machine's speed: the command waits until its memory
+// was sampled, triggers the fault, and waits until it has happened.
 type gpuFault struct {
 	without []string // symbols that the library lacks
 	script  string   // of the fake library; the file "used" has 3 GiB at first
@@ -41,15 +41,15 @@ type gpuFault struct {
 	loose   bool              // which other figures there are depends on the machine's speed
 }
 
-// The design's bound on what vobs adds after the command's end, and what a busy
-// machine adds to that.
+// latestExit bounds what vobs adds after the command's end, exitNoise what a busy machine
+// adds to that.
 const (
 	latestExit = 2 * time.Second
 	exitNoise  = 1500 * time.Millisecond
 )
 
-// Whatever the GPU does, the command ends as it would, vobs at most 2 s later, and
-// the event keeps what was sampled and says what was not, and why.
+// Whatever the GPU does, the command ends as it would, vobs ends at most 2 s later, and the
+// event keeps what was sampled and says what was not, and why.
 func TestGPUFaults(t *testing.T) {
 	t.Parallel()
 	if !cgo {
@@ -70,7 +70,7 @@ func TestGPUFaults(t *testing.T) {
 					break
 				}
 				t.Logf("vobs ended %v after the command", late)
-				if attempt == 4 { // the machine's pauses are not always there, a fault of vobs's is
+				if attempt == 4 { // pauses of the machine come and go, a fault of vobs does not
 					t.Errorf("vobs ended too late %d times", attempt)
 					break
 				}
@@ -97,8 +97,7 @@ func TestGPUFaults(t *testing.T) {
 	}
 }
 
-// run brackets the command and gives the event, and how long after the command
-// vobs ended.
+// run brackets the command and returns the event, and how long after the command vobs ended.
 func (f gpuFault) run(t *testing.T, dir string) (event []byte, late time.Duration) {
 	t.Helper()
 	library, err := buildNVML(f.without...)
@@ -119,7 +118,7 @@ func (f gpuFault) run(t *testing.T, dir string) (event []byte, late time.Duratio
 			t.Fatal(err)
 		}
 	}
-	// Beyond any bound that is checked here: what hangs must not outlive the test.
+	// Longer than any bound checked here: what hangs must not outlive the test.
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
 	args := append(inside, "vobs", "run", "-o", "e.json", "--", "sh", "-c", f.command+"\n: >ended; exit 3")
@@ -153,7 +152,7 @@ func (f gpuFault) run(t *testing.T, dir string) (event []byte, late time.Duratio
 	return event, ended.Sub(mark.ModTime())
 }
 
-// check compares the event with what it should say of the GPUs.
+// check compares the event with what it should contain about the GPUs.
 func (f gpuFault) check(t *testing.T, event []byte, e *schema.GenerationObservability) {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(event))
@@ -190,7 +189,7 @@ func (f gpuFault) check(t *testing.T, event []byte, e *schema.GenerationObservab
 			t.Errorf("the reason of %s is %q, want %q", field, reasons[field], want)
 		}
 	}
-	// In every event, or by the machine's speed.
+	// These are in every event, or depend on the machine's speed.
 	always := regexp.MustCompile(`\.(torch|energy_active_joules|baseline_bytes|sampling\..*)$`)
 	for _, field := range slices.Sorted(maps.Keys(reasons)) {
 		if strings.HasPrefix(field, "gpus") && f.reasons[field] == "" && !always.MatchString(field) && !f.loose {
@@ -214,15 +213,15 @@ func (f gpuFault) check(t *testing.T, event []byte, e *schema.GenerationObservab
 	}
 }
 
-// lastCalls gives the end of the fake driver's log.
+// lastCalls returns the end of the fake driver's log.
 func lastCalls(path string) []byte {
 	b, _ := os.ReadFile(path)
 	return b[max(0, len(b)-4000):]
 }
 
-// untilCalledMain is `until-called CALL`, a command that ends when the fake driver was
-// ever called so, and `until-called CALL TIMES`, that ends when it was so often from
-// then on. CALL may be the beginning of a name.
+// untilCalledMain is `until-called CALL`, a command that ends once the fake driver has ever
+// been called so, and `until-called CALL TIMES`, which ends after so many more such calls.
+// CALL may be a prefix.
 func untilCalledMain(args []string) int {
 	if len(args) < 1 || len(args) > 2 {
 		fmt.Fprintln(os.Stderr, "usage: until-called CALL [TIMES]")
@@ -240,8 +239,8 @@ func untilCalledMain(args []string) int {
 	return awaitDriver(func() bool { return driverCalls(args[0]) >= before+times })
 }
 
-// faultMain is `fault CALL`, a command that makes what the fake driver's script has
-// under when=fault happen, and ends when it, or another rule, did to such a call.
+// faultMain is `fault CALL`, a command that triggers what the fake driver's script has under
+// when=fault, and ends once that, or another rule, has affected such a call.
 func faultMain(args []string) int {
 	if len(args) != 1 {
 		fmt.Fprintln(os.Stderr, "usage: fault CALL")
@@ -254,11 +253,11 @@ func faultMain(args []string) int {
 	return awaitDriver(func() bool { return driverCalls("rule:"+args[0]) > 0 })
 }
 
-// driverCalls counts the lines of the fake driver's log that tell of a call.
+// driverCalls counts the lines of the fake driver's log about a call.
 func driverCalls(call string) int {
 	log, err := os.ReadFile(os.Getenv("FAKE_NVML_LOG"))
 	if err != nil {
-		return 0 // not begun yet
+		return 0 // not started yet
 	}
 	return bytes.Count(log, []byte(" "+call))
 }

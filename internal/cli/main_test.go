@@ -12,14 +12,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// patience is for what takes milliseconds on an idle machine.
+// patience bounds waits for what takes milliseconds on an idle machine.
 const patience = 60 * time.Second
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// The test binary plays several programs, told apart by the name that it is
-// called by: vobs as main.go makes it, an engine with its client, a command for the
-// fake GPU.
+// The test binary is several programs, chosen by the name it is called by: vobs as main.go
+// makes it, an engine with its client, commands for the fake GPU.
 var programs = map[string]func(){
 	"vobs":   func() { os.Exit(Main(os.Args)) },
 	"vllm":   func() { os.Exit(engineMain(os.Args[1:])) },
@@ -37,10 +36,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, programs)
 }
 
-// prepareMain is for the test process alone.
+// prepareMain is for the test process itself.
 func prepareMain() {
-	// go test in the background of a script has INT and QUIT ignored, and so would
-	// have all that is started here: start over without.
+	// In the background of a script, go test has INT and QUIT ignored, and so would have
+	// everything started here: start again without that.
 	var ignored []os.Signal
 	for _, sig := range []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP} {
 		if signal.Ignored(sig) {
@@ -55,11 +54,11 @@ func prepareMain() {
 		signal.Notify(make(chan os.Signal, 1), ignored...)
 		panic(syscall.Exec(self, os.Args, os.Environ()))
 	}
-	// The race detector makes each normal exit wait for a second.
+	// The race detector makes every normal exit wait for a second.
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}
-	// Most tests wait for others' processes: more of them than there are cores.
+	// Most tests wait for other processes: run more of them than there are cores.
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}

@@ -11,9 +11,8 @@ import (
 	"testing"
 )
 
-// asProcess1 starts `vobs run args...` as process 1 of a pid namespace: behind a
-// /proc of that namespace, as every container has it, or behind ours, as with
-// `unshare --pid` alone.
+// asProcess1 starts `vobs run args...` as process 1 of a pid namespace: with a /proc of that
+// namespace, as every container has it, or with ours, as after `unshare --pid` alone.
 func asProcess1(t *testing.T, ownProc bool, args ...string) *process {
 	t.Helper()
 	mount := "mount -t proc proc /proc || exit 77; "
@@ -30,20 +29,19 @@ func asProcess1(t *testing.T, ownProc bool, args ...string) *process {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("it said:\n%s", &p.said)
+			t.Logf("it said:\n%s", &p.output)
 		}
 	})
 	p.skip = func(t *testing.T) {
 		if p.ProcessState.ExitCode() == 77 {
-			t.Skipf("%s: %s", how, &p.said)
+			t.Skipf("%s: %s", how, &p.output)
 		}
 	}
 	return p
 }
 
-// orphans is a command that leaves a thousand short-lived orphans, and ends
-// with its argument once they are gone without a trace. One shows that they are
-// given to vobs.
+// orphans is a command that leaves a thousand short-lived orphans, and exits with its
+// argument once they are completely gone. One of them shows that vobs adopts them.
 const orphans = `
 i=0; while [ $i -lt 1000 ]; do ( : & ); i=$((i+1)); done
 ( sh -c 'echo $$ >orphan; until [ -e seen ]; do sleep 0.02; done' & )
@@ -75,7 +73,7 @@ func TestOrphans(t *testing.T) {
 func wantOrphansGone(t *testing.T, p *process, file string) {
 	t.Helper()
 	if got := p.finish(t); got != "5" {
-		t.Fatalf("vobs ended with %s; it said:\n%s", got, &p.said)
+		t.Fatalf("vobs ended with %s; it said:\n%s", got, &p.output)
 	}
 	e := p.event(t, file)
 	wantRun(t, e, "5", false)
@@ -112,8 +110,8 @@ func TestAsProcess1(t *testing.T) {
 		}
 		wantRun(t, p.event(t, "e.1.json"), "SIGTERM", true)
 	})
-	// A /proc whose numbers name others' processes: 1 is init there, and everything
-	// its descendant. None of them is the command's, or ended for it.
+	// In this /proc the numbers belong to other processes: 1 is init, and everything is its
+	// descendant. None of them belongs to the command, or is ended because of it.
 	t.Run("behind another's proc", func(t *testing.T) {
 		t.Parallel()
 		p := asProcess1(t, false, "--kill-leftovers", "-o", "e.%p.json", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & exit 5")
@@ -125,7 +123,7 @@ func TestAsProcess1(t *testing.T) {
 		if len(e.Run.Leftovers) != 0 || e.Host.TreePeakRSSBytes != nil {
 			t.Errorf("leftovers %+v, peak of the tree %v", e.Run.Leftovers, e.Host.TreePeakRSSBytes)
 		}
-		if s := p.said.String(); !strings.HasPrefix(s, "vobs: warning: processes of the command are still running and cannot be listed: /proc shows the processes of another pid namespace") || strings.Count(s, "\n") != 1 {
+		if s := p.output.String(); !strings.HasPrefix(s, "vobs: warning: processes of the command are still running and cannot be listed: /proc shows the processes of another pid namespace") || strings.Count(s, "\n") != 1 {
 			t.Errorf("it said:\n%s", s)
 		}
 		if len(e.Validity) == 0 || e.Validity[0].Code != "leftovers_unknown" {
@@ -134,9 +132,8 @@ func TestAsProcess1(t *testing.T) {
 	})
 }
 
-// publicPrograms gives a folder that everybody may enter, with a copy of vobs and a
-// become-root that is what its name says, and a process that runs vobs there
-// as nobody. It needs root.
+// publicPrograms returns a process that runs vobs as nobody in a directory that everybody may
+// enter, with a copy of vobs and a become-root that works. It needs root.
 func publicPrograms(t *testing.T, args ...string) *process {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vobs-public")
@@ -178,10 +175,10 @@ func copyProgram(to string, mode os.FileMode) error {
 	return errors.Join(err, f.Close(), os.Chmod(to, mode))
 }
 
-// As a user without rights: all works, and what may not be written is refused.
+// As a user without privileges: everything works, and what may not be written is refused.
 func TestAsUser(t *testing.T) {
 	t.Parallel()
-	// It lives for some readings of the process tree, however slow the machine.
+	// The command runs for several readings of the process tree, however slow the machine.
 	args := []string{"run", "-o", "e.json", "--", "sh", "-c", `id -u; sleep 1; until [ -e go ]; do sleep 0.05; done; exit 5`}
 	var p *process
 	if os.Getuid() == 0 {
@@ -192,10 +189,10 @@ func TestAsUser(t *testing.T) {
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	p.waitSaid(t, `[1-9]\d*\n`)
+	p.waitOutput(t, `[1-9]\d*\n`)
 	p.touch(t, "go")
 	if got := p.finish(t); got != "5" {
-		t.Errorf("vobs ended with %s; it said:\n%s", got, &p.said)
+		t.Errorf("vobs ended with %s; it said:\n%s", got, &p.output)
 	}
 	e := p.event(t, "e.json")
 	wantRun(t, e, "5", false)
@@ -215,9 +212,9 @@ func TestAsUser(t *testing.T) {
 	}
 }
 
-// As below sudo: the command is another user's, and signals cannot be passed on.
-// One warning; vobs waits on, and ends as the command does.
-func TestSignalMayNotBeForwarded(t *testing.T) {
+// As under sudo: the command belongs to another user, and signals cannot be forwarded. There
+// is one warning; vobs keeps waiting, and ends as the command does.
+func TestForwardingWithoutPermission(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: needs root, to run vobs as nobody over a command that belongs to root: run the tests with sudo")
@@ -226,21 +223,21 @@ func TestSignalMayNotBeForwarded(t *testing.T) {
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	if id := p.waitSaid(t, `I am (\d+)\.|become-root: .*`); id != "0" {
-		t.Skipf("SKIPPED: set-user-id files have no effect below %s: set TMPDIR to a folder that is not mounted nosuid: %s", os.TempDir(), &p.said)
+	if id := p.waitOutput(t, `I am (\d+)\.|become-root: .*`); id != "0" {
+		t.Skipf("SKIPPED: set-user-id files have no effect below %s: set TMPDIR to a folder that is not mounted nosuid: %s", os.TempDir(), &p.output)
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM} {
 		p.send(t, sig)
-		p.waitSaid(t, `vobs: warning: cannot forward SIG`)
+		p.waitOutput(t, `vobs: warning: cannot forward SIG`)
 	}
 	p.touch(t, "go")
 	if got := p.finish(t); got != "7" {
-		t.Errorf("vobs ended with %s, the command with 7; it said:\n%s", got, &p.said)
+		t.Errorf("vobs ended with %s, the command with 7; it said:\n%s", got, &p.output)
 	}
 	e := p.event(t, "e.json")
 	wantRun(t, e, "7", true)
 	want := "vobs: warning: cannot forward SIGTERM to the command (pid "
-	if s := p.said.String(); strings.Count(s, "warning") != 1 || !strings.Contains(s, want) || !strings.Contains(s, "operation not permitted") {
+	if s := p.output.String(); strings.Count(s, "warning") != 1 || !strings.Contains(s, want) || !strings.Contains(s, "operation not permitted") {
 		t.Errorf("it said:\n%s", s)
 	}
 }

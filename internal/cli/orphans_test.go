@@ -14,12 +14,12 @@ import (
 	"github.com/vobs/vobs/internal/testkit"
 )
 
-// amidOrphans is a command that ends with its first argument, a code or a signal,
-// while children of it that it never waited for, and theirs, come and go.
-const amidOrphans = `( : & ); ( ( : & ) & ); : & ( sleep 0 & ); case $0 in [0-9]*) exit $0;; esac; kill -$0 $$`
+// commandAmidOrphans is a command that ends with its first argument, a code or a signal,
+// while children that it never waited for, and theirs, come and go.
+const commandAmidOrphans = `( : & ); ( ( : & ) & ); : & ( sleep 0 & ); case $0 in [0-9]*) exit $0;; esac; kill -$0 $$`
 
-// TestCodesAmidOrphans runs vobs again and again: no exit code is taken for an
-// orphan's or lost.
+// TestCodesAmidOrphans runs vobs again and again: no exit code is lost or taken from an
+// orphan.
 func TestCodesAmidOrphans(t *testing.T) {
 	t.Parallel()
 	runs := testkit.Scale(1000, 40)
@@ -31,14 +31,14 @@ func TestCodesAmidOrphans(t *testing.T) {
 	for worker := range atOnce {
 		go func() {
 			for i := worker; i < runs; i += atOnce {
-				cmd := exec.Command("vobs", "run", "--append", fmt.Sprintf("%d.jsonl", worker), "--", "sh", "-c", amidOrphans, wantedEnd(i))
+				cmd := exec.Command("vobs", "run", "--append", fmt.Sprintf("%d.jsonl", worker), "--", "sh", "-c", commandAmidOrphans, wantedExit(i))
 				cmd.Dir, cmd.Env = dir, env
 				out, err := cmd.CombinedOutput()
 				if cmd.ProcessState == nil {
 					failed <- err
 					return
 				}
-				got[i] = endOf(cmd.ProcessState)
+				got[i] = exitOf(cmd.ProcessState)
 				if len(out) > 0 {
 					got[i] += fmt.Sprintf(", saying %q", out)
 				}
@@ -62,7 +62,7 @@ func TestCodesAmidOrphans(t *testing.T) {
 			if i >= runs {
 				t.Fatalf("events without a run: %s", line)
 			}
-			e := soundEvent(t, line)
+			e := validEvent(t, line)
 			switch {
 			case e.Run.Signal != nil:
 				told[i] = *e.Run.Signal
@@ -74,7 +74,7 @@ func TestCodesAmidOrphans(t *testing.T) {
 	}
 	want := make([]string, runs)
 	for i := range want {
-		if want[i] = wantedEnd(i); want[i] == "TERM" || want[i] == "KILL" {
+		if want[i] = wantedExit(i); want[i] == "TERM" || want[i] == "KILL" {
 			want[i] = "SIG" + want[i]
 		}
 	}
@@ -86,8 +86,8 @@ func TestCodesAmidOrphans(t *testing.T) {
 	}
 }
 
-// wantedEnd is how the command of run i ends.
-func wantedEnd(i int) string {
+// wantedExit returns how the command of run i ends.
+func wantedExit(i int) string {
 	switch i % 10 {
 	case 8:
 		return "TERM"

@@ -40,18 +40,18 @@ func (s *transcript) String() string {
 	return s.text.String()
 }
 
-// A process is a program that was started in a folder of its own and in a session
-// of its own, with a terminal or without one.
+// A process is a program in a directory of its own and in a session of its own, with or
+// without a terminal.
 type process struct {
 	*exec.Cmd
-	said     transcript // stdout and stderr
-	terminal *os.File   // nil without one
-	ended    chan struct{}
-	skip     func(*testing.T) // asked at the end: could it not be tested here?
-	allSaid  chan struct{}    // closed once the terminal was read to its end; nil without one
+	output       transcript // stdout and stderr
+	terminal     *os.File   // nil if it has none
+	ended        chan struct{}
+	skip         func(*testing.T) // asked at the end: could the test not run here?
+	terminalRead chan struct{}    // closed once the terminal was read to its end; nil without one
 }
 
-// prepare makes a process that finds no GPU.
+// prepare returns a process that finds no GPU.
 func prepare(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(args[0], args[1:]...), ended: make(chan struct{})}
@@ -64,8 +64,8 @@ func prepare(t *testing.T, args ...string) *process {
 // launch starts it without a terminal; stdin is /dev/null.
 func (p *process) launch(t *testing.T) error {
 	t.Helper()
-	p.Stdout, p.Stderr = &p.said, &p.said
-	// Leftovers hold the pipe: its end is no part of the program's.
+	p.Stdout, p.Stderr = &p.output, &p.output
+	// Leftovers may keep the pipe open after the program's end.
 	p.WaitDelay = time.Second
 	if err := p.Start(); err != nil {
 		return err
@@ -74,16 +74,15 @@ func (p *process) launch(t *testing.T) error {
 	return nil
 }
 
-// launchOnTerminal starts it as the leader of a session and in the foreground of a
-// terminal.
+// launchOnTerminal starts it as the leader of a session, in the foreground of a terminal.
 func (p *process) launchOnTerminal(t *testing.T) {
 	t.Helper()
 	tty, err := pty.Start(p.Cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Anew and non-blocking: a close would wait for the reading else, and the
-	// terminal stay.
+	// Opened anew and non-blocking: otherwise a close would wait for the reading, and the
+	// terminal would stay open.
 	fd, err := unix.FcntlInt(tty.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err == nil {
 		err = unix.SetNonblock(fd, true)
@@ -93,10 +92,10 @@ func (p *process) launchOnTerminal(t *testing.T) {
 	}
 	tty.Close()
 	p.terminal = os.NewFile(uintptr(fd), "terminal")
-	p.allSaid = make(chan struct{})
+	p.terminalRead = make(chan struct{})
 	go func() {
-		_, _ = io.Copy(&p.said, p.terminal) // ends with EIO
-		close(p.allSaid)
+		_, _ = io.Copy(&p.output, p.terminal) // ends with EIO
+		close(p.terminalRead)
 	}()
 	t.Cleanup(func() { p.terminal.Close() })
 	p.reap(t)
@@ -110,7 +109,7 @@ func (p *process) reap(t *testing.T) {
 	t.Cleanup(func() {
 		_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
 		_ = p.Process.Kill()
-		endProcessesIn(p.Dir) // what moved to another session
+		endProcessesIn(p.Dir) // those that moved to another session
 		<-p.ended
 	})
 }
@@ -118,7 +117,7 @@ func (p *process) reap(t *testing.T) {
 func (p *process) send(t *testing.T, sig syscall.Signal) {
 	t.Helper()
 	if err := p.Process.Signal(sig); err != nil {
-		t.Fatalf("%v to %v: %v; it said:\n%s", sig, p.Args, err, &p.said)
+		t.Fatalf("%v to %v: %v; it said:\n%s", sig, p.Args, err, &p.output)
 	}
 }
 
@@ -129,53 +128,53 @@ func (p *process) typeKeys(t *testing.T, keys string) {
 	}
 }
 
-// finish waits for its end and gives the exit code, or the signal's name.
+// finish waits for its end and returns the exit code, or the signal's name.
 func (p *process) finish(t *testing.T) string {
 	t.Helper()
 	select {
 	case <-p.ended:
 	case <-time.After(patience):
-		t.Fatalf("%v did not end; it said:\n%s", p.Args, &p.said)
+		t.Fatalf("%v did not end; it said:\n%s", p.Args, &p.output)
 	}
 	if p.skip != nil {
 		p.skip(t)
 	}
-	return endOf(p.ProcessState)
+	return exitOf(p.ProcessState)
 }
 
-func endOf(state *os.ProcessState) string {
+func exitOf(state *os.ProcessState) string {
 	if ws := state.Sys().(syscall.WaitStatus); ws.Signaled() {
 		return unix.SignalName(ws.Signal())
 	}
 	return fmt.Sprint(state.ExitCode())
 }
 
-// waitSaid waits for a match of pattern in what it says, and gives its last group.
-func (p *process) waitSaid(t *testing.T, pattern string) string {
+// waitOutput waits for a match of pattern in the output, and returns its last group.
+func (p *process) waitOutput(t *testing.T, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
 	var match []string
 	p.eventually(t, func() error {
-		if match = re.FindStringSubmatch(p.said.String()); match == nil {
-			return fmt.Errorf("%v did not say %q, but:\n%s", p.Args, pattern, &p.said)
+		if match = re.FindStringSubmatch(p.output.String()); match == nil {
+			return fmt.Errorf("%v did not say %q, but:\n%s", p.Args, pattern, &p.output)
 		}
 		return nil
 	})
 	return match[len(match)-1]
 }
 
-// waitFile waits until a file is there.
+// waitFile waits until a file exists.
 func (p *process) waitFile(t *testing.T, name string) {
 	t.Helper()
 	p.eventually(t, func() error {
 		if _, err := os.Stat(filepath.Join(p.Dir, name)); err != nil {
-			return fmt.Errorf("%w; %v said:\n%s", err, p.Args, &p.said)
+			return fmt.Errorf("%w; %v said:\n%s", err, p.Args, &p.output)
 		}
 		return nil
 	})
 }
 
-// touch makes an empty file in its folder.
+// touch creates an empty file in its directory.
 func (p *process) touch(t *testing.T, name string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(p.Dir, name), nil, 0o666); err != nil {
@@ -183,19 +182,18 @@ func (p *process) touch(t *testing.T, name string) {
 	}
 }
 
-// event reads an event, which must be sound.
+// event reads an event, which must be valid.
 func (p *process) event(t *testing.T, name string) schema.GenerationObservability {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(p.Dir, name))
 	if err != nil {
-		t.Fatalf("%v; %v said:\n%s", err, p.Args, &p.said)
+		t.Fatalf("%v; %v said:\n%s", err, p.Args, &p.output)
 	}
-	return soundEvent(t, text)
+	return validEvent(t, text)
 }
 
-// soundEvent reads an event that is valid to the last key, with no null that is
-// not explained.
-func soundEvent(t *testing.T, text []byte) schema.GenerationObservability {
+// validEvent parses an event, which must be strictly valid, with every null explained.
+func validEvent(t *testing.T, text []byte) schema.GenerationObservability {
 	t.Helper()
 	var e schema.GenerationObservability
 	if err := json.Unmarshal(text, &e); err != nil {
@@ -225,17 +223,17 @@ func wantRun(t *testing.T, e schema.GenerationObservability, end string, interru
 	}
 }
 
-// eventually waits until check has no complaint, or gives up when p has ended.
+// eventually waits until check returns nil, or fails when p has ended.
 func (p *process) eventually(t *testing.T, check func() error) {
 	t.Helper()
 	over := false
 	eventually(t, func() error {
 		select {
 		case <-p.ended:
-			if p.allSaid != nil { // what it said last may not have been read yet
+			if p.terminalRead != nil { // the last output may not have been read yet
 				select {
-				case <-p.allSaid:
-				case <-time.After(time.Second): // somebody else holds the terminal
+				case <-p.terminalRead:
+				case <-time.After(time.Second): // another process holds the terminal
 				}
 			}
 			over = check() != nil
@@ -245,12 +243,12 @@ func (p *process) eventually(t *testing.T, check func() error) {
 		}
 	})
 	if over {
-		p.finish(t) // may tell that nothing is to be seen here
+		p.finish(t) // may skip the test
 		t.Fatalf("%v has ended: %v", p.Args, check())
 	}
 }
 
-// eventually waits until check has no complaint.
+// eventually waits until check returns nil.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
 	err := check()
@@ -264,12 +262,11 @@ func eventually(t *testing.T, check func() error) {
 
 var signalsByName = map[string]syscall.Signal{"INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "TERM": syscall.SIGTERM}
 
-// catchMain is `catch [-from-me] SIGNAL`, a command that counts a signal. With
-// -from-me it sends it to its parent, as a process on the same terminal may. On
-// USR1, or on WINCH, which vobs never forwards, it says how often the signal came
-// and exits with 42. Of several signals at once the Go runtime delivers the one
-// with the lowest number first: WINCH (28) comes after all, USR1 (10) after INT
-// and QUIT.
+// catchMain is `catch [-from-me] SIGNAL`, a command that counts a signal. With -from-me it
+// sends it to its parent, as a process on the same terminal may. On USR1, or on WINCH, which
+// vobs never forwards, it prints how often the signal arrived and exits with 42. Of several
+// signals at once the Go runtime delivers the one with the lowest number first: WINCH (28)
+// comes after all others, USR1 (10) after INT and QUIT.
 func catchMain(args []string) int {
 	name := args[len(args)-1]
 	ch := make(chan os.Signal, 64)
@@ -292,8 +289,8 @@ func catchMain(args []string) int {
 	return 42
 }
 
-// becomeRootMain is `become-root COMMAND...`: from a set-user-id file it becomes root
-// altogether, as sudo does, and runs COMMAND.
+// becomeRootMain is `become-root COMMAND...`: from a set-user-id file it becomes root in every
+// respect, as sudo does, and runs COMMAND.
 func becomeRootMain(args []string) int {
 	err := syscall.Setreuid(0, 0)
 	if err == nil {

@@ -2,21 +2,18 @@ package cli
 
 import (
 	"cmp"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/probe/scrape"
@@ -28,16 +25,16 @@ func runCommand() *cli.Command {
 		Name:      "run",
 		Usage:     "run a command and write one event about it",
 		ArgsUsage: "[--] COMMAND [ARGUMENT...]",
-		Description: `The first word that is no flag starts COMMAND; it goes on untouched, and no shell
-is involved. vobs exits as COMMAND does, a death by a signal included; 127 means
-that COMMAND was not found, 126 that it cannot be executed, 125 that vobs itself
-failed before it started COMMAND.
+		Description: `COMMAND begins at the first word that is not a flag. It is run as it is, without a
+shell. vobs exits as COMMAND does; if a signal killed COMMAND, vobs dies of the same
+signal. 127 means that COMMAND was not found, 126 that it cannot be executed, 125
+that vobs failed before it started COMMAND.
 
-By default the event is all that stdout carries, and COMMAND's stdout goes to
-stderr. With --output or --append COMMAND keeps stdout.
+By default only the event goes to stdout, and COMMAND's stdout goes to stderr. With
+--output or --append COMMAND keeps stdout.
 
-A flag that can be given several times takes several values from its variable,
-separated by blanks, labels and headers by newlines.`,
+The variable of a flag that can be repeated holds several values, separated by
+blanks; labels and headers are separated by newlines.`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, complete or not at all; pipes and devices are written directly (%h host, %p pid, %i run id, %r rank by SLURM_PROCID or RANK)"},
 			&cli.StringFlag{Name: "append", Usage: "append the event to `FILE` as one line, in one write under a lock (%h, %p, %i, %r as for --output)"},
@@ -62,11 +59,11 @@ separated by blanks, labels and headers by newlines.`,
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings and no summary"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print more on stderr"},
 		}, wandbFlags(wandb.Disabled)...),
-		Action: run,
+		Action: runAction,
 	}
 }
 
-func run(c *cli.Context) error {
+func runAction(c *cli.Context) error {
 	m := &messages{w: os.Stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
 	upload, err := newUploader(c, m)
 	if err != nil {
@@ -77,26 +74,26 @@ func run(c *cli.Context) error {
 		return err
 	}
 	if upload != nil {
-		upload.tellWarnings()
-		cfg.Upload = upload.event
+		upload.printWarnings()
+		cfg.Upload = upload.upload
 	}
 	cfg.Warn, cfg.Debug, cfg.StartFailed = m.warn, m.debug, m.error
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
 			if text := summarize(e); text != "" {
-				_, _ = os.Stderr.WriteString(text) // see messages.line
+				_, _ = os.Stderr.WriteString(text) // if stderr is gone, there is nowhere left to report it
 			}
 		}
 	}
 	exit, err := observe.Run(cfg)
 	if err != nil {
-		return fail(exitOwn, err)
+		return fail(exitInternal, err)
 	}
 	exit.Mirror()
 	return nil
 }
 
-// runConfig reads the flags. Every error is one of use: nothing has been started.
+// runConfig turns the flags into a configuration. Nothing has been started yet.
 func runConfig(c *cli.Context) (observe.Config, error) {
 	cfg := observe.Config{
 		Args:    c.Args().Slice(),
@@ -117,7 +114,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	if cfg.Labels, err = labels(list(c, "label", "\n")); err != nil {
 		return cfg, err
 	}
-	// A variable that is set to nothing is none, here as everywhere.
+	// A variable that is set to the empty string counts as unset.
 	if cfg.View, err = schema.ParseView(cmp.Or(c.String("schema"), "full")); err != nil {
 		return cfg, err
 	}
@@ -153,49 +150,18 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return cfg, fmt.Errorf("making an id for the run: %w", err)
+		return cfg, fmt.Errorf("making a run id: %w", err)
 	}
 	cfg.RunID = id.String()
 	if c.String("output") == "" && c.String("append") == "" && child.StreamClosed(1) {
-		return cfg, withHint(errors.New("stdout, where the event goes, is closed"), "give a file by --output")
+		return cfg, withHint(errors.New("stdout is closed, and the event goes there"), "name a file with --output")
 	}
 	cfg.Output, err = deliver.Open(deliver.Spec{File: c.String("output"), Append: c.String("append"), RunID: cfg.RunID})
 	return cfg, err
 }
 
-// list reads a flag that can be given several times, or the variable that is its
-// twin, which holds several values between separators.
-func list(c *cli.Context, name, separators string) []string {
-	if values := c.StringSlice(name); len(values) > 0 {
-		return values
-	}
-	twin := "VOBS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
-	var out []string
-	for _, v := range strings.FieldsFunc(os.Getenv(twin), func(r rune) bool { return strings.ContainsRune(separators, r) }) {
-		if v = strings.TrimSpace(v); v != "" {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-func labels(pairs []string) (map[string]string, error) {
-	out := map[string]string{}
-	for _, p := range pairs {
-		name, value, ok := strings.Cut(p, "=")
-		if !ok || name == "" {
-			return nil, withHint(fmt.Errorf("label %q is no NAME=VALUE", p), "--label case=chat-2k")
-		}
-		if _, twice := out[name]; twice {
-			return nil, fmt.Errorf("label %s is given twice", name)
-		}
-		out[name] = value
-	}
-	return out, nil
-}
-
-// intents reads what the engine's settings are meant to be: --intend counts for more
-// than --intend-file, and that for more than the command line.
+// intents returns the intended settings of the engine. --intend takes precedence over
+// --intend-file, and --intend-file over the command line.
 func intents(c *cli.Context, args []string) (intent.Intents, error) {
 	in := intent.FromCommandLine(args)
 	if file := c.String("intend-file"); file != "" {
@@ -212,59 +178,8 @@ func intents(c *cli.Context, args []string) (intent.Intents, error) {
 	return given.Over(in), nil
 }
 
-// headers reads NAME: VALUE lines. Their values never stand in an error: they
-// may be secrets.
-func headers(lines []string) (http.Header, error) {
-	out := http.Header{}
-	for i, line := range lines {
-		name, value, ok := strings.Cut(line, ":")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if !ok || !isHeaderName(name) || strings.ContainsAny(value, "\r\n\x00") {
-			return nil, withHint(fmt.Errorf("metrics header %d is no NAME: VALUE", i+1), `--metrics-header "Authorization: Bearer $TOKEN"`)
-		}
-		out.Add(name, value)
-	}
-	return out, nil
-}
-
-func isHeaderName(s string) bool {
-	for _, c := range s {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c)) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// interval reads a flag that is `auto` (0) or a time of at least shortest.
-func interval(c *cli.Context, name string, shortest time.Duration) (time.Duration, error) {
-	text := c.String(name)
-	if text == "auto" || text == "" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("--%s %q: use auto or a time like 250ms or 2s", name, text)
-	}
-	if d < shortest || d > time.Hour {
-		return 0, fmt.Errorf("--%s %v: use auto or a time from %v to 1h", name, d, shortest)
-	}
-	return d, nil
-}
-
-func readCA(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("metrics CA: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("metrics CA: %s has no certificate in PEM form", file)
-	}
-	return pool, nil
-}
-
+// isTerminal reports whether f is a terminal.
 func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	return err == nil
+	_, ok := render.TerminalWidth(f.Fd())
+	return ok
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/prometheus/prom2json"
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/probe"
@@ -26,7 +27,7 @@ func scrapeCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return fail(exitUsage, withHint(fmt.Errorf("one URL or file is needed, %d are given", c.NArg()), "vobs scrape http://127.0.0.1:8000/metrics"))
+				return fail(exitUsage, withHint(fmt.Errorf("expected one URL or file, got %d", c.NArg()), "vobs scrape http://127.0.0.1:8000/metrics"))
 			}
 			page, err := readPage(c, c.Args().First())
 			if err != nil {
@@ -36,13 +37,19 @@ func scrapeCommand() *cli.Command {
 			if err != nil {
 				return fail(exitProblems, fmt.Errorf("reading the page of %s: %w", c.Args().First(), err))
 			}
+			out := make([]*prom2json.Family, len(families))
+			for i, f := range families {
+				out[i] = prom2json.NewFamily(f)
+			}
 			enc := json.NewEncoder(c.App.Writer)
 			enc.SetEscapeHTML(false)
-			return enc.Encode(families)
+			return enc.Encode(out)
 		},
 	}
 }
 
+// readPage reads a page from stdin, a file or a server. An argument without :// is a
+// server only if no such file exists and it has a colon.
 func readPage(c *cli.Context, from string) ([]byte, error) {
 	switch {
 	case from == "-":

@@ -26,24 +26,37 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// TestScript runs testdata/script/*.txtar: what a user sees of the program. Beside
-// testscript's own commands there are:
+// TestScript runs testdata/script/*/*.txtar, in a folder for each subject: what a user
+// sees of the program. In addition to testscript's own commands there are:
 //
 //	status CODE|SIGNAL PROGRAM...   run, and compare how it ended
-//	event FILE PATH VALUE           compare a value of an event by its JSON (strings without quotes)
+//	status CODE|SIGNAL PROGRAM...   run, and compare how it ended
 //	reason FILE FIELD [REGEXP]      `unavailable` explains FIELD; ! reason: it does not
 //	doubt FILE CODE [REGEXP]        `validity` has a note; ! doubt: it has none
 //	sound FILE...                   valid by vobs validate --strict, every null explained
-//	totals EVENT FILE               the event's counts are those that the client wrote to FILE
+//	totals EVENT FILE               the event's counts equal those that the client wrote to FILE
 //	waitfor FILE...                 wait until the files exist
 //	random FILE BYTES               write random bytes
 //	expand FILE...                  replace $NAME in a file
-//	nvml [NAME | -without SYMBOL... | none]   the NVML library that programs load from here on
+//	nvml [none | -without SYMBOL...]   the NVML library that programs load from here on
 func TestScript(t *testing.T) {
 	t.Parallel()
+	subjects, err := filepath.Glob("testdata/script/*")
+	if err != nil || len(subjects) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, dir := range subjects {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			runScripts(t, dir)
+		})
+	}
+}
+
+func runScripts(t *testing.T, dir string) {
 	noLibrary := brokenNVML(t)
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
@@ -72,7 +85,7 @@ func TestScript(t *testing.T) {
 				return os.Geteuid() == 0, nil
 			case "cgo":
 				return cgo, nil
-			case "nvml": // this machine has NVML of its own
+			case "nvml": // this machine has an NVML library of its own
 				return systemNVML(), nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
@@ -90,8 +103,8 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// endProcessesIn ends what a script that failed has left running: the processes
-// whose current folder is its own.
+// endProcessesIn kills what a failed script has left running: the processes whose working
+// directory is inside its own.
 func endProcessesIn(dir string) {
 	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
 	for _, link := range links {
@@ -140,7 +153,7 @@ func readJSON(ts *testscript.TestScript, file string) any {
 	return v
 }
 
-// at follows a path like gpus.0.name; a number is an index in a list, len the length.
+// at follows a path like gpus.0.name; a number is an index in a list, len is its length.
 func at(v any, path string) (any, error) {
 	if path == "." {
 		return v, nil
@@ -186,7 +199,7 @@ func event(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// notes looks in a list of objects for one whose key has the value, and whose text matches.
+// notes looks for an object in a list whose key has the value, and whose text matches.
 func notes(ts *testscript.TestScript, neg bool, args []string, list, key, text string) {
 	all, err := at(readJSON(ts, args[0]), list)
 	ts.Check(err)
@@ -245,7 +258,7 @@ func totals(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// compareTotals holds an event's counts against what a client counted.
+// compareTotals compares an event's counts with what a client counted.
 func compareTotals(e *schema.GenerationObservability, want demo.Totals) (problems []string) {
 	g := e.Engine
 	if g == nil || g.Requests == nil || g.Tokens == nil || g.PrefixCache == nil || g.PrefixCache.Local == nil || g.Speculative == nil || g.LatencySeconds == nil {
@@ -345,8 +358,8 @@ func nvml(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("LD_LIBRARY_PATH", dir)
 }
 
-// brokenNVML gives a directory with a libnvidia-ml.so.1 that cannot be loaded, so
-// that a test finds no GPU on a machine that has one.
+// brokenNVML returns a directory with a libnvidia-ml.so.1 that cannot be loaded, so that a
+// test finds no GPU on a machine that has one.
 func brokenNVML(t *testing.T) string {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "libnvidia-ml.so.1"), nil, 0o666); err != nil {
@@ -355,15 +368,14 @@ func brokenNVML(t *testing.T) string {
 	return dir
 }
 
-// systemNVML says whether the machine has an NVML library.
+// systemNVML reports whether the machine has an NVML library.
 func systemNVML() bool {
 	out, err := exec.Command("/sbin/ldconfig", "-p").Output()
 	return err == nil && bytes.Contains(out, []byte("libnvidia-ml.so.1"))
 }
 
-// untilSampledMain is `until-sampled DEVICES [ROUNDS]`, a command that ends when the
-// processes and the memory of so many devices have been looked at often enough:
-// FAKE_NVML_LOG tells.
+// untilSampledMain is `until-sampled DEVICES [ROUNDS]`, a command that ends once the processes
+// and the memory of so many devices have been read often enough, according to FAKE_NVML_LOG.
 func untilSampledMain(args []string) int {
 	devices, rounds := 1, 10
 	for i, to := range []*int{&devices, &rounds} {
@@ -396,8 +408,8 @@ func untilSampledMain(args []string) int {
 
 var builds sync.Map // of func() error, by directory
 
-// buildNVML builds the fake NVML library without some symbols, once for a version
-// of its sources, and gives its directory.
+// buildNVML builds the fake NVML library without some symbols, once for each version of its
+// sources, and returns its directory.
 func buildNVML(missing ...string) (string, error) {
 	src := filepath.Join("..", "..", "testdata", "fakenvml")
 	sum := sha256.New()

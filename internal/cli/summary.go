@@ -2,22 +2,21 @@ package cli
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/schema"
 )
 
-// maxReasons is how many missing groups the summary explains.
+// maxReasons is how many missing groups the summary explains at most.
 const maxReasons = 4
 
-// summarize tells in a dozen lines what an event says.
+// summarize returns an event in about a dozen lines.
 func summarize(e *schema.GenerationObservability) string {
-	var b strings.Builder
-	line := func(name, text string) { fmt.Fprintf(&b, "  %-12s %s\n", name, text) }
-	fmt.Fprintf(&b, "vobs: %s after %.2f s\n", ending(e.Run), float64(e.Run.DurationSeconds))
+	table := render.Table{Columns: []render.Column{{Key: "name", MinWidth: 12}, {Key: "text"}}}
+	line := func(name, text string) { table.Add(render.String(name), render.String(text)) }
 	for i := range e.GPUs {
 		line(fmt.Sprintf("GPU %d", e.GPUs[i].Index), gpuText(&e.GPUs[i]))
 	}
@@ -30,7 +29,7 @@ func summarize(e *schema.GenerationObservability) string {
 			parts = append(parts, fmt.Sprintf("%.1f CPU-seconds", x))
 		}
 		if h.TreePeakRSSBytes != nil {
-			parts = append(parts, "peak RSS "+size(*h.TreePeakRSSBytes))
+			parts = append(parts, "peak RSS "+render.Bytes(*h.TreePeakRSSBytes))
 		}
 		if e.LoadavgPre != nil && e.LoadavgPost != nil {
 			parts = append(parts, fmt.Sprintf("load %.2f → %.2f", float64(e.LoadavgPre[0]), float64(e.LoadavgPost[0])))
@@ -40,12 +39,16 @@ func summarize(e *schema.GenerationObservability) string {
 	for _, v := range e.Validity {
 		line(string(v.Severity), v.Message)
 	}
-	for _, u := range mainReasons(e) {
+	for _, u := range headlineReasons(e) {
 		line("missing", u.Field+": "+u.Reason)
 	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "vobs: %s after %.2f s\n", ending(e.Run), float64(e.Run.DurationSeconds))
+	_ = table.WriteText(&b, render.TextOptions{Indent: 2, NoTitles: true}) // a strings.Builder has no errors
 	return b.String()
 }
 
+// ending describes how the command ended.
 func ending(r schema.Run) string {
 	switch {
 	case r.StartError != nil:
@@ -61,9 +64,9 @@ func ending(r schema.Run) string {
 func gpuText(g *schema.GPU) string {
 	parts := []string{g.Name}
 	if g.PeakBytes != nil {
-		text := "peak " + size(*g.PeakBytes)
+		text := "peak " + render.Bytes(*g.PeakBytes)
 		if g.MemoryTotalBytes != nil {
-			text += " of " + size(*g.MemoryTotalBytes)
+			text += " of " + render.Bytes(*g.MemoryTotalBytes)
 		}
 		if at, ok := g.PeakAtSeconds.Value(); ok {
 			text += fmt.Sprintf(" at %.1f s", at)
@@ -71,7 +74,7 @@ func gpuText(g *schema.GPU) string {
 		parts = append(parts, text)
 	}
 	if g.JobPeakBytes != nil {
-		parts = append(parts, "the command's "+size(*g.JobPeakBytes))
+		parts = append(parts, "the command's "+render.Bytes(*g.JobPeakBytes))
 	}
 	if g.Utilization != nil {
 		parts = append(parts, fmt.Sprintf("busy %.0f %%", 100*float64(g.Utilization.Mean)))
@@ -89,25 +92,25 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 	if k := g.KVCache; k != nil && k.Usage != nil {
 		var parts []string
 		if x, ok := k.Usage.Peak.Value(); ok {
-			text := "peak " + percent(x)
+			text := "peak " + render.Percent(x)
 			if k.PeakTokens != nil {
 				text += fmt.Sprintf(" (%d tokens)", *k.PeakTokens)
 			}
 			parts = append(parts, text)
 		}
 		if x, ok := k.Usage.Mean.Value(); ok {
-			parts = append(parts, "mean "+percent(x))
+			parts = append(parts, "mean "+render.Percent(x))
 		}
 		line("KV cache", strings.Join(parts, ", "))
 	}
 	if p := g.PrefixCache; p != nil && p.Local != nil {
 		if x, ok := p.Local.HitRate.Value(); ok {
-			line("prefix cache", fmt.Sprintf("%s of %d tokens hit", percent(x), p.Local.Queries))
+			line("prefix cache", fmt.Sprintf("%s of %d tokens hit", render.Percent(x), p.Local.Queries))
 		}
 	}
 	if s := g.Speculative; s != nil {
 		if x, ok := s.AcceptanceRate.Value(); ok {
-			line("speculation", fmt.Sprintf("%s of %d drafted tokens accepted", percent(x), *s.DraftTokens))
+			line("speculation", fmt.Sprintf("%s of %d drafted tokens accepted", render.Percent(x), *s.DraftTokens))
 		}
 	}
 	if q := g.Requests; q != nil && q.Finished != nil {
@@ -145,20 +148,20 @@ func latencyLine(line func(name, text string), name string, d *schema.Distributi
 		return
 	}
 	mean, _ := d.Mean.Value()
-	text := "mean " + seconds(mean)
+	text := "mean " + render.Seconds(mean)
 	for _, q := range []struct {
 		name  string
 		value *schema.Float
 	}{{"p50", d.P50Est}, {"p99", d.P99Est}} {
 		if x, ok := q.value.Value(); ok {
-			text += fmt.Sprintf(", %s about %s", q.name, seconds(x))
+			text += fmt.Sprintf(", %s about %s", q.name, render.Seconds(x))
 		}
 	}
 	line(name, text)
 }
 
-// mainReasons picks the missing groups that a reader would look for.
-func mainReasons(e *schema.GenerationObservability) []schema.Unavailable {
+// headlineReasons returns why the groups that a reader looks for first are missing.
+func headlineReasons(e *schema.GenerationObservability) []schema.Unavailable {
 	var out []schema.Unavailable
 	for _, u := range e.Unavailable {
 		wanted := slices.Contains([]string{"gpus", "engine", "host"}, u.Field) ||
@@ -169,26 +172,4 @@ func mainReasons(e *schema.GenerationObservability) []schema.Unavailable {
 		}
 	}
 	return out
-}
-
-// size gives bytes in GiB, small ones in MiB.
-func size(bytes int64) string {
-	if bytes < 1<<30 {
-		return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", float64(bytes)/(1<<30))
-}
-
-func percent(fraction float64) string {
-	if x := 100 * fraction; x != 0 && math.Abs(x) < 1 {
-		return fmt.Sprintf("%.2g %%", x)
-	}
-	return fmt.Sprintf("%.1f %%", 100*fraction)
-}
-
-func seconds(x float64) string {
-	if x < 1 {
-		return fmt.Sprintf("%.1f ms", 1000*x)
-	}
-	return fmt.Sprintf("%.2f s", x)
 }

@@ -15,12 +15,12 @@ const (
 	ctrlBackslash = "\x1c"
 )
 
-// A key typed reaches the command once, from the terminal, however many vobs lie
-// between; a signal that a process sends to vobs is passed on, from a process on
-// the same terminal too.
+// A typed key reaches the command once, from the terminal, however many vobs are in between;
+// a signal that a process sends to vobs is forwarded, also from a process on the same
+// terminal.
 func TestTypedAndSentSignals(t *testing.T) {
 	sent := 1
-	if !cgo { // the sender is not known: the terminal is taken for it
+	if !cgo { // the sender is not known: vobs assumes the terminal
 		sent = 0
 	}
 	nested := []string{"vobs", "run", "-o", "inner.json", "--"}
@@ -29,48 +29,48 @@ func TestTypedAndSentSignals(t *testing.T) {
 		cause          func(*testing.T, *process)
 		arrives        int
 	}{
-		"Ctrl-C":                     {nil, []string{"catch", "INT"}, typed(ctrlC), 1},
-		"Ctrl-C, two vobs":           {nested, []string{"catch", "INT"}, typed(ctrlC), 1},
-		`Ctrl-\`:                     {nil, []string{"catch", "QUIT"}, typed(ctrlBackslash), 1},
-		"kill -INT":                  {nil, []string{"catch", "INT"}, signalled(syscall.SIGINT), sent},
-		"kill -INT, two vobs":        {nested, []string{"catch", "INT"}, signalled(syscall.SIGINT), sent},
+		"Ctrl-C":                     {nil, []string{"catch", "INT"}, typeOnTerminal(ctrlC), 1},
+		"Ctrl-C, two vobs":           {nested, []string{"catch", "INT"}, typeOnTerminal(ctrlC), 1},
+		`Ctrl-\`:                     {nil, []string{"catch", "QUIT"}, typeOnTerminal(ctrlBackslash), 1},
+		"kill -INT":                  {nil, []string{"catch", "INT"}, sendSignal(syscall.SIGINT), sent},
+		"kill -INT, two vobs":        {nested, []string{"catch", "INT"}, sendSignal(syscall.SIGINT), sent},
 		"kill -INT by the command":   {nil, []string{"catch", "-from-me", "INT"}, nil, sent},
-		"kill -TERM to vobs, a tree": {nested, []string{"catch", "TERM"}, signalled(syscall.SIGTERM), 1},
+		"kill -TERM to vobs, a tree": {nested, []string{"catch", "TERM"}, sendSignal(syscall.SIGTERM), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := prepare(t, append(append([]string{"vobs", "run", "-q", "-o", "e.json", "--"}, c.between...), c.catch...)...)
 			p.launchOnTerminal(t)
-			pid := p.waitSaid(t, `ready (\d+)\.`)
+			pid := p.waitOutput(t, `ready (\d+)\.`)
 			if c.cause != nil {
 				c.cause(t, p)
 			}
 			what := c.catch[len(c.catch)-1]
 			if c.arrives > 0 {
-				p.waitSaid(t, "got "+what+` 1\.`)
+				p.waitOutput(t, "got "+what+` 1\.`)
 			}
-			p.waitFile(t, "e.json.partial") // vobs has noticed it too
-			end(t, p, pid, what)
-			p.waitSaid(t, fmt.Sprintf(`in all %d\.`, c.arrives))
+			p.waitFile(t, "e.json.partial") // vobs has received it too
+			reportCount(t, p, pid, what)
+			p.waitOutput(t, fmt.Sprintf(`in all %d\.`, c.arrives))
 			if got := p.finish(t); got != "42" {
-				t.Errorf("vobs ended with %s, the command with 42; it said:\n%s", got, &p.said)
+				t.Errorf("vobs ended with %s, the command with 42; it said:\n%s", got, &p.output)
 			}
 			wantRun(t, p.event(t, "e.json"), "42", true)
 		})
 	}
 }
 
-func typed(keys string) func(*testing.T, *process) {
+func typeOnTerminal(keys string) func(*testing.T, *process) {
 	return func(t *testing.T, p *process) { p.typeKeys(t, keys) }
 }
 
-func signalled(sig syscall.Signal) func(*testing.T, *process) {
+func sendSignal(sig syscall.Signal) func(*testing.T, *process) {
 	return func(t *testing.T, p *process) { p.send(t, sig) }
 }
 
-// end has the catching command tell its count: by a signal that goes through vobs,
-// behind the others, where the order among them is kept.
-func end(t *testing.T, p *process, pid, what string) {
+// reportCount makes the catching command print its count: with a signal that goes through
+// vobs after the others, or if it does not forward, directly.
+func reportCount(t *testing.T, p *process, pid, what string) {
 	t.Helper()
 	if what != "TERM" {
 		p.send(t, syscall.SIGUSR1)
@@ -85,39 +85,39 @@ func end(t *testing.T, p *process, pid, what string) {
 	}
 }
 
-// A sender that reaches the whole group, as timeout(1) does: with --forward-signals
-// never the command has the signal once. In a session without a terminal.
-func TestSignalToTheGroup(t *testing.T) {
+// A sender that signals the whole group, as timeout(1) does: with --forward-signals never the
+// command gets the signal once. This is in a session without a terminal.
+func TestSignalToGroup(t *testing.T) {
 	t.Parallel()
 	p := prepare(t, "vobs", "run", "--forward-signals", "never", "-o", "e.json", "--", "catch", "TERM")
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	pid := p.waitSaid(t, `ready (\d+)\.`)
+	pid := p.waitOutput(t, `ready (\d+)\.`)
 	for i := range 3 {
 		if err := syscall.Kill(-p.Process.Pid, syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		p.waitSaid(t, fmt.Sprintf(`got TERM %d\.`, i+1))
+		p.waitOutput(t, fmt.Sprintf(`got TERM %d\.`, i+1))
 		p.waitFile(t, "e.json.partial") // what vobs does before it would forward
 	}
-	end(t, p, pid, "TERM")
-	p.waitSaid(t, `in all 3\.`)
+	reportCount(t, p, pid, "TERM")
+	p.waitOutput(t, `in all 3\.`)
 	if got := p.finish(t); got != "42" {
 		t.Errorf("vobs ended with %s", got)
 	}
 	wantRun(t, p.event(t, "e.json"), "42", true)
 }
 
-// Without a terminal nothing is taken for typed.
+// Without a terminal no signal counts as typed.
 func TestWithoutTerminal(t *testing.T) {
 	t.Parallel()
-	// setsid as a user has it, under a shell that is no leader of a group.
+	// setsid as a user runs it, under a shell that does not lead a group.
 	p := prepare(t, "sh", "-c", `setsid vobs run -o e.json -- sh -c 'cut -d " " -f 5-8 /proc/$$/stat; exec catch INT' & echo $! >pid; wait $!; echo status $?.`)
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	p.waitSaid(t, `ready (\d+)\.`)
+	p.waitOutput(t, `ready (\d+)\.`)
 	text, err := os.ReadFile(filepath.Join(p.Dir, "pid"))
 	if err != nil {
 		t.Fatal(err)
@@ -126,24 +126,24 @@ func TestWithoutTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Group and session are vobs's, the terminal is none, nor its foreground group
+	// The group and the session are vobs's; there is no terminal and no foreground group
 	// (proc_pid_stat(5)).
-	p.waitSaid(t, fmt.Sprintf("%d %d 0 -1\n", vobs, vobs))
+	p.waitOutput(t, fmt.Sprintf("%d %d 0 -1\n", vobs, vobs))
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGUSR1} {
 		if err := syscall.Kill(vobs, sig); err != nil {
 			t.Fatal(err)
 		}
 		if sig == syscall.SIGINT {
-			p.waitSaid(t, `got INT 1\.`)
+			p.waitOutput(t, `got INT 1\.`)
 		}
 	}
-	p.waitSaid(t, `in all 1\.`)
-	p.waitSaid(t, `status 42\.`)
+	p.waitOutput(t, `in all 1\.`)
+	p.waitOutput(t, `status 42\.`)
 	wantRun(t, p.event(t, "e.json"), "42", true)
 }
 
-// The terminal goes away: HUP comes to vobs and through it to the command, unless
-// nohup had both ignore it.
+// The terminal goes away: HUP reaches vobs and through it the command, unless both ignore it
+// under nohup.
 func TestHangup(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, end string
@@ -172,8 +172,8 @@ func TestHangup(t *testing.T) {
 	}
 }
 
-// Ctrl-C while vobs settles ends the settling, and the event is written. The clock
-// stands still here: no waiting would end by itself.
+// Ctrl-C while vobs settles ends the settling, and the event is written. The clock is stopped
+// here: no wait would end by itself.
 func TestCtrlCWhileSettling(t *testing.T) {
 	t.Parallel()
 	clock := newClock(t)
@@ -181,23 +181,23 @@ func TestCtrlCWhileSettling(t *testing.T) {
 		"sh", "-c", `setsid sleep 1000 >/dev/null 2>&1 & trap 'exit 6' INT; echo "ready $$."; while :; do sleep 0.05; done`)
 	clock.drive(p)
 	p.launchOnTerminal(t)
-	command := p.waitSaid(t, `ready (\d+)\.`)
+	command := p.waitOutput(t, `ready (\d+)\.`)
 	clock.freeze(t)
 	p.typeKeys(t, ctrlC)
-	eventually(t, func() error { // it is reaped: vobs settles, or is about to
+	eventually(t, func() error { // it is reaped: vobs settles, or will at once
 		if _, err := os.Stat("/proc/" + command); err == nil {
-			return fmt.Errorf("the command did not end of Ctrl-C:\n%s", &p.said)
+			return fmt.Errorf("the command did not end of Ctrl-C:\n%s", &p.output)
 		}
 		return nil
 	})
-	// What comes before vobs is through with the first one is for the command.
+	// What arrives before vobs has handled the first one is still for the command.
 	eventually(t, func() error {
 		select {
 		case <-p.ended:
 			return nil
 		default:
 			_, _ = p.terminal.WriteString(ctrlC) // the terminal may be gone by now
-			return fmt.Errorf("vobs goes on settling:\n%s", &p.said)
+			return fmt.Errorf("vobs goes on settling:\n%s", &p.output)
 		}
 	})
 	if got := p.finish(t); got != "6" {

@@ -11,8 +11,8 @@ import (
 // version is set by the linker: -X github.com/vobs/vobs/internal/cli.version=v1.2.3.
 var version string
 
-// Version is the version of this vobs: what the build set, else the module's
-// version that `go install` recorded, else what is known of the commit.
+// Version returns the version of vobs: what the linker set, else the module version
+// that `go install` recorded, else the commit.
 func Version() string {
 	if version != "" {
 		return version

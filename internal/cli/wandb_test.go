@@ -14,19 +14,19 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// wandbServer is a server of W&B with state.
-func wandbServer(t *testing.T) (*fakebackend.Backend, string) {
+// wandbServer starts a W&B server that keeps state.
+func wandbServer(t *testing.T) (*wandbtest.Backend, string) {
 	t.Helper()
-	b := fakebackend.New()
+	b := wandbtest.New()
 	server := httptest.NewServer(b)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
 	return b, server.URL
 }
 
-// withWandb prepares vobs for a user of that server, and of nothing else of W&B.
+// withWandb prepares vobs for a user of that server only.
 func withWandb(t *testing.T, url string, args ...string) *process {
 	t.Helper()
 	p := prepare(t, append([]string{"vobs"}, args...)...)
@@ -34,22 +34,22 @@ func withWandb(t *testing.T, url string, args ...string) *process {
 		return strings.HasPrefix(e, "WANDB_") || strings.HasPrefix(e, "HOME=") || strings.HasPrefix(e, "NETRC=") ||
 			strings.HasPrefix(e, "VOBS_") || strings.Contains(strings.ToLower(e[:strings.IndexByte(e, '=')+1]), "_proxy")
 	})
-	p.Env = append(p.Env, "HOME="+p.Dir, "WANDB_BASE_URL="+url, "WANDB_API_KEY="+fakebackend.Key)
+	p.Env = append(p.Env, "HOME="+p.Dir, "WANDB_BASE_URL="+url, "WANDB_API_KEY="+wandbtest.Key)
 	return p
 }
 
-// keyless fails where the key is in anything that the program left.
-func (p *process) keyless(t *testing.T) {
+// checkNoKey fails the test if the key is in anything that the program left behind.
+func (p *process) checkNoKey(t *testing.T) {
 	t.Helper()
-	if strings.Contains(p.said.String(), fakebackend.Key) {
-		t.Errorf("the key was said:\n%s", &p.said)
+	if strings.Contains(p.output.String(), wandbtest.Key) {
+		t.Errorf("the key was said:\n%s", &p.output)
 	}
 	err := filepath.WalkDir(p.Dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		if bytes.Contains(text, []byte(fakebackend.Key)) {
+		if bytes.Contains(text, []byte(wandbtest.Key)) {
 			t.Errorf("the key is in %s", path)
 		}
 		return err
@@ -59,7 +59,7 @@ func (p *process) keyless(t *testing.T) {
 	}
 }
 
-// offlineRuns are the .wandb files below a process's folder.
+// offlineRuns returns the .wandb files below a process's directory.
 func (p *process) offlineRuns(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(p.Dir, "wandb", "offline-run-*", "run-*.wandb"))
@@ -77,8 +77,8 @@ func decoded(t *testing.T, text string) (out map[string]any) {
 	return out
 }
 
-// An event that is sent: the command's exit code is vobs's and the run's, the event is
-// the run's file, its figures the summary's and one row's.
+// An event is sent: the command's exit code is vobs's and the run's, the event is the run's
+// file, its figures are in the summary and in one row.
 func TestWandbOnline(t *testing.T) {
 	b, url := wandbServer(t)
 	p := withWandb(t, url, "run", "--wandb", "online", "--wandb-project", "bench", "-o", "e.json", "--", "sh", "-c", "exit 3", "--api-key", "sesame-open")
@@ -86,11 +86,11 @@ func TestWandbOnline(t *testing.T) {
 		t.Fatal(err)
 	}
 	if end := p.finish(t); end != "3" {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 	runs := b.Runs()
 	if len(runs) != 1 {
-		t.Fatalf("%d runs; %s", len(runs), &p.said)
+		t.Fatalf("%d runs; %s", len(runs), &p.output)
 	}
 	r := runs[0]
 	if r.Project != "bench" || r.State != "failed" || r.ExitCode == nil || *r.ExitCode != 3 {
@@ -114,26 +114,26 @@ func TestWandbOnline(t *testing.T) {
 		t.Errorf("config %s", r.Config)
 	}
 	page := url + "/" + r.Entity + "/bench/runs/" + r.ID
-	if said := p.said.String(); !strings.Contains(said, "vobs: wandb: the event is at "+page+"\n") || strings.Contains(said, "warning") {
+	if said := p.output.String(); !strings.Contains(said, "vobs: wandb: the event is at "+page+"\n") || strings.Contains(said, "warning") {
 		t.Errorf("said:\n%s\nwant %s", said, page)
 	}
-	p.keyless(t)
+	p.checkNoKey(t)
 
-	// Once more, from the file: the same run.
+	// Again, from the file: the same run.
 	again := withWandb(t, url, "wandb", "--wandb-project", "bench", filepath.Join(p.Dir, "e.json"))
 	if err := again.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	if end := again.finish(t); end != "0" || !strings.Contains(again.said.String(), page) {
-		t.Errorf("ended with %s:\n%s", end, &again.said)
+	if end := again.finish(t); end != "0" || !strings.Contains(again.output.String(), page) {
+		t.Errorf("ended with %s:\n%s", end, &again.output)
 	}
 	if runs := b.Runs(); len(runs) != 1 || len(runs[0].History()) != 1 {
 		t.Errorf("%d runs, history %q", len(runs), runs[0].History())
 	}
 }
 
-// By default nothing is sent, nor where the user said so; and W&B's own variables decide
-// under auto.
+// Nothing is sent by default, or if the user has disabled it; under auto, W&B's own variables
+// decide.
 func TestWandbModes(t *testing.T) {
 	for _, c := range []struct {
 		flags, env    string
@@ -146,12 +146,12 @@ func TestWandbModes(t *testing.T) {
 		{"--wandb auto -q", "", 1, 0, ""},
 		{"--wandb auto", "WANDB_SILENT=true", 1, 0, ""},
 		{"--wandb auto", "WANDB_MODE=disabled", 0, 0, ""},
-		{"--wandb auto", "WANDB_MODE=offline", 0, 1, "send it by: wandb sync /"},
+		{"--wandb auto", "WANDB_MODE=offline", 0, 1, "send it with: wandb sync /"},
 		{"--wandb online", "WANDB_MODE=offline", 1, 0, "the event is at"},
-		{"--wandb offline", "WANDB_API_KEY=", 0, 1, "send it by: wandb sync /"},
+		{"--wandb offline", "WANDB_API_KEY=", 0, 1, "send it with: wandb sync /"},
 		{"--wandb online", "WANDB_API_KEY=", 0, 1, "warning: the event was not sent to W&B: no key for W&B: set WANDB_API_KEY"},
 		{"--wandb online", "WANDB_API_KEY=short", 0, 1, "has 5 characters"},
-		{"", "VOBS_WANDB=offline", 0, 1, "send it by"},
+		{"", "VOBS_WANDB=offline", 0, 1, "send it with"},
 	} {
 		t.Run(c.flags+" "+c.env, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +166,7 @@ func TestWandbModes(t *testing.T) {
 			if end := p.finish(t); end != "0" {
 				t.Errorf("ended with %s", end)
 			}
-			if said := p.said.String(); !strings.Contains(said, c.said) || c.said == "" && said != "" || strings.Count(said, "\n") > 1 {
+			if said := p.output.String(); !strings.Contains(said, c.said) || c.said == "" && said != "" || strings.Count(said, "\n") > 1 {
 				t.Errorf("said %q, want %q", said, c.said)
 			}
 			if got := len(b.Runs()); got != c.sent {
@@ -176,13 +176,13 @@ func TestWandbModes(t *testing.T) {
 				t.Errorf("%d offline runs, want %d", got, c.offline)
 			}
 			p.event(t, "e.json")
-			p.keyless(t)
+			p.checkNoKey(t)
 		})
 	}
 }
 
-// Whatever the server does: the event is where it belongs, the exit code is the
-// command's, there is one warning, and a run on disk with the way to send it.
+// Whatever the server does, the event is where it belongs, the exit code is the command's, and
+// there is one warning, and an offline run with the command that sends it.
 func TestWandbFaults(t *testing.T) {
 	t.Parallel()
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -192,22 +192,22 @@ func TestWandbFaults(t *testing.T) {
 	nobody := closed.Addr().String()
 	closed.Close()
 	for name, c := range map[string]struct {
-		fault fakebackend.Fault
+		fault wandbtest.Fault
 		env   string
 		said  string
 	}{
-		"401":             {fakebackend.Fault{Status: 401, Body: `{"errors":[{"message":"no"}]}`}, "", "401"},
-		"403":             {fakebackend.Fault{Op: "UpsertBucket", Status: 403}, "", "403"},
-		"409":             {fakebackend.Fault{Op: "UpsertBucket", Status: 409}, "", "409"},
-		"500":             {fakebackend.Fault{Op: "file_stream", Status: 500, Body: "<html>"}, "", "500"},
-		"429":             {fakebackend.Fault{Status: 429, Header: map[string]string{"Retry-After": "3600"}}, "", "429"},
-		"hang":            {fakebackend.Fault{Hang: true}, "", ""},
-		"reset":           {fakebackend.Fault{Reset: true}, "", ""},
-		"HTML under 200":  {fakebackend.Fault{Body: "<html>welcome</html>"}, "", ""},
-		"error under 200": {fakebackend.Fault{Op: "UpsertBucket", Body: `{"errors":[{"message":"project is gone"}]}`}, "", "project is gone"},
-		"nothing in it":   {fakebackend.Fault{Op: "UpsertBucket", Body: `{"data":{}}`}, "", ""},
-		"no server":       {fakebackend.Fault{}, "WANDB_BASE_URL=http://" + nobody, "refused"},
-		"dead proxy":      {fakebackend.Fault{}, "WANDB_BASE_URL=http://wandb.invalid\nWANDB_HTTP_PROXY=http://u:sesame-open@" + nobody, "refused"},
+		"401":             {wandbtest.Fault{Status: 401, Body: `{"errors":[{"message":"no"}]}`}, "", "401"},
+		"403":             {wandbtest.Fault{Op: "UpsertBucket", Status: 403}, "", "403"},
+		"409":             {wandbtest.Fault{Op: "UpsertBucket", Status: 409}, "", "409"},
+		"500":             {wandbtest.Fault{Op: "file_stream", Status: 500, Body: "<html>"}, "", "500"},
+		"429":             {wandbtest.Fault{Status: 429, Header: map[string]string{"Retry-After": "3600"}}, "", "429"},
+		"hang":            {wandbtest.Fault{Hang: true}, "", ""},
+		"reset":           {wandbtest.Fault{Reset: true}, "", ""},
+		"HTML under 200":  {wandbtest.Fault{Body: "<html>welcome</html>"}, "", ""},
+		"error under 200": {wandbtest.Fault{Op: "UpsertBucket", Body: `{"errors":[{"message":"project is gone"}]}`}, "", "project is gone"},
+		"nothing in it":   {wandbtest.Fault{Op: "UpsertBucket", Body: `{"data":{}}`}, "", ""},
+		"no server":       {wandbtest.Fault{}, "WANDB_BASE_URL=http://" + nobody, "refused"},
+		"dead proxy":      {wandbtest.Fault{}, "WANDB_BASE_URL=http://wandb.invalid\nWANDB_HTTP_PROXY=http://u:sesame-open@" + nobody, "refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -225,12 +225,12 @@ func TestWandbFaults(t *testing.T) {
 			if end := p.finish(t); end != "SIGKILL" {
 				t.Errorf("ended with %s", end)
 			}
-			said := p.said.String()
+			said := p.output.String()
 			runs := p.offlineRuns(t)
 			if len(runs) != 1 {
 				t.Fatalf("offline runs %q; said:\n%s", runs, said)
 			}
-			want := "send it by: wandb sync " + filepath.Dir(runs[0])
+			want := "send it with: wandb sync " + filepath.Dir(runs[0])
 			if !strings.HasPrefix(said, "vobs: warning: the event was not sent to W&B: ") || strings.Count(said, "\n") != 1 || !strings.Contains(said, want) || !strings.Contains(said, c.said) {
 				t.Errorf("said %q, want one warning with %q and %q", said, c.said, want)
 			}
@@ -238,15 +238,15 @@ func TestWandbFaults(t *testing.T) {
 				t.Errorf("said the proxy's password: %s", said)
 			}
 			p.event(t, "e.json")
-			p.keyless(t)
+			p.checkNoKey(t)
 		})
 	}
 }
 
-// A shutdown signal ends the upload, and neither the event nor the exit code.
+// A shutdown signal ends the upload, but loses neither the event nor the exit code.
 func TestWandbInterrupted(t *testing.T) {
 	b, url := wandbServer(t)
-	b.Fail(fakebackend.Fault{Hang: true})
+	b.Fail(wandbtest.Fault{Hang: true})
 	p := withWandb(t, url, "run", "--wandb", "online", "--wandb-timeout", "1h", "-o", "e.json", "--", "sh", "-c", "exit 5")
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
@@ -257,22 +257,22 @@ func TestWandbInterrupted(t *testing.T) {
 		}
 		return nil
 	})
-	p.event(t, "e.json") // before all that
+	p.event(t, "e.json") // it is written before the upload
 	p.send(t, syscall.SIGTERM)
 	if end := p.finish(t); end != "5" {
 		t.Errorf("ended with %s", end)
 	}
 	if len(p.offlineRuns(t)) != 1 {
-		t.Errorf("no offline run; said:\n%s", &p.said)
+		t.Errorf("no offline run; said:\n%s", &p.output)
 	}
 }
 
-// The job's own run goes on where it ended: nothing of it is lost, and it ended as it did.
+// The job's own run is continued where it ended: nothing of it is lost, and its state stays.
 func TestWandbJobsRun(t *testing.T) {
 	t.Parallel() // it waits for the server's lag
 	b, url := wandbServer(t)
 	code := 0
-	b.Put(fakebackend.Run{Entity: "team", Project: "p", ID: "job1", State: "finished", ExitCode: &code, Tags: []string{"a"},
+	b.Put(wandbtest.Run{Entity: "team", Project: "p", ID: "job1", State: "finished", ExitCode: &code, Tags: []string{"a"},
 		Config:  `{"lr":{"value":1},"_wandb":{"value":{"t":{}}}}`,
 		Summary: `{"loss":0.5,"_step":1,"_runtime":9,"_timestamp":1700000000}`,
 		Lines:   []string{`{"loss":1,"_step":0,"_runtime":1,"_timestamp":1700000000}`, `{"loss":0.5,"_step":1,"_runtime":9,"_timestamp":1700000008}`}})
@@ -282,11 +282,11 @@ func TestWandbJobsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if end := p.finish(t); end != "4" {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 	r := b.Run("team", "p", "job1")
 	if len(b.Runs()) != 1 || r.State != "finished" || *r.ExitCode != 0 || len(r.History()) != 3 || len(r.Overwritten) > 0 {
-		t.Fatalf("runs %d, %+v; said:\n%s", len(b.Runs()), r, &p.said)
+		t.Fatalf("runs %d, %+v; said:\n%s", len(b.Runs()), r, &p.output)
 	}
 	row, summary := decoded(t, r.History()[2]), decoded(t, r.Summary)
 	if row["_step"] != 2.0 || row["vllm_gen/flag_did_not_engage"] != false || summary["loss"] != 0.5 || summary["vllm_gen/flag_did_not_engage"] != false {
@@ -295,12 +295,12 @@ func TestWandbJobsRun(t *testing.T) {
 	if !strings.Contains(r.Config, `"lr"`) || !slices.Equal(r.Tags, []string{"a"}) || r.Files["vobs-event.json"] == nil {
 		t.Errorf("%+v", r)
 	}
-	if !strings.Contains(p.said.String(), "the event was added to ") {
-		t.Errorf("said:\n%s", &p.said)
+	if !strings.Contains(p.output.String(), "the event was added to ") {
+		t.Errorf("said:\n%s", &p.output)
 	}
 }
 
-// What is wrong with the settings is told before the command starts.
+// Wrong settings are reported before the command starts.
 func TestWandbRefused(t *testing.T) {
 	for args, want := range map[string]string{
 		"run --wandb sometimes -- touch started":                 `unknown mode "sometimes" for --wandb`,
@@ -328,8 +328,8 @@ func TestWandbRefused(t *testing.T) {
 		if strings.HasPrefix(args, "run") {
 			code = "125"
 		}
-		if end := p.finish(t); end != code || !strings.Contains(p.said.String(), want) {
-			t.Errorf("%s: ended with %s, said:\n%s", args, end, &p.said)
+		if end := p.finish(t); end != code || !strings.Contains(p.output.String(), want) {
+			t.Errorf("%s: ended with %s, said:\n%s", args, end, &p.output)
 		}
 		if _, err := os.Stat(filepath.Join(p.Dir, "started")); err == nil || len(b.Requests()) > 0 {
 			t.Errorf("%s: something was done", args)
@@ -337,7 +337,7 @@ func TestWandbRefused(t *testing.T) {
 	}
 }
 
-// Several events of one file, with what else a file of events may have.
+// Several events in one file, with what else such a file may contain.
 func TestWandbFiles(t *testing.T) {
 	b, url := wandbServer(t)
 	made := withWandb(t, url, "run", "--append", "e.jsonl", "--", "true")
@@ -356,8 +356,8 @@ func TestWandbFiles(t *testing.T) {
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
-	if end := p.finish(t); end != "0" || strings.Count(p.said.String(), "the event is at") != 3 {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+	if end := p.finish(t); end != "0" || strings.Count(p.output.String(), "the event is at") != 3 {
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 	runs := b.Runs()
 	if len(runs) != 3 {
@@ -367,13 +367,13 @@ func TestWandbFiles(t *testing.T) {
 		t.Errorf("summary %s", runs[2].Summary)
 	}
 
-	// One that cannot be sent: exit code 1, and it is on disk.
-	b.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 403})
+	// One that cannot be sent: exit code 1, and an offline run.
+	b.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 403})
 	p = withWandb(t, url, "wandb", core)
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}
 	if end := p.finish(t); end != "1" || len(p.offlineRuns(t)) != 1 {
-		t.Errorf("ended with %s:\n%s", end, &p.said)
+		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
 }

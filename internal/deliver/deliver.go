@@ -1,7 +1,7 @@
-// Package deliver brings a finished event to where it belongs: stdout, a file of
-// its own, or the end of a file of events. A target is checked before the command
-// starts, so that a two-hour run is not lost to a typo; and an event that its
-// target cannot take any more goes to stderr, as a last resort.
+// Package deliver writes a finished event to its target: stdout, a file of its own, or
+// the end of a file of events. The target is checked before the command starts, so
+// that a typo does not lose a two-hour run. If the target cannot take the event any
+// more, the caller writes it to stderr as a last resort.
 package deliver
 
 import (
@@ -17,13 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Spec says where the event goes; with neither file it goes to stdout.
+// Spec is where the event goes; if both files are empty, to stdout.
 type Spec struct {
-	// File is replaced by the event. It appears under its name only when whole.
+	// File is replaced by the event, atomically.
 	File string
-	// Append is a file that the event is added to, as one line.
+	// Append is a file to which the event is appended as one line.
 	Append string
-	// RunID is what %i in a file's name stands for.
+	// RunID replaces %i in the name of a file.
 	RunID string
 }
 
@@ -31,25 +31,25 @@ type Spec struct {
 type Output struct {
 	write func(event []byte) error
 	name  string
-	// partial is the file that holds the event so far; "" for a target that has none.
+	// partial is the file for the event so far; "" if the target has none.
 	partial string
-	// OwnsStdout says that the event is what stdout carries: the command's own
-	// stdout must go elsewhere.
+	// OwnsStdout reports that only the event goes to stdout: the command's own stdout
+	// must go elsewhere.
 	OwnsStdout bool
 }
 
-// Name is the target for people.
+// Name returns the target's name for messages.
 func (o *Output) Name() string { return o.name }
 
 // lockTimeout bounds the wait for other writers of an append file.
 const lockTimeout = time.Second
 
-// Open checks the target and prepares it. Nothing is left behind if the event is
-// never written: a new file appears with the event, and not before.
+// Open checks the target and prepares it. It leaves nothing behind if the event is
+// never written: a new file appears only with the event.
 func Open(s Spec) (*Output, error) {
 	switch {
 	case s.File != "" && s.Append != "":
-		return nil, errors.New("--output and --append exclude each other: one event has one file")
+		return nil, errors.New("--output and --append cannot be combined: the event goes to one file")
 	case s.File != "":
 		return openFile(expand(s.File, s.RunID))
 	case s.Append != "":
@@ -61,8 +61,8 @@ func Open(s Spec) (*Output, error) {
 	}}, nil
 }
 
-// Write delivers the event: one line, its newline included. The event so far is
-// removed then; where Write fails, it stays.
+// Write delivers the event: one line with its newline. It then removes the event so
+// far; if Write fails, that stays.
 func (o *Output) Write(event []byte) error {
 	if err := o.write(event); err != nil {
 		return fmt.Errorf("writing the event to %s: %w", o.name, err)
@@ -75,12 +75,12 @@ func (o *Output) Write(event []byte) error {
 	return nil
 }
 
-// KeepsPartial says whether there is a place for the event so far: beside a file
-// given by --output.
+// KeepsPartial reports whether the event so far can be kept: next to a file given with
+// --output.
 func (o *Output) KeepsPartial() bool { return o.partial != "" }
 
-// WritePartial replaces FILE.partial by the event so far, for the case that vobs
-// itself is killed.
+// WritePartial replaces FILE.partial with the event so far, in case vobs itself is
+// killed.
 func (o *Output) WritePartial(event []byte) error {
 	if err := replace(o.partial, nil, event); err != nil {
 		return fmt.Errorf("writing the event so far to %s: %w", o.partial, err)
@@ -88,9 +88,9 @@ func (o *Output) WritePartial(event []byte) error {
 	return nil
 }
 
-// expand replaces %h by the host's name, %p by the process id, %i by the run's
-// id, %r by the rank of the process in its job (SLURM_PROCID or RANK, 0 without
-// either) and %% by %.
+// expand replaces %h with the host name, %p with the process id, %i with the run id,
+// %r with the rank of the process in its job (SLURM_PROCID or RANK, 0 without either)
+// and %% with %.
 func expand(name, runID string) string {
 	if !strings.Contains(name, "%") {
 		return name
@@ -137,7 +137,7 @@ func rank() string {
 	return "0"
 }
 
-// openFile prepares a target that the event replaces. What is no regular file (a
+// openFile prepares a target that the event replaces. Anything but a regular file (a
 // pipe, a terminal, /dev/stdout) is written to directly.
 func openFile(name string) (*Output, error) {
 	path, err := resolve(name)
@@ -151,16 +151,16 @@ func openFile(name string) (*Output, error) {
 	case err != nil:
 		return nil, fmt.Errorf("output %s: %w", name, err)
 	case info.IsDir():
-		return nil, fmt.Errorf("output %s is a directory: give the name of a file in it", name)
+		return nil, fmt.Errorf("output %s is a directory: name a file in it", name)
 	case !info.Mode().IsRegular() || isStream(path):
 		return openDirect(name, path, info)
 	case unix.Access(path, unix.W_OK) != nil:
-		return nil, fmt.Errorf("output %s: you may not write it", name)
+		return nil, fmt.Errorf("output %s: no permission to write", name)
 	}
 	dir := filepath.Dir(path)
 	probe, err := os.CreateTemp(dir, ".vobs-*")
 	if err != nil {
-		return nil, fmt.Errorf("output %s: no file can be made in its folder: %w", name, err)
+		return nil, fmt.Errorf("output %s: cannot create a file in its directory: %w", name, err)
 	}
 	probe.Close()
 	if err := os.Remove(probe.Name()); err != nil {
@@ -169,8 +169,8 @@ func openFile(name string) (*Output, error) {
 	return &Output{name: name, partial: path + ".partial", write: func(event []byte) error { return replace(path, info, event) }}, nil
 }
 
-// resolve follows symbolic links, that of the last element included, so that the
-// file they lead to is replaced and not the link.
+// resolve follows symbolic links, including that of the last element, so that the
+// file is replaced and not the link.
 func resolve(name string) (string, error) {
 	path, err := filepath.Abs(name)
 	if err != nil {
@@ -179,7 +179,7 @@ func resolve(name string) (string, error) {
 	for range 40 { // as the kernel does
 		target, err := os.Readlink(path)
 		if err != nil {
-			return path, nil // no link, or nothing there yet
+			return path, nil // not a link, or nothing there yet
 		}
 		if isStream(path) {
 			return path, nil
@@ -192,14 +192,14 @@ func resolve(name string) (string, error) {
 	return "", errors.New("too many levels of symbolic links")
 }
 
-// isStream says whether a path names an open file of this process: its link
-// leads to no path that could be opened.
+// isStream reports whether a path names an open file of this process: the target of
+// such a link cannot be opened by its path.
 func isStream(path string) bool {
 	return strings.HasPrefix(path, "/dev/fd/") || strings.HasPrefix(path, "/proc/")
 }
 
-// replace writes the event to a file beside path and renames it. The new file
-// has the mode of the one it replaces.
+// replace writes the event to a temporary file next to path and renames it. It keeps
+// the mode of the file it replaces.
 func replace(path string, old fs.FileInfo, event []byte) (err error) {
 	mode := fs.FileMode(0o666)
 	f, err := os.OpenFile(fmt.Sprintf("%s/.%s.%d.vobs", filepath.Dir(path), filepath.Base(path), os.Getpid()), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
@@ -231,9 +231,9 @@ func replace(path string, old fs.FileInfo, event []byte) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
-// openDirect prepares a pipe, a device, or one of our own streams. A stream is
-// written through its own descriptor: opening it by name anew would start at the
-// beginning of the file behind it, over what the command wrote there.
+// openDirect prepares a pipe, a device, or one of our own streams. A stream is written
+// through its own descriptor: opened anew by its name, the file behind it would be
+// written from the beginning, over what the command wrote there.
 func openDirect(name, path string, info fs.FileInfo) (*Output, error) {
 	for _, stream := range []*os.File{os.Stdout, os.Stderr} {
 		if own, err := stream.Stat(); err == nil && os.SameFile(own, info) {
@@ -244,12 +244,12 @@ func openDirect(name, path string, info fs.FileInfo) (*Output, error) {
 		}
 	}
 	if unix.Access(path, unix.W_OK) != nil {
-		return nil, fmt.Errorf("output %s: you may not write it", name)
+		return nil, fmt.Errorf("output %s: no permission to write", name)
 	}
 	return &Output{name: name, write: func(event []byte) error { return writeDirect(path, event) }}, nil
 }
 
-// writeDirect waits no longer than lockTimeout for a reader of a named pipe.
+// writeDirect waits at most lockTimeout for a reader of a named pipe.
 func writeDirect(path string, event []byte) error {
 	deadline := time.Now().Add(lockTimeout)
 	for {
@@ -262,7 +262,7 @@ func writeDirect(path string, event []byte) error {
 			return err
 		}
 		defer f.Close()
-		// Supported for pipes; a device has no deadline and does not block for long.
+		// Pipes support deadlines; a device does not, and does not block for long.
 		_ = f.SetWriteDeadline(time.Now().Add(lockTimeout))
 		_, err = f.Write(event)
 		return err
@@ -281,22 +281,22 @@ func openAppend(name string) (*Output, error) {
 		return nil, fmt.Errorf("append %s: %w", name, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("append %s is no regular file: use --output", name)
+		return nil, fmt.Errorf("append %s is not a regular file: use --output", name)
 	}
 	return &Output{name: name, write: func(event []byte) error { return appendLine(name, event) }}, nil
 }
 
-// appendLine adds the event by one write under an advisory lock, so that the
-// lines of several writers stay whole. A file whose last line has no end, which
-// `vllm bench serve --append-result` leaves behind, gets a newline first.
+// appendLine appends the event with one write under an advisory lock, so that the
+// lines of several writers do not mix. If the file does not end with a newline, as
+// `vllm bench serve --append-result` leaves it, it gets one first.
 func appendLine(name string, event []byte) error {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NOCTTY, 0o666)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	// Without the lock (another holder, a file system that has none) the write
-	// still goes to the end as a whole; only the missing newline may be missed.
+	// Without the lock (somebody else holds it, or the file system has none) the
+	// write still appends the whole line; only a missing newline may go unnoticed.
 	lock(f)
 	if info, err := f.Stat(); err == nil && info.Size() > 0 {
 		last := make([]byte, 1)
@@ -306,11 +306,12 @@ func appendLine(name string, event []byte) error {
 	}
 	n, err := f.Write(event)
 	if err == nil && n < len(event) {
-		err = errors.New("the line is cut")
+		err = errors.New("the line was cut short")
 	}
 	return err
 }
 
+// lock takes the lock, or gives up after lockTimeout.
 func lock(f *os.File) {
 	for deadline := time.Now().Add(lockTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {

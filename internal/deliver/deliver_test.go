@@ -16,8 +16,8 @@ import (
 
 const event = "{\"a\":1}\n"
 
-// TestMain also serves as the process that writes an event to the target named
-// in its arguments, with its own stdout.
+// TestMain is also the process that writes an event to the target named in its
+// arguments, with its own stdout.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && strings.HasPrefix(os.Args[1], "deliver-") {
 		spec := Spec{File: os.Args[2]}
@@ -61,7 +61,7 @@ func TestFile(t *testing.T) {
 	path := filepath.Join(dir, "event.json")
 	o := open(t, Spec{File: path})
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
-		t.Errorf("opening left %v behind", entries)
+		t.Errorf("Open left %v behind", entries)
 	}
 	if err := o.Write([]byte(event)); err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestFile(t *testing.T) {
 		t.Errorf("file has %q", got)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("writing left %v behind", entries)
+		t.Errorf("Write left %v behind", entries)
 	}
 }
 
@@ -121,7 +121,7 @@ func TestFileKeepsModeAndLink(t *testing.T) {
 	}
 }
 
-func TestRefusedBeforeTheStart(t *testing.T) {
+func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	locked := filepath.Join(dir, "locked")
 	if err := os.WriteFile(locked, nil, 0o400); err != nil {
@@ -140,12 +140,12 @@ func TestRefusedBeforeTheStart(t *testing.T) {
 	}
 	for _, s := range specs {
 		if _, err := Open(s); err == nil {
-			t.Errorf("%+v was taken", s)
+			t.Errorf("%+v was accepted", s)
 		}
 	}
 }
 
-func TestFolderVanishes(t *testing.T) {
+func TestDirectoryVanishes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestFIFO(t *testing.T) {
 	}
 }
 
-// -o /dev/stdout into a file must not write over what the command wrote there.
+// -o /dev/stdout into a file must not overwrite what the command wrote there.
 func TestStdoutByName(t *testing.T) {
 	for _, name := range []string{"/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"} {
 		path := filepath.Join(t.TempDir(), "out")
@@ -216,7 +216,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-func TestManyAppenders(t *testing.T) {
+func TestConcurrentAppends(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	var wg sync.WaitGroup
 	for range 16 {

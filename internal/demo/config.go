@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Version is what the simulated server answers at /version: the vLLM release
-// whose page it imitates, marked as an imitation.
+// Version is the simulated server's answer at /version: the vLLM release whose page it
+// imitates, marked as simulated.
 const Version = "0.32.0+simulated"
 
 // DefaultModel is the served model's name unless Config says otherwise.
@@ -21,9 +21,9 @@ const draftTokens = 3
 // maxBatchedTokens is the simulated max_num_batched_tokens (chunked prefill).
 const maxBatchedTokens = 2048
 
-// Config describes one simulated server. A field left zero takes its default,
-// but for Speculative, Startup and Linger, where zero means none: start from
-// DefaultConfig for a whole life like `make demo`'s.
+// Config describes one simulated server. Zero fields take their defaults, except for
+// Speculative, Startup and Linger, where zero means none: start from DefaultConfig for
+// what `make demo` shows.
 type Config struct {
 	// Addr is where Run listens: "127.0.0.1:0" (the default) takes a free
 	// port, "unix:/path" a unix socket.
@@ -33,50 +33,49 @@ type Config struct {
 	// Engines is the number of data-parallel ranks behind the endpoint, each
 	// with its own scheduler and KV cache (label engine="0", "1", ...).
 	Engines int
-	// Duration is the wall time of one generation phase: all of the
-	// simulation's times are scaled to it. With the defaults and 4 s, an
-	// engine step takes 10 to 20 ms.
+	// Duration is the wall time of one generation phase: all times of the
+	// simulation are scaled to it. With the defaults and 4 s, an engine step takes
+	// 10 to 20 ms.
 	Duration time.Duration
 	// Startup is the time Run spends "loading the model" before it listens.
 	Startup time.Duration
 	// Linger is how long Run keeps the endpoint up after the last request.
 	Linger time.Duration
 
-	// Requests is the number of requests of one generation phase, over all
-	// engines.
+	// Requests is the number of requests of one generation phase, over all engines.
 	Requests int
 	// MaxNumSeqs is how many requests one engine runs at once.
 	MaxNumSeqs int
-	// PromptTokens is the mean length of a prompt, SharedPrefix of it the
-	// part that the requests of one group (of four) have in common.
+	// PromptTokens is the mean length of a prompt; SharedPrefix is the part of it
+	// that the requests of one group (of four) have in common.
 	PromptTokens, SharedPrefix int
 	// MaxTokens is every request's max_tokens; most stop before it.
 	MaxTokens int
-	// BlockSize is the tokens in a KV block, NumGPUBlocks the blocks of one
-	// engine (one of them is vLLM's null block and never used).
+	// BlockSize is the number of tokens in a KV block, NumGPUBlocks the number of
+	// blocks of one engine (one of them is vLLM's null block and never used).
 	BlockSize, NumGPUBlocks int
-	// Seed determines the workload; 0 is a seed like any other.
+	// Seed determines the workload; 0 is a valid seed.
 	Seed int64
 	// Speculative turns on simulated ngram speculation and its families.
 	Speculative bool
 
-	// DevMode has it tell its configuration at /server_info, as vLLM does with
+	// DevMode serves the configuration at /server_info, as vLLM does with
 	// VLLM_SERVER_DEV_MODE=1.
 	DevMode bool
 
-	// MemoryFile, if set, holds the bytes in use on the simulated GPU, as
-	// decimal text of MemoryWidth bytes, padded with blanks on the left and
-	// rewritten in place. With several engines it is engine 0's GPU.
+	// MemoryFile, if set, holds the bytes in use on the simulated GPU, as decimal
+	// text of MemoryWidth bytes, padded with spaces on the left and rewritten in
+	// place. With several engines it is engine 0's GPU.
 	MemoryFile string
-	// Log receives a few lines like a server's log.
+	// Log receives a few lines like those of a server's log.
 	Log io.Writer
 	// Ready, if set, is called by Run once the endpoint listens.
 	Ready func(net.Addr)
 }
 
-// DefaultConfig is the life that `make demo` shows, in about six seconds: a
-// queue builds up, KV usage rises above 0.9 and falls to 0, some requests are
-// preempted, about half of the prompt tokens are prefix hits.
+// DefaultConfig is what `make demo` shows, in about six seconds: a queue builds up, KV
+// usage rises above 0.9 and falls to 0, some requests are preempted, about half of the
+// prompt tokens are prefix hits.
 func DefaultConfig() Config {
 	c := Config{
 		Startup:     300 * time.Millisecond,
@@ -87,7 +86,7 @@ func DefaultConfig() Config {
 	return c
 }
 
-// fill puts the defaults where a field is zero.
+// fill sets zero fields to their defaults.
 func (c *Config) fill() {
 	def := func(p *int, v int) {
 		if *p == 0 {
@@ -118,7 +117,7 @@ func (c *Config) fill() {
 // maxPrompt is the longest prompt that the workload can draw.
 func (c *Config) maxPrompt() int { return c.SharedPrefix + (c.PromptTokens-c.SharedPrefix)*3/2 }
 
-// maxModelLen is the context length that /v1/models reports: 4096 unless the
+// maxModelLen is the context length that /v1/models reports: 4096, or more if the
 // requests are longer.
 func (c *Config) maxModelLen() int {
 	n := 4096
@@ -128,7 +127,7 @@ func (c *Config) maxModelLen() int {
 	return n
 }
 
-// check refuses what the simulation could not end with.
+// check refuses a configuration with which the simulation would not end.
 func (c *Config) check() error {
 	for _, f := range []struct {
 		name string

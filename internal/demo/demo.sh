@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What `make demo` runs: vobs around the simulated engine that it carries, with
-# the fake NVML library as its GPU. Nothing of it is real, and the output says so;
-# everything that reads it is: the endpoint, the library, the processes.
+# What `make demo` runs: vobs around its own simulated engine, with the fake NVML library
+# as the GPU. The engine and the GPU are not real, and the output says so; the endpoint,
+# the library and the processes are.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 work=$(mktemp -d)

@@ -1,18 +1,16 @@
-// Package demo is a simulated vLLM engine: a discrete-time simulation of the
-// scheduler (queue, chunked prefill, paged KV cache with prefix caching,
-// preemption, ngram speculation) behind a real /metrics endpoint that speaks
-// as vLLM 0.32.0 does.
+// Package demo is a simulated vLLM engine: a discrete-time simulation of the scheduler
+// (queue, chunked prefill, paged KV cache with prefix caching, preemption, ngram
+// speculation) behind a real /metrics endpoint that answers as vLLM 0.32.0 does.
 //
-// It is what `make demo` brackets on a machine without a GPU, and what the
-// end-to-end tests compare an event with: nothing on its page is a canned
-// number, and Totals counts the same run from the client's side.
+// `make demo` runs it on a machine without a GPU, and the end-to-end tests compare an
+// event with it: no number on its page is canned, and Totals counts the same run from
+// the client's side.
 //
-// Everything but the wall clock is a function of Config: the same seed gives
-// the same tokens, preemptions and latencies. Steps run at fixed deadlines of
-// the wall clock, so that a poller sees the gauges move; latencies are the
-// simulated clock's, which a slow machine does not stretch.
+// Everything but the wall clock is a function of Config: the same seed gives the same
+// tokens, preemptions and latencies. Steps run at fixed deadlines of the wall clock, so
+// that a poller sees the gauges move; latencies are those of the simulated clock, which
+// a slow machine does not stretch.
 //
-// What a real page looks like (order, help texts, labels, number format) was
-// taken from a recording of vLLM 0.32.0; testdata/families.tsv keeps its
-// skeleton.
+// What a real page looks like (order, help texts, labels, number format) was taken from
+// a recording of vLLM 0.32.0; testdata/families.tsv holds its skeleton.
 package demo

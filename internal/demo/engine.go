@@ -12,7 +12,7 @@ import (
 )
 
 // Engine is a simulated server: its endpoint's page, and one scheduler per
-// data-parallel rank. All methods may be called concurrently.
+// data-parallel rank. Its methods are safe for concurrent use.
 type Engine struct {
 	cfg     Config
 	created time.Time
@@ -32,7 +32,7 @@ type Engine struct {
 	tally   tally
 }
 
-// tally is what only the schedulers see, and no single request tells.
+// tally holds what only the schedulers know, not a single request.
 type tally struct {
 	steps                     int
 	drafts, drafted, accepted int
@@ -40,7 +40,7 @@ type tally struct {
 	usage                     float64
 }
 
-// New makes a loaded engine that has served nothing. Close frees it.
+// New returns a loaded engine that has served nothing yet. Close frees it.
 func New(cfg Config) (*Engine, error) {
 	cfg.fill()
 	if err := cfg.check(); err != nil {
@@ -67,8 +67,8 @@ func newEngine(cfg Config, memory *memoryFile) *Engine {
 	return e
 }
 
-// phaseRequests draws every engine's requests of one generation phase: equal
-// shares, as vLLM's load balancing comes to.
+// phaseRequests draws every engine's requests of one generation phase: equal shares, to
+// which vLLM's load balancing amounts.
 func phaseRequests(c *Config, phase int) [][]*request {
 	all := make([][]*request, c.Engines)
 	first := phase * c.Requests
@@ -86,7 +86,7 @@ func phaseRequests(c *Config, phase int) [][]*request {
 	return all
 }
 
-// phaseLength is the simulated time that a phase takes on fresh engines.
+// phaseLength returns the simulated time that a phase takes on fresh engines.
 func phaseLength(c *Config, phase int) float64 {
 	longest := 0.0
 	for rank, rs := range phaseRequests(c, phase) {
@@ -97,12 +97,11 @@ func phaseLength(c *Config, phase int) float64 {
 	return longest
 }
 
-// Generate serves one generation phase of cfg.Requests requests in about
-// cfg.Duration of wall time and returns when the engine is drained. Called
-// again, it serves another phase with other requests on warm caches, and the
-// counters go on. When ctx ends, or Close is called, it returns context.Canceled
-// (or ctx's error) at once; the page stays as it was, and there is no further
-// phase.
+// Generate serves one generation phase of cfg.Requests requests in about cfg.Duration
+// of wall time and returns when the engine is idle again. Called again, it serves
+// another phase with other requests on warm caches, and the counters go on. If ctx ends
+// or Close is called, it returns context.Canceled (or ctx's error) at once; the page
+// stays as it was, and there is no further phase.
 func (e *Engine) Generate(ctx context.Context) error {
 	e.generating.Lock()
 	defer e.generating.Unlock()
@@ -163,8 +162,8 @@ func (e *Engine) Generate(ctx context.Context) error {
 	return clock.endSpike(ctx)
 }
 
-// step ends the core's step in flight and begins its next one; false: the core
-// has nothing left to do.
+// step ends the core's current step and begins its next one. It returns false if the
+// core has nothing left to do.
 func (e *Engine) step(c *core) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -185,7 +184,7 @@ func (e *Engine) step(c *core) bool {
 	return true
 }
 
-// report logs a line per engine, like vLLM's own every ten seconds.
+// report logs a line per engine, as vLLM does every ten seconds.
 func (e *Engine) report() {
 	if e.cfg.Log == nil {
 		return
@@ -208,13 +207,13 @@ func logf(w io.Writer, format string, args ...any) {
 	}
 }
 
-// phaseClock maps simulated seconds to deadlines of the wall clock. A step
-// that comes late does not move the ones after it.
+// phaseClock maps simulated seconds to deadlines of the wall clock. A late step does
+// not delay the steps after it.
 type phaseClock struct {
 	start    time.Time
 	scale    float64
 	memory   *memoryFile
-	spikeOn  time.Time // zero when the spike has begun
+	spikeOn  time.Time // zero once the spike has begun
 	spikeOff time.Time // zero unless the spike is on
 }
 
@@ -222,7 +221,7 @@ func (p *phaseClock) at(simulated float64) time.Time {
 	return p.start.Add(time.Duration(simulated * p.scale * float64(time.Second)))
 }
 
-// waitUntil sleeps until t, and turns the spike on and off on its way.
+// waitUntil sleeps until t, and turns the spike on and off on the way.
 func (p *phaseClock) waitUntil(ctx context.Context, t time.Time) error {
 	for {
 		wake := t
@@ -249,8 +248,8 @@ func (p *phaseClock) waitUntil(ctx context.Context, t time.Time) error {
 	}
 }
 
-// endSpike waits for a spike that outlasts the phase. It always comes: the
-// last step is later than spikeAt.
+// endSpike waits for the end of a spike that outlasts the phase. There is always a
+// spike: the last step is later than spikeAt.
 func (p *phaseClock) endSpike(ctx context.Context) error {
 	if p.spikeOff.IsZero() {
 		return nil
@@ -260,7 +259,7 @@ func (p *phaseClock) endSpike(ctx context.Context) error {
 	return err
 }
 
-// sleepUntil returns at t, or with ctx's error before.
+// sleepUntil returns at t, or earlier with ctx's error.
 func sleepUntil(ctx context.Context, t time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err

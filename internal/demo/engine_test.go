@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// figures gives sums over a page's series.
+// figures returns sums over a page's series.
 type figures struct {
 	t  *testing.T
 	fs map[string]*dto.MetricFamily
@@ -33,7 +33,7 @@ func read(t *testing.T, e *Engine) figures {
 	return figures{t, parse(t, get(t, e, "/metrics").Body.Bytes())}
 }
 
-// value adds up the series of a counter or gauge that carry the label pair.
+// value adds up the series of a counter or gauge that have the label pair.
 func (f figures) value(name string, pair ...string) (sum float64) {
 	f.t.Helper()
 	if f.fs[name] == nil {
@@ -51,7 +51,7 @@ func (f figures) value(name string, pair ...string) (sum float64) {
 	return sum
 }
 
-// dist adds up a histogram's series; its +Inf bucket must be its count.
+// dist adds up the series of a histogram; its +Inf bucket must equal its count.
 func (f figures) dist(name string) (count, sum float64) {
 	f.t.Helper()
 	for _, m := range f.fs[name].GetMetric() {
@@ -65,8 +65,8 @@ func (f figures) dist(name string) (count, sum float64) {
 	return count, sum
 }
 
-// What held on a real engine holds here, and the page agrees with Totals, for
-// one engine and several, with and without speculation, over two phases.
+// The identities that hold on a real engine hold here, and the page agrees with Totals,
+// for one engine and several, with and without speculation, over two phases.
 func TestIdentities(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"default":       func(*Config) {},
@@ -166,7 +166,7 @@ func checkIdentities(t *testing.T, e *Engine, cfg *Config) {
 	same("http requests", f.value("http_requests_total", "handler", "/v1/completions"), requests)
 }
 
-func TestTotalsAreTheSeeds(t *testing.T) {
+func TestSeedDeterminesTotals(t *testing.T) {
 	a, b := drained(t, quick()).Totals(), drained(t, quick()).Totals()
 	if !reflect.DeepEqual(a, b) {
 		t.Errorf("the same seed gave\n%+v\n%+v", a, b)
@@ -181,8 +181,8 @@ func TestTotalsAreTheSeeds(t *testing.T) {
 	}
 }
 
-// A poller of a default run over a real connection sees queue and usage rise
-// and fall, and the GPU's memory with its spike.
+// A poller of a default run over a real connection sees the queue and the usage rise and
+// fall, and the GPU's memory with its spike.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	cfg := DefaultConfig()
@@ -248,8 +248,8 @@ func TestRun(t *testing.T) {
 	for i := range usage {
 		high, queue = math.Max(high, usage[i]), math.Max(queue, waiting[i])
 	}
-	// A virtual machine may stand still for seconds: what was not looked at
-	// cannot have been seen.
+	// A virtual machine may stand still for seconds: what was not polled cannot have
+	// been seen.
 	t.Logf("%d polls, longest gap %v", len(usage), gap)
 	if n := len(usage); gap < 200*time.Millisecond && (n < 10 || high < 0.8 || queue < 10 || usage[n-1] != 0 || waiting[n-1] != 0) {
 		t.Errorf("%d polls, highest usage %v, longest queue %v, last %v and %v", n, high, queue, usage[n-1], waiting[n-1])
@@ -265,7 +265,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// memoryUsed reads the file as the fake library does; before it exists, 0.
+// memoryUsed reads the file as the fake library does; it returns 0 before it exists.
 func memoryUsed(t *testing.T, path string) uint64 {
 	t.Helper()
 	b, err := os.ReadFile(path)

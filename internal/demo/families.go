@@ -24,7 +24,7 @@ func httpBounds() []float64 {
 	return []float64{.01, .025, .05, .075, .1, .25, .5, .75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 7.5, 10, 30, 60}
 }
 
-// tokenBounds is 1, 2, 5, 10, 20, 50, ... up to the context length.
+// tokenBounds returns 1, 2, 5, 10, 20, 50, ... up to the context length.
 func tokenBounds(maxModelLen int) []float64 {
 	var bs []float64
 	for unit := 1; ; unit *= 10 {
@@ -37,8 +37,7 @@ func tokenBounds(maxModelLen int) []float64 {
 	}
 }
 
-// engineSeries is one engine's share of the page: the children that its steps
-// move.
+// engineSeries is one engine's share of the page: the children that its steps change.
 type engineSeries struct {
 	running, waiting, waitingCapacity, usage *child
 
@@ -73,8 +72,8 @@ func newMetrics(c *Config) *metrics {
 		m.engines[i] = &engineSeries{success: make(map[string]*child)}
 		ids[i] = strconv.Itoa(i)
 	}
-	// each gives f one child per engine, with the labels all engines' share;
-	// set may be nil: such a child stays 0.
+	// each gives f one child per engine, with the labels that all engines share. set
+	// may be nil: then the child stays 0.
 	each := func(f *family, set func(*engineSeries, *child), more ...string) {
 		for i, id := range ids {
 			ch := f.with(append([]string{"engine", id, "model_name", c.Model}, more...)...)
@@ -106,7 +105,7 @@ func newMetrics(c *Config) *metrics {
 	return m
 }
 
-// perEngine is newMetrics' helper: a child of f for every engine.
+// perEngine adds a child of f for every engine: see newMetrics.
 type perEngine func(f *family, set func(*engineSeries, *child), more ...string)
 
 func (m *metrics) registerSpeculative(each perEngine) {
@@ -217,9 +216,9 @@ func (m *metrics) registerLatencies(c *Config, each perEngine) {
 		func(e *engineSeries, c *child) { e.prefillComputed = c })
 }
 
-// registerCacheConfig writes CacheConfig's fields as vLLM prints them: Python
-// strings, without model_name; num_gpu_blocks is the sum over the engines,
-// repeated on each, kv_cache_size_tokens one engine's.
+// registerCacheConfig writes CacheConfig's fields as vLLM prints them: Python strings,
+// without model_name. num_gpu_blocks is the sum over the engines, repeated on each;
+// kv_cache_size_tokens is that of one engine.
 func (m *metrics) registerCacheConfig(c *Config, ids []string) {
 	f := m.reg.add(gauge, "vllm:cache_config_info", "Information of the LLMEngine CacheConfig")
 	size := c.NumGPUBlocks * c.BlockSize

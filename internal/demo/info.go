@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// serveInfo is vLLM's /server_info, cut down to what is true of a simulation, in
-// both of its forms (vllm/entrypoints/serve/dev/server_info/api_router.py).
+// serveInfo is vLLM's /server_info, reduced to what is true of a simulation, in both of
+// its forms (vllm/entrypoints/serve/dev/server_info/api_router.py).
 func (e *Engine) serveInfo(w http.ResponseWriter, r *http.Request) {
 	c := &e.cfg
 	answer := map[string]any{"vllm_env": map[string]any{"VLLM_SERVER_DEV_MODE": true}, "system_env": map[string]any{}}
@@ -35,7 +35,7 @@ func (e *Engine) serveInfo(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// text is str(VllmConfig), cut down likewise.
+// text is str(VllmConfig), reduced in the same way.
 func (c *Config) text() string {
 	speculative := "None"
 	if c.Speculative {

@@ -1,13 +1,12 @@
 package demo
 
-// blockKey names the content of a full KV block, as vLLM's chained hash does:
-// two blocks with the same key hold the same tokens after the same tokens.
-// Blocks inside a group's shared prefix have owner -1-group, all others belong
-// to one request alone.
+// blockKey identifies the content of a full KV block, as vLLM's chained hash does: two
+// blocks with the same key hold the same tokens after the same tokens. Blocks inside a
+// group's shared prefix have owner -1-group, all others belong to one request.
 type blockKey struct{ owner, index int }
 
-// block is one KV block: in use while refs > 0, else in the free list, where
-// it keeps its content (and its key) until it is taken for something else.
+// block is one KV block: in use while refs > 0, otherwise in the free list, where it
+// keeps its content (and its key) until it is reused.
 type block struct {
 	refs       int
 	keyed      bool
@@ -15,9 +14,9 @@ type block struct {
 	prev, next int
 }
 
-// blockPool is vLLM's BlockPool: a free list in least-recently-freed order,
-// and an index of the blocks whose content is known. Block 0 is the null
-// block: it ends the list here, and is never handed out.
+// blockPool is vLLM's BlockPool: a free list in least-recently-freed order, and an index
+// of the blocks by their content. Block 0 is the null block: it ends the list here, and
+// is never allocated.
 type blockPool struct {
 	blocks []block
 	index  map[blockKey]int
@@ -32,7 +31,7 @@ func newBlockPool(n int) *blockPool {
 	return p
 }
 
-// push appends block i to the free list's end, where it is taken last.
+// push appends block i to the end of the free list, where it is taken last.
 func (p *blockPool) push(i int) {
 	b, end := &p.blocks[i], &p.blocks[0]
 	b.prev, b.next = end.prev, 0
@@ -49,8 +48,8 @@ func (p *blockPool) unlink(i int) {
 	p.free--
 }
 
-// take hands out the block that was freed longest ago, forgetting its content.
-// The caller has checked that one is free.
+// take allocates the block that was freed longest ago, and forgets its content. The
+// caller has checked that a block is free.
 func (p *blockPool) take() int {
 	i := p.blocks[0].next
 	p.unlink(i)
@@ -82,8 +81,8 @@ func (p *blockPool) release(blocks []int) {
 	}
 }
 
-// remember makes block i findable by its content. Where another block holds
-// the same content, that one stays the one to be found.
+// remember adds block i to the index. If another block with the same content is there
+// already, that one stays.
 func (p *blockPool) remember(i int, k blockKey) {
 	if _, ok := p.index[k]; ok || p.blocks[i].keyed {
 		return
@@ -92,8 +91,8 @@ func (p *blockPool) remember(i int, k blockKey) {
 	p.index[k] = i
 }
 
-// usage is vLLM's kv_cache_usage_perc: the share of blocks in use, without the
-// null block; cached blocks that no request refers to count as free.
+// usage is vLLM's kv_cache_usage_perc: the share of blocks in use, without the null
+// block; cached blocks that no request refers to count as free.
 func (p *blockPool) usage() float64 {
 	total := len(p.blocks) - 1
 	return float64(total-p.free) / float64(total)

@@ -7,32 +7,32 @@ import (
 	"time"
 )
 
-// MemoryWidth is the length of MemoryFile in bytes: 20 for the number (padded
-// with blanks, not zeros, which C might read as octal) and a newline.
+// MemoryWidth is the length of MemoryFile in bytes: 20 for the number (padded with
+// spaces, not with zeros, which C might read as octal) and a newline.
 const MemoryWidth = 21
 
-// spikeLength is how long the activation spike lasts on the wall clock,
-// whatever Duration is: a sampler with a period of 250 ms mostly misses it.
+// spikeLength is how long the activation spike lasts on the wall clock, independent of
+// Duration: a sampler with a period of 250 ms mostly misses it.
 const spikeLength = 25 * time.Millisecond
 
 // spikeAt is the share of the generation phase after which the spike comes.
 const spikeAt = 0.45
 
-// Memory is what the simulated process holds on its GPU, in bytes.
+// Memory is the memory that the simulated process uses on its GPU, in bytes.
 type Memory struct {
 	Context uint64 // the CUDA context and the libraries' kernels
 	Weights uint64 // 8.03 billion parameters of two bytes
 	KVPool  uint64 // NumGPUBlocks blocks, 128 KiB a token
-	Spike   uint64 // one forward pass's activations, for 25 ms, once in a generation phase
+	Spike   uint64 // one forward pass's activations, for 25 ms, once per generation phase
 }
 
-// Loaded is what is held from the end of the start-up on.
+// Loaded is the memory in use once the start-up is over.
 func (m Memory) Loaded() uint64 { return m.Context + m.Weights + m.KVPool }
 
 // Peak is the highest value that MemoryFile ever shows.
 func (m Memory) Peak() uint64 { return m.Loaded() + m.Spike }
 
-// Memory tells the plan that MemoryFile follows.
+// Memory returns the plan that MemoryFile follows.
 func (c Config) Memory() Memory {
 	c.fill()
 	return Memory{
@@ -43,8 +43,8 @@ func (c Config) Memory() Memory {
 	}
 }
 
-// memoryFile is the simulated GPU's memory, as the fake NVML library sees it.
-// A nil one does nothing.
+// memoryFile is the simulated GPU's memory, as the fake NVML library reads it. A nil
+// *memoryFile does nothing.
 type memoryFile struct {
 	f    *os.File
 	plan Memory

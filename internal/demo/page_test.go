@@ -26,7 +26,7 @@ func quick() Config {
 	return c
 }
 
-// drained is an engine after one generation phase.
+// drained returns an engine after one generation phase.
 func drained(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	e, err := New(cfg)
@@ -85,8 +85,7 @@ var (
 	labelPair  = regexp.MustCompile(`([a-zA-Z_]\w*)="(?:[^"\\]|\\.)*"`)
 )
 
-// skeletons reads a page line by line, and checks the order of each line's
-// labels.
+// skeletons reads a page line by line, and checks the order of the labels in each line.
 func skeletons(t *testing.T, page string) []skeleton {
 	t.Helper()
 	var out []skeleton
@@ -128,14 +127,14 @@ func skeletons(t *testing.T, page string) []skeleton {
 	return out
 }
 
-// The page has the families of a real one: names, order, types, label names
-// and help texts.
-func TestPageIsLikeARealOne(t *testing.T) {
+// The page has the families of a real page: names, order, types, label names and help
+// texts.
+func TestPageMatchesRecording(t *testing.T) {
 	for _, spec := range []bool{false, true} {
 		cfg := quick()
 		cfg.Speculative = spec
 		e := drained(t, cfg)
-		get(t, e, "/v1/models") // the recording's client asked for it too
+		get(t, e, "/v1/models") // the client of the recording requested it too
 		w := get(t, e, "/metrics")
 		if ct := w.Header().Get("Content-Type"); ct != "text/plain; version=1.0.0; charset=utf-8" {
 			t.Errorf("Content-Type %q", ct)
@@ -158,7 +157,7 @@ func TestPageIsLikeARealOne(t *testing.T) {
 	}
 }
 
-// A model's name may hold anything, and many engines stand on one page.
+// A model's name may contain anything, and a page may have many engines.
 func TestPageOfSeveralEngines(t *testing.T) {
 	cfg := quick()
 	cfg.Engines, cfg.Requests, cfg.Model = 3, 50, "a\\b \"c\"\nd é"
@@ -219,7 +218,7 @@ func TestNameFilter(t *testing.T) {
 		t.Errorf("a histogram's sum and count are %d lines:\n%s", n, sum)
 	}
 	created := get(t, e, "/metrics/"+names("vllm:prompt_tokens_created")).Body.String()
-	if n := strings.Count(created, "\n"); n != 5 { // as prometheus_client: the counter's head too
+	if n := strings.Count(created, "\n"); n != 5 { // as prometheus_client does: the counter's HELP and TYPE lines too
 		t.Errorf("_created alone is %d lines:\n%s", n, created)
 	}
 	for _, target := range []string{"/metrics/", "/metrics/?name[]=", "/metrics?name[]=vllm:kv_cache_usage_perc"} {

@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// processFamilies are those that prometheus_client's ProcessCollector reads
-// from /proc: this process's true figures. Where there is no /proc they are
-// absent, as there.
+// processFamilies are those that prometheus_client's ProcessCollector reads from /proc:
+// the real figures of this process. Without /proc they are absent, as in Python.
 type processFamilies struct{ virtual, resident, start, cpu, fds, maxFDs *family }
 
 // ticksPerSecond is USER_HZ, 100 on every Linux that Go runs on.
 const ticksPerSecond = 100
 
-// register adds the python_* families, whose values mean nothing here, and the
+// register adds the python_* families, whose values are meaningless here, and the
 // process_* families.
 func (p *processFamilies) register(r *registry) {
 	plain := func(kind, name, help string) *family {
@@ -44,7 +43,7 @@ func (p *processFamilies) register(r *registry) {
 	p.read()
 }
 
-// wanted tells whether a restricted page needs the process's figures at all.
+// wanted reports whether a restricted page needs the figures of the process.
 func (p *processFamilies) wanted(names nameSet) bool {
 	if names == nil {
 		return true
@@ -57,8 +56,7 @@ func (p *processFamilies) wanted(names nameSet) bool {
 	return false
 }
 
-// read puts the present figures into the families, or hides those that cannot
-// be read.
+// read puts the current figures into the families, or hides those that cannot be read.
 func (p *processFamilies) read() {
 	set := func(f *family, v float64, ok bool) {
 		f.hidden = !ok

@@ -2,7 +2,7 @@ package demo
 
 import "time"
 
-// record moves one engine's series by what a step did.
+// record updates one engine's series with the result of a step.
 func (m *metrics) record(rank int, st *stepRecord) {
 	s := m.engines[rank]
 	s.running.value = float64(st.running)
@@ -27,7 +27,7 @@ func (m *metrics) record(rank int, st *stepRecord) {
 			s.acceptedAt[i].value += float64(n)
 		}
 	}
-	if st.outputs > 0 { // a step that only prefilled a part reports nothing
+	if st.outputs > 0 { // a step that only prefilled a part of a prompt reports nothing
 		s.iteration.observe(float64(st.computed + st.generated))
 	}
 	for _, r := range st.firstTokens {
@@ -41,8 +41,8 @@ func (m *metrics) record(rank int, st *stepRecord) {
 	}
 }
 
-// finish records what vLLM records once per request, at its end, and the HTTP
-// request that brought it.
+// finish records what vLLM records once per request, at its end, and the HTTP request
+// that carried it.
 func (m *metrics) finish(s *engineSeries, r *request) {
 	scale := r.scale
 	s.success[r.finishReason()].value++

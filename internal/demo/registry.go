@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// registry is as much of Python's prometheus_client as a page of vLLM shows:
-// families in order of registration, their children in order of first use.
-// It has no lock of its own.
+// registry is as much of Python's prometheus_client as a page of vLLM needs: families in
+// order of registration, their children in order of first use. It has no lock of its
+// own.
 type registry struct{ families []*family }
 
-// A family's kind, as its TYPE line says it.
+// The kinds of a family, as in its TYPE line.
 const (
 	counter   = "counter"
 	gauge     = "gauge"
@@ -23,22 +23,22 @@ const (
 	noCreated = 0
 )
 
-// family is one metric with all its children. A counter's name stands without
-// its _total, as in Python.
+// family is one metric with all its children. A counter's name lacks its _total, as in
+// Python.
 type family struct {
 	name, help, kind string
 	bounds           []float64 // of a histogram, without +Inf
-	boundText        []string  // with it
-	hidden           bool      // leave it out of the page (process_* where there is no /proc)
+	boundText        []string  // the same as text, with +Inf
+	hidden           bool      // not on the page (process_* without /proc)
 	children         []*child
 }
 
-// child is one set of label values: a number, or for histograms and summaries
-// the observations.
+// child is one set of label values: a number, or the observations of a histogram or
+// summary.
 type child struct {
 	family       *family
 	key          string // the labels in order, without braces
-	before, rest string // the labels that stand before and after le
+	before, rest string // the labels before and after le
 	created      float64
 	value        float64
 	counts       []uint64 // per bucket, not cumulative
@@ -62,8 +62,8 @@ func (r *registry) addHistogram(name, help string, bounds []float64) *family {
 	return f
 }
 
-// with returns the child with these labels (name, value, name, value, ...),
-// made on first use. The page shows labels sorted by name.
+// with returns the child with these labels (name, value, name, value, ...), and creates
+// it on first use. The page shows labels sorted by name.
 func (f *family) with(pairs ...string) *child {
 	type label struct{ name, text string }
 	ls := make([]label, 0, len(pairs)/2)
@@ -112,7 +112,7 @@ type nameSet map[string]bool
 
 func (s nameSet) has(name string) bool { return s == nil || s[name] }
 
-// sampleName is the family's name with what its plain samples carry.
+// sampleName returns the name of the family's plain samples.
 func (f *family) sampleName() string {
 	if f.kind == counter {
 		return f.name + "_total"
@@ -120,9 +120,9 @@ func (f *family) sampleName() string {
 	return f.name
 }
 
-// write appends the family as prometheus_client's generate_latest writes it:
-// the samples whose name the restriction has; and nothing at all, not even the
-// HELP line, when there is a restriction and no sample is left.
+// write appends the family as prometheus_client's generate_latest writes it, with the
+// samples in names. If names is not nil and no sample is left, it writes nothing, not
+// even the HELP line.
 func (f *family) write(b []byte, names nameSet) []byte {
 	name, created := f.sampleName(), f.name+"_created"
 	start := len(b)
@@ -213,7 +213,7 @@ func writeSample(b []byte, name, suffix, labels string, v float64) []byte {
 	return append(b, '\n')
 }
 
-// page is the whole exposition, or what names leaves of it.
+// page returns the whole exposition, or only the samples in names.
 func (r *registry) page(names nameSet) []byte {
 	b := make([]byte, 0, 64<<10)
 	for _, f := range r.families {
@@ -224,10 +224,9 @@ func (r *registry) page(names nameSet) []byte {
 	return b
 }
 
-// formatFloat is prometheus_client's floatToGoString: Python's repr, but for
-// numbers with more than six digits before the point, which it writes as Go
-// would, with an exponent ("1e+06"). The exponent there is "0" and the number,
-// whatever its length, as in the original.
+// formatFloat is prometheus_client's floatToGoString: Python's repr, except for numbers
+// with more than six digits before the point, which it writes as Go would, with an
+// exponent ("1e+06"). The exponent is always "0" and the number, as in the original.
 func formatFloat(v float64) string {
 	switch {
 	case math.IsInf(v, 1):
@@ -245,7 +244,7 @@ func formatFloat(v float64) string {
 	return s
 }
 
-// pythonRepr is Python's repr of a finite float.
+// pythonRepr formats a finite float as Python's repr does.
 func pythonRepr(v float64) string {
 	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= 1e16) {
 		return strconv.FormatFloat(v, 'e', -1, 64)

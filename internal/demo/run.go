@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// Run is a server's whole life: it loads (Startup), listens, serves one
-// generation phase (Duration), stays up a while (Linger) and exits like a
-// server that its script ends. When ctx ends before, it closes everything at
-// once and returns ctx's error.
+// Run is the whole life of a server: it loads (Startup), listens, serves one generation
+// phase (Duration), stays up for a while (Linger) and exits. If ctx ends earlier, it
+// closes everything at once and returns ctx's error.
 func Run(ctx context.Context, cfg Config) (err error) {
 	cfg.fill()
 	if err := cfg.check(); err != nil {
@@ -51,11 +50,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return sleepUntil(ctx, time.Now().Add(cfg.Linger))
 }
 
-// loadSteps is the number of pieces ("shards") that the weights come in.
+// loadSteps is the number of shards that the weights come in.
 const loadSteps = 8
 
-// load spends Startup as a server does: the context, the weights bit by bit,
-// the KV pool in the end.
+// load spends Startup as a server does: on the CUDA context, the weights shard by shard,
+// and finally the KV pool.
 func load(ctx context.Context, c *Config, memory *memoryFile) error {
 	logf(c.Log, "loading %s", c.Model)
 	start, plan := time.Now(), c.Memory()
@@ -85,7 +84,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return lc.Listen(ctx, network, addr)
 }
 
-// metricsURL is the address as a user would type it.
+// metricsURL returns the address as a user would type it.
 func metricsURL(a net.Addr) string {
 	if a.Network() == "unix" {
 		return "unix:" + a.String()

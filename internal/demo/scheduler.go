@@ -2,16 +2,16 @@ package demo
 
 import "math/rand/v2"
 
-// The simulated cost of an engine step, in seconds: launch and weights, each
-// sequence, each token. Steps take 10 to 20 ms, as of an 8B model on one GPU.
+// The simulated cost of an engine step, in seconds: launch and weights, each sequence,
+// each token. Steps take 10 to 20 ms, like those of an 8B model on one GPU.
 const (
 	stepBase     = 10e-3
 	stepPerSeq   = 50e-6
 	stepPerToken = 4e-6
 )
 
-// Speculation: how often the ngram proposer finds a match, and how often each
-// further proposed token is the one sampled.
+// Speculation: how often the ngram proposer finds a match, and how often each further
+// proposed token is accepted.
 const (
 	draftProbability  = 0.6
 	acceptProbability = 0.7
@@ -49,7 +49,7 @@ type stepRecord struct {
 	running, waiting int
 	usage            float64
 
-	outputs                   int // requests that gave tokens
+	outputs                   int // requests that produced tokens
 	queries, hits             int // prefix cache, tokens
 	preemptions               int
 	prompt, computed, cached  int // tokens of prompts whose prefill ended
@@ -68,19 +68,18 @@ func newCore(c *Config, rank int) *core {
 	}
 }
 
-// submit gives the core the requests of a generation phase and sets its clock
-// to the phase's beginning.
+// submit gives the core the requests of a generation phase and resets its clock.
 func (e *core) submit(rs []*request) {
 	e.incoming = rs
 	e.all = append(e.all, rs...)
 	e.now = 0
 }
 
-// idle tells that nothing is left to do.
+// idle reports whether nothing is left to do.
 func (e *core) idle() bool { return len(e.incoming)+len(e.waiting)+len(e.running) == 0 }
 
-// begin schedules one step at the simulated time now, or at the next arrival
-// when nothing is there to run, and moves now to the step's end.
+// begin schedules one step at the simulated time now, or at the next arrival if there is
+// nothing to run, and advances now to the end of the step.
 func (e *core) begin() {
 	if len(e.waiting)+len(e.running) == 0 {
 		e.now = max(e.now, e.incoming[0].queued)
@@ -99,8 +98,8 @@ func (e *core) begin() {
 	e.now += stepBase + stepPerSeq*float64(len(e.plan)) + stepPerToken*float64(maxBatchedTokens-budget)
 }
 
-// scheduleRunning gives every running request its next tokens. Where the
-// blocks run out, the request that was admitted last is preempted.
+// scheduleRunning schedules the next tokens of every running request. If the blocks run
+// out, it preempts the request that was admitted last.
 func (e *core) scheduleRunning(budget int) int {
 	for i := 0; i < len(e.running) && budget > 0; i++ {
 		r := e.running[i]
@@ -120,8 +119,8 @@ func (e *core) scheduleRunning(budget int) int {
 	return budget
 }
 
-// preempt throws a request's KV away and puts it in front of the queue; its
-// full blocks stay cached until they are needed.
+// preempt frees a request's KV blocks and puts it in front of the queue; its full blocks
+// stay cached until they are reused.
 func (e *core) preempt(r *request) {
 	e.pool.release(r.blocks)
 	r.blocks, r.keyed, r.computed, r.draft = r.blocks[:0], 0, 0, 0
@@ -130,8 +129,7 @@ func (e *core) preempt(r *request) {
 	e.waiting = append([]*request{r}, e.waiting...)
 }
 
-// scheduleWaiting admits requests in order of arrival while there is room for
-// the whole of their tokens.
+// scheduleWaiting admits requests in order of arrival while all of their tokens fit.
 func (e *core) scheduleWaiting(budget int) int {
 	for len(e.waiting) > 0 && len(e.running) < e.maxSeqs && budget > 0 {
 		r := e.waiting[0]
@@ -159,8 +157,8 @@ func (e *core) scheduleWaiting(budget int) int {
 	return budget
 }
 
-// lookup finds the cached blocks that the request starts with (the last token
-// is always computed), and whether the rest fits into the free ones.
+// lookup returns the cached blocks that the request starts with (the last token is always
+// computed), and whether the rest fits into the free ones.
 func (e *core) lookup(r *request) (hit []int, fits bool) {
 	need := e.blocksFor(r.tokens())
 	for i := 0; i < (r.tokens()-1)/e.blockSize; i++ {
@@ -195,8 +193,8 @@ func (e *core) allocate(r *request, n int) bool {
 	return true
 }
 
-// end gives the step's tokens to the requests, frees those that are finished
-// and returns what happened.
+// end gives the step's tokens to the requests, frees the finished ones and returns what
+// happened.
 func (e *core) end() *stepRecord {
 	for _, s := range e.plan {
 		s.r.computed += s.tokens
@@ -217,7 +215,7 @@ func (e *core) end() *stepRecord {
 	return st
 }
 
-// sample gives r its next token and those of its draft that were right.
+// sample gives r its next token and the accepted ones of its draft.
 func (e *core) sample(r *request) {
 	st := &e.step
 	n := 1
@@ -233,7 +231,7 @@ func (e *core) sample(r *request) {
 		n += right
 		r.draft = 0
 	}
-	n = min(n, r.target-r.output) // what comes after the end is cut off
+	n = min(n, r.target-r.output) // what comes after the end is dropped
 	st.outputs++
 	st.generated += n
 	if r.output == 0 {
@@ -260,7 +258,7 @@ func (e *core) sample(r *request) {
 	}
 }
 
-// length runs the core to its end, without a clock, and returns the simulated
+// length runs the core to its end, without a clock, and returns how many simulated
 // seconds that took.
 func (e *core) length() float64 {
 	for !e.idle() {

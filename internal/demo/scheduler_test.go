@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// simulate runs engine 0 of cfg without a clock and gives each step to see.
+// simulate runs engine 0 of cfg without a clock and passes each step to see.
 func simulate(t *testing.T, cfg Config, see func(*core, *stepRecord)) *core {
 	t.Helper()
 	cfg.fill()
@@ -21,7 +21,7 @@ func simulate(t *testing.T, cfg Config, see func(*core, *stepRecord)) *core {
 	e.submit(rs)
 	for steps := 0; !e.idle(); steps++ {
 		if steps > 1_000_000 {
-			t.Fatalf("no end in sight: %d running, %d waiting, %d to come", len(e.running), len(e.waiting), len(e.incoming))
+			t.Fatalf("does not end: %d running, %d waiting, %d to come", len(e.running), len(e.waiting), len(e.incoming))
 		}
 		e.begin()
 		see(e, e.end())
@@ -29,8 +29,8 @@ func simulate(t *testing.T, cfg Config, see func(*core, *stepRecord)) *core {
 	return e
 }
 
-// The block pool accounts for every block after every step, whatever the size
-// of the pool, and everything is given back.
+// The block pool accounts for every block after every step, whatever the size of the
+// pool, and in the end all blocks are free.
 func TestPoolInvariants(t *testing.T) {
 	for _, cfg := range []Config{
 		{}, {Speculative: true}, {Seed: 7, Speculative: true, NumGPUBlocks: 120}, {Seed: 8, NumGPUBlocks: 110, Requests: 40},
@@ -86,8 +86,8 @@ func TestPoolInvariants(t *testing.T) {
 	}
 }
 
-// The defaults show what the demo is there to show, for many seeds.
-func TestDefaultsAreWorthSeeing(t *testing.T) {
+// With the defaults, for many seeds, the demo shows what it is meant to show.
+func TestDefaultsShowEverything(t *testing.T) {
 	for seed := range int64(20) {
 		cfg := DefaultConfig()
 		cfg.Seed = seed

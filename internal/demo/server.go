@@ -9,19 +9,18 @@ import (
 	"time"
 )
 
-// contentType is what a real 0.32.0 says of its page, whatever is accepted:
-// prometheus_client's text format 1.0.0, which is 0.0.4 as far as vLLM's names
-// go.
+// contentType is what vLLM 0.32.0 sends for its page, whatever the request accepts:
+// prometheus_client's text format 1.0.0, which equals 0.0.4 for vLLM's names.
 const contentType = "text/plain; version=1.0.0; charset=utf-8"
 
-// keepAlive is uvicorn's: an idle connection is closed after it.
+// keepAlive is uvicorn's: it closes an idle connection after that time.
 const keepAlive = 5 * time.Second
 
 func newServer(e *Engine) *http.Server {
 	return &http.Server{Handler: e.Handler(), IdleTimeout: keepAlive, ReadHeaderTimeout: keepAlive}
 }
 
-// Serve answers on ln, which it closes, until Close; that is no error.
+// Serve answers on ln, which it closes, until Close; it then returns nil.
 func (e *Engine) Serve(ln net.Listener) error {
 	if err := e.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -41,12 +40,12 @@ func (e *Engine) Close() error {
 	return errors.Join(err, memory.close())
 }
 
-// Handler serves the endpoints that vobs, or a client that waits for a server,
-// asks a vLLM server for.
+// Handler serves the endpoints of a vLLM server that vobs, or a client that waits for a
+// server, requests.
 func (e *Engine) Handler() http.Handler {
 	mux := http.NewServeMux()
-	// The two are different routes of a real server: the one without the
-	// slash does not know name[].
+	// These are different routes of a real server: the one without the slash does not
+	// know name[].
 	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) { e.servePage(w, nil) })
 	mux.HandleFunc("/metrics/", func(w http.ResponseWriter, r *http.Request) {
 		var names nameSet
@@ -89,7 +88,7 @@ func (e *Engine) servePage(w http.ResponseWriter, names nameSet) {
 	w.Write(page)
 }
 
-// modelCard is one entry of /v1/models, as far as anyone reads it.
+// modelCard is one entry of /v1/models, reduced to what clients read.
 type modelCard struct {
 	ID          string  `json:"id"`
 	Object      string  `json:"object"`
@@ -115,8 +114,8 @@ func (e *Engine) serveModels(w http.ResponseWriter, _ *http.Request) {
 	e.metrics.http("GET", "/v1/models", 0, n, time.Since(start))
 }
 
-// writeJSON answers with v, without a newline as FastAPI does, and returns the
-// body's length.
+// writeJSON responds with v, without a newline as FastAPI does, and returns the length
+// of the body.
 func writeJSON(w http.ResponseWriter, status int, v any) int {
 	b, err := json.Marshal(v)
 	if err != nil { // our own strings and numbers: cannot happen

@@ -1,18 +1,18 @@
 package demo
 
-// Totals is what a client of the engine would have counted, summed over the
-// requests themselves and not over the page's counters: on a drained engine
-// the two must agree. All sums are over the engine's whole life.
+// Totals is what a client of the engine would have counted, summed over the requests
+// and not over the counters on the page: on an idle engine the two must agree. All sums
+// are over the engine's whole life.
 type Totals struct {
-	// Requests were sent, Finished of them (by finish reason: "stop",
-	// "length") were answered.
+	// Requests is the number of requests sent, Finished that of answered ones by
+	// finish reason ("stop", "length").
 	Requests int
 	Finished map[string]int
 
-	// PromptTokens are those of requests that gave a first token;
+	// PromptTokens are the prompt tokens of requests that produced a first token.
 	// ComputedTokens of them were prefilled, CachedTokens came from the cache.
 	PromptTokens, ComputedTokens, CachedTokens int
-	// GenerationTokens were delivered.
+	// GenerationTokens is the number of tokens delivered.
 	GenerationTokens int
 	// QueriedTokens and HitTokens are the prefix cache's, counted when a
 	// request is first scheduled.
@@ -20,21 +20,21 @@ type Totals struct {
 	// Preemptions counts events; a request can be preempted more than once.
 	Preemptions int
 
-	// Drafts, DraftTokens and AcceptedTokens are the speculation's. Accepted
-	// tokens beyond a request's end are counted, but not delivered.
+	// Drafts, DraftTokens and AcceptedTokens belong to speculation. Accepted tokens
+	// beyond the end of a request are counted, but not delivered.
 	Drafts, DraftTokens, AcceptedTokens int
 
 	// TTFTSeconds, E2ESeconds and the others are sums over the finished
 	// requests, in seconds of the wall clock.
 	TTFTSeconds, E2ESeconds, QueueSeconds, PrefillSeconds, DecodeSeconds float64
 
-	// Steps of all engines; the highest values that a gauge showed after any.
+	// Steps of all engines; the highest gauge values after any of them.
 	Steps, RunningPeak, WaitingPeak int
 	KVUsagePeak                     float64
 }
 
-// Totals counts now; while Generate runs, it is a step ahead of the page where
-// a step admits or preempts.
+// Totals returns the current counts. While Generate runs, they are ahead of the page by
+// the step that admits or preempts.
 func (e *Engine) Totals() Totals {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -5,17 +5,17 @@ import "math/rand/v2"
 // prefixGroups is the number of different shared prefixes ("system prompts").
 const prefixGroups = 4
 
-// arrivalWindow is the simulated time in which the requests arrive, in
-// seconds: shorter than it takes to serve them, so that they queue.
+// arrivalWindow is the simulated time in which the requests arrive, in seconds: shorter
+// than the time it takes to serve them, so that they queue.
 const arrivalWindow = 1.7
 
-// request is one request and what happens to it. Times are simulated seconds
-// since the generation phase began.
+// request is one request and its history. Times are simulated seconds since the start
+// of the generation phase.
 type request struct {
 	id, group      int
-	prompt, shared int // tokens; shared of the prompt are its group's
+	prompt, shared int // tokens; the first shared tokens of the prompt are those of its group
 	maxTokens      int
-	target         int // tokens it will generate; fewer than maxTokens: it stops by itself
+	target         int // tokens to generate; if fewer than maxTokens, it stops by itself
 
 	arrival float64 // at the front-end
 	queued  float64 // at the scheduler
@@ -23,11 +23,11 @@ type request struct {
 	output      int  // tokens generated so far
 	computed    int  // tokens whose KV is computed
 	draft       int  // speculated tokens to verify in its next step
-	admitted    bool // has been scheduled once
+	admitted    bool // has been scheduled at least once
 	cached      int  // prompt tokens found in the cache at its first admission
 	preemptions int
 	blocks      []int
-	keyed       int // of blocks, those whose content is known to the pool
+	keyed       int // how many of blocks are in the pool's index
 
 	scheduled, first, last, finished float64
 	done                             bool
@@ -37,7 +37,7 @@ type request struct {
 // tokens is the request's length so far.
 func (r *request) tokens() int { return r.prompt + r.output }
 
-// key names the content of the request's block i.
+// key identifies the content of the request's block i.
 func (r *request) key(i, blockSize int) blockKey {
 	if (i+1)*blockSize <= r.shared {
 		return blockKey{owner: -1 - r.group, index: i}
@@ -45,7 +45,7 @@ func (r *request) key(i, blockSize int) blockKey {
 	return blockKey{owner: r.id, index: i}
 }
 
-// finishReason is the label value that vLLM counts the request under.
+// finishReason is the label value under which vLLM counts the request.
 func (r *request) finishReason() string {
 	if r.target < r.maxTokens {
 		return "stop"
@@ -53,9 +53,9 @@ func (r *request) finishReason() string {
 	return "length"
 }
 
-// overhead is the front-end's share of a request (tokenising, detokenising),
-// in simulated seconds: a real engine's e2e latency exceeds queue plus
-// inference by it.
+// overhead is the front-end's share of a request (tokenising, detokenising), in
+// simulated seconds: by that much a real engine's e2e latency exceeds queue plus
+// inference.
 func (r *request) overhead() float64 { return 0.4e-3 + 0.5e-6*float64(r.prompt) }
 
 // workload draws the requests of one generation phase for one engine, in order

@@ -19,12 +19,12 @@ func TestEnviron(t *testing.T) {
 		}
 	}
 	if got, want := With(env, "A", "5"), []string{"AB=2", "C=", "=4", "no entry", "A=5"}; !slices.Equal(got, want) {
-		t.Errorf("with it %q", got)
+		t.Errorf("With: %q", got)
 	}
 	if got, want := Without(env, "C"), []string{"A=1", "AB=2", "A=3", "=4", "no entry"}; !slices.Equal(got, want) {
-		t.Errorf("without it %q", got)
+		t.Errorf("Without: %q", got)
 	}
 	if !slices.Equal(env, before) {
-		t.Errorf("it was changed: %q", env)
+		t.Errorf("the environment was changed: %q", env)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// readSettings reads the section [default] of a settings file; nil where there is no
-// file.
+// readSettings reads the section [default] of a settings file. It returns nil if there is
+// no file.
 func readSettings(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -26,10 +26,10 @@ func readSettings(path string) (map[string]string, error) {
 	return out, nil
 }
 
-// parseSettings reads the section [default] by the rules of Python's configparser,
-// which the SDK uses (wandb/sdk/lib/settings_file.py): names in any case, = or :
-// between name and value, # and ; before comments, values that go on in lines which
-// are indented deeper, %% for %. A section [DEFAULT] is below all others.
+// parseSettings reads the section [default] by the rules of Python's configparser, which
+// the SDK uses (wandb/sdk/lib/settings_file.py): names are case-insensitive, = or :
+// separates name and value, # and ; begin comments, a value continues in lines that are
+// indented deeper, %% is %. A section [DEFAULT] holds defaults for all others.
 func parseSettings(text string) (map[string]string, error) {
 	sections := map[string]map[string]string{}
 	var section map[string]string
@@ -49,7 +49,7 @@ func parseSettings(text string) (map[string]string, error) {
 		if end := strings.LastIndexByte(trimmed, ']'); trimmed[0] == '[' && end > 1 {
 			title := trimmed[1:end]
 			if sections[title] != nil && title != "DEFAULT" {
-				return nil, fmt.Errorf("line %d: the section [%s] comes twice", i+1, title)
+				return nil, fmt.Errorf("line %d: duplicate section [%s]", i+1, title)
 			}
 			if section = sections[title]; section == nil {
 				section = map[string]string{}
@@ -59,7 +59,7 @@ func parseSettings(text string) (map[string]string, error) {
 			continue
 		}
 		if section == nil {
-			return nil, fmt.Errorf("line %d: expected a section, as [default]", i+1)
+			return nil, fmt.Errorf("line %d: expected a section, such as [default]", i+1)
 		}
 		at := strings.IndexAny(trimmed, "=:")
 		if at <= 0 {
@@ -67,7 +67,7 @@ func parseSettings(text string) (map[string]string, error) {
 		}
 		name = strings.ToLower(strings.TrimSpace(trimmed[:at]))
 		if _, ok := section[name]; ok {
-			return nil, fmt.Errorf("line %d: %s comes twice", i+1, name)
+			return nil, fmt.Errorf("line %d: duplicate name %s", i+1, name)
 		}
 		section[name] = strings.TrimSpace(trimmed[at+1:])
 	}

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// netrc is a file of credentials: machines with what stands under them.
+// netrc is the content of a netrc file.
 type netrc struct {
 	passwords map[string]Secret
 }
 
-// parseNetrc reads a netrc by the rules of Python's netrc module, which the SDK
-// uses (Lib/netrc.py of Python 3.11): tokens may be quoted by " and escaped by \,
-// a # begins a comment in the place of a keyword (at the top level Python wants a
-// space behind it; here it need not be), a macro ends with an empty line, and of two
-// entries of one machine the later counts. Errors name a line and no token: it could
-// be a password.
+// parseNetrc reads a netrc file by the rules of Python's netrc module, which the SDK
+// uses (Lib/netrc.py of Python 3.11): tokens may be quoted with " and escaped with \, a
+// # in place of a keyword begins a comment (at the top level Python wants a space after
+// it; here it is optional), a macro ends with an empty line, and of two entries for one
+// machine the later one counts. Errors name the line but not the token, which could be a
+// password.
 func parseNetrc(text string) (*netrc, error) {
 	l := netrcLexer{text: text, line: 1}
 	out := &netrc{passwords: map[string]Secret{}}
@@ -42,7 +42,7 @@ func parseNetrc(text string) (*netrc, error) {
 			for {
 				rest, ended := l.restOfLine()
 				if ended {
-					return nil, errors.New("a macro without an empty line behind it")
+					return nil, errors.New("a macro without an empty line after it")
 				}
 				if rest == "" {
 					break
@@ -60,12 +60,12 @@ func parseNetrc(text string) (*netrc, error) {
 	}
 }
 
-// netrcDefault is the entry for all machines without one: a machine of that name is
-// the same to Python.
+// netrcDefault is the entry for all machines without an entry of their own. For Python it
+// is the same as a machine of that name.
 const netrcDefault = "default"
 
-// lookup gives the password of the first of the hosts that has an entry, or the
-// default one. found tells of an entry, with a password or without.
+// lookup returns the password of the first host that has an entry, or the default one.
+// found reports whether there is an entry, with a password or without.
 func (n *netrc) lookup(hosts ...string) (password Secret, found bool) {
 	for _, host := range append(hosts, netrcDefault) {
 		if password, ok := n.passwords[host]; ok {
@@ -82,7 +82,7 @@ type netrcLexer struct {
 	pushed string
 }
 
-// entry reads what stands under a machine, up to the next one.
+// entry reads the entry of a machine, up to the next machine.
 func (l *netrcLexer) entry() (password Secret, err error) {
 	for {
 		line := l.line
@@ -104,7 +104,7 @@ func (l *netrcLexer) entry() (password Secret, err error) {
 	}
 }
 
-// read gives the next character, 0 at the end.
+// read returns the next character, 0 at the end.
 func (l *netrcLexer) read() byte {
 	if l.pos >= len(l.text) {
 		return 0
@@ -117,7 +117,7 @@ func (l *netrcLexer) read() byte {
 	return c
 }
 
-// restOfLine gives what is left of the line, and whether the file ended instead.
+// restOfLine returns the rest of the line, and whether the file has ended instead.
 func (l *netrcLexer) restOfLine() (rest string, ended bool) {
 	rest, after, found := strings.Cut(l.text[l.pos:], "\n")
 	if !found && rest == "" {
@@ -128,7 +128,7 @@ func (l *netrcLexer) restOfLine() (rest string, ended bool) {
 	return rest, false
 }
 
-// add appends a character, or the one behind it where it is a backslash.
+// add appends a character; if that is a backslash, the character after it.
 func (l *netrcLexer) add(token []byte, c byte) []byte {
 	if c == '\\' {
 		if l.pos == len(l.text) {
@@ -139,7 +139,7 @@ func (l *netrcLexer) add(token []byte, c byte) []byte {
 	return append(token, c)
 }
 
-// next gives the next token, "" at the end.
+// next returns the next token, "" at the end.
 func (l *netrcLexer) next() string {
 	if l.pushed != "" {
 		token := l.pushed

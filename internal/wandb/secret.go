@@ -2,13 +2,13 @@ package wandb
 
 import "fmt"
 
-// Secret is a text that no output may show: however it is printed, it is "[secret]",
-// and "" where it is empty. Reveal gives it.
+// Secret is a text that must not be printed: every verb prints "[secret]", or "" if it is
+// empty. Reveal returns the text.
 type Secret string
 
 const hidden = "[secret]"
 
-// Reveal is the text itself, for the request that needs it.
+// Reveal returns the text itself, for the request that needs it.
 func (s Secret) Reveal() string { return string(s) }
 
 // String hides the text.
@@ -22,7 +22,7 @@ func (s Secret) String() string {
 // GoString hides the text from %#v.
 func (s Secret) GoString() string { return fmt.Sprintf("wandb.Secret(%q)", s.String()) }
 
-// Format hides the text from every verb: %x of it would be as good as the text.
+// Format hides the text from every verb; %x of it would be as readable as the text.
 func (s Secret) Format(f fmt.State, verb rune) {
 	if verb == 'v' && f.Flag('#') {
 		fmt.Fprint(f, s.GoString())

@@ -8,37 +8,38 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/wandb/api"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/rundir"
 )
 
 const (
-	// DefaultTimeout is how long one event may take.
+	// DefaultTimeout bounds the sending of one event.
 	DefaultTimeout = 30 * time.Second
-	// writeTime is how long an offline run may take: a directory of a server that does
-	// not answer would hold up whoever waits.
+	// writeTime bounds the writing of an offline run: a directory on a file server that
+	// does not answer must not block vobs.
 	writeTime = 2 * time.Second
 )
 
-// Outcome says where an event is now.
+// Outcome is where an event went.
 type Outcome struct {
-	// URL is the page of the run that has it, "" where it was not sent.
+	// URL is the page of the run that has it, "" if it was not sent.
 	URL string
-	// Path is the directory of an offline run, "" where none was written; Sync is the
+	// Path is the directory of an offline run, "" if none was written; Sync is the
 	// command that sends it.
 	Path, Sync string
-	// Resumed says that it was added to a run that was there.
+	// Resumed reports whether the event was added to an existing run.
 	Resumed bool
-	// Failed is why an event that was to be sent was not; it is offline then.
+	// Failed is why an event that should have been sent was not; then it is in an offline
+	// run.
 	Failed error
-	// Notes tell what else there is to know, one sentence each.
+	// Notes are further remarks, one sentence each.
 	Notes []string
 }
 
-// Send brings one event to W&B: to the server, or, where that is not asked for or does
-// not succeed, into an offline run on disk. It takes timeout at most, and 2 s more for
-// the disk; a ctx that ends cuts the first short. The error is that neither came about.
-func (s *Settings) Send(ctx context.Context, run *rendered.Run, timeout time.Duration) (Outcome, error) {
+// Send sends one event to W&B. If that is not wanted or fails, it writes an offline run.
+// It takes at most timeout, and 2 s more for the disk; if ctx ends, it stops sending. The
+// error is that the event is in neither place.
+func (s *Settings) Send(ctx context.Context, r *run.Run, timeout time.Duration) (Outcome, error) {
 	type result struct {
 		Outcome
 		err error
@@ -47,9 +48,8 @@ func (s *Settings) Send(ctx context.Context, run *rendered.Run, timeout time.Dur
 	defer cancel()
 	done := make(chan result, 1)
 	go func() {
-		var r result
-		r.Outcome, r.err = s.send(limit, run)
-		done <- r
+		out, err := s.send(limit, *r)
+		done <- result{out, err}
 	}()
 	select {
 	case r := <-done:
@@ -64,20 +64,19 @@ func (s *Settings) Send(ctx context.Context, run *rendered.Run, timeout time.Dur
 	}
 }
 
-func (s *Settings) send(ctx context.Context, event *rendered.Run) (Outcome, error) {
-	run := *event
-	s.Apply(&run)
+func (s *Settings) send(ctx context.Context, r run.Run) (Outcome, error) {
+	s.Apply(&r)
 	var out Outcome
 	job, err := s.jobLog(ctx)
 	if err != nil {
 		out.Notes = append(out.Notes, err.Error())
 	}
 	if s.Mode == Online {
-		sent, err := s.online(ctx, run, job)
+		sent, err := s.online(ctx, r, job)
 		if err == nil {
 			out.URL, out.Resumed = sent.URL, sent.Resumed
-			if sent.Sibling != "" {
-				out.Notes = append(out.Notes, "the event has a run of its own: "+sent.Sibling)
+			if sent.OwnRunReason != "" {
+				out.Notes = append(out.Notes, "the event has a run of its own: "+sent.OwnRunReason)
 			}
 			out.Notes = append(out.Notes, sent.Warnings...)
 			return out, nil
@@ -86,9 +85,9 @@ func (s *Settings) send(ctx context.Context, event *rendered.Run) (Outcome, erro
 	}
 	options := rundir.Options{JobID: s.RunID, Job: job, Now: time.Now()}
 	if s.Shared {
-		options.Job = nil // its writers are still there
+		options.Job = nil // its other writers are still active
 	}
-	written, err := rundir.Write(s.Dir, run, options)
+	written, err := rundir.Write(s.Dir, r, options)
 	if err != nil {
 		return Outcome{}, errors.Join(out.Failed, err)
 	}
@@ -97,7 +96,7 @@ func (s *Settings) send(ctx context.Context, event *rendered.Run) (Outcome, erro
 	return out, nil
 }
 
-// jobLog reads what the job's own run left here; nil where there is no such run.
+// jobLog reads the log of the job's own run, if there is one here.
 func (s *Settings) jobLog(ctx context.Context) (*rundir.JobLog, error) {
 	if s.RunID == "" || s.Shared {
 		return nil, nil
@@ -106,22 +105,22 @@ func (s *Settings) jobLog(ctx context.Context) (*rundir.JobLog, error) {
 }
 
 // online sends a run to the server.
-func (s *Settings) online(ctx context.Context, run rendered.Run, job *rundir.JobLog) (api.Result, error) {
+func (s *Settings) online(ctx context.Context, r run.Run, job *rundir.JobLog) (api.Result, error) {
 	credentials, err := s.Credentials()
 	if err != nil {
 		return api.Result{}, err
 	}
-	c := s.client(credentials, run.Writer)
+	c := s.client(credentials, r.Writer)
 	defer c.Close()
-	target := api.Target{JobRunID: s.RunID, Resume: s.Resume, JobLog: told(job)}
+	target := api.Target{JobRunID: s.RunID, Resume: s.Resume, JobLog: apiJobLog(job)}
 	if s.Shared && s.RunID != "" {
-		// Whoever else writes there does so without steps; see Settings.Shared.
+		// The other writers write without steps: see Settings.Shared.
 		target = api.Target{}
-		if run.Group == "" {
-			run.Group = s.RunID
+		if r.Group == "" {
+			r.Group = s.RunID
 		}
 	}
-	return c.Send(ctx, run, target)
+	return c.Send(ctx, r, target)
 }
 
 func (s *Settings) client(credentials *Credentials, writer string) *api.Client {
@@ -141,8 +140,8 @@ func (s *Settings) client(credentials *Credentials, writer string) *api.Client {
 	}
 }
 
-// told is what the job's own file tells the client; nil where there is none.
-func told(job *rundir.JobLog) *api.JobLog {
+// apiJobLog returns what the client needs of the job's log file; nil if there is none.
+func apiJobLog(job *rundir.JobLog) *api.JobLog {
 	if job == nil || job.Log == nil {
 		return nil
 	}

@@ -1,7 +1,7 @@
-// Package wandb brings events to Weights & Biases: [Load] reads what the user set,
-// [Settings.Send] sends a run, or writes it to disk. The run itself is made by package
-// rendered; packages api, rundir and transactionlog know the wire formats and not each
-// other.
+// Package wandb sends events to Weights & Biases: [Load] reads what the user set, and
+// [Settings.Send] sends a run or writes it to disk. Package run turns an event into a
+// run; packages api, rundir and transactionlog implement the wire formats independently
+// of each other.
 package wandb
 
 import (
@@ -22,14 +22,14 @@ import (
 	"golang.org/x/net/http/httpproxy"
 
 	"github.com/vobs/vobs/internal/wandb/api"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/rundir"
 )
 
-// Mode says whether events go to W&B, and how.
+// Mode is whether events go to W&B, and how.
 type Mode string
 
-// The modes of --wandb; Auto leaves it to WANDB_MODE and is no mode of [Settings].
+// The modes of --wandb. Auto follows WANDB_MODE; it is never the mode of a [Settings].
 const (
 	Disabled Mode = "disabled"
 	Auto     Mode = "auto"
@@ -37,7 +37,7 @@ const (
 	Offline  Mode = "offline"
 )
 
-// ParseMode reads the value of --wandb; "" is Disabled.
+// ParseMode parses the value of --wandb; "" is Disabled.
 func ParseMode(s string) (Mode, error) {
 	switch m := Mode(s); m {
 	case "":
@@ -53,31 +53,32 @@ const (
 	// https://api.forge.coreweave.com since 0.31, which is the same server (FORGE_HOSTS
 	// of wandb/sdk/lib/urls.py).
 	DefaultBaseURL = "https://api.wandb.ai"
-	// DefaultProject is where runs go that nobody gave a project: the SDK's own name for
-	// it. The SDK first tries the name of the git repository that the program lies in;
-	// vobs does not know which of a command's words is a program, and does not guess.
+	// DefaultProject is where runs without a project go, named as in the SDK. The SDK
+	// first tries the name of the git repository that contains the program; vobs does
+	// not know which word of a command is the program, and does not guess.
 	DefaultProject = "uncategorized"
 )
 
-// Settings are what the user set for W&B, by the SDK's names and precedence:
-// defaults, the global settings file, that of the directory, WANDB_* variables, flags.
+// Settings are what the user set for W&B, with the SDK's names and precedence: defaults,
+// the global settings file, that of the directory, WANDB_* variables, flags.
 type Settings struct {
-	// Mode is Disabled, Online or Offline. Where it is Disabled nothing else is set.
+	// Mode is Disabled, Online or Offline. If it is Disabled, nothing else is set.
 	Mode Mode
-	// BaseURL is the server's address without a slash at its end, AppURL that of its pages.
+	// BaseURL is the server's address without a slash at the end, AppURL that of its
+	// pages.
 	BaseURL, AppURL string
-	// Entity and Project say where runs are, "" where nobody did.
+	// Entity and Project are where runs go; "" if not set.
 	Entity, Project string
-	// RunID is the id of the job's own run, "" where nobody gave one; Resume (allow,
-	// must, never, auto or "") says how it may be gone on with. Shared says that the job
+	// RunID is the id of the job's own run, "" if there is none. Resume (allow, must,
+	// never, auto or "") is how that run may be resumed. Shared means that the job
 	// writes it in shared mode, where another writer without that mode would overwrite
 	// its earliest rows (github.com/wandb/wandb/issues/12269): it must be left alone.
 	RunID, Resume string
 	Shared        bool
-	// Group, JobType, Name, Notes and Tags are what a run of its own is given.
+	// Group, JobType, Name, Notes and Tags are for a run of the event's own.
 	Group, JobType, Name, Notes string
 	Tags                        []string
-	// Host is the machine's name where it is not to be its own.
+	// Host is the machine's name, if it is to be another than its own.
 	Host string
 	// Dir is the wandb directory.
 	Dir string
@@ -85,28 +86,30 @@ type Settings struct {
 	Username, Email string
 	// Headers go with every request.
 	Headers map[string]Secret
-	// Proxy gives the proxy for a request, by W&B's own variables and then the usual ones.
+	// Proxy returns the proxy for a request: W&B's own variables take precedence over
+	// the usual ones.
 	Proxy func(*http.Request) (*url.URL, error)
 	// InsecureTLS leaves the server's certificate unchecked.
 	InsecureTLS bool
 	// GraphQLTimeout, FileStreamTimeout and FileTransferTimeout bound one request of
-	// their kinds; 0 where nobody set them.
+	// their kinds; 0 if not set.
 	GraphQLTimeout, FileStreamTimeout, FileTransferTimeout time.Duration
-	// Quiet and Silent ask for less or no output about W&B.
+	// Quiet and Silent suppress some or all output about W&B.
 	Quiet, Silent bool
-	// Warnings are what the user should know of the settings, one sentence each.
+	// Warnings are warnings about the settings, one sentence each.
 	Warnings []string
 
-	// hold has the key in it. A function is printed as an address, whatever the verb.
-	hold func() *held
+	// secretOrigin returns the origin, which contains the key. It is a function
+	// because fmt prints that as an address, whatever the verb.
+	secretOrigin func() *origin
 }
 
-// held is where settings come from, as it was given.
-type held struct {
+// origin is where settings come from.
+type origin struct {
 	Input
 	values
-	// key is what [Settings.Credentials] found, once: what it warns of is known before
-	// anything is sent.
+	// key is the result of [Settings.Credentials], computed once: its warnings are
+	// known before anything is sent.
 	key struct {
 		sync.Once
 		found *Credentials
@@ -114,37 +117,37 @@ type held struct {
 	}
 }
 
-func (s *Settings) from() *held {
-	if s.hold == nil {
-		return &held{} // settings that were not loaded
+func (s *Settings) origin() *origin {
+	if s.secretOrigin == nil {
+		return &origin{} // settings that were not loaded
 	}
-	return s.hold()
+	return s.secretOrigin()
 }
 
-// Input is where settings come from.
+// Input is what settings are read from.
 type Input struct {
 	// Mode is the value of --wandb; Project, Entity and RunID are those of the other
-	// flags, "" where not given.
+	// flags, "" if not given.
 	Mode                   Mode
 	Project, Entity, RunID string
-	// Environ has the environment's NAME=value; Home is the home directory, WorkDir the
-	// working directory.
+	// Environ is the environment as NAME=value; Home is the home directory, WorkDir
+	// the working directory.
 	Environ       []string
 	Home, WorkDir string
 }
 
-// Load puts the settings together. An error names a flag or a variable with a value
-// that W&B would not take; a settings file that is no good is passed over with a
-// warning, as the SDK does. In the mode disabled nothing is read.
+// Load reads the settings. An error names a flag or a variable whose value W&B would not
+// accept. A faulty settings file is ignored with a warning, as in the SDK. In mode
+// Disabled, Load reads nothing.
 func Load(in Input) (*Settings, error) {
-	from := &held{Input: in, values: values{env: map[string]string{}}}
-	s := &Settings{Mode: Disabled, hold: func() *held { return from }}
+	o := &origin{Input: in, values: values{env: map[string]string{}}}
+	s := &Settings{Mode: Disabled, secretOrigin: func() *origin { return o }}
 	if in.Mode == Disabled || in.Mode == "" {
 		return s, nil
 	}
 	for _, kv := range in.Environ {
 		if name, value, ok := strings.Cut(kv, "="); ok {
-			from.env[name] = value
+			o.env[name] = value
 		}
 	}
 	s.loadFiles()
@@ -153,23 +156,23 @@ func Load(in Input) (*Settings, error) {
 	}
 	err := errors.Join(s.apply()...)
 	if err == nil && s.Mode == Online {
-		_, _ = s.Credentials() // its error belongs to whoever sends
+		_, _ = s.Credentials() // its error is reported when something is sent
 	}
 	return s, err
 }
 
-// loadFiles reads both settings files. The local one is looked for before WANDB_DIR
-// counts: it is the working directory's.
+// loadFiles reads both settings files. The local one is that of the working directory,
+// independent of WANDB_DIR.
 func (s *Settings) loadFiles() {
-	config := filepath.Join(s.from().Home, ".config", "wandb")
-	if dir := s.from().env["WANDB_CONFIG_DIR"]; dir != "" {
+	config := filepath.Join(s.origin().Home, ".config", "wandb")
+	if dir := s.origin().env["WANDB_CONFIG_DIR"]; dir != "" {
 		config = s.path(dir)
 	}
 	merged := map[string]string{}
-	for _, dir := range []string{config, rundir.Dir(s.from().WorkDir)} {
+	for _, dir := range []string{config, rundir.Dir(s.origin().WorkDir)} {
 		found, err := readSettings(filepath.Join(dir, "settings"))
 		if err != nil {
-			s.warn("a settings file of W&B is passed over: %v", err)
+			s.warn("a W&B settings file is ignored: %v", err)
 			continue
 		}
 		for name, value := range found {
@@ -179,7 +182,7 @@ func (s *Settings) loadFiles() {
 	// These two cannot be set in a file.
 	delete(merged, "root_dir")
 	delete(merged, "settings_system")
-	s.from().file = merged
+	s.origin().file = merged
 }
 
 func (s *Settings) warn(format string, args ...any) {
@@ -188,26 +191,26 @@ func (s *Settings) warn(format string, args ...any) {
 	}
 }
 
-// path is a path as a shell would see it.
+// path resolves ~ and relative paths.
 func (s *Settings) path(p string) string {
-	if rest, ok := strings.CutPrefix(p, "~"); ok && (rest == "" || rest[0] == '/') && s.from().Home != "" {
-		p = s.from().Home + rest
+	if rest, ok := strings.CutPrefix(p, "~"); ok && (rest == "" || rest[0] == '/') && s.origin().Home != "" {
+		p = s.origin().Home + rest
 	}
 	if !filepath.IsAbs(p) {
-		p = filepath.Join(s.from().WorkDir, p)
+		p = filepath.Join(s.origin().WorkDir, p)
 	}
 	return p
 }
 
 func (s *Settings) resolveMode() error {
-	mode, source := string(s.from().Mode), "--wandb"
-	given, from := s.from().get("mode")
-	if s.from().Mode == Auto {
-		if truthy(s.from().env["WANDB_DISABLED"]) {
-			// Not the SDK's, but Hugging Face's transformers reads it.
+	mode, source := string(s.origin().Mode), "--wandb"
+	given, setBy := s.origin().get("mode")
+	if s.origin().Mode == Auto {
+		if truthy(s.origin().env["WANDB_DISABLED"]) {
+			// Not a variable of the SDK, but of Hugging Face's transformers.
 			return nil
 		}
-		mode, source = cmp.Or(given, string(Online)), from
+		mode, source = cmp.Or(given, string(Online)), setBy
 	}
 	switch mode {
 	case "online", "run", "shared":
@@ -220,12 +223,12 @@ func (s *Settings) resolveMode() error {
 	}
 	if given == "shared" {
 		s.Shared = true
-		s.warn("W&B's shared mode is for the writers of one run: the event becomes a run of its own")
+		s.warn("W&B's shared mode is for several writers of one run: the event becomes a run of its own")
 	}
 	return nil
 }
 
-// apply reads all values but the mode.
+// apply reads all settings but the mode.
 func (s *Settings) apply() (problems []error) {
 	check := func(what string, err error) {
 		if err != nil {
@@ -236,7 +239,7 @@ func (s *Settings) apply() (problems []error) {
 		if given != "" {
 			return given, flag
 		}
-		return s.from().get(name)
+		return s.origin().get(name)
 	}
 	for _, v := range []struct {
 		into  *string
@@ -245,9 +248,9 @@ func (s *Settings) apply() (problems []error) {
 		given string
 		check func(string) error
 	}{
-		{&s.Entity, "entity", "--wandb-entity", s.from().Entity, checkEntity},
-		{&s.Project, "project", "--wandb-project", s.from().Project, checkProject},
-		{&s.RunID, "run_id", "--wandb-run-id", s.from().RunID, rendered.CheckID},
+		{&s.Entity, "entity", "--wandb-entity", s.origin().Entity, checkEntity},
+		{&s.Project, "project", "--wandb-project", s.origin().Project, checkProject},
+		{&s.RunID, "run_id", "--wandb-run-id", s.origin().RunID, run.CheckID},
 		{&s.Resume, "resume", "", "", nil},
 		{&s.Group, "run_group", "", "", nil},
 		{&s.JobType, "run_job_type", "", "", nil},
@@ -264,13 +267,13 @@ func (s *Settings) apply() (problems []error) {
 			check(source, v.check(value))
 		}
 	}
-	if v, source := s.from().get("resume"); v != "" {
+	if v, source := s.origin().get("resume"); v != "" {
 		s.Resume = strings.ToLower(v)
 		if !slices.Contains([]string{"allow", "must", "never", "auto"}, s.Resume) {
-			check(source, fmt.Errorf("%q is none of allow, must, never and auto", v))
+			check(source, fmt.Errorf("%q is not one of allow, must, never and auto", v))
 		}
 	}
-	base, source := s.from().get("base_url")
+	base, source := s.origin().get("base_url")
 	var err error
 	s.BaseURL, err = checkBaseURL(cmp.Or(base, DefaultBaseURL))
 	check(source, err)
@@ -278,16 +281,16 @@ func (s *Settings) apply() (problems []error) {
 		s.AppURL = appURL(s.BaseURL)
 	}
 	s.AppURL = strings.TrimRight(s.AppURL, "/")
-	tags, _ := s.from().get("run_tags")
+	tags, _ := s.origin().get("run_tags")
 	s.Tags = parseTags(tags)
 
-	root, _ := s.from().get("root_dir")
+	root, _ := s.origin().get("root_dir")
 	s.Dir = rundir.Dir(s.path(root))
 	for _, v := range []struct {
 		into *bool
 		name string
 	}{{&s.InsecureTLS, "insecure_disable_ssl"}, {&s.Quiet, "quiet"}, {&s.Silent, "silent"}} {
-		value, _ := s.from().get(v.name)
+		value, _ := s.origin().get(v.name)
 		*v.into = truthy(value)
 	}
 	for _, v := range []struct {
@@ -298,12 +301,12 @@ func (s *Settings) apply() (problems []error) {
 		{&s.FileStreamTimeout, "x_file_stream_timeout_seconds"},
 		{&s.FileTransferTimeout, "x_file_transfer_timeout_seconds"},
 	} {
-		value, source := s.from().get(v.name)
+		value, source := s.origin().get(v.name)
 		*v.into, err = seconds(value)
 		check(source, err)
 	}
-	if value, source := s.from().get("x_extra_http_headers"); value != "" {
-		// The text is not told: a header may hold a secret.
+	if value, source := s.origin().get("x_extra_http_headers"); value != "" {
+		// The error does not quote the text: a header may hold a secret.
 		if json.Unmarshal([]byte(value), &s.Headers) != nil {
 			check(source, errors.New(`expected headers as JSON: {"name": "value"}`))
 		}
@@ -313,31 +316,32 @@ func (s *Settings) apply() (problems []error) {
 	return problems
 }
 
-// Apply gives a run of its own what the user set for such.
-func (s *Settings) Apply(r *rendered.Run) {
+// Apply sets the fields of a run of the event's own from the settings.
+func (s *Settings) Apply(r *run.Run) {
 	r.Entity, r.Project = s.Entity, cmp.Or(s.Project, DefaultProject)
 	r.Group, r.JobType, r.Name, r.Notes, r.Tags = s.Group, s.JobType, s.Name, s.Notes, s.Tags
 	r.Host = cmp.Or(s.Host, r.Host)
 }
 
-// truthy reads a switch as Python's strtobool does; what it does not know is off.
+// truthy reads a switch as Python's strtobool does; unknown words are off.
 func truthy(s string) bool {
 	return slices.Contains([]string{"y", "yes", "t", "true", "on", "1"}, strings.ToLower(strings.TrimSpace(s)))
 }
 
+// seconds parses a number of seconds; "" is 0.
 func seconds(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
 	}
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(x > 0 && x <= 1e6) {
-		return 0, fmt.Errorf("%q is no number of seconds", s)
+		return 0, fmt.Errorf("%q is not a number of seconds", s)
 	}
 	return time.Duration(x * float64(time.Second)), nil
 }
 
-// parseTags splits tags at commas. The SDK does not trim them, and refuses to start
-// for an empty or a long one; here a tag never costs the rest.
+// parseTags splits tags at commas. The SDK does not trim them, and refuses to start with
+// an empty or a long one; here a faulty tag does not affect the rest.
 func parseTags(s string) (out []string) {
 	for _, tag := range strings.Split(s, ",") {
 		tag = strings.TrimSpace(tag)
@@ -362,8 +366,8 @@ func checkProject(s string) error {
 	return nil
 }
 
-// checkEntity refuses what cannot be part of a run's address; the rest is the server's
-// to know.
+// checkEntity refuses what cannot be part of a run's address; the server checks the
+// rest.
 func checkEntity(s string) error {
 	if strings.ContainsAny(s, `/\#?%: `) {
 		return fmt.Errorf(`the entity %q is not the name of a user or a team: use the name alone, and --wandb-project for the project`, s)
@@ -375,7 +379,7 @@ func checkEntity(s string) error {
 func checkBaseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		// A faulty address is not repeated whole: it may hold a password.
+		// The error does not quote the address: it may hold a password.
 		return s, errors.New("expected an address that begins with http:// or https://")
 	}
 	if u.User != nil {
@@ -396,13 +400,13 @@ func checkBaseURL(s string) (string, error) {
 	return strings.TrimRight(s, "/"), nil
 }
 
-// forgeHosts are the hosts that serve W&B's pages at CoreWeave, with those of the API
-// behind them, which the host api.<name> serves as well (FORGE_HOSTS of
-// wandb/sdk/lib/urls.py, 0.31.0).
+// forgeHosts maps the hosts that serve W&B's pages at CoreWeave to the hosts of the API
+// behind them, which api.<name> serves as well (FORGE_HOSTS of wandb/sdk/lib/urls.py,
+// 0.31.0).
 var forgeHosts = map[string]string{"forge.coreweave.com": "api.wandb.ai", "qa.forge.coreweave.com": "api.qa.wandb.ai"}
 
-// appURL is where a server's pages are: of W&B's at CoreWeave elsewhere than by the rule.
-// What it was asked for by its older name keeps its older pages.
+// appURL returns the address of a server's pages. W&B's pages at CoreWeave do not follow
+// the rule of [api.AppURL]. A server addressed by its older name keeps its older pages.
 func appURL(base string) string {
 	if u, err := url.Parse(base); err == nil {
 		if host, ok := strings.CutPrefix(u.Hostname(), "api."); ok && forgeHosts[host] != "" {
@@ -412,24 +416,24 @@ func appURL(base string) string {
 	return api.AppURL(base)
 }
 
-// proxies makes the function that chooses a proxy. W&B's own settings count for every
-// host, for they are meant for W&B's alone; the usual variables are as everywhere,
-// NO_PROXY among them.
+// proxies returns the function that chooses a proxy. W&B's own settings apply to every
+// host, since they are meant for W&B's hosts only; the usual variables, NO_PROXY
+// included, have their usual meaning.
 func (s *Settings) proxies() (func(*http.Request) (*url.URL, error), error) {
 	own := map[string]*url.URL{}
 	for scheme, name := range map[string]string{"http": "http_proxy", "https": "https_proxy"} {
-		value, source := s.from().get(name)
+		value, source := s.origin().get(name)
 		if value == "" {
 			continue
 		}
 		u, err := url.Parse(value)
 		if err != nil || u.Host == "" {
-			// Not the address itself: it may hold a password.
-			return nil, fmt.Errorf("%s is no address", source)
+			// The error does not quote the address: it may hold a password.
+			return nil, fmt.Errorf("%s is not a valid address", source)
 		}
 		own[scheme] = u
 	}
-	env := func(name string) string { return cmp.Or(s.from().env[name], s.from().env[strings.ToLower(name)]) }
+	env := func(name string) string { return cmp.Or(s.origin().env[name], s.origin().env[strings.ToLower(name)]) }
 	usual := (&httpproxy.Config{HTTPProxy: env("HTTP_PROXY"), HTTPSProxy: env("HTTPS_PROXY"), NoProxy: env("NO_PROXY")}).ProxyFunc()
 	return func(r *http.Request) (*url.URL, error) {
 		if u := own[r.URL.Scheme]; u != nil {
@@ -437,20 +441,23 @@ func (s *Settings) proxies() (func(*http.Request) (*url.URL, error), error) {
 		}
 		u, err := usual(r.URL)
 		if err != nil {
-			return nil, errors.New("HTTP_PROXY or HTTPS_PROXY is no address")
+			return nil, errors.New("HTTP_PROXY or HTTPS_PROXY is not a valid address")
 		}
 		return u, nil
 	}, nil
 }
 
-// values are the settings as texts, by the SDK's names for them.
+// settingsFile names the settings files in messages.
+const settingsFile = "a W&B settings file"
+
+// values are the settings as texts, under the SDK's names.
 type values struct {
 	env, file map[string]string
 }
 
-// variables are the environment's names for settings, the first that is set counts.
-// WANDB_FOO is the setting foo, WANDB__FOO and WANDB_X_FOO are x_foo, and some have
-// names of their own (update_from_env_vars of wandb/sdk/wandb_settings.py).
+// variables are the environment variables of settings; the first one that is set counts.
+// WANDB_FOO is the setting foo, WANDB__FOO and WANDB_X_FOO are x_foo, and some have other
+// names (update_from_env_vars of wandb/sdk/wandb_settings.py).
 var variables = map[string][]string{
 	"app_url_override":                {"WANDB_APP_URL", "WANDB_APP_URL_OVERRIDE"},
 	"email":                           {"WANDB_USER_EMAIL", "WANDB_EMAIL"},
@@ -463,8 +470,8 @@ var variables = map[string][]string{
 	"x_file_transfer_timeout_seconds": {"WANDB_FILE_PUSHER_TIMEOUT", "WANDB__FILE_TRANSFER_TIMEOUT_SECONDS", "WANDB_X_FILE_TRANSFER_TIMEOUT_SECONDS"},
 }
 
-// get gives a setting and where it is from: the environment, then the files. What is
-// empty is not set.
+// get returns a setting and where it comes from: the environment, then the files. An
+// empty value counts as not set.
 func (v *values) get(name string) (value, source string) {
 	names := variables[name]
 	if names == nil {
@@ -478,5 +485,5 @@ func (v *values) get(name string) (value, source string) {
 			return value, n
 		}
 	}
-	return v.file[name], name + " in a settings file of W&B"
+	return v.file[name], name + " in " + settingsFile
 }

@@ -14,12 +14,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 const key = "0123456789abcdef0123456789abcdef01234567"
 
-// place is a home and a working directory with files in them.
+// place creates a home and a working directory with files in them.
 func place(t testing.TB, files map[string]string) Input {
 	t.Helper()
 	root := t.TempDir()
@@ -163,7 +163,7 @@ func TestVariables(t *testing.T) {
 		"WANDB_INSECURE_DISABLE_SSL=True", "WANDB_QUIET=1", "WANDB_SILENT=false", `WANDB__EXTRA_HTTP_HEADERS={"X-A":"1"}`, "WANDB_APP_URL=https://app.example/",
 		"WANDB_BASE_URL=https://w.example/api/")
 	got := *s
-	got.Proxy, got.hold = nil, nil
+	got.Proxy, got.secretOrigin = nil, nil
 	want := Settings{
 		Mode: Online, BaseURL: "https://w.example/api", AppURL: "https://app.example", Entity: "team", Project: "p", RunID: "abc", Resume: "allow",
 		Group: "g", JobType: "j", Name: "n", Notes: "some notes", Tags: []string{"a", "b", strings.Repeat("ü", 64)}, Host: "h",
@@ -176,7 +176,7 @@ func TestVariables(t *testing.T) {
 	if s.Headers["X-A"].Reveal() != "1" {
 		t.Errorf("the header is %q", s.Headers["X-A"].Reveal())
 	}
-	// Other names of the same settings, which count less.
+	// Other names of the same settings, which have a lower precedence.
 	s = load(t, in, "WANDB_RUN_NAME=n2", "WANDB_RUN_TAGS=t", "WANDB_RUN_NOTES=x", "WANDB_RUN_JOB_TYPE=j2", "WANDB_ROOT_DIR=~/d", "WANDB_EMAIL=e",
 		"WANDB_X_GRAPHQL_TIMEOUT_SECONDS=3", "WANDB_APP_URL_OVERRIDE=https://o.example", "WANDB_X_FILE_STREAM_TIMEOUT_SECONDS=4")
 	if s.Name != "n2" || len(s.Tags) != 1 || s.Notes != "x" || s.JobType != "j2" || s.Dir != filepath.Join(in.Home, "d", "wandb") || s.Email != "e" ||
@@ -190,24 +190,24 @@ func TestVariables(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := load(t, in); s.Dir != filepath.Join(in.WorkDir, ".wandb") {
-		t.Errorf("beside .wandb the directory is %s", s.Dir)
+		t.Errorf("with .wandb present, the directory is %s", s.Dir)
 	}
 }
 
-func TestWhatARunOfItsOwnIsGiven(t *testing.T) {
+func TestApply(t *testing.T) {
 	in := place(t, nil)
-	r := rendered.Run{Host: "h1"}
+	r := run.Run{Host: "h1"}
 	load(t, in).Apply(&r)
 	if r.Project != "uncategorized" || r.Host != "h1" || r.Entity != "" {
 		t.Errorf("%+v", r)
 	}
 	load(t, in, "WANDB_PROJECT=p", "WANDB_ENTITY=e", "WANDB_RUN_GROUP=g", "WANDB_JOB_TYPE=j", "WANDB_NAME=n", "WANDB_NOTES=o", "WANDB_TAGS=t", "WANDB_HOST=h2").Apply(&r)
-	if diff := cmp.Diff(rendered.Run{Project: "p", Entity: "e", Group: "g", JobType: "j", Name: "n", Notes: "o", Tags: []string{"t"}, Host: "h2"}, r); diff != "" {
+	if diff := cmp.Diff(run.Run{Project: "p", Entity: "e", Group: "g", JobType: "j", Name: "n", Notes: "o", Tags: []string{"t"}, Host: "h2"}, r); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestValuesThatWandBWouldNotTake(t *testing.T) {
+func TestInvalidValues(t *testing.T) {
 	for _, c := range []struct{ env, want string }{
 		{"WANDB_PROJECT=a/b", "WANDB_PROJECT: the project's name"},
 		{"WANDB_PROJECT=" + strings.Repeat("x", 129), "128 characters"},
@@ -274,8 +274,8 @@ func TestProxies(t *testing.T) {
 	}{
 		{"none", nil, "https://w.example", ""},
 		{"usual", []string{"HTTPS_PROXY=http://p:1"}, "https://w.example", "http://p:1"},
-		{"usual, in small letters", []string{"https_proxy=http://p:1"}, "https://w.example", "http://p:1"},
-		{"of the other scheme", []string{"HTTP_PROXY=http://p:1"}, "https://w.example", ""},
+		{"usual, in lower case", []string{"https_proxy=http://p:1"}, "https://w.example", "http://p:1"},
+		{"for another scheme", []string{"HTTP_PROXY=http://p:1"}, "https://w.example", ""},
 		{"not for this host", []string{"HTTPS_PROXY=http://p:1", "NO_PROXY=.example"}, "https://w.example", ""},
 		{"W&B's own", []string{"HTTPS_PROXY=http://p:1", "WANDB_HTTPS_PROXY=http://q:2/"}, "https://w.example", "http://q:2/"},
 		{"W&B's own, for every host", []string{"NO_PROXY=*", "WANDB_HTTP_PROXY=http://q:2"}, "http://localhost:8080", "http://q:2"},
@@ -327,7 +327,7 @@ func TestSettingsFilesAreReadAsPythonDoes(t *testing.T) {
 	}
 }
 
-func TestBrokenSettingsFilesArePassedOver(t *testing.T) {
+func TestBrokenSettingsFilesAreIgnored(t *testing.T) {
 	in := place(t, map[string]string{
 		"home/.config/wandb/settings": "[default]\nproject = good\n",
 		"work/wandb/settings":         "hunter2",
@@ -336,7 +336,7 @@ func TestBrokenSettingsFilesArePassedOver(t *testing.T) {
 	if s.Project != "good" || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0], "work/wandb/settings") || strings.Contains(s.Warnings[0], "hunter2") {
 		t.Errorf("project %q, warnings %q", s.Project, s.Warnings)
 	}
-	// A folder in the place of the file, and a file in that of a folder.
+	// A directory in place of the file, and a file in place of a directory.
 	in = place(t, map[string]string{"work/wandb/settings/x": "", "home/.config/wandb": ""})
 	if s := load(t, in); len(s.Warnings) != 1 {
 		t.Errorf("warnings %q", s.Warnings)
@@ -434,12 +434,12 @@ func TestCredentials(t *testing.T) {
 		{name: "a server's own", env: []string{"WANDB_BASE_URL=http://localhost:8080"}, files: map[string]string{"home/.netrc": netrcFor("localhost:8080", key)}, want: key, source: "/home/.netrc"},
 		{name: "the newer name of wandb.ai", files: map[string]string{"home/.netrc": netrcFor("api.forge.coreweave.com", key)}, want: key, source: "/home/.netrc"},
 		{name: "the older name", env: []string{"WANDB_BASE_URL=https://api.forge.coreweave.com"}, files: map[string]string{"home/.netrc": netrcFor("api.wandb.ai", key)}, want: key, source: "/home/.netrc"},
-		{name: "settings file", files: map[string]string{"work/wandb/settings": "[default]\napi_key = " + key}, want: key, source: "a settings file"},
+		{name: "settings file", files: map[string]string{"work/wandb/settings": "[default]\napi_key = " + key}, want: key, source: "a W&B settings file"},
 		{name: "netrc before settings file", files: map[string]string{"work/wandb/settings": "[default]\napi_key = " + other, "home/.netrc": netrcFor("api.wandb.ai", key)}, want: key, source: "/home/.netrc"},
 		{name: "a key with a prefix", env: []string{"WANDB_API_KEY=local-" + key}, want: "local-" + key, source: "WANDB_API_KEY"},
 		{name: "a JWT", env: []string{"WANDB_API_KEY=a.b.c"}, want: "a.b.c", source: "WANDB_API_KEY"},
 		{name: "short", env: []string{"WANDB_API_KEY=hunter2"}, err: "WANDB_API_KEY has 7 characters"},
-		{name: "odd", env: []string{"WANDB_API_KEY=hunter2%" + key}, err: "characters that no key"},
+		{name: "odd", env: []string{"WANDB_API_KEY=hunter2%" + key}, err: "characters that W&B"},
 		{name: "a space", env: []string{"WANDB_API_KEY=" + key + "\n"}, err: "space"},
 		{name: "an odd key in netrc", files: map[string]string{"home/.netrc": netrcFor("api.wandb.ai", "hunter2")}, err: "/home/.netrc has 7"},
 		{name: "both kinds", env: []string{"WANDB_API_KEY=" + key, "WANDB_IDENTITY_TOKEN_FILE=/x"}, err: "both"},
@@ -450,7 +450,7 @@ func TestCredentials(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), key) {
 				t.Errorf("%s: %v, want an error with %q", c.name, err, c.err)
 			}
-			// A key that is no good is another matter than none.
+			// A faulty key is not the same as no key.
 			if none := !strings.Contains(err.Error(), "the key in") && c.err != "both"; errors.Is(err, ErrNoKey) != none {
 				t.Errorf("%s: %v is ErrNoKey: %t", c.name, err, !none)
 			}
@@ -478,10 +478,10 @@ func TestIdentityTokens(t *testing.T) {
 	}
 }
 
-func TestNetrcsThatAreNoGoodAreToldOf(t *testing.T) {
+func TestFaultyNetrcIsReportedOnce(t *testing.T) {
 	for text, want := range map[string]string{"machine api.wandb.ai login user": "without a password", "hunter2": "line 1"} {
 		s := load(t, place(t, map[string]string{"home/.netrc": text}))
-		for range 2 { // told once
+		for range 2 { // reported once
 			if _, err := s.Credentials(); !errors.Is(err, ErrNoKey) {
 				t.Errorf("%q: %v", text, err)
 			}

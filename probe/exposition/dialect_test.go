@@ -37,14 +37,14 @@ func TestOpenMetricsEqualsTextFormat(t *testing.T) {
 	text := recordings(t)
 	parser := NewParser(nil)
 	for name, body := range openMetrics(t) {
-		want, err := Families(text[name]) // TestFamiliesEqualProm2JSON has it equal to prom2json's
+		want, err := prom2JSON(text[name]) // TestFamiliesEqualProm2JSON has it equal to prom2json's
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range want {
 			f.Help = strings.TrimRight(f.Help, " ") // as prometheus_client's parser, which make.py uses
 		}
-		got, err := Families(body)
+		got, err := prom2JSON(body)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -213,11 +213,11 @@ func TestTypes(t *testing.T) {
 		"# TYPE d histogram\nd_bucket{le=\"+Inf\"} 2\n# TYPE d_gcount gauge\nd_gcount 2\n# TYPE d_gsum gauge\nd_gsum 5\n# TYPE e summary\ne{quantile=\"0.5\"} 2\ne_count 1\ne_sum 2\n# TYPE e_created gauge\ne_created 5\n" +
 		"# TYPE iteration_tokens_total histogram\niteration_tokens_total_bucket{le=\"+Inf\"} 1\niteration_tokens_total_count 1\niteration_tokens_total_sum 7\n" +
 		"# TYPE total_bytes_total counter\ntotal_bytes_total 4\n# TYPE f_info gauge\nf_info 1\n"
-	got, err := Families([]byte(om))
+	got, err := prom2JSON([]byte(om))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := Families([]byte(text))
+	want, err := prom2JSON([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func FuzzOpenMetrics(f *testing.F) {
 		if diff := cmp.Diff(flats(&whole), flats(&streamed)); diff != "" || whole.OpenMetrics != streamed.OpenMetrics {
 			t.Fatalf("whole and streamed differ:\n%s", diff)
 		}
-		if _, err := Families(body); err != nil && !strings.Contains(err.Error(), "no number") {
+		if _, err := Families(body); err != nil && !strings.Contains(err.Error(), "not a number") {
 			t.Fatalf("samples, and no families: %v", err)
 		}
 		parser.OpenMetrics = true

@@ -3,132 +3,119 @@ package exposition
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
 )
 
-// Family is a family of a page in the form of prom2json (type Family there), so
-// that tools which read that form read this one: numbers are strings, buckets and
-// quantiles are objects.
-type Family struct {
-	Name string `json:"name"`
-	Help string `json:"help"`
-	Type string `json:"type"`
-	// Metrics are of type Metric, SummaryMetric or HistogramMetric.
-	Metrics []any `json:"metrics,omitempty"`
-}
-
-// Metric is a single value: of a counter, a gauge or a family without a type.
-type Metric struct {
-	Labels      map[string]string `json:"labels,omitempty"`
-	TimestampMs string            `json:"timestamp_ms,omitempty"`
-	Value       string            `json:"value"`
-}
-
-// SummaryMetric is one summary.
-type SummaryMetric struct {
-	Labels      map[string]string `json:"labels,omitempty"`
-	TimestampMs string            `json:"timestamp_ms,omitempty"`
-	Quantiles   map[string]string `json:"quantiles,omitempty"`
-	Count       string            `json:"count"`
-	Sum         string            `json:"sum"`
-}
-
-// HistogramMetric is one histogram with its cumulative buckets.
-type HistogramMetric struct {
-	Labels      map[string]string `json:"labels,omitempty"`
-	TimestampMs string            `json:"timestamp_ms,omitempty"`
-	Buckets     map[string]string `json:"buckets,omitempty"`
-	Count       string            `json:"count"`
-	Sum         string            `json:"sum"`
-}
-
-// Families reads a whole page and gathers its samples into families, sorted by
-// name. It serves people and tools, not the polling: see [Parser] for that.
-func Families(body []byte) ([]*Family, error) {
+// Families reads a whole page, in either dialect, into client_model's families,
+// sorted by name. It serves people and tools, not the polling: see [Parser] for
+// that. expfmt, which fills the same types, reads the text format only.
+//
+// Families have the names and types that the text format would give them. A
+// declared family without samples is left out.
+func Families(body []byte) ([]*dto.MetricFamily, error) {
 	var page Page
 	if err := NewParser(nil).Parse(body, &page); err != nil {
 		return nil, err
 	}
-	g := gatherer{page: &page, help: helpTexts(body, page.OpenMetrics), families: map[string]*Family{}, metrics: map[string]any{}}
+	g := gatherer{page: &page, help: helpTexts(body, page.OpenMetrics), families: map[string]*dto.MetricFamily{}, metrics: map[seriesID]*dto.Metric{}}
 	for i := range page.Samples {
 		if err := g.add(&page.Samples[i]); err != nil {
 			return nil, err
 		}
 	}
-	out := make([]*Family, 0, len(g.families))
-	for _, f := range g.families {
-		out = append(out, f)
-	}
-	slices.SortFunc(out, func(a, b *Family) int { return strings.Compare(a.Name, b.Name) })
-	return out, nil
+	return slices.SortedFunc(maps.Values(g.families), func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) }), nil
 }
 
 type gatherer struct {
 	page     *Page
 	help     map[string]string
-	families map[string]*Family
-	metrics  map[string]any // by family and labels, of summaries and histograms
+	families map[string]*dto.MetricFamily
+	metrics  map[seriesID]*dto.Metric // summaries and histograms, which have several samples each
 }
 
-// typeNames are the text format's: OpenMetrics' own types are what prometheus_client
-// writes for them in that format (exposition.py, generate_latest).
-var typeNames = [...]string{
-	Untyped: "UNTYPED", Counter: "COUNTER", Gauge: "GAUGE", Histogram: "HISTOGRAM", Summary: "SUMMARY",
-	Info: "GAUGE", StateSet: "GAUGE", GaugeHistogram: "HISTOGRAM",
+// seriesID identifies a summary or histogram by its family and its labels.
+type seriesID struct{ family, labels string }
+
+// metricTypes are the types of the text format. For a type that only OpenMetrics
+// has, it is the one that prometheus_client writes in the text format
+// (exposition.py, generate_latest).
+var metricTypes = [...]dto.MetricType{
+	Untyped:        dto.MetricType_UNTYPED,
+	Counter:        dto.MetricType_COUNTER,
+	Gauge:          dto.MetricType_GAUGE,
+	Histogram:      dto.MetricType_HISTOGRAM,
+	Summary:        dto.MetricType_SUMMARY,
+	Info:           dto.MetricType_GAUGE,
+	StateSet:       dto.MetricType_GAUGE,
+	GaugeHistogram: dto.MetricType_HISTOGRAM,
 }
 
 func (g *gatherer) add(s *Sample) error {
 	name, declared, kind := g.familyOf(s.Name)
 	f := g.families[name]
 	if f == nil {
-		f = &Family{Name: name, Help: g.help[declared], Type: typeNames[kind]}
+		f = &dto.MetricFamily{Name: &name, Help: proto.String(g.help[declared]), Type: metricTypes[kind].Enum()}
 		g.families[name] = f
 	}
-	switch kind {
-	case Histogram, GaugeHistogram:
+	switch f.GetType() {
+	case dto.MetricType_HISTOGRAM:
 		labels, le := labelsWithout(s.Labels, "le")
-		h := metricOf(g, f, labels, func() *HistogramMetric {
-			return &HistogramMetric{Labels: labels, TimestampMs: timestamp(s), Buckets: map[string]string{}, Count: "0", Sum: "0"}
-		})
+		m := g.metricOf(f, labels, s)
+		if m.Histogram == nil {
+			m.Histogram = &dto.Histogram{}
+		}
 		switch strings.TrimPrefix(s.Name, name) {
 		case "_count":
-			h.Count = fmt.Sprint(uint64(s.Value))
+			m.Histogram.SampleCount = proto.Uint64(uint64(s.Value))
 		case "_sum":
-			h.Sum = fmt.Sprint(s.Value)
+			m.Histogram.SampleSum = &s.Value
 		case "_bucket":
 			bound, ok := parseValue([]byte(le))
 			if !ok {
-				return fmt.Errorf("%s has a bucket whose bound is no number: le=%q", name, le)
+				return fmt.Errorf("bucket of %s: le=%q is not a number", name, le)
 			}
-			h.Buckets[fmt.Sprint(bound)] = fmt.Sprint(uint64(s.Value))
+			m.Histogram.Bucket = append(m.Histogram.Bucket, &dto.Bucket{UpperBound: &bound, CumulativeCount: proto.Uint64(uint64(s.Value))})
 		}
-	case Summary:
+	case dto.MetricType_SUMMARY:
 		labels, quantile := labelsWithout(s.Labels, "quantile")
-		m := metricOf(g, f, labels, func() *SummaryMetric {
-			return &SummaryMetric{Labels: labels, TimestampMs: timestamp(s), Quantiles: map[string]string{}, Count: "0", Sum: "0"}
-		})
+		m := g.metricOf(f, labels, s)
+		if m.Summary == nil {
+			m.Summary = &dto.Summary{}
+		}
 		switch strings.TrimPrefix(s.Name, name) {
 		case "_count":
-			m.Count = fmt.Sprint(uint64(s.Value))
+			m.Summary.SampleCount = proto.Uint64(uint64(s.Value))
 		case "_sum":
-			m.Sum = fmt.Sprint(s.Value)
+			m.Summary.SampleSum = &s.Value
 		case "":
 			q, ok := parseValue([]byte(quantile))
 			if !ok {
-				return fmt.Errorf("%s has a quantile that is no number: quantile=%q", name, quantile)
+				return fmt.Errorf("%s: quantile=%q is not a number", name, quantile)
 			}
-			m.Quantiles[fmt.Sprint(q)] = fmt.Sprint(s.Value)
+			m.Summary.Quantile = append(m.Summary.Quantile, &dto.Quantile{Quantile: &q, Value: &s.Value})
 		}
 	default:
-		labels, _ := labelsWithout(s.Labels, "")
-		f.Metrics = append(f.Metrics, Metric{Labels: labels, TimestampMs: timestamp(s), Value: fmt.Sprint(s.Value)})
+		m := &dto.Metric{Label: labelPairs(s.Labels.pairs), TimestampMs: s.Timestamp}
+		switch f.GetType() {
+		case dto.MetricType_COUNTER:
+			m.Counter = &dto.Counter{Value: &s.Value}
+		case dto.MetricType_GAUGE:
+			m.Gauge = &dto.Gauge{Value: &s.Value}
+		default:
+			m.Untyped = &dto.Untyped{Value: &s.Value}
+		}
+		f.Metric = append(f.Metric, m)
 	}
 	return nil
 }
 
-// familyOf finds the family of a sample: the declared one of its own name, else
-// the histogram or summary whose part it is, else one of its own without a type.
+// familyOf returns the family of a sample: the declared one of its own name, else
+// the histogram or summary that it is part of, else an untyped family of its own.
 // Families have the names that the text format gives them: OpenMetrics declares a
 // counter `x` with samples `x_total` and `x_created`, where the text format has a
 // counter `x_total` and a gauge `x_created`. declared is the name in the TYPE line.
@@ -167,38 +154,44 @@ func (g *gatherer) familyOf(sample string) (name, declared string, kind Type) {
 	return sample, sample, Untyped
 }
 
-// metricOf finds the histogram or summary of a family that has these labels.
-func metricOf[M any](g *gatherer, f *Family, labels map[string]string, fresh func() *M) *M {
-	key := fmt.Sprintf("%q %q", f.Name, labels) // fmt prints maps sorted
-	if m, ok := g.metrics[key].(*M); ok {
-		return m
+// metricOf returns the histogram or summary of f that has these labels. A new one
+// takes the timestamp of s, its first sample.
+func (g *gatherer) metricOf(f *dto.MetricFamily, labels []Label, s *Sample) *dto.Metric {
+	id := seriesID{f.GetName(), labelKey(labels)}
+	m := g.metrics[id]
+	if m == nil {
+		m = &dto.Metric{Label: labelPairs(labels), TimestampMs: s.Timestamp}
+		g.metrics[id] = m
+		f.Metric = append(f.Metric, m)
 	}
-	m := fresh()
-	g.metrics[key] = m
-	f.Metrics = append(f.Metrics, m)
 	return m
 }
 
-func labelsWithout(l *Labels, name string) (rest map[string]string, value string) {
-	rest = make(map[string]string, len(l.pairs))
+// labelsWithout returns the labels other than name, and the value of name.
+func labelsWithout(l *Labels, name string) (rest []Label, value string) {
+	rest = make([]Label, 0, len(l.pairs))
 	for _, p := range l.pairs {
 		if p.Name == name {
 			value = p.Value
 			continue
 		}
-		rest[p.Name] = p.Value
+		rest = append(rest, p)
 	}
 	return rest, value
 }
 
-func timestamp(s *Sample) string {
-	if s.Timestamp == nil {
-		return ""
+// labelKey identifies a sorted label set; unlike [Labels.Key] it needs no [Labels].
+func labelKey(labels []Label) string { return fmt.Sprintf("%q", labels) }
+
+func labelPairs(labels []Label) []*dto.LabelPair {
+	out := make([]*dto.LabelPair, len(labels))
+	for i := range labels {
+		out[i] = &dto.LabelPair{Name: &labels[i].Name, Value: &labels[i].Value}
 	}
-	return fmt.Sprint(*s.Timestamp)
+	return out
 }
 
-// helpTexts reads the HELP lines, which the parser leaves out. OpenMetrics escapes
+// helpTexts reads the HELP lines, which the parser skips. OpenMetrics escapes
 // quotes in them, the text format does not.
 func helpTexts(body []byte, openMetrics bool) map[string]string {
 	escapes := []string{`\\`, `\`, `\n`, "\n"}

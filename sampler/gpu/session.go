@@ -250,7 +250,7 @@ func (g *Sampler) loop() {
 	last = time.Now()
 	round := last
 
-	timer := time.NewTimer(budget.OnBeat(TickEvery / 2))
+	timer := time.NewTimer(budget.AlignToTick(TickEvery / 2))
 	defer timer.Stop()
 	for {
 		select {
@@ -275,7 +275,7 @@ func (g *Sampler) loop() {
 		t.Share = g.share(spent + s.cpu)
 		memory, slow = gov.Next(t)
 		g.watch.pace(memory, careful)
-		timer.Reset(budget.OnBeat(TickEvery / 2)) // a timer is late, the next beat is not
+		timer.Reset(budget.AlignToTick(TickEvery / 2)) // a timer is late, the next beat is not
 	}
 }
 

@@ -187,8 +187,8 @@ func (s *Sampler) run() {
 		if s.cfg.Wait != nil {
 			wait = max(wait, s.cfg.Wait())
 		}
-		if wait >= budget.Beat/2 { // the first discoveries come in quick succession
-			wait = budget.OnBeat(wait)
+		if wait >= budget.Tick/2 { // the first discoveries come in quick succession
+			wait = budget.AlignToTick(wait)
 		}
 		timer.Reset(wait)
 		select {

@@ -11,13 +11,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// job is a run as the SDK leaves one: three rows, of which the steps leave one out.
-func job() fakebackend.Run {
-	return fakebackend.Run{
+// job returns a run as the SDK leaves it: three rows, whose steps have a gap.
+func job() wandbtest.Run {
+	return wandbtest.Run{
 		Entity: "ent0", Project: "p", ID: "job1", State: "finished", Group: "its", Notes: "its notes", Tags: []string{"t1"},
 		Config: `{"lr":{"value":0.1},"_wandb":{"value":{"t":{"5":"0.31.0"}}}}`,
 		Lines: []string{
@@ -29,34 +29,34 @@ func job() fakebackend.Run {
 	}
 }
 
-// jobLog is what the job's own log tells of it.
+// jobLog returns the content of the job's own log.
 func jobLog() *JobLog {
 	return &JobLog{
 		Entity: "ent0", Project: "p", Rows: 3, LastStep: 5, Started: began, Exited: true,
-		Summary: []rendered.Item{item("loss", "1"), item("odd", "NaN"), item("_step", "5"), item("_wandb", `{"runtime":60}`)},
+		Summary: []run.Item{item("loss", "1"), item("odd", "NaN"), item("_step", "5"), item("_wandb", `{"runtime":60}`)},
 	}
 }
 
-// kept fails where the job lost anything.
+// kept fails the test if anything of the job was lost.
 func kept(t *testing.T, b *bench) {
 	t.Helper()
-	run := b.backend.Run("ent0", "p", "job1")
+	stored := b.backend.Run("ent0", "p", "job1")
 	j := job()
-	if len(run.Overwritten) > 0 {
-		t.Errorf("overwritten: %q", run.Overwritten)
+	if len(stored.Overwritten) > 0 {
+		t.Errorf("overwritten: %q", stored.Overwritten)
 	}
-	if d := cmp.Diff(j.Lines, run.Lines[:min(3, len(run.Lines))]); d != "" {
+	if d := cmp.Diff(j.Lines, stored.Lines[:min(3, len(stored.Lines))]); d != "" {
 		t.Error(d)
 	}
-	if run.Config != j.Config || run.Notes != j.Notes || run.Group != j.Group || !slices.Equal(run.Tags, j.Tags) {
-		t.Errorf("settings changed: %+v", run)
+	if stored.Config != j.Config || stored.Notes != j.Notes || stored.Group != j.Group || !slices.Equal(stored.Tags, j.Tags) {
+		t.Errorf("settings changed: %+v", stored)
 	}
-	if run.State != j.State {
-		t.Errorf("state %s, was %s", run.State, j.State)
+	if stored.State != j.State {
+		t.Errorf("state %s, was %s", stored.State, j.State)
 	}
 	for _, part := range []string{`"loss":1`, `"odd":NaN`, `"_wandb":{"runtime":60}`} {
-		if !strings.Contains(run.Summary, part) {
-			t.Errorf("the summary lost %s: %s", part, run.Summary)
+		if !strings.Contains(stored.Summary, part) {
+			t.Errorf("the summary lost %s: %s", part, stored.Summary)
 		}
 	}
 }
@@ -64,9 +64,9 @@ func kept(t *testing.T, b *bench) {
 func TestAppend(t *testing.T) {
 	b := newBench(t)
 	b.backend.Put(job())
-	run := event()
-	run.Project = "of the environment, where the job's code said p"
-	got, err := b.Send(context.Background(), run, Target{JobRunID: "job1", JobLog: jobLog()})
+	r := event()
+	r.Project = "from the environment; the job's code set p"
+	got, err := b.Send(context.Background(), r, Target{JobRunID: "job1", JobLog: jobLog()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +79,8 @@ func TestAppend(t *testing.T) {
 	want(t, "waits", len(b.clock.waits()), 0)
 }
 
-// The newest line is served late, as is the state: the log knows better.
-func TestLag(t *testing.T) {
+// The server shows the newest row and the state late; the log is up to date.
+func TestServerLag(t *testing.T) {
 	for name, c := range map[string]struct {
 		log   func(*JobLog)
 		nolog bool
@@ -90,23 +90,23 @@ func TestLag(t *testing.T) {
 		waits int
 		why   string
 	}{
-		"all there":                   {},
-		"one poll late":               {polls: 1, lines: 1, waits: 1},
-		"six polls late":              {polls: 6, lines: 0, waits: 6},
-		"the state late":              {polls: 2, lines: 3, state: "running", waits: 0},
-		"never":                       {polls: 99, lines: 2, waits: 10, why: "W&B does not show all rows of the run job1 yet (2 by now)"},
-		"resumed, all there":          {log: func(l *JobLog) { l.StartingStep, l.Rows = 3, 1 }},
-		"resumed, late":               {log: func(l *JobLog) { l.StartingStep, l.Rows = 3, 1 }, polls: 2, lines: 2, waits: 2},
-		"resumed, dense":              {log: func(l *JobLog) { l.StartingStep, l.Rows, l.LastStep = 2, 1, 9 }},
-		"no rows":                     {log: func(l *JobLog) { l.Rows, l.LastStep = 0, -1 }},
-		"no log: stands still":        {nolog: true, waits: 4},
-		"no log: grows":               {nolog: true, polls: 3, lines: 1, waits: 7},
-		"no log: ends late":           {nolog: true, polls: 3, lines: 3, state: "running", waits: 7},
-		"no log: alive":               {nolog: true, polls: 99, lines: 3, state: "running", waits: 10, why: "the run job1 is running"},
-		"alive by its log":            {log: func(l *JobLog) { l.Exited = false }, polls: 99, lines: 3, state: "running", why: "the run job1 is running"},
-		"alive in a state not known":  {log: func(l *JobLog) { l.Exited = false }, polls: 99, lines: 3, state: "dancing", why: "the run job1 is dancing"},
-		"ended by the server alone":   {log: func(l *JobLog) { l.Exited = false }},
-		"its exit is not arrived yet": {polls: 99, lines: 3, state: "crashed"},
+		"all there":                    {},
+		"one poll late":                {polls: 1, lines: 1, waits: 1},
+		"six polls late":               {polls: 6, lines: 0, waits: 6},
+		"the state late":               {polls: 2, lines: 3, state: "running", waits: 0},
+		"never":                        {polls: 99, lines: 2, waits: 10, why: "W&B does not show all rows of the run job1 yet (2 so far)"},
+		"resumed, all there":           {log: func(l *JobLog) { l.StartingStep, l.Rows = 3, 1 }},
+		"resumed, late":                {log: func(l *JobLog) { l.StartingStep, l.Rows = 3, 1 }, polls: 2, lines: 2, waits: 2},
+		"resumed, dense":               {log: func(l *JobLog) { l.StartingStep, l.Rows, l.LastStep = 2, 1, 9 }},
+		"no rows":                      {log: func(l *JobLog) { l.Rows, l.LastStep = 0, -1 }},
+		"no log: unchanged":            {nolog: true, waits: 4},
+		"no log: grows":                {nolog: true, polls: 3, lines: 1, waits: 7},
+		"no log: ends late":            {nolog: true, polls: 3, lines: 3, state: "running", waits: 7},
+		"no log: alive":                {nolog: true, polls: 99, lines: 3, state: "running", waits: 10, why: "the run job1 is running"},
+		"alive by its log":             {log: func(l *JobLog) { l.Exited = false }, polls: 99, lines: 3, state: "running", why: "the run job1 is running"},
+		"alive in an unknown state":    {log: func(l *JobLog) { l.Exited = false }, polls: 99, lines: 3, state: "dancing", why: "the run job1 is dancing"},
+		"ended, by the server only":    {log: func(l *JobLog) { l.Exited = false }},
+		"its exit has not arrived yet": {polls: 99, lines: 3, state: "crashed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -128,23 +128,23 @@ func TestLag(t *testing.T) {
 			want(t, "waits", len(b.clock.waits()), c.waits)
 			kept(t, b)
 			if c.why != "" {
-				if !strings.HasPrefix(got.Sibling, c.why) || got.Resumed || got.ID != "vobs-1" {
-					t.Errorf("got %+v, want a sibling because %s", got, c.why)
+				if !strings.HasPrefix(got.OwnRunReason, c.why) || got.Resumed || got.ID != "vobs-1" {
+					t.Errorf("got %+v, want a run of its own because %s", got, c.why)
 				}
 				want(t, "its rows", len(b.backend.Run("ent0", "p", "job1").Lines), 3)
-				sibling := b.backend.Run("ent0", "p", "vobs-1")
-				want(t, "the sibling's rows", len(sibling.History()), 2)
-				want(t, "the sibling's group", sibling.Group, "g")
+				ownRun := b.backend.Run("ent0", "p", "vobs-1")
+				want(t, "its own rows", len(ownRun.History()), 2)
+				want(t, "its own group", ownRun.Group, "g")
 				return
 			}
-			if !got.Resumed || got.ID != "job1" || got.Sibling != "" {
+			if !got.Resumed || got.ID != "job1" || got.OwnRunReason != "" {
 				t.Errorf("got %+v, want the job's run", got)
 			}
-			run := b.backend.Run("ent0", "p", "job1")
-			want(t, "rows", len(run.History()), 5)
+			stored := b.backend.Run("ent0", "p", "job1")
+			want(t, "rows", len(stored.History()), 5)
 			first := max(6, target.step())
 			for i, part := range []string{"vobs/gpu0/used_bytes", "vllm_gen/peak_vram_gb"} {
-				if line := run.Lines[3+i]; !strings.Contains(line, fmt.Sprintf(`"_step":%d,`, first+int64(i))) || !strings.Contains(line, part) {
+				if line := stored.Lines[3+i]; !strings.Contains(line, fmt.Sprintf(`"_step":%d,`, first+int64(i))) || !strings.Contains(line, part) {
 					t.Errorf("row %d: %s", i, line)
 				}
 			}
@@ -159,7 +159,7 @@ func (t Target) step() int64 {
 	return t.JobLog.LastStep + 1
 }
 
-// The budget is not spent on waiting: half of it is left to sending.
+// The time is not spent on waiting alone: half of it is left for sending.
 func TestLagWithinBudget(t *testing.T) {
 	b := newBench(t)
 	b.clock.t = time.Now()
@@ -167,21 +167,21 @@ func TestLagWithinBudget(t *testing.T) {
 	b.backend.Lag("ent0", "p", "job1", 99, 0, "")
 	ctx, cancel := context.WithTimeout(context.Background(), 7*time.Second)
 	defer cancel()
-	run := event()
-	run.StartTime = time.Now().Add(-run.Duration)
-	got, err := b.Send(ctx, run, Target{JobRunID: "job1", JobLog: jobLog()})
-	if err != nil || got.Sibling == "" {
+	r := event()
+	r.StartTime = time.Now().Add(-r.Duration)
+	got, err := b.Send(ctx, r, Target{JobRunID: "job1", JobLog: jobLog()})
+	if err != nil || got.OwnRunReason == "" {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	want(t, "waits", len(b.clock.waits()), 3)
 }
 
-// The state that the job's run has is the one that it keeps.
+// The job's run keeps its state.
 func TestStateKept(t *testing.T) {
 	seven, one := 7, 1
 	for name, c := range map[string]struct {
 		state string
-		code  *int // of the server's record
+		code  *int // in the server's record
 		log   *JobLog
 		want  string
 		exit  *int
@@ -190,7 +190,7 @@ func TestStateKept(t *testing.T) {
 		"failed":              {"failed", &seven, nil, "failed", &one},
 		"failed, by its log":  {"failed", &seven, &JobLog{LastStep: -1, Exited: true, ExitCode: 7}, "failed", &seven},
 		"running, by its log": {"running", nil, &JobLog{LastStep: -1, Exited: true}, "finished", new(int)},
-		// No heartbeat comes after ours: what is said to run now has crashed in 5 minutes.
+		// Nobody sends heartbeats afterwards: a run in state running counts as crashed after 5 minutes.
 		"crashed": {"crashed", nil, nil, "running", nil},
 		"killed":  {"killed", nil, nil, "running", nil},
 	} {
@@ -202,69 +202,69 @@ func TestStateKept(t *testing.T) {
 			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: c.log}); err != nil {
 				t.Fatal(err)
 			}
-			run := b.backend.Run("ent0", "p", "job1")
-			want(t, "state", run.State, c.want)
-			if d := cmp.Diff(c.exit, run.ExitCode); d != "" {
+			stored := b.backend.Run("ent0", "p", "job1")
+			want(t, "state", stored.State, c.want)
+			if d := cmp.Diff(c.exit, stored.ExitCode); d != "" {
 				t.Error(d)
 			}
 		})
 	}
 }
 
-// WANDB_RESUME, and runs that are not there or not begun.
+// WANDB_RESUME, and runs that are missing or not started.
 func TestResume(t *testing.T) {
 	log := &JobLog{LastStep: -1, Project: "p"}
-	begun := func() *fakebackend.Run { j := job(); return &j }
-	ahead := func() *fakebackend.Run {
-		j := fakebackend.Run{Entity: "ent0", Project: "p", ID: "job1", State: "pending", Config: `{"lr":{"value":Infinity},"command":{"value":"old"}}`}
+	begun := func() *wandbtest.Run { j := job(); return &j }
+	ahead := func() *wandbtest.Run {
+		j := wandbtest.Run{Entity: "ent0", Project: "p", ID: "job1", State: "pending", Config: `{"lr":{"value":Infinity},"command":{"value":"old"}}`}
 		return &j
 	}
-	missing := func() *fakebackend.Run { return nil }
+	missing := func() *wandbtest.Run { return nil }
 	for name, c := range map[string]struct {
-		run     *fakebackend.Run
+		run     *wandbtest.Run
 		resume  string
 		log     *JobLog
-		sibling string
+		ownRun  string
 		resumed bool
 	}{
-		"missing":               {missing(), "", nil, "", false},
-		"missing, allow":        {missing(), "allow", nil, "", false},
-		"missing, never":        {missing(), "never", nil, "", false},
-		"missing, must":         {missing(), "must", nil, "WANDB_RESUME=must, and W&B has no run job1", false},
-		"missing, but in a log": {missing(), "", log, "the job's run job1 is not on the server", false},
-		"made ahead":            {ahead(), "", nil, "", false},
-		"made ahead, must":      {ahead(), "must", nil, "WANDB_RESUME=must", false},
-		"made ahead, and a log": {ahead(), "", log, "", false},
-		"begun":                 {begun(), "", jobLog(), "", true},
-		"begun, but unsynced":   {begun(), "", &JobLog{LastStep: 5, Rows: 3, Exited: true, Unsynced: true}, "the job's run job1 was offline", false},
-		"begun, auto":           {begun(), "auto", jobLog(), "", true},
-		"begun, must":           {begun(), "must", jobLog(), "", true},
-		"begun, never":          {begun(), "never", jobLog(), "WANDB_RESUME=never, and the run job1 exists", false},
+		"missing":                  {missing(), "", nil, "", false},
+		"missing, allow":           {missing(), "allow", nil, "", false},
+		"missing, never":           {missing(), "never", nil, "", false},
+		"missing, must":            {missing(), "must", nil, "WANDB_RESUME=must, and W&B has no run job1", false},
+		"missing, but in a log":    {missing(), "", log, "the job's run job1 is not on the server", false},
+		"created ahead":            {ahead(), "", nil, "", false},
+		"created ahead, must":      {ahead(), "must", nil, "WANDB_RESUME=must", false},
+		"created ahead, and a log": {ahead(), "", log, "", false},
+		"begun":                    {begun(), "", jobLog(), "", true},
+		"started, but unsynced":    {begun(), "", &JobLog{LastStep: 5, Rows: 3, Exited: true, Unsynced: true}, "the job's run job1 was offline", false},
+		"begun, auto":              {begun(), "auto", jobLog(), "", true},
+		"begun, must":              {begun(), "must", jobLog(), "", true},
+		"begun, never":             {begun(), "never", jobLog(), "WANDB_RESUME=never, and the run job1 exists", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			if c.run != nil {
 				b.backend.Put(*c.run)
 			}
-			run := event()
-			run.Group, run.JobType = "", ""
-			got, err := b.Send(context.Background(), run, Target{JobRunID: "job1", Resume: c.resume, JobLog: c.log})
+			r := event()
+			r.Group, r.JobType = "", ""
+			got, err := b.Send(context.Background(), r, Target{JobRunID: "job1", Resume: c.resume, JobLog: c.log})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !strings.HasPrefix(got.Sibling, c.sibling) || (got.Sibling == "") != (c.sibling == "") {
-				t.Errorf("sibling: got %q, want %q", got.Sibling, c.sibling)
+			if !strings.HasPrefix(got.OwnRunReason, c.ownRun) || (got.OwnRunReason == "") != (c.ownRun == "") {
+				t.Errorf("the reason for a run of its own: got %q, want %q", got.OwnRunReason, c.ownRun)
 			}
 			want(t, "resumed", got.Resumed, c.resumed)
-			if c.sibling != "" {
+			if c.ownRun != "" {
 				s := b.backend.Run("ent0", "p", "vobs-1")
 				if s == nil {
-					t.Fatal("there is no sibling")
+					t.Fatal("the event has no run of its own")
 				}
 				want(t, "its group", s.Group, "job1")
 				want(t, "its job type", s.JobType, "report")
 				if j := b.backend.Run("ent0", "p", "job1"); j != nil && j.State != c.run.State {
-					t.Errorf("the job's run was touched: %+v", j)
+					t.Errorf("the job's run was changed: %+v", j)
 				}
 				return
 			}
@@ -272,14 +272,14 @@ func TestResume(t *testing.T) {
 			if j == nil {
 				t.Fatal("there is no run")
 			}
-			if name == "made ahead" {
+			if name == "created ahead" {
 				want(t, "config", j.Config, `{"lr":{"value":Infinity},"command":{"value":["sh","-c","a <b> & c"]},"gpu":{"value":{"count":1}},"_wandb":{"value":{"cli_version":"vobs 1.2.3","t":{"5":"vobs 1.2.3"}}}}`)
 			}
 		})
 	}
 }
 
-// Which of two summaries is newer.
+// The newer of two summaries counts.
 func TestSummaries(t *testing.T) {
 	for name, c := range map[string]struct {
 		server string
@@ -307,11 +307,11 @@ func TestSummaries(t *testing.T) {
 	}
 }
 
-// A run that cannot be read is not written to.
+// Nothing is written to a run that cannot be read.
 func TestUnreadable(t *testing.T) {
-	for name, change := range map[string]func(*fakebackend.Run){
-		"the run's summary": func(r *fakebackend.Run) { r.Summary = `{"loss":` },
-		"the run's config":  func(r *fakebackend.Run) { r.Config = `[]` },
+	for name, change := range map[string]func(*wandbtest.Run){
+		"the run's summary": func(r *wandbtest.Run) { r.Summary = `{"loss":` },
+		"the run's config":  func(r *wandbtest.Run) { r.Config = `[]` },
 	} {
 		b := newBench(t)
 		j := job()
@@ -319,27 +319,27 @@ func TestUnreadable(t *testing.T) {
 		b.backend.Put(j)
 		_, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"})
 		e, ok := errors.AsType[*Error](err)
-		if !ok || e.Kind != KindAnswer || !strings.Contains(err.Error(), name) {
+		if !ok || e.Kind != KindResponse || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		want(t, name, fmt.Sprint(b.backend.Ops()), "[RunResumeStatus]")
 	}
 }
 
-// _runtime goes on from where the run began, as its newest row tells; else from what
-// the server or the log knows.
+// _runtime counts from the start of the run according to its newest row, otherwise
+// according to the server or the log.
 func TestRuntime(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*fakebackend.Run)
+		change func(*wandbtest.Run)
 		log    *JobLog
 		want   string
 	}{
-		// The job's rows say that it began at 10:00:00, a quarter of a second before us.
-		"by its newest row": {func(*fakebackend.Run) {}, jobLog(), `"_runtime":90.25`},
-		"by its log":        {func(r *fakebackend.Run) { r.Lines = nil }, &JobLog{LastStep: 5, Started: began.Add(-time.Second), Exited: true}, `"_runtime":91`},
-		// It began when the run was resumed.
-		"not by a later log": {func(r *fakebackend.Run) { r.Lines = nil }, &JobLog{LastStep: -1, StartingStep: 3, Started: began.Add(-time.Second), Exited: true}, `"_runtime":60`},
-		"by the summary":     {func(r *fakebackend.Run) { r.Lines = nil }, nil, `"_runtime":60`},
+		// By the job's rows it began at 10:00:00, a quarter of a second before us.
+		"by its newest row": {func(*wandbtest.Run) {}, jobLog(), `"_runtime":90.25`},
+		"by its log":        {func(r *wandbtest.Run) { r.Lines = nil }, &JobLog{LastStep: 5, Started: began.Add(-time.Second), Exited: true}, `"_runtime":91`},
+		// That log begins where the run was resumed.
+		"not by a later log": {func(r *wandbtest.Run) { r.Lines = nil }, &JobLog{LastStep: -1, StartingStep: 3, Started: began.Add(-time.Second), Exited: true}, `"_runtime":60`},
+		"by the summary":     {func(r *wandbtest.Run) { r.Lines = nil }, nil, `"_runtime":60`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -358,9 +358,9 @@ func TestRuntime(t *testing.T) {
 	}
 }
 
-// A run that ended long ago is not waited for, nor is one that lives.
+// There is no wait for a run that ended long ago, nor for one that still runs.
 func TestLongAgo(t *testing.T) {
-	for state, sibling := range map[string]string{"finished": "", "running": "the run job1 is running"} {
+	for state, ownRun := range map[string]string{"finished": "", "running": "the run job1 is running"} {
 		b := newBench(t)
 		b.clock.t = ended.Add(time.Hour)
 		j := job()
@@ -371,26 +371,26 @@ func TestLongAgo(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, state+": waits", len(b.clock.waits()), 0)
-		if !strings.HasPrefix(got.Sibling, sibling) || (got.Sibling == "") != (sibling == "") {
-			t.Errorf("%s: sibling %q", state, got.Sibling)
+		if !strings.HasPrefix(got.OwnRunReason, ownRun) || (got.OwnRunReason == "") != (ownRun == "") {
+			t.Errorf("%s: the reason for a run of its own is %q", state, got.OwnRunReason)
 		}
 	}
 }
 
-// The next step is after the highest that anybody knows of.
+// The next step comes after the highest known one.
 func TestNextStep(t *testing.T) {
 	for name, c := range map[string]struct {
 		lines   []string
 		summary string
 		want    string
 	}{
-		"nothing":         {nil, `{}`, `"_step":0,`},
-		"the newest row":  {[]string{`{"_step":9}`}, `{"_step":4}`, `"_step":10,`},
-		"the summary":     {[]string{`{"_step":2}`}, `{"_step":9}`, `"_step":10,`},
-		"the count":       {[]string{`{"a":1}`, `{"a":1}`, `{"_step":0}`}, `{}`, `"_step":3,`},
-		"no number":       {[]string{`{"_step":"x"}`}, `{"_step":NaN}`, `"_step":1,`},
-		"beyond all":      {[]string{`{"_step":7e300}`}, `{"_step":-1e300}`, `"_step":1,`},
-		"rows of no JSON": {[]string{`{"_step":`, `{"_step":`}, `{}`, `"_step":2,`},
+		"nothing":                {nil, `{}`, `"_step":0,`},
+		"the newest row":         {[]string{`{"_step":9}`}, `{"_step":4}`, `"_step":10,`},
+		"the summary":            {[]string{`{"_step":2}`}, `{"_step":9}`, `"_step":10,`},
+		"the count":              {[]string{`{"a":1}`, `{"a":1}`, `{"_step":0}`}, `{}`, `"_step":3,`},
+		"no number":              {[]string{`{"_step":"x"}`}, `{"_step":NaN}`, `"_step":1,`},
+		"out of range":           {[]string{`{"_step":7e300}`}, `{"_step":-1e300}`, `"_step":1,`},
+		"rows that are not JSON": {[]string{`{"_step":`, `{"_step":`}, `{}`, `"_step":2,`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -401,20 +401,20 @@ func TestNextStep(t *testing.T) {
 			if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"}); err != nil {
 				t.Fatal(err)
 			}
-			run := b.backend.Run("ent0", "p", "job1")
-			if got := run.Lines[len(c.lines)]; !strings.Contains(got, c.want) || len(run.Overwritten) > 0 {
-				t.Errorf("got %s, want %s; overwritten: %q", got, c.want, run.Overwritten)
+			stored := b.backend.Run("ent0", "p", "job1")
+			if got := stored.Lines[len(c.lines)]; !strings.Contains(got, c.want) || len(stored.Overwritten) > 0 {
+				t.Errorf("got %s, want %s; overwritten: %q", got, c.want, stored.Overwritten)
 			}
 		})
 	}
 }
 
-// Without a log, a run counts as whole when nothing of it changed for a while.
-func TestStandsStill(t *testing.T) {
-	for name, change := range map[string]func(*fakebackend.Run){
-		"a row comes":          func(r *fakebackend.Run) { r.Lines = append(r.Lines, r.Lines[2]) },
-		"the newest row comes": func(r *fakebackend.Run) { r.Lines[2] = `{"_step":20}` },
-		"its state comes":      func(r *fakebackend.Run) { r.State = "failed" },
+// Without a log, a run counts as complete when nothing of it has changed for a while.
+func TestSettlesWithoutLog(t *testing.T) {
+	for name, change := range map[string]func(*wandbtest.Run){
+		"a row arrives":          func(r *wandbtest.Run) { r.Lines = append(r.Lines, r.Lines[2]) },
+		"the newest row arrives": func(r *wandbtest.Run) { r.Lines[2] = `{"_step":20}` },
+		"its state arrives":      func(r *wandbtest.Run) { r.State = "failed" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -433,36 +433,36 @@ func TestStandsStill(t *testing.T) {
 	}
 }
 
-// A row that the job logged and the server never got: its place is not ours.
+// A row that the job logged never reached the server: its position must stay free.
 func TestRowLost(t *testing.T) {
 	b := newBench(t)
 	j := job()
 	j.Lines = []string{j.Lines[0], j.Lines[2]}
 	b.backend.Put(j)
 	got, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: jobLog()})
-	if err != nil || !strings.HasPrefix(got.Sibling, "W&B does not show all rows") {
+	if err != nil || !strings.HasPrefix(got.OwnRunReason, "W&B does not show all rows") {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	want(t, "rows", len(b.backend.Run("ent0", "p", "job1").Lines), 2)
 }
 
-// Rows that come while we are about to add ours keep their places and steps.
+// Rows that arrive just before ours keep their positions and steps.
 func TestRowsInBetween(t *testing.T) {
 	b := newBench(t)
 	b.clock.t = ended.Add(time.Hour)
 	b.backend.Put(job())
 	b.backend.Lag("ent0", "p", "job1", 1, 1, "")
-	b.backend.Change("ent0", "p", "job1", func(r *fakebackend.Run) {
+	b.backend.Change("ent0", "p", "job1", func(r *wandbtest.Run) {
 		r.Lines = append(r.Lines, `{"_step":50,"loss":0}`)
 		r.Summary = `{}`
 	})
 	if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1"}); err != nil {
 		t.Fatal(err)
 	}
-	run := b.backend.Run("ent0", "p", "job1")
-	want(t, "rows", len(run.History()), 6)
-	want(t, "overwritten", fmt.Sprint(run.Overwritten), "[]")
-	if !strings.Contains(run.Lines[4], `"_step":51,`) {
-		t.Errorf("got %s", run.Lines[4])
+	stored := b.backend.Run("ent0", "p", "job1")
+	want(t, "rows", len(stored.History()), 6)
+	want(t, "overwritten", fmt.Sprint(stored.Overwritten), "[]")
+	if !strings.Contains(stored.Lines[4], `"_step":51,`) {
+		t.Errorf("got %s", stored.Lines[4])
 	}
 }

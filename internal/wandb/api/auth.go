@@ -18,13 +18,13 @@ import (
 
 // Auth signs the requests to the server.
 type Auth interface {
-	// sign adds the Authorization header; the error's text holds no secret.
+	// sign adds the Authorization header; the text of its error contains no secret.
 	sign(context.Context, *Client, *http.Request) error
-	// secrets are the texts that no error may show.
+	// secrets returns the texts that no error may contain.
 	secrets() []string
 }
 
-// APIKey signs with a key, as the SDK does: HTTP's basic authentication.
+// APIKey signs with a key, as the SDK does: by HTTP basic authentication.
 func APIKey(key string) Auth { return apiKey(key) }
 
 type apiKey string
@@ -54,10 +54,9 @@ func (apiKey) GoString() string { return "[redacted]" }
 // MarshalText is String.
 func (apiKey) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
 
-// IdentityToken signs with an access token that the server gives for the identity
-// token (a JWT) in tokenFile. The access token is taken from and kept in
-// credentialsFile, which the SDK shares (wandb/core/internal/api/credentials.go);
-// "" keeps it nowhere.
+// IdentityToken signs with an access token that the server issues for the identity token
+// (a JWT) in tokenFile. The access token is cached in credentialsFile, which the SDK uses
+// too (wandb/core/internal/api/credentials.go); with "" it is not cached.
 func IdentityToken(tokenFile, credentialsFile string) Auth {
 	return &identity{tokenFile: tokenFile, credentialsFile: credentialsFile}
 }
@@ -67,7 +66,7 @@ type identity struct {
 
 	mu     sync.Mutex
 	token  access
-	hidden []string // every token that was seen
+	hidden []string // all tokens so far
 }
 
 // access is an access token as the credentials file holds it.
@@ -79,13 +78,13 @@ type access struct {
 
 const (
 	expiryLayout = "2006-01-02 15:04:05"
-	// leastLife is what a token must have left to be used.
-	leastLife = 5 * time.Minute
+	// minLifetime is the least remaining life of a token that is used.
+	minLifetime = 5 * time.Minute
 )
 
 func (a access) usable(now time.Time) bool {
 	expires, err := time.Parse(expiryLayout, a.ExpiresAt)
-	return err == nil && a.AccessToken != "" && expires.Sub(now) > leastLife
+	return err == nil && a.AccessToken != "" && expires.Sub(now) > minLifetime
 }
 
 func (i *identity) secrets() []string {
@@ -111,8 +110,8 @@ func (i *identity) hide(secrets ...string) {
 	}
 }
 
-// access gives a token that lives for a while. Two goroutines may both fetch one:
-// harmless, and no lock is held while the server is waited for.
+// access returns a token that is valid for a while. Two goroutines may both fetch one,
+// which is harmless; no lock is held during the request.
 func (i *identity) access(ctx context.Context, c *Client) (string, error) {
 	now := c.now()
 	i.mu.Lock()
@@ -127,7 +126,7 @@ func (i *identity) access(ctx context.Context, c *Client) (string, error) {
 		if token, err = i.exchange(ctx, c); err != nil {
 			return "", err
 		}
-		// The SDK would fetch a token of its own without it; so do we the next time.
+		// If this fails, the token is fetched again next time, by us and by the SDK.
 		_ = file.write(i.credentialsFile, c.base(), token)
 	}
 	i.hide(token.AccessToken)
@@ -140,11 +139,11 @@ func (i *identity) access(ctx context.Context, c *Client) (string, error) {
 func (i *identity) exchange(ctx context.Context, c *Client) (access, error) {
 	b, err := os.ReadFile(i.tokenFile)
 	if err != nil {
-		return access{}, fmt.Errorf("the identity token (WANDB_IDENTITY_TOKEN_FILE) cannot be read: %w", err)
+		return access{}, fmt.Errorf("cannot read the identity token (WANDB_IDENTITY_TOKEN_FILE): %w", err)
 	}
 	jwt := string(bytes.TrimSpace(b))
 	if jwt == "" {
-		return access{}, fmt.Errorf("the file of the identity token is empty: %s", i.tokenFile)
+		return access{}, fmt.Errorf("the identity token's file is empty: %s", i.tokenFile)
 	}
 	i.hide(jwt)
 	form := "grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=" + url.QueryEscape(jwt)
@@ -152,17 +151,17 @@ func (i *identity) exchange(ctx context.Context, c *Client) (access, error) {
 	// A plain error would be a nil *Error in an interface.
 	if err := c.do(ctx, call{
 		op: "token exchange", method: http.MethodPost, url: c.base() + "/oidc/token", body: []byte(form),
-		header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
-		ours:   true, unsigned: true,
-		// Here the SDK takes every 4xx but 429 for the last word (TokenExchangeRetryPolicy).
+		header:   http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+		toServer: true, unsigned: true,
+		// Here the SDK retries no 4xx but 429 (TokenExchangeRetryPolicy).
 		retries: map[int]bool{http.StatusRequestTimeout: false, http.StatusTooEarly: false},
-		accept: func(a answer) *Error {
+		accept: func(a response) *Error {
 			var t struct {
 				AccessToken string  `json:"access_token"`
 				ExpiresIn   float64 `json:"expires_in"`
 			}
 			if json.Unmarshal(a.body, &t) != nil || t.AccessToken == "" {
-				return &Error{Kind: KindAnswer, Detail: "no access token in the answer"}
+				return &Error{Kind: KindResponse, Detail: "no access token in the response"}
 			}
 			i.hide(t.AccessToken)
 			expires := c.now().UTC().Add(time.Duration(t.ExpiresIn * float64(time.Second)))
@@ -180,7 +179,7 @@ func (i *identity) exchange(ctx context.Context, c *Client) (access, error) {
 	return token, nil
 }
 
-// credentials is the file of access tokens; what it holds beside ours is kept.
+// credentials is the content of the file of access tokens, with entries of others.
 type credentials map[string]json.RawMessage
 
 func readCredentials(path string) credentials {
@@ -207,7 +206,8 @@ func (c credentials) of(base string) access {
 	return a
 }
 
-// write puts the file in place whole, for its owner alone, where its folder exists.
+// write replaces the file atomically, readable by its owner only, if its directory
+// exists.
 func (c credentials) write(path, base string, token access) error {
 	if path == "" {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
 const jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJtZSJ9.signature"
@@ -60,7 +60,7 @@ func TestIdentityToken(t *testing.T) {
 			want(t, "authorization", r.Header.Get("Authorization"), "Bearer access-token-1")
 		}
 	}
-	// The file is what the SDK reads: its token serves the next time.
+	// The file is one that the SDK reads: its token is used the next time.
 	var file struct {
 		Other       int
 		Credentials map[string]map[string]string
@@ -87,7 +87,7 @@ func TestIdentityToken(t *testing.T) {
 
 	send()
 	want(t, "exchanges", exchanges(), 1)
-	// With five minutes left it is too old.
+	// A token with five minutes left is not used.
 	b.clock.t = b.clock.t.Add(55 * time.Minute)
 	send()
 	want(t, "exchanges", exchanges(), 2)
@@ -96,7 +96,7 @@ func TestIdentityToken(t *testing.T) {
 func TestIdentityTokenFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		file  string
-		fault *fakebackend.Fault
+		fault *wandbtest.Fault
 		kind  Kind
 		text  string
 		tries int
@@ -104,10 +104,10 @@ func TestIdentityTokenFails(t *testing.T) {
 		"no file":      {file: "/nonexistent/jwt", kind: KindKey, text: "WANDB_IDENTITY_TOKEN_FILE"},
 		"empty file":   {file: tokenFile(t, " \n"), kind: KindKey, text: "is empty"},
 		"not known":    {file: tokenFile(t, "another.token.entirely"), kind: KindKey, text: "invalid_grant", tries: 1},
-		"forbidden":    {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Status: 403, Body: jwt}, kind: KindKey, text: "[redacted]", tries: 1},
-		"no token":     {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Body: `{}`}, kind: KindAnswer, text: "no access token", tries: 1},
-		"server fails": {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Status: 502, Body: jwt}, kind: KindServer, text: "token exchange", tries: 4},
-		"408 is final": {file: tokenFile(t, jwt), fault: &fakebackend.Fault{Status: 408}, kind: KindRejected, text: "HTTP 408", tries: 1},
+		"forbidden":    {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Status: 403, Body: jwt}, kind: KindKey, text: "[redacted]", tries: 1},
+		"no token":     {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Body: `{}`}, kind: KindResponse, text: "no access token", tries: 1},
+		"server fails": {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Status: 502, Body: jwt}, kind: KindServer, text: "token exchange", tries: 4},
+		"408 is final": {file: tokenFile(t, jwt), fault: &wandbtest.Fault{Status: 408}, kind: KindRejected, text: "HTTP 408", tries: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -132,8 +132,8 @@ func TestIdentityTokenFails(t *testing.T) {
 	}
 }
 
-// A credentials file that is none costs a token exchange, and no more.
-func TestOddCredentials(t *testing.T) {
+// A faulty credentials file only costs a token exchange.
+func TestFaultyCredentialsFile(t *testing.T) {
 	for _, content := range []string{"", "null", "[]", `{"credentials":null}`, `{"credentials":[]}`, `{"credentials":{"URL":"x"}}`,
 		`{"credentials":{"URL":{"expires_at":"tomorrow","access_token":"access-token-9"}}}`} {
 		b := newBench(t)
@@ -149,9 +149,9 @@ func TestOddCredentials(t *testing.T) {
 	}
 }
 
-// A key is printed nowhere, whatever prints it.
+// No way of printing shows the key.
 func TestKeyNotPrinted(t *testing.T) {
-	key := APIKey(fakebackend.Key)
+	key := APIKey(wandbtest.Key)
 	text, err := json.Marshal(key)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestKeyNotPrinted(t *testing.T) {
 	noSecrets(t, fmt.Sprintf("%v %s %q %+v %#v %s %+v", key, key, key, key, key, text, c))
 
 	b := newBench(t)
-	b.Auth = APIKey(fakebackend.Key + "\nHost: x")
+	b.Auth = APIKey(wandbtest.Key + "\nHost: x")
 	_, err = b.Send(context.Background(), event(), Target{})
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Kind != KindKey || !strings.Contains(err.Error(), "line break") {
@@ -170,10 +170,10 @@ func TestKeyNotPrinted(t *testing.T) {
 	want(t, "requests", len(b.backend.Requests()), 0)
 }
 
-// Secrets that are longer than what a message shows are not shown in part.
-func TestLongAnswers(t *testing.T) {
+// A secret that is longer than a message is not shown in part.
+func TestLongSecrets(t *testing.T) {
 	b := newBench(t)
-	b.backend.Fail(fakebackend.Fault{Status: 400, Body: strings.Repeat("é", 140) + " " + fakebackend.Key + strings.Repeat(" more", 2000)})
+	b.backend.Fail(wandbtest.Fault{Status: 400, Body: strings.Repeat("é", 140) + " " + wandbtest.Key + strings.Repeat(" more", 2000)})
 	_, err := b.Send(context.Background(), event(), Target{})
 	if err == nil || len(err.Error()) > 600 {
 		t.Errorf("got %v", err)

@@ -1,11 +1,11 @@
-// Package api speaks to the server of Weights & Biases over HTTP, as the newest SDK
-// does (wandb 0.31.0: wandb/core/internal/{api,filestream,runupserter,runbranch}):
-// GraphQL for the run's settings and files, file_stream for its rows and summary.
-// W&B has no public Go module.
+// Package api is a client of the server of Weights & Biases over HTTP. It does what the
+// newest SDK does (wandb 0.31.0: wandb/core/internal/{api,filestream,runupserter,
+// runbranch}): GraphQL for the run's settings and files, file_stream for its rows and
+// summary. W&B has no public Go module.
 //
-// Nothing in here may cost a run its result: every wait is bounded by the caller's
-// context, every failure is an [*Error] that says what was tried and what to do, and
-// no text of it holds a secret.
+// Nothing here may cost a run its result: every wait is bounded by the caller's context,
+// every failure is an [*Error] that says what was tried and what to do, and no text of it
+// contains a secret.
 package api
 
 import (
@@ -23,43 +23,44 @@ import (
 )
 
 const (
-	// DefaultTimeout bounds one request where Client.Timeout does not. The SDK allows
-	// 30 s for GraphQL; all of vobs's upload has no more, and one hang must not eat it.
+	// DefaultTimeout bounds one request if Client.Timeout is 0. The SDK allows 30 s for
+	// GraphQL; all of vobs's upload has no more, and one hanging request must not use it
+	// up.
 	DefaultTimeout = 10 * time.Second
-	// maxTries bounds what is tried where no answer asks for patience.
+	// maxTries bounds the tries if no response sets the time to wait.
 	maxTries = 4
-	// maxWait is the longest pause between two tries that we choose ourselves (the
-	// SDK: 60 s, within days).
+	// maxWait is the longest pause between two tries that vobs chooses itself (the SDK:
+	// 60 s, for days).
 	maxWait = 8 * time.Second
-	// maxAnswer bounds an answer; a run's whole config and summary come in one.
-	maxAnswer = 32 << 20
+	// maxResponse bounds a response; a run's whole config and summary come in one.
+	maxResponse = 32 << 20
 )
 
-// Client speaks to one server with one key. Its fields are set before its first use;
-// then it may be used by many goroutines. Close it in the end.
+// Client is a client of one server with one key. Set its fields before the first use;
+// then it is safe for concurrent use. Close it in the end.
 type Client struct {
-	// BaseURL is the server's address: https://api.wandb.ai, or a server of one's own.
+	// BaseURL is the server's address: https://api.wandb.ai, or another server.
 	BaseURL string
-	// AppURL is where people look at runs; "" derives it from BaseURL.
+	// AppURL is the address of the server's pages; "" derives it from BaseURL.
 	AppURL string
 	// Auth signs requests.
 	Auth Auth
-	// Username and Email name the person whom a service account's run belongs to
+	// Username and Email are the person to whom a service account's run belongs
 	// (WANDB_USERNAME, WANDB_USER_EMAIL).
 	Username, Email string
 	// Headers go with every request to BaseURL (WANDB__EXTRA_HTTP_HEADERS).
 	Headers map[string]string
 	// Proxy chooses a proxy for a request; nil for none.
 	Proxy func(*http.Request) (*url.URL, error)
-	// InsecureTLS leaves certificates unchecked (WANDB_INSECURE_DISABLE_SSL).
+	// InsecureTLS does not verify certificates (WANDB_INSECURE_DISABLE_SSL).
 	InsecureTLS bool
-	// Timeout bounds each request; 0 is DefaultTimeout. RowsTimeout and FilesTimeout do
-	// so for rows with a summary and for files; 0 is Timeout.
+	// Timeout bounds each request; 0 is DefaultTimeout. RowsTimeout and FilesTimeout are
+	// for rows with a summary and for files; 0 is Timeout.
 	Timeout, RowsTimeout, FilesTimeout time.Duration
 	// UserAgent names this program and its version.
 	UserAgent string
 
-	// Now, Sleep and Jitter (0 to 1) are the clock's and chance's; nil for the real ones.
+	// Now, Sleep and Jitter (0 to 1) replace the clock and the random numbers in tests.
 	Now    func() time.Time
 	Sleep  func(context.Context, time.Duration) error
 	Jitter func() float64
@@ -68,7 +69,7 @@ type Client struct {
 	http *http.Client
 
 	mu sync.Mutex
-	// proxySecrets are passwords of proxies that were met.
+	// proxySecrets are passwords of proxies that were used.
 	proxySecrets []string
 }
 
@@ -98,16 +99,16 @@ func (c *Client) client() *http.Client {
 		}
 		c.http = &http.Client{
 			Transport: transport,
-			// A redirect is never followed: most would turn a POST into a GET, and
-			// net/http takes the key along to subdomains and other ports, and headers
-			// that it does not know to any host.
+			// Redirects are never followed: most would turn a POST into a GET, and
+			// net/http passes the key to subdomains and other ports, and headers that it
+			// does not know to any host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}
 	})
 	return c.http
 }
 
-// proxy remembers the password of the proxy, for it must not show in an error.
+// proxy remembers the password of the proxy, which must not appear in an error.
 func (c *Client) proxy(r *http.Request) (*url.URL, error) {
 	u, err := c.Proxy(r)
 	if u != nil && u.User != nil {
@@ -120,13 +121,13 @@ func (c *Client) proxy(r *http.Request) (*url.URL, error) {
 	return u, err
 }
 
-// base is BaseURL without a slash at its end.
+// base returns BaseURL without a slash at the end.
 func (c *Client) base() string { return strings.TrimRight(c.BaseURL, "/") }
 
-// Server is BaseURL for people: without a password.
+// Server returns BaseURL for messages: without a password.
 func (c *Client) Server() string { return cleanURL(c.base()) }
 
-// App is where people look at runs.
+// App returns the address of the server's pages.
 func (c *Client) App() string {
 	if c.AppURL != "" {
 		return strings.TrimRight(c.AppURL, "/")
@@ -134,7 +135,7 @@ func (c *Client) App() string {
 	return AppURL(c.Server())
 }
 
-// AppURL is where a server's pages are (api_to_app_url of wandb/util.py).
+// AppURL returns the address of a server's pages (api_to_app_url of wandb/util.py).
 func AppURL(base string) string {
 	switch {
 	case strings.Contains(base, "://api.wandb.test"):
@@ -145,7 +146,7 @@ func AppURL(base string) string {
 	return strings.Replace(base, "://api.", "://app.", 1)
 }
 
-// RunURL is the page of a run.
+// RunURL returns the page of a run.
 func (c *Client) RunURL(entity, project, id string) string {
 	return c.App() + "/" + url.PathEscape(entity) + "/" + url.PathEscape(project) + "/runs/" + url.PathEscape(id)
 }
@@ -157,7 +158,7 @@ func (c *Client) now() time.Time {
 	return time.Now()
 }
 
-// sleep waits; it says why it could not.
+// sleep pauses; it returns the context's error if that ends first.
 func (c *Client) sleep(ctx context.Context, d time.Duration) error {
 	if c.Sleep != nil {
 		return c.Sleep(ctx, d)
@@ -174,32 +175,32 @@ func (c *Client) sleep(ctx context.Context, d time.Duration) error {
 
 // call is one request, which may be sent several times.
 type call struct {
-	op     string // for people: UpsertBucket
+	op     string // for messages: UpsertBucket
 	method string
 	url    string
 	body   []byte
 	header http.Header
-	// ours says that the request goes to BaseURL: with the key and the extra headers.
-	ours bool
-	// unsigned leaves the key out of a request of ours: that which fetches a token.
+	// toServer marks a request to BaseURL: it gets the key and the extra headers.
+	toServer bool
+	// unsigned omits the key from such a request: from the one that fetches a token.
 	unsigned bool
-	// timeout bounds it; 0 is Client.Timeout.
+	// timeout bounds the request; 0 is Client.Timeout.
 	timeout time.Duration
-	// retries says what of a status that is not the rule: whether it is temporary.
+	// retries overrides, by status, whether a failure is temporary.
 	retries map[int]bool
-	// accept takes the answer, or says what is wrong with it.
-	accept func(answer) *Error
+	// accept processes the response, or returns what is wrong with it.
+	accept func(response) *Error
 }
 
-// answer is what the server said.
-type answer struct {
+// response is the server's response.
+type response struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// do sends a request until it is answered, or until no further try can help or
-// would fit before the context's deadline.
+// do sends a request until it succeeds, or until no further try can help or would fit
+// before the context's deadline.
 func (c *Client) do(ctx context.Context, q call) error {
 	for try := 1; ; try++ {
 		e := c.send(ctx, q)
@@ -208,23 +209,23 @@ func (c *Client) do(ctx context.Context, q call) error {
 		}
 		e.Tries = try
 		if cause := ctx.Err(); cause != nil {
-			return c.clean(e.ended(cause))
+			return c.clean(e.contextEnded(cause))
 		}
-		if !e.Temporary() || (try >= maxTries && !e.asked) {
+		if !e.Temporary() || (try >= maxTries && !e.waitGiven) {
 			return c.clean(e)
 		}
 		wait := e.retryAfter
-		if !e.asked {
+		if !e.waitGiven {
 			wait = min(time.Second<<(try-1), maxWait)
 			wait += time.Duration(float64(wait) * 0.25 * c.jitter())
 		}
-		// A wait that ends with the deadline leaves no time for the try.
+		// A pause that ends with the deadline leaves no time for another try.
 		if deadline, ok := ctx.Deadline(); ok && c.now().Add(wait).After(deadline) {
 			e.tooLate = wait
 			return c.clean(e)
 		}
 		if err := c.sleep(ctx, wait); err != nil {
-			return c.clean(e.ended(err))
+			return c.clean(e.contextEnded(err))
 		}
 	}
 }
@@ -247,7 +248,7 @@ func (c *Client) send(ctx context.Context, q call) *Error {
 		e.Kind, e.Detail = KindAddress, innermost(err)
 		return e
 	}
-	if q.ours {
+	if q.toServer {
 		for name, value := range c.Headers {
 			req.Header.Set(name, value)
 		}
@@ -256,27 +257,27 @@ func (c *Client) send(ctx context.Context, q call) *Error {
 		req.Header[name] = values
 	}
 	req.Header.Set("User-Agent", c.UserAgent)
-	if q.ours && !q.unsigned && c.Auth != nil {
+	if q.toServer && !q.unsigned && c.Auth != nil {
 		if err := c.Auth.sign(each, c, req); err != nil {
-			return asError(err, e)
+			return authError(err, e)
 		}
 	}
 	resp, err := c.client().Do(req)
 	if err != nil {
-		return e.network(err, each, timeout)
+		return e.transportFailed(err, each, timeout)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
 	switch {
 	case err != nil:
-		return e.network(err, each, timeout)
-	case len(body) > maxAnswer:
-		e.Kind, e.Status, e.Detail = KindAnswer, resp.StatusCode, "an answer of more than 32 MiB"
+		return e.transportFailed(err, each, timeout)
+	case len(body) > maxResponse:
+		e.Kind, e.Status, e.Detail = KindResponse, resp.StatusCode, "a response of more than 32 MiB"
 		return e
 	}
-	a := answer{resp.StatusCode, resp.Header, body}
+	a := response{resp.StatusCode, resp.Header, body}
 	if a.status < 200 || a.status > 299 {
-		e.refused(a, c.now())
+		e.statusFailed(a, c.now())
 		if retry, special := q.retries[a.status]; special {
 			e.retry = retry
 		}
@@ -292,13 +293,13 @@ func (c *Client) send(ctx context.Context, q call) *Error {
 	return nil
 }
 
-// clean takes every secret out of an error's texts.
+// clean removes every secret from an error's texts.
 func (c *Client) clean(e *Error) *Error {
 	e.scrub(c.secrets())
 	return e
 }
 
-// secrets are the texts that no error may show.
+// secrets returns the texts that no error may contain.
 func (c *Client) secrets() []string {
 	var out []string
 	if c.Auth != nil {
@@ -316,12 +317,12 @@ func (c *Client) secrets() []string {
 	return append(out, c.proxySecrets...)
 }
 
-// cleanURL is an address for people: scheme, host and path. Signed addresses of
-// files carry their signature in the query.
+// cleanURL returns an address for messages: scheme, host and path. Signed addresses of
+// files have their signature in the query.
 func cleanURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
-		return "an address that cannot be read"
+		return "an invalid address"
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return u.String()

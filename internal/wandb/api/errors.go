@@ -16,59 +16,59 @@ import (
 	"unicode"
 )
 
-// Kind says what went wrong, as far as it changes what one does about it.
+// Kind classifies failures by what can be done about them.
 type Kind int
 
 // The kinds of failure.
 const (
-	KindNetwork   Kind = iota // no connection, or one that broke
-	KindTimeout               // no answer in time
+	KindNetwork   Kind = iota // no connection, or it broke
+	KindTimeout               // no response in time
 	KindProxy                 // the proxy cannot be reached, or refuses
 	KindTLS                   // the server's certificate is not trusted
 	KindAddress               // the address cannot be used
-	KindRedirect              // the server points elsewhere
+	KindRedirect              // the server redirects
 	KindKey                   // 401: the key is not known
-	KindForbidden             // 403: the key may not do this
+	KindForbidden             // 403: the key has no permission
 	KindNotFound              // 404, 410: no such run, project or entity; or no W&B server
 	KindConflict              // 409: another writer was faster
 	KindTooLarge              // 413
 	KindRate                  // 429
-	KindRejected              // any other 4xx, and errors that GraphQL tells under 200
+	KindRejected              // any other 4xx, and errors that GraphQL reports under 200
 	KindServer                // 5xx
-	KindAnswer                // an answer that W&B would not give
-	KindInput                 // what was to be sent cannot be
-	KindEnded                 // the context ended
+	KindResponse              // a response that W&B would not send
+	KindInput                 // the data cannot be sent
+	KindContext               // the context ended
 )
 
-// Error is a request that failed for good. Its text says what was tried and what can
-// be done; it never holds a secret.
+// Error is a request that failed for good. Its text says what was tried and what can be
+// done; it never contains a secret.
 type Error struct {
 	Kind Kind
 	// Op is the operation: UpsertBucket, RunResumeStatus, CreateRunFiles, file_stream,
 	// "upload of NAME" or "token exchange".
 	Op string
-	// URL is what was asked, without user information and query.
+	// URL is the address, without user information and query.
 	URL string
-	// Status is HTTP's, 0 where there was no answer.
+	// Status is the HTTP status, 0 if there was no response.
 	Status int
-	// Detail is what the server or the system said.
+	// Detail is the message of the server or the system.
 	Detail string
-	// Tries counts the requests that were sent.
+	// Tries is how often the request was sent.
 	Tries int
-	// Done says what had reached the server when an upload of several steps failed.
-	Done string
+	// Progress is what had reached the server when an upload of several steps failed.
+	Progress string
 
 	retry      bool
-	asked      bool // the server said how long to wait
+	waitGiven  bool // the server set the time to wait
 	retryAfter time.Duration
-	tooLate    time.Duration // the wait for which there was no time
-	cause      error         // a context's error, and no other: others quote addresses
+	tooLate    time.Duration // the pause for which there was no time
+	cause      error         // only a context's error: others quote addresses
 }
 
-// Temporary says that the same request may succeed later.
+// Temporary reports whether the same request may succeed later.
 func (e *Error) Temporary() bool { return e.retry }
 
-// Unwrap gives the context's error where that ended the request.
+// Unwrap returns the context's error if that ended the request.
 func (e *Error) Unwrap() error { return e.cause }
 
 func (e *Error) Error() string {
@@ -91,10 +91,10 @@ func (e *Error) Error() string {
 		b.WriteString(": " + e.Detail)
 	}
 	if e.tooLate > 0 {
-		fmt.Fprintf(&b, "; the next try was due after %v, more than the time left", e.tooLate.Round(100*time.Millisecond))
+		fmt.Fprintf(&b, "; the next try is due in %v, but less time is left", e.tooLate.Round(100*time.Millisecond))
 	}
-	if e.Done != "" {
-		b.WriteString("; " + e.Done)
+	if e.Progress != "" {
+		b.WriteString("; " + e.Progress)
 	}
 	if hint := e.Hint(); hint != "" {
 		b.WriteString("; " + hint)
@@ -113,28 +113,28 @@ func (e *Error) problem() string {
 	case KindAddress:
 		return "the address of W&B cannot be used"
 	case KindRedirect:
-		return "the W&B server points to another address"
+		return "the W&B server redirects to another address"
 	case KindKey:
 		return "W&B does not know the key"
 	case KindForbidden:
 		return "W&B does not allow this"
 	case KindNotFound:
-		return "W&B does not find what was asked for"
+		return "W&B does not find the run, project or entity"
 	case KindConflict:
 		return "another program writes to the same run of W&B"
 	case KindTooLarge:
-		return "W&B takes no request of this size"
+		return "W&B does not accept a request of this size"
 	case KindRate:
 		return "W&B limits the rate of requests"
 	case KindRejected:
 		return "W&B refused"
 	case KindServer:
 		return "the W&B server failed"
-	case KindAnswer:
-		return "what answers is no W&B server, or one that vobs does not understand"
+	case KindResponse:
+		return "the response is not from a W&B server, or vobs does not understand it"
 	case KindInput:
 		return "this cannot be sent to W&B"
-	case KindEnded:
+	case KindContext:
 		if errors.Is(e.cause, context.DeadlineExceeded) {
 			return "there was no time left for W&B"
 		}
@@ -143,7 +143,7 @@ func (e *Error) problem() string {
 	return "W&B cannot be reached"
 }
 
-// Hint says what a user can do, "" where there is nothing.
+// Hint returns what a user can do, "" if nothing.
 func (e *Error) Hint() string {
 	switch e.Kind {
 	case KindNetwork, KindTimeout:
@@ -151,11 +151,11 @@ func (e *Error) Hint() string {
 	case KindProxy:
 		return "check WANDB_HTTPS_PROXY, HTTPS_PROXY and NO_PROXY"
 	case KindTLS:
-		return "name the server's authority in SSL_CERT_FILE, or set WANDB_INSECURE_DISABLE_SSL=true"
-	case KindAddress, KindRedirect, KindAnswer:
+		return "add the server's CA to SSL_CERT_FILE, or set WANDB_INSECURE_DISABLE_SSL=true"
+	case KindAddress, KindRedirect, KindResponse:
 		return "check WANDB_BASE_URL (the default is https://api.wandb.ai) and the proxies"
 	case KindKey:
-		return "check WANDB_API_KEY or the netrc file, or say `wandb login`; a key belongs to one server (WANDB_BASE_URL)"
+		return "check WANDB_API_KEY or the netrc file, or run `wandb login`; a key belongs to one server (WANDB_BASE_URL)"
 	case KindForbidden:
 		return "check that the key may write to the entity and project (WANDB_ENTITY, WANDB_PROJECT)"
 	case KindNotFound:
@@ -166,10 +166,10 @@ func (e *Error) Hint() string {
 	return ""
 }
 
-// asError makes what an Auth said an Error of the request that it was for.
-func asError(err error, of *Error) *Error {
+// authError turns an error of an Auth into an Error of the request that it was for.
+func authError(err error, of *Error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
-		// The exchange has had its own tries.
+		// The token exchange has been retried already.
 		e.retry = false
 		return e
 	}
@@ -177,20 +177,20 @@ func asError(err error, of *Error) *Error {
 	return of
 }
 
-// ended is the error where the context ended while e was tried.
-func (e *Error) ended(cause error) *Error {
-	if errors.Is(cause, context.DeadlineExceeded) && e.Kind != KindTimeout && e.Kind != KindEnded && e.Detail != "" {
-		// The last failure tells more than that time ran out.
+// contextEnded returns the error for a context that ended while e was tried.
+func (e *Error) contextEnded(cause error) *Error {
+	if errors.Is(cause, context.DeadlineExceeded) && e.Kind != KindTimeout && e.Kind != KindContext && e.Detail != "" {
+		// The last failure says more than that time ran out.
 		e.Detail = "last: " + e.Detail
 	} else {
 		e.Detail = ""
 	}
-	e.Kind, e.cause, e.retry, e.Status = KindEnded, cause, false, 0
+	e.Kind, e.cause, e.retry, e.Status = KindContext, cause, false, 0
 	return e
 }
 
-// network fills in what kept a request from being answered.
-func (e *Error) network(err error, ctx context.Context, timeout time.Duration) *Error {
+// transportFailed sets what kept a request from getting a response.
+func (e *Error) transportFailed(err error, ctx context.Context, timeout time.Duration) *Error {
 	e.Detail, e.retry = innermost(err), true
 	op, _ := errors.AsType[*net.OpError](err)
 	refusal, refused := errors.AsType[proxyRefusal](err)
@@ -205,7 +205,7 @@ func (e *Error) network(err error, ctx context.Context, timeout time.Duration) *
 	case op != nil && op.Op == "proxyconnect":
 		e.Kind = KindProxy
 	case ctx.Err() != nil, isTimeout(err):
-		e.Kind, e.Detail = KindTimeout, fmt.Sprintf("no answer within %v", timeout)
+		e.Kind, e.Detail = KindTimeout, fmt.Sprintf("no response within %v", timeout)
 	case unknown, host, invalid, verify:
 		e.Kind, e.retry = KindTLS, false
 	case noTLS, errors.Is(err, http.ErrSchemeMismatch):
@@ -215,18 +215,18 @@ func (e *Error) network(err error, ctx context.Context, timeout time.Duration) *
 	case strings.Contains(err.Error(), "invalid header field"):
 		e.Kind, e.retry = KindInput, false
 	case strings.Contains(err.Error(), "malformed HTTP"):
-		e.Kind, e.retry = KindAnswer, false
+		e.Kind, e.retry = KindResponse, false
 	default:
 		e.Kind = KindNetwork
 	}
 	return e
 }
 
-// proxyRefusal is the status of a proxy that does not connect.
+// proxyRefusal is the status with which a proxy refused to connect.
 type proxyRefusal int
 
 func (r proxyRefusal) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("it refuses: HTTP %d %s", int(r), http.StatusText(int(r))))
+	return strings.TrimSpace(fmt.Sprintf("it refuses to connect: HTTP %d %s", int(r), http.StatusText(int(r))))
 }
 
 func isTimeout(err error) bool {
@@ -234,7 +234,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// innermost is the text of an error without the layers that quote the address.
+// innermost returns the text of an error without the layers that quote the address.
 func innermost(err error) string {
 	var url interface{ Unwrap() error }
 	for errors.As(err, &url) {
@@ -242,7 +242,7 @@ func innermost(err error) string {
 		if inner == nil {
 			break
 		}
-		// What a connection failed with is said whole: "dial tcp 127.0.0.1:1: connect: connection refused".
+		// Keep the text of a failed connection whole: "dial tcp 127.0.0.1:1: connect: connection refused".
 		if _, ok := err.(*net.OpError); ok {
 			break
 		}
@@ -251,10 +251,10 @@ func innermost(err error) string {
 	return err.Error()
 }
 
-// refused fills in what a status of no success means. Which may be tried again is the
+// statusFailed sets what an unsuccessful status means. Which ones are retried is the
 // SDK's policy (wandb/core/internal/clients/retrypolicies.go).
-func (e *Error) refused(a answer, now time.Time) {
-	e.Status, e.Detail = a.status, message(a)
+func (e *Error) statusFailed(a response, now time.Time) {
+	e.Status, e.Detail = a.status, responseMessage(a)
 	switch {
 	case a.status >= 300 && a.status <= 399:
 		e.Kind, e.Detail = KindRedirect, ""
@@ -281,15 +281,15 @@ func (e *Error) refused(a answer, now time.Time) {
 		e.Kind, e.retry = KindServer, true
 	case a.status == http.StatusBadRequest, a.status == http.StatusUnprocessableEntity, a.status < 400:
 		e.Kind = KindRejected
-	default: // 408, 425 and the like
+	default: // 408, 425 and similar
 		e.Kind, e.retry = KindRejected, true
 	}
 	if e.retry {
-		e.retryAfter, e.asked = retryAfter(a.header.Get("Retry-After"), now)
+		e.retryAfter, e.waitGiven = retryAfter(a.header.Get("Retry-After"), now)
 	}
 }
 
-// retryAfter reads the header of that name: seconds, or a date (RFC 9110, 10.2.3).
+// retryAfter parses a Retry-After header: seconds, or a date (RFC 9110, 10.2.3).
 func retryAfter(s string, now time.Time) (time.Duration, bool) {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -304,9 +304,9 @@ func retryAfter(s string, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-// message is what an answer says of its failure, in any of the forms that are met:
+// responseMessage returns the error message of a response, in any of the forms in use:
 // {"errors":[{"message"}]}, {"error":"…"}, {"error":{"message"}}, plain text.
-func message(a answer) string {
+func responseMessage(a response) string {
 	if text, ok := jsonError(a.body); ok {
 		return text
 	}
@@ -320,7 +320,7 @@ func message(a answer) string {
 	return oneLine(text)
 }
 
-// jsonError is the message of an answer that is JSON and tells of an error.
+// jsonError returns the message of a JSON response that reports an error.
 func jsonError(body []byte) (string, bool) {
 	var a struct {
 		Error  json.RawMessage
@@ -353,7 +353,7 @@ func jsonError(body []byte) (string, bool) {
 	return oneLine(strings.Join(slices.Compact(texts), "; ")), true
 }
 
-// oneLine makes foreign text fit for a terminal: no line breaks, no escapes.
+// oneLine makes foreign text safe for a terminal: no line breaks, no escapes.
 func oneLine(s string) string {
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -363,8 +363,8 @@ func oneLine(s string) string {
 	}, strings.ToValidUTF8(s, "?"))), " ")
 }
 
-// shorten keeps what fits into a warning. Secrets are taken out before: half a key
-// would not be recognised.
+// shorten cuts a text to what fits into a warning. Secrets have been removed before: half
+// a key would not be recognised.
 func shorten(s string) string {
 	const most = 300
 	if len(s) <= most {
@@ -377,16 +377,16 @@ func shorten(s string) string {
 	return s[:cut] + "…"
 }
 
-// scrub takes secrets out of all texts. The longest go first: one may hold another.
+// scrub removes secrets from all texts, the longest first: one may contain another.
 func (e *Error) scrub(secrets []string) {
 	secrets = slices.Clone(secrets)
 	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
 	for _, secret := range secrets {
-		// A short word ("true" as a header's value) is in many texts and no secret.
+		// A short word ("true" as a header's value) occurs in many texts and is no secret.
 		if len(secret) < 6 {
 			continue
 		}
-		for _, text := range []*string{&e.Detail, &e.URL, &e.Op, &e.Done} {
+		for _, text := range []*string{&e.Detail, &e.URL, &e.Op, &e.Progress} {
 			*text = strings.ReplaceAll(*text, secret, "[redacted]")
 		}
 	}

@@ -17,58 +17,58 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// echo is a body that tells the key back, as a careless server or proxy may.
-const echo = `{"errors":[{"message":"bad key ` + fakebackend.Key + `"}]}`
+// echo is a body that contains the key, as a careless server or proxy may send it.
+const echo = `{"errors":[{"message":"bad key ` + wandbtest.Key + `"}]}`
 
-// Every fault of a server, at each of the requests that an event takes.
+// Every fault of a server, at each of the requests for an event.
 func TestFaults(t *testing.T) {
-	always := func(f fakebackend.Fault) fakebackend.Fault { return f }
-	once := func(f fakebackend.Fault) fakebackend.Fault { f.Times = 1; return f }
+	always := func(f wandbtest.Fault) wandbtest.Fault { return f }
+	once := func(f wandbtest.Fault) wandbtest.Fault { f.Times = 1; return f }
 	type fault struct {
-		fault fakebackend.Fault
-		// kind and text are what the error is where the fault stays; final faults are
-		// tried once, the others survived where they happen once.
+		fault wandbtest.Fault
+		// kind and text are those of the error if the fault persists. Final faults are
+		// not retried; the others do no harm if they happen once.
 		kind  Kind
 		text  string
 		final bool
 	}
 	html := "<!DOCTYPE html><title>Log in to the café's Wi-Fi</title>"
 	faults := map[string]fault{
-		"400":                    {fakebackend.Fault{Status: 400, Body: echo}, KindRejected, "bad key [redacted]", true},
-		"401":                    {fakebackend.Fault{Status: 401, Body: echo}, KindKey, "check WANDB_API_KEY", true},
-		"403":                    {fakebackend.Fault{Status: 403, Body: `{"error":"no write access"}`}, KindForbidden, "no write access", true},
-		"404":                    {fakebackend.Fault{Status: 404, Body: html}, KindNotFound, "an HTML page", true},
-		"410":                    {fakebackend.Fault{Status: 410}, KindNotFound, "HTTP 410", true},
-		"413":                    {fakebackend.Fault{Status: 413}, KindTooLarge, "of this size", true},
-		"422":                    {fakebackend.Fault{Status: 422, Body: `{"error":{"message":"no"}}`}, KindRejected, ": no", true},
-		"501":                    {fakebackend.Fault{Status: 501}, KindServer, "HTTP 501", true},
-		"407":                    {fakebackend.Fault{Status: 407}, KindProxy, "check WANDB_HTTPS_PROXY", true},
-		"redirect":               {fakebackend.Fault{Status: 307, Header: map[string]string{"Location": "https://u:pw@elsewhere/x?token=1"}}, KindRedirect, "to https://elsewhere/x", true},
-		"429":                    {fakebackend.Fault{Status: 429}, KindRate, "tried 4 times", false},
-		"500":                    {fakebackend.Fault{Status: 500, Body: "down\nfor \x1b[31mnow"}, KindServer, "down for [31mnow", false},
-		"503":                    {fakebackend.Fault{Status: 503, Body: html}, KindServer, "tried 4 times", false},
-		"408":                    {fakebackend.Fault{Status: 408}, KindRejected, "tried 4 times", false},
-		"reset":                  {fakebackend.Fault{Reset: true}, KindNetwork, "cannot be reached", false},
-		"reset after it is done": {fakebackend.Fault{Reset: true, After: true}, KindNetwork, "tried 4 times", false},
-		"500 after it is done":   {fakebackend.Fault{Status: 500, After: true}, KindServer, "tried 4 times", false},
-		"HTML under 200":         {fakebackend.Fault{Body: html}, KindAnswer, "an HTML page where JSON was due", true},
-		"errors under 200":       {fakebackend.Fault{Body: echo}, KindRejected, "bad key [redacted]", true},
-		"error under 200":        {fakebackend.Fault{Body: `{"error":"odd"}`}, KindRejected, ": odd", true},
-		"error object under 200": {fakebackend.Fault{Body: `{"error":{"message":"odd"},"data":null}`}, KindRejected, ": odd", true},
-		"not an object":          {fakebackend.Fault{Body: `[1]`}, KindAnswer, "no W&B server", true},
+		"400":                    {wandbtest.Fault{Status: 400, Body: echo}, KindRejected, "bad key [redacted]", true},
+		"401":                    {wandbtest.Fault{Status: 401, Body: echo}, KindKey, "check WANDB_API_KEY", true},
+		"403":                    {wandbtest.Fault{Status: 403, Body: `{"error":"no write access"}`}, KindForbidden, "no write access", true},
+		"404":                    {wandbtest.Fault{Status: 404, Body: html}, KindNotFound, "an HTML page", true},
+		"410":                    {wandbtest.Fault{Status: 410}, KindNotFound, "HTTP 410", true},
+		"413":                    {wandbtest.Fault{Status: 413}, KindTooLarge, "of this size", true},
+		"422":                    {wandbtest.Fault{Status: 422, Body: `{"error":{"message":"no"}}`}, KindRejected, ": no", true},
+		"501":                    {wandbtest.Fault{Status: 501}, KindServer, "HTTP 501", true},
+		"407":                    {wandbtest.Fault{Status: 407}, KindProxy, "check WANDB_HTTPS_PROXY", true},
+		"redirect":               {wandbtest.Fault{Status: 307, Header: map[string]string{"Location": "https://u:pw@elsewhere/x?token=1"}}, KindRedirect, "to https://elsewhere/x", true},
+		"429":                    {wandbtest.Fault{Status: 429}, KindRate, "tried 4 times", false},
+		"500":                    {wandbtest.Fault{Status: 500, Body: "down\nfor \x1b[31mnow"}, KindServer, "down for [31mnow", false},
+		"503":                    {wandbtest.Fault{Status: 503, Body: html}, KindServer, "tried 4 times", false},
+		"408":                    {wandbtest.Fault{Status: 408}, KindRejected, "tried 4 times", false},
+		"reset":                  {wandbtest.Fault{Reset: true}, KindNetwork, "cannot be reached", false},
+		"reset after it is done": {wandbtest.Fault{Reset: true, After: true}, KindNetwork, "tried 4 times", false},
+		"500 after it is done":   {wandbtest.Fault{Status: 500, After: true}, KindServer, "tried 4 times", false},
+		"HTML under 200":         {wandbtest.Fault{Body: html}, KindResponse, "an HTML page instead of JSON", true},
+		"errors under 200":       {wandbtest.Fault{Body: echo}, KindRejected, "bad key [redacted]", true},
+		"error under 200":        {wandbtest.Fault{Body: `{"error":"odd"}`}, KindRejected, ": odd", true},
+		"error object under 200": {wandbtest.Fault{Body: `{"error":{"message":"odd"},"data":null}`}, KindRejected, ": odd", true},
+		"not an object":          {wandbtest.Fault{Body: `[1]`}, KindResponse, "not from a W&B server", true},
 	}
-	// What only GraphQL cannot do without.
+	// What only GraphQL responses must have.
 	graphql := map[string]fault{
-		"empty data":  {fakebackend.Fault{Body: `{"data":{}}`}, KindAnswer, "the answer names no", true},
-		"no data":     {fakebackend.Fault{Body: `{}`}, KindAnswer, "without data", true},
-		"empty":       {fakebackend.Fault{}, KindAnswer, "an empty answer", true},
-		"odd data":    {fakebackend.Fault{Body: `{"data":"x"}`}, KindAnswer, "without data", true},
-		"cut answers": {fakebackend.Fault{Body: `{"data":{"upse`}, KindAnswer, "no JSON", true},
+		"empty data":   {wandbtest.Fault{Body: `{"data":{}}`}, KindResponse, "the response names no", true},
+		"no data":      {wandbtest.Fault{Body: `{}`}, KindResponse, "without data", true},
+		"empty":        {wandbtest.Fault{}, KindResponse, "an empty response", true},
+		"odd data":     {wandbtest.Fault{Body: `{"data":"x"}`}, KindResponse, "without data", true},
+		"cut response": {wandbtest.Fault{Body: `{"data":{"upse`}, KindResponse, "not JSON", true},
 	}
-	// A storage's answers are not read.
+	// The responses of a file storage are not read.
 	unread := []string{"HTML under 200", "errors under 200", "error under 200", "error object under 200", "not an object"}
 
 	for _, op := range []string{"RunResumeStatus", "UpsertBucket", "CreateRunFiles", "PUT", "file_stream"} {
@@ -79,17 +79,17 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		for name, f := range graphql {
-			// Without a model there is no run yet.
+			// Without a model in the response, there is no run yet.
 			if op == "UpsertBucket" || op == "CreateRunFiles" || op == "RunResumeStatus" && name != "empty data" {
 				cases[name] = f
 			}
 		}
-		cases["409"] = fault{fakebackend.Fault{Status: 409, Body: "x"}, KindConflict, "another program writes", op != "UpsertBucket"}
+		cases["409"] = fault{wandbtest.Fault{Status: 409, Body: "x"}, KindConflict, "another program writes", op != "UpsertBucket"}
 		for name, f := range cases {
 			t.Run(op+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				f.fault.Op = op
-				for _, times := range []func(fakebackend.Fault) fakebackend.Fault{always, once} {
+				for _, times := range []func(wandbtest.Fault) wandbtest.Fault{always, once} {
 					b := newBench(t)
 					set := times(f.fault)
 					b.backend.Fail(set)
@@ -127,7 +127,7 @@ func TestFaults(t *testing.T) {
 						t.Errorf("got %q, want %q in it", text, f.text)
 					}
 					if files {
-						// The figures count more than a file.
+						// The figures matter more than a file.
 						if err != nil {
 							t.Error(err)
 						}
@@ -155,11 +155,11 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A request whose answer was lost is sent again, and its rows are there once.
-func TestStreamTwice(t *testing.T) {
+// A request whose response was lost is sent again, and its rows are stored once.
+func TestLostResponse(t *testing.T) {
 	b := newBench(t)
 	b.backend.Put(job())
-	b.backend.Fail(fakebackend.Fault{Op: "file_stream", Reset: true, After: true, Times: 2})
+	b.backend.Fail(wandbtest.Fault{Op: "file_stream", Reset: true, After: true, Times: 2})
 	if _, err := b.Send(context.Background(), event(), Target{JobRunID: "job1", JobLog: jobLog()}); err != nil {
 		t.Fatal(err)
 	}
@@ -189,12 +189,12 @@ func TestRetryAfter(t *testing.T) {
 		"rubbish":  {times: 1, waits: "[1s]"},
 		"-5":       {times: 1, waits: "[1s]"},
 		"1e300":    {times: 1, waits: "[1s]"},
-		"3600":     {deadline: 30 * time.Second, waits: "[]", text: "the next try was due after 1h0m0s, more than the time left"},
+		"3600":     {deadline: 30 * time.Second, waits: "[]", text: "the next try is due in 1h0m0s, but less time is left"},
 		"infinity": {times: 1, waits: "[1s]"},
 	} {
 		t.Run(header, func(t *testing.T) {
 			b := newBench(t)
-			b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 429, Times: c.times, Header: map[string]string{"Retry-After": header}})
+			b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 429, Times: c.times, Header: map[string]string{"Retry-After": header}})
 			ctx := context.Background()
 			if c.deadline > 0 {
 				var cancel func()
@@ -211,24 +211,24 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// Backoff grows, is bounded, and is stretched by chance.
+// The backoff grows, is bounded, and has random jitter.
 func TestBackoff(t *testing.T) {
 	b := newBench(t)
 	b.Jitter = func() float64 { return 1 }
-	b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 500, Times: 3})
+	b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 500, Times: 3})
 	if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "waits", fmt.Sprint(b.clock.waits()), "[1.25s 2.5s 5s]")
 }
 
-// A server that never answers: each request is bounded, and all of them by the
-// context; its end ends a request and a wait at once.
+// A server that never answers: each request is bounded, and all of them by the context,
+// whose end ends a request or a pause at once.
 func TestHang(t *testing.T) {
 	t.Run("once", func(t *testing.T) {
 		b := newBench(t)
 		b.Timeout = 200 * time.Millisecond
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Hang: true, Times: 1})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Hang: true, Times: 1})
 		if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
 			t.Fatal(err)
 		}
@@ -236,10 +236,10 @@ func TestHang(t *testing.T) {
 	t.Run("always", func(t *testing.T) {
 		b := newBench(t)
 		b.Timeout = 20 * time.Millisecond
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Hang: true})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Hang: true})
 		_, err := b.Send(context.Background(), event(), Target{})
 		e, ok := errors.AsType[*Error](err)
-		if !ok || e.Kind != KindTimeout || e.Tries != 4 || !strings.Contains(err.Error(), "no answer within 20ms") {
+		if !ok || e.Kind != KindTimeout || e.Tries != 4 || !strings.Contains(err.Error(), "no response within 20ms") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -251,24 +251,24 @@ func TestHang(t *testing.T) {
 			b := newBench(t)
 			b.Timeout = time.Hour
 			*of(b.Client) = 20 * time.Millisecond
-			b.backend.Fail(fakebackend.Fault{Op: op, Hang: true})
+			b.backend.Fail(wandbtest.Fault{Op: op, Hang: true})
 			result, err := b.Send(context.Background(), event(), Target{})
-			if told := fmt.Sprint(err, result.Warnings); !strings.Contains(told, "no answer within 20ms") {
-				t.Errorf("%s: %s", op, told)
+			if text := fmt.Sprint(err, result.Warnings); !strings.Contains(text, "no response within 20ms") {
+				t.Errorf("%s: %s", op, text)
 			}
 		}
 	})
 	for _, op := range []string{"RunResumeStatus", "UpsertBucket", "file_stream", "PUT"} {
 		for name, end := range map[string]error{"deadline": context.DeadlineExceeded, "cancelled": context.Canceled} {
 			if op != "file_stream" && end == context.DeadlineExceeded {
-				continue // all wait alike, and each takes its time here
+				continue // all behave alike, and each takes its time here
 			}
 			t.Run(op+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				b := newBench(t)
 				b.clock.t = time.Now()
 				b.Timeout = time.Hour
-				b.backend.Fail(fakebackend.Fault{Op: op, Hang: true})
+				b.backend.Fail(wandbtest.Fault{Op: op, Hang: true})
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				if end == context.DeadlineExceeded {
@@ -299,7 +299,7 @@ func TestHang(t *testing.T) {
 	t.Run("while waiting", func(t *testing.T) {
 		b := newBench(t)
 		b.Sleep = nil
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Status: 429, Header: map[string]string{"Retry-After": "3600"}})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Status: 429, Header: map[string]string{"Retry-After": "3600"}})
 		ctx, cancel := context.WithCancel(context.Background())
 		go func() {
 			for !slices.Contains(b.backend.Ops(), "UpsertBucket") {
@@ -324,12 +324,12 @@ func TestHang(t *testing.T) {
 	})
 }
 
-// A storage that hangs takes half of the time; the other half is for the figures.
-func TestFilesInTime(t *testing.T) {
+// A file storage that hangs takes half of the time; the other half is for the figures.
+func TestFilesLeaveTimeForFigures(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.clock.t = time.Now()
-	b.backend.Fail(fakebackend.Fault{Op: "PUT", Hang: true})
+	b.backend.Fail(wandbtest.Fault{Op: "PUT", Hang: true})
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	got, err := b.Send(ctx, event(), Target{})
@@ -342,11 +342,11 @@ func TestFilesInTime(t *testing.T) {
 	want(t, "rows", len(b.backend.Run("ent0", "p", "vobs-1").History()), 2)
 }
 
-// Where no server is, or another than one thinks.
+// There is no server, or not the expected one.
 func TestNoServer(t *testing.T) {
 	quiet := log.New(io.Discard, "", 0)
 	closed := refusing(t)
-	secure := httptest.NewUnstartedServer(fakebackend.New())
+	secure := httptest.NewUnstartedServer(wandbtest.New())
 	secure.Config.ErrorLog = quiet
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
@@ -362,14 +362,14 @@ func TestNoServer(t *testing.T) {
 			if err != nil {
 				return
 			}
-			// Once it was asked: what comes before is told on net/http's own log.
+			// Only after a request: net/http logs an earlier response as unsolicited.
 			_, _ = c.Read(make([]byte, 1))
 			_, _ = c.Write([]byte("220 smtp.example.com ESMTP\r\n"))
 			_ = c.Close()
 		}
 	}()
 	t.Cleanup(func() { _ = garbage.Close(); <-served })
-	plain := httptest.NewServer(fakebackend.New())
+	plain := httptest.NewServer(wandbtest.New())
 	t.Cleanup(plain.Close)
 	denying := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(407) }))
 	t.Cleanup(denying.Close)
@@ -393,14 +393,14 @@ func TestNoServer(t *testing.T) {
 		"user information":      {base: strings.Replace(closed, "://", "://me:base-secret@", 1), kind: KindNetwork, text: "at " + closed + "/graphql", tries: 4},
 		"no TLS to trust":       {base: secure.URL, kind: KindTLS, text: "SSL_CERT_FILE", tries: 1},
 		"TLS to a plain server": {base: strings.Replace(plain.URL, "http:", "https:", 1), kind: KindAddress, text: "does not speak TLS", tries: 1},
-		"another protocol":      {base: "http://" + garbage.Addr().String(), kind: KindAnswer, text: "malformed HTTP", tries: 1},
+		"another protocol":      {base: "http://" + garbage.Addr().String(), kind: KindResponse, text: "malformed HTTP", tries: 1},
 		"odd scheme":            {base: "ftp://x", kind: KindAddress, text: "unsupported protocol scheme", tries: 1},
-		"no address":            {base: "http://me:base-secret@[::1", kind: KindAddress, text: "an address that cannot be read", tries: 1},
+		"no address":            {base: "http://me:base-secret@[::1", kind: KindAddress, text: "an invalid address", tries: 1},
 		"no host":               {base: "http://", kind: KindAddress, text: "no Host", tries: 1},
 		"dead proxy":            {base: "http://api.wandb.invalid", proxy: proxy(closed), kind: KindProxy, text: "check WANDB_HTTPS_PROXY", tries: 4},
 		"dead proxy to TLS":     {base: "https://api.wandb.invalid", proxy: proxy(closed), kind: KindProxy, text: "connection refused", tries: 4},
 		"denying proxy":         {base: "http://api.wandb.invalid", proxy: proxy(denying.URL), kind: KindProxy, text: "HTTP 407", tries: 1},
-		"denying proxy to TLS":  {base: "https://api.wandb.invalid", proxy: proxy(denying.URL), kind: KindProxy, text: "it refuses: HTTP 407 Proxy Authentication Required", tries: 1},
+		"denying proxy to TLS":  {base: "https://api.wandb.invalid", proxy: proxy(denying.URL), kind: KindProxy, text: "it refuses to connect: HTTP 407 Proxy Authentication Required", tries: 1},
 		"odd proxy":             {base: plain.URL, proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("no proxy like that") }, kind: KindNetwork, text: "no proxy like that", tries: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -421,8 +421,8 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
-// refusing is an address that refuses connections: a port that is taken, so that no
-// other test gets it, and not listened at.
+// refusing returns an address that refuses connections: a port that is bound, so that no
+// other test gets it, without a listener.
 func refusing(t *testing.T) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -440,9 +440,9 @@ func refusing(t *testing.T) string {
 	return fmt.Sprintf("http://127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
 }
 
-// A server with a certificate that nobody signed, where the user says so.
+// A server with a self-signed certificate, which the user allows.
 func TestInsecureTLS(t *testing.T) {
-	backend := fakebackend.New()
+	backend := wandbtest.New()
 	server := httptest.NewTLSServer(backend)
 	t.Cleanup(server.Close)
 	b := newBench(t)
@@ -454,14 +454,14 @@ func TestInsecureTLS(t *testing.T) {
 	want(t, "file", len(backend.Run("ent0", "p", "vobs-1").Files), 1)
 }
 
-// No redirect is followed: the key stays with the server that it is for.
+// No redirect is followed: the key is sent only to its own server.
 func TestRedirect(t *testing.T) {
-	other := fakebackend.New()
+	other := wandbtest.New()
 	elsewhere := httptest.NewServer(other)
 	t.Cleanup(elsewhere.Close)
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		b := newBench(t)
-		b.backend.Fail(fakebackend.Fault{Status: status, Header: map[string]string{"Location": elsewhere.URL + "/graphql"}})
+		b.backend.Fail(wandbtest.Fault{Status: status, Header: map[string]string{"Location": elsewhere.URL + "/graphql"}})
 		_, err := b.Send(context.Background(), event(), Target{})
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Kind != KindRedirect || !strings.Contains(err.Error(), elsewhere.URL) {
@@ -471,8 +471,8 @@ func TestRedirect(t *testing.T) {
 	want(t, "requests elsewhere", len(other.Requests()), 0)
 }
 
-// An endless answer ends.
-func TestAnswerBounded(t *testing.T) {
+// An endless response is cut off.
+func TestResponseIsBounded(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		chunk := make([]byte, 1<<20)
@@ -491,8 +491,8 @@ func TestAnswerBounded(t *testing.T) {
 	}
 }
 
-// Addresses for files that the server made up.
-func TestOddUploads(t *testing.T) {
+// The server returns unusable addresses for files.
+func TestUnusableUploadAddresses(t *testing.T) {
 	for body, text := range map[string]string{
 		`{"data":{"createRunFiles":{"files":[]}}}`:                                                                "has no address for it",
 		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":""}]}}}`:                       "has no address for it",
@@ -502,14 +502,14 @@ func TestOddUploads(t *testing.T) {
 		`{"data":{"createRunFiles":{"files":[{"name":"vobs-event.json","uploadUrl":"/storage/x?signature=a"}]}}}`: "HTTP 404",
 	} {
 		b := newBench(t)
-		b.backend.Fail(fakebackend.Fault{Op: "CreateRunFiles", Body: body})
+		b.backend.Fail(wandbtest.Fault{Op: "CreateRunFiles", Body: body})
 		got, err := b.Send(context.Background(), event(), Target{})
 		if err != nil || len(got.Warnings) != 1 || !strings.Contains(got.Warnings[0], text) {
 			t.Errorf("%s: got %q, %v; want %q", body, got.Warnings, err, text)
 		}
 	}
 	b := newBench(t)
-	b.backend.Fail(fakebackend.Fault{Op: "CreateRunFiles", Body: `{"data":{"createRunFiles":{"uploadHeaders":["X-Extra: 1","broken"],"files":[{"name":"vobs-event.json","uploadUrl":"/storage/ent0/p/vobs-1/vobs-event.json?signature=s3cr3t"}]}}}`})
+	b.backend.Fail(wandbtest.Fault{Op: "CreateRunFiles", Body: `{"data":{"createRunFiles":{"uploadHeaders":["X-Extra: 1","broken"],"files":[{"name":"vobs-event.json","uploadUrl":"/storage/ent0/p/vobs-1/vobs-event.json?signature=s3cr3t"}]}}}`})
 	if got, err := b.Send(context.Background(), event(), Target{}); err != nil || len(got.Warnings) > 0 {
 		t.Fatal(got, err)
 	}
@@ -520,8 +520,8 @@ func TestOddUploads(t *testing.T) {
 	}
 }
 
-// Answers to UpsertBucket that leave something out.
-func TestHalfAnswers(t *testing.T) {
+// Responses to UpsertBucket that lack something.
+func TestIncompleteResponses(t *testing.T) {
 	for bucket, text := range map[string]string{
 		`null`: "names no run",
 		`{"name":"","project":{"name":"p","entity":{"name":"e"}}}`: "names no run",
@@ -531,7 +531,7 @@ func TestHalfAnswers(t *testing.T) {
 		`{"name":"x","project":{"name":"p","entity":{"name":""}}}`: "names no entity",
 	} {
 		b := newBench(t)
-		b.backend.Fail(fakebackend.Fault{Op: "UpsertBucket", Body: `{"data":{"upsertBucket":{"bucket":` + bucket + `}}}`})
+		b.backend.Fail(wandbtest.Fault{Op: "UpsertBucket", Body: `{"data":{"upsertBucket":{"bucket":` + bucket + `}}}`})
 		if _, err := b.Send(context.Background(), event(), Target{}); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: got %v, want %q", bucket, err, text)
 		}

@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
-// The operations, in the words of the SDK 0.31.0 (wandb/core/api/graphql/*.graphql).
-// RunResumeStatus asks for the run's state too, as the SDK's RunState does of the same
-// type. Servers and test doubles find an operation by its name.
+// The operations, as in the SDK 0.31.0 (wandb/core/api/graphql/*.graphql). RunResumeStatus
+// also asks for the run's state, which the SDK's RunState has for the same type. Servers
+// and test doubles identify an operation by its name.
 const (
 	upsertBucket = `mutation UpsertBucket ($id: String, $name: String, $project: String, $entity: String, $groupName: String, $description: String, $displayName: String, $notes: String, $commit: String, $config: JSONString, $host: String, $debug: Boolean, $program: String, $repo: String, $jobType: String, $state: String, $sweep: String, $tags: [String!], $summaryMetrics: JSONString) {
 	upsertBucket(input: {id:$id,name:$name,groupName:$groupName,modelName:$project,entityName:$entity,description:$description,displayName:$displayName,notes:$notes,config:$config,commit:$commit,host:$host,debug:$debug,jobProgram:$program,jobRepo:$repo,jobType:$jobType,state:$state,sweep:$sweep,tags:$tags,summaryMetrics:$summaryMetrics}) {
@@ -68,11 +68,11 @@ const (
 }`
 )
 
-// graphql sends one operation and puts its data into out.
+// graphql sends one operation and decodes its data into out.
 func (c *Client) graphql(ctx context.Context, op, query string, variables, out any, retries map[int]bool, check func() *Error) error {
 	return c.do(ctx, call{
 		op: op, method: http.MethodPost, url: c.base() + "/graphql",
-		body: rendered.Encode(struct {
+		body: run.Encode(struct {
 			Query         string `json:"query"`
 			Variables     any    `json:"variables"`
 			OperationName string `json:"operationName"`
@@ -82,36 +82,36 @@ func (c *Client) graphql(ctx context.Context, op, query string, variables, out a
 			"X-Wandb-Username":   {c.Username},
 			"X-Wandb-User-Email": {c.Email},
 		},
-		ours: true, retries: retries,
-		accept: func(a answer) *Error {
-			// Errors come under 200 too, and then beside data or without.
+		toServer: true, retries: retries,
+		accept: func(a response) *Error {
+			// Errors come under status 200 too, with data or without.
 			if text, failed := jsonError(a.body); failed {
 				return &Error{Kind: KindRejected, Detail: text}
 			}
 			var data struct{ Data json.RawMessage }
 			if err := json.Unmarshal(a.body, &data); err != nil {
-				return notWandb(a)
+				return notJSON(a)
 			}
 			if err := json.Unmarshal(data.Data, out); err != nil {
-				return &Error{Kind: KindAnswer, Detail: "an answer without data of the form that W&B gives"}
+				return &Error{Kind: KindResponse, Detail: "a response without data in W&B's form"}
 			}
 			return check()
 		},
 	})
 }
 
-// notWandb is what is wrong with an answer that is no JSON: a proxy's page, say.
-func notWandb(a answer) *Error {
-	detail := "an answer that is no JSON"
+// notJSON is the error for a response that is not JSON: a proxy's page, for example.
+func notJSON(a response) *Error {
+	detail := "a response that is not JSON"
 	if text := bytes.TrimSpace(a.body); len(text) == 0 {
-		detail = "an empty answer"
+		detail = "an empty response"
 	} else if text[0] == '<' {
-		detail = "an HTML page where JSON was due"
+		detail = "an HTML page instead of JSON"
 	}
-	return &Error{Kind: KindAnswer, Detail: detail}
+	return &Error{Kind: KindResponse, Detail: detail}
 }
 
-// bucketInput are UpsertBucket's variables. nil leaves a run's value as it is.
+// bucketInput are UpsertBucket's variables. nil leaves a run's value unchanged.
 type bucketInput struct {
 	ID             *string  `json:"id"`
 	Name           *string  `json:"name"`
@@ -134,10 +134,10 @@ type bucketInput struct {
 	SummaryMetrics *string  `json:"summaryMetrics"`
 }
 
-// bucket is where a run is, as the server says.
+// bucket is where a run is, according to the server.
 type bucket struct {
 	entity, project, id string
-	// lines is how many rows the run's history has.
+	// lines is the number of rows in the run's history.
 	lines int64
 }
 
@@ -156,11 +156,11 @@ func (c *Client) upsert(ctx context.Context, in bucketInput) (bucket, error) {
 	}
 	var b bucket
 	err := c.graphql(ctx, "UpsertBucket", upsertBucket, in, &out, map[int]bool{
-		// Two writers at once: the SDK tries this again too (UpsertBucketRetryPolicy).
+		// Two writers at once: the SDK retries this too (UpsertBucketRetryPolicy).
 		http.StatusConflict: true,
 	}, func() *Error {
 		missing := func(what string) *Error {
-			return &Error{Kind: KindAnswer, Detail: "the answer names no " + what}
+			return &Error{Kind: KindResponse, Detail: "the response names no " + what}
 		}
 		switch up := out.UpsertBucket; {
 		case up == nil, up.Bucket == nil, up.Bucket.Name == "":
@@ -180,22 +180,22 @@ func (c *Client) upsert(ctx context.Context, in bucketInput) (bucket, error) {
 	return b, err
 }
 
-// status is what the server knows of a run.
+// status is what the server knows about a run.
 type status struct {
-	// exists says that the run is there; started that a program has written to it: a
-	// sweep's runs are made ahead of that (runbranch/resume.go, runExists).
+	// exists reports whether the run is there, started whether a program has written to
+	// it: a sweep's runs are created before that (runbranch/resume.go, runExists).
 	exists, started bool
 	// entity and project are where the run is.
 	entity, project string
 	// storageID is the server's own name of the run.
 	storageID string
 	state     string
-	// lines is the count of rows, which is said to be up to date; tail is the newest
-	// row and may be older, as summary may.
+	// lines is the number of rows, which is up to date; tail is the newest row, and may
+	// be older, as may summary.
 	lines           int64
-	tail            []rendered.Item
-	summary, config []rendered.Item
-	// runtime is how long the run lasted, in seconds, as far as is known.
+	tail            []run.Item
+	summary, config []run.Item
+	// runtime is how long the run lasted, in seconds, as far as it is known.
 	runtime float64
 }
 
@@ -221,7 +221,7 @@ func (c *Client) runStatus(ctx context.Context, entity, project, id string) (sta
 		Project *string `json:"project"`
 		Entity  *string `json:"entity"`
 		Name    string  `json:"name"`
-	}{opt(project), opt(entity), id}, &out, nil, func() *Error {
+	}{optional(project), optional(entity), id}, &out, nil, func() *Error {
 		if out.Model == nil || out.Model.Bucket == nil {
 			return nil
 		}
@@ -236,23 +236,23 @@ func (c *Client) runStatus(ctx context.Context, entity, project, id string) (sta
 		if b.HistoryLineCount != nil {
 			s.lines = *b.HistoryLineCount
 		}
-		// What goes on with the run must not lose what it has: that must be readable.
+		// Continuing the run must not lose what it has, so that must be readable.
 		var err error
-		if s.summary, err = texts(b.SummaryMetrics); err != nil {
-			return &Error{Kind: KindAnswer, Detail: "the run's summary cannot be read"}
+		if s.summary, err = itemsIn(b.SummaryMetrics); err != nil {
+			return &Error{Kind: KindResponse, Detail: "cannot read the run's summary"}
 		}
-		if s.config, err = texts(b.Config); err != nil {
-			return &Error{Kind: KindAnswer, Detail: "the run's config cannot be read"}
+		if s.config, err = itemsIn(b.Config); err != nil {
+			return &Error{Kind: KindResponse, Detail: "cannot read the run's config"}
 		}
-		s.tail = newest(b.HistoryTail)
-		if t, err := texts(b.WandbConfig); err == nil {
+		s.tail = lastRow(b.HistoryTail)
+		if t, err := itemsIn(b.WandbConfig); err == nil {
 			s.started = find(t, "t") != nil
 		}
-		own, _ := rendered.Members(find(s.summary, "_wandb"))
+		own, _ := run.Members(find(s.summary, "_wandb"))
 		for _, items := range []struct {
-			of  []rendered.Item
+			of  []run.Item
 			key string
-		}{{own, "runtime"}, {s.summary, "_runtime"}, {s.tail, "_runtime"}, {newest(b.EventsTail), "_runtime"}} {
+		}{{own, "runtime"}, {s.summary, "_runtime"}, {s.tail, "_runtime"}, {lastRow(b.EventsTail), "_runtime"}} {
 			if x, ok := number(find(items.of, items.key)); ok {
 				s.runtime = max(s.runtime, x)
 			}
@@ -262,26 +262,26 @@ func (c *Client) runStatus(ctx context.Context, entity, project, id string) (sta
 	return s, err
 }
 
-// texts reads an object that comes as a text; null and "" are the empty object.
-func texts(s *string) ([]rendered.Item, error) {
+// itemsIn reads an object given as a text; null and "" are the empty object.
+func itemsIn(s *string) ([]run.Item, error) {
 	if s == nil || *s == "" || *s == "null" {
 		return nil, nil
 	}
-	return rendered.Members([]byte(*s))
+	return run.Members([]byte(*s))
 }
 
-// newest is the last line of a tail: a list of lines, as a text.
-func newest(tail *string) []rendered.Item {
+// lastRow returns the last row of a tail: a list of rows, given as a text.
+func lastRow(tail *string) []run.Item {
 	var lines []string
 	if tail == nil || json.Unmarshal([]byte(*tail), &lines) != nil || len(lines) == 0 {
 		return nil
 	}
-	items, _ := rendered.Members([]byte(lines[len(lines)-1]))
+	items, _ := run.Members([]byte(lines[len(lines)-1]))
 	return items
 }
 
-// opt is nil for "".
-func opt(s string) *string {
+// optional returns nil for "".
+func optional(s string) *string {
 	if s == "" {
 		return nil
 	}

@@ -13,15 +13,15 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// clock is a time that passes where somebody sleeps.
+// clock is a clock that only sleep advances.
 type clock struct {
 	mu    sync.Mutex
 	t     time.Time
@@ -53,17 +53,17 @@ var (
 	ended = began.Add(90 * time.Second)
 )
 
-// bench is a server, a client to it and the client's clock.
+// bench is a server, a client of it and the client's clock.
 type bench struct {
 	*Client
-	backend *fakebackend.Backend
+	backend *wandbtest.Backend
 	clock   *clock
 	server  *httptest.Server
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	backend := fakebackend.New()
+	backend := wandbtest.New()
 	server := httptest.NewServer(backend)
 	t.Cleanup(server.Close)
 	b := &bench{backend: backend, clock: &clock{t: ended.Add(time.Second)}, server: server}
@@ -71,46 +71,46 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// client is another client to the same server.
+// client returns another client of the same server.
 func (b *bench) client(t *testing.T) *Client {
 	c := &Client{
-		BaseURL: b.server.URL, Auth: APIKey(fakebackend.Key), UserAgent: "vobs/test",
+		BaseURL: b.server.URL, Auth: APIKey(wandbtest.Key), UserAgent: "vobs/test",
 		Now: b.clock.now, Sleep: b.clock.sleep, Jitter: func() float64 { return 0 },
 	}
 	t.Cleanup(c.Close)
 	return c
 }
 
-// event is a run as vobs renders one.
-func event() rendered.Run {
-	return rendered.Run{
+// event returns a run as vobs makes it from an event.
+func event() run.Run {
+	return run.Run{
 		ID: "vobs-1", Project: "p", Group: "g", JobType: "gen", Name: "a name", Notes: "of <it> & more", Tags: []string{"x", "y"}, Host: "box",
-		Config: []rendered.Item{item("command", `["sh","-c","a <b> & c"]`), item("gpu", `{"count":1}`)},
-		Rows: []rendered.Row{
-			{Time: began.Add(30 * time.Second), Items: []rendered.Item{item("vobs/gpu0/used_bytes", "1024")}},
-			{Time: ended, Items: []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")}},
+		Config: []run.Item{item("command", `["sh","-c","a <b> & c"]`), item("gpu", `{"count":1}`)},
+		Rows: []run.Row{
+			{Time: began.Add(30 * time.Second), Items: []run.Item{item("vobs/gpu0/used_bytes", "1024")}},
+			{Time: ended, Items: []run.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")}},
 		},
-		Summary:   []rendered.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")},
-		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
+		Summary:   []run.Item{item("vllm_gen/peak_vram_gb", "64.5"), item("vllm_gen/flag_did_not_engage", "false")},
+		Files:     []run.File{{Name: "vobs-event.json", Content: []byte("{\"a\":1}\n")}},
 		StartTime: began, Duration: 90 * time.Second, ExitCode: 3, Writer: "vobs 1.2.3",
 	}
 }
 
-func item(key, text string) rendered.Item {
-	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+func item(key, text string) run.Item {
+	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
-// noSecrets fails where one of the secrets, or half of one, is in a text.
+// noSecrets fails the test if the text contains a secret, or half of one.
 func noSecrets(t *testing.T, text string, more ...string) {
 	t.Helper()
-	for _, secret := range append(more, fakebackend.Key, base64.StdEncoding.EncodeToString([]byte("api:"+fakebackend.Key)), "s3cr3t") {
+	for _, secret := range append(more, wandbtest.Key, base64.StdEncoding.EncodeToString([]byte("api:"+wandbtest.Key)), "s3cr3t") {
 		if strings.Contains(text, secret) || len(secret) > 20 && strings.Contains(text, secret[:len(secret)/2]) {
 			t.Errorf("a secret shows: %q", text)
 		}
 	}
 }
 
-// want fails where a is not b.
+// want fails the test if got is not what is wanted.
 func want[T comparable](t *testing.T, what string, got, wanted T) {
 	t.Helper()
 	if got != wanted {

@@ -13,18 +13,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vobs/vobs/internal/wandb/fakebackend"
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
+	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// wire is what was sent, for a golden file: all that the server can see.
+// wire returns everything that was sent to the server, for a golden file.
 func wire(b *bench) []byte {
 	var out bytes.Buffer
 	for _, r := range b.backend.Requests() {
 		fmt.Fprintf(&out, "== %s %s\n", r.Op, r.Path)
 		for _, name := range []string{"Authorization", "Content-Type", "User-Agent", "X-Wandb-Username", "X-Wandb-User-Email", "X-Extra"} {
 			for _, value := range r.Header.Values(name) {
-				fmt.Fprintf(&out, "%s: %s\n", name, strings.ReplaceAll(value, APIKey(fakebackend.Key).(apiKey).encoded(), "KEY"))
+				fmt.Fprintf(&out, "%s: %s\n", name, strings.ReplaceAll(value, APIKey(wandbtest.Key).(apiKey).encoded(), "KEY"))
 			}
 		}
 		var body struct {
@@ -69,16 +69,16 @@ func TestNewRun(t *testing.T) {
 	}
 	golden(t, "new.golden", wire(b))
 
-	run := b.backend.Run("ent0", "p", "vobs-1")
-	want(t, "state", run.State, "failed")
-	want(t, "exit code", *run.ExitCode, 3)
-	want(t, "rows", len(run.History()), 2)
-	want(t, "file", string(run.Files["vobs-event.json"]), "{\"a\":1}\n")
-	want(t, "uploaded", fmt.Sprint(run.Uploaded), "[vobs-event.json]")
-	want(t, "notes", run.Notes, "of <it> & more")
+	stored := b.backend.Run("ent0", "p", "vobs-1")
+	want(t, "state", stored.State, "failed")
+	want(t, "exit code", *stored.ExitCode, 3)
+	want(t, "rows", len(stored.History()), 2)
+	want(t, "file", string(stored.Files["vobs-event.json"]), "{\"a\":1}\n")
+	want(t, "uploaded", fmt.Sprint(stored.Uploaded), "[vobs-event.json]")
+	want(t, "notes", stored.Notes, "of <it> & more")
 	for _, r := range b.backend.Requests() {
 		if r.Op == "PUT" && r.Header.Get("X-Extra") != "" {
-			t.Error("the storage of files was told the user's headers")
+			t.Error("the file storage got the user's headers")
 		}
 	}
 }
@@ -92,12 +92,12 @@ func TestSentTwice(t *testing.T) {
 		}
 	}
 	want(t, "runs", len(b.backend.Runs()), 1)
-	run := b.backend.Run("ent0", "p", "vobs-1")
-	want(t, "rows", len(run.History()), 2)
-	want(t, "state", run.State, "failed")
+	stored := b.backend.Run("ent0", "p", "vobs-1")
+	want(t, "rows", len(stored.History()), 2)
+	want(t, "state", stored.State, "failed")
 
-	// Somebody goes on with it, and it is sent once more: what was added stays.
-	b.backend.Change("ent0", "p", "vobs-1", func(r *fakebackend.Run) {
+	// Somebody continues it, and the event is sent once more: what was added stays.
+	b.backend.Change("ent0", "p", "vobs-1", func(r *wandbtest.Run) {
 		r.Lines = append(r.Lines, `{"_step":2,"mine":NaN}`)
 		r.Summary = `{"mine":NaN,"vllm_gen/peak_vram_gb":1,"_step":2,"_timestamp":9e9,"_wandb":{"runtime":500}}`
 		r.Config = `{"mine":{"value":1},"_wandb":{"value":{"t":{}}}}`
@@ -106,39 +106,39 @@ func TestSentTwice(t *testing.T) {
 	if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
 		t.Fatal(err)
 	}
-	run = b.backend.Run("ent0", "p", "vobs-1")
-	want(t, "rows", len(run.History()), 3)
-	want(t, "state", run.State, "finished")
-	want(t, "summary", run.Summary,
+	stored = b.backend.Run("ent0", "p", "vobs-1")
+	want(t, "rows", len(stored.History()), 3)
+	want(t, "state", stored.State, "finished")
+	want(t, "summary", stored.Summary,
 		`{"mine":NaN,"vllm_gen/peak_vram_gb":64.5,"_step":2,"_timestamp":9e9,"_wandb":{"runtime":500},"vllm_gen/flag_did_not_engage":false}`)
-	want(t, "config", run.Config, `{"mine":{"value":1},"_wandb":{"value":{"t":{}}}}`)
+	want(t, "config", stored.Config, `{"mine":{"value":1},"_wandb":{"value":{"t":{}}}}`)
 
-	// As it is sent, somebody is at it: its end is not ours to tell.
-	b.backend.Change("ent0", "p", "vobs-1", func(r *fakebackend.Run) { r.State = "running" })
+	// Somebody still writes to it: its end must stay open.
+	b.backend.Change("ent0", "p", "vobs-1", func(r *wandbtest.Run) { r.State = "running" })
 	if _, err := b.Send(context.Background(), event(), Target{}); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "state", b.backend.Run("ent0", "p", "vobs-1").State, "running")
 }
 
-// What a server decides, and names that addresses cannot hold as they are.
+// Names that the server chooses, and names that must be escaped in addresses.
 func TestNames(t *testing.T) {
 	b := newBench(t)
-	bare := rendered.Run{ID: "a b+é", Project: "a b%é", Writer: "vobs", StartTime: began}
+	bare := run.Run{ID: "a b+é", Project: "a b%é", Writer: "vobs", StartTime: began}
 	bare.Entity = "team %one"
 	got, err := b.Send(context.Background(), bare, Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want(t, "URL", got.URL, b.server.URL+"/team%20%25one/a%20b%25%C3%A9/runs/a%20b+%C3%A9")
-	run := b.backend.Run("team %one", "a b%é", "a b+é")
-	if run == nil {
-		t.Fatal("the run is not where it was said to be")
+	stored := b.backend.Run("team %one", "a b%é", "a b+é")
+	if stored == nil {
+		t.Fatal("the run is not at its address")
 	}
-	want(t, "state", run.State, "finished")
-	want(t, "summary", run.Summary, `{"_step":0,"_timestamp":1795341600.25,"_runtime":0,"_wandb":{"runtime":0}}`)
+	want(t, "state", stored.State, "finished")
+	want(t, "summary", stored.Summary, `{"_step":0,"_timestamp":1795341600.25,"_runtime":0,"_wandb":{"runtime":0}}`)
 
-	got, err = b.Send(context.Background(), rendered.Run{ID: "x", StartTime: began}, Target{})
+	got, err = b.Send(context.Background(), run.Run{ID: "x", StartTime: began}, Target{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,13 +159,13 @@ func TestAppURL(t *testing.T) {
 	want(t, "explicit", (&Client{BaseURL: "https://api.wandb.ai", AppURL: "https://x/"}).RunURL("e", "p", "i"), "https://x/e/p/runs/i")
 }
 
-// What is too much for one request comes in several, in order, and the end last.
-func TestPosts(t *testing.T) {
+// Too many rows for one request are sent in several, in order, with the end last.
+func TestRequests(t *testing.T) {
 	code := 0
 	s := stream{offset: 7, rows: []string{"aaaa", "bbbb", "cccccccccccc", "d"}, summary: "{}", uploaded: []string{"f"}, exitCode: &code}
 	var got []string
-	for _, p := range s.posts(10) {
-		got = append(got, string(rendered.Encode(p)))
+	for _, p := range s.requests(10) {
+		got = append(got, string(run.Encode(p)))
 	}
 	if d := cmp.Diff([]string{
 		`{"files":{"wandb-history.jsonl":{"offset":7,"content":["aaaa","bbbb"]}}}`,
@@ -177,16 +177,16 @@ func TestPosts(t *testing.T) {
 }
 
 func TestBadInput(t *testing.T) {
-	for name, change := range map[string]func(*rendered.Run){
-		"the run has no id":               func(r *rendered.Run) { r.ID = "" },
-		`config: the value of "k" is no`:  func(r *rendered.Run) { r.Config = []rendered.Item{item("k", "NaN")} },
-		`summary: the value of "k" is no`: func(r *rendered.Run) { r.Summary = []rendered.Item{item("k", "")} },
-		`history: the value of "k" is no`: func(r *rendered.Run) { r.Rows[1].Items = []rendered.Item{item("k", `1}`)} },
+	for name, change := range map[string]func(*run.Run){
+		"the run has no id":                func(r *run.Run) { r.ID = "" },
+		`config: the value of "k" is not`:  func(r *run.Run) { r.Config = []run.Item{item("k", "NaN")} },
+		`summary: the value of "k" is not`: func(r *run.Run) { r.Summary = []run.Item{item("k", "")} },
+		`history: the value of "k" is not`: func(r *run.Run) { r.Rows[1].Items = []run.Item{item("k", `1}`)} },
 	} {
 		b := newBench(t)
-		run := event()
-		change(&run)
-		_, err := b.Send(context.Background(), run, Target{})
+		r := event()
+		change(&r)
+		_, err := b.Send(context.Background(), r, Target{})
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -194,26 +194,26 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// Many runs through one client, and through clients of their own.
+// Many runs through one client, and through separate clients.
 func TestConcurrency(t *testing.T) {
 	b := newBench(t)
 	var wg sync.WaitGroup
 	for i := range 16 {
-		run := event()
-		run.ID = fmt.Sprintf("vobs-%d", i)
+		r := event()
+		r.ID = fmt.Sprintf("vobs-%d", i)
 		c := b.Client
 		if i%2 == 0 {
 			c = b.client(t)
 		}
 		wg.Go(func() {
-			if _, err := c.Send(context.Background(), run, Target{}); err != nil {
+			if _, err := c.Send(context.Background(), r, Target{}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
 	want(t, "runs", len(b.backend.Runs()), 16)
-	for _, run := range b.backend.Runs() {
-		want(t, run.ID, len(run.History()), 2)
+	for _, stored := range b.backend.Runs() {
+		want(t, stored.ID, len(stored.History()), 2)
 	}
 }

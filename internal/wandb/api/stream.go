@@ -8,22 +8,22 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
-// maxPost is what one file_stream request may hold of rows; the server takes about
-// 10 MiB (wandb/core/internal/filestream: the limit of one line and of one request).
+// maxPost bounds the rows in one file_stream request; the server accepts about 10 MiB
+// (wandb/core/internal/filestream: the limit of one line and of one request).
 const maxPost = 8 << 20
 
-// stream is what one run is sent.
+// stream is what is sent to one run.
 type stream struct {
-	// offset is the first row's line.
+	// offset is the position of the first row in the history.
 	offset int64
 	rows   []string
-	// summary is whole: it takes the place of what the run has.
+	// summary replaces the run's summary.
 	summary  string
 	uploaded []string
-	// exitCode ends the run; nil says nothing of its end.
+	// exitCode ends the run; nil leaves its end open.
 	exitCode *int
 }
 
@@ -46,8 +46,8 @@ type files struct {
 	Summary *chunk `json:"wandb-summary.json,omitempty"`
 }
 
-// posts cuts the rows to what a request may hold: one, but for runs with very many.
-func (s stream) posts(most int) []post {
+// requests divides the rows into requests of at most most bytes: mostly one.
+func (s stream) requests(most int) []post {
 	var out []post
 	rows, offset := s.rows, s.offset
 	for {
@@ -70,24 +70,24 @@ func (s stream) posts(most int) []post {
 	}
 }
 
-// send streams to a run. A request that is sent twice changes nothing: its lines have
-// their places and its rows their steps. sent is how many rows arrived.
+// stream sends s to a run. Sending a request twice changes nothing: its lines have their
+// positions and its rows their steps. sent is the number of rows that arrived.
 func (c *Client) stream(ctx context.Context, to bucket, s stream) (sent int, err error) {
 	address := c.base() + "/files/" + url.PathEscape(to.entity) + "/" + url.PathEscape(to.project) + "/" + url.PathEscape(to.id) + "/file_stream"
-	for _, p := range s.posts(maxPost) {
+	for _, p := range s.requests(maxPost) {
 		err := c.do(ctx, call{
-			op: "file_stream", method: http.MethodPost, url: address, body: rendered.Encode(p),
-			header:  http.Header{"Content-Type": {"application/json"}},
-			ours:    true,
-			timeout: c.RowsTimeout,
-			accept: func(a answer) *Error {
-				// The SDK takes any 2xx for success; but a page of a proxy has stored nothing.
+			op: "file_stream", method: http.MethodPost, url: address, body: run.Encode(p),
+			header:   http.Header{"Content-Type": {"application/json"}},
+			toServer: true,
+			timeout:  c.RowsTimeout,
+			accept: func(a response) *Error {
+				// The SDK accepts any 2xx; but a proxy's page means that nothing was stored.
 				if text, failed := jsonError(a.body); failed {
 					return &Error{Kind: KindRejected, Detail: text}
 				}
 				if text := strings.TrimSpace(string(a.body)); text != "" {
-					if _, err := rendered.Members(a.body); err != nil {
-						return notWandb(a)
+					if _, err := run.Members(a.body); err != nil {
+						return notJSON(a)
 					}
 				}
 				return nil
@@ -103,9 +103,9 @@ func (c *Client) stream(ctx context.Context, to bucket, s stream) (sent int, err
 	return sent, nil
 }
 
-// upload stores the run's files. It gives the names of those that arrived, and what
-// kept the others.
-func (c *Client) upload(ctx context.Context, to bucket, list []rendered.File) (uploaded []string, failures []error) {
+// upload stores the run's files. It returns the names of those that arrived, and the
+// errors of the others.
+func (c *Client) upload(ctx context.Context, to bucket, list []run.File) (uploaded []string, failures []error) {
 	names := make([]string, len(list))
 	for i, f := range list {
 		names[i] = f.Name
@@ -123,7 +123,7 @@ func (c *Client) upload(ctx context.Context, to bucket, list []rendered.File) (u
 		Files   []string `json:"files"`
 	}{to.entity, to.project, to.id, names}, &out, nil, func() *Error {
 		if out.CreateRunFiles == nil {
-			return &Error{Kind: KindAnswer, Detail: "the answer names no files"}
+			return &Error{Kind: KindResponse, Detail: "the response names no files"}
 		}
 		return nil
 	})
@@ -145,7 +145,7 @@ func (c *Client) upload(ctx context.Context, to bucket, list []rendered.File) (u
 		}
 		op := "upload of " + f.Name
 		if address == "" {
-			failures = append(failures, &Error{Kind: KindAnswer, Op: op, Detail: "the answer to CreateRunFiles has no address for it"})
+			failures = append(failures, &Error{Kind: KindResponse, Op: op, Detail: "the response to CreateRunFiles has no address for it"})
 			continue
 		}
 		if err := c.put(ctx, op, address, header, f.Content); err != nil {
@@ -157,8 +157,8 @@ func (c *Client) upload(ctx context.Context, to bucket, list []rendered.File) (u
 	return uploaded, failures
 }
 
-// put stores one file where the server said: often another company's storage, which
-// gets no key and none of the user's headers.
+// put stores one file at the address from the server: often another company's storage,
+// which gets no key and none of the user's headers.
 func (c *Client) put(ctx context.Context, op, address string, header http.Header, content []byte) error {
 	base, err := url.Parse(c.base() + "/")
 	if err != nil {
@@ -166,25 +166,25 @@ func (c *Client) put(ctx context.Context, op, address string, header http.Header
 	}
 	to, err := base.Parse(address)
 	if err != nil || (to.Scheme != "http" && to.Scheme != "https") || to.Host == "" {
-		return &Error{Kind: KindAnswer, Op: op, Detail: "the answer to CreateRunFiles has no usable address for it"}
+		return &Error{Kind: KindResponse, Op: op, Detail: "the response to CreateRunFiles has no usable address for it"}
 	}
 	return c.do(ctx, call{op: op, method: http.MethodPut, url: to.String(), body: content, header: header, timeout: c.FilesTimeout})
 }
 
-// row is one line of the history.
-func row(r rendered.Row, step int64, runtime float64) string {
-	return string(rendered.Object(append([]rendered.Item{
-		{Key: "_step", JSON: rendered.Encode(step)},
-		{Key: "_timestamp", JSON: rendered.Encode(stamp(r.Time))},
-		{Key: "_runtime", JSON: rendered.Encode(runtime)},
+// row returns one row of the history.
+func row(r run.Row, step int64, runtime float64) string {
+	return string(run.Object(append([]run.Item{
+		{Key: "_step", JSON: run.Encode(step)},
+		{Key: "_timestamp", JSON: run.Encode(unixSeconds(r.Time))},
+		{Key: "_runtime", JSON: run.Encode(runtime)},
 	}, r.Items...)))
 }
 
-// stamp is a time as W&B has it: seconds since 1970, to the microsecond.
-func stamp(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+// unixSeconds is a time as W&B has it: seconds since 1970, to the microsecond.
+func unixSeconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-// check refuses what would spoil a whole request.
-func check(r rendered.Run) *Error {
+// checkRun refuses what would make a whole request fail.
+func checkRun(r run.Run) *Error {
 	bad := func(format string, args ...any) *Error {
 		return &Error{Kind: KindInput, Detail: fmt.Sprintf(format, args...)}
 	}
@@ -193,15 +193,15 @@ func check(r rendered.Run) *Error {
 	}
 	for _, part := range []struct {
 		name  string
-		items []rendered.Item
+		items []run.Item
 	}{{"config", r.Config}, {"summary", r.Summary}} {
 		if key, ok := invalid(part.items); ok {
-			return bad("%s: the value of %q is no JSON", part.name, key)
+			return bad("%s: the value of %q is not JSON", part.name, key)
 		}
 	}
 	for _, row := range r.Rows {
 		if key, ok := invalid(row.Items); ok {
-			return bad("history: the value of %q is no JSON", key)
+			return bad("history: the value of %q is not JSON", key)
 		}
 	}
 	return nil

@@ -1,5 +1,5 @@
-// Package rundir knows how W&B lays out runs on disk: a directory for each below
-// the wandb directory, in it the run's .wandb file and its files.
+// Package rundir reads and writes W&B's layout of runs on disk: below the wandb directory
+// each run has a directory, with the run's .wandb file and its files.
 //
 // Source: sync_dir, wandb_dir and what uses them in wandb/sdk/wandb_settings.py and
 // wandb_init.py, as of the SDK 0.31.0.
@@ -22,7 +22,7 @@ import (
 	"github.com/vobs/vobs/internal/wandb/transactionlog"
 )
 
-// Dir is the wandb directory below a root (WANDB_DIR, or the working directory).
+// Dir returns the wandb directory below a root (WANDB_DIR, or the working directory).
 func Dir(root string) string {
 	if dir := filepath.Join(root, ".wandb"); exists(dir) {
 		return dir
@@ -36,38 +36,38 @@ func exists(path string) bool {
 }
 
 const (
-	// The prefix tells wandb sync whether there is something to do.
+	// The prefix tells wandb sync whether there is something to send.
 	offlinePrefix = "offline-run-"
 	onlinePrefix  = "run-"
-	// stampLayout is local time.
-	stampLayout = "20060102_150405"
+	// timeLayout is in local time.
+	timeLayout = "20060102_150405"
 )
 
-// logName is the name of a run's .wandb file in its directory.
+// logName returns the name of a run's .wandb file in its directory.
 func logName(id string) string { return "run-" + id + ".wandb" }
 
-// JobLog is what a run left on this machine: its newest file, read.
+// JobLog is what a run left on this machine: the content of its newest file.
 type JobLog struct {
-	// Path is the .wandb file; its directory is the run's.
+	// Path is the .wandb file; it is in the run's directory.
 	Path string
-	// Offline says that the run was not sent while it went on.
+	// Offline reports whether the run was not sent while it was running.
 	Offline bool
-	// Log is what was read of it, and Err why that is not all: a *transactionlog.Error
-	// or that the file could not be read.
+	// Log is what could be read of it, and Err why that is not all: a
+	// *transactionlog.Error, or that the file could not be read.
 	Log *transactionlog.Log
 	Err error
 	// LastStep is the highest step in any file of the run, -1 without one.
 	LastStep int64
-	// Started is when the oldest file of the run began; zero where none says it.
+	// Started is when the oldest file of the run began; zero if no file has it.
 	Started time.Time
-	// Unsynced are the run's offline directories that were not synced yet, oldest
-	// first. A run that was begun several times has several.
+	// Unsynced are the run's offline directories that are not synced yet, oldest first.
+	// A run that was started several times has several.
 	Unsynced []string
 }
 
 // Find reads what a run left in the wandb directory: the newest of all directories
-// {run,offline-run}-TIME-ID that hold a file run-ID.wandb. It is nil where there is
-// none, an error where the directory cannot be read or ctx ended.
+// {run,offline-run}-TIME-ID that contain a file run-ID.wandb. It returns nil if there is
+// none, and an error if the directory cannot be read or ctx ends.
 func Find(ctx context.Context, wandbDir, id string) (*JobLog, error) {
 	dirs, err := runDirs(wandbDir, id)
 	if err != nil || len(dirs) == 0 {
@@ -96,12 +96,12 @@ func Find(ctx context.Context, wandbDir, id string) (*JobLog, error) {
 type runDir struct {
 	path    string
 	offline bool
-	stamp   string
-	// copy is the number behind the id, of runs that began within one second.
-	copy int
+	time    string
+	// number is appended to the id if several runs began within one second.
+	number int
 }
 
-// runDirs gives a run's directories, oldest first.
+// runDirs returns a run's directories, oldest first.
 func runDirs(wandbDir, id string) (out []runDir, err error) {
 	entries, err := os.ReadDir(wandbDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,27 +119,27 @@ func runDirs(wandbDir, id string) (out []runDir, err error) {
 				continue
 			}
 		}
-		if len(rest) < len(stampLayout)+1 {
+		if len(rest) < len(timeLayout)+1 {
 			continue
 		}
-		d.stamp = rest[:len(stampLayout)]
-		number, ok := strings.CutPrefix(rest[len(stampLayout):], "-"+id)
+		d.time = rest[:len(timeLayout)]
+		number, ok := strings.CutPrefix(rest[len(timeLayout):], "-"+id)
 		if !ok {
 			continue
 		}
 		if number != "" {
 			n, ok := strings.CutPrefix(number, "-")
-			if d.copy, err = strconv.Atoi(n); !ok || err != nil {
-				continue // another run's: ids may begin alike
+			if d.number, err = strconv.Atoi(n); !ok || err != nil {
+				continue // another run: ids may have a common prefix
 			}
 		}
-		// Anything but a file could hold up who opens it.
+		// Opening anything but a regular file could block.
 		if info, err := os.Stat(filepath.Join(d.path, logName(id))); err == nil && info.Mode().IsRegular() {
 			out = append(out, d)
 		}
 	}
 	slices.SortFunc(out, func(a, b runDir) int {
-		return cmp.Or(strings.Compare(a.stamp, b.stamp), cmp.Compare(a.copy, b.copy))
+		return cmp.Or(strings.Compare(a.time, b.time), cmp.Compare(a.number, b.number))
 	})
 	return out, nil
 }
@@ -150,16 +150,16 @@ func readLog(ctx context.Context, path string) (*transactionlog.Log, error) {
 		return &transactionlog.Log{FirstStep: -1, LastStep: -1}, err
 	}
 	defer f.Close()
-	return transactionlog.Decode(ending{ctx, f})
+	return transactionlog.Decode(contextReader{ctx, f})
 }
 
-// ending is a reader that ends with a context: files of long runs are large.
-type ending struct {
+// contextReader is a reader that stops when a context ends: files of long runs are large.
+type contextReader struct {
 	ctx context.Context
 	r   io.Reader
 }
 
-func (e ending) Read(b []byte) (int, error) {
+func (e contextReader) Read(b []byte) (int, error) {
 	if err := e.ctx.Err(); err != nil {
 		return 0, err
 	}

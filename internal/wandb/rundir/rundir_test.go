@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/transactionlog"
 )
 
@@ -26,35 +26,35 @@ var (
 	now     = time.Date(2026, 11, 22, 23, 59, 58, 0, time.FixedZone("local", 3600))
 )
 
-func item(key, text string) rendered.Item {
-	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+func item(key, text string) run.Item {
+	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
-// event is the run of an event.
-func event() rendered.Run {
-	return rendered.Run{
+// event returns the run of an event.
+func event() run.Run {
+	return run.Run{
 		ID: "019aa8f2-6c1e-7b6a", Project: "given", Name: "given", Tags: []string{"given"}, Host: "h1",
-		Config:    []rendered.Item{item("vobs", `{"partial":false}`)},
-		Rows:      []rendered.Row{{Time: started.Add(10 * time.Second), Items: []rendered.Item{item("vllm_gen/kv", "0.5")}}},
-		Summary:   []rendered.Item{item("vllm_gen/kv", "0.5")},
-		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
+		Config:    []run.Item{item("vobs", `{"partial":false}`)},
+		Rows:      []run.Row{{Time: started.Add(10 * time.Second), Items: []run.Item{item("vllm_gen/kv", "0.5")}}},
+		Summary:   []run.Item{item("vllm_gen/kv", "0.5")},
+		Files:     []run.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
 		StartTime: started, Duration: 10 * time.Second, ExitCode: 7, Writer: "vobs 1.2.3",
 	}
 }
 
-// job is what a job's own run leaves.
-func job(id string) rendered.Run {
-	return rendered.Run{
+// job returns what a job's own run leaves behind.
+func job(id string) run.Run {
+	return run.Run{
 		ID: id, Entity: "ent0", Project: "jobs", Group: "g", JobType: "train", Name: "a job", Notes: "n", Tags: []string{"t1"}, Host: "h0",
-		Config:    []rendered.Item{item("lr", "0.1")},
-		Rows:      []rendered.Row{{Time: started.Add(3 * time.Second), Items: []rendered.Item{item("loss", "2")}}, {Time: started.Add(4 * time.Second), Items: []rendered.Item{item("loss", "1")}}},
-		Summary:   []rendered.Item{item("loss", "1"), item("best", "NaN")},
+		Config:    []run.Item{item("lr", "0.1")},
+		Rows:      []run.Row{{Time: started.Add(3 * time.Second), Items: []run.Item{item("loss", "2")}}, {Time: started.Add(4 * time.Second), Items: []run.Item{item("loss", "1")}}},
+		Summary:   []run.Item{item("loss", "1"), item("best", "NaN")},
 		StartTime: started.Add(2 * time.Second), Duration: 4 * time.Second, ExitCode: 3, Writer: "0.31.0",
 	}
 }
 
-// put writes a run's file as the SDK would have it.
-func put(t testing.TB, wandbDir, dir string, r rendered.Run, earlier *transactionlog.Earlier) string {
+// put writes a run's file as the SDK does.
+func put(t testing.TB, wandbDir, dir string, r run.Run, earlier *transactionlog.Previous) string {
 	t.Helper()
 	path := filepath.Join(wandbDir, dir)
 	if err := os.MkdirAll(path, 0o777); err != nil {
@@ -80,7 +80,7 @@ func find(t testing.TB, wandbDir, id string) *JobLog {
 	return j
 }
 
-func write(t testing.TB, wandbDir string, r rendered.Run, o Options) *Written {
+func write(t testing.TB, wandbDir string, r run.Run, o Options) *Written {
 	t.Helper()
 	o.Now = now
 	w, err := Write(wandbDir, r, o)
@@ -90,7 +90,7 @@ func write(t testing.TB, wandbDir string, r rendered.Run, o Options) *Written {
 	return w
 }
 
-func texts(items []rendered.Item) map[string]string {
+func texts(items []run.Item) map[string]string {
 	out := map[string]string{}
 	for _, i := range items {
 		out[i.Key] = string(i.JSON)
@@ -98,7 +98,7 @@ func texts(items []rendered.Item) map[string]string {
 	return out
 }
 
-// tree lists all below a directory.
+// tree lists everything below a directory.
 func tree(t testing.TB, dir string) (out []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -130,7 +130,7 @@ func TestDir(t *testing.T) {
 	}
 }
 
-func TestARunOfItsOwn(t *testing.T) {
+func TestNewRun(t *testing.T) {
 	wandbDir := filepath.Join(t.TempDir(), "a b", "wandb")
 	w := write(t, wandbDir, event(), Options{})
 	const name = "offline-run-20261122_235958-019aa8f2-6c1e-7b6a"
@@ -151,7 +151,7 @@ func TestARunOfItsOwn(t *testing.T) {
 		t.Errorf("read back: %+v", j)
 	}
 
-	// The same second and run again: the name is taken, and nothing of it is touched.
+	// The same run again in the same second: the name is taken, and the first directory stays as it is.
 	for _, suffix := range []string{"-1", "-2"} {
 		if w := write(t, wandbDir, event(), Options{}); w.Path != filepath.Join(wandbDir, name+suffix) {
 			t.Errorf("again: %s, want …%s", w.Path, suffix)
@@ -162,7 +162,7 @@ func TestARunOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestTheJobsOwnOfflineRunIsGoneOnWith(t *testing.T) {
+func TestJobsOfflineRunIsContinued(t *testing.T) {
 	wandbDir := t.TempDir()
 	jobDir := put(t, wandbDir, "offline-run-20261122_100002-job1", job("job1"), nil)
 	w := write(t, wandbDir, event(), Options{JobID: "job1", Job: find(t, wandbDir, "job1")})
@@ -184,17 +184,17 @@ func TestTheJobsOwnOfflineRunIsGoneOnWith(t *testing.T) {
 		t.Errorf("summary (-want +got):\n%s", diff)
 	}
 	if !l.Started.After(started.Add(2 * time.Second)) {
-		t.Errorf("it would be synced before the job's: %v", l.Started)
+		t.Errorf("it would be synced before that of the job: %v", l.Started)
 	}
 
-	// Once more, as for a second event: behind both, which are not synced either.
+	// Again, for a second event: it comes after both, which are not synced yet.
 	again := write(t, wandbDir, event(), Options{JobID: "job1", Job: find(t, wandbDir, "job1")})
 	if l := find(t, wandbDir, "job1").Log; l.FirstStep != 3 || again.Sync != "wandb sync "+jobDir+" "+w.Path+" "+again.Path {
 		t.Errorf("again: step %d, %s", l.FirstStep, again.Sync)
 	}
 }
 
-func TestWhatIsSyncedAlreadyIsNotNamed(t *testing.T) {
+func TestSyncedRunsAreNotNamed(t *testing.T) {
 	wandbDir := t.TempDir()
 	for name, dir := range map[string]string{
 		"synced": put(t, wandbDir, "offline-run-20261122_100002-job1", job("job1"), nil),
@@ -214,7 +214,7 @@ func TestWhatIsSyncedAlreadyIsNotNamed(t *testing.T) {
 	}
 }
 
-func TestWhereTheJobsRunMustNotBeTouched(t *testing.T) {
+func TestJobsRunMustNotBeChanged(t *testing.T) {
 	cut := func(path string, n int64) {
 		info, err := os.Stat(path)
 		if err == nil {
@@ -225,28 +225,28 @@ func TestWhereTheJobsRunMustNotBeTouched(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		prepare     func(wandbDir string)
-		why         string
-		tellsWhere  bool
-		group, want string
+		prepare      func(wandbDir string)
+		why          string
+		keepsProject bool
+		group, want  string
 	}{
 		"no file":              {prepare: func(string) {}, why: "left no file", want: "job1"},
 		"no file, and a group": {prepare: func(string) {}, why: "in the group mine", group: "mine", want: "mine"},
 		"damaged": {prepare: func(d string) {
 			path := filepath.Join(put(t, d, "offline-run-20261122_100002-job1", job("job1"), nil), "run-job1.wandb")
 			cut(path, 3)
-		}, why: "cannot be read to its end (at byte", tellsWhere: true, want: "job1"},
+		}, why: "cannot be read to its end (at byte", keepsProject: true, want: "job1"},
 		"not ended": {prepare: func(d string) {
 			path := filepath.Join(put(t, d, "offline-run-20261122_100002-job1", job("job1"), nil), "run-job1.wandb")
 			cut(path, 28) // exit and final: records of 9 and 5 bytes, with 7 before each
-		}, why: "has not ended", tellsWhere: true, want: "job1"},
+		}, why: "has not ended", keepsProject: true, want: "job1"},
 		"resumed online": {prepare: func(d string) {
-			put(t, d, "run-20261122_100002-job1", job("job1"), &transactionlog.Earlier{NextStep: 5, Started: started})
-		}, why: "resumed", tellsWhere: true, want: "job1"},
+			put(t, d, "run-20261122_100002-job1", job("job1"), &transactionlog.Previous{NextStep: 5, Started: started})
+		}, why: "resumed", keepsProject: true, want: "job1"},
 		"perhaps resumed online": {prepare: func(d string) {
 			dir := put(t, d, "run-20261122_100002-job1", job("job1"), nil)
 			addResume(t, filepath.Join(dir, "run-job1.wandb"))
-		}, why: "may have been resumed", tellsWhere: true, want: "job1"},
+		}, why: "may have been resumed", keepsProject: true, want: "job1"},
 		"another run's file": {prepare: func(d string) {
 			from := put(t, d, "offline-run-20261122_100002-other", job("other"), nil)
 			to := filepath.Join(d, "offline-run-20261122_100003-job1")
@@ -256,7 +256,7 @@ func TestWhereTheJobsRunMustNotBeTouched(t *testing.T) {
 			if err := os.Rename(filepath.Join(to, "run-other.wandb"), filepath.Join(to, "run-job1.wandb")); err != nil {
 				t.Fatal(err)
 			}
-		}, why: "does not tell its run", want: "job1"},
+		}, why: "does not name its run", want: "job1"},
 	} {
 		wandbDir := t.TempDir()
 		c.prepare(wandbDir)
@@ -270,13 +270,13 @@ func TestWhereTheJobsRunMustNotBeTouched(t *testing.T) {
 		if l.Group != c.want || l.ExitCode != 7 || l.FirstStep != 0 || len(l.Config) != 1 {
 			t.Errorf("%s: group %q, exit code %d, step %d, config %v", name, l.Group, l.ExitCode, l.FirstStep, l.Config)
 		}
-		if project := map[bool]string{true: "jobs", false: "given"}[c.tellsWhere]; l.Project != project {
+		if project := map[bool]string{true: "jobs", false: "given"}[c.keepsProject]; l.Project != project {
 			t.Errorf("%s: in the project %q, want %q", name, l.Project, project)
 		}
 	}
 }
 
-// addResume has a run's file say resume="allow", as the SDK's does.
+// addResume adds resume="allow" to a run's file, as the SDK does.
 func addResume(t testing.TB, path string) {
 	t.Helper()
 	file, err := os.ReadFile(path)
@@ -292,7 +292,7 @@ func addResume(t testing.TB, path string) {
 			break
 		}
 		if err == nil {
-			// A message that comes twice is one: field 17 is the run, 24 in it resume.
+			// A repeated message is merged: field 17 is the run, field 24 in it is resume.
 			if bytes.Contains(b, []byte("a job")) {
 				b = append(bytes.Clone(b), 17<<3&0x7f|2|0x80, 17>>4, 3, 24<<3&0x7f|0x80, 24>>4, 1)
 			}
@@ -307,23 +307,23 @@ func addResume(t testing.TB, path string) {
 	}
 }
 
-func TestResumedOfflineRunsAreWhole(t *testing.T) {
-	// Offline the SDK does nothing for resume=, and a file of its own begins where it likes.
+func TestResumedOfflineRunsAreComplete(t *testing.T) {
+	// Offline, the SDK ignores resume=, and a file may begin with any step.
 	wandbDir := t.TempDir()
-	put(t, wandbDir, "offline-run-20261122_100002-job1", job("job1"), &transactionlog.Earlier{NextStep: 5, Started: started})
+	put(t, wandbDir, "offline-run-20261122_100002-job1", job("job1"), &transactionlog.Previous{NextStep: 5, Started: started})
 	if w := write(t, wandbDir, event(), Options{JobID: "job1", Job: find(t, wandbDir, "job1")}); w.RunID != "job1" {
 		t.Errorf("%+v", w)
 	}
 }
 
-func TestFindTakesTheNewestOfTheRunsFiles(t *testing.T) {
+func TestFindReturnsTheNewestFile(t *testing.T) {
 	wandbDir := t.TempDir()
 	newer := job("job1")
 	newer.StartTime, newer.Rows, newer.ExitCode = newer.StartTime.Add(time.Hour), newer.Rows[:1], 0
 	old := put(t, wandbDir, "offline-run-20261122_100002-job1", job("job1"), nil)
 	put(t, wandbDir, "run-20261122_110002-job1-2", job("job1"), nil)
 	put(t, wandbDir, "run-20261122_110002-job1-10", newer, nil)
-	// What is not this run's, or no run's directory.
+	// Directories of other runs, and of no run.
 	put(t, wandbDir, "run-20261122_230002-job1-x", job("job1"), nil)
 	put(t, wandbDir, "run-20261122_230002-job11", job("job11"), nil)
 	put(t, wandbDir, "run-20261122_230002-my-job1", job("job1"), nil)
@@ -353,13 +353,13 @@ func TestFindTakesTheNewestOfTheRunsFiles(t *testing.T) {
 	if j := find(t, filepath.Join(wandbDir, "missing"), "job1"); j != nil {
 		t.Errorf("no wandb directory: %+v", j)
 	}
-	// An id is no pattern.
+	// An id is not a pattern.
 	if j := find(t, wandbDir, "job*"); j != nil {
 		t.Errorf("job*: %+v", j)
 	}
 }
 
-func TestFindEndsWithItsContext(t *testing.T) {
+func TestFindContext(t *testing.T) {
 	wandbDir := t.TempDir()
 	put(t, wandbDir, "run-20261122_110002-job1", job("job1"), nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -367,8 +367,8 @@ func TestFindEndsWithItsContext(t *testing.T) {
 	if j, err := Find(ctx, wandbDir, "job1"); !errors.Is(err, context.Canceled) || j != nil {
 		t.Errorf("%+v, %v", j, err)
 	}
-	// Amid a file, too: those of long runs are large.
-	if _, err := (ending{ctx, strings.NewReader("x")}).Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
+	// The context ends within a file, too: those of long runs are large.
+	if _, err := (contextReader{ctx, strings.NewReader("x")}).Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("reading: %v", err)
 	}
 	if _, err := Find(t.Context(), filepath.Join(wandbDir, "run-20261122_110002-job1", "run-job1.wandb"), "job1"); err == nil {
@@ -376,7 +376,7 @@ func TestFindEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestAnotherPlaceWhereTheWandbDirectoryCannotBeWritten(t *testing.T) {
+func TestUnwritableWandbDirectory(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	file := filepath.Join(t.TempDir(), "file")
@@ -388,7 +388,7 @@ func TestAnotherPlaceWhereTheWandbDirectoryCannotBeWritten(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	if j := find(t, filepath.Dir(w.Path), w.RunID); j == nil || j.Err != nil {
-		t.Errorf("it is not there: %+v", j)
+		t.Errorf("the run is missing: %+v", j)
 	}
 
 	t.Setenv("TMPDIR", filepath.Join(file, "tmp"))
@@ -397,16 +397,16 @@ func TestAnotherPlaceWhereTheWandbDirectoryCannotBeWritten(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftOfAFailure(t *testing.T) {
+func TestFailureLeavesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	for name, change := range map[string]func(*rendered.Run){
-		"a file outside":       func(r *rendered.Run) { r.Files = append(r.Files, rendered.File{Name: "../x"}) },
-		"an absolute file":     func(r *rendered.Run) { r.Files = append(r.Files, rendered.File{Name: "/tmp/x"}) },
-		"a file twice":         func(r *rendered.Run) { r.Files = append(r.Files, r.Files[0]) },
-		"a file that is a dir": func(r *rendered.Run) { r.Files = append(r.Files, rendered.File{Name: "vobs-event.json/x"}) },
-		"an id with a slash":   func(r *rendered.Run) { r.ID = "../../x" },
-		"no id":                func(r *rendered.Run) { r.ID = "" },
+	for name, change := range map[string]func(*run.Run){
+		"a file outside":       func(r *run.Run) { r.Files = append(r.Files, run.File{Name: "../x"}) },
+		"an absolute file":     func(r *run.Run) { r.Files = append(r.Files, run.File{Name: "/tmp/x"}) },
+		"a file twice":         func(r *run.Run) { r.Files = append(r.Files, r.Files[0]) },
+		"a file that is a dir": func(r *run.Run) { r.Files = append(r.Files, run.File{Name: "vobs-event.json/x"}) },
+		"an id with a slash":   func(r *run.Run) { r.ID = "../../x" },
+		"no id":                func(r *run.Run) { r.ID = "" },
 	} {
 		wandbDir := t.TempDir()
 		r := event()
@@ -420,18 +420,18 @@ func TestNothingIsLeftOfAFailure(t *testing.T) {
 	}
 }
 
-func TestFilesInFolders(t *testing.T) {
+func TestFilesInDirectories(t *testing.T) {
 	r := event()
-	r.Files = append(r.Files, rendered.File{Name: "a/b.txt", Content: []byte("b")})
+	r.Files = append(r.Files, run.File{Name: "a/b.txt", Content: []byte("b")})
 	w := write(t, t.TempDir(), r, Options{})
 	if b, err := os.ReadFile(filepath.Join(w.Path, "files", "a", "b.txt")); err != nil || string(b) != "b" {
 		t.Errorf("%q, %v", b, err)
 	}
 }
 
-func TestQuote(t *testing.T) {
+func TestShellQuote(t *testing.T) {
 	for in, want := range map[string]string{"/a/b-c_1.d": "/a/b-c_1.d", "/a b": "'/a b'", "/it's": `'/it'\''s'`, "$(x)": "'$(x)'", "": "''", "ü": "'ü'"} {
-		if got := quote(in); got != want {
+		if got := shellQuote(in); got != want {
 			t.Errorf("quote(%q) = %s, want %s", in, got, want)
 		}
 	}

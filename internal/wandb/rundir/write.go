@@ -11,18 +11,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 	"github.com/vobs/vobs/internal/wandb/transactionlog"
 )
 
-// Options say what an offline run is written beside.
+// Options describe the job whose event is written.
 type Options struct {
-	// JobID is the id of the job's own run, which the event is for; "" for a run of
-	// its own.
+	// JobID is the id of the job's own run, which the event belongs to; "" for a run of
+	// the event's own.
 	JobID string
-	// Job is what that run left here (see [Find]); nil where it left nothing.
+	// Job is what that run left here (see [Find]); nil if it left nothing.
 	Job *JobLog
-	// Now gives the directory its name, in its own location: local time, as the SDK has it.
+	// Now names the directory, in its own location: local time, as in the SDK.
 	Now time.Time
 }
 
@@ -32,61 +32,61 @@ type Written struct {
 	Path string
 	// RunID is the run that wandb sync will write to.
 	RunID string
-	// Sync is the command that sends it, for a shell.
+	// Sync is the shell command that sends it.
 	Sync string
-	// Notes tell what the user should know of it, each in one sentence.
+	// Notes are remarks for the user, one sentence each.
 	Notes []string
 }
 
-// Write puts a run into the wandb directory, for `wandb sync`. It is there whole or
-// not at all. Where the wandb directory cannot be written to, it goes into the
-// system's directory for temporary files.
+// Write writes a run into the wandb directory, for `wandb sync`, completely or not at all.
+// If the wandb directory is not writable, it uses the system's directory for temporary
+// files.
 //
 // For a job's own run, this is what wandb sync of the SDK 0.31.0 does with a second
-// directory of the same id: it sends the directories of one run in the order of the
-// start times in their files, lets the history go on, and puts the file's
-// configuration and summary in the place of what the run had. So the file repeats
-// what the job's own file has of both, and goes on with its steps. Where that is not
-// to be had whole (no file, a damaged one, a job that did not finish, a run that was
-// resumed from elsewhere), nothing may be written to the job's run: then the event
-// becomes a run of its own, in a group that is named after the job's run.
-func Write(wandbDir string, r rendered.Run, o Options) (*Written, error) {
+// directory of the same id: it sends the directories of one run in the order of the start
+// times in their files, continues the history, and replaces the run's configuration and
+// summary by those of the file. So the file repeats both from the job's own file, and
+// continues its steps. If they are not completely available (no file, a damaged one, a job
+// that did not finish, a run that was resumed from elsewhere), the job's run must not be
+// written to: then the event becomes a run of its own, in a group named after the job's
+// run.
+func Write(wandbDir string, r run.Run, o Options) (*Written, error) {
 	out := &Written{}
-	earlier, siblings := out.choose(&r, o)
-	if err := rendered.CheckID(r.ID); err != nil {
+	previous, syncWith := out.chooseRun(&r, o)
+	if err := run.CheckID(r.ID); err != nil {
 		return nil, err
 	}
-	err := out.write(wandbDir, &r, earlier, o.Now)
+	err := out.write(wandbDir, &r, previous, o.Now)
 	if err != nil {
-		// What the SDK does, but not with a name that others may have taken.
+		// As the SDK does, but with a name that nobody else may have taken.
 		temp, tempErr := os.MkdirTemp("", "wandb-")
 		if tempErr != nil {
 			return nil, err
 		}
-		if out.write(temp, &r, earlier, o.Now) != nil {
+		if out.write(temp, &r, previous, o.Now) != nil {
 			os.Remove(temp)
 			return nil, err
 		}
-		out.Notes = append(out.Notes, fmt.Sprintf("the offline run is in %s, for the wandb directory cannot be written to: %v", temp, err))
+		out.Notes = append(out.Notes, fmt.Sprintf("the offline run is in %s because the wandb directory cannot be written to: %v", temp, err))
 	}
 	out.RunID = r.ID
 	out.Sync = "wandb sync"
-	for _, dir := range append(siblings, out.Path) {
+	for _, dir := range append(syncWith, out.Path) {
 		if abs, err := filepath.Abs(dir); err == nil {
 			dir = abs
 		}
-		out.Sync += " " + quote(dir)
+		out.Sync += " " + shellQuote(dir)
 	}
 	return out, nil
 }
 
-// choose decides which run is written to. earlier is what that run had, siblings
-// are directories that must be synced with the new one.
-func (w *Written) choose(r *rendered.Run, o Options) (earlier *transactionlog.Earlier, siblings []string) {
+// chooseRun decides which run is written to. previous is the state of that run, syncWith
+// are directories that must be synced together with the new one.
+func (w *Written) chooseRun(r *run.Run, o Options) (previous *transactionlog.Previous, syncWith []string) {
 	if o.JobID == "" {
 		return nil, nil
 	}
-	if why := o.Job.unfit(o.JobID); why != "" {
+	if why := o.Job.whyNotContinuable(o.JobID); why != "" {
 		if r.Group == "" {
 			r.Group = o.JobID
 		}
@@ -101,9 +101,9 @@ func (w *Written) choose(r *rendered.Run, o Options) (earlier *transactionlog.Ea
 	r.Name, r.Notes, r.Tags, r.Host = job.Name, job.Notes, job.Tags, job.Host
 	r.ExitCode = job.ExitCode
 	if len(o.Job.Unsynced) > 0 {
-		w.Notes = append(w.Notes, "the offline run goes on with the job's own: sync both with one command, else the job's configuration and summary may take the place of all")
+		w.Notes = append(w.Notes, "the offline run continues the job's own: sync both with one command, otherwise the job's configuration and summary may replace everything")
 	}
-	return &transactionlog.Earlier{
+	return &transactionlog.Previous{
 		NextStep: o.Job.LastStep + 1,
 		Started:  o.Job.Started, LastStarted: job.Started,
 		Runtime: job.LastRuntime,
@@ -112,39 +112,39 @@ func (w *Written) choose(r *rendered.Run, o Options) (earlier *transactionlog.Ea
 	}, o.Job.Unsynced
 }
 
-// unfit says why a run cannot be gone on with; "" where it can.
-func (j *JobLog) unfit(id string) string {
+// whyNotContinuable returns why a run cannot be continued; "" if it can.
+func (j *JobLog) whyNotContinuable(id string) string {
 	switch {
 	case j == nil:
-		return "the job left no file of its run here, and without its configuration and summary both would be replaced"
+		return "the job left no file of its run here, so its configuration and summary would be lost"
 	case j.Err != nil:
 		return fmt.Sprintf("the job's file %s cannot be read to its end (%v)", j.Path, j.Err)
 	case !j.Log.HasRun || j.Log.ID != id:
-		return fmt.Sprintf("the job's file %s does not tell its run", j.Path)
+		return fmt.Sprintf("the job's file %s does not name its run", j.Path)
 	case !j.Log.Exited:
-		return fmt.Sprintf("the job's run has not ended by its file %s", j.Path)
+		return fmt.Sprintf("the job's run has not ended, according to its file %s", j.Path)
 	case j.Log.Started.IsZero():
-		return fmt.Sprintf("the job's file %s does not tell when its run began", j.Path)
+		return fmt.Sprintf("the job's file %s does not contain when its run began", j.Path)
 	case j.Offline:
-		return "" // offline, resume= does nothing: the file is all there is
+		return "" // offline, resume= has no effect: the file has everything
 	case j.Log.Resumed || j.Log.FirstStep > 0:
-		return fmt.Sprintf("the job's run was resumed, and its file %s is not all of it", j.Path)
+		return fmt.Sprintf("the job's run was resumed, and its file %s has only a part of it", j.Path)
 	case j.Log.MayResume:
-		// The SDK's file of a resumed run repeats the summary, not the configuration, and
-		// says no more than this (seen with 0.31.0).
-		return fmt.Sprintf("the job's run may have been resumed, and then its file %s is not all of it", j.Path)
+		// The SDK's file of a resumed run repeats the summary, but not the configuration,
+		// and contains nothing else about it (seen with 0.31.0).
+		return fmt.Sprintf("the job's run may have been resumed, and then its file %s has only a part of it", j.Path)
 	}
 	return ""
 }
 
-func (w *Written) write(wandbDir string, r *rendered.Run, earlier *transactionlog.Earlier, now time.Time) (err error) {
+func (w *Written) write(wandbDir string, r *run.Run, previous *transactionlog.Previous, now time.Time) (err error) {
 	if wandbDir, err = filepath.Abs(wandbDir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(wandbDir, 0o777); err != nil {
 		return fmt.Errorf("making the wandb directory: %w", err)
 	}
-	base := filepath.Join(wandbDir, offlinePrefix+now.Format(stampLayout)+"-"+r.ID)
+	base := filepath.Join(wandbDir, offlinePrefix+now.Format(timeLayout)+"-"+r.ID)
 	dir := base
 	for n := 1; ; n++ {
 		err := os.Mkdir(dir, 0o777)
@@ -161,7 +161,7 @@ func (w *Written) write(wandbDir string, r *rendered.Run, earlier *transactionlo
 			os.RemoveAll(dir)
 		}
 	}()
-	// wandb sync complains where this one is missing.
+	// wandb sync complains if this directory is missing.
 	files := filepath.Join(dir, "files")
 	if err := os.Mkdir(files, 0o777); err != nil {
 		return fmt.Errorf("making the offline run: %w", err)
@@ -178,9 +178,9 @@ func (w *Written) write(wandbDir string, r *rendered.Run, earlier *transactionlo
 			return err
 		}
 	}
-	// The file has its name when it is whole: without it there is nothing to sync.
+	// The file gets its name once it is complete: without it there is nothing to sync.
 	name := filepath.Join(dir, logName(r.ID))
-	if err := writeNew(name+".part", func(w *bufio.Writer) error { return transactionlog.Write(w, r, earlier) }); err != nil {
+	if err := writeNew(name+".part", func(w *bufio.Writer) error { return transactionlog.Write(w, r, previous) }); err != nil {
 		return err
 	}
 	if err := os.Rename(name+".part", name); err != nil {
@@ -212,8 +212,8 @@ func writeNew(name string, write func(*bufio.Writer) error) error {
 	return nil
 }
 
-// quote makes one word of a path for a shell.
-func quote(s string) string {
+// shellQuote quotes a path for a shell, if necessary.
+func shellQuote(s string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+=@%:,", r)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// frame writes records and gives the file.
+// frame returns a file with the records.
 func frame(t testing.TB, records ...[]byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -22,7 +22,7 @@ func frame(t testing.TB, records ...[]byte) []byte {
 	return b.Bytes()
 }
 
-// unframe reads what is whole, and how the reading ended.
+// unframe returns the complete records of a file, and the error that ended the reading.
 func unframe(file []byte) (records [][]byte, err error) {
 	r := NewReader(bytes.NewReader(file))
 	for {
@@ -35,14 +35,14 @@ func unframe(file []byte) (records [][]byte, err error) {
 }
 
 func TestBytesOfAFile(t *testing.T) {
-	// The header and one whole chunk; the checksum is Python's zlib.crc32(b"\x01abc").
+	// The header and one complete chunk; the checksum is Python's zlib.crc32(b"\x01abc").
 	if got, want := hex.EncodeToString(frame(t, []byte("abc"))), "3a572642e1be00"+"a9209d53"+"0300"+"01"+"616263"; got != want {
 		t.Errorf("a file of one record is\n%s, want\n%s", got, want)
 	}
 }
 
 func TestChecksums(t *testing.T) {
-	// By Python's zlib.crc32 of the kind and the data.
+	// Values of Python's zlib.crc32 over the kind and the data.
 	for _, c := range []struct {
 		kind byte
 		data string
@@ -57,8 +57,8 @@ func TestChecksums(t *testing.T) {
 func TestRecordsOfAnySize(t *testing.T) {
 	const room = blockSize - len(fileHeader) - chunkHeader // of the first block's first chunk
 	sizes := []int{0, 1, room - 1, room, room + 1, blockSize, blockSize + 1, 3 * blockSize, 1 << 20}
-	// What is left of the first block behind the first record: 0 to 8 bytes, of which
-	// 1 to 6 are padding and 7 hold a chunk without data.
+	// The room left in the first block after the first record: 0 to 8 bytes, of which 1 to
+	// 6 are padding and 7 hold a chunk without data.
 	for left := 0; left <= 8; left++ {
 		sizes = append(sizes, room-left)
 	}
@@ -106,7 +106,7 @@ func TestPaddingAtTheEndOfABlock(t *testing.T) {
 	}
 }
 
-func TestCutAtAnyByte(t *testing.T) {
+func TestTruncatedAnywhere(t *testing.T) {
 	records := [][]byte{[]byte("one"), []byte("two two"), make([]byte, blockSize), []byte("four")}
 	file := frame(t, records...)
 	var ends []int // of the records
@@ -115,7 +115,7 @@ func TestCutAtAnyByte(t *testing.T) {
 	}
 	for n := range len(file) {
 		if n > 64 && n < blockSize-20 || n > blockSize+20 && n < ends[2]-20 {
-			continue // amid a record of zeros
+			continue // within a record of zeros
 		}
 		whole, clean := 0, false
 		for _, end := range ends {
@@ -190,7 +190,7 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
-// endless is a file of one record that has no end.
+// endless is a file of one record without an end.
 type endless struct {
 	pending bytes.Buffer
 	w       Writer
@@ -210,13 +210,13 @@ func (e *endless) Read(b []byte) (int, error) {
 	return e.pending.Read(b)
 }
 
-func TestARecordIsBounded(t *testing.T) {
+func TestRecordSizeIsBounded(t *testing.T) {
 	if _, err := NewReader(&endless{}).Next(); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("a record without end: %v, want %v", err, ErrTooLarge)
 	}
 }
 
-func TestErrorsOfTheReaderAreItsOwn(t *testing.T) {
+func TestReaderErrors(t *testing.T) {
 	broken := errors.New("input/output error")
 	file := frame(t, []byte("one"), []byte("two"))
 	for n := range file {
@@ -247,7 +247,7 @@ func (f *fullDisk) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-func TestAWriterThatFailsStaysSo(t *testing.T) {
+func TestWriterErrorsPersist(t *testing.T) {
 	whole := len(frame(t, []byte("one")))
 	for room := range whole {
 		disk := &fullDisk{room}

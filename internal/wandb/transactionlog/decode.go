@@ -13,47 +13,48 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
-// Log is what a run's file tells of it.
+// Log is the content of a run's file.
 type Log struct {
 	// Producer is the version of the program that wrote the file.
 	Producer string
-	// HasRun says that the file names its run; without, the fields up to Config are empty.
+	// HasRun reports whether the file names its run; if not, the fields up to Config are
+	// empty.
 	HasRun                                                        bool
 	ID, Entity, Project, Group, JobType, Name, Notes, Host, Sweep string
 	Tags                                                          []string
-	// Resumed says that the run had begun before, so that the file is not all of it;
-	// MayResume that it was to go on where it existed (resume="allow" or "must"). The
-	// SDK 0.31.0 sets the latter alone, also for a run that is new.
+	// Resumed reports whether the run had begun before, so that the file has only a part
+	// of it. MayResume reports whether it would continue an existing run (resume="allow"
+	// or "must"). The SDK 0.31.0 sets only the latter, also for a new run.
 	Resumed, MayResume bool
-	// Started is when the run began, in UTC; zero where the file does not say.
+	// Started is when the run began, in UTC; zero if the file does not have it.
 	Started time.Time
-	// Config is the run's configuration with all changes to it, sorted by key.
-	Config []rendered.Item
-	// Rows counts the lines of the history.
+	// Config is the run's configuration after all changes, sorted by key.
+	Config []run.Item
+	// Rows is the number of history rows.
 	Rows int64
-	// FirstStep and LastStep are the lowest and the highest step of the history, -1
-	// without one. A run that was resumed online begins with a step that is not 0.
+	// FirstStep and LastStep are the lowest and the highest step of the history, -1 if it
+	// has none. A run that was resumed online begins with a step other than 0.
 	FirstStep, LastStep int64
-	// LastRuntime is the longest _runtime that the history or the summary names, in seconds.
+	// LastRuntime is the highest _runtime in the history or the summary, in seconds.
 	LastRuntime float64
-	// Summary is the run's summary with all changes to it, sorted by key. Values may
-	// hold Python's NaN, Infinity and -Infinity.
-	Summary []rendered.Item
-	// Files are the names of the files that the run keeps.
+	// Summary is the run's summary after all changes, sorted by key. Values may contain
+	// Python's NaN, Infinity and -Infinity.
+	Summary []run.Item
+	// Files are the names of the run's files.
 	Files []string
 	// Telemetry and Environment are wandb_internal's TelemetryRecord and
-	// EnvironmentRecord as they are in the file: what the run's config._wandb is made of.
+	// EnvironmentRecord as in the file: the run's config._wandb is made from them.
 	Telemetry, Environment []byte
-	// Exited says that the run was finished, with ExitCode.
+	// Exited reports whether the run was finished, with ExitCode.
 	Exited   bool
 	ExitCode int
 }
 
-// Decode reads a file. Where it cannot be read to its end, what was whole is given
-// beside the error: an [*Error], or what the reader itself failed with.
+// Decode reads a file. If it cannot be read to its end, Decode returns the complete part
+// together with the error: an [*Error], or the reader's own.
 func Decode(r io.Reader) (*Log, error) {
 	d := decoder{log: &Log{FirstStep: -1, LastStep: -1}, config: object{}, summary: object{}}
 	log := NewReader(bufio.NewReaderSize(r, 2*blockSize))
@@ -64,7 +65,7 @@ func Decode(r io.Reader) (*Log, error) {
 			break
 		}
 		if err = d.record(b); err != nil {
-			err = &Error{log.began, fmt.Errorf("%w: %w", ErrCorrupt, err)}
+			err = &Error{log.recordStart, fmt.Errorf("%w: %w", ErrCorrupt, err)}
 		}
 	}
 	d.log.Config, d.log.Summary = d.config.items(), d.summary.items()
@@ -77,7 +78,7 @@ func Decode(r io.Reader) (*Log, error) {
 	return d.log, err
 }
 
-// maxEnvironment bounds what is kept of records of the environment, in bytes.
+// maxEnvironment bounds the environment records that are kept, in bytes.
 const maxEnvironment = 1 << 20
 
 type decoder struct {
@@ -91,8 +92,8 @@ type value struct {
 	n uint64
 }
 
-// each calls f for every field of a message that is bytes or a varint; others, of
-// which none matters here, are passed.
+// each calls f for every field of a message that has bytes or a varint; it skips others,
+// none of which matters here.
 func each(b []byte, f func(field protowire.Number, v value) error) error {
 	for len(b) > 0 {
 		field, kind, n := protowire.ConsumeTag(b)
@@ -142,16 +143,16 @@ func (d *decoder) record(b []byte) error {
 		case recordRun:
 			return d.run(v.b)
 		case recordConfig:
-			return change(d.config, v.b, true)
+			return applyUpdates(d.config, v.b, true)
 		case recordSummary:
-			return change(d.summary, v.b, false)
+			return applyUpdates(d.summary, v.b, false)
 		case recordHistory:
 			return d.history(v.b)
 		case recordTelemetry:
-			d.log.Telemetry = bytes.Clone(v.b) // each holds all that the ones before held
+			d.log.Telemetry = bytes.Clone(v.b) // each has all that the earlier ones had
 		case recordEnvironment:
-			// Several are one: the SDK's own part, and then the machine's. Behind each
-			// other they are their merger to protobuf.
+			// Several of them are one: first the SDK's own part, then the machine's. To
+			// protobuf, their concatenation is their merger.
 			if len(d.log.Environment)+len(v.b) < maxEnvironment {
 				d.log.Environment = append(d.log.Environment, v.b...)
 			}
@@ -192,7 +193,7 @@ func (d *decoder) run(b []byte) error {
 		case runResume:
 			l.MayResume = v.n != 0
 		case runConfig:
-			return change(d.config, v.b, true)
+			return applyUpdates(d.config, v.b, true)
 		case runStarted:
 			var seconds, nanos int64
 			err := each(v.b, func(field protowire.Number, v value) error {
@@ -204,7 +205,7 @@ func (d *decoder) run(b []byte) error {
 				}
 				return nil
 			})
-			// Beyond the year 9999 lies no start, and no time that JSON could tell.
+			// A run does not start after the year 9999, which JSON could not express.
 			if err == nil && seconds >= 0 && seconds < 253402300800 && nanos >= 0 && nanos < 1e9 {
 				l.Started = time.Unix(seconds, nanos).UTC()
 			}
@@ -216,8 +217,8 @@ func (d *decoder) run(b []byte) error {
 	return err
 }
 
-// change applies a ConfigRecord or a SummaryRecord.
-func change(o object, b []byte, merge bool) error {
+// applyUpdates applies a ConfigRecord or a SummaryRecord.
+func applyUpdates(o object, b []byte, merge bool) error {
 	return each(b, func(field protowire.Number, v value) error {
 		if field != update && field != remove {
 			return nil
@@ -235,8 +236,8 @@ func change(o object, b []byte, merge bool) error {
 	})
 }
 
-// item reads what config, history and summary are made of: a key, or a path of
-// keys, and a value as JSON.
+// item reads an element of config, history or summary: a key, or a path of keys, and a
+// value as JSON.
 func item(b []byte) (path []string, text string, err error) {
 	var key string
 	err = each(b, func(field protowire.Number, v value) error {
@@ -244,7 +245,7 @@ func item(b []byte) (path []string, text string, err error) {
 		case itemKey:
 			key = string(v.b)
 		case itemNested:
-			if len(path) <= maxDepth { // set and remove refuse what is longer
+			if len(path) <= maxDepth { // set and remove refuse longer paths
 				path = append(path, string(v.b))
 			}
 		case itemJSON:
@@ -278,7 +279,7 @@ func (d *decoder) history(b []byte) error {
 				}
 			}
 		case historyStep:
-			// A step of 0 is left out of its message.
+			// A message omits a step of 0.
 			step = max(step, 0)
 			return each(v.b, func(field protowire.Number, v value) error {
 				if field == stepNum {
@@ -314,14 +315,15 @@ func (d *decoder) files(b []byte) error {
 	})
 }
 
-// float reads a number of the top level.
+// float returns a number of the top level.
 func (o object) float(key string) (float64, bool) {
-	if n := o[key]; n != nil && n.kids == nil {
+	if n := o[key]; n != nil && n.children == nil {
 		return finite(n.text)
 	}
 	return 0, false
 }
 
+// finite parses a finite number in JSON.
 func finite(text string) (float64, bool) {
 	text = strings.TrimSpace(text)
 	x, err := strconv.ParseFloat(text, 64)

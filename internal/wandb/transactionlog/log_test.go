@@ -15,33 +15,33 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
 var updateGolden = flag.Bool("update", false, "write the golden files")
 
-func item1(key, text string) rendered.Item {
-	return rendered.Item{Key: key, JSON: json.RawMessage(text)}
+func item1(key, text string) run.Item {
+	return run.Item{Key: key, JSON: json.RawMessage(text)}
 }
 
-// example is a run with all that a run can have.
-func example() *rendered.Run {
+// example returns a run with everything that a run can have.
+func example() *run.Run {
 	start := time.Unix(1795343020, 250e6).UTC()
-	return &rendered.Run{
+	return &run.Run{
 		ID: "own1", Entity: "ent0", Project: "proj", Group: "g", JobType: "report", Name: "a name", Notes: "some notes",
 		Tags: []string{"t1", "t2"}, Host: "bench-07",
-		Config: []rendered.Item{item1("vobs_version", `"1.2.3"`), item1("command", `["python","x.py"]`)},
-		Rows: []rendered.Row{
-			{Time: start.Add(time.Second), Items: []rendered.Item{item1("vobs/power", `300.5`)}},
-			{Time: start.Add(12500 * time.Millisecond), Items: []rendered.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("odd", "NaN")}},
+		Config: []run.Item{item1("vobs_version", `"1.2.3"`), item1("command", `["python","x.py"]`)},
+		Rows: []run.Row{
+			{Time: start.Add(time.Second), Items: []run.Item{item1("vobs/power", `300.5`)}},
+			{Time: start.Add(12500 * time.Millisecond), Items: []run.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("odd", "NaN")}},
 		},
-		Summary:   []rendered.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("vllm_gen/flag_did_not_engage", `false`)},
-		Files:     []rendered.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
+		Summary:   []run.Item{item1("vllm_gen/kv_cache_usage_perc", `0.5`), item1("vllm_gen/flag_did_not_engage", `false`)},
+		Files:     []run.File{{Name: "vobs-event.json", Content: []byte("{}\n")}},
 		StartTime: start, Duration: 12500 * time.Millisecond, ExitCode: 3, Writer: "vobs 1.2.3",
 	}
 }
 
-func encode(t testing.TB, r *rendered.Run, earlier *Earlier) []byte {
+func encode(t testing.TB, r *run.Run, earlier *Previous) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := Write(&b, r, earlier); err != nil {
@@ -59,7 +59,7 @@ func decode(t testing.TB, file []byte) *Log {
 	return l
 }
 
-func texts(items []rendered.Item) map[string]string {
+func texts(items []run.Item) map[string]string {
 	out := map[string]string{}
 	for _, i := range items {
 		out[i.Key] = string(i.JSON)
@@ -67,8 +67,8 @@ func texts(items []rendered.Item) map[string]string {
 	return out
 }
 
-// The golden file was taken by `wandb sync` of the SDK 0.31.0 against a local
-// backend, and all of it arrived.
+// `wandb sync` of the SDK 0.31.0 accepted the golden file against a local backend, and all
+// of it arrived.
 func TestGoldenFile(t *testing.T) {
 	got := encode(t, example(), nil)
 	const name = "testdata/own.wandb"
@@ -89,7 +89,7 @@ func TestGoldenFile(t *testing.T) {
 	}
 }
 
-// order gives the records' fields and numbers.
+// order returns the fields and numbers of the records.
 func order(t *testing.T, file []byte) (out []string) {
 	t.Helper()
 	records, _ := unframe(file)
@@ -121,7 +121,7 @@ func TestOrderOfRecords(t *testing.T) {
 		t.Error(diff)
 	}
 	want = []string{"1 header", "2 run", "3 environment", "4 history", "5 history", "6 summary", "7 files", "8 exit", "9 final"}
-	if diff := cmp.Diff(want, order(t, encode(t, example(), &Earlier{Environment: []byte{8, 1}}))); diff != "" {
+	if diff := cmp.Diff(want, order(t, encode(t, example(), &Previous{Environment: []byte{8, 1}}))); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -149,7 +149,7 @@ func TestOwnFilesAreReadBack(t *testing.T) {
 	}
 }
 
-// rows gives the lines of the history as they are sent.
+// rows returns the history rows as they are sent.
 func rows(t *testing.T, file []byte) (out []map[string]string) {
 	t.Helper()
 	records, _ := unframe(file)
@@ -179,7 +179,7 @@ func rows(t *testing.T, file []byte) (out []map[string]string) {
 	return out
 }
 
-func TestLinesOfHistory(t *testing.T) {
+func TestHistoryRows(t *testing.T) {
 	want := []map[string]string{
 		{"vobs/power": "300.5", "_step": "0", "_runtime": "1", "_timestamp": "1795343021.25"},
 		{"vllm_gen/kv_cache_usage_perc": "0.5", "odd": "NaN", "_step": "1", "step": "1", "_runtime": "12.5", "_timestamp": "1795343032.75"},
@@ -189,7 +189,7 @@ func TestLinesOfHistory(t *testing.T) {
 	}
 }
 
-func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
+func TestContinuationRepeatsConfigAndSummary(t *testing.T) {
 	sdk, err := os.ReadFile("testdata/sdk-0.31.0.wandb")
 	if err != nil {
 		t.Fatal(err)
@@ -197,8 +197,8 @@ func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
 	job := decode(t, sdk)
 	r := example()
 	r.StartTime = job.Started.Add(-2 * time.Second) // the command starts before its run
-	r.Rows = []rendered.Row{{Time: r.StartTime.Add(r.Duration), Items: r.Rows[1].Items}}
-	file := encode(t, r, &Earlier{
+	r.Rows = []run.Row{{Time: r.StartTime.Add(r.Duration), Items: r.Rows[1].Items}}
+	file := encode(t, r, &Previous{
 		NextStep: job.LastStep + 1, Started: job.Started, LastStarted: job.Started, Runtime: job.LastRuntime, Config: job.Config, Summary: job.Summary,
 		SweepID: "sweep1", Telemetry: job.Telemetry, Environment: []byte{8, 1},
 	})
@@ -217,7 +217,7 @@ func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
 	if l.FirstStep != 4 || l.LastStep != 4 || l.Sweep != "sweep1" || !bytes.Equal(l.Telemetry, job.Telemetry) || string(l.Environment) != "\x08\x01" {
 		t.Errorf("steps %d to %d, sweep %q, telemetry %x, environment %x", l.FirstStep, l.LastStep, l.Sweep, l.Telemetry, l.Environment)
 	}
-	// wandb sync takes the files of one run in the order of their start times.
+	// wandb sync reads the files of one run in the order of their start times.
 	if !l.Started.After(job.Started) {
 		t.Errorf("it starts at %v, the run before at %v", l.Started, job.Started)
 	}
@@ -226,12 +226,12 @@ func TestAFileThatGoesOnRepeatsWhatWas(t *testing.T) {
 	}
 }
 
-func TestTheLaterFileStartsLaterAndSaysTheLastWord(t *testing.T) {
+func TestContinuationStartsLater(t *testing.T) {
 	r := example()
-	r.Config = []rendered.Item{item1("vobs", "2")}
-	// By the clock of another machine, the job's run began after our command's end.
+	r.Config = []run.Item{item1("vobs", "2")}
+	// By another machine's clock, the job's run began after the end of our command.
 	last := r.StartTime.Add(time.Hour)
-	l := decode(t, encode(t, r, &Earlier{NextStep: 1, Started: last, LastStarted: last, Config: []rendered.Item{item1("vobs", "1"), item1("lr", "3")}}))
+	l := decode(t, encode(t, r, &Previous{NextStep: 1, Started: last, LastStarted: last, Config: []run.Item{item1("vobs", "1"), item1("lr", "3")}}))
 	if !l.Started.After(last) {
 		t.Errorf("it starts at %v, the run before at %v", l.Started, last)
 	}
@@ -244,7 +244,7 @@ func TestTheLaterFileStartsLaterAndSaysTheLastWord(t *testing.T) {
 }
 
 // The recording and record.py, which made it, are in testdata.
-func TestAFileOfTheSDK(t *testing.T) {
+func TestFileOfTheSDK(t *testing.T) {
 	file, err := os.ReadFile("testdata/sdk-0.31.0.wandb")
 	if err != nil {
 		t.Fatal(err)
@@ -276,13 +276,13 @@ func TestAFileOfTheSDK(t *testing.T) {
 	if !bytes.Contains(l.Telemetry, []byte("0.31.0")) {
 		t.Errorf("telemetry %x", l.Telemetry)
 	}
-	// Cut within the exit record, it is the file of a run that still goes on.
+	// Cut within the exit record, it is the file of a run that has not ended.
 	if l, err := Decode(bytes.NewReader(file[:len(file)-1])); !errors.Is(err, ErrTruncated) || l.Exited || l.Rows != 4 || l.LastStep != 3 {
 		t.Errorf("cut: %v, exited %t, %d rows, last step %d", err, l.Exited, l.Rows, l.LastStep)
 	}
 }
 
-// nested is an update or a removal of a value at a path, as the SDK writes them.
+// nested returns an update or a removal of a value at a path, as the SDK writes them.
 func nested(field protowire.Number, text string, path ...string) []byte {
 	var b []byte
 	for _, key := range path {
@@ -296,12 +296,12 @@ func nested(field protowire.Number, text string, path ...string) []byte {
 
 func record(field protowire.Number, parts ...[]byte) []byte { return message(field, join(parts...)) }
 
-func TestChanges(t *testing.T) {
+func TestUpdates(t *testing.T) {
 	deep := strings.Repeat(`{"a":`, 500) + "1" + strings.Repeat("}", 500)
 	file := frame(t,
 		record(recordRun, message(runConfig, join(nested(update, `{"a":1,"b":2}`, "c"), nested(update, "5", "k"), nested(update, "1", "gone")))),
-		// wandb-core adds what a configuration's object says to what it had, and puts a
-		// summary's object in the place of the one before.
+		// wandb-core merges an object into the configuration, but replaces an object in
+		// the summary.
 		record(recordConfig, nested(update, `{"q":1}`, "c"), nested(update, "6", "k", "deep"), nested(remove, "", "gone"), nested(remove, "", "never", "was")),
 		record(recordSummary, nested(update, `{"a":1,"b":{"x":1}}`, "n"), nested(update, `{"a":1}`, "m")),
 		record(recordSummary, nested(update, "2", "n", "b", "y"), nested(update, `{"b":NaN}`, "m"), nested(remove, "", "n", "a")),
@@ -349,7 +349,7 @@ func TestStepsOfHistory(t *testing.T) {
 	}
 }
 
-func TestWhatARunRecordTells(t *testing.T) {
+func TestRunRecord(t *testing.T) {
 	for _, c := range []struct {
 		name               string
 		record             []byte
@@ -381,7 +381,7 @@ func TestWhatARunRecordTells(t *testing.T) {
 	}
 }
 
-func TestRecordsThatAreNoProtobuf(t *testing.T) {
+func TestInvalidProtobuf(t *testing.T) {
 	good := record(recordExit, number(exitCode, 3))
 	for name, bad := range map[string][]byte{
 		"a tag alone":            {0x0a},
@@ -405,19 +405,19 @@ func TestRecordsThatAreNoProtobuf(t *testing.T) {
 	}
 }
 
-func TestRecordsOfTheEnvironmentAreKeptTogether(t *testing.T) {
+func TestEnvironmentRecordsAreJoined(t *testing.T) {
 	big := make([]byte, maxEnvironment)
 	l := decode(t, frame(t, record(recordEnvironment, text(1, "os")), record(recordEnvironment, text(12, "host")), record(recordEnvironment, message(5, big)), record(recordTelemetry, text(telemetryCLI, "1")), record(recordTelemetry, text(telemetryCLI, "2"))))
 	if want := join(text(1, "os"), text(12, "host")); !bytes.Equal(l.Environment, want) {
 		t.Errorf("%d bytes %.40q, want %q", len(l.Environment), l.Environment, want)
 	}
-	// Each record of telemetry is all of it.
+	// Each telemetry record is complete.
 	if want := text(telemetryCLI, "2"); !bytes.Equal(l.Telemetry, want) {
 		t.Errorf("telemetry %q, want %q", l.Telemetry, want)
 	}
 }
 
-func TestTextIsMended(t *testing.T) {
+func TestInvalidUTF8IsRepaired(t *testing.T) {
 	r := example()
 	r.Host, r.Name = "h\xff", "\xc3("
 	l := decode(t, encode(t, r, nil))
@@ -426,9 +426,9 @@ func TestTextIsMended(t *testing.T) {
 	}
 }
 
-func TestRunsThatCannotBeWritten(t *testing.T) {
+func TestUnwritableRuns(t *testing.T) {
 	var b bytes.Buffer
-	if err := Write(&b, &rendered.Run{}, nil); err == nil || b.Len() > 0 {
+	if err := Write(&b, &run.Run{}, nil); err == nil || b.Len() > 0 {
 		t.Errorf("a run without an id: %v, %d bytes", err, b.Len())
 	}
 	whole := len(encode(t, example(), nil))
@@ -454,7 +454,7 @@ func FuzzReader(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		// What is no file is a record: past its checksum a fuzzer does not come.
+		// Anything else is taken as a record, since a fuzzer does not get past the checksum.
 		if !bytes.HasPrefix(file, fileHeader[:]) {
 			file = frame(t, file)
 		}
@@ -462,10 +462,10 @@ func FuzzReader(f *testing.F) {
 		if e := (*Error)(nil); err != nil && (!errors.As(err, &e) || e.Offset < 0 || e.Offset > int64(len(file))) {
 			t.Fatalf("the error %v tells no place within %d bytes", err, len(file))
 		}
-		// What was read goes into another file, which is read the same.
-		r := &rendered.Run{ID: "x", Config: l.Config, Summary: l.Summary}
+		// What was read is written into another file, and read back.
+		r := &run.Run{ID: "x", Config: l.Config, Summary: l.Summary}
 		again := decode(t, encode(t, r, nil))
-		for _, pair := range [][2][]rendered.Item{{l.Config, again.Config}, {l.Summary, again.Summary}} {
+		for _, pair := range [][2][]run.Item{{l.Config, again.Config}, {l.Summary, again.Summary}} {
 			after := texts(pair[1])
 			for _, i := range pair[0] {
 				if _, ok := after[strings.ToValidUTF8(i.Key, "\ufffd")]; !ok {
@@ -502,8 +502,8 @@ func FuzzValues(f *testing.F) {
 	})
 }
 
-// valid says whether text is one value of JSON, or of what Python's json writes.
+// valid reports whether text is one value of JSON, or of what Python's json module writes.
 func valid(text string) bool {
-	items, err := rendered.Members([]byte(`{"k":` + text + "}"))
+	items, err := run.Members([]byte(`{"k":` + text + "}"))
 	return err == nil && len(items) == 1
 }

@@ -12,11 +12,11 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/vobs/vobs/internal/wandb/rendered"
+	"github.com/vobs/vobs/internal/wandb/run"
 )
 
-// Field numbers of wandb_internal.proto, as of the SDK 0.31.0. They are kept for
-// ever: the SDK reads files of all its earlier versions.
+// Field numbers of wandb_internal.proto, as of the SDK 0.31.0. They do not change: the SDK
+// reads files of all its earlier versions.
 const (
 	recordNum         = 1
 	recordHistory     = 2
@@ -66,7 +66,7 @@ const (
 	filesItem  = 1
 	filePath   = 1
 	filePolicy = 2
-	// policyEnd uploads a file when its run ends.
+	// policyEnd is the policy to upload a file when its run ends.
 	policyEnd = 1
 
 	exitCode    = 1
@@ -79,57 +79,56 @@ const (
 // minConsumer is the oldest SDK that may read the file: what the SDK itself writes.
 const minConsumer = "0.70.0"
 
-// Earlier is what a run had before the file that goes on with it: `wandb sync` puts
-// a file's configuration and summary in the place of what the run has, so that the
-// file must repeat them.
-type Earlier struct {
-	// NextStep is the first step that is free.
+// Previous is the state of a run that the file continues. `wandb sync` replaces a run's
+// configuration and summary by those of the file, so that the file must repeat them.
+type Previous struct {
+	// NextStep is the first free step.
 	NextStep int64
 	// Started is when the run began, LastStarted when the newest of its files did;
 	// Runtime is how long it had lasted, in seconds.
 	Started, LastStarted time.Time
 	Runtime              float64
-	// Config and Summary are the run's own, whole.
-	Config, Summary []rendered.Item
+	// Config and Summary are the run's complete ones.
+	Config, Summary []run.Item
 	// SweepID is the sweep that the run belongs to, or "".
 	SweepID string
-	// Telemetry and Environment are the run's records as [Log] has them; without, the
-	// writer tells its version alone.
+	// Telemetry and Environment are the run's records as [Log] has them; without them
+	// the writer only records its version.
 	Telemetry, Environment []byte
 }
 
-// Write writes the file of a run: all of it, in the order of the SDK's own records.
-// earlier is nil for a run that begins with this file. Text that is not UTF-8 is
-// mended, for the SDK's reader would refuse the file.
-func Write(w io.Writer, r *rendered.Run, earlier *Earlier) error {
+// Write writes the complete file of a run, with the records in the SDK's order. previous
+// is nil for a run that begins with this file. Text that is not UTF-8 is repaired, since
+// the SDK's reader would refuse the file.
+func Write(w io.Writer, r *run.Run, previous *Previous) error {
 	if r.ID == "" {
 		return errors.New("a run without an id cannot be written")
 	}
-	if earlier == nil {
-		earlier = &Earlier{Started: r.StartTime}
+	if previous == nil {
+		previous = &Previous{Started: r.StartTime}
 	}
 	e := encoder{log: NewWriter(w)}
 	ended := r.StartTime.Add(r.Duration)
-	runtime := max(earlier.Runtime, ended.Sub(earlier.Started).Seconds())
+	runtime := max(previous.Runtime, ended.Sub(previous.Started).Seconds())
 
 	e.record(recordHeader, message(headerVersion, join(
 		text(versionProducer, r.Writer), text(versionMinConsumer, minConsumer))))
-	e.record(recordRun, run(r, earlier))
+	e.record(recordRun, runRecord(r, previous))
 
-	if len(earlier.Environment) > 0 {
-		e.record(recordEnvironment, earlier.Environment)
+	if len(previous.Environment) > 0 {
+		e.record(recordEnvironment, previous.Environment)
 	}
 
-	step, stamp := earlier.NextStep-1, ended
+	step, stamp := previous.NextStep-1, ended
 	for _, row := range r.Rows {
 		step, stamp = step+1, row.Time
-		at := max(earlier.Runtime, row.Time.Sub(earlier.Started).Seconds())
+		at := max(previous.Runtime, row.Time.Sub(previous.Started).Seconds())
 		b := items(historyItem, row.Items)
 		b = append(b, items(historyItem, position(step, stamp, at))...)
 		e.record(recordHistory, append(b, message(historyStep, number(stepNum, step))...))
 	}
 
-	b := items(update, rendered.Merge(earlier.Summary, r.Summary, position(max(step, 0), stamp, runtime)))
+	b := items(update, run.Merge(previous.Summary, r.Summary, position(max(step, 0), stamp, runtime)))
 	e.record(recordSummary, append(b, message(update, join(
 		text(itemNested, "_wandb"), text(itemNested, "runtime"),
 		text(itemJSON, strconv.FormatInt(int64(runtime), 10))))...))
@@ -142,8 +141,8 @@ func Write(w io.Writer, r *rendered.Run, earlier *Earlier) error {
 		e.record(recordFiles, b)
 	}
 	e.record(recordExit, join(number(exitCode, int64(r.ExitCode)), number(exitRuntime, int64(runtime))))
-	// The SDK does not write this any more; readers before 0.31 took the exit code for
-	// 0 without it.
+	// The SDK no longer writes this record; without it, readers before 0.31 assumed an
+	// exit code of 0.
 	e.record(recordFinal, nil)
 	return e.err
 }
@@ -165,34 +164,34 @@ func (e *encoder) record(field protowire.Number, b []byte) {
 	}
 }
 
-func run(r *rendered.Run, earlier *Earlier) []byte {
+func runRecord(r *run.Run, previous *Previous) []byte {
 	// Several files of one run are synced in the order of their start times.
 	started := r.StartTime
-	if last := earlier.LastStarted; !last.IsZero() {
+	if last := previous.LastStarted; !last.IsZero() {
 		if started = r.StartTime.Add(r.Duration); !started.After(last) {
 			started = last.Add(time.Millisecond)
 		}
 	}
-	telemetry := earlier.Telemetry
+	telemetry := previous.Telemetry
 	if len(telemetry) == 0 {
 		telemetry = text(telemetryCLI, r.Writer)
 	}
 	b := join(
 		text(runID, r.ID), text(runEntity, r.Entity), text(runProject, r.Project),
-		message(runConfig, items(update, rendered.Merge(earlier.Config, r.Config))),
+		message(runConfig, items(update, run.Merge(previous.Config, r.Config))),
 		text(runGroup, r.Group), text(runJobType, r.JobType), text(runName, r.Name), text(runNotes, r.Notes))
 	for _, tag := range r.Tags {
 		b = append(b, text(runTags, tag)...)
 	}
 	return append(b, join(
-		text(runSweep, earlier.SweepID), text(runHost, r.Host),
+		text(runSweep, previous.SweepID), text(runHost, r.Host),
 		message(runStarted, join(number(timestampSeconds, started.Unix()), number(timestampNanos, int64(started.Nanosecond())))),
 		message(runTelemetry, telemetry))...)
 }
 
-// position is what W&B wants in every line of history, and in the summary.
-func position(step int64, at time.Time, runtime float64) []rendered.Item {
-	return []rendered.Item{
+// position returns the items that W&B needs in every history row, and in the summary.
+func position(step int64, at time.Time, runtime float64) []run.Item {
+	return []run.Item{
 		{Key: "_runtime", JSON: decimal(runtime)},
 		{Key: "_step", JSON: strconv.AppendInt(nil, step, 10)},
 		{Key: "_timestamp", JSON: decimal(float64(at.UnixMicro()) / 1e6)},
@@ -206,14 +205,14 @@ func decimal(x float64) json.RawMessage {
 	return strconv.AppendFloat(nil, x, 'f', -1, 64)
 }
 
-func items(field protowire.Number, list []rendered.Item) (b []byte) {
+func items(field protowire.Number, list []run.Item) (b []byte) {
 	for _, item := range list {
 		b = append(b, message(field, join(text(itemKey, item.Key), text(itemJSON, string(item.JSON))))...)
 	}
 	return b
 }
 
-// What follows leaves out what is empty or 0, as proto3 does.
+// The following functions omit what is empty or 0, as proto3 does.
 
 func message(field protowire.Number, b []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, field, protowire.BytesType), b)

@@ -1,18 +1,18 @@
-// A clock that a test can set, for one Go program and without any right: preloaded
-// (LD_PRELOAD), it gives the Go runtime a vDSO in which clock_gettime is ours.
+// A clock that a test can set, for one Go program and without privileges: preloaded
+// (LD_PRELOAD), it gives the Go runtime a vDSO with our clock_gettime.
 //
-// The kernel tells a program where its vDSO is by AT_SYSINFO_EHDR, on the stack
-// behind the environment (getauxval(3), vdso(7)); Go's runtime reads it there and
-// takes clock_gettime's address from the image's symbols. A constructor runs before
-// the runtime: it copies the image, lets the copy's clock_gettime lead here and
-// all other symbols to the true image, and puts the copy's address on the stack.
-// The C library has taken the true address by then: only Go is affected.
+// The kernel passes a program the address of its vDSO as AT_SYSINFO_EHDR, on the stack
+// after the environment (getauxval(3), vdso(7)); Go's runtime reads it there and takes the
+// address of clock_gettime from the image's symbols. A constructor runs before the runtime:
+// it copies the image, points the copy's clock_gettime to ours and all other symbols to the
+// original image, and puts the copy's address on the stack. By then the C library has read
+// the original address: only Go is affected.
 //
-// $VOBS_TEST_CLOCK names a file with three native 64-bit integers, mapped, so that
-// a write to it counts at once: nanoseconds added to CLOCK_REALTIME; nanoseconds
-// added to CLOCK_MONOTONIC; the time at which CLOCK_MONOTONIC stands still, 0 for
-// one that goes. Timers end when this clock says so, and sleeps in the kernel last
-// as long as ever: a timer is seen to be due at the next occasion to wake up.
+// $VOBS_TEST_CLOCK names a file with three native 64-bit integers, which is mapped, so that
+// writes take effect at once: nanoseconds added to CLOCK_REALTIME; nanoseconds added to
+// CLOCK_MONOTONIC; the time at which CLOCK_MONOTONIC is stopped, 0 if it runs. Timers expire
+// by this clock, but sleeps in the kernel take as long as usual: a timer is found to be due
+// at the next wake-up.
 
 #define _GNU_SOURCE
 #include <elf.h>
@@ -52,10 +52,10 @@ static int our_gettime(clockid_t clock, struct timespec *t) {
 
 static void give_up(const char *why) {
     fprintf(stderr, "clock: %s\n", why);
-    _exit(98); // the test sees that it tests nothing
+    _exit(98); // so that the test notices
 }
 
-// copy_image gives a copy of the vDSO whose clock_gettime is ours.
+// copy_image returns a copy of the vDSO with our clock_gettime.
 static void *copy_image(const char *image) {
     const ElfW(Ehdr) *header = (const void *)image;
     const ElfW(Phdr) *segments = (const void *)(image + header->e_phoff);

@@ -1,0 +1,19 @@
+package budget
+
+import "time"
+
+// Tick is the period that periodic work aligns to (timer coalescing). Everything that
+// wakes up on the same tick shares one wake-up of the Go runtime, whose timers, threads
+// and watchdog take 0.1 to 0.3 ms of CPU time for each on an idle virtual machine: more
+// than most of what is then done.
+const Tick = 250 * time.Millisecond
+
+// AlignToTick lengthens a wait so that it ends on a tick.
+func AlignToTick(wait time.Duration) time.Duration {
+	into := time.Since(started) + wait
+	over := (into%Tick + Tick) % Tick // in a test, the clock may be before the start
+	if over < time.Millisecond {
+		return wait
+	}
+	return wait + Tick - over
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/wandb"
+	"github.com/vobs/vobs/observe"
+	"github.com/vobs/vobs/schema"
+)
+
+// flagWords are the words that flags take, by the flag's name; completion offers them.
+// TestFlagWords compares them with what the flags accept.
+var flagWords = map[string][]string{
+	"schema":          {string(schema.Full), string(schema.CoreOnly), string(schema.Log)},
+	"forward-signals": {child.ForwardAuto.String(), child.ForwardNever.String()},
+	"multiproc":       {string(observe.MultiprocAuto), string(observe.MultiprocOn), string(observe.MultiprocOff)},
+	"interval":        {autoInterval},
+	"scrape-interval": {autoInterval},
+	"wandb":           {string(wandb.Auto), string(wandb.Online), string(wandb.Offline), string(wandb.Disabled)},
+}
+
+// autoInterval leaves an interval to vobs.
+const autoInterval = "auto"
+
+// list returns the values of a flag that can be given several times. Without the flag
+// they come from its environment variable, split at the separators.
+func list(c *cli.Context, name, separators string) []string {
+	if values := c.StringSlice(name); len(values) > 0 {
+		return values
+	}
+	variable := "VOBS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+	var out []string
+	for _, v := range strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+		if v = strings.TrimSpace(v); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// labels parses NAME=VALUE pairs.
+func labels(pairs []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, p := range pairs {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, withHint(fmt.Errorf("label %q is not of the form NAME=VALUE", p), "--label case=chat-2k")
+		}
+		if _, exists := out[name]; exists {
+			return nil, fmt.Errorf("label %s is given twice", name)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// headers parses NAME: VALUE lines. Errors do not quote them: a value may be a
+// secret.
+func headers(lines []string) (http.Header, error) {
+	out := http.Header{}
+	for i, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || !isHeaderName(name) || strings.ContainsAny(value, "\r\n\x00") {
+			return nil, withHint(fmt.Errorf("metrics header %d is not of the form NAME: VALUE", i+1), `--metrics-header "Authorization: Bearer $TOKEN"`)
+		}
+		out.Add(name, value)
+	}
+	return out, nil
+}
+
+// isHeaderName reports whether s is a token as RFC 9110, 5.6.2, defines it.
+func isHeaderName(s string) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// interval parses a flag that is `auto`, for which it returns 0, or a time from
+// shortest to 1h.
+func interval(c *cli.Context, name string, shortest time.Duration) (time.Duration, error) {
+	text := c.String(name)
+	if text == autoInterval || text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("--%s %q: use auto or a time like 250ms or 2s", name, text)
+	}
+	if d < shortest || d > time.Hour {
+		return 0, fmt.Errorf("--%s %v: use auto or a time from %v to 1h", name, d, shortest)
+	}
+	return d, nil
+}
+
+// readCA reads certificates in PEM format.
+func readCA(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("metrics CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("metrics CA: %s has no certificate in PEM format", file)
+	}
+	return pool, nil
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/creack/pty"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// TestSummary compares the summaries of recorded events with testdata/summary.
+// go test -update rewrites the files.
+func TestSummary(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "events", "*.json*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no recorded events: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".jsonl"), ".json") + ".txt"
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			for dec := json.NewDecoder(bytes.NewReader(text)); dec.More(); {
+				var e schema.GenerationObservability
+				if err := dec.Decode(&e); err != nil {
+					t.Fatal(err)
+				}
+				got.WriteString(summarize(&e))
+			}
+			path := filepath.Join("testdata", "summary", name)
+			if *update {
+				if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(got.String()), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("the summary has changed (-want +got); if this is intended, run go test ./internal/cli -run TestSummary -update\n%s", diff)
+			}
+		})
+	}
+}
+
+// On a terminal, the summary is printed without --summary.
+func TestSummaryOnATerminal(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"summary": {[]string{"run", "-o", "e.json", "--", "sh", "-c", "exit 3"}, `^command\r\nvobs: exit code 3 after [0-9.]+ s\r\n(  \S+ +.*\r\n)+$`},
+		"quiet":   {[]string{"run", "-q", "-o", "e.json", "--", "sh", "-c", "exit 3"}, `^command\r\n$`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c.args[len(c.args)-1] = "echo command; exit 3"
+			cmd := exec.CommandContext(t.Context(), "vobs", c.args...)
+			cmd.Dir = t.TempDir()
+			cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+brokenNVML(t))
+			tty, err := pty.Start(cmd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tty.Close()
+			// Linux returns EIO once nobody holds the terminal any more.
+			shown, _ := io.ReadAll(tty)
+			var exit *exec.ExitError
+			if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+				t.Errorf("%v", err)
+			}
+			if !regexp.MustCompile(c.want).Match(shown) {
+				t.Errorf("%q", shown)
+			}
+			if lines := bytes.Count(shown, []byte("\n")); lines > 14 {
+				t.Errorf("%d lines", lines)
+			}
+			if _, err := os.Stat(filepath.Join(cmd.Dir, "e.json")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
