@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
@@ -45,12 +47,21 @@ type finder struct {
 
 	owners map[string]bool // addresses whose owner was looked for with success
 	asked  map[string]int  // how often it was looked for
+
+	lines map[int]processLine // command lines of the command's processes, by pid
+}
+
+// processLine is the command line of a process, parsed.
+type processLine struct {
+	startTicks uint64
+	line       args.CommandLine
+	engines    probe.CommandLine
 }
 
 func newFinder(procRoot string, tree *proc.Tree, prober *probe.Prober) *finder {
 	return &finder{
 		procRoot: procRoot, tree: tree, prober: prober,
-		foreign: map[string]bool{}, looked: map[int]bool{}, debug: func(string) {}, wait: func() time.Duration { return 0 }, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{},
+		foreign: map[string]bool{}, looked: map[int]bool{}, debug: func(string) {}, wait: func() time.Duration { return 0 }, servers: map[int]bool{}, owners: map[string]bool{}, asked: map[string]int{}, lines: map[int]processLine{},
 	}
 }
 
@@ -127,27 +138,43 @@ func (f *finder) addServer(pid int, t scrape.Target) {
 // who listens, or of its parent, for vLLM's API servers have a title in its place.
 func (f *finder) readServer(t scrape.Target, pids ...int) {
 	for _, pid := range pids {
-		args, err := proc.CommandLine(f.procRoot, pid)
+		argv, err := proc.CommandLine(f.procRoot, pid)
 		if err != nil {
 			continue
 		}
-		if line := probe.ReadCommandLine(args, f.workingDir(pid, args)); line.Server {
-			f.prober.SetServerFlags(t, line)
+		if line := f.parse(pid, argv); line.Role == args.Server {
+			f.prober.SetServerFlags(t, probe.ReadCommandLine(line))
 			return
 		}
 	}
 }
 
-// workingDir is where a process runs whose command line names a file of options.
-func (f *finder) workingDir(pid int, args []string) string {
-	if !slices.Contains(args, "--config") {
-		return ""
+// parse reads the command line of a process. A file that it names is relative to the
+// working directory of the process.
+func (f *finder) parse(pid int, argv []string) args.CommandLine {
+	dir := ""
+	if slices.Contains(argv, "--config") {
+		if cwd, err := os.Readlink(filepath.Join(f.procRoot, strconv.Itoa(pid), "cwd")); err == nil {
+			dir = cwd
+		}
 	}
-	dir, err := os.Readlink(filepath.Join(f.procRoot, strconv.Itoa(pid), "cwd"))
+	return args.Parse(argv, dir)
+}
+
+// commandLine returns the command line of a process, which is parsed again only if it
+// has changed: by an exec, or by a title in its place.
+func (f *finder) commandLine(p proc.Process) (processLine, bool) {
+	argv, err := proc.CommandLine(f.procRoot, p.PID)
 	if err != nil {
-		return ""
+		return processLine{}, false
 	}
-	return dir
+	l, ok := f.lines[p.PID]
+	if !ok || l.startTicks != p.StartTicks || !slices.Equal(l.line.Argv, argv) {
+		line := f.parse(p.PID, argv)
+		l = processLine{startTicks: p.StartTicks, line: line, engines: probe.ReadCommandLine(line)}
+		f.lines[p.PID] = l
+	}
+	return l, true
 }
 
 // findServers looks for vLLM servers among the command's processes, and gives
@@ -155,11 +182,14 @@ func (f *finder) workingDir(pid int, args []string) string {
 func (f *finder) findServers() {
 	processes := f.tree.Processes()
 	parents := map[int]bool{} // of processes that carry vLLM's titles
+	alive := map[int]bool{}
 	for _, p := range processes {
+		alive[p.PID] = true
 		if strings.HasPrefix(p.Comm, "VLLM::") {
 			parents[p.PPID] = true
 		}
 	}
+	maps.DeleteFunc(f.lines, func(pid int, _ processLine) bool { return !alive[pid] })
 	for _, p := range processes {
 		if !mayServe(p.Comm) && !parents[p.PID] {
 			continue
@@ -167,22 +197,22 @@ func (f *finder) findServers() {
 		if strings.HasPrefix(p.Comm, "VLLM::") {
 			f.addFiles(p)
 		}
-		args, err := proc.CommandLine(f.procRoot, p.PID)
-		if err != nil {
+		l, ok := f.commandLine(p)
+		if !ok {
 			continue
 		}
-		line := probe.ReadCommandLine(args, f.workingDir(p.PID, args))
-		if line.Server || line.Offline {
+		isServer := l.line.Role == args.Server
+		if isServer || l.line.Role == args.OfflineBenchmark {
 			f.addFiles(p)
 		}
-		if !line.Server && !parents[p.PID] && !isDemoEngine(args) {
+		if !isServer && !parents[p.PID] && !isDemoEngine(l.line.Argv) {
 			continue
 		}
 		listeners, err := proc.ListenersOf(f.procRoot, map[int]bool{p.PID: true})
 		if err != nil || len(listeners) == 0 {
 			continue // not up yet
 		}
-		found := f.addListeners(line, args, listeners)
+		found := f.addListeners(l.engines, l.line.Argv, listeners)
 		if f.cores != nil {
 			f.cores.see(p, processes, found)
 		}
@@ -201,13 +231,13 @@ func mayServe(comm string) bool {
 }
 
 // isDemoEngine recognises the simulated engine of `make demo`.
-func isDemoEngine(args []string) bool {
-	return len(args) > 1 && filepath.Base(args[0]) == "vobs" && args[1] == "demo-engine"
+func isDemoEngine(argv []string) bool {
+	return len(argv) > 1 && filepath.Base(argv[0]) == "vobs" && argv[1] == "demo-engine"
 }
 
 // addListeners turns a server's listening sockets into addresses: the one that
 // its command line names where it listens there, else each.
-func (f *finder) addListeners(line probe.CommandLine, args []string, listeners []proc.Listener) (found []scrape.Target) {
+func (f *finder) addListeners(line probe.CommandLine, argv []string, listeners []proc.Listener) (found []scrape.Target) {
 	scheme := "http://"
 	var stated *scrape.Target
 	if len(line.Targets) > 0 {
@@ -242,7 +272,7 @@ func (f *finder) addListeners(line probe.CommandLine, args []string, listeners [
 		t := &found[i]
 		t.Origin = scrape.FromTree
 		t.Started = true
-		t.ExactPath = probe.SilencesMetrics(args)
+		t.ExactPath = probe.SilencesMetrics(argv)
 		if !f.foreign[t.Name()] && f.prober.Add(*t) {
 			f.debug(fmt.Sprintf("process %d of the command serves %s", listeners[0].PID, t.Name()))
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
@@ -41,7 +42,7 @@ func TestStatedPort(t *testing.T) {
 		"vllm serve m": 8000, "vllm serve m --port 1234": 1234, "vllm serve m --host 10.1.2.3 --port=99": 99, "vllm serve m --host somewhere --port 7": 0,
 		"vllm serve m --host ::1 --port 8": 8, "vllm serve m --uds /x.sock": 0,
 	} {
-		c := probe.ReadCommandLine(strings.Fields(line), "")
+		c := probe.ReadCommandLine(args.Parse(strings.Fields(line), ""))
 		if len(c.Targets) != 1 {
 			t.Fatalf("%s: %d targets", line, len(c.Targets))
 		}
@@ -85,8 +86,8 @@ func TestAddListeners(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFinder("/proc", nil, probe.New(probe.Config{}))
 			f.foreign[c.foreign] = true
-			args := strings.Fields(c.line)
-			f.addListeners(probe.ReadCommandLine(args, ""), args, c.listeners)
+			line := args.Parse(strings.Fields(c.line), "")
+			f.addListeners(probe.ReadCommandLine(line), line.Argv, c.listeners)
 			var got []string
 			for _, target := range f.prober.Targets() {
 				got = append(got, target.Name())
@@ -148,5 +149,41 @@ func TestLookup(t *testing.T) {
 		if (got == nil) != (want == "none") || got != nil && *got != want {
 			t.Errorf("lookup(%q) = %q", name, deref(got))
 		}
+	}
+}
+
+// The command line of a process is parsed once, unless another one takes its place.
+func TestCommandLineOfAProcess(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "7"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(line string) {
+		if err := os.WriteFile(filepath.Join(root, "7", "cmdline"), []byte(strings.ReplaceAll(line, " ", "\x00")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := newFinder(root, nil, probe.New(probe.Config{}))
+	parsed := func(startTicks uint64) (p *args.Options, port string) {
+		l, ok := f.commandLine(proc.Process{PID: 7, StartTicks: startTicks})
+		if !ok || len(l.engines.Targets) != 1 {
+			t.Fatalf("%+v, %v", l, ok)
+		}
+		return l.line.Options, l.engines.Targets[0].URL.Port()
+	}
+	write("vllm serve m --port 81")
+	first, port := parsed(1)
+	if again, _ := parsed(1); again != first || port != "81" {
+		t.Error("parsed twice, or wrongly: port", port)
+	}
+	if other, _ := parsed(2); other == first {
+		t.Error("another process with the same pid has the first one's command line")
+	}
+	write("vllm serve m --port 82")
+	if other, port := parsed(2); other == first || port != "82" {
+		t.Error("after an exec: port", port)
+	}
+	if _, ok := f.commandLine(proc.Process{PID: 8}); ok {
+		t.Error("a process that has ended has a command line")
 	}
 }

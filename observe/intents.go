@@ -54,7 +54,7 @@ func (b *bracket) compareIntents(e *schema.GenerationObservability, off []string
 // publicIntents takes out the settings that are secrets by their name: their values
 // go nowhere.
 func (b *bracket) publicIntents() (public intent.Intents, secret []schema.FlagUnchecked) {
-	public = intent.Intents{}.Over(b.cfg.Intents) // a copy
+	public = intent.Intents{}.Over(b.intents) // a copy
 	for _, name := range public.Names() {
 		if redact.IsSecretName(name) {
 			delete(public.Values, name)

@@ -21,6 +21,7 @@ import (
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/scrape"
@@ -49,7 +50,8 @@ type Config struct {
 	RunID string
 	// Labels go into the event as they are.
 	Labels map[string]string
-	// Intents are the engine's settings that are meant, by the flags, a file and the command line.
+	// Intents are the engine's settings that are meant, by --intend and --intend-file.
+	// They take precedence over those in the command line.
 	Intents intent.Intents
 	// View is the form in which the event is written.
 	View schema.View
@@ -99,6 +101,8 @@ var ErrStrict = errors.New("--strict")
 // bracket is one run under way.
 type bracket struct {
 	cfg      Config
+	line     args.CommandLine // the command's
+	intents  intent.Intents   // those of cfg over those of line
 	env      []string
 	redactor *redact.Redactor
 	notes    schema.Notes
@@ -130,7 +134,8 @@ func Run(cfg Config) (child.Exit, error) {
 		cfg.ProcRoot = "/proc"
 	}
 	env := child.Environ()
-	b := &bracket{cfg: cfg, env: env, redactor: redact.New(env)}
+	line := args.Parse(cfg.Args, "")
+	b := &bracket{cfg: cfg, line: line, intents: cfg.Intents.Over(intent.FromCommandLine(line)), env: env, redactor: redact.New(env)}
 	b.partial = newPartialKeeper(b)
 	b.prepare()
 	defer b.removeFiles()
@@ -203,15 +208,15 @@ func (b *bracket) prepare() {
 	for _, t := range b.cfg.Targets {
 		b.prober.Add(t)
 	}
-	line := probe.ReadCommandLine(b.cfg.Args, "")
-	b.prepareFiles(line.Offline)
+	engines := probe.ReadCommandLine(b.line)
+	b.prepareFiles(b.line.Role == args.OfflineBenchmark)
 	b.prepareInstrument()
 	b.finder.files = b.cfg.Multiproc != MultiprocOff
 	b.cores = newCoreWatch(b.cfg.ProcRoot, b.cfg.Probe)
 	b.cores.debug, b.cores.protect = b.cfg.Debug, func(part func()) { b.protect("engine", part) }
 	b.finder.debug, b.finder.cores = b.cfg.Debug, b.cores
-	for _, t := range line.Targets {
-		if line.Server {
+	for _, t := range engines.Targets {
+		if b.line.Role == args.Server {
 			if b.isForeign(t) {
 				continue
 			}

@@ -148,7 +148,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 			return cfg, err
 		}
 	}
-	if cfg.Intents, err = intents(c, cfg.Args); err != nil {
+	if cfg.Intents, err = intents(c); err != nil {
 		return cfg, err
 	}
 	id, err := uuid.NewV7()
@@ -195,15 +195,12 @@ func labels(pairs []string) (map[string]string, error) {
 }
 
 // intents reads what the engine's settings are meant to be: --intend counts for more
-// than --intend-file, and that for more than the command line.
-func intents(c *cli.Context, args []string) (intent.Intents, error) {
-	in := intent.FromCommandLine(args)
+// than --intend-file.
+func intents(c *cli.Context) (in intent.Intents, err error) {
 	if file := c.String("intend-file"); file != "" {
-		given, err := intent.ReadFile(file)
-		if err != nil {
+		if in, err = intent.ReadFile(file); err != nil {
 			return in, withHint(err, "max-num-seqs: 256")
 		}
-		in = given.Over(in)
 	}
 	given, err := intent.ParsePairs(list(c, "intend", " \t\n"))
 	if err != nil {
