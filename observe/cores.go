@@ -12,18 +12,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
-)
-
-// The names that vLLM's processes give themselves (seen on 0.32.0, cut to 15
-// bytes by the kernel; with several ranks VLLM::EngineCore_DP0, VLLM::Worker_TP1).
-const (
-	coreName        = "VLLM::EngineCor"
-	workerName      = "VLLM::Worker"
-	coordinatorName = "VLLM::DPCoordin"
 )
 
 const (
@@ -108,7 +101,7 @@ func newCoreWatch(procRoot string, cfg probe.Config) *coreWatch {
 // some are its descendants.
 func (w *coreWatch) see(server proc.Process, processes []proc.Process, targets []scrape.Target) {
 	helpers := below(server.PID, processes)
-	if !slices.ContainsFunc(helpers, func(p proc.Process) bool { return strings.HasPrefix(p.Comm, coreName) }) {
+	if !slices.ContainsFunc(helpers, func(p proc.Process) bool { return strings.HasPrefix(p.Comm, vllm.EngineCoreTitle) }) {
 		return // none, or none any more: then what it had is what counts
 	}
 	w.mu.Lock()
@@ -126,8 +119,8 @@ func (w *coreWatch) see(server proc.Process, processes []proc.Process, targets [
 		s.targets = targets
 	}
 	for _, p := range helpers {
-		isCore := strings.HasPrefix(p.Comm, coreName)
-		if !isCore && !strings.HasPrefix(p.Comm, workerName) {
+		isCore := strings.HasPrefix(p.Comm, vllm.EngineCoreTitle)
+		if !isCore && !strings.HasPrefix(p.Comm, vllm.WorkerTitle) {
 			continue
 		}
 		id := proc.Process{PID: p.PID, StartTicks: p.StartTicks}
@@ -175,9 +168,9 @@ func (w *coreWatch) follow(s *coreServer, p proc.Process, ourGroup bool, end *pr
 	targets, helpers := s.targets, s.helpers
 	w.mu.Unlock()
 	switch {
-	case strings.HasPrefix(p.Comm, workerName) && !ourGroup:
+	case strings.HasPrefix(p.Comm, vllm.WorkerTitle) && !ourGroup:
 		// A signal to its whole group may have asked it and the server at once.
-	case strings.HasPrefix(p.Comm, workerName):
+	case strings.HasPrefix(p.Comm, vllm.WorkerTitle):
 		w.workerEnded(s, p, helpers, targets, at)
 	default:
 		w.coreEnded(s, p, ourGroup, helpers, targets, at, end)
@@ -188,7 +181,9 @@ func (w *coreWatch) follow(s *coreServer, p proc.Process, ourGroup bool, end *pr
 // workerEnded sees whether the server says that its engine is dead while the
 // worker's core is not ending.
 func (w *coreWatch) workerEnded(s *coreServer, worker proc.Process, helpers []proc.Process, targets []scrape.Target, at time.Time) {
-	i := slices.IndexFunc(helpers, func(p proc.Process) bool { return p.PID == worker.PPID && strings.HasPrefix(p.Comm, coreName) })
+	i := slices.IndexFunc(helpers, func(p proc.Process) bool {
+		return p.PID == worker.PPID && strings.HasPrefix(p.Comm, vllm.EngineCoreTitle)
+	})
 	if i < 0 {
 		return
 	}
@@ -209,9 +204,9 @@ func (w *coreWatch) coreEnded(s *coreServer, core proc.Process, ourGroup bool, h
 	cores, left := 0, 0
 	for _, p := range helpers {
 		switch {
-		case strings.HasPrefix(p.Comm, coreName):
+		case strings.HasPrefix(p.Comm, vllm.EngineCoreTitle):
 			cores++
-		case p.PPID == core.PID && strings.HasPrefix(p.Comm, workerName) && proc.StateOf(w.procRoot, p) == proc.Running:
+		case p.PPID == core.PID && strings.HasPrefix(p.Comm, vllm.WorkerTitle) && proc.StateOf(w.procRoot, p) == proc.Running:
 			left++
 		}
 	}
@@ -250,7 +245,7 @@ func (w *coreWatch) coreEnded(s *coreServer, core proc.Process, ourGroup bool, h
 		}
 		// With data parallelism the server waits for its coordinator's end meanwhile.
 		if slices.ContainsFunc(helpers, func(p proc.Process) bool {
-			return strings.HasPrefix(p.Comm, coordinatorName) && proc.StateOf(w.procRoot, p) != proc.Exited
+			return strings.HasPrefix(p.Comm, vllm.CoordinatorTitle) && proc.StateOf(w.procRoot, p) != proc.Exited
 		}) {
 			first, at = time.Time{}, sent
 			return true

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
@@ -120,7 +121,7 @@ cat >/dev/null
 	}
 	s.health.Store(http.StatusOK)
 	s.door = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/health" {
+		if r.URL.Path != vllm.HealthPath {
 			t.Errorf("asked for %s", r.URL)
 		}
 		status := int(s.health.Load())
@@ -250,7 +251,7 @@ func tellsExits() bool {
 	return major > 6 || major == 6 && minor >= 15
 }
 
-const core, worker0, worker1 = "VLLM::EngineCor", "VLLM::Worker_0", "VLLM::Worker_1"
+const core, worker0, worker1 = vllm.EngineCoreTitle, "VLLM::Worker_0", "VLLM::Worker_1"
 
 func TestCoreKilled(t *testing.T) {
 	t.Parallel()
@@ -385,7 +386,7 @@ func TestWorkerEndsFirst(t *testing.T) {
 // and its door is open until its coordinator has gone.
 func TestCoreEndsBeforeCoordinator(t *testing.T) {
 	t.Parallel()
-	s := newSimulatedServer(t, false, coordinatorName)
+	s := newSimulatedServer(t, false, vllm.CoordinatorTitle)
 	s.kill(worker0, worker1, core)
 	s.health.Store(http.StatusServiceUnavailable)
 	began := time.Now()
@@ -393,7 +394,7 @@ func TestCoreEndsBeforeCoordinator(t *testing.T) {
 		s.awaitAsked(1)
 	}
 	s.wantNothing()
-	s.kill(coordinatorName)
+	s.kill(vllm.CoordinatorTitle)
 	s.awaitJudged(core)
 	s.wantDied("ended")
 }
@@ -437,7 +438,7 @@ func TestCoreWatchStops(t *testing.T) {
 		t.Fatal("the watch does not stop")
 	}
 	s.wantNothing()
-	s.watch.see(proc.Process{PID: os.Getppid()}, []proc.Process{{PID: os.Getpid(), PPID: os.Getppid(), Comm: coreName}}, nil)
+	s.watch.see(proc.Process{PID: os.Getppid()}, []proc.Process{{PID: os.Getpid(), PPID: os.Getppid(), Comm: vllm.EngineCoreTitle}}, nil)
 	if len(s.watch.servers) != 1 {
 		t.Error("a server is watched after the end")
 	}

@@ -1,10 +1,9 @@
 package observe
 
-import "github.com/vobs/vobs/internal/environ"
-
-// devModeVariable makes a vLLM server tell its configuration at /server_info
-// (vllm/envs.py; vllm/entrypoints/launchers/api_server/routers.py).
-const devModeVariable = "VLLM_SERVER_DEV_MODE"
+import (
+	"github.com/vobs/vobs/internal/environ"
+	"github.com/vobs/vobs/internal/vllm"
+)
 
 // devModeWarning tells what else it opens: none of it is behind --api-key, which
 // guards /v1 and its like alone.
@@ -15,11 +14,11 @@ const devModeWarning = "--dev-mode: a vLLM server that the command starts opens 
 func (b *bracket) commandEnv() []string {
 	env := b.env
 	if b.filesDir != "" {
-		env = environ.With(env, multiprocVariable, b.filesDir)
+		env = environ.With(env, vllm.MultiprocDirVariable, b.filesDir)
 	}
 	if b.cfg.DevMode {
 		b.cfg.Warn(devModeWarning)
-		env = environ.With(env, devModeVariable, "1")
+		env = environ.With(env, vllm.DevModeVariable, "1")
 	}
 	return b.instrumentEnv(env)
 }

@@ -6,13 +6,14 @@ import (
 
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/schema"
 )
 
 func TestWithDevMode(t *testing.T) {
 	env := []string{"A=1", "VLLM_SERVER_DEV_MODE=0", "VLLM_SERVER_DEV_MODES=x", "VLLM_SERVER_DEV_MODE=", "B=2"}
-	if got := environ.With(env, devModeVariable, "1"); !slices.Equal(got, []string{"A=1", "VLLM_SERVER_DEV_MODES=x", "B=2", "VLLM_SERVER_DEV_MODE=1"}) || env[1] != "VLLM_SERVER_DEV_MODE=0" {
+	if got := environ.With(env, vllm.DevModeVariable, "1"); !slices.Equal(got, []string{"A=1", "VLLM_SERVER_DEV_MODES=x", "B=2", "VLLM_SERVER_DEV_MODE=1"}) || env[1] != "VLLM_SERVER_DEV_MODE=0" {
 		t.Errorf("%q, from %q", got, env)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
@@ -185,7 +186,7 @@ func (f *finder) findServers() {
 	alive := map[int]bool{}
 	for _, p := range processes {
 		alive[p.PID] = true
-		if strings.HasPrefix(p.Comm, "VLLM::") {
+		if strings.HasPrefix(p.Comm, vllm.TitlePrefix) {
 			parents[p.PPID] = true
 		}
 	}
@@ -194,7 +195,7 @@ func (f *finder) findServers() {
 		if !mayServe(p.Comm) && !parents[p.PID] {
 			continue
 		}
-		if strings.HasPrefix(p.Comm, "VLLM::") {
+		if strings.HasPrefix(p.Comm, vllm.TitlePrefix) {
 			f.addFiles(p)
 		}
 		l, ok := f.commandLine(p)

@@ -8,17 +8,15 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/environ"
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
 
-// multiprocVariable names the directory in which prometheus_client's processes share
-// their values (prometheus_client/values.py). Without it an engine that has no port, of
-// `vllm bench throughput` or a script, leaves no trace of its figures.
-const multiprocVariable = "PROMETHEUS_MULTIPROC_DIR"
-
-// Multiproc says when the command's processes are given a directory for their metrics.
+// Multiproc says when the command's processes are given a directory for their metrics
+// ([vllm.MultiprocDirVariable]). Without one, an engine that has no port, of `vllm bench
+// throughput` or a script, leaves no trace of its figures.
 type Multiproc string
 
 // The modes of --multiproc.
@@ -47,12 +45,12 @@ func (b *bracket) prepareFiles(offline bool) {
 	if b.cfg.Multiproc == MultiprocOff {
 		return
 	}
-	if own, _ := environ.Lookup(b.env, multiprocVariable); own != "" {
+	if own, _ := environ.Lookup(b.env, vllm.MultiprocDirVariable); own != "" {
 		dir, err := filepath.Abs(own)
 		if err != nil {
 			dir = own
 		}
-		b.cfg.Debug("the command's processes share their metrics in " + dir + ", which " + multiprocVariable + " names")
+		b.cfg.Debug("the command's processes share their metrics in " + dir + ", which " + vllm.MultiprocDirVariable + " names")
 		b.prober.Add(probe.Directory(dir, false))
 		return
 	}
@@ -99,7 +97,7 @@ func (f *finder) addFiles(p proc.Process) {
 	if err != nil {
 		return
 	}
-	dir, _ := environ.Lookup(env, multiprocVariable)
+	dir, _ := environ.Lookup(env, vllm.MultiprocDirVariable)
 	if filepath.IsAbs(dir) && f.prober.Add(probe.Directory(dir, !hasOlder(dir, f.started))) {
 		f.debug(fmt.Sprintf("process %d of the command shares its metrics in %s", p.PID, dir))
 	}

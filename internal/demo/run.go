@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/vobs/vobs/internal/vllm"
 )
 
 // Run is a server's whole life: it loads (Startup), listens, serves one
@@ -90,5 +92,5 @@ func metricsURL(a net.Addr) string {
 	if a.Network() == "unix" {
 		return "unix:" + a.String()
 	}
-	return "http://" + a.String() + "/metrics"
+	return "http://" + a.String() + vllm.MetricsPath
 }
