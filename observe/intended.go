@@ -10,10 +10,10 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// compareIntents holds what was meant against what the engine says of itself in
-// the event, whoever it was asked by; off are settings of which it says that it has none.
-func (b *bracket) compareIntents(e *schema.GenerationObservability, off []string, notes *schema.Notes) {
-	in, secret := b.publicIntents()
+// compareIntents compares the intended settings with those in the event, whatever source
+// reported them. off are settings that the engine reports as switched off.
+func (r *run) compareIntents(e *schema.GenerationObservability, off []string, notes *schema.Notes) {
+	in, secret := r.publicIntents()
 	effective := effectiveSettings(e)
 	why := ""
 	switch {
@@ -31,30 +31,30 @@ func (b *bracket) compareIntents(e *schema.GenerationObservability, off []string
 		}
 		return
 	}
-	r := intent.Compare(in, intent.Effective{Values: effective, Off: off, Why: func(name string) string { return untold(e, notes, name) }})
-	e.FlagDidNotEngage = r.DidNotEngage
-	e.FlagsChecked, e.FlagsUnchecked = r.Checked, append(r.Unchecked, secret...)
-	if len(r.Checked) == 0 {
+	c := intent.Compare(in, intent.Effective{Values: effective, Off: off, Why: func(name string) string { return whyUnknown(e, notes, name) }})
+	e.FlagDidNotEngage = c.DidNotEngage
+	e.FlagsChecked, e.FlagsUnchecked = c.Checked, append(c.Unchecked, secret...)
+	if len(c.Checked) == 0 {
 		notes.Missing("flag_mismatches", "none of the intended settings could be compared: see flags_unchecked")
 	} else {
-		e.FlagMismatches = r.Mismatches
+		e.FlagMismatches = c.Mismatches
 	}
 	for i := range e.FlagMismatches {
-		e.FlagMismatches[i] = b.redactor.Text(e.FlagMismatches[i])
+		e.FlagMismatches[i] = r.redactor.Text(e.FlagMismatches[i])
 	}
 	for i := range e.FlagsChecked {
-		e.FlagsChecked[i] = b.redactor.Text(e.FlagsChecked[i])
+		e.FlagsChecked[i] = r.redactor.Text(e.FlagsChecked[i])
 	}
 	for i := range e.FlagsUnchecked {
-		e.FlagsUnchecked[i].Flag = b.redactor.Text(e.FlagsUnchecked[i].Flag)
-		e.FlagsUnchecked[i].Reason = b.redactor.Text(e.FlagsUnchecked[i].Reason)
+		e.FlagsUnchecked[i].Flag = r.redactor.Text(e.FlagsUnchecked[i].Flag)
+		e.FlagsUnchecked[i].Reason = r.redactor.Text(e.FlagsUnchecked[i].Reason)
 	}
 }
 
-// publicIntents takes out the settings that are secrets by their name: their values
-// go nowhere.
-func (b *bracket) publicIntents() (public intent.Intents, secret []schema.FlagUnchecked) {
-	public = intent.Intents{}.Over(b.intents) // a copy
+// publicIntents returns the intended settings without those whose name is a secret's:
+// their values must not appear anywhere. It lists these separately.
+func (r *run) publicIntents() (public intent.Intents, secret []schema.FlagUnchecked) {
+	public = intent.Intents{}.Over(r.intents) // a copy
 	for _, name := range public.Names() {
 		if redact.IsSecretName(name) {
 			delete(public.Values, name)
@@ -69,8 +69,8 @@ func (b *bracket) publicIntents() (public intent.Intents, secret []schema.FlagUn
 	return public, secret
 }
 
-// effectiveSettings are the engine's settings as the event has them: the seed's six
-// keys, and those of engine.config beside them.
+// effectiveSettings returns the engine's settings in the event: those of engine.config and
+// the six of engine_runtime_config.
 func effectiveSettings(e *schema.GenerationObservability) map[string]any {
 	out := map[string]any{}
 	if e.Engine != nil && e.Engine.Config != nil {
@@ -82,8 +82,8 @@ func effectiveSettings(e *schema.GenerationObservability) map[string]any {
 	return out
 }
 
-// untold finds in `unavailable` why the engine does not tell a setting.
-func untold(e *schema.GenerationObservability, notes *schema.Notes, name string) string {
+// whyUnknown returns why the engine does not report a setting, by the event's reasons, or "".
+func whyUnknown(e *schema.GenerationObservability, notes *schema.Notes, name string) string {
 	for _, u := range notes.Unavailable {
 		if u.Field == "engine_runtime_config."+name || u.Field == "engine.config.values."+name {
 			return u.Reason
@@ -103,7 +103,7 @@ func untold(e *schema.GenerationObservability, notes *schema.Notes, name string)
 	return ""
 }
 
-// mentions says whether a reason has a setting's name as a word.
+// mentions reports whether a reason contains the name of a setting as a word.
 func mentions(reason, name string) bool {
 	for _, word := range strings.FieldsFunc(reason, func(r rune) bool { return strings.ContainsRune(" ,;:()", r) }) {
 		if word == name {

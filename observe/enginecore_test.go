@@ -30,48 +30,48 @@ import (
 // patience is for what takes milliseconds on an idle machine.
 const patience = 60 * time.Second
 
-// simulatedServer is a shell with helpers that carry vLLM's names, and a door at
-// which it tells how its engine is.
+// simulatedServer is a shell with descendants that carry vLLM's titles, and an HTTP server
+// that reports the engine's health.
 type simulatedServer struct {
-	t      *testing.T
-	watch  *coreWatch
-	pids   map[string]int // by name
-	door   *httptest.Server
-	health atomic.Int32
-	asked  chan struct{} // an item for every question
-	judged chan string   // the debug messages of ends that were looked into
+	t       *testing.T
+	monitor *coreMonitor
+	pids    map[string]int // by title
+	http    *httptest.Server
+	health  atomic.Int32
+	queried chan struct{} // an item for every query
+	checked chan string   // the debug messages about ends
 }
 
-// aHelper titles itself, tells its id, and ends as its input says: a number is an
-// exit code. $1 is its name.
-const aHelper = `printf %s $1 >/proc/self/comm; echo $1 $$; read code <&3; exit $code`
+// processScript sets its title to $1, prints its pid, and ends as its input says: a number is
+// an exit code.
+const processScript = `printf %s $1 >/proc/self/comm; echo $1 $$; read code <&3; exit $code`
 
-// What the server does instead of answering: it hangs up; it says that the engine
-// is dead, once, and hangs up from then on.
-const hangsUp, lastWord = 0, 1
+// Values of health that are not a status: the server closes the connection, or it reports a
+// dead engine once and closes connections from then on.
+const closesConnection, reportsDeathOnce = 0, 1
 
-// newSimulatedServer starts a server with a core and two workers, and what else is named.
+// newSimulatedServer starts a server with a core and two workers, and with more processes.
 func newSimulatedServer(t *testing.T, ownGroup bool, more ...string) *simulatedServer {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("SKIPPED: needs Linux's /proc and pidfds")
 	}
-	// Each helper reads its own descriptor 3; the core has the others but the
-	// coordinator below it, and outlives them as it must not reap them too early.
+	// Each process reads its own descriptor 3. The core is the parent of all but the
+	// coordinator, and outlives them, because it must not reap them too early.
 	script := `
-helper() { sh -c "$HELPER" helper "$1" 3<"$2" & }
-export HELPER
+spawn() { sh -c "$PROCESS" process "$1" 3<"$2" & }
+export PROCESS
 case $ROLE in
 core)
 	printf %s VLLM::EngineCor >/proc/self/comm
-	helper VLLM::Worker_0 w0
-	helper VLLM::Worker_1 w1
+	spawn VLLM::Worker_0 w0
+	spawn VLLM::Worker_1 w1
 	echo VLLM::EngineCor $$
 	read code <core; exit $code ;;
 esac
 ROLE=core sh -c "$SCRIPT" &
 core=$!
-for name; do helper $name $name; done
+for name; do spawn $name $name; done
 wait $core
 cat >/dev/null
 `
@@ -81,7 +81,7 @@ cat >/dev/null
 		if err := unix.Mkfifo(dir+"/"+name, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f, err := os.OpenFile(dir+"/"+name, os.O_RDWR, 0) // so that no opening waits
+		f, err := os.OpenFile(dir+"/"+name, os.O_RDWR, 0) // so that no open blocks
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ cat >/dev/null
 	}
 	cmd := exec.Command("sh", append([]string{"-c", script, "server"}, more...)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "HELPER="+aHelper, "SCRIPT="+script)
+	cmd.Env = append(os.Environ(), "PROCESS="+processScript, "SCRIPT="+script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: ownGroup}
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -103,13 +103,13 @@ cat >/dev/null
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &simulatedServer{t: t, pids: map[string]int{}, asked: make(chan struct{}, 1000), judged: make(chan string, 10)}
+	s := &simulatedServer{t: t, pids: map[string]int{}, queried: make(chan struct{}, 1000), checked: make(chan string, 10)}
 	t.Cleanup(func() {
 		for _, pid := range s.pids {
 			unix.Kill(pid, unix.SIGKILL)
 		}
 		stdin.Close()
-		io.Copy(io.Discard, stdout) // until none of them holds it any more
+		io.Copy(io.Discard, stdout) // until all of them have closed it
 		cmd.Wait()
 	})
 	lines := bufio.NewScanner(stdout)
@@ -120,43 +120,42 @@ cat >/dev/null
 		}
 	}
 	s.health.Store(http.StatusOK)
-	s.door = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	s.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != vllm.HealthPath {
-			t.Errorf("asked for %s", r.URL)
+			t.Errorf("a query of %s", r.URL)
 		}
 		status := int(s.health.Load())
-		if status == hangsUp {
+		if status == closesConnection {
 			panic(http.ErrAbortHandler)
 		}
-		if status == lastWord {
-			s.health.Store(hangsUp)
+		if status == reportsDeathOnce {
+			s.health.Store(closesConnection)
 			status = http.StatusServiceUnavailable
 		}
 		rw.WriteHeader(status)
-		s.asked <- struct{}{}
+		s.queried <- struct{}{}
 	}))
-	t.Cleanup(s.door.Close)
-	target, err := scrape.ParseTarget(s.door.URL)
+	t.Cleanup(s.http.Close)
+	target, err := scrape.ParseTarget(s.http.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.watch = newCoreWatch("/proc", probe.Config{})
-	t.Cleanup(s.watch.stop)
-	s.watch.debug = func(message string) {
+	s.monitor = newCoreMonitor("/proc", probe.Config{}, func(message string) {
 		if strings.Contains(message, "looked into") {
-			s.judged <- message
+			s.checked <- message
 		}
-	}
+	}, notRecovered)
+	t.Cleanup(s.monitor.stop)
 	processes, err := proc.Descendants("/proc", cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.watch.see(processes[0], processes[1:], []scrape.Target{target})
-	s.watch.mu.Lock()
-	watched := len(s.watch.watched)
-	s.watch.mu.Unlock()
+	s.monitor.track(processes[0], processes[1:], []scrape.Target{target})
+	s.monitor.mu.Lock()
+	watched := len(s.monitor.watched)
+	s.monitor.mu.Unlock()
 	if watched != 3 {
-		t.Fatalf("%d processes are watched of %+v", watched, processes)
+		t.Fatalf("%d processes of %+v are watched, want 3", watched, processes)
 	}
 	if w, err := proc.WatchExit("/proc", processes[0]); errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		t.Skipf("SKIPPED: this kernel has no pidfds, or a sandbox refuses them (Linux 5.3 has them): %v", err)
@@ -166,7 +165,7 @@ cat >/dev/null
 	return s
 }
 
-// kill ends helpers at once, those named first in front.
+// kill kills processes, in this order.
 func (s *simulatedServer) kill(names ...string) {
 	for _, name := range names {
 		if err := unix.Kill(s.pids[name], unix.SIGKILL); err != nil {
@@ -185,38 +184,39 @@ func (s *simulatedServer) exit(code int) {
 	fmt.Fprintln(in, code)
 }
 
-// awaitJudged waits until the end of a helper was looked into.
-func (s *simulatedServer) awaitJudged(name string) {
+// awaitChecked waits until the monitor has looked into the end of a process.
+func (s *simulatedServer) awaitChecked(name string) {
 	s.t.Helper()
 	timeout := time.After(patience)
 	for {
 		select {
-		case message := <-s.judged:
+		case message := <-s.checked:
 			if strings.Contains(message, "process "+strconv.Itoa(s.pids[name])+" ") {
 				return
 			}
 		case <-timeout:
-			s.t.Fatalf("nobody looked into the end of %s", name)
+			s.t.Fatalf("the end of %s was not looked into", name)
 		}
 	}
 }
 
-func (s *simulatedServer) awaitAsked(times int) {
+// awaitQueries waits for a number of health queries.
+func (s *simulatedServer) awaitQueries(times int) {
 	s.t.Helper()
 	timeout := time.After(patience)
 	for range times {
 		select {
-		case <-s.asked:
+		case <-s.queried:
 		case <-timeout:
-			s.t.Fatal("the server was not asked")
+			s.t.Fatal("the server was not queried")
 		}
 	}
 }
 
-// died gives the message of the one death noted; "" for none.
-func (s *simulatedServer) died() string {
+// death returns the message of the one death recorded, or "".
+func (s *simulatedServer) death() string {
 	s.t.Helper()
-	n := s.watch.notes(time.Now())
+	n := s.monitor.notes(time.Now())
 	if len(n.Validity) == 0 {
 		return ""
 	}
@@ -226,22 +226,22 @@ func (s *simulatedServer) died() string {
 	return n.Validity[0].Message
 }
 
-func (s *simulatedServer) wantDied(part string) {
+func (s *simulatedServer) wantDeath(part string) {
 	s.t.Helper()
-	if got := s.died(); !strings.Contains(got, part) || got == "" {
-		s.t.Errorf("noted %q, want %q in it", got, part)
+	if got := s.death(); !strings.Contains(got, part) || got == "" {
+		s.t.Errorf("recorded %q, want %q in it", got, part)
 	}
 }
 
-func (s *simulatedServer) wantNothing() {
+func (s *simulatedServer) wantNoDeath() {
 	s.t.Helper()
-	if got := s.died(); got != "" {
-		s.t.Errorf("noted: %s", got)
+	if got := s.death(); got != "" {
+		s.t.Errorf("recorded: %s", got)
 	}
 }
 
-// tellsExits says whether the kernel tells how a process ended.
-func tellsExits() bool {
+// reportsExitStatus reports whether pidfds of this kernel have the exit status.
+func reportsExitStatus() bool {
 	var name unix.Utsname
 	var major, minor int
 	if unix.Uname(&name) != nil {
@@ -251,6 +251,9 @@ func tellsExits() bool {
 	return major > 6 || major == 6 && minor >= 15
 }
 
+// notRecovered stands for run.recovered: a panic fails the test.
+func notRecovered(_ string, part func()) { part() }
+
 const core, worker0, worker1 = vllm.EngineCoreTitle, "VLLM::Worker_0", "VLLM::Worker_1"
 
 func TestCoreKilled(t *testing.T) {
@@ -258,59 +261,58 @@ func TestCoreKilled(t *testing.T) {
 	s := newSimulatedServer(t, false)
 	s.health.Store(http.StatusServiceUnavailable)
 	s.kill(core)
-	s.awaitJudged(core)
-	s.wantDied("left its workers behind")
+	s.awaitChecked(core)
+	s.wantDeath("left its workers behind")
 }
 
-// With one GPU the worker is inside the core: there is the server's word alone.
+// With one GPU the worker is inside the core: only the server reports the death.
 func TestCoreKilledWithoutWorkers(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false)
 	s.kill(worker0, worker1, core)
-	s.awaitAsked(2) // it has not noticed yet
-	s.wantNothing()
+	s.awaitQueries(2) // it has not noticed yet
+	s.wantNoDeath()
 	s.health.Store(http.StatusServiceUnavailable)
-	s.awaitJudged(core)
-	s.wantDied(fmt.Sprintf("the engine core (process %d) ended", s.pids[core]))
+	s.awaitChecked(core)
+	s.wantDeath(fmt.Sprintf("the engine core (process %d) ended", s.pids[core]))
 }
 
-// As vLLM ends when it is asked to: it kills its workers and its core, and closes
-// its door.
-func TestCoreAskedToEnd(t *testing.T) {
+// A vLLM that is shut down kills its workers and its core, and closes its port.
+func TestCoreShutDown(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false)
-	s.door.Close()
+	s.http.Close()
 	s.kill(worker0, worker1, core)
-	s.awaitJudged(core)
-	s.wantNothing()
+	s.awaitChecked(core)
+	s.wantNoDeath()
 }
 
-// Between its core's end and the closing of its door an asked server may say once
-// that its engine is dead.
-func TestCoreAskedToEndAtLeisure(t *testing.T) {
+// Between the end of its core and the closing of its port, a server that is shut down may
+// report a dead engine once.
+func TestCoreShutDownSlowly(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false)
 	s.kill(worker0, worker1, core)
-	s.health.Store(lastWord)
-	s.awaitJudged(core)
-	s.wantNothing()
+	s.health.Store(reportsDeathOnce)
+	s.awaitChecked(core)
+	s.wantNoDeath()
 }
 
-// A server that still says 200 knows of no death, and then it is gone.
+// A server that still answers 200 knows of no death, and then it is gone.
 func TestCoreEndUnknownToServer(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false)
 	s.kill(core)
-	s.awaitAsked(3)
-	s.door.Close()
-	s.awaitJudged(core)
-	s.wantNothing()
+	s.awaitQueries(3)
+	s.http.Close()
+	s.awaitChecked(core)
+	s.wantNoDeath()
 }
 
 func TestCoreExits(t *testing.T) {
 	t.Parallel()
-	if !tellsExits() {
-		t.Skip("SKIPPED: how a process ended is told by pidfds from Linux 6.15 on")
+	if !reportsExitStatus() {
+		t.Skip("SKIPPED: pidfds report the exit status from Linux 6.15 on")
 	}
 	for _, c := range []struct {
 		name          string
@@ -319,24 +321,24 @@ func TestCoreExits(t *testing.T) {
 		closed        bool
 		want, without string
 	}{
-		{"asked to, and slow to close", 0, false, false, "", ""},
+		{"shut down, and slow to close", 0, false, false, "", ""},
 		{"an exception", 1, false, true, "failed with exit code 1", ""},
-		{"an exception after a signal to its group, it may be", 1, true, true, "", ""},
-		{"an exception, and the server says so", 1, true, false, "ended with exit code 1", ""},
+		{"an exception, possibly after a signal to its group", 1, true, true, "", ""},
+		{"an exception that the server reports", 1, true, false, "ended with exit code 1", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSimulatedServer(t, c.ownGroup)
 			s.health.Store(http.StatusServiceUnavailable)
 			if c.closed {
-				s.door.Close()
+				s.http.Close()
 			}
 			s.exit(c.code)
-			s.awaitJudged(core)
+			s.awaitChecked(core)
 			if c.want == "" {
-				s.wantNothing()
+				s.wantNoDeath()
 			} else {
-				s.wantDied(c.want)
+				s.wantDeath(c.want)
 			}
 		})
 	}
@@ -346,60 +348,60 @@ func TestWorkerKilled(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false)
 	s.kill(worker1)
-	s.awaitAsked(2)
-	s.wantNothing() // the core has not told of it
+	s.awaitQueries(2)
+	s.wantNoDeath() // the core has not reported it
 	s.health.Store(http.StatusServiceUnavailable)
-	s.awaitJudged(worker1)
-	s.wantDied("a worker of the engine core")
-	// What follows is not told again.
+	s.awaitChecked(worker1)
+	s.wantDeath("a worker of the engine core")
+	// What follows is not another death.
 	s.kill(core)
-	s.awaitJudged(core)
-	s.wantDied("a worker of the engine core")
+	s.awaitChecked(core)
+	s.wantDeath("a worker of the engine core")
 }
 
-// The same after Ctrl-C, it may be, on a terminal that vobs is not at.
+// The same end may be due to Ctrl-C on a terminal that is not the one of vobs.
 func TestWorkerEndsInAnotherGroup(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, true)
 	s.health.Store(http.StatusServiceUnavailable)
 	s.kill(worker0)
-	s.awaitJudged(worker0)
-	s.wantNothing()
-	// Its core's end tells, here too.
+	s.awaitChecked(worker0)
+	s.wantNoDeath()
+	// The end of its core is evidence, here too.
 	s.kill(core)
-	s.awaitJudged(core)
-	s.wantDied("left its workers behind")
+	s.awaitChecked(core)
+	s.wantDeath("left its workers behind")
 }
 
-// A worker that goes before its core, as on request.
+// A worker that ends before its core, as in a shutdown.
 func TestWorkerEndsFirst(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false)
 	s.kill(worker0)
-	s.awaitAsked(1)
-	s.door.Close()
-	s.awaitJudged(worker0)
-	s.wantNothing()
+	s.awaitQueries(1)
+	s.http.Close()
+	s.awaitChecked(worker0)
+	s.wantNoDeath()
 }
 
-// With data parallelism a server that was asked to end takes its engine for dead,
-// and its door is open until its coordinator has gone.
+// With data parallelism, a server that is shut down considers its engine dead, and its
+// port stays open until its coordinator has ended.
 func TestCoreEndsBeforeCoordinator(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false, vllm.CoordinatorTitle)
 	s.kill(worker0, worker1, core)
 	s.health.Store(http.StatusServiceUnavailable)
 	began := time.Now()
-	for time.Since(began) < 2*unsupportedAfter {
-		s.awaitAsked(1)
+	for time.Since(began) < 2*uncorroboratedDelay {
+		s.awaitQueries(1)
 	}
-	s.wantNothing()
+	s.wantNoDeath()
 	s.kill(vllm.CoordinatorTitle)
-	s.awaitJudged(core)
-	s.wantDied("ended")
+	s.awaitChecked(core)
+	s.wantDeath("ended")
 }
 
-func TestCoreDeathAndSignals(t *testing.T) {
+func TestCoreDeathAndShutdownSignal(t *testing.T) {
 	t.Parallel()
 	at := time.Now()
 	for _, c := range []struct {
@@ -409,45 +411,45 @@ func TestCoreDeathAndSignals(t *testing.T) {
 	}{
 		{"no signal", 0, true}, {"before", -time.Minute, false}, {"together", time.Second / 2, false}, {"long after", time.Minute, true},
 	} {
-		w := newCoreWatch("/proc", probe.Config{})
-		w.note(&coreServer{}, at, "x")
+		m := newCoreMonitor("/proc", probe.Config{}, func(string) {}, notRecovered)
+		m.addDeath(&coreServer{}, at, "x")
 		if c.after != 0 {
-			w.asked = at.Add(c.after)
+			m.shutdownAt = at.Add(c.after)
 		}
-		if got := len(w.notes(at).Validity) > 0; got != c.want {
-			t.Errorf("%s: noted %v", c.name, got)
+		if got := len(m.notes(at).Validity) > 0; got != c.want {
+			t.Errorf("%s: recorded %v", c.name, got)
 		}
-		w.signalled()
-		if c.after != 0 && !w.asked.Equal(at.Add(c.after)) {
+		m.shutdownRequested()
+		if c.after != 0 && !m.shutdownAt.Equal(at.Add(c.after)) {
 			t.Errorf("%s: a later signal counts", c.name)
 		}
 	}
 }
 
-// At the end of the run nothing is waited for.
-func TestCoreWatchStops(t *testing.T) {
+// stop does not wait for a server that is still being queried.
+func TestCoreMonitorStops(t *testing.T) {
 	t.Parallel()
 	s := newSimulatedServer(t, false)
 	s.kill(core)
-	s.awaitAsked(1)
+	s.awaitQueries(1)
 	done := make(chan struct{})
-	go func() { s.watch.stop(); close(done) }()
+	go func() { s.monitor.stop(); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(patience):
-		t.Fatal("the watch does not stop")
+		t.Fatal("the monitor does not stop")
 	}
-	s.wantNothing()
-	s.watch.see(proc.Process{PID: os.Getppid()}, []proc.Process{{PID: os.Getpid(), PPID: os.Getppid(), Comm: vllm.EngineCoreTitle}}, nil)
-	if len(s.watch.servers) != 1 {
-		t.Error("a server is watched after the end")
+	s.wantNoDeath()
+	s.monitor.track(proc.Process{PID: os.Getppid()}, []proc.Process{{PID: os.Getpid(), PPID: os.Getppid(), Comm: vllm.EngineCoreTitle}}, nil)
+	if len(s.monitor.servers) != 1 {
+		t.Error("a server is tracked after the end")
 	}
 }
 
-func TestBelow(t *testing.T) {
+func TestDescendantsOf(t *testing.T) {
 	processes := []proc.Process{{PID: 5, PPID: 4}, {PID: 2, PPID: 1}, {PID: 4, PPID: 2}, {PID: 3, PPID: 1}, {PID: 9, PPID: 8}}
 	var got []int
-	for _, p := range below(2, processes) {
+	for _, p := range descendantsOf(2, processes) {
 		got = append(got, p.PID)
 	}
 	slices.Sort(got)
@@ -456,7 +458,7 @@ func TestBelow(t *testing.T) {
 	}
 }
 
-func TestHealthOfNobody(t *testing.T) {
+func TestHealthWithoutServer(t *testing.T) {
 	target, err := scrape.ParseTarget("http://127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)

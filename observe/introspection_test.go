@@ -13,8 +13,8 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// told is an inside whose processes have told this; each is a report's file.
-func told(t *testing.T, files ...string) *inside {
+// reported returns an introspection with reports of the plugin; each is the content of a file.
+func reported(t *testing.T, files ...string) *introspection {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	folder, err := plugin.Make()
@@ -26,7 +26,7 @@ func told(t *testing.T, files ...string) *inside {
 			t.Fatal(err)
 		}
 	}
-	return &inside{folder: folder, report: folder.Read()}
+	return &introspection{enabled: true, folder: folder, report: folder.Read()}
 }
 
 func worker(pid int, rank, devices string) string {
@@ -39,7 +39,7 @@ func device(uuid string, allocated int) string {
 
 const hookMissing = `{"format":1,"pid":9,"hooks":[{"name":"W.init","state":"missing","error":"m has no W"}]}`
 
-func TestJoinTorch(t *testing.T) {
+func TestAddTorch(t *testing.T) {
 	gpus := func() gpu.Readings {
 		r := gpu.Readings{
 			GPUs: []schema.GPU{{UUID: "GPU-aaaa-0"}, {UUID: "GPU-bbbb-1"}, {UUID: "MIG-cccc-2"}},
@@ -71,10 +71,10 @@ func TestJoinTorch(t *testing.T) {
 		{"a cut report", []string{"{"}, "null | null | null", "process-0.json: not a report, or cut off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := &bracket{inside: told(t, c.files...)}
+			in := reported(t, c.files...)
 			given := gpus()
 			r := given
-			b.joinTorch(&r)
+			in.addTorch(&r)
 			var all []string
 			for i, g := range r.GPUs {
 				text := "null"
@@ -111,13 +111,13 @@ func TestJoinTorch(t *testing.T) {
 		})
 	}
 	r := gpus()
-	(&bracket{}).joinTorch(&r)
+	(&introspection{}).addTorch(&r)
 	if r.Notes.Unavailable[0].Reason != "needs --instrument" {
 		t.Error("without the flag:", r.Notes)
 	}
 }
 
-func TestInstrumentWord(t *testing.T) {
+func TestIntrospection(t *testing.T) {
 	recorded := func(name string) string {
 		b, err := os.ReadFile("../internal/vllm/plugin/testdata/recorded/process-" + name + ".json")
 		if err != nil {
@@ -125,46 +125,46 @@ func TestInstrumentWord(t *testing.T) {
 		}
 		return string(b)
 	}
-	in := told(t, recorded("front_end"), recorded("core"), recorded("worker"))
-	w := in.word()
+	in := reported(t, recorded("front_end"), recorded("core"), recorded("worker"))
+	w := in.toProbe()
 	if !w.Enabled || len(w.Cores) != 1 || w.Cores[0].Values["num_gpu_blocks"] != int64(40) || len(w.Backends) != 1 || w.DataParallelSizes[0] != 1 || w.Version != "0.32.0" || w.Reason != "" {
 		t.Errorf("%+v", w)
 	}
-	if n := (&bracket{inside: in, redactor: redact.New(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes(); len(n.Validity) != 0 {
+	if n := in.notes(redact.New(nil), func(string) {}); len(n.Validity) != 0 {
 		t.Error(n)
 	}
 	// A core that never came up counts where no other did.
 	early := strings.Replace(recorded("core"), `"phase": "ready"`, `"phase": "kv_caches"`, 1)
-	if w := told(t, recorded("core"), early).word(); len(w.Cores) != 1 {
+	if w := reported(t, recorded("core"), early).toProbe(); len(w.Cores) != 1 {
 		t.Error(w.Cores)
 	}
-	if w := told(t, early).word(); len(w.Cores) != 1 {
+	if w := reported(t, early).toProbe(); len(w.Cores) != 1 {
 		t.Error(w.Cores)
 	}
-	if w := told(t, recorded("core"), strings.Replace(recorded("core"), "0.32.0", "0.31.0", 1)).word(); w.Version != "" {
+	if w := reported(t, recorded("core"), strings.Replace(recorded("core"), "0.32.0", "0.31.0", 1)).toProbe(); w.Version != "" {
 		t.Error(w.Version)
 	}
 	for _, c := range []struct {
-		in        *inside
+		in        *introspection
 		why, note string
 	}{
-		{told(t), "no process of the command loaded its plugin", "no process of the command loaded its plugin"},
-		{&inside{failed: "no room"}, "no room", "no room"},
-		{told(t, recorded("front_end")), "no engine core of the command came up", ""},
-		{told(t, hookMissing), "no engine core told its configuration: this vLLM has no W.init", "this vLLM has no W.init (m has no W)"},
-		{told(t, strings.Replace(hookMissing, "missing", "failed", 1)), "W.init failed (m has no W)", "W.init failed"},
-		{told(t, strings.Replace(hookMissing, "missing", "waiting", 1)), "no engine core of the command came up", ""},
-		{told(t, strings.Replace(recorded("core"), `"config": {`, `"config": {}, "x": {`, 1)), "the configuration that process 8107 told cannot be read", ""},
-		{told(t, "{"), "a report cannot be read: process-0.json", "a report cannot be read"},
-		// One version's other home of a class: found elsewhere is found.
-		{told(t, hookMissing, strings.Replace(hookMissing, "missing", "found", 1)), "no engine core of the command came up", ""},
-		{told(t, strings.Replace(recorded("core"), `"missing": []`, `"missing": ["scheduler.x"]`, 1)), "", "this vLLM has no scheduler.x"},
+		{reported(t), "no process of the command loaded its plugin", "no process of the command loaded its plugin"},
+		{&introspection{enabled: true, failed: "no room"}, "no room", "no room"},
+		{reported(t, recorded("front_end")), "no engine core of the command came up", ""},
+		{reported(t, hookMissing), "no engine core told its configuration: this vLLM has no W.init", "this vLLM has no W.init (m has no W)"},
+		{reported(t, strings.Replace(hookMissing, "missing", "failed", 1)), "W.init failed (m has no W)", "W.init failed"},
+		{reported(t, strings.Replace(hookMissing, "missing", "waiting", 1)), "no engine core of the command came up", ""},
+		{reported(t, strings.Replace(recorded("core"), `"config": {`, `"config": {}, "x": {`, 1)), "the configuration that process 8107 told cannot be read", ""},
+		{reported(t, "{"), "a report cannot be read: process-0.json", "a report cannot be read"},
+		// A class that another version has in another module: one of the two is enough.
+		{reported(t, hookMissing, strings.Replace(hookMissing, "missing", "found", 1)), "no engine core of the command came up", ""},
+		{reported(t, strings.Replace(recorded("core"), `"missing": []`, `"missing": ["scheduler.x"]`, 1)), "", "this vLLM has no scheduler.x"},
 	} {
-		w := c.in.word()
+		w := c.in.toProbe()
 		if !strings.Contains(w.Reason, c.why) || (w.Reason == "") != (c.why == "") {
-			t.Errorf("silent %q, want %q", w.Reason, c.why)
+			t.Errorf("reason %q, want %q", w.Reason, c.why)
 		}
-		n := (&bracket{inside: c.in, redactor: redact.New(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes()
+		n := c.in.notes(redact.New(nil), func(string) {})
 		if (len(n.Validity) == 1) != (c.note != "") || c.note != "" && (n.Validity[0].Code != "instrument_incomplete" || !strings.Contains(n.Validity[0].Message, c.note)) {
 			t.Errorf("notes %+v, want %q", n.Validity, c.note)
 		}
