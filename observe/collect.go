@@ -137,7 +137,7 @@ func (r *run) deliver(e *schema.GenerationObservability) {
 			return // stderr is gone too
 		}
 	}
-	r.cfg.Debug(fmt.Sprintf("the event, %d bytes, went to %s", len(line), r.cfg.Output.Name()))
+	r.cfg.Debug(fmt.Sprintf("delivered the event (%d bytes) to %s", len(line), r.cfg.Output.Name()))
 	if r.cfg.Finished != nil {
 		r.cfg.Finished(e)
 	}

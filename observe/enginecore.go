@@ -192,7 +192,7 @@ func (m *coreMonitor) awaitExit(e processExit) {
 	default:
 		m.coreEnded(e)
 	}
-	m.debug(fmt.Sprintf("the end of process %d (%s) was looked into", e.process.PID, e.process.Comm))
+	m.debug(fmt.Sprintf("examined the end of process %d (%s)", e.process.PID, e.process.Comm))
 }
 
 // workerEnded records a death if the server reports a dead engine while the worker's core is
@@ -329,7 +329,7 @@ func (m *coreMonitor) addDeath(s *coreServer, at time.Time, what string) {
 	}
 	s.died = true
 	m.deaths = append(m.deaths, coreDeath{at: at, message: func(started time.Time) string {
-		return fmt.Sprintf("%s %.1f s into the run while its API server (process %d) lived, and nobody had asked for it: requests under way were lost, and vllm serve ends with exit code 0 all the same", what, at.Sub(started).Seconds(), s.process.PID)
+		return fmt.Sprintf("%s %.1f s into the run while its API server (process %d) was running, without a shutdown: requests in progress were lost, although vllm serve ends with exit code 0", what, at.Sub(started).Seconds(), s.process.PID)
 	}})
 }
 

@@ -141,7 +141,7 @@ cat >/dev/null
 		t.Fatal(err)
 	}
 	s.monitor = newCoreMonitor("/proc", probe.Config{}, func(message string) {
-		if strings.Contains(message, "looked into") {
+		if strings.Contains(message, "examined") {
 			s.checked <- message
 		}
 	}, notRecovered)
@@ -195,7 +195,7 @@ func (s *simulatedServer) awaitChecked(name string) {
 				return
 			}
 		case <-timeout:
-			s.t.Fatalf("the end of %s was not looked into", name)
+			s.t.Fatalf("the end of %s was not examined", name)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 // devModeWarning names what else development mode opens. --api-key guards none of it: it
 // applies to /v1 and a few others.
-const devModeWarning = "--dev-mode: a vLLM server that the command starts opens its development endpoints, /collective_rpc, /sleep, /reset_prefix_cache and others, to whoever reaches its port, without a key: use it where nobody else can"
+const devModeWarning = "--dev-mode: a vLLM server that the command starts opens its development endpoints, /collective_rpc, /sleep, /reset_prefix_cache and others, to anyone who can reach its port, without a key: use it only if nobody else can"
 
 // commandEnv returns the environment of the command: that of vobs, with what the flags add.
 func (r *run) commandEnv() []string {

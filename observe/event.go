@@ -19,7 +19,7 @@ import (
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // notBuilt is the reason for a group that a later version of vobs will have.
-const notBuilt = "this version of vobs does not have it yet"
+const notBuilt = "not available in this version"
 
 // sharedNotes are the event's notes, to which several goroutines add.
 type sharedNotes struct {
@@ -76,7 +76,7 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 	if e.Omni == nil { // this counts only after a panic: otherwise the prober has given its reason
 		notes.Missing("omni", "the engine was not read")
 	}
-	notes.Missing("efficiency", notBuilt+": energy and tokens are not joined")
+	notes.Missing("efficiency", notBuilt+": energy and tokens are not combined")
 	e.Overhead = overhead(&notes)
 	e.Validity = notes.Validity
 	e.Unavailable = notes.Unavailable

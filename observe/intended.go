@@ -18,12 +18,12 @@ func (r *run) compareIntents(e *schema.GenerationObservability, off []string, no
 	why := ""
 	switch {
 	case in.Empty() && len(secret) == 0:
-		why = "nothing was intended: the command line sets nothing of the engine, give --intend or --intend-file"
+		why = "no settings were intended: the command line sets none of the engine's options: give --intend or --intend-file"
 		if in.Reason != "" {
-			why = "nothing was intended: " + in.Reason
+			why = "no settings were intended: " + in.Reason
 		}
 	case len(effective) == 0 && len(off) == 0:
-		why = "nothing is known of the engine's settings: see engine_runtime_config and engine.config"
+		why = "the engine's settings are unknown: see engine_runtime_config and engine.config in unavailable"
 	}
 	if why != "" {
 		for _, field := range []string{"flag_mismatches", "flags_checked", "flags_unchecked"} {
@@ -63,7 +63,7 @@ func (r *run) publicIntents() (public intent.Intents, secret []schema.FlagUnchec
 	}
 	for name := range public.Problems {
 		if redact.IsSecretName(name) {
-			public.Problems[name] = "it is a secret, and cannot be read"
+			public.Problems[name] = "it is a secret and cannot be read"
 		}
 	}
 	return public, secret
@@ -93,12 +93,12 @@ func whyUnknown(e *schema.GenerationObservability, notes *schema.Notes, name str
 		switch u.Field {
 		case "engine_runtime_config", "engine.config", "engine.config.values":
 			if mentions(u.Reason, name) {
-				return fmt.Sprintf("the engine does not tell it: see %s in unavailable", u.Field)
+				return fmt.Sprintf("the engine does not report it: see %s in unavailable", u.Field)
 			}
 		}
 	}
 	if e.Engine == nil || e.Engine.Config == nil {
-		return "of the engine's settings only those in engine_runtime_config are known: see engine.config in unavailable"
+		return "only the settings in engine_runtime_config are known: see engine.config in unavailable"
 	}
 	return ""
 }

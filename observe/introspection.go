@@ -37,7 +37,7 @@ func newIntrospection(enabled bool, warn func(string)) *introspection {
 	}
 	var err error
 	if in.folder, err = plugin.Make(); err != nil {
-		in.failed = fmt.Sprintf("%v: set TMPDIR to a folder that can be written", err)
+		in.failed = fmt.Sprintf("%v: set TMPDIR to a writable folder", err)
 		warn(in.failed)
 	}
 	return in
@@ -59,7 +59,7 @@ func (in *introspection) remove(warn func(string)) {
 		return
 	}
 	if err := in.folder.Remove(); err != nil {
-		warn(fmt.Sprintf("the folder of --instrument could not be removed: %v", err))
+		warn(fmt.Sprintf("removing the folder of --instrument: %v", err))
 	}
 }
 
@@ -103,7 +103,7 @@ func (in *introspection) toProbe() aggregate.Introspection {
 			}
 			values, err := config.FromCore(c.Config, c.Live)
 			if err != nil {
-				unreadable = append(unreadable, fmt.Sprintf("the configuration that process %d told cannot be read", p.PID))
+				unreadable = append(unreadable, fmt.Sprintf("the configuration reported by process %d cannot be read", p.PID))
 				continue
 			}
 			out.Cores = append(out.Cores, aggregate.CoreConfig{Index: c.Index, Values: values})
@@ -119,7 +119,7 @@ func (in *introspection) toProbe() aggregate.Introspection {
 }
 
 // notLoaded is the reason if no process of the command loaded the plugin.
-const notLoaded = "no process of the command loaded its plugin: vLLM does that, from 0.8 on, where PYTHONPATH reaches it (not through sudo, into a container, or with python -I or -E)"
+const notLoaded = "no process of the command loaded vobs's plugin: vLLM 0.8 and later do so if PYTHONPATH reaches them (not through sudo, into a container, or with python -I or -E)"
 
 // whyNoCores returns why no engine core reported its configuration.
 func (in *introspection) whyNoCores(unreadable []string) string {
@@ -134,9 +134,9 @@ func (in *introspection) whyNoCores(unreadable []string) string {
 	case len(in.processes()) == 0:
 		return notLoaded
 	case len(problems) > 0:
-		return "no engine core told its configuration: " + strings.Join(problems, "; ")
+		return "no engine core reported its configuration: " + strings.Join(problems, "; ")
 	}
-	return "no engine core of the command came up"
+	return "no engine core of the command started"
 }
 
 // problems lists what the plugin did not find in vLLM, what failed in it, and which reports
@@ -182,7 +182,7 @@ func (in *introspection) notes(redactor *redact.Redactor, debug func(string)) (n
 			debug(redactor.Text(fmt.Sprintf("--instrument: process %d: %s: %s %s", p.PID, h.Name, h.State, h.Error)))
 		}
 		if p.StatsForced > 0 {
-			debug(fmt.Sprintf("--instrument: process %d: its engine's statistics were off, and were switched on", p.PID))
+			debug(fmt.Sprintf("--instrument: process %d: switched on its engine's statistics", p.PID))
 		}
 	}
 	problems := in.problems()
@@ -195,7 +195,7 @@ func (in *introspection) notes(redactor *redact.Redactor, debug func(string)) (n
 		problems = append(problems[:maxListedProblems], fmt.Sprintf("and %d more", len(problems)-maxListedProblems))
 	}
 	if len(problems) > 0 {
-		notes.Doubt(schema.CodeInstrumentIncomplete, schema.Warning, "--instrument could not do all that it is for: "+strings.Join(problems, "; "), nil)
+		notes.Doubt(schema.CodeInstrumentIncomplete, schema.Warning, "--instrument is incomplete: "+strings.Join(problems, "; "), nil)
 	}
 	return notes
 }
@@ -235,9 +235,9 @@ func (in *introspection) torchByDevice(r *gpu.Readings) (byDevice [][]schema.Tor
 			i := deviceOf(r, p.PID, d.UUID)
 			switch {
 			case p.Worker.Rank == nil:
-				unplaced = append(unplaced, fmt.Sprintf("the rank of the worker in process %d is not known", p.PID))
+				unplaced = append(unplaced, fmt.Sprintf("the rank of the worker in process %d is unknown", p.PID))
 			case i < 0:
-				unplaced = append(unplaced, fmt.Sprintf("the device %s of the worker in process %d is none of those sampled, or cannot be matched with one", strings.TrimSpace(fmt.Sprint(d.Index, " ", d.UUID)), p.PID))
+				unplaced = append(unplaced, fmt.Sprintf("the device %s of the worker in process %d is not one of those sampled, or cannot be matched with one", strings.TrimSpace(fmt.Sprint(d.Index, " ", d.UUID)), p.PID))
 			default:
 				placed++
 				byDevice[i] = append(byDevice[i], schema.TorchMemory{Rank: *p.Worker.Rank, PID: p.PID, MaxAllocatedBytes: &d.MaxAllocatedBytes, MaxReservedBytes: &d.MaxReservedBytes})
@@ -260,13 +260,13 @@ func (in *introspection) torchByDevice(r *gpu.Readings) (byDevice [][]schema.Tor
 	case len(in.processes()) == 0 && len(problems) == 0:
 		why = notLoaded
 	case len(problems) > 0:
-		why = "no worker told of its memory: " + strings.Join(problems, "; ")
+		why = "no worker reported its memory: " + strings.Join(problems, "; ")
 	case workers == 0:
-		why = "no worker of the command came up"
+		why = "no worker of the command started"
 	case withCUDA == 0:
 		why = "torch did not use CUDA in the command's workers"
 	default:
-		why = "torch took no memory in the command's workers"
+		why = "torch allocated no memory in the command's workers"
 	}
 	return byDevice, why
 }

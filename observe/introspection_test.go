@@ -59,15 +59,15 @@ func TestAddTorch(t *testing.T) {
 		{"by UUID", []string{worker(1, "1", device(`"bbbb-1"`, 5)), worker(2, "0", device(`"aaaa-0"`, 7)), worker(3, "2", device(`"cccc-2"`, 9))}, "0/2/7 | 1/1/5 | 2/3/9", ""},
 		{"two engines on one device", []string{worker(4, "0", device(`"aaaa-0"`, 5)), worker(2, "0", device(`"aaaa-0"`, 7)), worker(1, "1", device(`"aaaa-0"`, 7))}, "0/2/7 0/4/5 1/1/7 | [] | []", ""},
 		{"by the driver's list", []string{worker(11, "0", device("null", 5))}, "[] | 0/11/5 | []", ""},
-		{"on two devices by that list", []string{worker(12, "0", device("null", 5)), worker(11, "1", device("null", 6))}, "null | 1/11/6 | null", "process 12 is none of those sampled, or cannot be matched"},
+		{"on two devices by that list", []string{worker(12, "0", device("null", 5)), worker(11, "1", device("null", 6))}, "null | 1/11/6 | null", "process 12 is not one of those sampled, or cannot be matched"},
 		{"ids that cannot be compared", []string{worker(13, "0", device("null", 5))}, "null | null | null", "process 13"},
 		{"a device that is not sampled", []string{worker(1, "0", device(`"dddd"`, 5))}, "null | null | null", "the device 0 dddd of the worker in process 1"},
-		{"no rank", []string{worker(1, "null", device(`"aaaa-0"`, 5))}, "null | null | null", "rank of the worker in process 1 is not known"},
-		{"nothing allocated", []string{worker(1, "0", "")}, "null | null | null", "torch took no memory"},
+		{"no rank", []string{worker(1, "null", device(`"aaaa-0"`, 5))}, "null | null | null", "rank of the worker in process 1 is unknown"},
+		{"nothing allocated", []string{worker(1, "0", "")}, "null | null | null", "torch allocated no memory"},
 		{"without CUDA", []string{strings.Replace(worker(1, "0", ""), "initialized", "not built", 1)}, "null | null | null", "did not use CUDA"},
-		{"no worker", []string{`{"format":1,"pid":9,"hooks":[]}`}, "null | null | null", "no worker of the command came up"},
+		{"no worker", []string{`{"format":1,"pid":9,"hooks":[]}`}, "null | null | null", "no worker of the command started"},
 		{"a name is missing", []string{hookMissing}, "null | null | null", "this vLLM has no W.init (m has no W)"},
-		{"nobody", nil, "null | null | null", "no process of the command loaded its plugin"},
+		{"nobody", nil, "null | null | null", "no process of the command loaded vobs's plugin"},
 		{"a cut report", []string{"{"}, "null | null | null", "process-0.json: not a report, or cut off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -148,16 +148,16 @@ func TestIntrospection(t *testing.T) {
 		in        *introspection
 		why, note string
 	}{
-		{reported(t), "no process of the command loaded its plugin", "no process of the command loaded its plugin"},
+		{reported(t), "no process of the command loaded vobs's plugin", "no process of the command loaded vobs's plugin"},
 		{&introspection{enabled: true, failed: "no room"}, "no room", "no room"},
-		{reported(t, recorded("front_end")), "no engine core of the command came up", ""},
-		{reported(t, hookMissing), "no engine core told its configuration: this vLLM has no W.init", "this vLLM has no W.init (m has no W)"},
+		{reported(t, recorded("front_end")), "no engine core of the command started", ""},
+		{reported(t, hookMissing), "no engine core reported its configuration: this vLLM has no W.init", "this vLLM has no W.init (m has no W)"},
 		{reported(t, strings.Replace(hookMissing, "missing", "failed", 1)), "W.init failed (m has no W)", "W.init failed"},
-		{reported(t, strings.Replace(hookMissing, "missing", "waiting", 1)), "no engine core of the command came up", ""},
-		{reported(t, strings.Replace(recorded("core"), `"config": {`, `"config": {}, "x": {`, 1)), "the configuration that process 8107 told cannot be read", ""},
+		{reported(t, strings.Replace(hookMissing, "missing", "waiting", 1)), "no engine core of the command started", ""},
+		{reported(t, strings.Replace(recorded("core"), `"config": {`, `"config": {}, "x": {`, 1)), "the configuration reported by process 8107 cannot be read", ""},
 		{reported(t, "{"), "a report cannot be read: process-0.json", "a report cannot be read"},
 		// A class that another version has in another module: one of the two is enough.
-		{reported(t, hookMissing, strings.Replace(hookMissing, "missing", "found", 1)), "no engine core of the command came up", ""},
+		{reported(t, hookMissing, strings.Replace(hookMissing, "missing", "found", 1)), "no engine core of the command started", ""},
 		{reported(t, strings.Replace(recorded("core"), `"missing": []`, `"missing": ["scheduler.x"]`, 1)), "", "this vLLM has no scheduler.x"},
 	} {
 		w := c.in.toProbe()

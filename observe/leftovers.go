@@ -53,10 +53,10 @@ func (l *leftovers) list() (out []schema.Leftover, notes schema.Notes) {
 		if n, ok := memory[p.PID]; ok {
 			leftover.GPUMemoryBytes = &n
 		} else {
-			notes.Missing(fmt.Sprintf("run.leftovers.%d.gpu_memory_bytes", i), "the GPU driver does not tell it for this process")
+			notes.Missing(fmt.Sprintf("run.leftovers.%d.gpu_memory_bytes", i), "the GPU driver does not report it for this process")
 		}
 		if leftover.RSSBytes == nil {
-			notes.Missing(fmt.Sprintf("run.leftovers.%d.rss_bytes", i), "the process ended while it was looked at")
+			notes.Missing(fmt.Sprintf("run.leftovers.%d.rss_bytes", i), "the process ended while vobs was reading it")
 		}
 		out = append(out, leftover)
 	}
@@ -99,7 +99,7 @@ func (l *leftovers) kill() {
 				}
 				signalled[p.PID] = p.StartTicks
 				if err := unix.Kill(p.PID, step.signal); err != nil {
-					l.warn(fmt.Sprintf("ending process %d, which the command left behind: %v", p.PID, err))
+					l.warn(fmt.Sprintf("ending process %d, which outlived the command: %v", p.PID, err))
 				}
 			}
 			select {
@@ -112,6 +112,6 @@ func (l *leftovers) kill() {
 		}
 	}
 	if alive := l.host.Leftovers(); len(alive) > 0 {
-		l.warn("still there after KILL: " + pidList(alive))
+		l.warn("still running after KILL: " + pidList(alive))
 	}
 }

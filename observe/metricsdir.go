@@ -36,7 +36,7 @@ func newMetricsDir(mode Multiproc, keep bool, env []string, offline bool) (metri
 	}
 	path, err := os.MkdirTemp("", "vobs-metrics-")
 	if err != nil {
-		return metricsDir{}, fmt.Errorf("no directory for the engine's metrics could be made: %w: set TMPDIR to one that can be written", err)
+		return metricsDir{}, fmt.Errorf("making a directory for the engine's metrics: %w: set TMPDIR to a writable directory", err)
 	}
 	return metricsDir{path: path, made: true, keep: keep}, nil
 }
@@ -44,9 +44,9 @@ func newMetricsDir(mode Multiproc, keep bool, env []string, offline bool) (metri
 // describe returns a line for -v.
 func (d metricsDir) describe() string {
 	if d.made {
-		return "the command's processes are to share their metrics in " + d.path
+		return "the command's processes share their metrics in " + d.path + ", which vobs has made"
 	}
-	return "the command's processes share their metrics in " + d.path + ", which " + vllm.MultiprocDirVariable + " names"
+	return "the command's processes share their metrics in " + d.path + ", from " + vllm.MultiprocDirVariable
 }
 
 // environ adds the directory to the command's environment, if vobs made it.
@@ -67,7 +67,7 @@ func (d metricsDir) remove(warn func(string)) {
 		warn("the engine's metrics files stay in " + d.path + ": processes of the command are still running")
 	default:
 		if err := os.RemoveAll(d.path); err != nil {
-			warn(fmt.Sprintf("the engine's metrics files could not be removed: %v", err))
+			warn(fmt.Sprintf("removing the engine's metrics files: %v", err))
 		}
 	}
 }

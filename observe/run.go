@@ -211,7 +211,7 @@ func (r *run) isForeign(t scrape.Target) bool {
 		return false
 	}
 	r.discovery.foreign[t.Name()] = true
-	message := fmt.Sprintf("another server answers at %s, where the command is going to listen: it is not read", t.Name())
+	message := fmt.Sprintf("another server answers at %s, where the command is going to listen: it is not scraped", t.Name())
 	r.cfg.Warn(message)
 	r.notes.doubt(schema.CodeEngineNotOurs, schema.Warning, message)
 	return true

@@ -188,7 +188,7 @@ func TestOldServerOnThePort(t *testing.T) {
 // foreign checks that the old server was noticed, told of, and never asked.
 func (r *heldRun) foreign(s *stage) {
 	r.t.Helper()
-	const want = ", where the command is going to listen: it is not read"
+	const want = ", where the command is going to listen: it is not scraped"
 	if got := r.doubt("engine_not_ours"); !strings.HasPrefix(got, "another server answers at http://127.0.0.1:") || !strings.HasSuffix(got, want) {
 		r.t.Errorf("validity %s", asJSON(r.event.Validity))
 	}
