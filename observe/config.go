@@ -2,7 +2,6 @@ package observe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -68,10 +67,6 @@ type Config struct {
 	Upload func(context.Context, *schema.GenerationObservability)
 }
 
-// ErrStrict is in the chain of the error that Run returns if --strict refuses to start
-// the command.
-var ErrStrict = errors.New("--strict")
-
 // Multiproc decides whether the command's processes get a directory for their metrics
 // ([vllm.MultiprocDirVariable]). Without one, an engine that has no port, as in `vllm
 // bench throughput` or in a script, leaves no metrics behind.
@@ -79,12 +74,12 @@ type Multiproc string
 
 // The modes of --multiproc.
 const (
-	// MultiprocAuto gives a directory to `vllm bench throughput` and `vllm bench
+	// MultiprocAuto makes a directory for `vllm bench throughput` and `vllm bench
 	// latency`, which record their statistics and have no port.
 	MultiprocAuto Multiproc = "auto"
-	// MultiprocOn gives a directory to every command.
+	// MultiprocOn makes a directory for every command.
 	MultiprocOn Multiproc = "on"
-	// MultiprocOff gives none, and reads none.
+	// MultiprocOff makes no directory and reads none.
 	MultiprocOff Multiproc = "off"
 )
 

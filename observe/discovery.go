@@ -195,8 +195,8 @@ func (d *discovery) commandLine(p proc.Process) (processCommandLine, bool) {
 	return c, true
 }
 
-// findServers looks for vLLM servers among the command's processes, and gives the
-// prober the addresses at which they listen.
+// findServers looks for vLLM servers among the command's processes, and adds the
+// addresses at which they listen to the prober.
 func (d *discovery) findServers() {
 	processes := d.tree.Processes()
 	parents := map[int]bool{} // of processes with a title of vLLM's

@@ -76,8 +76,8 @@ func TestAddListeners(t *testing.T) {
 		exact     bool
 	}{
 		{"the stated port alone", "vllm serve m --port 81", []proc.Listener{tcp("127.0.0.1:80"), tcp("0.0.0.0:81"), tcp("127.0.0.1:82")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
-		{"every port where none is stated", "python server.py", []proc.Listener{tcp("127.0.0.1:80"), tcp("[::1]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
-		{"every port where the stated one is not listened on", "vllm serve m --port 0", []proc.Listener{tcp("127.0.0.1:4711")}, "", []string{"http://127.0.0.1:4711/metrics"}, false},
+		{"every port if none is stated", "python server.py", []proc.Listener{tcp("127.0.0.1:80"), tcp("[::1]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
+		{"every port if the stated one is not open", "vllm serve m --port 0", []proc.Listener{tcp("127.0.0.1:4711")}, "", []string{"http://127.0.0.1:4711/metrics"}, false},
 		{"all addresses of the host", "python server.py", []proc.Listener{tcp("0.0.0.0:80"), tcp("[::]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
 		{"the scheme of the command line", "vllm serve m --port 81 --ssl-keyfile k", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"https://127.0.0.1:81/metrics"}, false},
 		{"the stated socket", "vllm serve m --uds /x/y.sock", []proc.Listener{unix("/other"), unix("/x/y.sock"), tcp("127.0.0.1:80")}, "", []string{"unix:///x/y.sock"}, false},
@@ -85,8 +85,8 @@ func TestAddListeners(t *testing.T) {
 		{"a foreign address", "vllm serve m --port 81", []proc.Listener{tcp("127.0.0.1:81")}, "http://127.0.0.1:81/metrics", nil, false},
 		{"not too many", "python server.py", many, "", nil, false},
 		{"a quiet access log", "vllm serve m --port 81 --disable-access-log-for-endpoints /metrics,/health", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, true},
-		{"what it may run at once", "vllm serve m --port 81 --max-num-seqs 5", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
-		{"an address that is none", "python server.py", []proc.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
+		{"max_num_seqs", "vllm serve m --port 81 --max-num-seqs 5", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
+		{"an invalid address", "python server.py", []proc.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := testDiscovery("/proc")
@@ -116,8 +116,8 @@ func TestAddListeners(t *testing.T) {
 	}
 }
 
-// The command line of a server that was there before the run tells how much it may
-// run at once: its own, or its parent's where it has a title in its place.
+// --max-num-seqs of a server that was up before the run comes from its command line, or
+// from that of its parent if a title replaces it.
 func TestReadServerFlags(t *testing.T) {
 	root := t.TempDir()
 	for pid, line := range map[string]string{
@@ -147,7 +147,7 @@ func TestReadServerFlags(t *testing.T) {
 	}
 }
 
-// The command line of a process is parsed once, unless another one takes its place.
+// The command line of a process is parsed once, unless it changes.
 func TestCommandLineOfAProcess(t *testing.T) {
 	root := t.TempDir()
 	if err := os.Mkdir(filepath.Join(root, "7"), 0o700); err != nil {

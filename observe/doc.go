@@ -25,7 +25,8 @@
 //  8. Leftovers are killed (--kill-leftovers), the event is uploaded (--wandb), and the
 //     temporary directories are removed.
 //
-// If the command cannot be started, its event is written without steps 4 to 6.
+// If the command cannot be started, the samplers and the prober stop right away, and the
+// event has the reason (run.start_error).
 //
 // # Goroutines
 //
@@ -36,9 +37,10 @@
 //   - coreMonitor: a goroutine for each engine core and each worker, blocked on its pidfd;
 //   - partialWriter: writes every minute and upon the first shutdown signal;
 //   - the signal loop of package child, which calls beforeShutdown;
-//   - the samplers' goroutine of package gpu, which calls discovery.ours.
+//   - the sampler's goroutine of package gpu, which calls discovery.ours.
 //
-// All but the last have ended before the event is assembled.
+// The first three have ended before the event is assembled. The prober and the samplers
+// have goroutines of their own, which end in step 6 or 7.
 //
 // # Locks
 //

@@ -27,30 +27,30 @@ import (
 	"github.com/vobs/vobs/sampler/proc"
 )
 
-// patience is for what takes milliseconds on an idle machine.
+// patience bounds waits that take milliseconds on an idle machine.
 const patience = 60 * time.Second
 
 // simulatedServer is a shell with descendants that carry vLLM's titles, and an HTTP server
 // that reports the engine's health.
 type simulatedServer struct {
-	t       *testing.T
-	monitor *coreMonitor
-	pids    map[string]int // by title
-	http    *httptest.Server
-	health  atomic.Int32
-	queried chan struct{} // an item for every query
-	checked chan string   // the debug messages about ends
+	t        *testing.T
+	monitor  *coreMonitor
+	pids     map[string]int // by title
+	http     *httptest.Server
+	health   atomic.Int32
+	queried  chan struct{} // an item for every query
+	examined chan string   // the debug messages about ends that were examined
 }
 
-// processScript sets its title to $1, prints its pid, and ends as its input says: a number is
-// an exit code.
+// processScript sets its title to $1, prints its pid, and exits with the code
+// that it reads.
 const processScript = `printf %s $1 >/proc/self/comm; echo $1 $$; read code <&3; exit $code`
 
 // Values of health that are not a status: the server closes the connection, or it reports a
 // dead engine once and closes connections from then on.
 const closesConnection, reportsDeathOnce = 0, 1
 
-// newSimulatedServer starts a server with a core and two workers, and with more processes.
+// newSimulatedServer starts a server with a core, two workers and the processes in more.
 func newSimulatedServer(t *testing.T, ownGroup bool, more ...string) *simulatedServer {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -103,7 +103,7 @@ cat >/dev/null
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &simulatedServer{t: t, pids: map[string]int{}, queried: make(chan struct{}, 1000), checked: make(chan string, 10)}
+	s := &simulatedServer{t: t, pids: map[string]int{}, queried: make(chan struct{}, 1000), examined: make(chan string, 10)}
 	t.Cleanup(func() {
 		for _, pid := range s.pids {
 			unix.Kill(pid, unix.SIGKILL)
@@ -122,7 +122,7 @@ cat >/dev/null
 	s.health.Store(http.StatusOK)
 	s.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != vllm.HealthPath {
-			t.Errorf("a query of %s", r.URL)
+			t.Errorf("unexpected query of %s", r.URL)
 		}
 		status := int(s.health.Load())
 		if status == closesConnection {
@@ -142,7 +142,7 @@ cat >/dev/null
 	}
 	s.monitor = newCoreMonitor("/proc", probe.Config{}, func(message string) {
 		if strings.Contains(message, "examined") {
-			s.checked <- message
+			s.examined <- message
 		}
 	}, notRecovered)
 	t.Cleanup(s.monitor.stop)
@@ -158,7 +158,7 @@ cat >/dev/null
 		t.Fatalf("%d processes of %+v are watched, want 3", watched, processes)
 	}
 	if w, err := proc.WatchExit("/proc", processes[0]); errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		t.Skipf("SKIPPED: this kernel has no pidfds, or a sandbox refuses them (Linux 5.3 has them): %v", err)
+		t.Skipf("SKIPPED: this kernel has no pidfds (Linux 5.3 and later do), or a sandbox refuses them: %v", err)
 	} else if err == nil {
 		w.Close()
 	}
@@ -184,13 +184,13 @@ func (s *simulatedServer) exit(code int) {
 	fmt.Fprintln(in, code)
 }
 
-// awaitChecked waits until the monitor has looked into the end of a process.
-func (s *simulatedServer) awaitChecked(name string) {
+// awaitExamined waits until the monitor has examined the end of a process.
+func (s *simulatedServer) awaitExamined(name string) {
 	s.t.Helper()
 	timeout := time.After(patience)
 	for {
 		select {
-		case message := <-s.checked:
+		case message := <-s.examined:
 			if strings.Contains(message, "process "+strconv.Itoa(s.pids[name])+" ") {
 				return
 			}
@@ -261,7 +261,7 @@ func TestCoreKilled(t *testing.T) {
 	s := newSimulatedServer(t, false)
 	s.health.Store(http.StatusServiceUnavailable)
 	s.kill(core)
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantDeath("left its workers behind")
 }
 
@@ -273,7 +273,7 @@ func TestCoreKilledWithoutWorkers(t *testing.T) {
 	s.awaitQueries(2) // it has not noticed yet
 	s.wantNoDeath()
 	s.health.Store(http.StatusServiceUnavailable)
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantDeath(fmt.Sprintf("the engine core (process %d) ended", s.pids[core]))
 }
 
@@ -283,7 +283,7 @@ func TestCoreShutDown(t *testing.T) {
 	s := newSimulatedServer(t, false)
 	s.http.Close()
 	s.kill(worker0, worker1, core)
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantNoDeath()
 }
 
@@ -294,7 +294,7 @@ func TestCoreShutDownSlowly(t *testing.T) {
 	s := newSimulatedServer(t, false)
 	s.kill(worker0, worker1, core)
 	s.health.Store(reportsDeathOnce)
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantNoDeath()
 }
 
@@ -305,7 +305,7 @@ func TestCoreEndUnknownToServer(t *testing.T) {
 	s.kill(core)
 	s.awaitQueries(3)
 	s.http.Close()
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantNoDeath()
 }
 
@@ -315,16 +315,16 @@ func TestCoreExits(t *testing.T) {
 		t.Skip("SKIPPED: pidfds report the exit status from Linux 6.15 on")
 	}
 	for _, c := range []struct {
-		name          string
-		code          int
-		ownGroup      bool
-		closed        bool
-		want, without string
+		name     string
+		code     int
+		ownGroup bool
+		closed   bool
+		want     string
 	}{
-		{"shut down, and slow to close", 0, false, false, "", ""},
-		{"an exception", 1, false, true, "failed with exit code 1", ""},
-		{"an exception, possibly after a signal to its group", 1, true, true, "", ""},
-		{"an exception that the server reports", 1, true, false, "ended with exit code 1", ""},
+		{"shut down, and slow to close", 0, false, false, ""},
+		{"an exception", 1, false, true, "failed with exit code 1"},
+		{"an exception, possibly after a signal to its group", 1, true, true, ""},
+		{"an exception that the server reports", 1, true, false, "ended with exit code 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -334,7 +334,7 @@ func TestCoreExits(t *testing.T) {
 				s.http.Close()
 			}
 			s.exit(c.code)
-			s.awaitChecked(core)
+			s.awaitExamined(core)
 			if c.want == "" {
 				s.wantNoDeath()
 			} else {
@@ -351,11 +351,11 @@ func TestWorkerKilled(t *testing.T) {
 	s.awaitQueries(2)
 	s.wantNoDeath() // the core has not reported it
 	s.health.Store(http.StatusServiceUnavailable)
-	s.awaitChecked(worker1)
+	s.awaitExamined(worker1)
 	s.wantDeath("a worker of the engine core")
 	// What follows is not another death.
 	s.kill(core)
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantDeath("a worker of the engine core")
 }
 
@@ -365,11 +365,11 @@ func TestWorkerEndsInAnotherGroup(t *testing.T) {
 	s := newSimulatedServer(t, true)
 	s.health.Store(http.StatusServiceUnavailable)
 	s.kill(worker0)
-	s.awaitChecked(worker0)
+	s.awaitExamined(worker0)
 	s.wantNoDeath()
 	// The end of its core is evidence, here too.
 	s.kill(core)
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantDeath("left its workers behind")
 }
 
@@ -380,7 +380,7 @@ func TestWorkerEndsFirst(t *testing.T) {
 	s.kill(worker0)
 	s.awaitQueries(1)
 	s.http.Close()
-	s.awaitChecked(worker0)
+	s.awaitExamined(worker0)
 	s.wantNoDeath()
 }
 
@@ -397,7 +397,7 @@ func TestCoreEndsBeforeCoordinator(t *testing.T) {
 	}
 	s.wantNoDeath()
 	s.kill(vllm.CoordinatorTitle)
-	s.awaitChecked(core)
+	s.awaitExamined(core)
 	s.wantDeath("ended")
 }
 

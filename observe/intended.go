@@ -10,7 +10,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// compareIntents compares the intended settings with those in the event, whatever source
+// compareIntents compares the intended settings with those in the event, whichever source
 // reported them. off are settings that the engine reports as switched off.
 func (r *run) compareIntents(e *schema.GenerationObservability, off []string, notes *schema.Notes) {
 	in, secret := r.publicIntents()

@@ -99,7 +99,7 @@ func (in *introspection) toProbe() aggregate.Introspection {
 		}
 		for _, c := range p.Cores {
 			if ready && !c.Ready() {
-				continue // it never came up, but others did
+				continue // it never became ready, but others did
 			}
 			values, err := config.FromCore(c.Config, c.Live)
 			if err != nil {

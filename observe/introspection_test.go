@@ -53,7 +53,7 @@ func TestAddTorch(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		files []string
-		want  string // of each device its workers as RANK/PID/ALLOCATED
+		want  string // the workers of each device as RANK/PID/ALLOCATED
 		why   string
 	}{
 		{"by UUID", []string{worker(1, "1", device(`"bbbb-1"`, 5)), worker(2, "0", device(`"aaaa-0"`, 7)), worker(3, "2", device(`"cccc-2"`, 9))}, "0/2/7 | 1/1/5 | 2/3/9", ""},
@@ -67,7 +67,7 @@ func TestAddTorch(t *testing.T) {
 		{"without CUDA", []string{strings.Replace(worker(1, "0", ""), "initialized", "not built", 1)}, "null | null | null", "did not use CUDA"},
 		{"no worker", []string{`{"format":1,"pid":9,"hooks":[]}`}, "null | null | null", "no worker of the command started"},
 		{"a name is missing", []string{hookMissing}, "null | null | null", "this vLLM has no W.init (m has no W)"},
-		{"nobody", nil, "null | null | null", "no process of the command loaded vobs's plugin"},
+		{"no report", nil, "null | null | null", "no process of the command loaded vobs's plugin"},
 		{"a cut report", []string{"{"}, "null | null | null", "process-0.json: not a report, or cut off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestIntrospection(t *testing.T) {
 	if n := in.notes(redact.New(nil), func(string) {}); len(n.Validity) != 0 {
 		t.Error(n)
 	}
-	// A core that never came up counts where no other did.
+	// A core that never became ready counts only if no other did.
 	early := strings.Replace(recorded("core"), `"phase": "ready"`, `"phase": "kv_caches"`, 1)
 	if w := reported(t, recorded("core"), early).toProbe(); len(w.Cores) != 1 {
 		t.Error(w.Cores)

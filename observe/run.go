@@ -188,7 +188,7 @@ func (r *run) prepareMetricsDir() {
 	r.prober.Add(probe.Directory(dir.path, dir.made))
 }
 
-// addCommandLineTargets gives the prober the addresses of engines in the command line.
+// addCommandLineTargets adds the addresses of engines in the command line to the prober.
 func (r *run) addCommandLineTargets() {
 	for _, t := range probe.ReadCommandLine(r.line).Targets {
 		if r.line.Role == args.Server {
@@ -222,7 +222,7 @@ func (r *run) checkStrict() error {
 	ctx, cancel := context.WithTimeout(context.Background(), strictTimeout)
 	defer cancel()
 	if err := r.gpus.Ready(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrStrict, err)
+		return fmt.Errorf("--strict: %w", err)
 	}
 	for _, t := range r.cfg.Targets {
 		for {
@@ -232,7 +232,7 @@ func (r *run) checkStrict() error {
 			}
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("%w: %w", ErrStrict, err)
+				return fmt.Errorf("--strict: %w", err)
 			case <-time.After(strictRetry):
 			}
 		}

@@ -1,7 +1,7 @@
-// Package vllm has facts about vLLM that hold in all of its parts: addresses, paths,
-// environment variables and process titles. Its subpackages have what it knows of
-// metrics, command lines, configuration and the plugin. When a new version of vLLM
-// comes out, this folder is the place to look at.
+// Package vllm has general facts about vLLM: its port, paths, environment variables and
+// process titles. Its subpackages know vLLM's metrics, command lines and configuration, and
+// have the plugin that runs inside vLLM. Nearly everything that a new version of vLLM can
+// change is in this directory.
 package vllm
 
 // DefaultPort is the port of `vllm serve` and `vllm bench serve`
@@ -52,5 +52,5 @@ const (
 	OmniModulePrefix = "vllm_omni.entrypoints."
 )
 
-// MaxNumSeqs is the largest --max-num-seqs that is taken for real.
+// MaxNumSeqs is the largest plausible value of --max-num-seqs.
 const MaxNumSeqs = 1 << 20

@@ -6,20 +6,21 @@ import (
 	"slices"
 )
 
-// CommandLine is a command line, read once for everything that vobs wants to know of it.
+// CommandLine is a parsed command line.
 type CommandLine struct {
 	// Argv is the whole command line, launchers included.
 	Argv []string
-	// Command is where vLLM is in it; its Name is empty if vLLM is not.
+	// Command is the vLLM command in it. Its Name is empty if there is none.
 	Command Command
 	// Role is what the vLLM command does.
 	Role Role
-	// Args are the words of the vLLM command: its name (of a module, nothing) and its
-	// arguments. A server's have the options of its --config file put in where vLLM
-	// puts them. Nil without vLLM.
+	// Args are the words of the vLLM command, from its name on; a module's begin after
+	// its name. Those of a server include the options of its --config file, inserted
+	// where vLLM inserts them. Args is nil if there is no vLLM command.
 	Args []string
-	// Options are the options as vLLM's parser reads them; nil if the command sets
-	// nothing in an engine, or if its arguments are not known. WhyNoOptions has the reason then.
+	// Options are the options as vLLM's parser reads them. Options is nil, and
+	// WhyNoOptions has the reason, if the command sets no options of an engine or if its
+	// arguments are unknown.
 	Options      *Options
 	WhyNoOptions string
 }
@@ -28,7 +29,7 @@ type CommandLine struct {
 type Role int
 
 const (
-	// OtherRole is anything else, vLLM or not.
+	// OtherRole is any other command, of vLLM or not.
 	OtherRole Role = iota
 	// Server is `vllm serve` or the module of the API server.
 	Server
@@ -39,8 +40,8 @@ const (
 	BenchmarkClient
 )
 
-// Parse reads a command line. A relative name after --config is relative to dir, the
-// directory in which the command runs; "" is the working directory.
+// Parse parses a command line. dir is the directory in which the command runs, to which
+// the name after --config may be relative; "" is the working directory.
 func Parse(argv []string, dir string) CommandLine {
 	c := CommandLine{Argv: argv, Command: Locate(argv)}
 	if c.Command.Name != "" {
@@ -60,7 +61,7 @@ func Parse(argv []string, dir string) CommandLine {
 		c.Options, c.WhyNoOptions = parseCommand(c.Command, argv[c.Command.At:], file.load)
 	}
 	if c.Role == Server && slices.Contains(c.Args, "--config") {
-		// An error is among the problems of Options.
+		// The problems in Options include the error.
 		c.Args, _ = withConfig(c.Args, func(name string) ([]string, error) {
 			return file.load(name, func(string) bool { return false })
 		})

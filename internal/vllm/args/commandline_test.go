@@ -45,7 +45,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: options %+v, reason %q, want %q", c.line, got.Options, got.WhyNoOptions, c.reason)
 		}
 	}
-	// The options of one file, as each of its readers has them.
+	// The options of the file are in Options, too: a module has --no-… options.
 	got := Parse(strings.Fields("python -m vllm.entrypoints.openai.api_server --config c.yaml"), dir)
 	if p := got.Options; p.Set["seed"] != int64(7) || p.Set["enable_prefix_caching"] != false || len(p.Problems) > 0 {
 		t.Errorf("%+v", p)
