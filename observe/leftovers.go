@@ -7,53 +7,63 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
 	"github.com/vobs/vobs/schema"
 )
 
 const (
-	// leftoverWait is how long descendants that outlive the command are waited
-	// for: a server's helpers end then.
+	// leftoverWait is how long to wait for descendants that outlive the command: a
+	// server's helpers end in that time.
 	leftoverWait = 2 * time.Second
 	// killGrace is the time between TERM and KILL for --kill-leftovers.
 	killGrace = 5 * time.Second
 	// killWait bounds the wait after KILL: a process in a driver call may stay.
 	killWait = time.Second
-	// killLook is how often it is looked who is left.
-	killLook = 50 * time.Millisecond
+	// killPoll is how often the remaining processes are listed meanwhile.
+	killPoll = 50 * time.Millisecond
 )
 
-// listLeftovers describes the descendants that outlived the command, and warns.
-func (b *bracket) listLeftovers(command *child.Command, notes *schema.Notes) []schema.Leftover {
-	if err := b.host.Tree().Err(); err != nil && !command.WaitNoChildren(0) {
+// leftovers are the descendants that outlive the command.
+type leftovers struct {
+	command  *child.Command
+	host     *host.Sampler
+	gpus     *gpu.Sampler
+	redactor *redact.Redactor
+	warn     func(string)
+}
+
+// list describes the leftovers and warns about them.
+func (l *leftovers) list() (out []schema.Leftover, notes schema.Notes) {
+	if err := l.host.Tree().Err(); err != nil && !l.command.WaitNoChildren(0) {
 		message := fmt.Sprintf("processes of the command are still running and cannot be listed: %v", err)
-		b.cfg.Warn(message)
+		l.warn(message)
 		notes.Doubt(schema.CodeLeftoversUnknown, schema.Warning, message, nil)
-		return nil
+		return nil, notes
 	}
-	alive := b.host.Leftovers()
+	alive := l.host.Leftovers()
 	pids := map[int]bool{}
 	for _, p := range alive {
 		pids[p.PID] = true
 	}
-	memory := b.gpus.MemoryOf(pids)
-	var out []schema.Leftover
+	memory := l.gpus.MemoryOf(pids)
 	for i, p := range alive {
-		l := schema.Leftover{PID: p.PID, Command: b.redactor.Line(p.CommandLine, p.Comm), RSSBytes: p.RSSBytes}
+		leftover := schema.Leftover{PID: p.PID, Command: l.redactor.Line(p.CommandLine, p.Comm), RSSBytes: p.RSSBytes}
 		if n, ok := memory[p.PID]; ok {
-			l.GPUMemoryBytes = &n
+			leftover.GPUMemoryBytes = &n
 		} else {
-			notes.Missing(fmt.Sprintf("run.leftovers.%d.gpu_memory_bytes", i), "the GPU driver does not tell it for this process")
+			notes.Missing(fmt.Sprintf("run.leftovers.%d.gpu_memory_bytes", i), "the GPU driver does not report it for this process")
 		}
-		if l.RSSBytes == nil {
-			notes.Missing(fmt.Sprintf("run.leftovers.%d.rss_bytes", i), "the process ended while it was looked at")
+		if leftover.RSSBytes == nil {
+			notes.Missing(fmt.Sprintf("run.leftovers.%d.rss_bytes", i), "the process ended while vobs was reading it")
 		}
-		out = append(out, l)
+		out = append(out, leftover)
 	}
 	if len(out) > 0 {
-		b.cfg.Warn(fmt.Sprintf("%d processes of the command are still running: %s", len(out), pidList(alive)))
+		l.warn(fmt.Sprintf("%d processes of the command are still running: %s", len(out), pidList(alive)))
 	}
-	return out
+	return out, notes
 }
 
 func pidList(alive []host.Leftover) string {
@@ -67,42 +77,41 @@ func pidList(alive []host.Leftover) string {
 	return text
 }
 
-// killLeftovers ends the descendants that are left: TERM, and after 5 s KILL. The
-// list is taken anew for every signal, so that none goes to a process that took
-// over the id of one that ended; new children of theirs are ended with them. A
-// further INT or TERM to vobs shortens the wait.
-func (b *bracket) killLeftovers(command *child.Command) {
+// kill ends the leftovers: TERM, and after 5 s KILL. It lists them anew for every signal,
+// so that no signal goes to a process that took over a pid, and so that new children
+// are ended with their parents. A further INT or TERM to vobs shortens the wait.
+func (l *leftovers) kill() {
 	for _, step := range []struct {
 		signal unix.Signal
 		wait   time.Duration
 	}{{unix.SIGTERM, killGrace}, {unix.SIGKILL, killWait}} {
-		told := map[int]uint64{} // start times, by process: TERM comes once
+		signalled := map[int]uint64{} // start times by pid: each process gets the signal once
 		deadline := time.Now().Add(step.wait)
-		cancelled := command.Cancelled()
+		cancelled := l.command.Cancelled()
 		for time.Now().Before(deadline) {
-			alive := b.host.Leftovers()
+			alive := l.host.Leftovers()
 			if len(alive) == 0 {
 				return
 			}
 			for _, p := range alive {
-				if told[p.PID] == p.StartTicks {
+				if signalled[p.PID] == p.StartTicks {
 					continue
 				}
-				told[p.PID] = p.StartTicks
+				signalled[p.PID] = p.StartTicks
 				if err := unix.Kill(p.PID, step.signal); err != nil {
-					b.cfg.Warn(fmt.Sprintf("ending process %d, which the command left behind: %v", p.PID, err))
+					l.warn(fmt.Sprintf("ending process %d, which outlived the command: %v", p.PID, err))
 				}
 			}
 			select {
-			case <-command.NoChildren():
+			case <-l.command.NoChildren():
 				return
 			case <-cancelled:
 				deadline, cancelled = time.Now(), nil
-			case <-time.After(killLook):
+			case <-time.After(killPoll):
 			}
 		}
 	}
-	if alive := b.host.Leftovers(); len(alive) > 0 {
-		b.cfg.Warn("still there after KILL: " + pidList(alive))
+	if alive := l.host.Leftovers(); len(alive) > 0 {
+		l.warn("still running after KILL: " + pidList(alive))
 	}
 }

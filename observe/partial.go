@@ -6,101 +6,107 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/schema"
 )
 
-// partialKeeper keeps the event so far in FILE.partial: every minute, and from
-// the first shutdown signal on, for the case that vobs itself is killed.
-type partialKeeper struct {
-	b       *bracket
-	command *child.Command
-	due     chan struct{}
-	quit    chan struct{}
-	done    chan struct{}
-	once    sync.Once
+// partialInterval is how often FILE.partial is written.
+const partialInterval = time.Minute
+
+// partialWriter writes the event so far to FILE.partial, in case vobs itself is killed:
+// every minute, and upon the first shutdown signal.
+type partialWriter struct {
+	output    *deliver.Output
+	warn      func(string)
+	recovered func(field string, part func())
+
+	encode func() ([]byte, error)
+	due    chan struct{}
+	quit   chan struct{}
+	done   chan struct{}
+	once   sync.Once
 }
 
-func newPartialKeeper(b *bracket) *partialKeeper {
-	return &partialKeeper{b: b, due: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+func newPartialWriter(output *deliver.Output, warn func(string), recovered func(field string, part func())) *partialWriter {
+	return &partialWriter{
+		output: output, warn: warn, recovered: recovered,
+		due: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+	}
 }
 
-// start begins to keep the event, where the output has a place for it.
-func (k *partialKeeper) start(command *child.Command) {
-	if !k.b.cfg.Output.KeepsPartial() {
-		close(k.done)
+// start begins to write what encode returns, if the output has a place for it.
+func (w *partialWriter) start(encode func() ([]byte, error)) {
+	if !w.output.KeepsPartial() {
+		close(w.done)
 		return
 	}
-	k.command = command
-	go k.run()
+	w.encode = encode
+	go w.run()
 }
 
-// now asks for the event so far without waiting for it: a signal is held back
-// meanwhile.
-func (k *partialKeeper) now() {
+// writeSoon starts a write without waiting for it, because a signal is held back meanwhile.
+func (w *partialWriter) writeSoon() {
 	select {
-	case k.due <- struct{}{}:
+	case w.due <- struct{}{}:
 	default:
 	}
 }
 
-// stop ends the keeping, and waits for a write that is under way.
-func (k *partialKeeper) stop() {
-	k.once.Do(func() { close(k.quit) })
-	<-k.done
+// stop ends the writing and waits for a write in progress.
+func (w *partialWriter) stop() {
+	w.once.Do(func() { close(w.quit) })
+	<-w.done
 }
 
-func (k *partialKeeper) run() {
-	defer close(k.done)
+func (w *partialWriter) run() {
+	defer close(w.done)
 	ticker := time.NewTicker(partialInterval)
 	defer ticker.Stop()
 	warned := false
 	for {
 		select {
-		case <-k.quit:
+		case <-w.quit:
 			return
 		case <-ticker.C:
-		case <-k.due:
+		case <-w.due:
 		}
-		k.b.protect("partial", func() {
-			if err := k.write(); err != nil && !warned {
+		w.recovered("partial", func() {
+			if err := w.write(); err != nil && !warned {
 				warned = true
-				k.b.cfg.Warn(err.Error())
+				w.warn(err.Error())
 			}
 		})
 	}
 }
 
-func (k *partialKeeper) write() error {
-	event, err := k.b.soFar(k.command).Encode(k.b.cfg.View)
+func (w *partialWriter) write() error {
+	event, err := w.encode()
 	if err != nil {
 		return err
 	}
-	return k.b.cfg.Output.WritePartial(event)
+	return w.output.WritePartial(event)
 }
 
-// soFar assembles the preliminary event.
-func (b *bracket) soFar(command *child.Command) *schema.GenerationObservability {
+// partialEvent assembles the event so far.
+func (r *run) partialEvent(command *child.Command) *schema.GenerationObservability {
 	now := time.Now()
-	b.mu.Lock()
-	notes := schema.Notes{}
-	notes.Add(b.notes)
-	b.mu.Unlock()
-	var c collected
+	notes := r.notes.copy()
+	r.readIntrospection()
+	var got readings
 	var hostNotes schema.Notes
-	b.hearInstrument()
-	c.gpus = b.gpus.Readings()
-	b.joinTorch(&c.gpus)
-	c.engine = b.prober.Snapshot(now)
-	c.host, hostNotes = b.host.Readings(command.CPUTime())
-	for _, n := range []schema.Notes{c.gpus.Notes, c.engine.Notes, b.cores.notes(b.startedAt), hostNotes} {
+	got.gpus = r.gpus.Readings()
+	r.introspection.addTorch(&got.gpus)
+	got.engine = r.prober.Snapshot(now)
+	got.host, hostNotes = r.host.Readings(command.CPUTime())
+	for _, n := range []schema.Notes{got.gpus.Notes, got.engine.Notes, r.cores.notes(r.startedAt), hostNotes} {
 		notes.Add(n)
 	}
-	run := b.identity()
-	run.DurationSeconds = schema.Float(now.Sub(b.startedAt).Seconds())
-	run.Interrupted = command.Interrupted()
-	notes.Missing("run.exit_code", fmt.Sprintf("the command was still running %.1f s after its start", float64(run.DurationSeconds)))
+	about := r.identity()
+	about.DurationSeconds = schema.Float(now.Sub(r.startedAt).Seconds())
+	about.Interrupted = command.Interrupted()
+	notes.Missing("run.exit_code", fmt.Sprintf("the command was still running %.1f s after its start", float64(about.DurationSeconds)))
 	notes.Missing("loadavg_post", "the command was still running")
-	e := b.assemble(run, c, notes)
+	e := r.assemble(about, got, notes)
 	e.Partial = true
 	return e
 }

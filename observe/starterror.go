@@ -9,9 +9,9 @@ import (
 	"github.com/vobs/vobs/internal/redact"
 )
 
-// startErrorText returns why a command could not be started. The message repeats the
-// command's name, which is a secret if somebody wrote NAME=VALUE in front of the
-// command, as in a shell.
+// startErrorText returns why a command could not be started. The message contains the
+// command's name, which is a secret if the user wrote NAME=VALUE before the command, as
+// in a shell.
 func startErrorText(r *redact.Redactor, start *child.StartError, name string) string {
 	clean := r.Command([]string{name})[0]
 	if clean == name {
@@ -22,5 +22,5 @@ func startErrorText(r *redact.Redactor, start *child.StartError, name string) st
 	if errors.As(start, &number) {
 		reason = number.Error()
 	}
-	return fmt.Sprintf("cannot run %q: %s; NAME=VALUE in front of a command is a shell's: vobs run -- env NAME=VALUE COMMAND", clean, reason)
+	return fmt.Sprintf("cannot run %q: %s; NAME=VALUE before a command is shell syntax: use vobs run -- env NAME=VALUE COMMAND", clean, reason)
 }

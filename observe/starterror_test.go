@@ -13,7 +13,7 @@ import (
 
 func TestStartErrorsShowNoSecret(t *testing.T) {
 	for name, want := range map[string]string{
-		"HF_TOKEN=SECRET":        `cannot run "HF_TOKEN=<redacted>": no such file or directory; NAME=VALUE in front of a command is a shell's: vobs run -- env NAME=VALUE COMMAND`,
+		"HF_TOKEN=SECRET":        `cannot run "HF_TOKEN=<redacted>": no such file or directory; NAME=VALUE before a command is shell syntax: use vobs run -- env NAME=VALUE COMMAND`,
 		"python --api-key SECRE": "",
 		"nosuch":                 `cannot run "nosuch": not found`,
 	} {

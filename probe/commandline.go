@@ -38,27 +38,19 @@ const (
 var clientFlags = []string{"url", "base-url", "api-url", "api-base", "server-url", "endpoint-url", "target", "openai-api-base", "openai-base-url"}
 
 // ReadCommandLine finds engines in a command's arguments, by vLLM's own flags
-// and defaults and by the usual flags of clients. It looks through launchers
-// (env, nice, uv run), not into the text of `sh -c`. A URL that no such flag
-// introduces counts only where it leads to this host: who is asked must be meant. A
-// server's file of options (--config) is read too; dir is where the command runs, "" for
-// the working directory.
-func ReadCommandLine(argv []string, dir string) CommandLine {
-	command := args.Locate(argv)
-	if command.IsServer() {
-		argv = args.ExpandConfigFile(command, argv, dir)
-		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(argv)}
-		if t, ok := serverTarget(argv); ok {
+// and defaults and by the usual flags of clients. A URL that no such flag
+// introduces counts only where it leads to this host: who is asked must be meant.
+func ReadCommandLine(line args.CommandLine) CommandLine {
+	if line.Role == args.Server {
+		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(line.Args)}
+		if t, ok := serverTarget(line.Args); ok {
 			t.MaxNumSeqs = c.MaxNumSeqs
 			c.Targets = []scrape.Target{t}
 		}
 		return c
 	}
-	bench := ""
-	if command.Name == "bench" && command.At+1 < len(argv) {
-		bench = argv[command.At+1]
-	}
-	c := CommandLine{Offline: bench == "throughput" || bench == "latency"}
+	argv := line.Argv
+	c := CommandLine{Offline: line.Role == args.OfflineBenchmark}
 	add := func(address string) {
 		// Whatever the path of the API is, the metrics are at the server's root.
 		u, err := url.Parse(address)
@@ -86,7 +78,7 @@ func ReadCommandLine(argv []string, dir string) CommandLine {
 			add(arg)
 		}
 	}
-	if len(c.Targets) == 0 && bench == "serve" {
+	if len(c.Targets) == 0 && line.Role == args.BenchmarkClient {
 		host, port := "127.0.0.1", vllm.DefaultPort
 		if v, ok := lastFlag(argv, "host"); ok {
 			host = v

@@ -1,11 +1,13 @@
 package probe
 
 import (
-	"github.com/vobs/vobs/probe/scrape"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vobs/vobs/internal/vllm/args"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
 // A server's file of options counts for less than its command line.
@@ -27,7 +29,7 @@ func TestReadCommandLineWithFile(t *testing.T) {
 		{"vllm serve m --config serve.yaml", elsewhere, "http://127.0.0.1:8000/metrics", 0},
 		{"vllm serve m --config", dir, "http://127.0.0.1:8000/metrics", 0},
 	} {
-		got := ReadCommandLine(strings.Fields(c.line), c.dir)
+		got := ReadCommandLine(args.Parse(strings.Fields(c.line), c.dir))
 		if !got.Server || len(got.Targets) != 1 || got.Targets[0].Name() != c.want || got.MaxNumSeqs != c.seqs {
 			t.Errorf("%s in %q: %+v, want %s and %d", c.line, c.dir, got, c.want, c.seqs)
 		}
@@ -60,7 +62,7 @@ func TestReadCommandLine(t *testing.T) {
 		{"bash -c vllm serve m", false, ""},
 		{"sleep 5", false, ""},
 	} {
-		got := ReadCommandLine(strings.Fields(c.line), "")
+		got := ReadCommandLine(args.Parse(strings.Fields(c.line), ""))
 		var names []string
 		for _, tg := range got.Targets {
 			names = append(names, tg.Name())

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/scrape"
@@ -23,7 +24,7 @@ const (
 	// maxCharge is what one question counts as at most: a server that waits for
 	// programs to end is not at work, and polls are not to wait for it.
 	maxCharge   = 20 * time.Millisecond
-	devModeHint = "a vLLM server has it with VLLM_SERVER_DEV_MODE=1 in its environment, which --dev-mode gives to the command"
+	devModeHint = "a vLLM server has it with " + vllm.DevModeVariable + "=1 in its environment, which --dev-mode gives to the command"
 )
 
 // configQuery is what a server is asked once, beside the polls.
@@ -36,7 +37,9 @@ const (
 	numConfigQueries
 )
 
-func (q configQuery) path() string { return [...]string{"/version", "/v1/models", "/server_info"}[q] }
+func (q configQuery) path() string {
+	return [...]string{vllm.VersionPath, vllm.ModelsPath, vllm.ServerInfoPath}[q]
+}
 
 func (q configQuery) source() config.Source {
 	return [...]config.Source{config.Version, config.Models, config.ServerInfo}[q]
@@ -141,7 +144,7 @@ func (e *endpoint) queryFailure(q configQuery, a scrape.Response) string {
 	case errors.Is(a.Err, scrape.ErrTooLarge):
 		return fmt.Sprintf("the answer of %s at %s is larger than %d MiB", q.path(), e.target.Name(), maxConfigBytes>>20)
 	case errors.As(a.Err, &status) && status.Status == http.StatusNotFound && q == queryServerInfo:
-		return fmt.Sprintf("the server of %s has no /server_info: %s", e.target.Name(), devModeHint)
+		return fmt.Sprintf("the server of %s has no %s: %s", e.target.Name(), q.path(), devModeHint)
 	case errors.As(a.Err, &status) && status.Status == http.StatusNotFound:
 		return fmt.Sprintf("the server of %s has no %s", e.target.Name(), q.path())
 	case errors.As(a.Err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden):

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/internal/vllm/metrics"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/scrape"
@@ -257,7 +258,7 @@ func ttftWithin(t *testing.T, le string) int {
 func TestBatchUtilization(t *testing.T) {
 	c := recorded["serve_dp2"]
 	pre, post := testkit.Recorded(t, c.pre), testkit.Recorded(t, c.post)
-	line := ReadCommandLine(strings.Fields("vllm serve tiny --port 8000 --data-parallel-size 2 --max-num-seqs 16"), "")
+	line := ReadCommandLine(args.Parse(strings.Fields("vllm serve tiny --port 8000 --data-parallel-size 2 --max-num-seqs 16"), ""))
 	for name, learn := range map[string]func(p *Prober){
 		"from its own command line": func(p *Prober) { p.Add(line.Targets[0]) },
 		"learned later": func(p *Prober) {
@@ -291,7 +292,7 @@ func TestBatchUtilization(t *testing.T) {
 		"vllm serve m": 0, "vllm serve m --max-num-seqs": 0, "vllm serve m --max-num-seqs 1k": 0, "vllm serve m --max-num-seqs -1": 0, "vllm serve m --max-num-seqs 0": 0,
 		"vllm serve m --max-num-seqs 99999999999999999999": 0, "vllm serve m --max-num-seqs 2000000": 0, "client --max-num-seqs 4": 0, "vllm bench serve --max-num-seqs 4": 0,
 	} {
-		if got := ReadCommandLine(strings.Fields(text), ""); got.MaxNumSeqs != want || len(got.Targets) > 0 && got.Targets[0].MaxNumSeqs != want {
+		if got := ReadCommandLine(args.Parse(strings.Fields(text), "")); got.MaxNumSeqs != want || len(got.Targets) > 0 && got.Targets[0].MaxNumSeqs != want {
 			t.Errorf("%s: %d, want %d", text, got.MaxNumSeqs, want)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/exposition"
 	"github.com/vobs/vobs/probe/scrape"
@@ -322,7 +323,7 @@ func Fetch(ctx context.Context, cfg Config, t scrape.Target) (page []byte, err e
 func Health(ctx context.Context, cfg Config, t scrape.Target) (status int, err error) {
 	c := scrape.NewClient(t, cfg.Headers, cfg.CA)
 	defer c.Close()
-	_, a := c.Get(ctx, "/health", "")
+	_, a := c.Get(ctx, vllm.HealthPath, "")
 	var other *scrape.StatusError
 	switch {
 	case a.Err == nil:

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/internal/demo"
+	"github.com/vobs/vobs/internal/vllm"
 )
 
 // demoEngineCommand runs the simulated engine that `make demo` brackets.
@@ -30,7 +31,7 @@ func demoEngineCommand() *cli.Command {
 			defer stop()
 			cfg := demo.DefaultConfig()
 			cfg.Addr, cfg.Duration, cfg.MemoryFile = c.String("listen"), c.Duration("duration"), c.String("memory-file")
-			cfg.Log, cfg.DevMode = os.Stderr, os.Getenv("VLLM_SERVER_DEV_MODE") == "1"
+			cfg.Log, cfg.DevMode = os.Stderr, os.Getenv(vllm.DevModeVariable) == "1"
 			err := demo.Run(ctx, cfg)
 			if errors.Is(err, context.Canceled) {
 				return nil // as in vLLM, TERM is an orderly end

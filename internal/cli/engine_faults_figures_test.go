@@ -188,7 +188,7 @@ func TestOldServerOnPort(t *testing.T) {
 // checkForeign checks that the old server was noticed, reported, and never read.
 func (r *controlledRun) checkForeign(s *pageServer) {
 	r.t.Helper()
-	const want = ", where the command is going to listen: it is not read"
+	const want = ", where the command is going to listen: it is not scraped"
 	if got := r.doubt("engine_not_ours"); !strings.HasPrefix(got, "another server answers at http://127.0.0.1:") || !strings.HasSuffix(got, want) {
 		r.t.Errorf("validity %s", asJSON(r.event.Validity))
 	}

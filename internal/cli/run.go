@@ -145,7 +145,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 			return cfg, err
 		}
 	}
-	if cfg.Intents, err = intents(c, cfg.Args); err != nil {
+	if cfg.Intents, err = intents(c); err != nil {
 		return cfg, err
 	}
 	id, err := uuid.NewV7()
@@ -160,16 +160,13 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	return cfg, err
 }
 
-// intents returns the intended settings of the engine. --intend takes precedence over
-// --intend-file, and --intend-file over the command line.
-func intents(c *cli.Context, args []string) (intent.Intents, error) {
-	in := intent.FromCommandLine(args)
+// intents returns the settings that the user means the engine to have: --intend takes
+// precedence over --intend-file.
+func intents(c *cli.Context) (in intent.Intents, err error) {
 	if file := c.String("intend-file"); file != "" {
-		given, err := intent.ReadFile(file)
-		if err != nil {
+		if in, err = intent.ReadFile(file); err != nil {
 			return in, withHint(err, "max-num-seqs: 256")
 		}
-		in = given.Over(in)
 	}
 	given, err := intent.ParsePairs(list(c, "intend", " \t\n"))
 	if err != nil {

@@ -1,7 +1,6 @@
 package intent
 
 import (
-	"fmt"
 	"github.com/vobs/vobs/internal/vllm/args"
 	"maps"
 	"slices"
@@ -10,22 +9,12 @@ import (
 // useFlags is what a user can do where the command line does not tell.
 const useFlags = "give --intend or --intend-file"
 
-// FromCommandLine reads the engine's settings in a command's arguments, as vLLM
-// would. Files that --config names are read, relative to the working directory.
-func FromCommandLine(argv []string) Intents {
+// FromCommandLine returns the engine's settings in a command line.
+func FromCommandLine(line args.CommandLine) Intents {
 	out := newIntents()
-	c := args.Locate(argv)
-	switch {
-	case c.Shell != "" && (c.Text || c.Name != "" || len(argv) > 1):
-		out.Reason = fmt.Sprintf("the command runs through %s, whose script vobs does not read: %s", c.Shell, useFlags)
-		return out
-	case c.Name == "":
-		out.Reason = "the command line starts no vLLM: " + useFlags
-		return out
-	}
-	p, reason := args.ParseCommand(c, argv[c.At:])
-	if reason != "" {
-		out.Reason = reason + ": " + useFlags
+	p := line.Options
+	if p == nil {
+		out.Reason = line.WhyNoOptions + ": " + useFlags
 		return out
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Set)) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/vobs/vobs/internal/vllm/args"
 )
 
 // TestFromCommandLine: vLLM behind launchers, and what is none.
@@ -59,7 +61,7 @@ func TestFromCommandLine(t *testing.T) {
 		{line: "true", reason: "starts no vLLM"},
 		{line: "", reason: "starts no vLLM"},
 	} {
-		got := FromCommandLine(strings.Fields(c.line))
+		got := FromCommandLine(args.Parse(strings.Fields(c.line), ""))
 		if !strings.Contains(got.Reason, c.reason) || (c.reason == "") != (got.Reason == "") {
 			t.Errorf("%s: reason %q, want %q", c.line, got.Reason, c.reason)
 		}
@@ -98,7 +100,7 @@ func TestProblems(t *testing.T) {
 		{"vllm bench throughput --seed 5 --config ../vllm/args/testdata/config/small.yaml", "config", "takes no file"},
 		{"vllm serve --swap-space 4 m --seed 5", "model", `"4" stands behind --swap-space, which vobs does not know`},
 	} {
-		got := FromCommandLine(strings.Fields(c.line))
+		got := FromCommandLine(args.Parse(strings.Fields(c.line), ""))
 		if !strings.Contains(got.Problems[c.name], c.want) || got.Values["seed"] != int64(5) || got.Reason != "" {
 			t.Errorf("%s: %+v, want %s", c.line, got, c.want)
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/vllm/args"
+
 	"github.com/vobs/vobs/internal/pyvalue"
 	"github.com/vobs/vobs/schema"
 )
@@ -142,7 +144,7 @@ func TestCompareLists(t *testing.T) {
 
 // TestPrecedence: --intend over --intend-file over the command line, whole objects at a time.
 func TestPrecedence(t *testing.T) {
-	line := FromCommandLine(strings.Fields("vllm serve m --max-num-seqs 1 --max-num-batched-tokens 1 --kv-cache-dtype fp8 --seed x -sc.method ngram -sc.num_speculative_tokens 3"))
+	line := FromCommandLine(args.Parse(strings.Fields("vllm serve m --max-num-seqs 1 --max-num-batched-tokens 1 --kv-cache-dtype fp8 --seed x -sc.method ngram -sc.num_speculative_tokens 3"), ""))
 	file, err := parseIntents([]byte(`{"max_num_seqs": 2, "max-num-batched-tokens": "2k", "seed": 2, "speculative_config": {"num_speculative_tokens": 4}}`), true)
 	if err != nil {
 		t.Fatal(err)

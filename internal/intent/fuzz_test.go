@@ -1,10 +1,12 @@
 package intent
 
 import (
-	"github.com/vobs/vobs/internal/testkit"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/internal/vllm/args"
 )
 
 // FuzzCommandLine: no arguments make the reader fail, nor read a setting twice.
@@ -21,18 +23,18 @@ func FuzzCommandLine(f *testing.F) {
 	}
 	f.Add("env\x00A=b\x00python\x00-mvllm.entrypoints.openai.api_server\x00--model\x00m")
 	f.Fuzz(func(t *testing.T, line string) {
-		args := strings.Split(line, "\x00")
-		for i := range args {
-			args[i] = strings.ReplaceAll(args[i], "--config", "--confiq") // no file of this machine is read
+		argv := strings.Split(line, "\x00")
+		for i := range argv {
+			argv[i] = strings.ReplaceAll(argv[i], "--config", "--confiq") // no file of this machine is read
 		}
-		got := FromCommandLine(args)
+		got := FromCommandLine(args.Parse(argv, ""))
 		for name := range got.Problems {
 			if _, both := got.Values[name]; both {
-				t.Errorf("%q: %s is read and is not: %v", args, name, got)
+				t.Errorf("%q: %s is read and is not: %v", argv, name, got)
 			}
 		}
 		if got.Reason != "" && len(got.Values)+len(got.Problems) > 0 {
-			t.Errorf("%q: a reason and values: %v", args, got)
+			t.Errorf("%q: a reason and values: %v", argv, got)
 		}
 	})
 }

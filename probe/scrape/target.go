@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/vobs/vobs/internal/vllm"
 )
 
 // Origin says how an address came to be known. Where several yield figures, the
@@ -87,7 +89,7 @@ func ParseTarget(s string) (Target, error) {
 		return Target{}, fmt.Errorf("metrics address: scheme %q: use http, https or unix", u.Scheme)
 	}
 	if t.URL.Path == "" || t.URL.Path == "/" {
-		t.URL.Path = "/metrics"
+		t.URL.Path = vllm.MetricsPath
 	}
 	t.URL.Fragment = ""
 	return t, nil
@@ -107,7 +109,7 @@ func HostPort(host, port string) string {
 func (t Target) Name() string {
 	if t.Socket != "" {
 		name := "unix://" + t.Socket
-		if t.URL.Path != "/metrics" {
+		if t.URL.Path != vllm.MetricsPath {
 			name += ":" + t.URL.Path
 		}
 		return name

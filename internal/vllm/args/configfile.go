@@ -50,11 +50,8 @@ func cause(err error) error {
 	return err
 }
 
-// loadConfig is load_config_file of vLLM's parser: a file's keys as arguments.
-// hasNo says which --no-… flags that parser has itself: `vllm`, whose commands
-// have parsers of their own, has none, so that `false` in a file counts for
-// nothing there.
-func loadConfig(name string, hasNo func(flag string) bool) ([]string, error) {
+// loadConfig reads a file of options.
+func loadConfig(name string) (object, error) {
 	if ext := filepath.Ext("x" + name); ext != ".yaml" && ext != ".yml" {
 		return nil, errors.New("vLLM takes a file whose name ends in .yaml or .yml")
 	}
@@ -73,6 +70,14 @@ func loadConfig(name string, hasNo func(flag string) bool) ([]string, error) {
 	if !ok {
 		return nil, errors.New("it holds no names and values")
 	}
+	return options, nil
+}
+
+// configArgs is load_config_file of vLLM's parser: a file's keys as arguments.
+// hasNo says which --no-… flags that parser has itself: `vllm`, whose commands
+// have parsers of their own, has none, so that `false` in a file counts for
+// nothing there.
+func configArgs(options object, hasNo func(flag string) bool) []string {
 	var args []string
 	for _, o := range options {
 		flag := "--" + o.key
@@ -96,5 +101,5 @@ func loadConfig(name string, hasNo func(flag string) bool) ([]string, error) {
 			args = append(args, flag, pyvalue.Str(v))
 		}
 	}
-	return args, nil
+	return args
 }

@@ -1,7 +1,7 @@
 // Package args reads vLLM's command lines as vLLM's own parser does.
 //
-// [Locate] finds the vLLM command inside a command line, behind launchers such as
-// `env`, `uv run` or `srun`; [ParseCommand] reads its options. The options of the
+// [Parse] reads a whole command line once: it finds the vLLM command in it, behind
+// launchers such as `env`, `uv run` or `srun`, and reads its options. The options of the
 // commands that make an engine are recorded from the real package (options.tsv), and
 // the steps of FlexibleArgumentParser (vllm/utils/argparse_utils.py) and of Python's
 // argparse are followed, so that an abbreviation, a dotted name or a file of options

@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vobs/vobs/internal/vllm"
 )
 
 // Command is a vLLM command inside a command line.
@@ -90,7 +92,7 @@ func moduleAt(arg, next string) (name string, ok bool) {
 	} else if arg != "-m" && arg != "--module" {
 		return "", false
 	}
-	if !strings.HasPrefix(module, "vllm.entrypoints.") && !strings.HasPrefix(module, "vllm_omni.entrypoints.") {
+	if !strings.HasPrefix(module, vllm.ModulePrefix) && !strings.HasPrefix(module, vllm.OmniModulePrefix) {
 		return "", false
 	}
 	switch last := module[strings.LastIndexByte(module, '.')+1:]; {

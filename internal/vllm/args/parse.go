@@ -3,30 +3,8 @@ package args
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
 	"strings"
 )
-
-// ExpandConfigFile gives the arguments of a vLLM command from its name on, with the options of
-// the file that --config names put in as vLLM does; a relative name is looked for in
-// dir, "" for the working directory. Where the file cannot be read, nothing is put in.
-func ExpandConfigFile(c Command, args []string, dir string) []string {
-	args = args[c.At:]
-	if c.Module {
-		args = args[1:]
-	}
-	if !slices.Contains(args, "--config") {
-		return args
-	}
-	args, _ = withConfig(args, func(file string) ([]string, error) {
-		if dir != "" && !filepath.IsAbs(file) {
-			file = filepath.Join(dir, file)
-		}
-		return loadConfig(file, func(string) bool { return false })
-	})
-	return args
-}
 
 func IsEngineSetting(name string) bool { return OptionByName()[name] != nil }
 
@@ -40,9 +18,10 @@ func ByFlagName(name string) *option {
 	return nil
 }
 
-// ParseCommand reads the arguments of a vLLM command that makes an engine; a
-// reason instead where it makes none, or none by these arguments.
-func ParseCommand(c Command, args []string) (p *Options, reason string) {
+// parseCommand reads the arguments of a vLLM command that makes an engine; a
+// reason instead where it makes none, or none by these arguments. load reads its file
+// of options, as configFile.load does.
+func parseCommand(c Command, args []string, load func(file string, hasNo func(flag string) bool) ([]string, error)) (p *Options, reason string) {
 	name := c.Name
 	switch name {
 	case "serve", "run-batch":
@@ -73,7 +52,7 @@ func ParseCommand(c Command, args []string) (p *Options, reason string) {
 		if c.Name == "bench" {
 			return nil, errors.New("vllm bench takes no file of options")
 		}
-		return loadConfig(file, func(flag string) bool { return c.Module && options.byFlag[flag] != nil })
+		return load(file, func(flag string) bool { return c.Module && options.byFlag[flag] != nil })
 	})
 	if err != nil {
 		problems["config"] = err.Error()

@@ -37,11 +37,7 @@ func TestSpellings(t *testing.T) {
 		} else {
 			argv = append([]string{"vllm"}, argv...)
 		}
-		c := Locate(argv)
-		var p *Options
-		if c.Name != "" {
-			p, _ = ParseCommand(c, argv[c.At:])
-		}
+		p := Parse(argv, "").Options
 		want, ok := l["set"].(map[string]any)
 		if !ok {
 			// What is in the JSON of a config class only the class itself can refuse.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/vobs/vobs/internal/environ"
+	"github.com/vobs/vobs/internal/vllm"
 )
 
 // The plugin: a module, and the metadata by which importlib.metadata finds its entry
@@ -28,9 +29,6 @@ const pluginName = "vobs"
 const (
 	// pathVariable leads Python to the plugin.
 	pathVariable = "PYTHONPATH"
-	// pluginsVariable, where it is set, has the names of the plugins that vLLM loads
-	// (vllm/envs.py); set to nothing it loads none.
-	pluginsVariable = "VLLM_PLUGINS"
 	// dirVariable tells the plugin where to write.
 	dirVariable = "VOBS_INSTRUMENT_DIR"
 	// statsVariable has it switch on the statistics that LLM() leaves off.
@@ -85,8 +83,8 @@ func (f Folder) Environ(env []string, stats bool) []string {
 		paths += string(os.PathListSeparator) + before
 	}
 	env = environ.With(env, pathVariable, paths)
-	if named, ok := environ.Lookup(env, pluginsVariable); ok {
-		env = environ.With(env, pluginsVariable, addName(named))
+	if named, ok := environ.Lookup(env, vllm.PluginsVariable); ok {
+		env = environ.With(env, vllm.PluginsVariable, addName(named))
 	}
 	env = environ.With(env, dirVariable, f.reports())
 	if stats {

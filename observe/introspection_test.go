@@ -13,8 +13,8 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// told is an inside whose processes have told this; each is a report's file.
-func told(t *testing.T, files ...string) *inside {
+// reported returns an introspection with reports of the plugin; each is the content of a file.
+func reported(t *testing.T, files ...string) *introspection {
 	t.Helper()
 	t.Setenv("TMPDIR", t.TempDir())
 	folder, err := plugin.Make()
@@ -26,7 +26,7 @@ func told(t *testing.T, files ...string) *inside {
 			t.Fatal(err)
 		}
 	}
-	return &inside{folder: folder, report: folder.Read()}
+	return &introspection{enabled: true, folder: folder, report: folder.Read()}
 }
 
 func worker(pid int, rank, devices string) string {
@@ -39,7 +39,7 @@ func device(uuid string, allocated int) string {
 
 const hookMissing = `{"format":1,"pid":9,"hooks":[{"name":"W.init","state":"missing","error":"m has no W"}]}`
 
-func TestJoinTorch(t *testing.T) {
+func TestAddTorch(t *testing.T) {
 	gpus := func() gpu.Readings {
 		r := gpu.Readings{
 			GPUs: []schema.GPU{{UUID: "GPU-aaaa-0"}, {UUID: "GPU-bbbb-1"}, {UUID: "MIG-cccc-2"}},
@@ -53,28 +53,28 @@ func TestJoinTorch(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		files []string
-		want  string // of each device its workers as RANK/PID/ALLOCATED
+		want  string // the workers of each device as RANK/PID/ALLOCATED
 		why   string
 	}{
 		{"by UUID", []string{worker(1, "1", device(`"bbbb-1"`, 5)), worker(2, "0", device(`"aaaa-0"`, 7)), worker(3, "2", device(`"cccc-2"`, 9))}, "0/2/7 | 1/1/5 | 2/3/9", ""},
 		{"two engines on one device", []string{worker(4, "0", device(`"aaaa-0"`, 5)), worker(2, "0", device(`"aaaa-0"`, 7)), worker(1, "1", device(`"aaaa-0"`, 7))}, "0/2/7 0/4/5 1/1/7 | [] | []", ""},
 		{"by the driver's list", []string{worker(11, "0", device("null", 5))}, "[] | 0/11/5 | []", ""},
-		{"on two devices by that list", []string{worker(12, "0", device("null", 5)), worker(11, "1", device("null", 6))}, "null | 1/11/6 | null", "process 12 is none of those sampled, or cannot be matched"},
+		{"on two devices by that list", []string{worker(12, "0", device("null", 5)), worker(11, "1", device("null", 6))}, "null | 1/11/6 | null", "process 12 is not one of those sampled, or cannot be matched"},
 		{"ids that cannot be compared", []string{worker(13, "0", device("null", 5))}, "null | null | null", "process 13"},
 		{"a device that is not sampled", []string{worker(1, "0", device(`"dddd"`, 5))}, "null | null | null", "the device 0 dddd of the worker in process 1"},
-		{"no rank", []string{worker(1, "null", device(`"aaaa-0"`, 5))}, "null | null | null", "rank of the worker in process 1 is not known"},
-		{"nothing allocated", []string{worker(1, "0", "")}, "null | null | null", "torch took no memory"},
+		{"no rank", []string{worker(1, "null", device(`"aaaa-0"`, 5))}, "null | null | null", "rank of the worker in process 1 is unknown"},
+		{"nothing allocated", []string{worker(1, "0", "")}, "null | null | null", "torch allocated no memory"},
 		{"without CUDA", []string{strings.Replace(worker(1, "0", ""), "initialized", "not built", 1)}, "null | null | null", "did not use CUDA"},
-		{"no worker", []string{`{"format":1,"pid":9,"hooks":[]}`}, "null | null | null", "no worker of the command came up"},
+		{"no worker", []string{`{"format":1,"pid":9,"hooks":[]}`}, "null | null | null", "no worker of the command started"},
 		{"a name is missing", []string{hookMissing}, "null | null | null", "this vLLM has no W.init (m has no W)"},
-		{"nobody", nil, "null | null | null", "no process of the command loaded its plugin"},
+		{"no report", nil, "null | null | null", "no process of the command loaded vobs's plugin"},
 		{"a cut report", []string{"{"}, "null | null | null", "process-0.json: not a report, or cut off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := &bracket{inside: told(t, c.files...)}
+			in := reported(t, c.files...)
 			given := gpus()
 			r := given
-			b.joinTorch(&r)
+			in.addTorch(&r)
 			var all []string
 			for i, g := range r.GPUs {
 				text := "null"
@@ -111,13 +111,13 @@ func TestJoinTorch(t *testing.T) {
 		})
 	}
 	r := gpus()
-	(&bracket{}).joinTorch(&r)
+	(&introspection{}).addTorch(&r)
 	if r.Notes.Unavailable[0].Reason != "needs --instrument" {
 		t.Error("without the flag:", r.Notes)
 	}
 }
 
-func TestInstrumentWord(t *testing.T) {
+func TestIntrospection(t *testing.T) {
 	recorded := func(name string) string {
 		b, err := os.ReadFile("../internal/vllm/plugin/testdata/recorded/process-" + name + ".json")
 		if err != nil {
@@ -125,46 +125,46 @@ func TestInstrumentWord(t *testing.T) {
 		}
 		return string(b)
 	}
-	in := told(t, recorded("front_end"), recorded("core"), recorded("worker"))
-	w := in.word()
+	in := reported(t, recorded("front_end"), recorded("core"), recorded("worker"))
+	w := in.toProbe()
 	if !w.Enabled || len(w.Cores) != 1 || w.Cores[0].Values["num_gpu_blocks"] != int64(40) || len(w.Backends) != 1 || w.DataParallelSizes[0] != 1 || w.Version != "0.32.0" || w.Reason != "" {
 		t.Errorf("%+v", w)
 	}
-	if n := (&bracket{inside: in, redactor: redact.New(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes(); len(n.Validity) != 0 {
+	if n := in.notes(redact.New(nil), func(string) {}); len(n.Validity) != 0 {
 		t.Error(n)
 	}
-	// A core that never came up counts where no other did.
+	// A core that never became ready counts only if no other did.
 	early := strings.Replace(recorded("core"), `"phase": "ready"`, `"phase": "kv_caches"`, 1)
-	if w := told(t, recorded("core"), early).word(); len(w.Cores) != 1 {
+	if w := reported(t, recorded("core"), early).toProbe(); len(w.Cores) != 1 {
 		t.Error(w.Cores)
 	}
-	if w := told(t, early).word(); len(w.Cores) != 1 {
+	if w := reported(t, early).toProbe(); len(w.Cores) != 1 {
 		t.Error(w.Cores)
 	}
-	if w := told(t, recorded("core"), strings.Replace(recorded("core"), "0.32.0", "0.31.0", 1)).word(); w.Version != "" {
+	if w := reported(t, recorded("core"), strings.Replace(recorded("core"), "0.32.0", "0.31.0", 1)).toProbe(); w.Version != "" {
 		t.Error(w.Version)
 	}
 	for _, c := range []struct {
-		in        *inside
+		in        *introspection
 		why, note string
 	}{
-		{told(t), "no process of the command loaded its plugin", "no process of the command loaded its plugin"},
-		{&inside{failed: "no room"}, "no room", "no room"},
-		{told(t, recorded("front_end")), "no engine core of the command came up", ""},
-		{told(t, hookMissing), "no engine core told its configuration: this vLLM has no W.init", "this vLLM has no W.init (m has no W)"},
-		{told(t, strings.Replace(hookMissing, "missing", "failed", 1)), "W.init failed (m has no W)", "W.init failed"},
-		{told(t, strings.Replace(hookMissing, "missing", "waiting", 1)), "no engine core of the command came up", ""},
-		{told(t, strings.Replace(recorded("core"), `"config": {`, `"config": {}, "x": {`, 1)), "the configuration that process 8107 told cannot be read", ""},
-		{told(t, "{"), "a report cannot be read: process-0.json", "a report cannot be read"},
-		// One version's other home of a class: found elsewhere is found.
-		{told(t, hookMissing, strings.Replace(hookMissing, "missing", "found", 1)), "no engine core of the command came up", ""},
-		{told(t, strings.Replace(recorded("core"), `"missing": []`, `"missing": ["scheduler.x"]`, 1)), "", "this vLLM has no scheduler.x"},
+		{reported(t), "no process of the command loaded vobs's plugin", "no process of the command loaded vobs's plugin"},
+		{&introspection{enabled: true, failed: "no room"}, "no room", "no room"},
+		{reported(t, recorded("front_end")), "no engine core of the command started", ""},
+		{reported(t, hookMissing), "no engine core reported its configuration: this vLLM has no W.init", "this vLLM has no W.init (m has no W)"},
+		{reported(t, strings.Replace(hookMissing, "missing", "failed", 1)), "W.init failed (m has no W)", "W.init failed"},
+		{reported(t, strings.Replace(hookMissing, "missing", "waiting", 1)), "no engine core of the command started", ""},
+		{reported(t, strings.Replace(recorded("core"), `"config": {`, `"config": {}, "x": {`, 1)), "the configuration reported by process 8107 cannot be read", ""},
+		{reported(t, "{"), "a report cannot be read: process-0.json", "a report cannot be read"},
+		// A class that another version has in another module: one of the two is enough.
+		{reported(t, hookMissing, strings.Replace(hookMissing, "missing", "found", 1)), "no engine core of the command started", ""},
+		{reported(t, strings.Replace(recorded("core"), `"missing": []`, `"missing": ["scheduler.x"]`, 1)), "", "this vLLM has no scheduler.x"},
 	} {
-		w := c.in.word()
+		w := c.in.toProbe()
 		if !strings.Contains(w.Reason, c.why) || (w.Reason == "") != (c.why == "") {
-			t.Errorf("silent %q, want %q", w.Reason, c.why)
+			t.Errorf("reason %q, want %q", w.Reason, c.why)
 		}
-		n := (&bracket{inside: c.in, redactor: redact.New(nil), cfg: Config{Debug: func(string) {}}}).instrumentNotes()
+		n := c.in.notes(redact.New(nil), func(string) {})
 		if (len(n.Validity) == 1) != (c.note != "") || c.note != "" && (n.Validity[0].Code != "instrument_incomplete" || !strings.Contains(n.Validity[0].Message, c.note)) {
 			t.Errorf("notes %+v, want %q", n.Validity, c.note)
 		}

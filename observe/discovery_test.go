@@ -6,13 +6,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
 )
+
+func testDiscovery(procRoot string) *discovery {
+	return newDiscovery(discoveryConfig{procRoot: procRoot, prober: probe.New(probe.Config{}), debug: func(string) {}})
+}
 
 func TestMayServe(t *testing.T) {
 	for comm, want := range map[string]bool{
@@ -41,7 +47,7 @@ func TestStatedPort(t *testing.T) {
 		"vllm serve m": 8000, "vllm serve m --port 1234": 1234, "vllm serve m --host 10.1.2.3 --port=99": 99, "vllm serve m --host somewhere --port 7": 0,
 		"vllm serve m --host ::1 --port 8": 8, "vllm serve m --uds /x.sock": 0,
 	} {
-		c := probe.ReadCommandLine(strings.Fields(line), "")
+		c := probe.ReadCommandLine(args.Parse(strings.Fields(line), ""))
 		if len(c.Targets) != 1 {
 			t.Fatalf("%s: %d targets", line, len(c.Targets))
 		}
@@ -70,8 +76,8 @@ func TestAddListeners(t *testing.T) {
 		exact     bool
 	}{
 		{"the stated port alone", "vllm serve m --port 81", []proc.Listener{tcp("127.0.0.1:80"), tcp("0.0.0.0:81"), tcp("127.0.0.1:82")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
-		{"every port where none is stated", "python server.py", []proc.Listener{tcp("127.0.0.1:80"), tcp("[::1]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
-		{"every port where the stated one is not listened on", "vllm serve m --port 0", []proc.Listener{tcp("127.0.0.1:4711")}, "", []string{"http://127.0.0.1:4711/metrics"}, false},
+		{"every port if none is stated", "python server.py", []proc.Listener{tcp("127.0.0.1:80"), tcp("[::1]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
+		{"every port if the stated one is not open", "vllm serve m --port 0", []proc.Listener{tcp("127.0.0.1:4711")}, "", []string{"http://127.0.0.1:4711/metrics"}, false},
 		{"all addresses of the host", "python server.py", []proc.Listener{tcp("0.0.0.0:80"), tcp("[::]:81")}, "", []string{"http://127.0.0.1:80/metrics", "http://[::1]:81/metrics"}, false},
 		{"the scheme of the command line", "vllm serve m --port 81 --ssl-keyfile k", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"https://127.0.0.1:81/metrics"}, false},
 		{"the stated socket", "vllm serve m --uds /x/y.sock", []proc.Listener{unix("/other"), unix("/x/y.sock"), tcp("127.0.0.1:80")}, "", []string{"unix:///x/y.sock"}, false},
@@ -79,16 +85,16 @@ func TestAddListeners(t *testing.T) {
 		{"a foreign address", "vllm serve m --port 81", []proc.Listener{tcp("127.0.0.1:81")}, "http://127.0.0.1:81/metrics", nil, false},
 		{"not too many", "python server.py", many, "", nil, false},
 		{"a quiet access log", "vllm serve m --port 81 --disable-access-log-for-endpoints /metrics,/health", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, true},
-		{"what it may run at once", "vllm serve m --port 81 --max-num-seqs 5", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
-		{"an address that is none", "python server.py", []proc.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
+		{"max_num_seqs", "vllm serve m --port 81 --max-num-seqs 5", []proc.Listener{tcp("127.0.0.1:81")}, "", []string{"http://127.0.0.1:81/metrics"}, false},
+		{"an invalid address", "python server.py", []proc.Listener{{Network: "tcp", Addr: "x", Port: 1}}, "", nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFinder("/proc", nil, probe.New(probe.Config{}))
-			f.foreign[c.foreign] = true
-			args := strings.Fields(c.line)
-			f.addListeners(probe.ReadCommandLine(args, ""), args, c.listeners)
+			d := testDiscovery("/proc")
+			d.foreign[c.foreign] = true
+			line := args.Parse(strings.Fields(c.line), "")
+			d.addListeners(processCommandLine{line: line, engines: probe.ReadCommandLine(line)}, c.listeners)
 			var got []string
-			for _, target := range f.prober.Targets() {
+			for _, target := range d.prober.Targets() {
 				got = append(got, target.Name())
 				if want := map[bool]int{true: 5}[strings.Contains(c.line, "--max-num-seqs 5")]; target.MaxNumSeqs != want {
 					t.Errorf("max_num_seqs %d, want %d", target.MaxNumSeqs, want)
@@ -110,9 +116,9 @@ func TestAddListeners(t *testing.T) {
 	}
 }
 
-// The command line of a server that was there before the run tells how much it may
-// run at once: its own, or its parent's where it has a title in its place.
-func TestReadServer(t *testing.T) {
+// --max-num-seqs of a server that was up before the run comes from its command line, or
+// from that of its parent if a title replaces it.
+func TestReadServerFlags(t *testing.T) {
 	root := t.TempDir()
 	for pid, line := range map[string]string{
 		"10": "python /venv/bin/vllm serve m --max-num-seqs 64", "11": "VLLM::APIServer_0      ", "12": "/bin/sh /x/proxy.sh", "13": "bash -c vllm serve m --max-num-seqs 7",
@@ -128,25 +134,106 @@ func TestReadServer(t *testing.T) {
 		pids []int
 		want int
 	}{{[]int{10, 13}, 64}, {[]int{11, 10}, 64}, {[]int{12, 13}, 0}, {[]int{99, 10}, 64}, {nil, 0}} {
-		f := newFinder(root, nil, probe.New(probe.Config{}))
+		d := testDiscovery(root)
 		target, err := scrape.ParseTarget("http://127.0.0.1:8000")
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.prober.Add(target)
-		f.readServer(target, c.pids...)
-		if got := f.prober.Targets()[0].MaxNumSeqs; got != c.want {
+		d.prober.Add(target)
+		d.readServerFlags(target, c.pids...)
+		if got := d.prober.Targets()[0].MaxNumSeqs; got != c.want {
 			t.Errorf("processes %v: max_num_seqs %d, want %d", c.pids, got, c.want)
 		}
 	}
 }
 
-func TestLookup(t *testing.T) {
-	env := []string{"A=1", "A=2", "AB=3", "E=", "odd", "=x"}
-	for name, want := range map[string]string{"A": "1", "AB": "3", "E": "", "odd": "none", "B": "none"} {
-		got := lookup(env, name)
-		if (got == nil) != (want == "none") || got != nil && *got != want {
-			t.Errorf("lookup(%q) = %q", name, deref(got))
+// The command line of a process is parsed once, unless it changes.
+func TestCommandLineOfAProcess(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "7"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(line string) {
+		if err := os.WriteFile(filepath.Join(root, "7", "cmdline"), []byte(strings.ReplaceAll(line, " ", "\x00")), 0o600); err != nil {
+			t.Fatal(err)
 		}
+	}
+	d := testDiscovery(root)
+	parsed := func(startTicks uint64) (p *args.Options, port string) {
+		l, ok := d.commandLine(proc.Process{PID: 7, StartTicks: startTicks})
+		if !ok || len(l.engines.Targets) != 1 {
+			t.Fatalf("%+v, %v", l, ok)
+		}
+		return l.line.Options, l.engines.Targets[0].URL.Port()
+	}
+	write("vllm serve m --port 81")
+	first, port := parsed(1)
+	if again, _ := parsed(1); again != first || port != "81" {
+		t.Error("parsed twice, or wrongly: port", port)
+	}
+	if other, _ := parsed(2); other == first {
+		t.Error("another process with the same pid has the first one's command line")
+	}
+	write("vllm serve m --port 82")
+	if other, port := parsed(2); other == first || port != "82" {
+		t.Error("after an exec: port", port)
+	}
+	if _, ok := d.commandLine(proc.Process{PID: 8}); ok {
+		t.Error("a process that has ended has a command line")
+	}
+}
+
+// The metrics directory of an engine's process is found in its environment, once. Its
+// counters count from zero unless it has files from before the run.
+func TestFindMetricsDir(t *testing.T) {
+	procRoot := t.TempDir()
+	environ := func(pid, env string) {
+		if err := os.Mkdir(filepath.Join(procRoot, pid), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(procRoot, pid, "environ"), []byte(env), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	started := time.Now()
+	fresh, old := t.TempDir(), t.TempDir()
+	for dir, at := range map[string]time.Time{fresh: started.Add(time.Second), old: started.Add(-time.Second)} {
+		name := filepath.Join(dir, "counter_7.db")
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	environ("7", "HOME=/root\x00PROMETHEUS_MULTIPROC_DIR="+fresh+"\x00")
+	environ("8", "PROMETHEUS_MULTIPROC_DIR="+old)
+	environ("9", "PROMETHEUS_MULTIPROC_DIR=relative\x00PROMETHEUS_MULTIPROC_DIRS=/x")
+	environ("10", "")
+	find := func(metricsDirs bool) map[string]bool {
+		prober := probe.New(probe.Config{})
+		d := newDiscovery(discoveryConfig{procRoot: procRoot, prober: prober, metricsDirs: metricsDirs, debug: func(string) {}})
+		d.started = started
+		for _, pid := range []int{7, 7, 8, 9, 10, 11} {
+			d.findMetricsDir(proc.Process{PID: pid})
+		}
+		found := map[string]bool{}
+		for _, t := range prober.Targets() {
+			found[t.Dir] = t.Started
+		}
+		return found
+	}
+	found := find(true)
+	if isFresh, ok := found[fresh]; !ok || !isFresh {
+		t.Errorf("the fresh directory: %v", found)
+	}
+	if isFresh, ok := found[old]; !ok || isFresh {
+		t.Errorf("the directory with files from before the run: %v", found)
+	}
+	if len(found) != 2 {
+		t.Errorf("found %v", found)
+	}
+	if found := find(false); len(found) != 0 {
+		t.Errorf("--multiproc off found %v", found)
 	}
 }

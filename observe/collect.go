@@ -1,0 +1,155 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/sampler/gpu"
+	"github.com/vobs/vobs/schema"
+)
+
+// readings is what the parts report at the end of a run, or so far.
+type readings struct {
+	loadPost *schema.LoadAvg
+	host     schema.Host
+	gpus     gpu.Readings
+	engine   aggregate.Output
+}
+
+// finish collects the readings after the command's end, delivers the event and cleans up.
+func (r *run) finish(command *child.Command, loadPost *schema.LoadAvg) {
+	// A signal that ends the settling cancels the upload, too.
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-command.Cancelled():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	exit := command.Exit()
+	got := readings{loadPost: loadPost}
+	r.collect(ctx, command, exit, &got)
+
+	left := leftovers{command: command, host: r.host, gpus: r.gpus, redactor: r.redactor, warn: r.cfg.Warn}
+	var listed []schema.Leftover
+	r.recovered("run.leftovers", func() {
+		var notes schema.Notes
+		listed, notes = left.list()
+		r.notes.add(notes)
+	})
+	r.recovered("host", func() {
+		var notes schema.Notes
+		got.host, notes = r.host.Stop(command.CPUTime())
+		r.notes.add(notes)
+	})
+	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
+	r.deliver(event)
+	r.metricsDir.inUse = len(listed) > 0
+	if r.cfg.KillLeftovers && len(listed) > 0 {
+		r.recovered("run.leftovers", left.kill)
+	}
+	r.upload(ctx, event)
+}
+
+// collect stops the GPU sampler and the prober, and waits for descendants that are still
+// ending, side by side: each takes 2 s at most.
+func (r *run) collect(ctx context.Context, command *child.Command, exit child.Exit, got *readings) {
+	// The prober's report has what the plugin reported.
+	r.recovered("engine", r.readIntrospection)
+	var wg sync.WaitGroup
+	wg.Go(r.partial.stop) // no FILE.partial may appear beside the whole event
+	wg.Go(func() {
+		r.recovered("gpus", func() { got.gpus = r.gpus.Stop(exit.Ended.Sub(r.startedAt)) })
+	})
+	wg.Go(func() {
+		r.recovered("engine", func() { got.engine = r.prober.Finish(ctx, exit.Ended) })
+	})
+	wg.Go(func() {
+		select {
+		case <-command.NoChildren():
+		case <-ctx.Done():
+		case <-time.After(leftoverWait):
+		}
+	})
+	wg.Wait()
+	r.recovered("gpus", func() {
+		r.readIntrospection() // workers report their peaks as they end
+		r.introspection.addTorch(&got.gpus)
+	})
+	// In a fixed order, whichever part was first.
+	r.notes.add(r.introspection.notes(r.redactor, r.cfg.Debug))
+	r.notes.add(got.gpus.Notes)
+	r.notes.add(got.engine.Notes)
+	r.notes.add(r.cores.notes(r.startedAt))
+}
+
+// readIntrospection passes what the plugin has reported so far on to the prober.
+func (r *run) readIntrospection() {
+	if r.introspection.enabled {
+		r.prober.SetIntrospection(r.introspection.readPlugin())
+	}
+}
+
+// finishUnstarted writes the event of a command that could not be started.
+func (r *run) finishUnstarted(start *child.StartError) {
+	ended := time.Now()
+	got := readings{loadPost: r.readLoad("loadavg_post")}
+	r.recovered("gpus", func() {
+		got.gpus = r.gpus.Stop(0)
+		r.introspection.addTorch(&got.gpus)
+		r.notes.add(got.gpus.Notes)
+	})
+	r.recovered("engine", func() {
+		r.prober.Start(r.startedAt)
+		got.engine = r.prober.Finish(context.Background(), ended)
+		r.notes.add(got.engine.Notes)
+	})
+	r.recovered("host", func() {
+		var notes schema.Notes
+		got.host, notes = r.host.Stop(-1)
+		r.notes.add(notes)
+	})
+	event := r.assemble(r.unstarted(ended, start), got, r.notes.copy())
+	r.deliver(event)
+	r.upload(context.Background(), event)
+}
+
+// deliver writes the event to the output, or to stderr if that fails.
+func (r *run) deliver(e *schema.GenerationObservability) {
+	line, err := e.Encode(r.cfg.View)
+	if err != nil {
+		r.cfg.Warn(err.Error()) // not reachable: every value of an event can be encoded
+		return
+	}
+	for _, u := range e.Unavailable {
+		r.cfg.Debug("unavailable: " + u.Field + ": " + u.Reason)
+	}
+	if err := r.cfg.Output.Write(line); err != nil {
+		r.cfg.Warn(fmt.Sprintf("%v; it follows here", err))
+		if _, err := os.Stderr.Write(line); err != nil {
+			return // stderr is gone too
+		}
+	}
+	r.cfg.Debug(fmt.Sprintf("delivered the event (%d bytes) to %s", len(line), r.cfg.Output.Name()))
+	if r.cfg.Finished != nil {
+		r.cfg.Finished(e)
+	}
+}
+
+// upload passes the event to Config.Upload. The event is already delivered, so a panic
+// is only a warning.
+func (r *run) upload(ctx context.Context, event *schema.GenerationObservability) {
+	if r.cfg.Upload == nil {
+		return
+	}
+	if err := catchPanic(r.cfg.Debug, func() { r.cfg.Upload(ctx, event) }); err != nil {
+		r.cfg.Warn(fmt.Sprintf("the event was not uploaded: %v", err))
+	}
+}

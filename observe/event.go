@@ -1,0 +1,199 @@
+package observe
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/schema"
+)
+
+// timeLayout is RFC 3339 with milliseconds; the event's times are UTC.
+const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+
+// notBuilt is the reason for a group that a later version of vobs will have.
+const notBuilt = "not available in this version"
+
+// sharedNotes are the event's notes, to which several goroutines add.
+type sharedNotes struct {
+	mu  sync.Mutex
+	all schema.Notes
+}
+
+func (n *sharedNotes) missing(field, reason string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all.Missing(field, reason)
+}
+
+func (n *sharedNotes) doubt(code schema.Code, severity schema.Severity, message string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all.Doubt(code, severity, message, nil)
+}
+
+func (n *sharedNotes) add(notes schema.Notes) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.all.Add(notes)
+}
+
+// copy returns the notes so far. They belong to the caller.
+func (n *sharedNotes) copy() schema.Notes {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return schema.Notes{Unavailable: slices.Clone(n.all.Unavailable), Validity: slices.Clone(n.all.Validity)}
+}
+
+// assemble returns the event; notes becomes part of it. It does not change the run,
+// because partial events are assembled while the command runs.
+func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *schema.GenerationObservability {
+	e := &schema.GenerationObservability{
+		Core: schema.Core{
+			PeakVRAMGB:          got.gpus.PeakVRAMGB,
+			KVCacheUsagePerc:    got.engine.KVCacheUsagePerc,
+			PrefixCacheHitRate:  got.engine.PrefixCacheHitRate,
+			SpecAcceptRate:      got.engine.SpecAcceptRate,
+			LoadavgPre:          r.loadPre,
+			LoadavgPost:         got.loadPost,
+			EngineRuntimeConfig: got.engine.EngineRuntimeConfig,
+		},
+		SchemaVersion: schema.Version,
+		Run:           about,
+		Host:          &got.host,
+		GPUs:          got.gpus.GPUs,
+		Engine:        got.engine.Engine,
+		Omni:          got.engine.Omni,
+	}
+	r.compareIntents(e, got.engine.Off, &notes)
+	if e.Omni == nil { // this counts only after a panic: otherwise the prober has given its reason
+		notes.Missing("omni", "the engine was not read")
+	}
+	notes.Missing("efficiency", notBuilt+": energy and tokens are not combined")
+	e.Overhead = overhead(&notes)
+	e.Validity = notes.Validity
+	e.Unavailable = notes.Unavailable
+	r.redact(e)
+	return e
+}
+
+// redact removes secrets from the notes and from the settings that the engine reports: the
+// name of a model or of a method can be any text. The maps of settings belong to this event.
+func (r *run) redact(e *schema.GenerationObservability) {
+	for i := range e.Unavailable {
+		e.Unavailable[i].Reason = r.redactor.Text(e.Unavailable[i].Reason)
+	}
+	for i := range e.Validity {
+		e.Validity[i].Message = r.redactor.Text(e.Validity[i].Message)
+	}
+	for _, text := range []**string{&e.EngineRuntimeConfig.KVCacheDtype, &e.EngineRuntimeConfig.SpeculativeMethod} {
+		if *text != nil {
+			*text = schema.Ptr(r.redactor.Text(**text))
+		}
+	}
+	if e.Engine == nil || e.Engine.Config == nil {
+		return
+	}
+	for name, value := range e.Engine.Config.Values {
+		if text, ok := value.(string); ok {
+			e.Engine.Config.Values[name] = r.redactor.Text(text)
+		}
+	}
+}
+
+// identity returns what is known of any run, started or not.
+func (r *run) identity() schema.Run {
+	about := schema.Run{
+		ID:          r.cfg.RunID,
+		Command:     r.redactor.Command(r.cfg.Args),
+		Labels:      map[string]string{},
+		StartedAt:   r.startedAt.UTC().Format(timeLayout),
+		VobsVersion: r.cfg.Version,
+	}
+	for name, value := range r.cfg.Labels {
+		about.Labels[r.redactor.Text(name)] = r.redactor.Text(value)
+	}
+	if name, err := os.Hostname(); err == nil {
+		about.Hostname = name
+	}
+	return about
+}
+
+// ended describes a run whose command has ended.
+func (r *run) ended(exit child.Exit, leftovers []schema.Leftover) schema.Run {
+	about := r.identity()
+	about.EndedAt = r.wallTime(exit.Ended)
+	about.DurationSeconds = schema.Float(exit.Ended.Sub(r.startedAt).Seconds())
+	about.CoreDumped = exit.CoreDumped
+	about.Interrupted = exit.Interrupted
+	about.Leftovers = leftovers
+	if exit.Signal != 0 {
+		about.Signal = schema.Ptr(signalName(exit))
+	} else {
+		about.ExitCode = &exit.Code
+	}
+	return about
+}
+
+// unstarted describes a run whose command could not be started.
+func (r *run) unstarted(ended time.Time, start *child.StartError) schema.Run {
+	about := r.identity()
+	about.EndedAt = r.wallTime(ended)
+	about.StartError = schema.Ptr(startErrorText(r.redactor, start, r.cfg.Args[0]))
+	return about
+}
+
+// wallTime formats a time after the start: the wall clock at the start plus what the
+// monotonic clock counted since, so that the two stay consistent if the clock is set.
+func (r *run) wallTime(at time.Time) *string {
+	return schema.Ptr(r.startedAt.Add(at.Sub(r.startedAt)).UTC().Format(timeLayout))
+}
+
+func signalName(exit child.Exit) string {
+	if name := unix.SignalName(exit.Signal); name != "" {
+		return name
+	}
+	return fmt.Sprintf("SIG%d", int(exit.Signal)) // a real-time signal
+}
+
+// overhead returns what this process has cost so far.
+func overhead(notes *schema.Notes) *schema.Overhead {
+	cpu, err := budget.CPU()
+	if err != nil {
+		notes.Missing("overhead", err.Error())
+		return nil
+	}
+	o := &schema.Overhead{CPUSeconds: schema.Float(cpu.Seconds())}
+	if peak, ok := peakRSS(); ok {
+		o.MaxRSSBytes = &peak
+	} else {
+		notes.Missing("overhead.max_rss_bytes", "/proc/self/status has no VmHWM")
+	}
+	return o
+}
+
+// peakRSS reads VmHWM of /proc/self/status, the peak since this program was loaded.
+// getrusage's ru_maxrss starts at the peak of the process that started vobs, because
+// execve keeps it.
+func peakRSS() (bytes int64, ok bool) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
+			var kib int64
+			if _, err := fmt.Sscanf(rest, "%d kB", &kib); err == nil {
+				return kib << 10, true
+			}
+		}
+	}
+	return 0, false
+}
