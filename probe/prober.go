@@ -3,16 +3,11 @@ package probe
 import (
 	"context"
 	"crypto/x509"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/vobs/vobs/probe/aggregate"
-	"github.com/vobs/vobs/probe/exposition"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/probe/window"
 )
@@ -20,34 +15,34 @@ import (
 const (
 	// baselineTimeout is the longest that the readings before the start may delay it.
 	baselineTimeout = time.Second
-	// lastTryTimeout is how long an address that never answered is asked a last time.
+	// lastTryTimeout bounds the last request to an address that never responded.
 	lastTryTimeout = 250 * time.Millisecond
 )
 
-// Config says how engines are asked.
+// Config configures how engines are scraped.
 type Config struct {
-	// Interval between two polls; 0 is `auto`: the longest of 500 ms and 100
-	// times the median wall time of a request.
+	// Interval is the time between two polls; 0 means `auto`: the longest of 500 ms and
+	// 100 times the median latency of a request.
 	Interval time.Duration
 	// Headers are sent with every request.
 	Headers http.Header
-	// Wait, where set, tells for how long what was spent by the whole process is
-	// not covered by its budget: under `auto` the next poll waits for that.
+	// Wait, if set, returns how long to pause until the CPU time that vobs has spent fits
+	// its budget. Under `auto` the next poll waits for that.
 	Wait func() time.Duration
-	// CA verifies https servers; nil uses the system's, and then a loopback
-	// server is not verified.
+	// CA verifies https servers; nil means the system's CAs, with no verification of a
+	// loopback server.
 	CA *x509.CertPool
 }
 
-// Prober reads the engines of one run. Its methods may be called from several
-// goroutines; their order in a run is Add, Base, Start, then Add and
-// BeforeShutdown at any time, Finish.
+// Prober reads the engines of one run. Its methods are safe for concurrent use. Their
+// order in a run is Add, ScrapeBaseline, Start, then Add and BeforeShutdown at any
+// time, then Finish.
 type Prober struct {
-	cfg     Config
-	ctx     context.Context
-	cancel  context.CancelFunc
-	polling sync.WaitGroup
-	// queries are the questions beside the polls; they end with queryCtx.
+	cfg    Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	polls  sync.WaitGroup
+	// queries are the configuration queries in progress; they end with queryCtx.
 	queries     sync.WaitGroup
 	queryCtx    context.Context
 	stopQueries context.CancelFunc
@@ -57,26 +52,26 @@ type Prober struct {
 	gauges        map[scrape.Origin]*window.Gauges
 	active        map[scrape.Origin]*window.ActiveTime
 	best          scrape.Origin // the best origin that has yielded vLLM samples
-	yielded       bool
-	started       time.Time // of the command; zero before
+	yielded       bool          // some origin has
+	started       time.Time     // when the command started; zero before that
 	finishing     bool
 	introspection aggregate.Introspection
 }
 
-// New makes a Prober without any address.
+// New returns a Prober without targets.
 func New(cfg Config) *Prober {
 	ctx, cancel := context.WithCancel(context.Background())
-	askCtx, stopAsking := context.WithCancel(context.Background())
+	queryCtx, stopQueries := context.WithCancel(context.Background())
 	return &Prober{
-		cfg: cfg, ctx: ctx, cancel: cancel, queryCtx: askCtx, stopQueries: stopAsking,
+		cfg: cfg, ctx: ctx, cancel: cancel, queryCtx: queryCtx, stopQueries: stopQueries,
 		gauges: map[scrape.Origin]*window.Gauges{},
 		active: map[scrape.Origin]*window.ActiveTime{},
 	}
 }
 
-// Add makes an address known, and says whether it was new; one that is known
-// already, or whose origin is outdone by one that has yielded figures, changes
-// nothing. After Start it is polled at once.
+// Add adds a target and reports whether it did. It ignores a target that is known
+// already, and one whose origin is superseded by a better origin that has yielded
+// figures. After Start, polling begins immediately.
 func (p *Prober) Add(t scrape.Target) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,13 +89,13 @@ func (p *Prober) Add(t scrape.Target) bool {
 	e := newEndpoint(p, len(p.endpoints), t)
 	p.endpoints = append(p.endpoints, e)
 	if !p.started.IsZero() {
-		p.poll(e)
+		p.startPolling(e)
 	}
 	return true
 }
 
-// SetServerFlags notes what the command line of the server behind a known address tells of
-// its engines. Nothing that is known already is forgotten.
+// SetServerFlags records what the command line of the server at a known target
+// configures. It never clears a value that is already known.
 func (p *Prober) SetServerFlags(t scrape.Target, line CommandLine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,7 +106,7 @@ func (p *Prober) SetServerFlags(t scrape.Target, line CommandLine) {
 	}
 }
 
-// Targets lists the addresses known so far, with what was learned of them.
+// Targets returns the targets known so far, with their current MaxNumSeqs.
 func (p *Prober) Targets() []scrape.Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,11 +119,11 @@ func (p *Prober) Targets() []scrape.Target {
 	return out
 }
 
-// poll starts an endpoint's goroutine. The lock is held.
-func (p *Prober) poll(e *endpoint) {
-	p.polling.Add(1)
+// startPolling starts an endpoint's goroutine. The lock is held.
+func (p *Prober) startPolling(e *endpoint) {
+	p.polls.Add(1)
 	go func() {
-		defer p.polling.Done()
+		defer p.polls.Done()
 		e.recoverPanic(func() { e.loop(p.ctx) })
 	}()
 }
@@ -140,8 +135,8 @@ func (p *Prober) markYielded(o scrape.Origin) {
 	}
 }
 
-// watermark is the earliest time at which an interval that is still to come may
-// begin, at any endpoint of an origin. The lock is held.
+// watermark returns the earliest time at which an interval still to come can begin, over
+// all endpoints of an origin. The lock is held.
 func (p *Prober) watermark(o scrape.Origin) (at time.Time) {
 	for _, e := range p.endpoints {
 		if e.up && e.target.Origin == o && (at.IsZero() || e.lastAt.Before(at)) {
@@ -151,114 +146,24 @@ func (p *Prober) watermark(o scrape.Origin) (at time.Time) {
 	return at
 }
 
-// superseded says whether an endpoint is not needed any more: a better origin has yielded
-// figures, and the endpoint has nothing to tell beside them.
+// superseded reports whether an endpoint is no longer needed: a better origin has yielded
+// figures, and the endpoint has no configuration left to query.
 func (p *Prober) superseded(e *endpoint) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.yielded && p.best < e.target.Origin && (!p.isConfigSource(e.target) || e.up && e.allQueried())
 }
 
-// snapshot copies the list of endpoints.
-func (p *Prober) snapshot() []*endpoint {
+// allEndpoints returns a copy of the list of endpoints.
+func (p *Prober) allEndpoints() []*endpoint {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]*endpoint(nil), p.endpoints...)
 }
 
-// ScrapeBaseline takes the readings that counters count from, of all known addresses at
-// once and within 1 s. An address where nobody listens costs nothing.
-func (p *Prober) ScrapeBaseline(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, baselineTimeout)
-	defer cancel()
-	p.each(p.snapshot(), func(e *endpoint) {
-		_, err := e.read(ctx, true, before)
-		p.mu.Lock()
-		e.portFreeBefore = err != nil && scrape.IsRefused(err)
-		p.mu.Unlock()
-	})
-}
-
-// each runs f for every endpoint, side by side.
-func (p *Prober) each(endpoints []*endpoint, f func(*endpoint)) {
-	var wg sync.WaitGroup
-	for _, e := range endpoints {
-		wg.Go(func() { e.recoverPanic(func() { f(e) }) })
-	}
-	wg.Wait()
-}
-
-// Start begins to poll: the command has started at this time.
-func (p *Prober) Start(commandStarted time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.started = commandStarted
-	for _, e := range p.endpoints {
-		p.poll(e)
-	}
-}
-
-// BeforeShutdown takes one more reading of every engine that is up, before a
-// shutdown signal goes on to it, within ctx.
-func (p *Prober) BeforeShutdown(ctx context.Context) {
-	var up []*endpoint
-	for _, e := range p.snapshot() {
-		p.mu.Lock()
-		if e.up && !(p.yielded && p.best < e.target.Origin) {
-			up = append(up, e)
-		}
-		p.mu.Unlock()
-	}
-	p.each(up, func(e *endpoint) { _, _ = e.read(ctx, true, shutdown) })
-}
-
-// Finish stops polling, waits within ctx and 2 s for the last observations of
-// the engines that yielded figures, and says what it all amounts to. The command
-// ended at this time.
-func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.Output {
-	p.mu.Lock()
-	p.finishing = true
-	p.mu.Unlock()
-	p.cancel()
-	p.polling.Wait()
-	ctx, cancel := context.WithTimeout(ctx, aggregate.SettleTimeout)
-	defer cancel()
-	var mu sync.Mutex
-	settled := map[*endpoint]bool{}
-	chosen := p.selectEndpoints(ctx)
-	p.each(chosen, func(e *endpoint) {
-		ok := e.settle(ctx)
-		mu.Lock()
-		settled[e] = ok
-		mu.Unlock()
-	})
-	var answering []*endpoint
-	for e, ok := range settled {
-		if ok {
-			answering = append(answering, e)
-		}
-	}
-	p.finishConfigQueries(ctx, append(answering, p.configSources()...))
-	for _, e := range p.snapshot() {
-		if e.client != nil {
-			e.client.Close()
-		}
-	}
-	return p.aggregate(chosen, settled, commandEnded)
-}
-
-// selectEndpoints gives the endpoints whose figures count: those of the best origin that
-// yielded any. One that never answered during the run is asked a last time, if
-// nothing else did.
-func (p *Prober) selectEndpoints(ctx context.Context) []*endpoint {
-	p.mu.Lock()
-	yielded := p.yielded
-	p.mu.Unlock()
-	if !yielded {
-		ctx, cancel := context.WithTimeout(ctx, lastTryTimeout)
-		defer cancel()
-		p.each(p.snapshot(), func(e *endpoint) { _, _ = e.read(ctx, true, after) })
-	}
+// selected returns the endpoints whose figures count: those of the best origin that has
+// yielded any.
+func (p *Prober) selected() []*endpoint {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []*endpoint
@@ -270,65 +175,96 @@ func (p *Prober) selectEndpoints(ctx context.Context) []*endpoint {
 	return out
 }
 
-// Listening reports whether somebody answers at an address: before the start of a
-// server, that is a foreign one.
-func Listening(ctx context.Context, t scrape.Target) bool {
-	network, address := "tcp", scrape.HostPort(t.URL.Hostname(), t.URL.Port())
-	switch {
-	case t.Socket != "":
-		network, address = "unix", t.Socket
-	case t.URL.Port() == "":
-		address = net.JoinHostPort(t.URL.Hostname(), map[string]string{"http": "80", "https": "443"}[t.URL.Scheme])
+// forEach calls f for every endpoint, concurrently, and waits for all.
+func (p *Prober) forEach(endpoints []*endpoint, f func(*endpoint)) {
+	var wg sync.WaitGroup
+	for _, e := range endpoints {
+		wg.Go(func() { e.recoverPanic(func() { f(e) }) })
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
+	wg.Wait()
 }
 
-// Check asks an address once: nil where it answers with vLLM samples. It serves
-// --strict.
-func Check(ctx context.Context, cfg Config, t scrape.Target) error {
-	p := New(cfg)
-	p.Add(t)
-	defer p.cancel()
-	e := p.endpoints[0]
-	defer e.client.Close()
-	if _, err := e.read(ctx, true, before); err != nil {
-		return fmt.Errorf("no engine: %w", err)
-	}
-	return nil
-}
-
-// Fetch reads a whole page as it stands.
-func Fetch(ctx context.Context, cfg Config, t scrape.Target) (page []byte, err error) {
-	c := scrape.NewClient(t, cfg.Headers, cfg.CA)
-	defer c.Close()
-	a := c.Scrape(ctx, false, func(r io.Reader) (err error) {
-		page, err = io.ReadAll(r)
-		if err == nil && exposition.IsOpenMetrics(c.ContentType) && !exposition.EndsInEOF(page) {
-			err = exposition.ErrNoEOF
-		}
-		return err
+// ScrapeBaseline takes the readings that counters count from, of all targets
+// concurrently and within 1 s. An address where nothing listens costs no time.
+func (p *Prober) ScrapeBaseline(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, baselineTimeout)
+	defer cancel()
+	p.forEach(p.allEndpoints(), func(e *endpoint) {
+		_, err := e.read(ctx, true, phaseBefore)
+		p.mu.Lock()
+		e.portFreeBefore = err != nil && scrape.IsRefused(err)
+		p.mu.Unlock()
 	})
-	return page, a.Err
 }
 
-// Health asks a server once, on a connection of its own, how its engine is, and
-// gives the status of the answer: vLLM's /health has 200, and 503 once it knows
-// that its engine is dead (vllm/entrypoints/serve/instrumentator/health.py).
-func Health(ctx context.Context, cfg Config, t scrape.Target) (status int, err error) {
-	c := scrape.NewClient(t, cfg.Headers, cfg.CA)
-	defer c.Close()
-	_, a := c.Get(ctx, "/health", "")
-	var other *scrape.StatusError
-	switch {
-	case a.Err == nil:
-		return http.StatusOK, nil
-	case errors.As(a.Err, &other):
-		return other.Status, nil
+// Start begins polling. commandStarted is when the command started.
+func (p *Prober) Start(commandStarted time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.started = commandStarted
+	for _, e := range p.endpoints {
+		p.startPolling(e)
 	}
-	return 0, a.Err
+}
+
+// BeforeShutdown takes one more reading of every engine that is up, within ctx. It is
+// called before a shutdown signal is forwarded to them.
+func (p *Prober) BeforeShutdown(ctx context.Context) {
+	var up []*endpoint
+	for _, e := range p.allEndpoints() {
+		p.mu.Lock()
+		if e.up && !(p.yielded && p.best < e.target.Origin) {
+			up = append(up, e)
+		}
+		p.mu.Unlock()
+	}
+	p.forEach(up, func(e *endpoint) { _, _ = e.read(ctx, true, phaseBeforeSignal) })
+}
+
+// Finish stops polling, waits within ctx and 2 s until the engines that yielded figures
+// have settled, and returns the result. commandEnded is when the command ended.
+func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.Output {
+	p.mu.Lock()
+	p.finishing = true
+	p.mu.Unlock()
+	p.cancel()
+	p.polls.Wait()
+	ctx, cancel := context.WithTimeout(ctx, aggregate.SettleTimeout)
+	defer cancel()
+	p.tryUnread(ctx)
+	selected := p.selected()
+	var mu sync.Mutex
+	settled := map[*endpoint]bool{}
+	p.forEach(selected, func(e *endpoint) {
+		ok := e.settle(ctx)
+		mu.Lock()
+		settled[e] = ok
+		mu.Unlock()
+	})
+	var toQuery []*endpoint
+	for e, ok := range settled {
+		if ok {
+			toQuery = append(toQuery, e)
+		}
+	}
+	p.finishConfigQueries(ctx, append(toQuery, p.configSources()...))
+	for _, e := range p.allEndpoints() {
+		if e.client != nil {
+			e.client.Close()
+		}
+	}
+	return p.aggregate(selected, settled, commandEnded)
+}
+
+// tryUnread scrapes all endpoints a last time if none has yielded figures during the run.
+func (p *Prober) tryUnread(ctx context.Context) {
+	p.mu.Lock()
+	yielded := p.yielded
+	p.mu.Unlock()
+	if yielded {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastTryTimeout)
+	defer cancel()
+	p.forEach(p.allEndpoints(), func(e *endpoint) { _, _ = e.read(ctx, true, phaseAfter) })
 }

@@ -441,7 +441,7 @@ func TestFlood(t *testing.T) {
 			s.awaitHits(1)
 			r.finish()
 			r.exactly(recordedRun)
-			if got := r.doubt("final_reading_lost"); r.slow == "" && !strings.Contains(got, "the page is larger than 64 MiB") && !strings.Contains(got, "no whole answer in time") {
+			if got := r.doubt("final_reading_lost"); r.slow == "" && !strings.Contains(got, "the page is larger than 64 MiB") && !strings.Contains(got, "timed out: an incomplete response of") {
 				t.Errorf("validity %s", asJSON(r.event.Validity))
 			}
 			return r
@@ -486,7 +486,7 @@ func TestOddAndRight(t *testing.T) {
 // What the server needs is missing, and the reason names the flag that gives it.
 func TestLockedOut(t *testing.T) {
 	t.Parallel()
-	const noCA = "give the CA that vouches for it by --metrics-ca"
+	const noCA = "give the CA that signed it with --metrics-ca"
 	cases := map[string]func(*testing.T){}
 	for _, c := range []struct {
 		name    string
@@ -494,10 +494,10 @@ func TestLockedOut(t *testing.T) {
 		flags   func(t *testing.T, address string) []string
 		want    string
 	}{
-		{"no header", func(_ *testing.T, s *stage) { s.wrap = needsHeader }, nil, "401 Unauthorized: give what it needs by --metrics-header"},
+		{"no header", func(_ *testing.T, s *stage) { s.wrap = needsHeader }, nil, "401 Unauthorized: give its credentials with --metrics-header"},
 		{"another header", func(_ *testing.T, s *stage) { s.wrap = needsHeader }, func(_ *testing.T, address string) []string {
 			return []string{"--metrics-url", address, "--metrics-header", "X-Key: not-" + secret}
-		}, "401 Unauthorized: give what it needs by --metrics-header"},
+		}, "401 Unauthorized: give its credentials with --metrics-header"},
 		// A server on this host is not verified without the flag; one on another is.
 		{"no CA", func(t *testing.T, s *stage) { s.tls, s.host = true, outsideAddress(t) }, nil, noCA},
 		{"another CA", func(_ *testing.T, s *stage) { s.tls = true }, func(t *testing.T, address string) []string {
