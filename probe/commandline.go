@@ -13,33 +13,33 @@ import (
 	"github.com/vobs/vobs/probe/scrape"
 )
 
-// CommandLine is what a command's arguments tell of an engine's address.
+// CommandLine is what a command's arguments show about engines.
 type CommandLine struct {
-	// Server says that the command is itself a vLLM server.
+	// Server reports whether the command is itself a vLLM server.
 	Server bool
-	// Offline says that the command is one of vLLM's benchmarks without a server.
+	// Offline reports whether the command is one of vLLM's benchmarks without a server.
 	Offline bool
-	// Targets are the addresses: of a server its own one, of a client those that
-	// it is pointed at.
+	// Targets are a server's own address, or the addresses that a client connects to.
 	Targets []scrape.Target
-	// MaxNumSeqs is a server's --max-num-seqs; 0 where it has none that is a number.
+	// MaxNumSeqs is a server's --max-num-seqs; 0 if it is absent or not a number.
 	MaxNumSeqs int
 }
 
-// vLLM's defaults: vllm/entrypoints/openai/cli_args.py, vllm/benchmarks/serve.py.
+// vLLM's flags for access logs: vllm/entrypoints/openai/cli_args.py.
 const (
-	silencedFlag      = "--disable-access-log-for-endpoints"
-	uvicornSilentFlag = "--disable-uvicorn-access-log"
+	endpointLogFlag = "--disable-access-log-for-endpoints"
+	accessLogFlag   = "--disable-uvicorn-access-log"
 )
 
 // clientFlags are flags of benchmark clients whose value is the engine's address
 // (vllm bench serve, GuideLLM, AIPerf, genai-perf, inference-perf, lm-eval and
-// scripts like them).
+// similar scripts). vLLM's defaults for them: vllm/benchmarks/serve.py.
 var clientFlags = []string{"url", "base-url", "api-url", "api-base", "server-url", "endpoint-url", "target", "openai-api-base", "openai-base-url"}
 
-// ReadCommandLine finds engines in a command's arguments, by vLLM's own flags
-// and defaults and by the usual flags of clients. A URL that no such flag
-// introduces counts only where it leads to this host: who is asked must be meant.
+// ReadCommandLine finds engines in a parsed command line, by vLLM's own flags and
+// defaults and by the usual flags of clients. A URL that is not the value of such a flag
+// counts only if it stays within this host: vobs must not scrape a host that is not
+// meant as an engine.
 func ReadCommandLine(line args.CommandLine) CommandLine {
 	if line.Role == args.Server {
 		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(line.Args)}
@@ -52,7 +52,7 @@ func ReadCommandLine(line args.CommandLine) CommandLine {
 	argv := line.Argv
 	c := CommandLine{Offline: line.Role == args.OfflineBenchmark}
 	add := func(address string) {
-		// Whatever the path of the API is, the metrics are at the server's root.
+		// Whatever the API's path, the metrics are at the server's root.
 		u, err := url.Parse(address)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			return
@@ -74,7 +74,7 @@ func ReadCommandLine(line args.CommandLine) CommandLine {
 			add(value)
 			continue
 		}
-		if u, err := url.Parse(arg); err == nil && isLoopbackName(u.Hostname()) {
+		if u, err := url.Parse(arg); err == nil && isLoopbackHost(u.Hostname()) {
 			add(arg)
 		}
 	}
@@ -91,18 +91,15 @@ func ReadCommandLine(line args.CommandLine) CommandLine {
 	return c
 }
 
-// serverTarget is the address at which a server with these flags answers on this host.
-func serverTarget(args []string) (scrape.Target, bool) {
+// serverTarget returns the address at which a server with these flags listens on this
+// host; ok is false for a server without one (--headless).
+func serverTarget(args []string) (t scrape.Target, ok bool) {
 	if _, ok := lastFlag(args, "headless"); ok {
-		return scrape.Target{}, false
+		return t, false
 	}
-	t := scrape.Target{}
+	address := ""
 	if socket, ok := lastFlag(args, "uds"); ok {
-		parsed, err := scrape.ParseTarget("unix://" + socket)
-		if err != nil {
-			return t, false
-		}
-		t = parsed
+		address = "unix://" + socket
 	} else {
 		u := url.URL{Scheme: "http"}
 		if _, ok := lastFlag(args, "ssl-keyfile"); ok {
@@ -116,19 +113,19 @@ func serverTarget(args []string) (scrape.Target, bool) {
 			port = v
 		}
 		u.Host = net.JoinHostPort(host, port)
-		parsed, err := scrape.ParseTarget(u.String())
-		if err != nil {
-			return t, false
-		}
-		t = parsed
+		address = u.String()
+	}
+	t, err := scrape.ParseTarget(address)
+	if err != nil {
+		return t, false
 	}
 	t.Origin = scrape.FromCommandLine
 	t.ExactPath = SilencesMetrics(args)
 	return t, true
 }
 
-// maxNumSeqs reads --max-num-seqs, which is a plain number
-// (vllm/engine/arg_utils.py: only the numbers of tokens may be written as 8k).
+// maxNumSeqs returns --max-num-seqs, a plain number (vllm/engine/arg_utils.py: only
+// numbers of tokens may be written as 8k); 0 if it is absent or invalid.
 func maxNumSeqs(args []string) int {
 	value, _ := lastFlag(args, "max-num-seqs")
 	n, err := strconv.Atoi(value)
@@ -138,14 +135,14 @@ func maxNumSeqs(args []string) int {
 	return n
 }
 
-// SilencesMetrics says whether a vLLM server's arguments keep /metrics, and only
-// that path, out of its access log: then exactly that path is to be asked.
+// SilencesMetrics reports whether a vLLM server's arguments keep exactly the path
+// /metrics out of its access log. Then only that path may be scraped.
 func SilencesMetrics(args []string) bool {
 	for i := range args {
-		if name, value, ok := flagValue(args, i); ok && "--"+name == silencedFlag {
+		if name, value, ok := flagValue(args, i); ok && "--"+name == endpointLogFlag {
 			for _, path := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' }) {
 				if path == vllm.MetricsPath {
-					return !slices.Contains(args, uvicornSilentFlag)
+					return !slices.Contains(args, accessLogFlag)
 				}
 			}
 		}
@@ -153,8 +150,8 @@ func SilencesMetrics(args []string) bool {
 	return false
 }
 
-// flagValue reads the long flag that starts at args[i]: --name=value or --name
-// value; the name with dashes. A flag without a value has the next word as one.
+// flagValue parses the long flag at args[i], --name=value or --name value, and returns
+// the name with dashes. A flag that takes no value returns the next argument as value.
 func flagValue(args []string, i int) (name, value string, ok bool) {
 	name, found := strings.CutPrefix(args[i], "--")
 	if !found || name == "" {
@@ -169,17 +166,18 @@ func flagValue(args []string, i int) (name, value string, ok bool) {
 	return strings.ReplaceAll(name, "_", "-"), value, true
 }
 
-// lastFlag gives the value of a long flag's last occurrence.
+// lastFlag returns the value of a long flag's last occurrence.
 func lastFlag(args []string, name string) (value string, ok bool) {
 	for i := range args {
-		if n, v, is := flagValue(args, i); is && n == name {
+		if n, v, isFlag := flagValue(args, i); isFlag && n == name {
 			value, ok = v, true
 		}
 	}
 	return value, ok
 }
 
-func isLoopbackName(host string) bool {
+// isLoopbackHost reports whether a URL's host is this one.
+func isLoopbackHost(host string) bool {
 	if host == "localhost" {
 		return true
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/vobs/vobs/probe/scrape"
 )
 
-// A server's file of options counts for less than its command line.
-func TestReadCommandLineWithFile(t *testing.T) {
+// A server's command line takes precedence over its configuration file.
+func TestReadCommandLineWithConfigFile(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "serve.yaml"), []byte("model: m\nhost: 0.0.0.0\nport: 8101\nmax-num-seqs: 12\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -75,6 +75,6 @@ func TestReadCommandLine(t *testing.T) {
 		}
 	}
 	if !SilencesMetrics([]string{"--disable-access-log-for-endpoints", "/metrics,/health"}) || SilencesMetrics([]string{"--disable-access-log-for-endpoints=/health"}) {
-		t.Error("silenced paths are not read")
+		t.Error("SilencesMetrics is wrong about --disable-access-log-for-endpoints")
 	}
 }

@@ -16,38 +16,34 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// answering is a replayed engine of the recorded load that answers /server_info so.
-func answering(t *testing.T, info http.HandlerFunc) *replay {
+// newConfigReplay returns a replay that serves /v1/models as recorded and /server_info by
+// info.
+func newConfigReplay(t *testing.T, info http.HandlerFunc) *replay {
 	t.Helper()
 	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
 	models := recordedAnswer(t, "models")
-	r.answers = map[string]http.HandlerFunc{
+	r.handlers = map[string]http.HandlerFunc{
 		"/v1/models":   func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, models) },
 		"/server_info": info,
 	}
 	return r
 }
 
-func saying(body string) http.HandlerFunc {
+// respond returns a handler that writes body.
+func respond(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, body) }
 }
 
-func (r *replay) count(path string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.served[path]
-}
-
-// What an engine says of itself, asked once, is what the event has.
-func TestSettings(t *testing.T) {
-	r := answering(t, func(w http.ResponseWriter, req *http.Request) {
+// The event has the configuration that an engine returns, and each query is sent once.
+func TestConfigQueries(t *testing.T) {
+	r := newConfigReplay(t, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.RawQuery != "config_format=json" {
 			http.Error(w, "no", http.StatusBadRequest)
 			return
 		}
 		io.WriteString(w, recordedAnswer(t, "server_info"))
 	})
-	report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
+	report := bracketReplay(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
 	c := report.EngineRuntimeConfig
 	if got := testkit.JSON(c); got != `{"max_num_seqs":128,"max_num_batched_tokens":2048,"enable_chunked_prefill":true,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` {
 		t.Errorf("runtime config %s", got)
@@ -57,7 +53,7 @@ func TestSettings(t *testing.T) {
 		t.Errorf("config %s", testkit.JSON(config))
 	}
 	if got := strings.Join(report.Off, " "); got != "quantization speculative_method num_speculative_tokens" {
-		t.Errorf("off are %q", got)
+		t.Errorf("Off is %q", got)
 	}
 	if q := report.Engine.Requests; !testkit.Near(q.BatchUtilization, float64(*q.Running.Mean)/128) {
 		t.Errorf("requests %s", testkit.JSON(q))
@@ -67,25 +63,25 @@ func TestSettings(t *testing.T) {
 	}
 	for _, path := range []string{"/version", "/v1/models", "/server_info"} {
 		if n := r.count(path); n != 1 {
-			t.Errorf("%s was asked for %d times", path, n)
+			t.Errorf("%d requests for %s, want 1", n, path)
 		}
 	}
 }
 
-// A server that does not tell, or not what it should: the figures are as ever, what
-// other sources tell is there, and the reason says why and what would help.
-func TestSettingsUntold(t *testing.T) {
+// /server_info fails or returns something else: the figures do not suffer, the values of
+// other sources are in the event, and the reason says why and what would help.
+func TestServerInfoFails(t *testing.T) {
 	whole := recordedAnswer(t, "server_info")
 	for name, c := range map[string]struct {
-		answer http.HandlerFunc
-		want   string // in the reason
-		asked  int
+		handler  http.HandlerFunc
+		want     string // in the reason
+		requests int
 	}{
 		"404":  {nil, "--dev-mode", 0},
-		"401":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "answers 401 at /server_info: give what it needs by --metrics-header", 1},
-		"500":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "answers 500 at /server_info", 2},
-		"HTML": {saying("<html>"), "is not JSON", 1},
-		"cut":  {saying(whole[:9000]), "is cut off", 1},
+		"401":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "answers 401 to /server_info: give its credentials with --metrics-header", 1},
+		"500":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "answers 500 to /server_info", 2},
+		"HTML": {respond("<html>"), "is not JSON", 1},
+		"cut":  {respond(whole[:9000]), "is cut off", 1},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "25623")
 			io.WriteString(w, whole[:9000])
@@ -101,8 +97,8 @@ func TestSettingsUntold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := answering(t, c.answer)
-			report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
+			r := newConfigReplay(t, c.handler)
+			report := bracketReplay(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
 			if why := testkit.Reason(report.Notes, "engine_runtime_config"); !strings.HasPrefix(why, "not told: max_num_seqs, max_num_batched_tokens, enable_chunked_prefill (") || !strings.Contains(why, c.want) {
 				t.Errorf("reason %q, want %q", why, c.want)
 			}
@@ -111,26 +107,26 @@ func TestSettingsUntold(t *testing.T) {
 				t.Errorf("%s %s", got, testkit.JSON(config))
 			}
 			if *report.Engine.Tokens.Generation != 5737 || report.Engine.Scrapes.Errors != 0 || testkit.Codes(report.Notes) != "" {
-				t.Errorf("the figures suffered: %s %s %s", testkit.JSON(report.Engine.Tokens), testkit.JSON(report.Engine.Scrapes), testkit.Codes(report.Notes))
+				t.Errorf("tokens %s, scrapes %s, doubts %s", testkit.JSON(report.Engine.Tokens), testkit.JSON(report.Engine.Scrapes), testkit.Codes(report.Notes))
 			}
-			if n := r.count("/server_info"); n != c.asked {
-				t.Errorf("asked %d times, want %d", n, c.asked)
+			if n := r.count("/server_info"); n != c.requests {
+				t.Errorf("%d requests for /server_info, want %d", n, c.requests)
 			}
 		})
 	}
 }
 
-// What one form cannot be made of the other may be.
-func TestSettingsAsText(t *testing.T) {
+// If the server cannot return its configuration as JSON, it is read as text.
+func TestServerInfoAsText(t *testing.T) {
 	text := recordedAnswer(t, "server_info_text")
-	r := answering(t, func(w http.ResponseWriter, req *http.Request) {
+	r := newConfigReplay(t, func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Query().Get("config_format") == "json" {
 			http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 			return
 		}
 		io.WriteString(w, text)
 	})
-	report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
+	report := bracketReplay(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
 	if got := testkit.JSON(report.EngineRuntimeConfig); got != `{"enable_chunked_prefill":true,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` || !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config"), "max_num_seqs, max_num_batched_tokens (the /server_info of this version is a text") {
 		t.Errorf("%s %q", got, testkit.Reason(report.Notes, "engine_runtime_config"))
 	}
@@ -139,12 +135,13 @@ func TestSettingsAsText(t *testing.T) {
 	}
 }
 
-// A slow answer holds up no poll, is waited for after the command's end, and not for long.
-func TestSettingsSlow(t *testing.T) {
+// A slow response delays no poll. It is waited for after the command's end, but not for
+// long.
+func TestSlowServerInfo(t *testing.T) {
 	whole := recordedAnswer(t, "server_info")
 	for name, c := range map[string]struct {
-		answer func(w http.ResponseWriter, req *http.Request, ended context.Context)
-		known  bool
+		handler func(w http.ResponseWriter, req *http.Request, ended context.Context)
+		known   bool
 	}{
 		"until the end": {func(w http.ResponseWriter, req *http.Request, ended context.Context) {
 			<-ended.Done()
@@ -166,14 +163,14 @@ func TestSettingsSlow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := New(quick)
-			r := answering(t, func(w http.ResponseWriter, req *http.Request) { c.answer(w, req, p.ctx) })
+			r := newConfigReplay(t, func(w http.ResponseWriter, req *http.Request) { c.handler(w, req, p.ctx) })
 			server := httptest.NewServer(r)
 			defer server.Close()
 			p.Add(target(t, server.URL))
 			p.ScrapeBaseline(context.Background())
 			p.Start(time.Now())
-			r.awaitServed("/server_info", func(int) int { return 1 })
-			r.await("filtered", 6) // while the answer is under way
+			r.awaitTotal("/server_info", 1)
+			r.await("filtered", 6) // while the response is in progress
 			ctx, cancel := context.WithTimeout(context.Background(), 600*time.Millisecond)
 			defer cancel()
 			began := time.Now()
@@ -189,12 +186,12 @@ func TestSettingsSlow(t *testing.T) {
 	}
 }
 
-// Where the connection broke before an answer, it is asked for once more at the end.
-func TestSettingsAgain(t *testing.T) {
+// If the connection breaks before a response, the query is repeated at the end.
+func TestConfigQueryIsRepeated(t *testing.T) {
 	whole := recordedAnswer(t, "server_info")
 	broken := 0
-	r := answering(t, func(w http.ResponseWriter, _ *http.Request) {
-		if broken++; broken <= 2 { // net/http itself tries twice on a kept connection
+	r := newConfigReplay(t, func(w http.ResponseWriter, _ *http.Request) {
+		if broken++; broken <= 2 { // net/http retries once on a kept connection
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err == nil {
 				conn.Close()
@@ -203,44 +200,42 @@ func TestSettingsAgain(t *testing.T) {
 		}
 		io.WriteString(w, whole)
 	})
-	if report := bracketOf(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post")); report.EngineRuntimeConfig.MaxNumSeqs == nil {
+	if report := bracketReplay(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post")); report.EngineRuntimeConfig.MaxNumSeqs == nil {
 		t.Errorf("%d requests: %q", broken, testkit.Reason(report.Notes, "engine_runtime_config"))
 	}
 }
 
-// Another process may have other settings: it is asked, and the former's word is void.
-func TestSettingsAfterRestart(t *testing.T) {
+// After a restart the new process is queried, and the old one's configuration is dropped.
+func TestConfigAfterRestart(t *testing.T) {
 	answers := make(chan string, 2)
 	answers <- `{"vllm_config":{"scheduler_config":{"max_num_seqs":7,"max_num_batched_tokens":2048}}}`
 	answers <- `{"vllm_config":{"scheduler_config":{"max_num_seqs":9}}}`
-	r := answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, <-answers) })
+	r := newConfigReplay(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, <-answers) })
 	server := httptest.NewServer(r)
 	defer server.Close()
-	p := New(quick)
-	p.Add(target(t, server.URL))
-	p.ScrapeBaseline(context.Background())
-	p.Start(time.Now())
-	r.awaitServed("/server_info", func(int) int { return 1 })
+	p := startRun(t, server.URL)
+	r.awaitTotal("/server_info", 1)
 	start := r.page[strings.Index(r.page, "\nprocess_start_time_seconds ")+1:]
 	r.set(strings.Replace(testkit.Recorded(t, "serve_default_idle"), start[:strings.IndexByte(start, '\n')], "process_start_time_seconds 1.795303999e+09", 1))
-	r.awaitServed("/server_info", func(int) int { return 2 })
+	r.awaitTotal("/server_info", 2)
 	report := p.Finish(context.Background(), time.Now())
 	if got := testkit.JSON(report.EngineRuntimeConfig); got != `{"max_num_seqs":9,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` || report.Engine.Window.Resets != 1 {
 		t.Errorf("%s %s", got, testkit.JSON(report.Engine.Window))
 	}
 }
 
-// playedAnswers is the recorded run with other answers at each endpoint.
-func playedAnswers(t *testing.T, page func(string) string, infos ...string) aggregate.Output {
+// playServerInfos plays the recorded run on one endpoint per /server_info response. page
+// changes the pages.
+func playServerInfos(t *testing.T, page func(string) string, infos ...string) aggregate.Output {
 	t.Helper()
 	var targets []scrape.Target
 	for n := range infos {
 		targets = append(targets, target(t, fmt.Sprintf("http://127.0.0.1:%d", 8000+n)))
 	}
 	pl := newPlayer(t, targets...)
-	var pages []played
+	var pages []runPages
 	for range infos {
-		pages = append(pages, played{page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_post"))})
+		pages = append(pages, runPages{page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_post"))})
 	}
 	pl.run(pages...)
 	for n, body := range infos {
@@ -250,11 +245,12 @@ func playedAnswers(t *testing.T, page func(string) string, infos ...string) aggr
 	return pl.report(10)
 }
 
-func asIs(page string) string { return page }
+// unchanged returns page.
+func unchanged(page string) string { return page }
 
-// What all engines have alike is told once, what they have not is not.
-func TestSettingsOfSeveral(t *testing.T) {
-	report := playedAnswers(t, asIs,
+// Settings that all engines share are in the event, others are null.
+func TestConfigOfSeveralEngines(t *testing.T) {
+	report := playServerInfos(t, unchanged,
 		`{"vllm_config":{"model_config":{"dtype":"torch.float16"},"scheduler_config":{"max_num_seqs":8,"max_num_batched_tokens":2048,"policy":"fcfs"},"speculative_config":null}}`,
 		`{"vllm_config":{"model_config":{"dtype":"torch.float16"},"scheduler_config":{"max_num_seqs":12,"max_num_batched_tokens":2048}}}`)
 	if got := testkit.JSON(report.EngineRuntimeConfig); got != `{"max_num_batched_tokens":2048,"enable_prefix_caching":true,"kv_cache_dtype":"auto"}` {
@@ -276,15 +272,15 @@ func TestSettingsOfSeveral(t *testing.T) {
 	if got := testkit.Reason(report.Notes, "engine.config.values"); !strings.Contains(got, "scheduling_policy") || !strings.Contains(got, "this version's /server_info does not tell it") {
 		t.Errorf("reason %q", got)
 	}
-	// Each engine's own number counts for what the two may run at once.
+	// Each engine's own max_num_seqs counts towards what the two can run at once.
 	if q := report.Engine.Requests; !testkit.Near(q.BatchUtilization, float64(*q.Running.Mean)/20) {
 		t.Errorf("requests %s", testkit.JSON(q))
 	}
 }
 
-// The engine's own word stands before the command line's, and the best source before others.
-func TestSettingsRanks(t *testing.T) {
-	report := playedAnswers(t, asIs, `{"vllm_config":{"model_config":{"max_model_len":256,"model":"/elsewhere"},"scheduler_config":{"max_num_seqs":8}}}`)
+// If sources disagree, the most trusted one counts and a note says so.
+func TestConfigSourcesDisagree(t *testing.T) {
+	report := playServerInfos(t, unchanged, `{"vllm_config":{"model_config":{"max_model_len":256,"model":"/elsewhere"},"scheduler_config":{"max_num_seqs":8}}}`)
 	if v := report.Engine.Config; v.Values["max_model_len"] != int64(256) || v.Sources["max_model_len"] != "server_info" || !strings.Contains(testkit.Codes(report.Notes), "settings_disagree") {
 		t.Errorf("%s %s", testkit.JSON(v), testkit.Codes(report.Notes))
 	}
@@ -293,41 +289,41 @@ func TestSettingsRanks(t *testing.T) {
 	}
 }
 
-// An engine that says its prefix cache is on, and never looked into it.
-func TestCachingUnused(t *testing.T) {
+// An engine has its prefix cache enabled and never queried it.
+func TestPrefixCacheNotUsed(t *testing.T) {
 	unused := func(page string) string {
 		for _, name := range []string{"queries", "hits"} {
 			page = testkit.SetValues(t, page, `vllm:prefix_cache_`+name+`_total{engine="0",model_name="tiny"} 0.0`)
 		}
 		return page
 	}
-	report := playedAnswers(t, unused, "")
+	report := playServerInfos(t, unused, "")
 	if !*report.EngineRuntimeConfig.EnablePrefixCaching || !strings.Contains(testkit.Codes(report.Notes), "prefix_cache_not_used") {
 		t.Errorf("%s %s", testkit.JSON(report.EngineRuntimeConfig), testkit.Codes(report.Notes))
 	}
 }
 
-// With stages only what is told of each stage counts: the server's own answers do not
-// say of which they are.
-func TestSettingsOfStages(t *testing.T) {
+// With stages only settings with a stage count: the server's responses do not say which
+// stage they describe.
+func TestConfigOfStages(t *testing.T) {
 	page := func(page string) string {
 		return strings.ReplaceAll(page, `{engine="0"`, `{engine="0",replica="0",stage="1"`)
 	}
 	pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
 	pl.answers = map[configQuery]string{queryServerInfo: recordedAnswer(t, "server_info"), queryModels: recordedAnswer(t, "models")}
-	pl.run(played{page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_post"))})
+	pl.run(runPages{page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_pre")), page(testkit.Recorded(t, "serve_default_post"))})
 	report := pl.report(10)
 	if report.Engine.Stage == nil || report.Engine.Config.Values["vllm_version"] != "0.32.0" || report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config"), "of a stage's engines") {
 		t.Errorf("stage %v: %s %q", report.Engine.Stage, testkit.JSON(report.EngineRuntimeConfig), testkit.Reason(report.Notes, "engine_runtime_config"))
 	}
 }
 
-// A collector that passes an engine's metrics on is not asked: it would speak of itself.
-func TestCollectorIsNotAsked(t *testing.T) {
-	spelled := func(page string) string { return strings.ReplaceAll(page, "vllm:", "ray_vllm_") }
-	r := newReplay(t, spelled(testkit.Recorded(t, "serve_default_pre")))
-	report := bracketOf(t, r, spelled(underLoad(t)), spelled(testkit.Recorded(t, "serve_default_post")))
+// A collector that forwards an engine's metrics is not queried: it would describe itself.
+func TestCollectorIsNotQueried(t *testing.T) {
+	renamed := func(page string) string { return strings.ReplaceAll(page, "vllm:", "ray_vllm_") }
+	r := newReplay(t, renamed(testkit.Recorded(t, "serve_default_pre")))
+	report := bracketReplay(t, r, renamed(underLoad(t)), renamed(testkit.Recorded(t, "serve_default_post")))
 	if !strings.Contains(testkit.Codes(report.Notes), "delayed_metrics") || r.count("/version") != 0 || report.Engine.Endpoints[0].Version != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.endpoints.0.version"), "collects the metrics") {
-		t.Errorf("asked %d times: %s", r.count("/version"), testkit.JSON(report.Engine.Endpoints))
+		t.Errorf("%d requests for /version: %s", r.count("/version"), testkit.JSON(report.Engine.Endpoints))
 	}
 }

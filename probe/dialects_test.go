@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,26 +16,14 @@ import (
 	"github.com/vobs/vobs/probe/aggregate"
 )
 
-func openMetrics(t testing.TB, name string) string {
-	t.Helper()
-	body, err := os.ReadFile("../testdata/expositions/openmetrics/" + name + ".om")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
-// bracketBy brackets a run as bracket does, with what stands between a server's
-// answers and the wire.
-func bracketBy(t *testing.T, wire func(http.ResponseWriter, *http.Request, *replay), pre, post, kind string) aggregate.Output {
+// bracketThrough brackets a run like bracket, with serve in front of the replay. It waits
+// for requests of a kind.
+func bracketThrough(t *testing.T, serve func(http.ResponseWriter, *http.Request, *replay), pre, post, kind string) aggregate.Output {
 	t.Helper()
 	r := newReplay(t, pre)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { wire(w, req, r) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { serve(w, req, r) }))
 	defer server.Close()
-	p := New(quick)
-	p.Add(target(t, server.URL))
-	p.ScrapeBaseline(context.Background())
-	p.Start(time.Now())
+	p := startRun(t, server.URL)
 	r.await(kind, 3)
 	r.set(post)
 	report := p.Finish(context.Background(), time.Now())
@@ -47,10 +34,11 @@ func bracketBy(t *testing.T, wire func(http.ResponseWriter, *http.Request, *repl
 	return report
 }
 
-func plainly(w http.ResponseWriter, req *http.Request, r *replay) { r.ServeHTTP(w, req) }
+// direct serves the replay's response as it is.
+func direct(w http.ResponseWriter, req *http.Request, r *replay) { r.ServeHTTP(w, req) }
 
-// counted are the figures of a run that do not depend on when it was polled.
-func counted(t *testing.T, report aggregate.Output) []any {
+// pollIndependent returns the figures of a run that do not depend on when it was polled.
+func pollIndependent(t *testing.T, report aggregate.Output) []any {
 	t.Helper()
 	g := report.Engine
 	cache := *g.KVCache
@@ -58,38 +46,38 @@ func counted(t *testing.T, report aggregate.Output) []any {
 	return []any{g.Requests.Finished, g.Requests.Preemptions, g.Tokens, g.LatencySeconds, cache, g.PrefixCache, g.Speculative, g.Models, report.PrefixCacheHitRate, report.SpecAcceptRate, report.EngineRuntimeConfig}
 }
 
-// One run in both dialects, plain and compressed: the same figures.
+// A run has the same figures in both dialects, plain and compressed.
 func TestOpenMetricsRun(t *testing.T) {
 	for _, run := range []string{"serve_default", "serve_dp2", "serve_ngram"} {
 		t.Run(run, func(t *testing.T) {
 			t.Parallel()
-			want := bracketBy(t, plainly, testkit.Recorded(t, run+"_pre"), testkit.Recorded(t, run+"_post"), "filtered")
-			zipped := func(contentType, end string) func(w http.ResponseWriter, req *http.Request, r *replay) {
+			want := bracketThrough(t, direct, testkit.Recorded(t, run+"_pre"), testkit.Recorded(t, run+"_post"), "filtered")
+			gzipped := func(contentType, end string) func(w http.ResponseWriter, req *http.Request, r *replay) {
 				return func(w http.ResponseWriter, req *http.Request, r *replay) {
-					answer := httptest.NewRecorder()
-					r.ServeHTTP(answer, req)
-					if answer.Code != http.StatusOK || req.URL.Path == "/version" {
-						w.WriteHeader(answer.Code)
-						_, _ = w.Write(answer.Body.Bytes())
+					resp := httptest.NewRecorder()
+					r.ServeHTTP(resp, req)
+					if resp.Code != http.StatusOK || req.URL.Path == "/version" {
+						w.WriteHeader(resp.Code)
+						_, _ = w.Write(resp.Body.Bytes())
 						return
 					}
 					w.Header().Set("Content-Type", contentType)
 					w.Header().Set("Content-Encoding", "gzip")
 					z := gzip.NewWriter(w)
-					_, _ = z.Write(answer.Body.Bytes())
-					if !strings.HasSuffix(answer.Body.String(), end) {
-						_, _ = z.Write([]byte(end)) // replay filters lines
+					_, _ = z.Write(resp.Body.Bytes())
+					if !strings.HasSuffix(resp.Body.String(), end) {
+						_, _ = z.Write([]byte(end)) // replay's filter drops it
 					}
 					z.Close()
 				}
 			}
 			for how, got := range map[string]aggregate.Output{
-				"text, gzip": bracketBy(t, zipped("text/plain; version=1.0.0; charset=utf-8", ""), testkit.Recorded(t, run+"_pre"), testkit.Recorded(t, run+"_post"), "filtered"),
-				"OpenMetrics, gzip": bracketBy(t, zipped("application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"),
+				"text, gzip": bracketThrough(t, gzipped("text/plain; version=1.0.0; charset=utf-8", ""), testkit.Recorded(t, run+"_pre"), testkit.Recorded(t, run+"_post"), "filtered"),
+				"OpenMetrics, gzip": bracketThrough(t, gzipped("application/openmetrics-text; version=1.0.0; charset=utf-8", "# EOF\n"),
 					openMetrics(t, run+"_pre"), openMetrics(t, run+"_post"), "filtered"),
-				"OpenMetrics by content": bracketBy(t, plainly, openMetrics(t, run+"_pre"), openMetrics(t, run+"_post"), "filtered"),
+				"OpenMetrics by content": bracketThrough(t, direct, openMetrics(t, run+"_pre"), openMetrics(t, run+"_post"), "filtered"),
 			} {
-				if diff := cmp.Diff(counted(t, want), counted(t, got)); diff != "" {
+				if diff := cmp.Diff(pollIndependent(t, want), pollIndependent(t, got)); diff != "" {
 					t.Errorf("%s: (-plain text +got)\n%s", how, diff)
 				}
 			}
@@ -97,10 +85,10 @@ func TestOpenMetricsRun(t *testing.T) {
 	}
 }
 
-// asRay makes a page of Ray's agent of a vLLM page: the same engine in so many workers,
-// in Ray's spelling, with the labels that Ray and Ray Serve add, counters once more as
-// gauges, none of what is 0 among the counters, and metrics of the agent's own.
-func asRay(page string, as metrics.Naming, workers int) string {
+// asRay turns a vLLM page into one of Ray's agent: the same engine in each of workers, with
+// Ray's names, the labels that Ray and Ray Serve add, counters repeated as gauges, no
+// counters that are 0, and the agent's own metrics.
+func asRay(page string, naming metrics.Naming, workers int) string {
 	var out strings.Builder
 	out.WriteString("# TYPE ray_node_cpu_count gauge\nray_node_cpu_count{ip=\"10.0.0.1\"} 8.0\nprocess_start_time_seconds 1.7e+09\n")
 	counters := map[string]bool{}
@@ -109,7 +97,7 @@ func asRay(page string, as metrics.Naming, workers int) string {
 			name, kind, _ := strings.Cut(strings.TrimSuffix(family, "\n"), " ")
 			counters["vllm:"+name] = kind == "counter"
 			if kind != "counter" {
-				fmt.Fprintf(&out, "# TYPE %s %s\n", as.Spell("vllm:"+name), kind)
+				fmt.Fprintf(&out, "# TYPE %s %s\n", naming.Spell("vllm:"+name), kind)
 			}
 			continue
 		}
@@ -122,25 +110,26 @@ func asRay(page string, as metrics.Naming, workers int) string {
 		}
 		for w := range workers {
 			labels := fmt.Sprintf(`{Component="core_worker",NodeAddress="10.0.0.1",ReplicaId="r%d",SessionName="session_1",Version="2.48.0",WorkerId="w%d",application="llm",deployment="LLMServer",pid="%d",replica="s%d",stage="live",`, w, w, 4000+w, w)
-			fmt.Fprintf(&out, "%s%s%s", as.Spell(name), labels, rest)
+			fmt.Fprintf(&out, "%s%s%s", naming.Spell(name), labels, rest)
 			if counters[name] {
-				fmt.Fprintf(&out, "%s%s%s", as.Spell(strings.TrimSuffix(name, "_total")), labels, rest)
+				fmt.Fprintf(&out, "%s%s%s", naming.Spell(strings.TrimSuffix(name, "_total")), labels, rest)
 			}
 		}
 	}
 	return out.String()
 }
 
+// The figures of an engine in two Ray workers are twice those of the engine itself.
 func TestRay(t *testing.T) {
-	own := bracketBy(t, plainly, testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post"), "filtered")
-	for name, as := range map[string]metrics.Naming{"ray_vllm_": metrics.Ray, "ray_vllm:": metrics.RayColon, "vllm_": metrics.Underscored} {
+	own := bracketThrough(t, direct, testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post"), "filtered")
+	for name, naming := range map[string]metrics.Naming{"ray_vllm_": metrics.Ray, "ray_vllm:": metrics.RayColon, "vllm_": metrics.Underscored} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			pre, post := asRay(testkit.Recorded(t, "serve_default_pre"), as, 2), asRay(testkit.Recorded(t, "serve_default_post"), as, 2)
+			pre, post := asRay(testkit.Recorded(t, "serve_default_pre"), naming, 2), asRay(testkit.Recorded(t, "serve_default_post"), naming, 2)
 			if strings.Contains(pre, "\nvllm:") || !strings.Contains(pre, "\n"+name+"generation_tokens{") {
-				t.Fatal("the page is not as Ray writes it")
+				t.Fatal("the page does not have Ray's names")
 			}
-			got := bracketBy(t, plainly, pre, post, "filtered") // name[] with the server's own spelling
+			got := bracketThrough(t, direct, pre, post, "filtered") // name[] has the server's own names
 			g := got.Engine
 			for what, n := range map[string][2]int64{
 				"generation": {*g.Tokens.Generation, 2 * *own.Engine.Tokens.Generation},
@@ -170,32 +159,32 @@ func TestRay(t *testing.T) {
 				t.Errorf("doubts %s", testkit.Codes(got.Notes))
 			}
 			if why := testkit.Reason(got.Notes, "engine.endpoints.0.process_start_time"); !strings.Contains(why, "not the engine's own") || g.Endpoints[0].ProcessStartTime != nil {
-				t.Errorf("the agent's start is told for the engine's: %q", why)
+				t.Errorf("start time %s, want none, because it is the agent's: %q", testkit.JSON(g.Endpoints[0].ProcessStartTime), why)
 			}
 		})
 	}
-	t.Run("full pages alone", func(t *testing.T) {
+	t.Run("full pages only", func(t *testing.T) {
 		t.Parallel()
-		// Ray's collector describes no names: its application answers name[] with nothing.
-		nothing := func(w http.ResponseWriter, req *http.Request, r *replay) {
+		// Ray's collector describes no names: its application returns nothing for name[].
+		unfilterable := func(w http.ResponseWriter, req *http.Request, r *replay) {
 			if len(req.URL.Query()["name[]"]) == 0 {
 				r.ServeHTTP(w, req)
 			}
 		}
-		got := bracketBy(t, nothing, asRay(testkit.Recorded(t, "serve_default_pre"), metrics.Ray, 1), asRay(testkit.Recorded(t, "serve_default_post"), metrics.Ray, 1), "full")
+		got := bracketThrough(t, unfilterable, asRay(testkit.Recorded(t, "serve_default_pre"), metrics.Ray, 1), asRay(testkit.Recorded(t, "serve_default_post"), metrics.Ray, 1), "full")
 		if *got.Engine.Tokens.Generation != *own.Engine.Tokens.Generation || got.Engine.Scrapes.Errors != 0 {
 			t.Errorf("%d tokens, %d errors", *got.Engine.Tokens.Generation, got.Engine.Scrapes.Errors)
 		}
 	})
-	t.Run("beside vLLM's own names", func(t *testing.T) {
+	t.Run("next to vLLM's own names", func(t *testing.T) {
 		t.Parallel()
 		both := func(page string) string {
 			return asRay(page, metrics.Ray, 1) + asRay(page, metrics.Underscored, 1) + page
 		}
-		got := bracketBy(t, plainly, both(strings.Replace(testkit.Recorded(t, "serve_default_pre"), "\nprocess_start_time_seconds", "\nx", 1)),
+		got := bracketThrough(t, direct, both(strings.Replace(testkit.Recorded(t, "serve_default_pre"), "\nprocess_start_time_seconds", "\nx", 1)),
 			both(strings.Replace(testkit.Recorded(t, "serve_default_post"), "\nprocess_start_time_seconds", "\nx", 1)), "filtered")
-		if diff := cmp.Diff(counted(t, own), counted(t, got)); diff != "" || len(got.Engine.Instances) != 1 || strings.Contains(testkit.Codes(got.Notes), "delayed") {
-			t.Errorf("(-own names alone +both)\n%s %s", diff, testkit.Codes(got.Notes))
+		if diff := cmp.Diff(pollIndependent(t, own), pollIndependent(t, got)); diff != "" || len(got.Engine.Instances) != 1 || strings.Contains(testkit.Codes(got.Notes), "delayed") {
+			t.Errorf("(-own names only +both)\n%s %s", diff, testkit.Codes(got.Notes))
 		}
 	})
 }

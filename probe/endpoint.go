@@ -16,133 +16,144 @@ import (
 	"github.com/vobs/vobs/probe/window"
 )
 
-// phase says when a reading is taken.
+// phase is the part of the run in which a reading is taken.
 type phase int
 
 const (
-	before   phase = iota // before the command starts: counters count from it
-	during                // while the command runs
-	shutdown              // while it runs, before a shutdown signal goes on
-	after                 // after its end
+	phaseBefore       phase = iota // before the command starts: the baseline of counters
+	phaseDuring                    // while the command runs
+	phaseBeforeSignal              // while it runs, before a shutdown signal is forwarded
+	phaseAfter                     // after the command has ended
 )
 
-// endpoint is one address that is read. Its fields below mu belong to the
-// Prober's lock.
+// endpoint is one target and what has been read from it. The Prober's lock guards the
+// fields below mu.
 type endpoint struct {
 	p      *Prober
 	index  int
 	target scrape.Target
-	client *scrape.Client    // nil where files are read
-	files  *multiproc.Reader // nil where a server is asked
+	client *scrape.Client    // nil for files
+	files  *multiproc.Reader // nil for a server
 	parser *exposition.Parser
 	page   exposition.Page
-	// sem is held by the one who asks: the client and the parser serve one at a time.
+	// sem is held while reading: the client and the parser serve one request at a time.
 	sem chan struct{}
 
 	// mu is the Prober's.
-	up             bool // has answered with vLLM samples
-	notVLLM        bool // answers, with no vLLM sample
-	foreign        bool // answers, and is not the server that the command starts
-	portFreeBefore bool // nobody listened there before the start
+	up             bool // has returned vLLM samples
+	notVLLM        bool // responds, without any vLLM sample
+	foreign        bool // responds, but is not the server that the command starts
+	portFreeBefore bool // nothing listened there before the start
 	base           aggregate.Base
 	baseAt         time.Time
-	fullAt         time.Time // when the last good full page was asked for
-	lastAt         time.Time // when the last good reading was
-	failedAt       time.Time // when the last request that failed was
+	fullAt         time.Time // when the last good full page was requested
+	lastAt         time.Time // when the last good reading began
+	failedAt       time.Time // when the last failed request began
 	lastPhase      phase     // of the last good full page
 	schedule       scrape.Schedule
 	counters       *window.Counters
-	tokens         float64
-	running        float64
-	// fullTokens are the tokens, and activeAtFull the seconds of activity, as of
-	// the last full page.
+	tokens         float64 // all tokens as of the last good reading
+	running        float64 // running requests as of the last good reading
+	// fullTokens are the tokens, and activeAtFull the active seconds, as of the last full
+	// page.
 	fullTokens, activeAtFull float64
-	idleSinceFull            bool  // idle, with tokens counted since the last full page
-	lastError                error // of the latest request that failed
-	lastCounted              error // of the latest that counts as an error
+	idleSinceFull            bool  // idle, and has counted tokens since the last full page
+	lastError                error // of the latest failed request
+	lastCounted              error // of the latest failed request that errors counts
 	version                  string
 	answers                  [numConfigQueries]aggregate.Answer
-	querying                 bool  // questions are under way
-	process                  int   // rises with each restart of the process behind it
-	maxNumSeqs               int   // of each of its engines; 0 where it is not known
-	omni                     bool  // polls ask for vllm-omni's gauges too
+	querying                 bool  // configuration queries are in progress
+	restarts                 int   // of the process behind the address
+	maxNumSeqs               int   // of each of its engines; 0 if unknown
+	omni                     bool  // polls request vllm-omni's gauges too
 	partial                  error // what the last page from files lacks
-	recorded                 bool  // a record of the files is under way
+	recording                bool  // the files are being recorded
 
-	bytes         int64 // that the latest answer had
-	count, errors int64
+	bytes         int64 // size of the latest response's body
+	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
 	maxGap        time.Duration
 	latencies     scrape.LatencyRing
 }
 
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
-	l := window.NewCounters()
 	e := &endpoint{
-		p: p, index: index, target: t, counters: l, maxNumSeqs: t.MaxNumSeqs,
+		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs,
 		sem: make(chan struct{}, 1),
 	}
 	if t.Started {
 		e.base = aggregate.BaseZero
 	}
 	if t.Dir != "" {
-		e.files = multiproc.New(t.Dir, matchInFiles)
+		e.files = multiproc.New(t.Dir, wantedInFiles)
 		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}
 	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
 	e.parser = exposition.NewParser(metrics.IsWanted)
-	e.schedule.Interval, e.schedule.Credit = p.cfg.Interval, scrape.FirstCredit
+	e.schedule = scrape.NewSchedule(p.cfg.Interval)
 	if t.ExactPath || t.URL.RawQuery != "" {
 		e.schedule.Filter = scrape.FilterRefused
 	}
 	return e
 }
 
+// isLocal reports whether the engine runs on this host.
+func (e *endpoint) isLocal() bool {
+	_, ok := e.target.Loopback()
+	return ok || e.target.Started
+}
+
 var (
-	errNotVLLM = errors.New("the server answers, but exports no vllm: samples (is it vLLM, and not started with --disable-log-stats?)")
-	errEmpty   = errors.New("the server answers with an empty page: no vllm: samples")
-	errLacking = errors.New("the server does not answer a poll for some names any more as it did before")
-	errForeign = errors.New("another server answers there, which was started before the command")
-	errEnded   = errors.New("no answer until the command had ended")
+	errNotVLLM  = errors.New("the server responds, but exports no vllm: samples (is it vLLM, and not started with --disable-log-stats?)")
+	errEmpty    = errors.New("the server returned an empty page: no vllm: samples")
+	errNoFilter = errors.New("the server no longer answers requests filtered by name[] as it did before")
+	errForeign  = errors.New("another server responds there, which was started before the command")
+	errEnded    = errors.New("no response before the command ended")
 )
 
-// read asks once and takes in the answer. It waits for its turn no longer than ctx.
+// scrapeError wraps what is wrong with a page as [scrape.Client.Scrape] does.
+func (e *endpoint) scrapeError(err error) error {
+	return fmt.Errorf("scraping %s: %w", e.target.Name(), err)
+}
+
+// read takes one reading and ingests it. It waits for another reading in progress no
+// longer than ctx.
 func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta, error) {
 	select {
 	case e.sem <- struct{}{}:
 		defer func() { <-e.sem }()
 	case <-ctx.Done():
-		return window.Delta{}, fmt.Errorf("asking %s: another request is under way", e.target.Name())
+		return window.Delta{}, e.scrapeError(errors.New("another request is in progress"))
 	}
 	at := time.Now()
-	var a scrape.Response
+	var resp scrape.Response
 	if e.files != nil {
-		e.takeRecorded()
-		a = e.readFiles(full)
+		e.ingestRecorded()
+		resp = e.readFiles(full)
 	} else {
-		a = e.client.Scrape(ctx, !full, e.parse)
+		resp = e.client.Scrape(ctx, !full, e.parse)
 	}
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
-	e.bytes = a.Bytes
-	got, err := window.Delta{}, a.Err
+	e.bytes = resp.Bytes
+	delta, err := window.Delta{}, resp.Err
 	if err == nil {
-		got, err = e.ingest(at, a, full, ph)
+		delta, err = e.ingest(at, resp, full, ph)
 	}
 	switch {
-	case ph == during && err != nil && scrape.IsRefused(err):
-		e.schedule.Record(at, 0, full, true) // nobody was there to bear a cost
-	case ph == during:
-		e.schedule.Record(at, a.Latency, full, err != nil)
+	case ph == phaseDuring && err != nil && scrape.IsRefused(err):
+		e.schedule.Record(at, 0, full, true) // connection refused: the server spent nothing
+	case ph == phaseDuring:
+		e.schedule.Record(at, resp.Latency, full, err != nil)
 	case err == nil:
-		// The budget is for what goes on by itself; the cost is known from all.
-		e.schedule.FullLatency.Add(a.Latency)
+		// The budget is for polls only, but every full page shows what one costs.
+		e.schedule.FullLatency.Add(resp.Latency)
 	}
 	if err != nil {
-		e.failed(ctx, at, a, err, full, ph)
+		e.recordFailure(ctx, at, resp, err, full, ph)
 	}
-	return got, err
+	return delta, err
 }
 
 func (e *endpoint) parse(r io.Reader) error {
@@ -153,79 +164,76 @@ func (e *endpoint) parse(r io.Reader) error {
 	return nil
 }
 
-// failed puts a request that failed into the books. The Prober's lock is held.
-func (e *endpoint) failed(ctx context.Context, at time.Time, a scrape.Response, err error, full bool, ph phase) {
+// recordFailure updates the endpoint's state after a failed request. The Prober's lock is
+// held.
+func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.Response, err error, full bool, ph phase) {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		// Our own doing: it must not hide what went wrong before.
+		// vobs ended the request itself: that must not hide an earlier failure.
 		if e.lastError == nil {
-			e.lastError = fmt.Errorf("asking %s: %w", e.target.Name(), errEnded)
+			e.lastError = e.scrapeError(errEnded)
 		}
 		return
 	}
-	// What ended because our own time was over has less to tell than a failure
-	// before it.
-	telling := ctx.Err() == nil || e.lastError == nil || e.up && e.failedAt.Before(e.lastAt)
-	if telling {
+	// A request that ran out of vobs's own time explains less than an earlier failure.
+	explains := ctx.Err() == nil || e.lastError == nil || e.up && e.failedAt.Before(e.lastAt)
+	if explains {
 		e.lastError = err
 	}
 	e.failedAt = at
-	e.notVLLM = e.notVLLM && a.Err == nil // no page: it may be starting up
+	e.notVLLM = e.notVLLM && resp.Err == nil // no page at all: it may be starting up
 	switch {
-	case !full && e.schedule.Filter == scrape.FilterUntried && a.Reached:
-		e.schedule.Filter = scrape.FilterRefused // a try of ours, not a failure of the engine
+	case !full && e.schedule.Filter == scrape.FilterUntried && resp.Reached:
+		e.schedule.Filter = scrape.FilterRefused // the filter is at fault, not the engine
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
-		// The engine is known not to be up, or to clear away at its exit.
+		// The engine is known to be down, or to be removing its files at its exit.
 		e.p.gauges[e.target.Origin].Clear(e.index)
-	case e.up && (ph != after || a.Reached):
+	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
-		if telling || e.lastCounted == nil {
+		if explains || e.lastCounted == nil {
 			e.lastCounted = err
 		}
 	}
 }
 
-// ingest puts the parsed page into the books. The Prober's lock is held.
-func (e *endpoint) ingest(at time.Time, a scrape.Response, full bool, ph phase) (window.Delta, error) {
+// ingest adds the parsed page to the counters and gauges. The Prober's lock is held.
+func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phase) (window.Delta, error) {
 	content := e.counters.Classify(&e.page, full)
-	if e.client != nil && content.VLLM && e.client.Filter != e.counters.Naming {
+	if e.client != nil && content.VLLM && e.client.Naming != e.counters.Naming {
 		e.client.SetFilter(e.counters.Naming, e.omni)
 	}
 	if e.files != nil {
-		e.partial = a.Partial
+		e.partial = resp.Partial
 	} else if !full {
 		switch {
 		case content.HasHistogram && content.HasPollNames:
-			full = true // the whole page, whatever was asked for
+			full = true // the server ignored the filter
 			e.schedule.RecordUnfiltered()
 		case content.HasPollNames && !content.HasHistogram:
-			e.schedule.Filter, e.schedule.UnfilteredPages = scrape.FilterWorks, 0
-		case e.schedule.Filter == scrape.FilterUntried:
-			return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
-		case content.VLLM:
-			return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), errLacking)
+			e.schedule.RecordFiltered()
+		case e.schedule.Filter == scrape.FilterUntried, content.VLLM:
+			return window.Delta{}, e.scrapeError(errNoFilter)
 		}
 	}
 	if !content.VLLM {
 		e.notVLLM = !e.up
-		err := errNotVLLM
-		if a.Bytes == 0 {
-			err = errEmpty
+		if resp.Bytes == 0 {
+			return window.Delta{}, e.scrapeError(errEmpty)
 		}
-		return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), err)
+		return window.Delta{}, e.scrapeError(errNotVLLM)
 	}
 	if !e.up {
 		if e.target.Started && e.olderThanRun() {
 			e.notVLLM, e.foreign = true, true
-			return window.Delta{}, fmt.Errorf("asking %s: %w", e.target.Name(), errForeign)
+			return window.Delta{}, e.scrapeError(errForeign)
 		}
 		e.setBase(at, ph)
 	}
-	fresh := !e.up
+	first := !e.up
 	e.up, e.notVLLM = true, false
-	e.counters.Complete = a.Complete
-	got := e.counters.Apply(&e.page, full, fresh && e.base != aggregate.BaseZero)
-	if got.Restarted {
-		e.forget()
+	e.counters.Complete = resp.Complete
+	delta := e.counters.Apply(&e.page, full, first && e.base != aggregate.BaseZero)
+	if delta.Restarted {
+		e.clearAnswers()
 	}
 	if !e.omni {
 		if e.omni, _ = e.counters.HasOmni(); e.omni && e.client != nil {
@@ -234,13 +242,13 @@ func (e *endpoint) ingest(at time.Time, a scrape.Response, full bool, ph phase) 
 	}
 	e.p.markYielded(e.target.Origin)
 	gauges := e.p.gauges[e.target.Origin]
-	gauges.Add(e.index, at, got.Gauges, full, ph == during || ph == shutdown, got.Restarted)
-	e.countReading(at, a.Latency)
+	gauges.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
-	if !fresh && (tokens > e.tokens || running > 0 || e.running > 0) {
+	if !first && (tokens > e.tokens || running > 0 || e.running > 0) {
 		from := e.lastAt
-		if got.Restarted && e.failedAt.After(from) {
-			from = e.failedAt // it was not up before
+		if delta.Restarted && e.failedAt.After(from) {
+			from = e.failedAt // it was down until then
 		}
 		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin))
 	}
@@ -251,21 +259,21 @@ func (e *endpoint) ingest(at time.Time, a scrape.Response, full bool, ph phase) 
 		e.activeAtFull = e.p.active[e.target.Origin].Seconds()
 	}
 	e.idleSinceFull = tokens != e.fullTokens && !gauges.BusyNow(e.index)
-	return got, nil
+	return delta, nil
 }
 
-// setBaseline decides, at the first answer, what counters count from.
+// setBase decides, at the first good page, what counters count from.
 func (e *endpoint) setBase(at time.Time, ph phase) {
 	e.baseAt = at
 	switch {
-	case ph == before:
+	case ph == phaseBefore:
 		e.base = aggregate.BaseScraped
 	case e.base == aggregate.BaseZero:
 	case e.portFreeBefore || e.youngerThanRun():
 		e.base = aggregate.BaseZero
 	default:
-		// Something listened before the start and was no engine, or nobody looked:
-		// only a process that is younger than the run counts from zero.
+		// Before the start something listened that was no engine, or the address was not
+		// known: only a process younger than the run counts from zero.
 		e.base = aggregate.BaseLate
 	}
 	if e.base == aggregate.BaseZero {
@@ -273,23 +281,23 @@ func (e *endpoint) setBase(at time.Time, ph phase) {
 	}
 }
 
-// youngerThanRun says whether the page tells that its process started inside the run.
+// youngerThanRun reports whether the page shows that its process started inside the run.
 func (e *endpoint) youngerThanRun() bool {
 	start, ok := e.processStart()
 	return ok && start > float64(e.p.started.UnixNano())/1e9
 }
 
-// startSlack is how far process_start_time_seconds may lie before the truth: it
-// counts from the boot time, which the kernel gives in whole seconds.
+// startSlack is how many seconds process_start_time_seconds may lie before the true
+// start: it is relative to the boot time, which the kernel reports in whole seconds.
 const startSlack = 2
 
-// olderThanRun says whether the page tells that its process was there before the run.
+// olderThanRun reports whether the page shows that its process started before the run.
 func (e *endpoint) olderThanRun() bool {
 	start, ok := e.processStart()
 	return ok && !e.p.started.IsZero() && start < float64(e.p.started.UnixNano())/1e9-startSlack
 }
 
-// ProcessStart reads the start of the process that the page tells of, in Unix time.
+// processStart returns the page's process_start_time_seconds, in Unix time.
 func (e *endpoint) processStart() (seconds float64, ok bool) {
 	for i := range e.page.Samples {
 		if s := &e.page.Samples[i]; s.Name == metrics.ProcessStartName {
@@ -299,21 +307,22 @@ func (e *endpoint) processStart() (seconds float64, ok bool) {
 	return 0, false
 }
 
-func (e *endpoint) countReading(at time.Time, wall time.Duration) {
+// countReading counts a good reading. It must precede the update of lastAt.
+func (e *endpoint) countReading(at time.Time, latency time.Duration) {
 	if e.count == 0 {
 		e.firstAt = at
 	} else {
 		e.maxGap = max(e.maxGap, at.Sub(e.lastAt))
 	}
 	e.count++
-	e.latencies.Add(wall)
+	e.latencies.Add(latency)
 }
 
-// plan says how long to wait from now on, and whether the next request is for a
+// nextRead returns how long to wait from now on, and whether the next reading is of the
 // full page. The Prober's lock is held.
-func (e *endpoint) plan() (wait time.Duration, full bool) {
+func (e *endpoint) nextRead() (wait time.Duration, full bool) {
 	if e.files != nil {
-		return e.planFiles()
+		return e.nextFileRead()
 	}
 	wait, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, IdleSinceFull: e.idleSinceFull})
 	if e.schedule.Interval == 0 && e.p.cfg.Wait != nil {
@@ -322,36 +331,36 @@ func (e *endpoint) plan() (wait time.Duration, full bool) {
 	return wait, full
 }
 
-// longestWait is how long the next reading may be put off for what it costs ourselves:
-// at 500 times its CPU time it is 0.2 % of a core. The engine may end at any time, and
-// what was not read then is lost. The Prober's lock is held.
+// longestWait returns how long vobs's own cost may delay the next reading: at 500 times
+// its CPU time it takes 0.2 % of a core. The engine may end at any time, and what was not
+// read by then is lost. The Prober's lock is held.
 func (e *endpoint) longestWait() time.Duration {
 	const request, perByte, factor = 200 * time.Microsecond, 3 * time.Nanosecond, 500
 	return factor * (request + time.Duration(e.bytes)*perByte)
 }
 
-// recoverPanic keeps an error of this package from costing the command its wrapper: it
-// costs this endpoint's further readings.
+// recoverPanic calls f. A panic in it ends this endpoint's readings, not vobs, which
+// wraps the command.
 func (e *endpoint) recoverPanic(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.p.mu.Lock()
 			defer e.p.mu.Unlock()
 			e.errors++
-			e.lastError = fmt.Errorf("an error in vobs, reading %s: %v: please report it", e.target.Name(), p)
+			e.lastError = fmt.Errorf("an error in vobs while reading %s: %v: please report it", e.target.Name(), p)
 			e.lastCounted = e.lastError
 		}
 	}()
 	f()
 }
 
-// loop polls until ctx ends or a better origin has yielded figures.
+// loop polls until ctx ends or the endpoint is superseded.
 func (e *endpoint) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer e.stopRecording()
 	e.p.mu.Lock()
-	_, full := e.plan()
+	_, full := e.nextRead()
 	e.p.mu.Unlock()
 	for {
 		select {
@@ -362,31 +371,31 @@ func (e *endpoint) loop(ctx context.Context) {
 		if e.p.superseded(e) {
 			return
 		}
-		if !e.recording(ctx, full) {
-			// The verdict is in the endpoint's books; a failed poll is followed by the next.
-			_, err := e.read(ctx, full, during)
+		if !e.pollRecording(ctx, full) {
+			// read records its own failures; polling goes on after one.
+			_, err := e.read(ctx, full, phaseDuring)
 			if err == nil {
 				e.queryConfig(false)
 			}
 		}
 		e.p.mu.Lock()
-		wait, next := e.plan()
+		wait, nextFull := e.nextRead()
 		e.p.mu.Unlock()
-		full = next
+		full = nextFull
 		timer.Reset(wait)
 	}
 }
 
-// settle reads until the engine is idle and nothing moves any more between two
-// full pages, or until ctx ends. It reports whether that was reached.
+// settle reads full pages until the engine is idle and two in a row are equal, or until
+// ctx ends. It reports whether the engine settled.
 func (e *endpoint) settle(ctx context.Context) (settled bool) {
-	if e.files != nil { // whoever wrote them has ended
-		_, err := e.read(ctx, true, after)
+	if e.files != nil { // the processes that wrote them have ended
+		_, err := e.read(ctx, true, phaseAfter)
 		return err == nil
 	}
 	quiet := 0
-	for pause := 100 * time.Millisecond; ; pause *= 2 { // a busy server is not to be asked all the time
-		got, err := e.read(ctx, true, after)
+	for pause := 100 * time.Millisecond; ; pause *= 2 { // less and less load on a busy server
+		delta, err := e.read(ctx, true, phaseAfter)
 		if err != nil {
 			if scrape.IsRefused(err) || ctx.Err() != nil {
 				return false
@@ -397,7 +406,7 @@ func (e *endpoint) settle(ctx context.Context) (settled bool) {
 			busy := e.p.gauges[e.target.Origin].BusyNow(e.index)
 			e.p.mu.Unlock()
 			quiet++
-			if busy || got.Moved {
+			if busy || delta.Moved {
 				quiet = 1 // this page is the first of the next pair
 			}
 			if busy {

@@ -16,28 +16,28 @@ import (
 )
 
 const (
-	// filesInterval is the time between two readings of files: the engine takes no
-	// part in them.
+	// filesInterval is the time between two readings of files, which cost the engine
+	// nothing.
 	filesInterval = 50 * time.Millisecond
-	// filesIdleInterval is the same until there are some, and while the budget is spent: it
-	// shares the beat's wake-up, and so costs next to nothing.
+	// filesIdleInterval is the time between two readings until files exist, and while the
+	// budget is spent: it shares the tick's wake-up, and so costs next to nothing.
 	filesIdleInterval = budget.Tick
 )
 
-// Directory is the target of a directory of prometheus_client's shared files
-// (PROMETHEUS_MULTIPROC_DIR). fresh says that nothing in it stood before the run: its
-// counters count from zero.
+// Directory returns the target of a directory of prometheus_client's multiprocess files
+// (PROMETHEUS_MULTIPROC_DIR). fresh reports whether it was empty before the run, so that
+// its counters count from zero.
 func Directory(dir string, fresh bool) scrape.Target {
 	return scrape.Target{Origin: scrape.FromFiles, Dir: dir, URL: &url.URL{Scheme: "file", Path: dir}, Started: fresh}
 }
 
-// errNoFiles is for a directory that nobody has written to: nothing that could have
-// counted was there. In vLLM the statistics of LLM() are off by default
+// errNoFiles is returned for a directory without vLLM's metrics: no process has counted
+// anything there. vLLM's LLM() disables its statistics by default
 // (EngineArgs.disable_log_stats in vllm/entrypoints/llm.py).
 var errNoFiles = fmt.Errorf("no process has written vllm: metrics there (a script's LLM() does with --instrument --multiproc on, or with disable_log_stats=False): %w", syscall.ENOENT)
 
-// matchInFiles says in which readings of files a name is wanted.
-func matchInFiles(name string) multiproc.Wanted {
+// wantedInFiles returns in which readings of files a metric is wanted.
+func wantedInFiles(name string) multiproc.Wanted {
 	switch {
 	case slices.Contains(metrics.PollNames, name), slices.Contains(metrics.OmniPollNames, name):
 		return multiproc.InPolls
@@ -51,37 +51,37 @@ func matchInFiles(name string) multiproc.Wanted {
 func (e *endpoint) readFiles(full bool) scrape.Response {
 	began := time.Now()
 	err := e.files.Read(&e.page, full)
-	a := scrape.Response{Latency: time.Since(began), Complete: true}
+	resp := scrape.Response{Latency: time.Since(began), Complete: true}
 	var partial *multiproc.PartialError
 	switch {
 	case errors.As(err, &partial) && len(e.page.Samples) > 0:
-		a.Partial = partial
+		resp.Partial = partial
 	case err != nil:
-		a.Err = err
+		resp.Err = err
 	case len(e.page.Samples) == 0:
-		a.Err = fmt.Errorf("reading the directory %s: %w", e.target.Dir, errNoFiles)
+		resp.Err = fmt.Errorf("reading the directory %s: %w", e.target.Dir, errNoFiles)
 	}
-	return a
+	return resp
 }
 
-// planFiles is plan for files.
-func (e *endpoint) planFiles() (wait time.Duration, full bool) {
+// nextFileRead is nextRead for files.
+func (e *endpoint) nextFileRead() (wait time.Duration, full bool) {
 	if !e.up {
 		return budget.AlignToTick(filesIdleInterval), true
 	}
 	_, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: true, IdleSinceFull: e.idleSinceFull})
-	switch spent := e.overBudget(); {
-	case spent > 0 && e.recorded: // some rounds wait to be taken, and can wait longer
-		return budget.AlignToTick(min(spent, scrape.SoonestFull)), full
-	case spent > 0, e.recorded:
+	switch wait := e.budgetWait(); {
+	case wait > 0 && e.recording: // recorded rounds can wait longer
+		return budget.AlignToTick(min(wait, scrape.MinFullInterval)), full
+	case wait > 0, e.recording:
 		return budget.AlignToTick(filesInterval), full
 	}
 	return filesInterval, full
 }
 
-// overBudget is how long what can wait is to do so, the budget being spent; 0 where a wait of
-// filesInterval is enough.
-func (e *endpoint) overBudget() time.Duration {
+// budgetWait returns how long to pause until the CPU time spent so far fits the budget; 0
+// if filesInterval is long enough.
+func (e *endpoint) budgetWait() time.Duration {
 	if e.p.cfg.Wait == nil {
 		return 0
 	}
@@ -91,9 +91,10 @@ func (e *endpoint) overBudget() time.Duration {
 	return 0
 }
 
-// recording sees to a record of the endpoint's files, and reports whether its rounds are
-// all that is to be read now: they were taken.
-func (e *endpoint) recording(ctx context.Context, full bool) bool {
+// pollRecording starts or continues the recording of the endpoint's files and ingests the
+// rounds recorded since the last call. It reports whether they stand for this poll, so
+// that the files need not be read.
+func (e *endpoint) pollRecording(ctx context.Context, full bool) (done bool) {
 	if e.files == nil {
 		return false
 	}
@@ -109,42 +110,43 @@ func (e *endpoint) recording(ctx context.Context, full bool) bool {
 	case <-ctx.Done():
 		return false
 	}
-	taken := e.takeRecorded()
+	rounds := e.ingestRecorded()
 	interval := filesInterval
-	if e.overBudget() > 0 {
+	if e.budgetWait() > 0 {
 		interval = budget.Tick
 	}
 	if !full {
-		e.recorded = e.files.Record(interval)
+		e.recording = e.files.Record(interval)
 	}
-	return taken > 0 && !full
+	return rounds > 0 && !full
 }
 
-// takeRecorded puts what was recorded since the last reading into the books. The turn is held.
-func (e *endpoint) takeRecorded() (taken int) {
+// ingestRecorded ingests the rounds recorded since the last reading and returns how many
+// were good. e.sem is held.
+func (e *endpoint) ingestRecorded() (rounds int) {
 	for {
 		at, took, ok, err := e.files.Recorded(&e.page)
 		if !ok {
-			return taken
+			return rounds
 		}
 		if err != nil {
-			continue // the files themselves tell
+			continue // the next reading of the files finds the same fault, or none
 		}
 		e.p.mu.Lock()
-		if _, err = e.ingest(at, scrape.Response{Latency: took, Complete: true, Partial: e.partial}, false, during); err == nil {
-			taken++
+		if _, err = e.ingest(at, scrape.Response{Latency: took, Complete: true, Partial: e.partial}, false, phaseDuring); err == nil {
+			rounds++
 		}
 		e.p.mu.Unlock()
 	}
 }
 
-// stopRecording takes what is left of a record, and ends it.
+// stopRecording ingests the last rounds and ends the recording.
 func (e *endpoint) stopRecording() {
 	if e.files == nil {
 		return
 	}
 	e.sem <- struct{}{}
 	defer func() { <-e.sem }()
-	e.takeRecorded()
+	e.ingestRecorded()
 	e.files.StopRecord()
 }

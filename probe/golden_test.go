@@ -5,115 +5,25 @@ import (
 	"encoding/json"
 	"flag"
 	"math"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/probe/aggregate"
-	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// player gives pages to a Prober at set times, as its own polls would: without a
-// server, without waiting, and with the same report every time.
-type player struct {
-	t     *testing.T
-	p     *Prober
-	began time.Time // of the command
-	// version is what each endpoint tells at /version.
-	version string
-	// answers are what each endpoint tells at other paths; nothing is a 404.
-	answers map[configQuery]string
-}
-
-func newPlayer(t *testing.T, targets ...scrape.Target) *player {
-	t.Helper()
-	pl := &player{t: t, p: New(Config{}), began: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC), version: "0.32.0"}
-	for _, tg := range targets {
-		pl.p.Add(tg)
-	}
-	return pl
-}
-
-// at gives one page to the nth endpoint, so many seconds after the command's start.
-func (pl *player) at(seconds float64, n int, ph phase, full bool, page string) {
-	pl.t.Helper()
-	pl.p.started = pl.began
-	e := pl.p.endpoints[n]
-	if !full {
-		page = filteredPage(page)
-	}
-	if err := e.parse(strings.NewReader(page)); err != nil {
-		pl.t.Fatal(err)
-	}
-	at := pl.began.Add(time.Duration(seconds * float64(time.Second)))
-	if _, err := e.ingest(at, scrape.Response{Latency: 8 * time.Millisecond, Complete: true, Bytes: int64(len(page))}, full, ph); err != nil {
-		pl.t.Fatal(err)
-	}
-	pl.answer(e)
-}
-
-// answer gives an endpoint's answers beside the polls.
-func (pl *player) answer(e *endpoint) {
-	for q := range numConfigQueries {
-		a, body := scrape.Response{Reached: true}, pl.answers[q]
-		if q == queryVersion && pl.version != "" {
-			body = `{"version":"` + pl.version + `"}`
-		}
-		if body == "" {
-			a.Err = &scrape.StatusError{Status: http.StatusNotFound}
-		}
-		e.recordAnswer(q, []byte(body), a)
-	}
-}
-
-// report is what it amounts to where the command ended at that second, and the
-// engines settled.
-func (pl *player) report(ended float64) aggregate.Output {
-	settled := map[*endpoint]bool{}
-	for _, e := range pl.p.endpoints {
-		settled[e] = true
-	}
-	report := pl.p.aggregate(pl.p.selected(), settled, pl.began.Add(time.Duration(ended*float64(time.Second))))
-	checkNulls(pl.t, report)
-	return report
-}
-
-// played are the pages of one endpoint's run.
-type played struct{ pre, load, post string }
-
-// run is the usual run, of all endpoints at once: a reading before the start, polls
-// under load each second from 1 to 9, the end at 10 s and a last page.
-func (pl *player) run(endpoints ...played) {
-	pl.t.Helper()
-	each := func(seconds float64, ph phase, full bool, page func(played) string) {
-		for n, e := range endpoints {
-			if page := page(e); page != "" {
-				pl.at(seconds, n, ph, full, page)
-			}
-		}
-	}
-	each(-0.1, before, true, func(e played) string { return e.pre })
-	for s := 1; s < 10; s++ {
-		each(float64(s), during, s%5 == 1, func(e played) string { return e.load })
-	}
-	each(10.1, after, true, func(e played) string { return e.post })
-	each(10.2, after, true, func(e played) string { return e.post })
-}
-
-// recorded are the runs of the recorded engines. Their pages under load are the
-// first ones with the peaks that were polled (in the *_expected.md); each shows
-// all peaks at once, and no tokens, so that rates are over the window.
+// recorded are the runs of the recorded engines. Each page under load is the first page
+// with all the peaks that were polled (in *_expected.md) and, but for serve_default, no
+// tokens, so that rates are over the window.
 var recorded = map[string]struct {
 	pre, post string
 	load      []string // lines that differ from pre under load
@@ -134,17 +44,8 @@ var recorded = map[string]struct {
 		`vllm:num_requests_running{engine="0",model_name="tiny"} 11.0`,
 		`vllm:num_requests_waiting{engine="0",model_name="tiny"} 5.0`,
 	}},
-	// An offline engine, as its multiprocess files are exported: from zero.
+	// An offline engine's multiprocess files, exported as a page. It counts from zero.
 	"bench_throughput": {"", "bench_throughput", nil},
-}
-
-func recordedAnswer(t testing.TB, name string) string {
-	t.Helper()
-	body, err := os.ReadFile("../testdata/answers/" + name + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
 }
 
 func playRecorded(t *testing.T, name string) aggregate.Output {
@@ -162,7 +63,7 @@ func playRecorded(t *testing.T, name string) aggregate.Output {
 		pre = testkit.Recorded(t, c.pre)
 		load = testkit.SetValues(t, pre, c.load...)
 	}
-	pl.run(played{pre, load, post})
+	pl.run(runPages{pre, load, post})
 	return pl.report(10)
 }
 
@@ -208,12 +109,12 @@ func goldenReport(t *testing.T, name string, report aggregate.Output) {
 	}
 }
 
-// notRead are the recorded families that no figure of the event is made of.
+// notRead matches the recorded families that no figure of the event is based on.
 var notRead = regexp.MustCompile(`^vllm:(estimated_.*|num_requests_waiting_by_reason|engine_sleep_state|prompt_tokens_cached.*|admission_rejections_total` +
 	`|request_(max_num_generation_tokens|params_n|params_max_tokens|num_preemptions|prefill_kv_computed_tokens)_(sum|count))$`)
 
-// Every row of the tables that were written beside the recordings, by another
-// program, is either the event's or of a family that is not read.
+// Every row of the tables that another program wrote for the recordings is either in the
+// event or of a family that is not read.
 func TestRecordedDeltas(t *testing.T) {
 	for _, name := range []string{"serve_default", "serve_dp2", "serve_ngram"} {
 		t.Run(name, func(t *testing.T) {
@@ -254,7 +155,7 @@ func TestRecordedDeltas(t *testing.T) {
 				}
 			}
 			if rows < 60 {
-				t.Fatalf("%d rows were understood", rows)
+				t.Fatalf("%d rows match, want at least 60", rows)
 			}
 			got := figuresOf(report)
 			for sample, w := range want {
@@ -264,7 +165,7 @@ func TestRecordedDeltas(t *testing.T) {
 			}
 			for sample, g := range got {
 				if _, ok := want[sample]; !ok && g != 0 {
-					t.Errorf("%s: %v, which the table has not", sample, g)
+					t.Errorf("%s: %v, which is not in the table", sample, g)
 				}
 			}
 			if (name == "serve_dp2") != (len(instances) > 0) {
@@ -281,7 +182,7 @@ func TestRecordedDeltas(t *testing.T) {
 	}
 }
 
-// figuresOf gives a report's figures by the samples that they are made of.
+// figuresOf returns a report's figures by the samples that they are based on.
 func figuresOf(report aggregate.Output) map[string]float64 {
 	g := report.Engine
 	got := map[string]float64{}

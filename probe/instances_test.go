@@ -15,9 +15,9 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// multiply makes of a page of one engine that of several, which labels tells apart
-// (`engine="3"`). What the ith counts is the one's times factor(i); its KV usage
-// and its running requests are gauge(i).
+// multiply turns a page of one engine into one of several, distinguished by labels
+// (`engine="3"`). Engine i counts factor(i) times as much; gauge(i) is its KV cache usage in
+// percent and its number of running requests.
 func multiply(page string, engines int, labels func(i int) string, factor func(i int) float64, gauge func(i int) float64) string {
 	var out strings.Builder
 	for line := range strings.Lines(page) {
@@ -28,7 +28,7 @@ func multiply(page string, engines int, labels func(i int) string, factor func(i
 			continue
 		}
 		if !metrics.IsWanted(name) {
-			continue // the page is long enough
+			continue // not needed
 		}
 		tail, text, _ := strings.Cut(strings.TrimSuffix(tail, "\n"), "} ")
 		one, err := strconv.ParseFloat(text, 64)
@@ -53,7 +53,7 @@ func multiply(page string, engines int, labels func(i int) string, factor func(i
 	return out.String()
 }
 
-// 64 engines behind one address: counters and buckets add up, requests too; of the
+// With 64 engines behind one address, counters, buckets and running requests add up; of the
 // usage the highest counts, and the mean over engines and time.
 func TestManyEngines(t *testing.T) {
 	t.Parallel()
@@ -63,20 +63,21 @@ func TestManyEngines(t *testing.T) {
 	const all = engines * (engines + 1) / 2
 	page := func(name string, gauge func(i int) float64) string {
 		page := multiply(testkit.Recorded(t, name), engines, label, factor, gauge)
-		return strings.ReplaceAll(page, `num_gpu_blocks="16384"`, `num_gpu_blocks="1048576"`) // 64 times as many, on each series
+		return strings.ReplaceAll(page, `num_gpu_blocks="16384"`, `num_gpu_blocks="1048576"`) // 64 times as many, on each engine's series
 	}
 	idle := func(int) float64 { return 0 }
+	index := func(i int) float64 { return float64(i) }
 	pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
-	pl.at(-0.1, 0, before, true, page("serve_default_pre", idle))
+	pl.at(-0.1, 0, phaseBefore, true, page("serve_default_pre", idle))
 	// Two polls, 2 s apart: engine 63 goes from 63 running requests to 1, all others keep theirs.
-	pl.at(1, 0, during, false, page("serve_default_pre", factor0))
-	pl.at(3, 0, during, false, page("serve_default_pre", func(i int) float64 {
+	pl.at(1, 0, phaseDuring, false, page("serve_default_pre", index))
+	pl.at(3, 0, phaseDuring, false, page("serve_default_pre", func(i int) float64 {
 		if i == 63 {
 			return 1
 		}
-		return factor0(i)
+		return index(i)
 	}))
-	pl.at(4.1, 0, after, true, page("serve_default_post", idle))
+	pl.at(4.1, 0, phaseAfter, true, page("serve_default_post", idle))
 	report := pl.report(4)
 	g := report.Engine
 	if *g.Tokens.Prompt != 14518*all || *g.Tokens.Generation != 5737*all || g.Requests.Finished["length"] != 60*all || g.PrefixCache.Local.Hits != 7168*all || !testkit.Near(g.PrefixCache.Local.HitRate, 7168.0/14518) {
@@ -84,7 +85,7 @@ func TestManyEngines(t *testing.T) {
 	}
 	ttft := g.LatencySeconds.TimeToFirstToken
 	if ttft.Count != 60*all || math.Abs(float64(ttft.Sum)-2.8157277107238770*all) > 1e-6 || !testkit.Near(ttft.P50Est, 0.04+0.02*6/23) || !testkit.Near(ttft.P99Est, 0.099) {
-		t.Errorf("TTFT %s", testkit.JSON(ttft)) // the quantiles are those of one
+		t.Errorf("TTFT %s", testkit.JSON(ttft)) // the quantiles are those of one engine
 	}
 	if q := g.Requests.Running; *q.Last != 0 || *q.Peak != 63*64/2 || *q.Mean != (63*64/2+63*64/2-62)/2 {
 		t.Errorf("running %s", testkit.JSON(q))
@@ -106,10 +107,8 @@ func TestManyEngines(t *testing.T) {
 	}
 }
 
-func factor0(i int) float64 { return float64(i) }
-
-// Replicas of a stage add up, stages never do: the figures are those of the first
-// stage whose counters moved, and every instance has its own.
+// Replicas of a stage add up, stages never do: the figures are those of the first stage
+// whose counters moved, and every instance has its own.
 func TestStagesAndReplicas(t *testing.T) {
 	t.Parallel()
 	// Stage 0 has two replicas, the stages 1 and 10 one each.
@@ -123,7 +122,7 @@ func TestStagesAndReplicas(t *testing.T) {
 		name    string
 		factors [4]float64 // of what the run added, by instance
 		stage   string
-		times   int64 // the recorded run's tokens
+		times   int64 // multiple of the recorded run's tokens
 		running float64
 	}{
 		{"the first", [4]float64{1, 2, 4, 8}, "0", 3, 5 + 6},
@@ -133,7 +132,7 @@ func TestStagesAndReplicas(t *testing.T) {
 		{"nothing moved", [4]float64{}, "0", 0, 5 + 6},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// All have served before; those that add nothing keep that page's values.
+			// All have zeros at first; those with factor 0 keep them.
 			zero := func(int) float64 { return 0 }
 			gauge := func(i int) float64 { return float64(5 + i) }
 			pre := multiply(testkit.Recorded(t, "serve_default_pre"), 4, label, zero, zero)
@@ -142,7 +141,7 @@ func TestStagesAndReplicas(t *testing.T) {
 			tg := target(t, "http://127.0.0.1:8000")
 			tg.MaxNumSeqs = 16
 			pl := newPlayer(t, tg)
-			pl.run(played{pre, load, post})
+			pl.run(runPages{pre, load, post})
 			report := pl.report(10)
 			g := report.Engine
 			if g.Stage == nil || *g.Stage != c.stage || *g.Tokens.Generation != 5753*c.times || g.Requests.Finished["length"] != 62*c.times || float64(*g.Requests.Running.Peak) != c.running {
@@ -152,7 +151,7 @@ func TestStagesAndReplicas(t *testing.T) {
 				t.Errorf("TTFT %s", testkit.JSON(d))
 			}
 			if g.Requests.BatchUtilization != nil {
-				t.Error("--max-num-seqs is not a stage's")
+				t.Error("a batch utilization, although --max-num-seqs is not of a stage")
 			}
 			if len(g.Instances) != 4 {
 				t.Fatalf("instances %s", testkit.JSON(g.Instances))
@@ -162,7 +161,7 @@ func TestStagesAndReplicas(t *testing.T) {
 					t.Errorf("instance %d: %s", i, testkit.JSON(in))
 				}
 			}
-			// One replica's blocks are its stage's; of two it is not known.
+			// One replica's blocks are its stage's; of several they are unknown.
 			if blocks, why := g.KVCache.NumGPUBlocks, testkit.Reason(report.Notes, "engine.kv_cache.num_gpu_blocks"); (blocks == nil) != (c.stage == "0") || (blocks == nil) != strings.Contains(why, "several replicas") {
 				t.Errorf("blocks %s %q", testkit.JSON(blocks), why)
 			}
@@ -173,8 +172,7 @@ func TestStagesAndReplicas(t *testing.T) {
 	}
 }
 
-// Several addresses: what each counted adds up, blocks too, and the caches may
-// differ in size.
+// With several addresses, counters and blocks add up. The caches may differ in size.
 func TestSeveralEndpoints(t *testing.T) {
 	second := func(page string) string {
 		for _, change := range [][2]string{
@@ -186,14 +184,14 @@ func TestSeveralEndpoints(t *testing.T) {
 			}
 			page = strings.ReplaceAll(page, change[0], change[1])
 		}
-		// Its TTFT has other buckets: not those at 0.06, and one at 0.07.
+		// Its TTFT has other buckets: none at 0.06, and one at 0.07.
 		page = testkit.ReplaceLines(t, page, `vllm:time_to_first_token_seconds_bucket{engine="0",le="0.06"`, "")
 		return strings.Replace(page, `vllm:time_to_first_token_seconds_bucket{engine="0",le="0.08"`, `vllm:time_to_first_token_seconds_bucket{engine="0",le="0.07",model_name="tiny"} 2`+"\n"+`vllm:time_to_first_token_seconds_bucket{engine="0",le="0.08"`, 1)
 	}
 	a, b := target(t, "http://127.0.0.1:8001"), target(t, "http://127.0.0.1:8002")
 	play := func(a, b scrape.Target, peakA, peakB string) aggregate.Output {
 		pl := newPlayer(t, a, b)
-		var both []played
+		var both []runPages
 		for n, peak := range []string{peakA, peakB} {
 			change := func(page string) string { return page }
 			if n == 1 {
@@ -201,7 +199,7 @@ func TestSeveralEndpoints(t *testing.T) {
 			}
 			pre := change(testkit.Recorded(t, "serve_default_pre"))
 			load := testkit.SetValues(t, pre, usage+peak, `vllm:num_requests_running{engine="0",model_name="tiny"} `+strconv.Itoa(3+n))
-			both = append(both, played{pre, load, change(testkit.Recorded(t, "serve_default_post"))})
+			both = append(both, runPages{pre, load, change(testkit.Recorded(t, "serve_default_post"))})
 		}
 		pl.run(both...)
 		return pl.report(10)
@@ -214,15 +212,15 @@ func TestSeveralEndpoints(t *testing.T) {
 	if len(g.Endpoints) != 2 || len(g.Instances) != 2 || g.Instances[0].Endpoint != 0 || g.Instances[1].Endpoint != 1 || *g.Instances[1].GenerationTokens != 5737 || *g.Instances[0].KVCacheUsagePeak != 0.25 || *g.Instances[1].KVCacheUsagePeak != 0.375 {
 		t.Errorf("instances %s", testkit.JSON(g.Instances))
 	}
-	// The second one's cache is the fuller, the first one's has more in it.
+	// The second cache is fuller, the first has more tokens in it.
 	if k := g.KVCache; *k.Usage.Peak != 0.375 || *k.NumGPUBlocks != 16384+8192 || *k.BlockSize != 128 || *k.PeakTokens != 2097152/4 || k.SizeTokens != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.kv_cache.size_tokens"), `"1048576" and "2097152"`) {
 		t.Errorf("KV cache %s %q", testkit.JSON(k), testkit.Reason(report.Notes, "engine.kv_cache.size_tokens"))
 	}
 	if c := report.EngineRuntimeConfig; c.EnablePrefixCaching != nil || *c.KVCacheDtype != "auto" || testkit.Reason(report.Notes, "engine_runtime_config.enable_prefix_caching") != "the engines differ in it: false and true" {
 		t.Errorf("runtime config %s", testkit.JSON(c))
 	}
-	// Of 60 first tokens at each, 17 came within 0.04 s and 52 within 0.08 s: the
-	// bounds between are not both engines'.
+	// Of 60 first tokens at each, 17 came within 0.04 s and 52 within 0.08 s. The engines do
+	// not share the bounds in between.
 	if d := g.LatencySeconds.TimeToFirstToken; d.Count != 120 || !testkit.Near(&d.Sum, 2*2.8157277107238770) || !testkit.Near(d.P50Est, 0.04+0.04*float64(60-2*ttftWithin(t, "0.04"))/float64(2*(ttftWithin(t, "0.08")-ttftWithin(t, "0.04")))) {
 		t.Errorf("TTFT %s", testkit.JSON(d))
 	}
@@ -231,37 +229,37 @@ func TestSeveralEndpoints(t *testing.T) {
 	}
 	a.MaxNumSeqs = 16
 	if report := play(a, b, "0.25", "0.5"); report.Engine.Requests.BatchUtilization != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.requests.batch_utilization"), "--max-num-seqs") {
-		t.Errorf("one server's max_num_seqs alone: %s", testkit.JSON(report.Engine.Requests))
+		t.Errorf("one server's max_num_seqs only: %s", testkit.JSON(report.Engine.Requests))
 	}
 	b.MaxNumSeqs = 4
 	if report := play(a, b, "0.25", "0.5"); !testkit.Near(report.Engine.Requests.BatchUtilization, float64(*report.Engine.Requests.Running.Mean)/20) || *report.Engine.Requests.Running.Mean != 7 {
-		t.Errorf("both: %s", testkit.JSON(report.Engine.Requests))
+		t.Errorf("both servers' max_num_seqs: %s", testkit.JSON(report.Engine.Requests))
 	}
 }
 
-// ttftWithin is how many of the recorded run's first tokens came within a bound.
+// ttftWithin returns how many of the recorded run's first tokens came within a bound.
 func ttftWithin(t *testing.T, le string) int {
 	at := func(name string) int {
-		begins := fmt.Sprintf("vllm:time_to_first_token_seconds_bucket{engine=\"0\",le=%q,model_name=\"tiny\"} ", le)
-		_, rest, ok := strings.Cut(testkit.Recorded(t, name), begins)
+		prefix := fmt.Sprintf("vllm:time_to_first_token_seconds_bucket{engine=\"0\",le=%q,model_name=\"tiny\"} ", le)
+		_, rest, ok := strings.Cut(testkit.Recorded(t, name), prefix)
 		value, _, _ := strings.Cut(rest, "\n")
 		n, err := strconv.ParseFloat(value, 64)
 		if !ok || err != nil {
-			t.Fatalf("%s has no %s", name, begins)
+			t.Fatalf("%s has no %s", name, prefix)
 		}
 		return int(n)
 	}
 	return at("serve_default_post") - at("serve_default_pre")
 }
 
-// max_num_seqs is each engine's: two engines of one server may run twice as many.
+// max_num_seqs is per engine: two engines of one server can run twice as many requests.
 func TestBatchUtilization(t *testing.T) {
 	c := recorded["serve_dp2"]
 	pre, post := testkit.Recorded(t, c.pre), testkit.Recorded(t, c.post)
 	line := ReadCommandLine(args.Parse(strings.Fields("vllm serve tiny --port 8000 --data-parallel-size 2 --max-num-seqs 16"), ""))
-	for name, learn := range map[string]func(p *Prober){
+	for name, set := range map[string]func(p *Prober){
 		"from its own command line": func(p *Prober) { p.Add(line.Targets[0]) },
-		"learned later": func(p *Prober) {
+		"set later": func(p *Prober) {
 			p.Add(target(t, "http://127.0.0.1:8000"))
 			p.SetServerFlags(target(t, "http://localhost:8000"), line)
 		},
@@ -269,21 +267,21 @@ func TestBatchUtilization(t *testing.T) {
 			p.Add(target(t, "http://127.0.0.1:8000"))
 			p.SetServerFlags(target(t, "http://127.0.0.1:8001"), line)
 		},
-		"not forgotten": func(p *Prober) {
+		"not cleared": func(p *Prober) {
 			p.Add(line.Targets[0])
 			p.SetServerFlags(target(t, "http://127.0.0.1:8000"), CommandLine{Server: true})
 		},
 	} {
 		pl := newPlayer(t)
-		learn(pl.p)
-		pl.run(played{pre, testkit.SetValues(t, pre, c.load...), post})
+		set(pl.p)
+		pl.run(runPages{pre, testkit.SetValues(t, pre, c.load...), post})
 		report := pl.report(10)
 		got := report.Engine.Requests.BatchUtilization
 		if name == "of another server" {
 			if got != nil || testkit.Reason(report.Notes, "engine.requests.batch_utilization") == "" {
 				t.Errorf("%s: %s", name, testkit.JSON(got))
 			}
-		} else if !testkit.Near(got, 17.0/32) { // 9 and 8 requests ran all the time
+		} else if !testkit.Near(got, 17.0/32) { // 9 and 8 requests ran the whole time
 			t.Errorf("%s: %s, want 17/32", name, testkit.JSON(got))
 		}
 	}
@@ -298,11 +296,11 @@ func TestBatchUtilization(t *testing.T) {
 	}
 }
 
-// In multiprocess mode a gauge without a mode of its own stands there once for each
-// process (vLLM 0.9.2 to 0.11.0: the KV usage): the highest is the engine's.
-func TestGaugesOfProcesses(t *testing.T) {
+// In multiprocess mode a gauge without an explicit mode appears once per process (vLLM
+// 0.9.2 to 0.11.0: the KV cache usage). The highest is the engine's.
+func TestGaugesPerProcess(t *testing.T) {
 	pre := testkit.Recorded(t, "serve_dp2_pre")
-	of := func(page string, values ...string) string {
+	perProcess := func(page string, values ...string) string {
 		page = testkit.ReplaceLines(t, page, "vllm:kv_cache_usage_perc{", "")
 		for i, v := range values {
 			page += fmt.Sprintf("vllm:kv_cache_usage_perc{engine=\"%d\",model_name=\"tiny\",pid=\"%d\"} %s\n", i/2, 100+i%2, v)
@@ -310,7 +308,7 @@ func TestGaugesOfProcesses(t *testing.T) {
 		return page
 	}
 	pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
-	pl.run(played{of(pre, "0", "0", "0", "0"), of(pre, "0.25", "0.5", "0.125", "0"), of(testkit.Recorded(t, "serve_dp2_post"), "0", "0", "0", "0")})
+	pl.run(runPages{perProcess(pre, "0", "0", "0", "0"), perProcess(pre, "0.25", "0.5", "0.125", "0"), perProcess(testkit.Recorded(t, "serve_dp2_post"), "0", "0", "0", "0")})
 	report := pl.report(10)
 	g := report.Engine
 	if u := g.KVCache.Usage; *u.Peak != 0.5 || *u.Mean != (0.5+0.125)/2 || *u.Last != 0 || len(g.Instances) != 2 || *g.Instances[0].KVCacheUsagePeak != 0.5 || *g.Instances[1].KVCacheUsagePeak != 0.125 {
@@ -318,51 +316,29 @@ func TestGaugesOfProcesses(t *testing.T) {
 	}
 }
 
-// An address that was given and yields nothing is told: the sums are without it.
+// An address that the user gave and that yields nothing is reported, because the sums lack
+// it.
 func TestEndpointNotRead(t *testing.T) {
 	pre, post := testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post")
 	given, dead, found := target(t, "http://127.0.0.1:8000"), target(t, "http://127.0.0.1:8001"), target(t, "http://127.0.0.1:8002")
-	found.Origin = scrape.FromTree // one of many ports, perhaps, of a process: nobody asked for it
+	found.Origin = scrape.FromTree // not given by the user: perhaps one of many ports of a process
 	pl := newPlayer(t, given, dead, found)
-	pl.p.endpoints[1].lastError = fmt.Errorf("asking %s: connection refused", dead.Name())
-	pl.run(played{pre, pre, post})
+	pl.p.endpoints[1].lastError = fmt.Errorf("scraping %s: connection refused", dead.Name())
+	pl.run(runPages{pre, pre, post})
 	report := pl.report(10)
 	if got := report.Notes.Validity; len(got) != 2 || got[0].Code != "endpoint_not_read" || !strings.Contains(got[0].Message, "8001/metrics yielded nothing") || !strings.Contains(got[0].Message, "refused") || got[1].Code != "short_window" {
 		t.Errorf("%s", testkit.JSON(got))
 	}
 }
 
-// One engine at two addresses would count twice.
-func TestSameAddress(t *testing.T) {
-	for _, c := range []struct {
-		first, second string
-		same          bool
-	}{
-		{"http://127.0.0.1:8000", "http://localhost:8000/metrics", true},
-		{"http://localhost", "http://127.0.0.1", true},
-		{"http://127.0.0.1:8000", "http://0.0.0.0:8000", true},
-		{"http://127.0.0.1:8000", "http://localhost:8001", false},
-		{"http://127.0.0.1:8000", "https://localhost:8000", false},
-		{"http://127.0.0.1:8000", "http://[::1]:8000", false}, // two servers may listen there
-		{"http://localhost:8000/a", "http://127.0.0.1:8000/b", false},
-		{"unix:///a", "http://localhost", false},
-	} {
-		p := New(quick)
-		p.Add(target(t, c.first))
-		if added := p.Add(target(t, c.second)); added == c.same {
-			t.Errorf("%s and %s: same %v", c.first, c.second, !added)
-		}
-	}
-}
-
-// An engine that exports gauges alone is an instance as well.
+// An engine that exports only gauges is an instance too.
 func TestInstanceWithoutCounters(t *testing.T) {
 	change := func(page string) string {
 		return page + "vllm:num_requests_running{engine=\"7\",model_name=\"tiny\"} 2\n"
 	}
 	pre := change(testkit.Recorded(t, "serve_default_pre"))
 	pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
-	pl.run(played{pre, pre, change(testkit.Recorded(t, "serve_default_post"))})
+	pl.run(runPages{pre, pre, change(testkit.Recorded(t, "serve_default_post"))})
 	report := pl.report(10)
 	in := report.Engine.Instances
 	if len(in) != 2 || *in[1].Engine != "7" || *in[1].RequestsRunningPeak != 2 || in[1].GenerationTokens != nil || *in[0].GenerationTokens != 5737 {

@@ -16,8 +16,9 @@ import (
 	"github.com/vobs/vobs/probe/aggregate"
 )
 
-// core is the word of a core of the recorded engine (serve_default), changed.
-func core(t *testing.T, index int, changes config.Values) aggregate.CoreConfig {
+// coreConfig returns the configuration of a core of the recorded engine (serve_default),
+// with changes.
+func coreConfig(t *testing.T, index int, changes config.Values) aggregate.CoreConfig {
 	t.Helper()
 	v, _, err := config.FromServerInfo([]byte(recordedAnswer(t, "server_info")))
 	if err != nil {
@@ -28,26 +29,27 @@ func core(t *testing.T, index int, changes config.Values) aggregate.CoreConfig {
 	return aggregate.CoreConfig{Index: index, Values: v}
 }
 
-// own brackets an engine that comes up inside the run, and whose processes tell this.
-func own(t *testing.T, info http.HandlerFunc, w aggregate.Introspection, there bool) aggregate.Output {
+// bracketIntrospected brackets an engine whose processes report i. It starts inside the run
+// unless it is running before.
+func bracketIntrospected(t *testing.T, info http.HandlerFunc, i aggregate.Introspection, running bool) aggregate.Output {
 	t.Helper()
-	r := answering(t, info)
+	r := newConfigReplay(t, info)
 	server := httptest.NewServer(r)
 	defer server.Close()
 	p := New(quick)
 	tgt := target(t, server.URL)
-	if tgt.Started = !there; !there {
-		// Its start is the recording's: long before this one.
+	if tgt.Started = !running; !running {
+		// The recording's start time is long before this run.
 		r.set(strings.Replace(testkit.Recorded(t, "serve_default_pre"), processStartLine, "", 1))
 	}
 	p.Add(tgt)
-	if there {
+	if running {
 		p.ScrapeBaseline(context.Background())
 	}
 	p.Start(time.Now())
 	r.await("filtered", 3)
-	w.Enabled = true
-	p.SetIntrospection(w)
+	i.Enabled = true
+	p.SetIntrospection(i)
 	report := p.Finish(context.Background(), time.Now())
 	if report.Engine == nil {
 		t.Fatalf("no engine was read: %+v", report.Notes)
@@ -56,17 +58,17 @@ func own(t *testing.T, info http.HandlerFunc, w aggregate.Introspection, there b
 	return report
 }
 
-// What the cores tell from inside counts for more than the front-end's copy, and where
-// the two differ that is told.
-func TestOwnWordWins(t *testing.T) {
+// What the cores report takes precedence over the front-end's copy, and a note reports
+// where the two differ.
+func TestIntrospectionTakesPrecedence(t *testing.T) {
 	info := func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, recordedAnswer(t, "server_info")) }
-	word := aggregate.Introspection{
-		Cores:             []aggregate.CoreConfig{core(t, 0, config.Values{"enable_prefix_caching": false, "max_num_seqs": int64(7)})},
+	reported := aggregate.Introspection{
+		Cores:             []aggregate.CoreConfig{coreConfig(t, 0, config.Values{"enable_prefix_caching": false, "max_num_seqs": int64(7)})},
 		Backends:          [][]string{{"vllm.v1.attention.backends.cpu_attn.CPUAttentionBackend"}},
 		DataParallelSizes: []int64{1},
 		Version:           "0.32.0",
 	}
-	report := own(t, info, word, false)
+	report := bracketIntrospected(t, info, reported, false)
 	c := report.EngineRuntimeConfig
 	if *c.EnablePrefixCaching || *c.MaxNumSeqs != 7 || *c.MaxNumBatchedTokens != 2048 || !*c.EnableChunkedPrefill {
 		t.Error(testkit.JSON(c))
@@ -80,48 +82,49 @@ func TestOwnWordWins(t *testing.T) {
 	if config.Values["attention_backend"] != "CPU_ATTN" {
 		t.Error(config.Values["attention_backend"])
 	}
-	var told []string
+	var disagree []string
 	for _, v := range report.Notes.Validity {
 		if v.Code == "settings_disagree" {
-			told = append(told, v.Message)
+			disagree = append(disagree, v.Message)
 		}
 	}
-	// Both of the front-end's sources have the one, its /server_info alone the other.
-	if len(told) != 3 || !strings.Contains(strings.Join(told, "\n"), "tells enable_prefix_caching=false by engine_core and true by server_info: the former was taken") {
-		t.Error(told)
+	// Both of the front-end's sources have one setting, only its /server_info the other.
+	if len(disagree) != 3 || !strings.Contains(strings.Join(disagree, "\n"), "tells enable_prefix_caching=false by engine_core and true by server_info: the former was taken") {
+		t.Error(disagree)
 	}
 }
 
-// An engine that was there before the command is another than those that told.
-func TestOwnWordIsNotAnothersEngine(t *testing.T) {
-	word := aggregate.Introspection{Cores: []aggregate.CoreConfig{core(t, 0, config.Values{"max_num_seqs": int64(7)})}, DataParallelSizes: []int64{1}}
-	report := own(t, nil, word, true)
+// An engine that ran before the command is not one of those that reported.
+func TestIntrospectionOfOtherEngine(t *testing.T) {
+	reported := aggregate.Introspection{Cores: []aggregate.CoreConfig{coreConfig(t, 0, config.Values{"max_num_seqs": int64(7)})}, DataParallelSizes: []int64{1}}
+	report := bracketIntrospected(t, nil, reported, true)
 	if report.EngineRuntimeConfig.MaxNumSeqs != nil || slices.Contains(slices.Collect(maps.Values(report.Engine.Config.Sources)), "engine_core") {
 		t.Error(testkit.JSON(report.EngineRuntimeConfig), testkit.JSON(report.Engine.Config))
 	}
 }
 
-// Several cores: what they have alike; their blocks together, where these are all.
-func TestOwnWordOfSeveralCores(t *testing.T) {
+// Several cores: the settings they share, and the sum of their blocks if these are all
+// cores.
+func TestIntrospectionOfSeveralCores(t *testing.T) {
 	blocks := func(n int64) config.Values { return config.Values{"num_gpu_blocks": n} }
 	two := func(second int, changes config.Values) []aggregate.CoreConfig {
-		return []aggregate.CoreConfig{core(t, 0, blocks(4000)), core(t, second, changes)}
+		return []aggregate.CoreConfig{coreConfig(t, 0, blocks(4000)), coreConfig(t, second, changes)}
 	}
 	for name, c := range map[string]struct {
 		cores  []aggregate.CoreConfig
 		sizes  []int64
 		source string // of num_gpu_blocks
 	}{
-		"all of two":               {two(1, blocks(4192)), []int64{2}, "engine_core"},
-		"two of four":              {two(1, blocks(4192)), []int64{4}, "cache_config_info"},
-		"one after the other":      {two(0, blocks(4192)), []int64{1}, "cache_config_info"},
-		"one rank twice":           {two(0, blocks(4192)), []int64{2}, "cache_config_info"},
-		"of how many is not known": {two(1, blocks(4192)), []int64{1, 2}, "cache_config_info"},
-		"one does not tell":        {two(1, config.Values{"num_gpu_blocks": config.Disabled{}}), []int64{2}, "cache_config_info"},
+		"all of two":           {two(1, blocks(4192)), []int64{2}, "engine_core"},
+		"two of four":          {two(1, blocks(4192)), []int64{4}, "cache_config_info"},
+		"one after the other":  {two(0, blocks(4192)), []int64{1}, "cache_config_info"},
+		"one rank twice":       {two(0, blocks(4192)), []int64{2}, "cache_config_info"},
+		"of an unknown number": {two(1, blocks(4192)), []int64{1, 2}, "cache_config_info"},
+		"one without blocks":   {two(1, config.Values{"num_gpu_blocks": config.Disabled{}}), []int64{2}, "cache_config_info"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			report := own(t, nil, aggregate.Introspection{Cores: c.cores, DataParallelSizes: c.sizes}, false)
+			report := bracketIntrospected(t, nil, aggregate.Introspection{Cores: c.cores, DataParallelSizes: c.sizes}, false)
 			config := report.Engine.Config
 			if config.Sources["num_gpu_blocks"] != c.source || config.Values["num_gpu_blocks"] != int64(8192) && c.source == "engine_core" {
 				t.Errorf("num_gpu_blocks %v by %s", config.Values["num_gpu_blocks"], config.Sources["num_gpu_blocks"])
@@ -131,17 +134,17 @@ func TestOwnWordOfSeveralCores(t *testing.T) {
 			}
 		})
 	}
-	report := own(t, nil, aggregate.Introspection{Cores: two(1, config.Values{"max_num_seqs": int64(7)}), DataParallelSizes: []int64{2}}, false)
+	report := bracketIntrospected(t, nil, aggregate.Introspection{Cores: two(1, config.Values{"max_num_seqs": int64(7)}), DataParallelSizes: []int64{2}}, false)
 	if report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config.max_num_seqs"), "differ in it: 128 and 7") || !strings.Contains(testkit.Codes(report.Notes), "settings_disagree") {
 		t.Error(testkit.JSON(report.EngineRuntimeConfig), report.Notes)
 	}
 }
 
-// No engine could be read: the seed's keys are known all the same.
-func TestOwnWordAlone(t *testing.T) {
+// No engine could be read: the core keys are known nevertheless.
+func TestIntrospectionAlone(t *testing.T) {
 	p := New(quick)
 	p.Start(time.Now())
-	p.SetIntrospection(aggregate.Introspection{Enabled: true, Cores: []aggregate.CoreConfig{core(t, 0, config.Values{"speculative_method": "ngram"})}})
+	p.SetIntrospection(aggregate.Introspection{Enabled: true, Cores: []aggregate.CoreConfig{coreConfig(t, 0, config.Values{"speculative_method": "ngram"})}})
 	report := p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	if got := testkit.JSON(report.EngineRuntimeConfig); report.Engine != nil || got != `{"max_num_seqs":128,"max_num_batched_tokens":2048,"enable_chunked_prefill":true,"enable_prefix_caching":true,"kv_cache_dtype":"auto","speculative_method":"ngram"}` {
@@ -153,11 +156,11 @@ func TestOwnWordAlone(t *testing.T) {
 
 	p = New(quick)
 	p.Start(time.Now())
-	differ := core(t, 1, config.Values{"max_num_seqs": int64(7)})
+	differ := coreConfig(t, 1, config.Values{"max_num_seqs": int64(7)})
 	delete(differ.Values, "kv_cache_dtype")
-	less := core(t, 0, nil)
-	delete(less.Values, "kv_cache_dtype")
-	p.SetIntrospection(aggregate.Introspection{Enabled: true, Cores: []aggregate.CoreConfig{less, differ}})
+	without := coreConfig(t, 0, nil)
+	delete(without.Values, "kv_cache_dtype")
+	p.SetIntrospection(aggregate.Introspection{Enabled: true, Cores: []aggregate.CoreConfig{without, differ}})
 	report = p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	for field, want := range map[string]string{
@@ -171,39 +174,19 @@ func TestOwnWordAlone(t *testing.T) {
 	}
 }
 
-// Why the engines told nothing from inside stands beside why nobody else did.
-func TestOwnWordSilent(t *testing.T) {
-	report := own(t, nil, aggregate.Introspection{Reason: "it was raining"}, false)
-	if why := testkit.Reason(report.Notes, "engine_runtime_config"); !strings.Contains(why, "--dev-mode; --instrument: it was raining") && !strings.Contains(why, "gives to the command; --instrument: it was raining") {
+// If the plugin reported nothing, reasons say why.
+func TestIntrospectionFailed(t *testing.T) {
+	report := bracketIntrospected(t, nil, aggregate.Introspection{Reason: "the plugin was not loaded"}, false)
+	if why := testkit.Reason(report.Notes, "engine_runtime_config"); !strings.Contains(why, "--dev-mode; --instrument: the plugin was not loaded") && !strings.Contains(why, "sets for the command; --instrument: the plugin was not loaded") {
 		t.Error(why)
 	}
 	p := New(quick)
 	p.Start(time.Now())
-	p.SetIntrospection(aggregate.Introspection{Enabled: true, Reason: "it was raining"})
+	p.SetIntrospection(aggregate.Introspection{Enabled: true, Reason: "the plugin was not loaded"})
 	report = p.Finish(context.Background(), time.Now())
 	for _, field := range []string{"engine", "engine_runtime_config"} {
-		if why := testkit.Reason(report.Notes, field); !strings.HasSuffix(why, "; --instrument: it was raining") {
+		if why := testkit.Reason(report.Notes, field); !strings.HasSuffix(why, "; --instrument: the plugin was not loaded") {
 			t.Errorf("%s: %q", field, why)
-		}
-	}
-}
-
-// A server's address says whether it runs on this host.
-func TestEndpointIsLocal(t *testing.T) {
-	for _, c := range []struct {
-		address string
-		started bool
-		want    bool
-	}{
-		{"http://127.0.0.1:1", false, true},
-		{"unix:///s.sock", false, true},
-		{"http://192.0.2.1:1", false, false},
-		{"http://192.0.2.1:1", true, true}, // listens on one address of this host alone
-	} {
-		tgt := target(t, c.address)
-		tgt.Started = c.started
-		if got := (&endpoint{target: tgt}).isLocal(); got != c.want {
-			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

@@ -2,31 +2,32 @@ package probe
 
 import (
 	"fmt"
-	"github.com/vobs/vobs/internal/testkit"
-	"github.com/vobs/vobs/probe/scrape"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
-// Counters that must agree, and do not.
+// Counters that must agree and do not are reported.
 func TestInconsistentCounters(t *testing.T) {
 	pre, mid, post := omniPages(t, "now")
 	plainPre, plainPost := testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post")
-	// raise adds one to the value of the line that begins so.
-	raise := func(page, begins string) string {
+	// raise adds one to the value of a sample.
+	raise := func(page, sample string) string {
 		found := false
-		out := regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(begins)+` (\S+)$`).ReplaceAllStringFunc(page, func(line string) string {
+		out := regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(sample)+` (\S+)$`).ReplaceAllStringFunc(page, func(line string) string {
 			var x float64
-			if _, err := fmt.Sscan(strings.TrimPrefix(line, begins), &x); err != nil {
+			if _, err := fmt.Sscan(strings.TrimPrefix(line, sample), &x); err != nil {
 				t.Fatal(err)
 			}
 			found = true
-			return fmt.Sprintf("%s %v", begins, x+1)
+			return fmt.Sprintf("%s %v", sample, x+1)
 		})
 		if !found {
-			t.Fatalf("no line %s", begins)
+			t.Fatalf("the page has no sample %s", sample)
 		}
 		return out
 	}
@@ -43,24 +44,24 @@ func TestInconsistentCounters(t *testing.T) {
 		"plain":        {plainPre, plainPre, plainPost, ""},
 		"plain bucket": {plainPre, plainPre, raise(plainPost, `vllm:time_to_first_token_seconds_count{engine="0",model_name="tiny"}`), "vllm:time_to_first_token_seconds_count gained 61 and its highest bucket 60"},
 	} {
-		report := taken(t, c.pre, c.mid, c.post)
-		got := notes(report, "inconsistent_counters")
+		report := reportOf(t, c.pre, c.mid, c.post)
+		got := messages(report, "inconsistent_counters")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	// A poll for some names after the last full page has newer tokens: no break.
+	// A filtered poll after the last full page has newer tokens: that is consistent.
 	p := New(quick)
-	readInto(t, p, "http://127.0.0.1:1", plainPre, plainPost)
+	readPages(t, p, "http://127.0.0.1:1", plainPre, plainPost)
 	e := p.endpoints[0]
 	poll := "vllm:prompt_tokens_total{engine=\"0\",model_name=\"tiny\"} 1e6\n" + usage + "0\nvllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 1\n" + generated + "9000\n"
 	if err := e.parse(strings.NewReader(poll)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.ingest(e.lastAt.Add(time.Second), scrape.Response{}, false, during); err != nil {
+	if _, err := e.ingest(e.lastAt.Add(time.Second), scrape.Response{}, false, phaseDuring); err != nil {
 		t.Fatal(err)
 	}
-	if report := reportNow(t, p); notes(report, "inconsistent_counters") != "" || *report.Engine.Tokens.Prompt < 900000 {
-		t.Errorf("%q, %s", notes(report, "inconsistent_counters"), testkit.JSON(report.Engine.Tokens))
+	if report := finishedReport(t, p); messages(report, "inconsistent_counters") != "" || *report.Engine.Tokens.Prompt < 900000 {
+		t.Errorf("%q, %s", messages(report, "inconsistent_counters"), testkit.JSON(report.Engine.Tokens))
 	}
 }

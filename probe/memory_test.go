@@ -16,8 +16,8 @@ import (
 	"github.com/vobs/vobs/probe/window"
 )
 
-// Ten hours of polls, twice a second, with a full page in ten and requests that
-// come and go: what is kept does not grow with them.
+// Memory does not grow over ten hours of polls, twice a second, with every tenth of a full
+// page and requests that come and go.
 func TestTenHoursOfPolls(t *testing.T) {
 	p := New(Config{})
 	p.Add(target(t, "http://127.0.0.1:1"))
@@ -34,7 +34,7 @@ func TestTenHoursOfPolls(t *testing.T) {
 		for i := range times {
 			e.page = pages[i/20%2]
 			now = now.Add(500 * time.Millisecond)
-			if _, err := e.ingest(now, scrape.Response{Latency: time.Millisecond}, i%10 == 0, during); err != nil {
+			if _, err := e.ingest(now, scrape.Response{Latency: time.Millisecond}, i%10 == 0, phaseDuring); err != nil {
 				t.Fatal(err)
 			}
 			e.schedule.Record(now, time.Millisecond, i%10 == 0, false)
@@ -56,8 +56,9 @@ func TestTenHoursOfPolls(t *testing.T) {
 	}
 }
 
-// The same of 64 engines, with the parsing: a short while, for a page has 23 000 lines.
-func TestManyEnginesDoNotGrow(t *testing.T) {
+// Memory does not grow with 64 engines either, parsing included. The time is short, because
+// a page has 23 000 lines.
+func TestMemoryOfManyEngines(t *testing.T) {
 	pages := [2][]byte{[]byte(manyEngines(testkit.Recorded(t, "serve_default_pre"), 64)), []byte(manyEngines(testkit.Recorded(t, "serve_default_post"), 64))}
 	filtered := []byte(filteredPage(string(pages[1])))
 	p := New(Config{})
@@ -68,9 +69,9 @@ func TestManyEnginesDoNotGrow(t *testing.T) {
 		for i := range times {
 			now = now.Add(500 * time.Millisecond)
 			if i%10 != 0 {
-				reading(t, e, bytes.NewReader(filtered), now, false)
+				readPage(t, e, bytes.NewReader(filtered), now, false)
 			} else {
-				reading(t, e, bytes.NewReader(pages[min(int(e.count), 1)]), now, true)
+				readPage(t, e, bytes.NewReader(pages[min(int(e.count), 1)]), now, true)
 			}
 		}
 	}
@@ -89,9 +90,9 @@ func TestManyEnginesDoNotGrow(t *testing.T) {
 // tenHoursOfPolls are those of `auto`.
 const tenHoursOfPolls = 72000
 
-// tenHours gives an endpoint the pages of ten hours, without a server: each is a
-// poll as auto makes them, every tenth a full page.
-func tenHours(t *testing.T, e *endpoint, polls int, page func(i int) string) {
+// ingestPolls feeds polls pages to an endpoint without a server, at the intervals of
+// `auto`, every tenth a full page.
+func ingestPolls(t *testing.T, e *endpoint, polls int, page func(i int) string) {
 	t.Helper()
 	start := time.Unix(1.8e9, 0)
 	e.p.started = start
@@ -102,7 +103,7 @@ func tenHours(t *testing.T, e *endpoint, polls int, page func(i int) string) {
 		}
 		at := start.Add(time.Duration(i) * 500 * time.Millisecond)
 		e.p.mu.Lock()
-		if _, err := e.ingest(at, scrape.Response{Latency: time.Millisecond}, full, during); err != nil {
+		if _, err := e.ingest(at, scrape.Response{Latency: time.Millisecond}, full, phaseDuring); err != nil {
 			t.Fatal(err)
 		}
 		e.schedule.Record(at, time.Millisecond, full, false)
@@ -110,8 +111,8 @@ func tenHours(t *testing.T, e *endpoint, polls int, page func(i int) string) {
 	}
 }
 
-// Ten hours of polls keep no more than ten minutes of them: load that comes and
-// goes, restarts, and labels that change for ever.
+// Ten hours of polls hold no more memory than ten minutes: with load that comes and goes,
+// restarts, and labels that change all the time.
 func TestMemoryDoesNotGrow(t *testing.T) {
 	// In short: two hours, so that window.MaxSeries is reached.
 	polls := testkit.Scale(tenHoursOfPolls, tenHoursOfPolls/5)
@@ -142,7 +143,7 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 		"restarts": {func(i int) string {
 			return basic(i%5000, func(b *strings.Builder) { fmt.Fprintf(b, "process_start_time_seconds %d\n", 1_700_000_000+i/5000) })
 		}, most},
-		"labels that change for ever": {func(i int) string {
+		"labels that change all the time": {func(i int) string {
 			return basic(i, func(b *strings.Builder) {
 				for k := range 6 {
 					line(b, "vllm:request_success_total", fmt.Sprintf(",finished_reason=\"%d-%d\"", i, k), 1)
@@ -157,7 +158,7 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 				defer p.cancel()
 				p.Add(target(t, "http://127.0.0.1:1"))
 				e = p.endpoints[0]
-				tenHours(t, e, n, c.page)
+				ingestPolls(t, e, n, c.page)
 				bytes = int64(testkit.Heap()) - before
 				runtime.KeepAlive(p)
 				return bytes, e
@@ -175,26 +176,26 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 				t.Errorf("%d intervals", n)
 			}
 			if seconds := e.p.active[e.target.Origin].Seconds(); seconds < 0.4*float64(polls)/2 || seconds > float64(polls)/2 {
-				t.Errorf("active for %v s of %d", seconds, polls/2)
+				t.Errorf("active for %v s of %d s", seconds, polls/2)
 			}
 		})
 	}
 }
 
-// A flood of 64 MiB passes through a small room.
-func TestFloodCostsNoMemory(t *testing.T) {
+// Reading 64 MiB of a flood needs little memory.
+func TestFloodNeedsLittleMemory(t *testing.T) {
 	for _, f := range faults() {
 		if f.name != "gzip bomb" && f.name != "503 without end" {
 			continue
 		}
 		engine, server := newFaulty(t, "")
-		engine.serve(f.answer)
+		engine.setFault(f.handler)
 		cfg := Config{}
-		var before, behind runtime.MemStats
+		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		err := Check(context.Background(), cfg, target(t, server.URL))
-		runtime.ReadMemStats(&behind)
-		if got := behind.TotalAlloc - before.TotalAlloc; err == nil || got > 16<<20 {
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; err == nil || got > 16<<20 {
 			t.Errorf("%s: %d KiB were allocated; %v", f.name, got>>10, err)
 		}
 	}

@@ -2,39 +2,41 @@ package probe
 
 import (
 	"fmt"
-	"github.com/vobs/vobs/internal/testkit"
-	"github.com/vobs/vobs/internal/vllm/metrics"
-	"github.com/vobs/vobs/probe/aggregate"
-	"github.com/vobs/vobs/probe/scrape"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/internal/vllm/metrics"
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
-// taken gives the report on pages that were read a second apart: the first
-// before the start, the last after the end, the others while the command ran.
-func taken(t *testing.T, pages ...string) aggregate.Output {
+// reportOf returns the report on pages that were read a second apart: the first before the
+// start, the last after the end, the others while the command ran.
+func reportOf(t *testing.T, pages ...string) aggregate.Output {
 	t.Helper()
 	p := New(quick)
-	readInto(t, p, "http://127.0.0.1:1", pages...)
-	return reportNow(t, p)
+	readPages(t, p, "http://127.0.0.1:1", pages...)
+	return finishedReport(t, p)
 }
 
-func readInto(t *testing.T, p *Prober, address string, pages ...string) {
+// readPages adds an endpoint and ingests its pages as in reportOf.
+func readPages(t *testing.T, p *Prober, address string, pages ...string) {
 	t.Helper()
-	p.started = time.Time{} // else Add would begin to poll
+	p.started = time.Time{} // otherwise Add would start polling
 	p.Add(target(t, address))
 	e := p.endpoints[len(p.endpoints)-1]
 	at := time.Unix(1795303500, 0)
 	for i, page := range pages {
-		when := during
+		when := phaseDuring
 		switch i {
 		case 0:
-			when = before
+			when = phaseBefore
 		case len(pages) - 1:
-			when = after
+			when = phaseAfter
 		}
 		if err := e.parse(strings.NewReader(page)); err != nil {
 			t.Fatal(err)
@@ -46,7 +48,8 @@ func readInto(t *testing.T, p *Prober, address string, pages ...string) {
 	p.started = at
 }
 
-func reportNow(t *testing.T, p *Prober) aggregate.Output {
+// finishedReport returns the report of a run whose endpoints have settled.
+func finishedReport(t *testing.T, p *Prober) aggregate.Output {
 	t.Helper()
 	settled := map[*endpoint]bool{}
 	for _, e := range p.endpoints {
@@ -59,23 +62,23 @@ func reportNow(t *testing.T, p *Prober) aggregate.Output {
 	return report
 }
 
-// notes gives the messages of the validity notes of a code.
-func notes(report aggregate.Output, code string) string {
-	var messages []string
+// messages returns the messages of the validity notes with a code.
+func messages(report aggregate.Output, code string) string {
+	var out []string
 	for _, v := range report.Notes.Validity {
 		if string(v.Code) == code {
-			messages = append(messages, v.Message)
+			out = append(out, v.Message)
 		}
 	}
-	return strings.Join(messages, "\n")
+	return strings.Join(out, "\n")
 }
 
-// unlike checks that a report of pages with a fault has the pipeline's figures as
-// they are without it, but for those below some paths.
-func unlike(t *testing.T, report aggregate.Output, but ...string) {
+// checkOmniExcept checks that a report of pages with a fault has the pipeline's figures as
+// without the fault, except below some paths.
+func checkOmniExcept(t *testing.T, report aggregate.Output, except ...string) {
 	t.Helper()
 	for _, d := range differences(t, "omni", expectedOmni(t, "now").Omni, asTree(t, report.Omni)) {
-		if !slices.ContainsFunc(but, func(path string) bool { return strings.HasPrefix(d, path) }) {
+		if !slices.ContainsFunc(except, func(path string) bool { return strings.HasPrefix(d, path) }) {
 			t.Error(d)
 		}
 	}
@@ -86,12 +89,12 @@ const (
 	omniRunningLine = `vllm_omni:num_requests_running{model_name="org/demo-omni"} `
 )
 
-// The faults that vllm-omni's servers are known for (its issues and reviews).
+// Known faults of vllm-omni's servers, from its issues and reviews.
 func TestOmniFaults(t *testing.T) {
 	pre, mid, post := omniPages(t, "now")
 	t.Run("none", func(t *testing.T) {
-		report := taken(t, pre, mid, post)
-		unlike(t, report)
+		report := reportOf(t, pre, mid, post)
+		checkOmniExcept(t, report)
 		if got := testkit.Codes(report.Notes); got != "short_window streaming_only undercounted_scheduler_stats" {
 			t.Errorf("doubts %s", got)
 		}
@@ -99,59 +102,59 @@ func TestOmniFaults(t *testing.T) {
 		if want := float64(a.DurationSeconds.Sum) / 2; !testkit.Near(a.SecondsPerSecond, want) {
 			t.Errorf("%v seconds per second in a window of 2 s, want %v", *a.SecondsPerSecond, want)
 		}
-		if d := report.Engine.Tokens.PerIteration; d == nil || d.Count != 22 || !strings.Contains(notes(report, "undercounted_scheduler_stats"), "ratios") {
+		if d := report.Engine.Tokens.PerIteration; d == nil || d.Count != 22 || !strings.Contains(messages(report, "undercounted_scheduler_stats"), "ratios") {
 			t.Errorf("tokens per iteration: %s", testkit.JSON(d))
 		}
 	})
 	t.Run("stale waiting", func(t *testing.T) {
 		p := New(quick)
-		readInto(t, p, "http://127.0.0.1:1", pre, mid, testkit.ReplaceAll(t, post, omniWaitingLine+"0.0", omniWaitingLine+"1.0"))
+		readPages(t, p, "http://127.0.0.1:1", pre, mid, testkit.ReplaceAll(t, post, omniWaitingLine+"0.0", omniWaitingLine+"1.0"))
 		if p.gauges[scrape.FromFlag].BusyNow(0) {
-			t.Error("the engine counts as busy, and would be waited for")
+			t.Error("the engine counts as busy, and Finish would wait for it")
 		}
-		report := reportNow(t, p)
-		unlike(t, report, "omni.pipeline.requests.waiting.last")
-		if !strings.Contains(notes(report, "doubtful_gauges"), "an idle server keeps showing the last one as waiting") {
+		report := finishedReport(t, p)
+		checkOmniExcept(t, report, "omni.pipeline.requests.waiting.last")
+		if !strings.Contains(messages(report, "doubtful_gauges"), "an idle server keeps showing the last one as waiting") {
 			t.Errorf("doubts %s", testkit.Codes(report.Notes))
 		}
 	})
 	t.Run("waiting in the diffusion scheduler", func(t *testing.T) {
-		report := taken(t, pre, testkit.ReplaceAll(t, mid, omniWaitingLine+"2.0", omniWaitingLine+"0.0"), post)
-		unlike(t, report, "omni.pipeline.requests.waiting")
-		if !strings.Contains(notes(report, "doubtful_gauges"), "more requests waited in stage 2") {
+		report := reportOf(t, pre, testkit.ReplaceAll(t, mid, omniWaitingLine+"2.0", omniWaitingLine+"0.0"), post)
+		checkOmniExcept(t, report, "omni.pipeline.requests.waiting")
+		if !strings.Contains(messages(report, "doubtful_gauges"), "more requests waited in stage 2") {
 			t.Errorf("doubts %s", testkit.Codes(report.Notes))
 		}
 	})
 	t.Run("stuck gauges", func(t *testing.T) {
 		p := New(quick)
-		readInto(t, p, "http://127.0.0.1:1", pre, mid, testkit.ReplaceAll(t, post, omniRunningLine+"0.0", omniRunningLine+"1.0"))
-		if !p.gauges[scrape.FromFlag].BusyNow(0) { // which ends in the note `unsettled`
-			t.Error("a request runs, and the engine counts as idle")
+		readPages(t, p, "http://127.0.0.1:1", pre, mid, testkit.ReplaceAll(t, post, omniRunningLine+"0.0", omniRunningLine+"1.0"))
+		if !p.gauges[scrape.FromFlag].BusyNow(0) { // which leads to the note `unsettled`
+			t.Error("the engine counts as idle although a request is running")
 		}
-		unlike(t, reportNow(t, p), "omni.pipeline.requests.running.last")
+		checkOmniExcept(t, finishedReport(t, p), "omni.pipeline.requests.running.last")
 	})
 	t.Run("families twice", func(t *testing.T) {
-		report := taken(t, pre+pre, mid+mid, post+post)
-		unlike(t, report)
+		report := reportOf(t, pre+pre, mid+mid, post+post)
+		checkOmniExcept(t, report)
 		if !strings.Contains(testkit.Codes(report.Notes), "duplicate_series") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
 			t.Errorf("doubts %s, %s", testkit.Codes(report.Notes), testkit.JSON(report.Engine.Tokens))
 		}
 	})
-	t.Run("families twice, differing", func(t *testing.T) {
-		report := taken(t, pre, mid, post+`vllm_omni:generation_tokens_total{model_name="org/demo-omni"} 7`+"\n")
-		unlike(t, report, "omni.pipeline.tokens.generation")
+	t.Run("families twice, with different values", func(t *testing.T) {
+		report := reportOf(t, pre, mid, post+`vllm_omni:generation_tokens_total{model_name="org/demo-omni"} 7`+"\n")
+		checkOmniExcept(t, report, "omni.pipeline.tokens.generation")
 		if report.Omni.Pipeline.Tokens.Generation != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.pipeline.tokens.generation"), "two values at once") {
 			t.Errorf("%s", testkit.JSON(report.Omni.Pipeline.Tokens))
 		}
 	})
-	t.Run("helpers that keep the label engine", func(t *testing.T) {
-		helpers := func(n int) string {
+	t.Run("series without a stage label", func(t *testing.T) {
+		unstaged := func(n int) string {
 			return fmt.Sprintf("# TYPE vllm:spec_decode_num_drafts_total counter\nvllm:spec_decode_num_drafts_total{engine=\"0\",model_name=\"org/demo-omni\"} %d\n"+
 				"# TYPE vllm:spec_decode_num_draft_tokens_total counter\nvllm:spec_decode_num_draft_tokens_total{engine=\"0\",model_name=\"org/demo-omni\"} %[1]d\n"+
 				"# TYPE vllm:external_prefix_cache_queries_total counter\nvllm:external_prefix_cache_queries_total{engine=\"0\",model_name=\"org/demo-omni\"} %[1]d\n", n)
 		}
-		report := taken(t, pre+helpers(10), mid+helpers(20), post+helpers(50))
-		unlike(t, report)
+		report := reportOf(t, pre+unstaged(10), mid+unstaged(20), post+unstaged(50))
+		checkOmniExcept(t, report)
 		g := report.Engine
 		if g.Stage == nil || *g.Stage != "0" || *g.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt || len(g.Instances) != 4 {
 			t.Errorf("stage %s, %s", testkit.JSON(g.Stage), testkit.JSON(g.Tokens))
@@ -160,10 +163,10 @@ func TestOmniFaults(t *testing.T) {
 			t.Errorf("%s: %q", testkit.JSON(g.Speculative), testkit.Reason(report.Notes, "engine.speculative"))
 		}
 	})
-	t.Run("nothing of sending", func(t *testing.T) {
+	t.Run("no sending metrics", func(t *testing.T) {
 		const sending = `vllm_omni:transfer_(tx_s|size_bytes)_`
-		report := taken(t, testkit.DropSamples(t, pre, sending), testkit.DropSamples(t, mid, sending), testkit.DropSamples(t, post, sending))
-		unlike(t, report, "omni.transfers")
+		report := reportOf(t, testkit.DropSamples(t, pre, sending), testkit.DropSamples(t, mid, sending), testkit.DropSamples(t, post, sending))
+		checkOmniExcept(t, report, "omni.transfers")
 		if len(report.Omni.Transfers) != 3 {
 			t.Fatalf("%s", testkit.JSON(report.Omni.Transfers))
 		}
@@ -172,14 +175,14 @@ func TestOmniFaults(t *testing.T) {
 				t.Errorf("%s", testkit.JSON(e))
 			}
 		}
-		if !strings.Contains(notes(report, "transfers_incomplete"), "from 0/0 to 1/0 without tx_seconds") {
-			t.Errorf("doubts %q", notes(report, "transfers_incomplete"))
+		if !strings.Contains(messages(report, "transfers_incomplete"), "from 0/0 to 1/0 without tx_seconds") {
+			t.Errorf("doubts %q", messages(report, "transfers_incomplete"))
 		}
 	})
 	t.Run("no streaming request recorded", func(t *testing.T) {
 		const streaming = `vllm_omni:audio_(ttfp_s|underrun_s|continuity_ok)_`
-		report := taken(t, testkit.DropSamples(t, pre, streaming), testkit.DropSamples(t, mid, streaming), testkit.DropSamples(t, post, streaming))
-		unlike(t, report, "omni.stages.1.audio.time_to_first_packet_seconds", "omni.stages.1.audio.underrun_seconds", "omni.stages.1.audio.continuity")
+		report := reportOf(t, testkit.DropSamples(t, pre, streaming), testkit.DropSamples(t, mid, streaming), testkit.DropSamples(t, post, streaming))
+		checkOmniExcept(t, report, "omni.stages.1.audio.time_to_first_packet_seconds", "omni.stages.1.audio.underrun_seconds", "omni.stages.1.audio.continuity")
 		for _, field := range []string{"time_to_first_packet_seconds", "underrun_seconds", "continuity"} {
 			if why := testkit.Reason(report.Notes, "omni.stages.1.audio."+field); !strings.Contains(why, "not one of 15 audio requests") || !strings.Contains(why, "stream: true") {
 				t.Errorf("%s: %q", field, why)
@@ -189,12 +192,12 @@ func TestOmniFaults(t *testing.T) {
 			t.Errorf("%s", testkit.JSON(a))
 		}
 	})
-	t.Run("the stages' engines stand still", func(t *testing.T) {
+	t.Run("the stages' counters do not move", func(t *testing.T) {
 		still := func(page string) string {
 			return regexp.MustCompile(`(?m)^(vllm:[a-z_]+(?:_total|_bucket|_sum|_count)\{.*\}) .*$`).ReplaceAllString(page, "$1 0.0")
 		}
-		report := taken(t, still(pre), still(mid), still(post))
-		unlike(t, report)
+		report := reportOf(t, still(pre), still(mid), still(post))
+		checkOmniExcept(t, report)
 		g := report.Engine
 		if g.Requests.Finished != nil || g.Tokens.Prompt != nil || g.Tokens.Generation != nil || g.LatencySeconds.TimeToFirstToken != nil || g.Throughput.RequestsPerSecond != nil || g.PrefixCache.Local != nil || g.Instances[0].RequestsFinished != nil {
 			t.Errorf("%s", testkit.JSON(g))
@@ -204,14 +207,14 @@ func TestOmniFaults(t *testing.T) {
 				t.Errorf("%s: %q", field, why)
 			}
 		}
-		if *g.Requests.Running.Peak != 3 { // a gauge that moved tells something
+		if *g.Requests.Running.Peak != 3 { // a gauge that moved is kept
 			t.Errorf("running %s", testkit.JSON(g.Requests.Running))
 		}
 	})
 	t.Run("a pipeline without an autoregressive stage", func(t *testing.T) {
 		others := regexp.MustCompile(`(?m)^vllm:.*stage="[01]".*\n`)
 		only := func(page string) string { return others.ReplaceAllString(page, "") }
-		report := taken(t, only(pre), only(mid), only(post))
+		report := reportOf(t, only(pre), only(mid), only(post))
 		g := report.Engine
 		if *g.Stage != "2" || g.Tokens.Prompt != nil || g.Requests.Running != nil || g.KVCache.Usage != nil || report.KVCacheUsagePerc != nil || report.PrefixCacheHitRate != nil {
 			t.Errorf("%s", testkit.JSON(g))
@@ -225,15 +228,15 @@ func TestOmniFaults(t *testing.T) {
 	t.Run("images at two stages", func(t *testing.T) {
 		pre, mid, post := omniPages(t, "head")
 		const other = `vllm:omni_image_num_total{model_name="org/demo-omni",replica="0",stage="1"} `
-		report := taken(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
+		report := reportOf(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
 		if got := report.Omni; got.Pipeline.Images != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.pipeline.images"), "several stages") || *got.Stages[0].Image.Images != 4 || *got.Stages[1].Image.Images != 10 {
 			t.Errorf("%s: %q", testkit.JSON(got), testkit.Reason(report.Notes, "omni.pipeline.images"))
 		}
 	})
-	t.Run("no statistics of upstream's", func(t *testing.T) {
+	t.Run("without upstream's metrics", func(t *testing.T) {
 		const upstream = `(?:# (?:HELP|TYPE) )?vllm:`
 		report := bracket(t, testkit.DropSamples(t, pre, upstream), testkit.DropSamples(t, mid, upstream), testkit.DropSamples(t, post, upstream))
-		unlike(t, report, "omni.stages.0.replicas") // only upstream's series tell them
+		checkOmniExcept(t, report, "omni.stages.0.replicas") // only upstream's series have them
 		g := report.Engine
 		if g.Stage != nil || g.Tokens.Prompt != nil || g.Requests.Running != nil || len(g.Instances) != 0 || !strings.Contains(testkit.Reason(report.Notes, "engine.tokens.prompt"), "vllm-omni's own families only") || strings.Contains(testkit.Reason(report.Notes, "engine.speculative"), "is off") {
 			t.Errorf("%s: %q, %q", testkit.JSON(g), testkit.Reason(report.Notes, "engine.tokens.prompt"), testkit.Reason(report.Notes, "engine.speculative"))
@@ -241,32 +244,32 @@ func TestOmniFaults(t *testing.T) {
 		if g.Window.ActiveSecondsEst == nil || strings.Contains(testkit.Codes(report.Notes), "nothing_recorded") {
 			t.Errorf("window %s, doubts %s", testkit.JSON(g.Window), testkit.Codes(report.Notes))
 		}
-		if report := taken(t, testkit.DropSamples(t, pre, upstream), testkit.DropSamples(t, pre, upstream)); !strings.Contains(notes(report, "nothing_recorded"), "--log-stats") {
-			t.Errorf("a server that may record nothing: doubts %s", testkit.Codes(report.Notes))
+		if report := reportOf(t, testkit.DropSamples(t, pre, upstream), testkit.DropSamples(t, pre, upstream)); !strings.Contains(messages(report, "nothing_recorded"), "--log-stats") {
+			t.Errorf("doubts %s, want nothing_recorded with --log-stats", testkit.Codes(report.Notes))
 		}
 	})
-	t.Run("declared and no more", func(t *testing.T) {
+	t.Run("families declared without samples", func(t *testing.T) {
 		const own = `vllm_omni:`
-		report := taken(t, testkit.DropSamples(t, pre, own), testkit.DropSamples(t, mid, own), testkit.DropSamples(t, post, own))
+		report := reportOf(t, testkit.DropSamples(t, pre, own), testkit.DropSamples(t, mid, own), testkit.DropSamples(t, post, own))
 		if report.Omni != nil || !strings.Contains(testkit.Reason(report.Notes, "omni"), "declared and none has a sample") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
 			t.Errorf("%s: %q", testkit.JSON(report.Omni), testkit.Reason(report.Notes, "omni"))
 		}
 	})
-	t.Run("names with quotes and stages with names", func(t *testing.T) {
+	t.Run("model names with quotes, stages with names", func(t *testing.T) {
 		odd := func(page string) string {
 			return testkit.ReplaceAll(t, page, `model_name="org/demo-omni"`, `model_name="~/tos/\"x\"\\y\nz"`, `stage="1"`, `stage="talker"`, `stage="2"`, `stage="10"`)
 		}
-		report := taken(t, odd(pre), odd(mid), odd(post))
+		report := reportOf(t, odd(pre), odd(mid), odd(post))
 		if got := report.Omni.Models; len(got) != 1 || got[0] != "~/tos/\"x\"\\y\nz" {
 			t.Errorf("models %q", got)
 		}
-		unlike(t, report, "omni.models", "omni.stages.1.stage ", "omni.stages.2.stage ", "omni.stages.1.", "omni.stages.2.", "omni.transfers")
+		checkOmniExcept(t, report, "omni.models", "omni.stages.1.stage ", "omni.stages.2.stage ", "omni.stages.1.", "omni.stages.2.", "omni.transfers")
 		s := report.Omni.Stages
 		if len(s) != 3 || s[0].Stage != "0" || s[1].Stage != "10" || s[2].Stage != "talker" || s[2].Audio.DurationSeconds.Count != 15 || s[1].Diffusion.ExecSeconds.Count != 5 {
 			t.Errorf("stages %s", testkit.JSON(s))
 		}
 	})
-	t.Run("old and new names side by side", func(t *testing.T) {
+	t.Run("old and new names together", func(t *testing.T) {
 		both := func(page string) string {
 			var old strings.Builder
 			for line := range strings.Lines(page) {
@@ -276,26 +279,26 @@ func TestOmniFaults(t *testing.T) {
 			}
 			return page + old.String()
 		}
-		unlike(t, taken(t, both(pre), both(mid), both(post)))
+		checkOmniExcept(t, reportOf(t, both(pre), both(mid), both(post)))
 	})
 	t.Run("several thresholds", func(t *testing.T) {
 		const other = `vllm_omni:audio_continuity_ok_total{model_name="org/demo-omni",replica="0",stage="1",threshold_ms="200"} `
-		report := taken(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
-		unlike(t, report, "omni.stages.1.audio.continuity")
+		report := reportOf(t, pre+other+"1\n", mid+other+"2\n", post+other+"5\n")
+		checkOmniExcept(t, report, "omni.stages.1.audio.continuity")
 		if why := testkit.Reason(report.Notes, "omni.stages.1.audio.continuity"); report.Omni.Stages[1].Audio.Continuity != nil || !strings.Contains(why, "several thresholds, in ms: 100, 200") {
 			t.Errorf("%s: %q", testkit.JSON(report.Omni.Stages[1].Audio.Continuity), why)
 		}
 	})
 	t.Run("a stage that did nothing", func(t *testing.T) {
-		report := taken(t, pre, pre)
+		report := reportOf(t, pre, pre)
 		if s := report.Omni.Stages[2]; s.PeakMemoryBytes != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.stages.2.peak_memory_bytes"), "a request before it") || *report.Omni.Pipeline.Images != 0 {
 			t.Errorf("%s: %q", testkit.JSON(s), testkit.Reason(report.Notes, "omni.stages.2.peak_memory_bytes"))
 		}
 	})
 }
 
-// What came over an edge more often than it was sent, and transfers side by side
-// whose times add up to more than the window.
+// An edge with more transfers received than sent, and concurrent transfers whose times add
+// up to more than the window.
 func TestOmniTransfersOverlap(t *testing.T) {
 	page := func(tx, rx int) string {
 		var b strings.Builder
@@ -306,15 +309,15 @@ func TestOmniTransfersOverlap(t *testing.T) {
 		}
 		return b.String()
 	}
-	report := taken(t, page(1, 1), page(5, 9), page(5, 9))
+	report := reportOf(t, page(1, 1), page(5, 9), page(5, 9))
 	e := report.Omni.Transfers
 	if len(e) != 1 || e[0].TxSeconds.Count != 4 || e[0].RxSeconds.Count != 8 || e[0].RxSeconds.Sum != 160 || !testkit.Near(e[0].LatencyMeanSeconds, 40) || !testkit.Near(e[0].TxSeconds.P50Est, 35) {
 		t.Fatalf("%s", testkit.JSON(e))
 	}
-	if note := notes(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 without in_flight_seconds") {
+	if note := messages(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 without in_flight_seconds") {
 		t.Errorf("note %q", note)
 	}
-	flight := func(s string) string {
+	withInFlight := func(s string) string {
 		var b strings.Builder
 		for line := range strings.Lines(s) {
 			if strings.Contains(line, "transfer_tx_s") {
@@ -323,62 +326,62 @@ func TestOmniTransfersOverlap(t *testing.T) {
 		}
 		return s + b.String()
 	}
-	report = taken(t, flight(page(1, 1)), flight(page(5, 9)))
-	if note := notes(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 over 4 of tx_seconds, 4 of in_flight_seconds, 8 of rx_seconds") || !testkit.Near(report.Omni.Transfers[0].LatencyMeanSeconds, 60) {
+	report = reportOf(t, withInFlight(page(1, 1)), withInFlight(page(5, 9)))
+	if note := messages(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 over 4 of tx_seconds, 4 of in_flight_seconds, 8 of rx_seconds") || !testkit.Near(report.Omni.Transfers[0].LatencyMeanSeconds, 60) {
 		t.Errorf("note %q, %s", note, testkit.JSON(report.Omni.Transfers))
 	}
 }
 
-// A plain engine and a pipeline among the addresses are not added up.
-func TestPlainBesideOmni(t *testing.T) {
+// A plain engine and a pipeline at different addresses are not added up.
+func TestPlainEngineAndPipeline(t *testing.T) {
 	pre, _, post := omniPages(t, "now")
 	p := New(quick)
-	readInto(t, p, "http://127.0.0.1:1", pre, post)
-	readInto(t, p, "http://127.0.0.1:2", testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post"))
-	report := reportNow(t, p)
-	unlike(t, report, "omni.pipeline.requests", "omni.stages.2.waiting_requests")
+	readPages(t, p, "http://127.0.0.1:1", pre, post)
+	readPages(t, p, "http://127.0.0.1:2", testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post"))
+	report := finishedReport(t, p)
+	checkOmniExcept(t, report, "omni.pipeline.requests", "omni.stages.2.waiting_requests")
 	if g := report.Engine; g.Stage != nil || *g.Tokens.Generation != 5737 || g.LatencySeconds.TimeToFirstToken.Count != 60 || len(g.Instances) != 5 || *g.KVCache.NumGPUBlocks != 16384 {
 		t.Errorf("stage %s, %s, %s", testkit.JSON(g.Stage), testkit.JSON(g.Tokens), testkit.JSON(g.Instances))
 	}
-	// The same where the plain one does not have what the pipeline exports.
+	// The same if the plain engine does not export what the pipeline does.
 	p = New(quick)
-	const mine = `vllm:iteration_tokens_total`
-	readInto(t, p, "http://127.0.0.1:1", pre, post)
-	readInto(t, p, "http://127.0.0.1:2", testkit.ReplaceLines(t, testkit.Recorded(t, "serve_default_pre"), mine, ""), testkit.ReplaceLines(t, testkit.Recorded(t, "serve_default_post"), mine, ""))
-	if report := reportNow(t, p); report.Engine.Tokens.PerIteration != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.tokens.per_iteration"), "does not export") {
+	const family = `vllm:iteration_tokens_total`
+	readPages(t, p, "http://127.0.0.1:1", pre, post)
+	readPages(t, p, "http://127.0.0.1:2", testkit.ReplaceLines(t, testkit.Recorded(t, "serve_default_pre"), family, ""), testkit.ReplaceLines(t, testkit.Recorded(t, "serve_default_post"), family, ""))
+	if report := finishedReport(t, p); report.Engine.Tokens.PerIteration != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.tokens.per_iteration"), "does not export") {
 		t.Errorf("%s: %q", testkit.JSON(report.Engine.Tokens.PerIteration), testkit.Reason(report.Notes, "engine.tokens.per_iteration"))
 	}
 }
 
-// The oldest builds number their stages' engines.
+// The oldest builds number the engines of their stages.
 func TestOmniEnginesByNumber(t *testing.T) {
 	pre, mid, post := omniPages(t, "first")
 	second := func(page string) string {
 		return page + `vllm:generation_tokens_total{engine="1",model_name="org/demo-omni"} 9` + "\n"
 	}
-	if got := notes(taken(t, second(pre), second(mid), second(post)), "engines_may_be_stages"); !strings.Contains(got, "omni.pipeline") {
+	if got := messages(reportOf(t, second(pre), second(mid), second(post)), "engines_may_be_stages"); !strings.Contains(got, "omni.pipeline") {
 		t.Errorf("note %q", got)
 	}
-	if got := testkit.Codes(taken(t, pre, mid, post).Notes); strings.Contains(got, "engines_may_be_stages") {
+	if got := testkit.Codes(reportOf(t, pre, mid, post).Notes); strings.Contains(got, "engines_may_be_stages") {
 		t.Errorf("one engine: %s", got)
 	}
-	// Where none of them moves while requests finish, they are not at 0.
+	// If no counter moves while requests finish, tokens are null, not 0.
 	still := func(page string) string {
 		return regexp.MustCompile(`(?m)^(vllm:[a-z_]+(?:_total|_bucket|_sum|_count)\{.*\}) .*$`).ReplaceAllString(page, "$1 0.0")
 	}
-	report := taken(t, still(pre), still(mid), still(post))
+	report := reportOf(t, still(pre), still(mid), still(post))
 	if why := testkit.Reason(report.Notes, "engine.tokens.generation"); report.Engine.Tokens.Generation != nil || !strings.Contains(why, "finished 22 requests") {
 		t.Errorf("%s: %q", testkit.JSON(report.Engine.Tokens), why)
 	}
 }
 
-// A pipeline that has come to rest after a poll told of work is read whole soon:
-// a script may end its server next.
-func TestOmniDrained(t *testing.T) {
+// A pipeline that is idle after a filtered poll that showed work needs a full page soon: a
+// script may end its server next.
+func TestIdleOmniNeedsFullPage(t *testing.T) {
 	const upstream = `(?:# (?:HELP|TYPE) )?vllm:`
 	pre, _, post := omniPages(t, "now")
 	p := New(quick)
-	readInto(t, p, "http://127.0.0.1:1", testkit.DropSamples(t, pre, upstream))
+	readPages(t, p, "http://127.0.0.1:1", testkit.DropSamples(t, pre, upstream))
 	e := p.endpoints[0]
 	defer e.client.Close()
 	defer p.cancel()
@@ -391,7 +394,7 @@ func TestOmniDrained(t *testing.T) {
 	if err := e.parse(strings.NewReader(polled.String())); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.ingest(e.lastAt.Add(time.Second), scrape.Response{}, false, during); err != nil || !e.idleSinceFull {
-		t.Errorf("drained %t, %v", e.idleSinceFull, err)
+	if _, err := e.ingest(e.lastAt.Add(time.Second), scrape.Response{}, false, phaseDuring); err != nil || !e.idleSinceFull {
+		t.Errorf("idleSinceFull %t, error %v", e.idleSinceFull, err)
 	}
 }

@@ -3,27 +3,24 @@ package probe
 import (
 	"encoding/json"
 	"fmt"
-	"github.com/vobs/vobs/internal/testkit"
 	"math"
-	"os"
 	"strings"
 	"testing"
+
+	"github.com/vobs/vobs/internal/testkit"
 )
 
-// omniPages are the pages of one generation of vllm-omni, from testdata/omni/make.py.
+// omniPages returns the pages of one generation of vllm-omni's metrics, from
+// testdata/omni/make.py.
 func omniPages(t testing.TB, generation string) (pre, mid, post string) {
 	t.Helper()
 	page := func(when string) string {
-		body, err := os.ReadFile("../testdata/omni/" + generation + "_" + when + ".prom")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(body)
+		return string(testkit.Testdata(t, "omni/"+generation+"_"+when+".prom"))
 	}
 	return page("pre"), page("mid"), page("post")
 }
 
-// omniExpected is what make.py counted itself.
+// omniExpected is what make.py expects of one generation.
 type omniExpected struct {
 	Omni   any `json:"omni"`
 	Engine struct {
@@ -41,19 +38,15 @@ type omniExpected struct {
 
 func expectedOmni(t *testing.T, generation string) omniExpected {
 	t.Helper()
-	body, err := os.ReadFile("../testdata/omni/expected.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all map[string]omniExpected
-	if err := json.Unmarshal(body, &all); err != nil {
+	if err := json.Unmarshal(testkit.Testdata(t, "omni/expected.json"), &all); err != nil {
 		t.Fatal(err)
 	}
 	return all[generation]
 }
 
-// differences lists where got, as JSON, has not what is wanted of it; keys that
-// nothing is wanted of are left out.
+// differences lists where got, decoded JSON, differs from want. Keys that want lacks are
+// ignored.
 func differences(t *testing.T, path string, want any, got any) (out []string) {
 	t.Helper()
 	switch want := want.(type) {
@@ -91,7 +84,7 @@ func differences(t *testing.T, path string, want any, got any) (out []string) {
 	return []string{fmt.Sprintf("%s is %v, want %v", path, got, want)}
 }
 
-// asTree gives a value as a reader of its JSON sees it.
+// asTree returns a value as decoded JSON.
 func asTree(t *testing.T, v any) (tree any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(testkit.JSON(v)), &tree); err != nil {
@@ -100,8 +93,8 @@ func asTree(t *testing.T, v any) (tree any) {
 	return tree
 }
 
-// Every generation of the families amounts to what its server was told, and what
-// it does not export is null.
+// The figures of every generation of the metrics are what make.py expects, and what the
+// generation does not export is null.
 func TestOmniGenerations(t *testing.T) {
 	for _, generation := range []string{"first", "head", "merged", "now"} {
 		t.Run(generation, func(t *testing.T) {
@@ -114,7 +107,7 @@ func TestOmniGenerations(t *testing.T) {
 			}
 			g, w := report.Engine, want.Engine
 			if testkit.JSON(g.Stage) != testkit.JSON(w.Stage) || *g.Tokens.Prompt != w.Prompt || *g.Tokens.Generation != w.Generation || g.PrefixCache.Local.Queries != w.Queries || g.PrefixCache.Local.Hits != w.Hits {
-				t.Errorf("the engine, of stage %s: %s %s, want %+v", testkit.JSON(g.Stage), testkit.JSON(g.Tokens), testkit.JSON(g.PrefixCache.Local), w)
+				t.Errorf("engine of stage %s: %s %s, want %+v", testkit.JSON(g.Stage), testkit.JSON(g.Tokens), testkit.JSON(g.PrefixCache.Local), w)
 			}
 			for reason, n := range w.Finished {
 				if g.Requests.Finished[reason] != n {
@@ -139,7 +132,7 @@ func TestOmniGenerations(t *testing.T) {
 				t.Fatalf("instances: %s", testkit.JSON(g.Instances))
 			}
 			for i, in := range w.Instances {
-				if in["stage"] == "2" { // the diffusion stage's are not recorded
+				if in["stage"] == "2" { // vllm-omni does not record the diffusion stage's
 					if !strings.Contains(testkit.Reason(report.Notes, fmt.Sprintf("engine.instances.%d.prompt_tokens", i)), "no autoregressive engine") {
 						t.Errorf("the diffusion stage: %s", testkit.JSON(g.Instances[i]))
 					}

@@ -10,81 +10,67 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// Snapshot says what the readings amount to so far, for a preliminary event. It
-// asks nobody.
+// Snapshot returns the result so far, for a partial event. It sends no request.
 func (p *Prober) Snapshot(now time.Time) aggregate.Output {
-	r := p.aggregate(p.selected(), nil, now)
-	// The engine is not gone: the final reading has only not been taken.
-	r.Notes.Validity = slices.DeleteFunc(r.Notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeFinalReadingLost })
-	return r
-}
-
-// selected gives the endpoints whose figures count: those of the best origin
-// that yielded any.
-func (p *Prober) selected() []*endpoint {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var out []*endpoint
-	for _, e := range p.endpoints {
-		if e.up && e.target.Origin == p.best {
-			out = append(out, e)
-		}
-	}
+	out := p.aggregate(p.selected(), nil, now)
+	// The engine is not gone: its final reading is still to come.
+	out.Notes.Validity = slices.DeleteFunc(out.Notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeFinalReadingLost })
 	return out
 }
 
-// aggregate turns what the chosen endpoints yielded into the event's groups. settled
-// has those that were read until nothing moved any more.
-func (p *Prober) aggregate(chosen []*endpoint, settled map[*endpoint]bool, ended time.Time) aggregate.Output {
+// aggregate turns the readings of the selected endpoints into the event's groups.
+// settled has those of them that settled.
+func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, ended time.Time) aggregate.Output {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	in := aggregate.Input{Gauges: p.gauges[p.best], Active: p.active[p.best], Started: p.started, Ended: ended, Introspection: p.introspection}
-	for _, e := range chosen {
-		in.Endpoints = append(in.Endpoints, e.record(settled[e]))
+	for _, e := range selected {
+		in.Endpoints = append(in.Endpoints, e.aggregateInput(settled[e]))
 	}
-	if speakers := p.configSourcesLocked(); len(speakers) > 0 {
-		answers, version, maxNumSeqs := sharedConfig(speakers)
+	if servers := p.configSourcesLocked(); len(servers) > 0 {
+		answers, version, maxNumSeqs := sharedConfig(servers)
 		for i := range in.Endpoints {
 			if e := &in.Endpoints[i]; e.Files {
-				e.Answers, e.Version = named(answers), version
+				e.Answers, e.Version = toAnswers(answers), version
 				e.MaxNumSeqs = cmp.Or(e.MaxNumSeqs, maxNumSeqs)
 			}
 		}
 	}
 	for _, e := range p.endpoints {
-		if !slices.Contains(chosen, e) {
+		if !slices.Contains(selected, e) {
 			in.Others = append(in.Others, aggregate.Unread{Name: e.target.Name(), Given: e.target.Origin == scrape.FromFlag, Foreign: e.foreign, LastError: e.lastError})
 		}
 	}
 	return aggregate.Aggregate(in)
 }
 
-// record returns the endpoint's part of an Input. The lock is held.
-func (e *endpoint) record(settled bool) aggregate.Endpoint {
+// aggregateInput returns the endpoint's part of an Input. The Prober's lock is held.
+func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 	return aggregate.Endpoint{
 		Index: e.index, Name: e.target.Name(), Files: e.files != nil, Local: e.isLocal(), Foreign: e.foreign,
 		Base: e.base, BaseAt: e.baseAt, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.lastAt, Final: e.final(settled),
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull,
 		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
-		MaxNumSeqs: e.maxNumSeqs, Version: e.version, Answers: named(e.answers), Counters: e.counters,
+		MaxNumSeqs: e.maxNumSeqs, Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
 	}
 }
 
 // final returns how the endpoint's last full page was read.
 func (e *endpoint) final(settled bool) aggregate.Final {
 	switch {
-	case e.lastPhase == after && e.files != nil:
+	case e.lastPhase == phaseAfter && e.files != nil:
 		return aggregate.FinalFiles
-	case e.lastPhase == after && settled:
+	case e.lastPhase == phaseAfter && settled:
 		return aggregate.FinalSettled
-	case e.lastPhase == after:
+	case e.lastPhase == phaseAfter:
 		return aggregate.FinalUnsettled
-	case e.lastPhase == shutdown:
+	case e.lastPhase == phaseBeforeSignal:
 		return aggregate.FinalBeforeSignal
 	}
 	return aggregate.FinalLastGood
 }
 
-func named(answers [numConfigQueries]aggregate.Answer) aggregate.Answers {
+// toAnswers converts the answers to aggregate's form.
+func toAnswers(answers [numConfigQueries]aggregate.Answer) aggregate.Answers {
 	return aggregate.Answers{Version: answers[queryVersion], Models: answers[queryModels], ServerInfo: answers[queryServerInfo]}
 }

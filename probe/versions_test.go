@@ -10,12 +10,11 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// The pages of engines that could not be run here are made by hand, from vLLM's
-// sources at their tags: vllm/v1/metrics/loggers.py and, for the engine before V1,
-// vllm/engine/metrics.py (0.8 to 0.10). Only what is read, and what could be taken
-// for it, stands on them.
+// The pages of engines that could not be run here are hand-made from vLLM's sources at their
+// tags: vllm/v1/metrics/loggers.py and, for the engine before V1, vllm/engine/metrics.py
+// (0.8 to 0.10). They have only what vobs reads, and what could be mistaken for that.
 
-// oldPage is such a page; load is how many requests it has served.
+// oldPage is such a page. load is how many requests it has served.
 type oldPage struct {
 	strings.Builder
 	labels string // of every series
@@ -29,14 +28,14 @@ func (p *oldPage) series(kind, family, name, labels string, value float64) {
 	fmt.Fprintf(p, "vllm:%s{%s%s} %v\n", name, p.labels, labels, value)
 }
 
-// counter adds one that each request adds so much to.
+// counter adds a counter that each request increases by each.
 func (p *oldPage) counter(name string, each int, labels string) {
 	p.series("counter", name, name, labels, float64(each*p.load))
 }
 
 func (p *oldPage) gauge(name string, value float64) { p.series("gauge", name, name, "", value) }
 
-// histogram adds one whose every request observes this value so often.
+// histogram adds a histogram in which each request observes value, times times.
 func (p *oldPage) histogram(name string, value float64, times int, bounds ...float64) {
 	n := float64(p.load * times)
 	for _, le := range bounds {
@@ -51,7 +50,7 @@ func (p *oldPage) histogram(name string, value float64, times int, bounds ...flo
 	p.series("histogram", name, name+"_sum", "", value*n)
 }
 
-// latencies are those that every version has under one name, all of 0.5 s.
+// latencies adds the histograms that have one name in every version, with latencies of 0.5 s.
 func (p *oldPage) latencies() {
 	for _, name := range []string{"time_to_first_token_seconds", "e2e_request_latency_seconds", "request_queue_time_seconds", "request_prefill_time_seconds", "request_decode_time_seconds", "request_inference_time_seconds"} {
 		p.histogram(name, 0.5, 1, 0.25, 0.75)
@@ -61,6 +60,7 @@ func (p *oldPage) latencies() {
 	p.histogram("iteration_tokens_total", 37, 3, 32, 64)
 }
 
+// common adds what all versions have.
 func (p *oldPage) common(running, usage float64) {
 	p.gauge("num_requests_running", running)
 	p.gauge("num_requests_waiting", 0)
@@ -75,7 +75,8 @@ func (p *oldPage) common(running, usage float64) {
 	fmt.Fprintf(p, "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds 1.7e+09\n")
 }
 
-// vLLM 0.8.5, V1: the prefix cache counted in blocks, num_gpu_blocks not sent back.
+// page085 is a page of vLLM 0.8.5, V1: the prefix cache counts blocks, and num_gpu_blocks
+// is missing.
 func page085(load int, running, usage float64) string {
 	p := &oldPage{labels: `engine="0",model_name="old"`, load: load}
 	p.common(running, usage)
@@ -91,8 +92,8 @@ func page085(load int, running, usage float64) string {
 	return p.String()
 }
 
-// vLLM 0.8.5 with VLLM_USE_V1=0: no engine label, hit rates as gauges, drafts not
-// counted.
+// page085V0 is a page of vLLM 0.8.5 with VLLM_USE_V1=0: no engine label, hit rates as
+// gauges, drafts not counted.
 func page085V0(load int, running, usage float64) string {
 	p := &oldPage{labels: `model_name="old"`, load: load}
 	p.common(running, usage)
@@ -111,7 +112,8 @@ func page085V0(load int, running, usage float64) string {
 	return p.String()
 }
 
-// vLLM 0.10.2: old and new names side by side, with equal values, in tokens.
+// page0102 is a page of vLLM 0.10.2: old and new names together, with equal values, in
+// tokens.
 func page0102(load int, running, usage float64) string {
 	p := &oldPage{labels: `engine="0",model_name="old"`, load: load}
 	p.common(running, usage)
@@ -130,11 +132,11 @@ func TestGoldenVersions(t *testing.T) {
 		name, version string
 		page          func(load int, running, usage float64) string
 		blocks        string // the reason for no num_gpu_blocks
-		queries       int64  // of the prefix cache; 0: not told
+		queries       int64  // of the prefix cache; 0: null
 		hits          int64
 		codes         string
-		length        bool // the acceptance length is told
-		engine        bool // and the engine's label
+		length        bool // there is an acceptance length
+		engine        bool // there is an engine label
 	}{
 		{"vllm_0.8.5", "0.8.5", page085, `num_gpu_blocks="None"`, 6 * 40, 3 * 40, "prefix_cache_in_blocks", true, true},
 		{"vllm_0.8.5_v0", "0.8.5", page085V0, "", 0, 0, "", false, false},
@@ -143,7 +145,7 @@ func TestGoldenVersions(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
 			pl.version = c.version
-			pl.run(played{c.page(10, 0, 0), c.page(30, 4, 0.5), c.page(50, 0, 0)})
+			pl.run(runPages{c.page(10, 0, 0), c.page(30, 4, 0.5), c.page(50, 0, 0)})
 			report := pl.report(10)
 			g := report.Engine
 			if *g.Tokens.Prompt != 4000 || *g.Tokens.Generation != 440 || g.Requests.Finished["stop"] != 40 || *g.Requests.Running.Peak != 4 {
@@ -156,7 +158,7 @@ func TestGoldenVersions(t *testing.T) {
 			if d := g.LatencySeconds.InterTokenLatency; d == nil || d.Count != 400 || !testkit.Near(d.Mean, 0.02) {
 				t.Errorf("inter-token latency %s", testkit.JSON(d))
 			}
-			// It is a mean of requests' means, which can not be had from other families.
+			// It is a mean of requests' means, which other families do not have.
 			if d := g.LatencySeconds.TimePerOutputToken; d != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.latency_seconds.time_per_output_token"), "does not export vllm:request_time_per_output_token_seconds") {
 				t.Errorf("time per output token %s", testkit.JSON(d))
 			}
@@ -186,7 +188,8 @@ func TestGoldenVersions(t *testing.T) {
 	}
 }
 
-// Blocks and tokens are told apart by the version, and never added up.
+// The version shows whether the prefix cache counts blocks or tokens. They are never added
+// up.
 func TestPrefixCacheUnits(t *testing.T) {
 	for _, c := range []struct {
 		versions []string
@@ -205,10 +208,10 @@ func TestPrefixCacheUnits(t *testing.T) {
 	} {
 		name := strings.Join(c.versions, " and ")
 		var targets []scrape.Target
-		var runs []played
+		var runs []runPages
 		for i, page := range c.pages {
 			targets = append(targets, target(t, fmt.Sprintf("http://127.0.0.1:%d", 8000+i)))
-			runs = append(runs, played{page(10, 0, 0), page(30, 4, 0.5), page(50, 0, 0)})
+			runs = append(runs, runPages{page(10, 0, 0), page(30, 4, 0.5), page(50, 0, 0)})
 		}
 		pl := newPlayer(t, targets...)
 		pl.run(runs...)

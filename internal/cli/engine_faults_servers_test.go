@@ -343,48 +343,48 @@ func faults() []fault {
 	half := wrong[:strings.Index(wrong, "vllm:e2e_request_latency_seconds_count")]
 	const ok = "HTTP/1.1 200 OK\r\n"
 	return []fault{
-		{"hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "no answer in time: nothing within", 0},
+		{"hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "timed out: no response within", 0},
 		{"hangs after the header", func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusOK)
 			flush(w)
 			<-r.Context().Done()
-		}, "no whole answer in time: 0 bytes within", 0},
+		}, "timed out: an incomplete response of 0 bytes within", 0},
 		{"hangs in the page", func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, half)
 			flush(w)
 			<-r.Context().Done()
-		}, fmt.Sprintf("no whole answer in time: %d bytes within", len(half)), 0},
+		}, fmt.Sprintf("timed out: an incomplete response of %d bytes within", len(half)), 0},
 		{"drips", func(w http.ResponseWriter, r *http.Request) {
 			for i := 0; pause(r, 20*time.Millisecond); i++ {
 				io.WriteString(w, wrong[i:i+1])
 				flush(w)
 			}
-		}, "no whole answer in time", 0},
+		}, "timed out: an incomplete response of", 0},
 		{"slow page of 3 s", func(w http.ResponseWriter, r *http.Request) {
 			io.WriteString(w, half)
 			flush(w)
 			if pause(r, 3*time.Second) {
 				io.WriteString(w, wrong[len(half):])
 			}
-		}, "no whole answer in time", 0},
-		{"hangs up", sendsRaw(), "the server closed the connection without an answer (EOF): is it an HTTP server, or does it need https://?", 3}, // the first is retried at once; the third comes after that has failed
+		}, "timed out: an incomplete response of", 0},
+		{"hangs up", sendsRaw(), "the server closed the connection without a response (EOF): is it an HTTP server, or does it need https://?", 3}, // the first is tried again at once; the third comes when that has failed
 		{"500", responds(500, "text/plain", wrong), "the server answers 500 Internal Server Error", 2},
-		{"404", responds(404, "application/json", `{"detail":"Not Found"}`), "404 Not Found: a vLLM server has its page at /metrics", 2},
+		{"404", responds(404, "application/json", `{"detail":"Not Found"}`), "404 Not Found: vLLM serves its page at /metrics", 2},
 		{"HTML", responds(200, "text/html", "<!doctype html>\n<html></html>\n"), `its page cannot be read: line 1: no metric name at "<!doctype html>"`, 2},
 		{"HTML behind samples", responds(200, "text/html", half+"<p>error</p>\n"), "its page cannot be read: line", 2},
 		{"JSON", responds(200, "application/json", `{"object":"list"}`), "its page cannot be read: line 1", 2},
 		{"redirect loop", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/metrics", http.StatusFound) }, "redirected more than 3 times: give the page's own address", 5},
 		{"redirect elsewhere", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://metrics.invalid/metrics?key="+secret, http.StatusTemporaryRedirect)
-		}, "redirected to another server, http://metrics.invalid, which is not asked: give its address if it is the engine", 2},
-		{"gzip cut", sendsRaw(ok + "Content-Encoding: gzip\r\n\r\n" + zipped(wrong)[:2000]), "the answer is cut off after 2000 bytes", 2},
+		}, "redirected to another server, http://metrics.invalid, which is not scraped: give its address if it is the engine", 2},
+		{"gzip cut", sendsRaw(ok + "Content-Encoding: gzip\r\n\r\n" + zipped(wrong)[:2000]), "the response is cut off after 2000 bytes", 2},
 		{"broken UTF-8", responds(200, "text/plain", half+"vllm:num_requests_running{model_name=\"\xff\"} 0\n"), "value of label model_name: not valid UTF-8", 2},
-		{"cut body", sendsRaw(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", ok, len(wrong), half)), fmt.Sprintf("the answer is cut off after %d bytes", len(half)), 2},
+		{"cut body", sendsRaw(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", ok, len(wrong), half)), fmt.Sprintf("the response is cut off after %d bytes", len(half)), 2},
 		{"cut in a line, without a length", sendsRaw("HTTP/1.0 200 OK\r\n\r\n" + half[:len(half)-1]), "the page is cut off in its last line", 2},
 		{"bad chunks", sendsRaw(ok+"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n", len(half), half), "pardon?\r\n"), "invalid byte in chunk length", 2},
-		{"chunks without an end", sendsRaw(ok+"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n", len(half), half)), fmt.Sprintf("the answer is cut off after %d bytes", len(half)), 2},
+		{"chunks without an end", sendsRaw(ok+"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n", len(half), half)), fmt.Sprintf("the response is cut off after %d bytes", len(half)), 2},
 		{"a huge header name", sendsRaw(ok+"X-", strings.Repeat("Huge-", 1<<17), ": 1\r\n\r\n"+wrong), "header", 2},
-		{"empty page", responds(200, "text/plain", ""), "the server answers with an empty page", 2},
+		{"empty page", responds(200, "text/plain", ""), "the server returned an empty page", 2},
 		{"another exporter", responds(200, "text/plain", "# TYPE node_load1 gauge\nnode_load1 0.5\n"), "exports no vllm: samples", 2},
 	}
 }

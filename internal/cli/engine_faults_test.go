@@ -444,7 +444,7 @@ func TestFlood(t *testing.T) {
 			s.awaitHits(1)
 			r.finish()
 			r.checkFigures(recordedRun)
-			if got := r.doubt("final_reading_lost"); r.slow == "" && !strings.Contains(got, "the page is larger than 64 MiB") && !strings.Contains(got, "no whole answer in time") {
+			if got := r.doubt("final_reading_lost"); r.slow == "" && !strings.Contains(got, "the page is larger than 64 MiB") && !strings.Contains(got, "timed out: an incomplete response of") {
 				t.Errorf("validity %s", asJSON(r.event.Validity))
 			}
 			return r
@@ -489,7 +489,7 @@ func TestUnusualServers(t *testing.T) {
 // Credentials are missing, and the reason names the flag for them.
 func TestMissingCredentials(t *testing.T) {
 	t.Parallel()
-	const noCA = "give the CA that vouches for it by --metrics-ca"
+	const noCA = "give the CA that signed it with --metrics-ca"
 	cases := map[string]func(*testing.T){}
 	for _, c := range []struct {
 		name    string
@@ -497,11 +497,11 @@ func TestMissingCredentials(t *testing.T) {
 		flags   func(t *testing.T, address string) []string
 		want    string
 	}{
-		{"no header", func(_ *testing.T, s *pageServer) { s.wrap = needsHeader }, nil, "401 Unauthorized: give what it needs by --metrics-header"},
+		{"no header", func(_ *testing.T, s *pageServer) { s.wrap = needsHeader }, nil, "401 Unauthorized: give its credentials with --metrics-header"},
 		{"another header", func(_ *testing.T, s *pageServer) { s.wrap = needsHeader }, func(_ *testing.T, address string) []string {
 			return []string{"--metrics-url", address, "--metrics-header", "X-Key: not-" + secret}
-		}, "401 Unauthorized: give what it needs by --metrics-header"},
-		// Without the flag, a server on this host is not verified, one on another host is.
+		}, "401 Unauthorized: give its credentials with --metrics-header"},
+		// A server on this host is not verified without the flag; one on another is.
 		{"no CA", func(t *testing.T, s *pageServer) { s.tls, s.host = true, outsideAddress(t) }, nil, noCA},
 		{"another CA", func(_ *testing.T, s *pageServer) { s.tls = true }, func(t *testing.T, address string) []string {
 			other := newPageServer(t, "")

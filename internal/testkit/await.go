@@ -5,17 +5,22 @@ import (
 	"time"
 )
 
-// Await waits for a condition.
+// Patience is the longest that a test waits for something that takes milliseconds on an
+// idle machine.
+const Patience = 30 * time.Second
+
+// Await waits until condition holds. It fails the test with what, a description of the
+// condition, if that takes longer than [Patience].
 func Await(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(Patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("after 20 s still not: %s", what)
+			t.Fatalf("condition not met within %v: %s", Patience, what)
 		case <-tick.C:
 		}
 	}

@@ -1,2 +1,9 @@
-// Package testkit holds what tests of several packages share. Only tests import it.
+// Package testkit is what tests of several packages share. Only tests import it.
+//
+//   - [Await] waits for a condition for at most [Patience].
+//   - [Testdata] and [Recorded] read files under the repository's testdata.
+//   - [ReplaceLines], [SetValues], [DropSamples] and [ReplaceAll] edit metrics pages.
+//   - [Codes], [Reason] and [AssertNullsExplained] look at an event's notes.
+//   - [Heap] measures memory.
+//   - [Main] runs the tests of a package that waits for helper processes.
 package testkit

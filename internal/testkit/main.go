@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// Main runs a package's tests, with at most this many in parallel: tests that wait
-// for helper processes sleep most of the time, so more of them than there are cores
-// may run at once.
+// Main runs a package's tests and exits. parallel overrides -test.parallel: tests that
+// wait for helper processes sleep most of the time, so more of them than there are cores
+// can run in parallel.
 func Main(m *testing.M, parallel string) {
-	// The race detector makes each normal exit wait for a second: those of the helper
-	// processes too, of which there are dozens.
+	// The race detector delays each normal exit by a second, also that of the dozens of
+	// helper processes.
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=0")
 	}

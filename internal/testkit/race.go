@@ -2,6 +2,6 @@
 
 package testkit
 
-// RaceEnabled reports whether the race detector is on, which makes everything slower
-// and allocates.
+// RaceEnabled reports whether the race detector is on, which slows everything down and
+// allocates.
 const RaceEnabled = true

@@ -2,7 +2,8 @@ package testkit
 
 import "strings"
 
-// ShellWords splits a line as Python's shlex does, which recorded it.
+// ShellWords splits a line like Python's shlex.split, as record.py of
+// internal/vllm/args/testdata does with the recorded command lines.
 func ShellWords(line string) []string {
 	var words []string
 	var word strings.Builder

@@ -9,16 +9,15 @@ import (
 	"strings"
 )
 
-// The dialects differ in little, and a server's word on which it speaks is not to be
-// relied on: vLLM's Python front end answers `text/plain; version=1.0.0` with the text
-// format whatever was asked for (seen on 0.32.0), its Rust front end OpenMetrics. So
-// both are read the same way, line by line, and the header is asked for one thing: a
-// page that is OpenMetrics by it must end with `# EOF`, else it was cut off. Without
-// the header a page is OpenMetrics if its last line is `# EOF`. What is left to the
-// dialect is decided when the page has ended: whether a whole number behind a value
-// counts milliseconds or seconds.
+// The dialects differ little, and the Content-Type is not reliable: whatever the request
+// accepts, vLLM's Python front end sends `text/plain; version=1.0.0` with the text format
+// (seen on 0.32.0), its Rust front end OpenMetrics. So both are read the same way, line by
+// line, and the Content-Type decides one thing only: a page marked as OpenMetrics must end
+// with `# EOF`, otherwise it was cut off. An unmarked page is OpenMetrics if its last line
+// is `# EOF`. The one difference that is left is resolved at the end of the page: whether
+// a timestamp is in milliseconds or in seconds.
 
-// IsOpenMetrics says whether a Content-Type is that of OpenMetrics text.
+// IsOpenMetrics reports whether a Content-Type is that of OpenMetrics text.
 func IsOpenMetrics(contentType string) bool {
 	const name = "application/openmetrics-text"
 	t := strings.TrimLeft(contentType, " \t")
@@ -26,41 +25,41 @@ func IsOpenMetrics(contentType string) bool {
 		(len(t) == len(name) || strings.IndexByte("; \t", t[len(name)]) >= 0)
 }
 
-// ErrNoEOF is returned for a page that is OpenMetrics by its Content-Type and lacks
-// the line that ends it: the rest is missing.
-var ErrNoEOF = errors.New("the page is cut off: it is OpenMetrics, and does not end with # EOF")
+// ErrNoEOF is returned for a page that is OpenMetrics by its Content-Type and does not end
+// with # EOF: the rest is missing.
+var ErrNoEOF = errors.New("the page is cut off: it is OpenMetrics, but does not end with # EOF")
 
-// stamp is what stands behind a value, until the dialect is known.
-type stamp struct {
+// rawTimestamp is a sample's timestamp before the dialect is known.
+type rawTimestamp struct {
 	sample, line int
-	// value is in the page's unit. Whole says that it was written without a fraction,
-	// as the text format must, and number is it then.
+	// value is in the dialect's unit. whole reports whether it was written as an integer,
+	// as the text format requires; number is that integer.
 	value  float64
 	whole  bool
 	number int64
 	ms     int64
 }
 
-// finish ends a page: rest is its last line, if that has no end.
+// finish ends a page. rest is its last line if that has no newline.
 func (p *Parser) finish(rest []byte, page *Page, at *position) error {
-	if isEOF(rest) && !at.ended { // its line needs no end
+	if isEOF(rest) && !at.ended { // # EOF needs no newline
 		at.ended, rest = true, nil
 	}
-	if err := p.cut(rest, at); err != nil {
+	if err := p.checkTail(rest, at); err != nil {
 		return err
 	}
 	if p.OpenMetrics && !at.ended && at.line > 0 {
 		return ErrNoEOF
 	}
 	page.OpenMetrics = p.OpenMetrics || at.ended
-	for i := range page.stamps {
-		t := &page.stamps[i]
+	for i := range page.timestamps {
+		t := &page.timestamps[i]
 		s := &page.Samples[t.sample]
 		switch {
 		case page.OpenMetrics:
 			ms := math.Round(t.value * 1e3)
 			if !(math.Abs(ms) < 1<<63) {
-				return fmt.Errorf("line %d: timestamp of %s: %v s is beyond all times", t.line, s.Name, t.value)
+				return fmt.Errorf("line %d: timestamp of %s: %v s is out of range", t.line, s.Name, t.value)
 			}
 			t.ms = int64(ms)
 		case !t.whole:
@@ -73,35 +72,35 @@ func (p *Parser) finish(rest []byte, page *Page, at *position) error {
 	return nil
 }
 
-// behind reads what stands behind a value: a timestamp, an exemplar, or both. The
-// exemplar is left out: it is one observation among those that the value counts.
-func (p *Parser) behind(name string, text []byte) error {
+// afterValue reads what follows a value: a timestamp, an exemplar, or both. Exemplars are
+// skipped: each is one of the observations that the value counts.
+func (p *Parser) afterValue(name string, text []byte) error {
 	if text[0] != '#' {
 		n := 0
 		for n < len(text) && !isBlank(text[n]) {
 			n++
 		}
 		number, err := strconv.ParseInt(string(text[:n]), 10, 64)
-		p.stamp = stamp{value: float64(number), whole: err == nil, number: number}
+		p.timestamp = rawTimestamp{value: float64(number), whole: err == nil, number: number}
 		if err != nil {
 			value, ok := parseValue(text[:n])
 			if !ok || math.IsNaN(value) || math.IsInf(value, 0) {
 				return fmt.Errorf("timestamp of %s: %.40q is not a whole number", name, text)
 			}
-			p.stamp.value = value
+			p.timestamp.value = value
 		}
-		p.stamped = true
+		p.hasTimestamp = true
 		if text = bytes.TrimLeft(text[n:], " \t"); len(text) == 0 {
 			return nil
 		}
 	}
 	if !isExemplar(text) {
-		return fmt.Errorf("behind the value of %s: %.40q", name, text)
+		return fmt.Errorf("unexpected text after the value of %s: %.40q", name, text)
 	}
 	return nil
 }
 
-// isExemplar says whether text is `# {labels} value` with or without a timestamp.
+// isExemplar reports whether text is `# {labels} value`, with or without a timestamp.
 func isExemplar(text []byte) bool {
 	if text[0] != '#' {
 		return false
@@ -124,32 +123,32 @@ func isExemplar(text []byte) bool {
 	return n == 1 || n == 2
 }
 
-// isEOF says whether a line is the one that ends an OpenMetrics page.
+// isEOF reports whether a line is the one that ends an OpenMetrics page.
 func isEOF(line []byte) bool { return string(bytes.TrimRight(line, " \t\r")) == "# EOF" }
 
-// EndsInEOF says whether a page's last line is the one that ends an OpenMetrics page.
+// EndsInEOF reports whether a page's last line is the one that ends an OpenMetrics page.
 func EndsInEOF(page []byte) bool {
 	page = bytes.TrimRight(page, " \t\r\n")
 	return isEOF(page[bytes.LastIndexByte(page, '\n')+1:])
 }
 
-// skips says of the beginning of a line that is longer than the room for it whether
-// it can be left out: it is a comment, or of a name that nobody wants.
-func (p *Parser) skips(line []byte) bool {
+// canSkip reports, given the start of a line longer than the buffer, whether the line can
+// be skipped: it is a comment, or its name is not wanted.
+func (p *Parser) canSkip(line []byte) bool {
 	line = bytes.TrimLeft(line, " \t")
 	if len(line) == 0 || line[0] == '{' {
 		return false
 	}
 	if line[0] == '#' {
-		return true // no TYPE line is so long
+		return true // no TYPE line is that long
 	}
 	n := nameLength(line)
-	return n > 0 && n < len(line) && endsName(line[n]) && !p.verdict(line[:n]).wanted
+	return n > 0 && n < len(line) && endsName(line[n]) && !p.lookUpName(line[:n]).wanted
 }
 
-// endlessName says of the beginning of a line that fills all the room for it that it
-// is none of a page: no name is so long, or it begins with none.
-func endlessName(line []byte) bool {
+// neverEndsName reports, given the start of a line that fills the buffer, whether the line
+// cannot be a sample: its name has no end, or it starts without one.
+func neverEndsName(line []byte) bool {
 	line = bytes.TrimLeft(line, " \t")
 	if len(line) > 0 && (line[0] == '#' || line[0] == '{') {
 		return false
@@ -158,8 +157,8 @@ func endlessName(line []byte) bool {
 	return n == 0 || n == len(line)
 }
 
-// comment reads a TYPE line; every other comment is left out, also UNIT: a unit is
-// part of the name. It tells whether the line is `# EOF`.
+// comment reads a TYPE line and skips every other comment, also UNIT, because a unit is
+// part of the name. It reports whether the line is `# EOF`.
 func (p *Parser) comment(line []byte, page *Page) (ended bool) {
 	fields := bytes.TrimLeft(line[1:], " \t")
 	if !bytes.HasPrefix(fields, []byte("TYPE")) {
@@ -182,7 +181,7 @@ func (p *Parser) comment(line []byte, page *Page) (ended bool) {
 		}
 	} else {
 		n := nameLength(fields)
-		v := p.verdict(fields[:n])
+		v := p.lookUpName(fields[:n])
 		if !v.wanted {
 			return false
 		}
@@ -194,8 +193,8 @@ func (p *Parser) comment(line []byte, page *Page) (ended bool) {
 	return false
 }
 
-func typeOf(word []byte) Type {
-	switch string(word) {
+func typeOf(name []byte) Type {
+	switch string(name) {
 	case "counter":
 		return Counter
 	case "gauge":
@@ -211,5 +210,5 @@ func typeOf(word []byte) Type {
 	case "gaugehistogram":
 		return GaugeHistogram
 	}
-	return Untyped // untyped, and OpenMetrics' unknown
+	return Untyped // also OpenMetrics' unknown
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// openMetrics are the recordings in OpenMetrics, as testdata's make.py wrote them.
+// openMetrics returns the recordings in OpenMetrics, which testdata's make.py wrote.
 func openMetrics(t testing.TB) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("../../testdata/expositions/openmetrics/*.om")
@@ -31,8 +31,8 @@ func openMetrics(t testing.TB) map[string][]byte {
 	return out
 }
 
-// What is read of a recording in OpenMetrics is what prom2json reads of it in the text
-// format: families, types, help texts, values, counts and buckets.
+// A recording in OpenMetrics yields what prom2json reads from it in the text format:
+// families, types, help texts, values, counts and buckets.
 func TestOpenMetricsEqualsTextFormat(t *testing.T) {
 	text := recordings(t)
 	parser := NewParser(nil)
@@ -86,7 +86,7 @@ func TestOpenMetricsFormat(t *testing.T) {
 	}{
 		{"exemplars", "a_total 2 # {id=\"1\"} 1\nb_bucket{le=\"1\"} 3 1.5 # {x=\" } # {\",y=\"\\\"\"} 0.5 1600000000.125\nc_total 1 # {} 1.0\n",
 			[]string{"a_total{} 2", `b_bucket{"le"="1",} 3 @1500`, "c_total{} 1"}},
-		{"a hash in a label", "a{x=\"# {} 1\"} 2\n", []string{`a{"x"="# {} 1",} 2`}},
+		{"a # in a label", "a{x=\"# {} 1\"} 2\n", []string{`a{"x"="# {} 1",} 2`}},
 		{"timestamps are seconds", "a 1 1700000000\nb 1 1700000000.5\nc 2 1e3\nd 1 -1.5\n",
 			[]string{"a{} 1 @1700000000000", "b{} 1 @1700000000500", "c{} 2 @1000000", "d{} 1 @-1500"}},
 		{"quoted names", "# TYPE \"my.counter\" counter\n{\"my.counter_total\",\"a b\"=\"1\"} 4 # {t=\"x\"} 1\n", []string{`my.counter_total{"a b"="1",} 4`}},
@@ -115,13 +115,13 @@ func TestOpenMetricsFormat(t *testing.T) {
 	}
 }
 
-// A whole number behind a value is milliseconds in the text format.
+// A timestamp is in milliseconds in the text format, and must be an integer.
 func TestTimestamps(t *testing.T) {
 	var page Page
 	parser := NewParser(nil)
-	for range 2 { // the second page finds the room of the first
-		if err := parser.Parse([]byte("a 1\nb 1 1700000000123\nc 1 # a comment? no\n"), &page); err == nil || !strings.Contains(err.Error(), "line 3: behind the value of c") {
-			t.Errorf("a comment behind a value: %v", err)
+	for range 2 { // the second page reuses the memory of the first
+		if err := parser.Parse([]byte("a 1\nb 1 1700000000123\nc 1 # a comment? no\n"), &page); err == nil || !strings.Contains(err.Error(), "line 3: unexpected text after the value of c") {
+			t.Errorf("a comment after a value: %v", err)
 		}
 		if err := parser.Parse([]byte("a 1\nb 1 1700000000123\n"), &page); err != nil || page.Samples[0].Timestamp != nil || *page.Samples[1].Timestamp != 1700000000123 {
 			t.Errorf("%+v (%v)", page.Samples, err)
@@ -130,19 +130,19 @@ func TestTimestamps(t *testing.T) {
 	for text, want := range map[string]string{
 		"a 1 1.5\n":                  "line 1: timestamp of a: 1.5 is not a whole number",
 		"a 1\nb 1 NaN\n# EOF\n":      "line 2: timestamp of b",
-		"a 1 1e300\n# EOF\n":         "line 1: timestamp of a: 1e+300 s is beyond all times",
-		"a 1 1 1\n# EOF\n":           "line 1: behind the value of a",
-		"a 1 # {x=\"1\"}\n# EOF\n":   "line 1: behind the value of a",
-		"a 1 # {x=\"1\" 1\n# EOF\n":  "line 1: behind the value of a",
-		"a 1 # {} one\n# EOF\n":      "line 1: behind the value of a",
-		"a 1 # {} 1 2 3\n# EOF\n":    "line 1: behind the value of a",
-		"a 1 # 1\n# EOF\n":           "line 1: behind the value of a",
+		"a 1 1e300\n# EOF\n":         "line 1: timestamp of a: 1e+300 s is out of range",
+		"a 1 1 1\n# EOF\n":           "line 1: unexpected text after the value of a",
+		"a 1 # {x=\"1\"}\n# EOF\n":   "line 1: unexpected text after the value of a",
+		"a 1 # {x=\"1\" 1\n# EOF\n":  "line 1: unexpected text after the value of a",
+		"a 1 # {} one\n# EOF\n":      "line 1: unexpected text after the value of a",
+		"a 1 # {} 1 2 3\n# EOF\n":    "line 1: unexpected text after the value of a",
+		"a 1 # 1\n# EOF\n":           "line 1: unexpected text after the value of a",
 		"a_total # {} 1\n# EOF\n":    "line 1: value of a_total",
 		"a_total1 # {} 1\n# EOF\n":   "line 1: value of a_total1",
 		"a{x=\"1\"}# {} 1\n# EOF\n":  "line 1: value of a",
-		"a 1 # {x=\"}\"} \n# EOF\n":  "line 1: behind the value of a",
-		"a 1 12 # {} 0x1\n# EOF\n":   "line 1: behind the value of a",
-		"a 1 12 soon # {}\n# EOF\n":  "line 1: behind the value of a",
+		"a 1 # {x=\"}\"} \n# EOF\n":  "line 1: unexpected text after the value of a",
+		"a 1 12 # {} 0x1\n# EOF\n":   "line 1: unexpected text after the value of a",
+		"a 1 12 soon # {}\n# EOF\n":  "line 1: unexpected text after the value of a",
 		"a 1 +Inf # {} 1\n# EOF\n":   "line 1: timestamp of a",
 		"a 1 1e19\n# EOF\n":          "line 1: timestamp of a: 1e+19 s",
 		"a 1 99999999999999999999\n": "line 1: timestamp of a",
@@ -153,14 +153,14 @@ func TestTimestamps(t *testing.T) {
 	}
 }
 
-// A page ends with `# EOF` if its header says that it is OpenMetrics: without it is
-// cut, also at the end of a line, and nothing follows it.
+// A page that is OpenMetrics by its Content-Type ends with `# EOF`. Without that it is cut
+// off, even at the end of a line, and nothing may follow it.
 func TestEOF(t *testing.T) {
 	for _, c := range []struct {
-		text   string
-		header string // error with a header that says OpenMetrics
-		none   string // and without
-		is     bool   // OpenMetrics, without a header
+		text     string
+		marked   string // error if the Content-Type is OpenMetrics
+		unmarked string // error otherwise
+		is       bool   // OpenMetrics by content
 	}{
 		{"a 1\n# EOF\n", "", "", true},
 		{"a 1\n# EOF", "", "", true},
@@ -172,21 +172,21 @@ func TestEOF(t *testing.T) {
 		{"a 1\n# EO\n", "does not end with # EOF", "", false},
 		{"a 1\n# EOF2\n", "does not end with # EOF", "", false},
 		{"a 1\n# TYPE b counter\n", "does not end with # EOF", "", false},
-		// Two pages one behind the other: the text format has a comment there.
-		{"a 1\n# EOF\nb 1\n", "line 3: the page goes on after # EOF", "", false},
-		{"a 1\n# EOF\nb 1\n# EOF\n", "line 3: the page goes on after # EOF", "", true},
+		// Two pages in a row. In the text format # EOF is a comment.
+		{"a 1\n# EOF\nb 1\n", "line 3: the page continues after # EOF", "", false},
+		{"a 1\n# EOF\nb 1\n# EOF\n", "line 3: the page continues after # EOF", "", true},
 		{"a 1\n# EOF\n# EOF", "cut off in its last line", "cut off in its last line", false},
 		{"a 1\n# EOF\nb 1", "cut off in its last line", "cut off in its last line", false},
 	} {
-		for how, header := range map[string]bool{"by header": true, "by content": false} {
-			want := c.none
-			if header {
-				want = c.header
+		for how, marked := range map[string]bool{"marked": true, "unmarked": false} {
+			want := c.unmarked
+			if marked {
+				want = c.marked
 			}
 			for _, stream := range []bool{false, true} {
 				var page Page
 				parser := NewParser(nil)
-				parser.OpenMetrics = header
+				parser.OpenMetrics = marked
 				err := parser.Parse([]byte(c.text), &page)
 				if stream {
 					err = parser.ParseReader(iotest.OneByteReader(strings.NewReader(c.text)), &page)
@@ -194,7 +194,7 @@ func TestEOF(t *testing.T) {
 				if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 					t.Errorf("%q %s: error %v, want %q", c.text, how, err, want)
 				}
-				if err == nil && page.OpenMetrics != (c.is || header) {
+				if err == nil && page.OpenMetrics != (c.is || marked) {
 					t.Errorf("%q %s: OpenMetrics %v", c.text, how, page.OpenMetrics)
 				}
 			}
@@ -202,8 +202,8 @@ func TestEOF(t *testing.T) {
 	}
 }
 
-// prometheus_client writes OpenMetrics' own types into the text format as TestTypes's
-// second page has them (exposition.py, generate_latest); there they are one's families.
+// OpenMetrics' own types become the families that prometheus_client writes for them in the
+// text format (exposition.py, generate_latest), as on the second page.
 func TestTypes(t *testing.T) {
 	const om = "# TYPE a info\n# HELP a told\na_info{x=\"1\"} 1\n# TYPE b stateset\nb{b=\"on\"} 1\n# TYPE c unknown\nc 3\n" +
 		"# TYPE d gaugehistogram\nd_bucket{le=\"+Inf\"} 2\nd_gcount 2\nd_gsum 5\n# TYPE e summary\n# UNIT e_x x\ne{quantile=\"0.5\"} 2\ne_count 1\ne_sum 2\ne_created 5\n" +
@@ -239,7 +239,7 @@ func TestIsOpenMetrics(t *testing.T) {
 		"application/openmetrics-text":                               true,
 		" Application/OpenMetrics-Text;version=0.0.1":                true,
 		"application/openmetrics-text-not":                           false,
-		"text/plain; version=1.0.0; charset=utf-8":                   false, // vLLM 0.32.0's, whose page is in the text format
+		"text/plain; version=1.0.0; charset=utf-8":                   false, // vLLM 0.32.0's, with a page in the text format
 		"text/plain; version=0.0.4":                                  false,
 		"":                                                           false,
 	} {
@@ -249,7 +249,7 @@ func TestIsOpenMetrics(t *testing.T) {
 	}
 }
 
-// Labels may carry megabytes, and what nobody wants may be of any length.
+// Labels may have megabytes, and lines that are not wanted any length.
 func TestLongLines(t *testing.T) {
 	payload := strings.Repeat("payload ", 5<<16) // 2.5 MiB
 	page := "# HELP x " + payload + "\n" +
@@ -280,8 +280,8 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-// FuzzOpenMetrics: never a crash; what is read is the same whole or streamed, and the
-// same as without the line that ends it, but for times.
+// FuzzOpenMetrics checks that any page is parsed without a crash, whole and streamed to the
+// same samples, and, timestamps apart, to those of the page without # EOF.
 func FuzzOpenMetrics(f *testing.F) {
 	for _, body := range openMetrics(f) {
 		f.Add(body[:4096])
@@ -310,16 +310,16 @@ func FuzzOpenMetrics(f *testing.F) {
 		parser.OpenMetrics = true
 		switch err := parser.Parse(body, &bare); {
 		case err == nil && bare.OpenMetrics:
-		case whole.OpenMetrics && !strings.Contains(err.Error(), "goes on after # EOF"):
-			t.Fatalf("OpenMetrics by content, and not by header: %v", err)
+		case whole.OpenMetrics && !strings.Contains(err.Error(), "continues after # EOF"):
+			t.Fatalf("OpenMetrics by content, but an error if marked: %v", err)
 		}
 		parser.OpenMetrics = false
-		if end := bytes.LastIndex(body, []byte("# EOF")); whole.OpenMetrics && len(whole.stamps) == 0 && end >= 0 {
+		if end := bytes.LastIndex(body, []byte("# EOF")); whole.OpenMetrics && len(whole.timestamps) == 0 && end >= 0 {
 			if err := parser.Parse(body[:end], &bare); err != nil {
-				t.Fatalf("without its end: %v", err)
+				t.Fatalf("without # EOF: %v", err)
 			}
 			if diff := cmp.Diff(flats(&whole), flats(&bare)); diff != "" {
-				t.Fatalf("without its end:\n%s", diff)
+				t.Fatalf("without # EOF:\n%s", diff)
 			}
 		}
 	})

@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/prom2json"
 )
 
-// reference reads a page with expfmt and gives prom2json's families by name.
+// reference reads a page with expfmt and returns prom2json's families by name.
 func reference(body []byte) (map[string]*prom2json.Family, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
@@ -35,7 +35,7 @@ func reference(body []byte) (map[string]*prom2json.Family, error) {
 	return out, nil
 }
 
-// flat is a sample in a form that both readers can be brought to.
+// flat is a sample in a form that both parsers' results convert to.
 type flat struct {
 	Name   string
 	Labels string
@@ -127,8 +127,9 @@ func recordings(t testing.TB) map[string][]byte {
 	return out
 }
 
+// Recorded pages yield the samples that expfmt and prom2json read.
 func TestEqualToReference(t *testing.T) {
-	parser := NewParser(nil) // one for all pages: its caches must not mix them up
+	parser := NewParser(nil) // one for all pages, so that its cache is tested too
 	var page Page
 	for name, body := range recordings(t) {
 		equalToReference(t, parser, &page, name, body, 100)
@@ -149,7 +150,7 @@ func equalToReference(t *testing.T, parser *Parser, page *Page, name string, bod
 	}
 	want, got := referenceSamples(families), ourSamples(page)
 	if len(want) < least {
-		t.Fatalf("%s: the reference has %d samples only", name, len(want))
+		t.Fatalf("%s: the reference has only %d samples", name, len(want))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s: samples differ from prom2json's (-want +got):\n%s", name, diff)
@@ -209,6 +210,7 @@ func typeName(t Type) string {
 	return [...]dto.MetricType{dto.MetricType_UNTYPED, dto.MetricType_COUNTER, dto.MetricType_GAUGE, dto.MetricType_HISTOGRAM, dto.MetricType_SUMMARY}[t].String()
 }
 
+// A parser keeps only what is wanted.
 func TestWantedOnly(t *testing.T) {
 	body := recordings(t)["serve_default_post.prom"]
 	wanted := map[string]bool{"vllm:generation_tokens_total": true, "vllm:time_to_first_token_seconds": true, "vllm:time_to_first_token_seconds_bucket": true}
@@ -221,7 +223,7 @@ func TestWantedOnly(t *testing.T) {
 	for _, s := range page.Samples {
 		counts[s.Name]++
 		if s.Name == "vllm:generation_tokens_total" && (s.Value != 5753 || s.Labels.Get("model_name") != "tiny" || s.Labels.Get("engine") != "0") {
-			t.Errorf("generation tokens read as %v %s", s.Value, s.Labels.Key())
+			t.Errorf("generation tokens are %v %s", s.Value, s.Labels.Key())
 		}
 	}
 	if want := map[string]int{"vllm:generation_tokens_total": 1, "vllm:time_to_first_token_seconds_bucket": 23}; !maps.Equal(counts, want) {
@@ -245,10 +247,10 @@ func TestFormat(t *testing.T) {
 		{"special values", "a +Inf\nb -Inf\nc NaN\n", []flat{{"a", "", "+Inf"}, {"b", "", "-Inf"}, {"c", "", "NaN"}}},
 		{"quoted name", "{\"my.metric\",x=\"1\"} 4\n", []flat{{"my.metric", `"x"="1",`, "4"}}},
 		{"quoted label", "a{\"my.label\"=\"1\"} 4\n", []flat{{"a", `"my.label"="1",`, "4"}}},
-		{"a name that begins like the one before", "ab 1\nabc 2\nab{x=\"1\"} 3\n", []flat{{"ab", "", "1"}, {"ab", `"x"="1",`, "3"}, {"abc", "", "2"}}},
+		{"a name that starts like the previous one", "ab 1\nabc 2\nab{x=\"1\"} 3\n", []flat{{"ab", "", "1"}, {"ab", `"x"="1",`, "3"}, {"abc", "", "2"}}},
 		{"comments", "# a comment\n#\n# TYPE\n# HELP a\n# TYPE a gauge\na 1\n", []flat{{"a", "", "1"}}},
 		{"long numbers", "a 123456789012345678\nb 0.1\nc 9007199254740993.0\n", []flat{{"a", "", "1.2345678901234568e+17"}, {"b", "", "0.1"}, {"c", "", "9.007199254740992e+15"}}},
-		{"no page", "", nil},
+		{"empty page", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var page Page
@@ -266,7 +268,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-func TestBroken(t *testing.T) {
+func TestInvalidPages(t *testing.T) {
 	for _, c := range []struct{ name, text, message string }{
 		{"HTML", "<html>\n", "line 1: no metric name"},
 		{"JSON", "{\"a\": 1}\n", "line 1: label a has no value"},
@@ -275,11 +277,11 @@ func TestBroken(t *testing.T) {
 		{"hexadecimal", "a 0x1p2\n", "line 1: value of a"},
 		{"open braces", "a{x=\"1\" 2\n", "line 1: labels of a are not closed"},
 		{"open quotes", "a{x=\"1} 2\n", "line 1: labels of a are not closed"},
-		{"label twice", "a{x=\"1\",x=\"2\"} 2\n", "line 1: label x stands twice"},
+		{"label twice", "a{x=\"1\",x=\"2\"} 2\n", "line 1: duplicate label x"},
 		{"no quotes", "a{x=1} 2\n", "line 1: value of label x is not quoted"},
-		{"no UTF-8", "a{x=\"\xff\"} 2\n", "line 1: value of label x: not valid UTF-8"},
+		{"invalid UTF-8", "a{x=\"\xff\"} 2\n", "line 1: value of label x: not valid UTF-8"},
 		{"timestamp", "a 1 soon\n", "line 1: timestamp of a"},
-		{"a name alone", "{x=\"1\"} 2\n", "line 1: no metric name"},
+		{"labels without a name", "{x=\"1\"} 2\n", "line 1: no metric name"},
 		{"cut", "a 1\nb 12", "cut off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -292,8 +294,8 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// FuzzParse: never a crash; and what the reference accepts, we read, and read
-// the same samples.
+// FuzzParse checks that any page is parsed without a crash, and that a page that the
+// reference accepts yields the same samples.
 func FuzzParse(f *testing.F) {
 	for _, body := range recordings(f) {
 		f.Add(body[:4096])
@@ -308,17 +310,17 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if errors.Is(err, ErrCut) {
-			return // expfmt does not mind a comment without its end
+			return // expfmt accepts a comment without a newline
 		}
 		if err != nil {
 			if bytes.ContainsRune(body, '\r') || bytes.ContainsAny(body, "iInN_xX") {
-				return // expfmt splits lines and spells infinities more freely
+				return // expfmt accepts more line ends and spellings of infinity
 			}
-			t.Fatalf("the reference reads what we refuse: %v", err)
+			t.Fatalf("the reference accepts the page: %v", err)
 		}
 		for _, family := range families {
 			if family.Type == "SUMMARY" || family.Type == "HISTOGRAM" {
-				return // expfmt folds their lines by rules of its own: the recordings show those
+				return // expfmt combines their lines by its own rules, which the recordings cover
 			}
 		}
 		want := referenceSamples(families)
@@ -336,7 +338,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// manyEngines repeats the engine's families for 64 engines: 2 MB and more.
+// manyEngines repeats an engine's samples for 64 engines: more than 2 MB.
 func manyEngines(b *testing.B) []byte {
 	page := recordings(b)["serve_default_post.prom"]
 	var out bytes.Buffer
@@ -352,9 +354,8 @@ func manyEngines(b *testing.B) []byte {
 	return out.Bytes()
 }
 
-// BenchmarkParse sets this reader beside expfmt (the library that a user would
-// take), beside encoding/json on the same number of bytes, and beside nothing
-// but splitting lines.
+// BenchmarkParse compares this parser with expfmt, the library that a user would choose,
+// and with only splitting lines.
 func BenchmarkParse(b *testing.B) {
 	wanted := map[string]bool{}
 	for _, n := range []string{"vllm:kv_cache_usage_perc", "vllm:num_requests_running", "vllm:prompt_tokens_total", "vllm:generation_tokens_total"} {
@@ -403,20 +404,21 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-func TestNoAllocationsOnSecondPage(t *testing.T) {
+// Parsing a page again allocates next to nothing.
+func TestAllocations(t *testing.T) {
 	body := recordings(t)["serve_default_post.prom"]
 	parser, page := NewParser(nil), Page{}
 	if err := parser.Parse(body, &page); err != nil {
 		t.Fatal(err)
 	}
 	if n := testing.AllocsPerRun(5, func() { _ = parser.Parse(body, &page) }); n > 5 {
-		t.Errorf("reading the page again allocates %v times", n)
+		t.Errorf("parsing the page again allocates %v times, want at most 5", n)
 	}
 }
 
-func TestNaNSurvives(t *testing.T) {
+func TestNaN(t *testing.T) {
 	var page Page
 	if err := NewParser(nil).Parse([]byte("a NaN\n"), &page); err != nil || len(page.Samples) != 1 || !math.IsNaN(page.Samples[0].Value) {
-		t.Errorf("NaN read as %v (%v)", page.Samples, err)
+		t.Errorf("NaN is parsed as %v (%v)", page.Samples, err)
 	}
 }

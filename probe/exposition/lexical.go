@@ -9,7 +9,8 @@ import (
 	"unsafe"
 )
 
-// closingBrace finds the brace that ends the label set which starts rest.
+// closingBrace returns the index of the brace that ends the label set at the start of rest,
+// or -1.
 func closingBrace(rest []byte) int {
 	for i := 1; i < len(rest); i++ {
 		switch rest[i] {
@@ -26,8 +27,8 @@ func closingBrace(rest []byte) int {
 	return -1
 }
 
-// parseLabels reads the inside of the braces: name="value" pairs, and in the
-// UTF-8 form of the format the metric's own name as a string without a value.
+// parseLabels parses the inside of the braces: name="value" pairs and, in the UTF-8 form of
+// the format, the metric's own name as a string without a value.
 func parseLabels(raw []byte) (metric string, _ *Labels, err error) {
 	var pairs []Label
 	for {
@@ -80,8 +81,8 @@ func parseLabels(raw []byte) (metric string, _ *Labels, err error) {
 	return metric, labels, err
 }
 
-// unquote reads a string up to its closing quote, the opening one already read.
-// The format escapes the backslash, the quote and the newline, nothing else.
+// unquote reads a string up to its closing quote, after the opening one. The format
+// escapes the backslash, the quote and the newline only. It returns what follows.
 func unquote(raw []byte) (string, []byte, error) {
 	end := 0
 	escaped := false
@@ -120,8 +121,8 @@ func unquote(raw []byte) (string, []byte, error) {
 	return string(text), raw[end+1:], nil
 }
 
-// parseValue reads a number as Go's strconv does, without its hexadecimal and
-// underscore forms. Whole numbers, as `14518.0`, are what most lines have.
+// parseValue parses a number like Go's strconv, but without hexadecimal and underscore
+// forms. Most lines have whole numbers such as `14518.0`, which it parses itself.
 func parseValue(b []byte) (float64, bool) {
 	var n uint64
 	i := 0
@@ -134,11 +135,12 @@ func parseValue(b []byte) (float64, bool) {
 	if len(b) == 0 || bytes.ContainsAny(b, "pP_xX") {
 		return 0, false
 	}
-	// The string lives only as long as the call.
+	// ParseFloat does not keep the string.
 	x, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(b), len(b)), 64)
 	return x, err == nil
 }
 
+// nameLength returns the length of the metric name at the start of b.
 func nameLength(b []byte) int {
 	for i, c := range b {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c == ':' || i > 0 && c >= '0' && c <= '9') {
@@ -148,6 +150,7 @@ func nameLength(b []byte) int {
 	return len(b)
 }
 
+// labelNameLength returns the length of the label name at the start of b.
 func labelNameLength(b []byte) int {
 	for i, c := range b {
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || i > 0 && c >= '0' && c <= '9') {
@@ -157,11 +160,12 @@ func labelNameLength(b []byte) int {
 	return len(b)
 }
 
+// endsName reports whether c may follow a metric name.
 func endsName(c byte) bool { return c == '{' || isBlank(c) }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// skipBlanks is bytes.TrimLeft for the one blank that most lines have.
+// skipBlanks is bytes.TrimLeft, but faster for the single blank of most lines.
 func skipBlanks(b []byte) []byte {
 	for len(b) > 0 && isBlank(b[0]) {
 		b = b[1:]

@@ -12,16 +12,17 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vobs/vobs/internal/testkit"
 )
 
-// A page read from a stream is the page read whole, however the stream cuts it.
-func TestReaderReadsTheSame(t *testing.T) {
+// ParseReader yields what Parse does, however the stream splits the page.
+func TestParseReaderEqualsParse(t *testing.T) {
 	for name, body := range recordings(t) {
 		want, got := Page{}, Page{}
 		if err := NewParser(nil).Parse(body, &want); err != nil {
 			t.Fatal(err)
 		}
-		large := bytes.Repeat(body, 3) // three chunks and more
+		large := bytes.Repeat(body, 3) // more than three chunks
 		wantLarge := Page{}
 		if err := NewParser(nil).Parse(large, &wantLarge); err != nil {
 			t.Fatal(err)
@@ -31,11 +32,11 @@ func TestReaderReadsTheSame(t *testing.T) {
 			r    io.Reader
 			want Page
 		}{
-			"at once":          {bytes.NewReader(body), want},
-			"byte by byte":     {iotest.OneByteReader(bytes.NewReader(body)), want},
-			"EOF with data":    {iotest.DataErrReader(bytes.NewReader(body)), want},
-			"in halves":        {iotest.HalfReader(bytes.NewReader(large)), wantLarge},
-			"more than a room": {bytes.NewReader(large), wantLarge},
+			"in one read":    {bytes.NewReader(body), want},
+			"byte by byte":   {iotest.OneByteReader(bytes.NewReader(body)), want},
+			"EOF with data":  {iotest.DataErrReader(bytes.NewReader(body)), want},
+			"in halves":      {iotest.HalfReader(bytes.NewReader(large)), wantLarge},
+			"several chunks": {bytes.NewReader(large), wantLarge},
 		} {
 			if err := parser.ParseReader(c.r, &got); err != nil {
 				t.Fatalf("%s, %s: %v", name, how, err)
@@ -50,6 +51,7 @@ func TestReaderReadsTheSame(t *testing.T) {
 	}
 }
 
+// flats returns a page's samples as text.
 func flats(page *Page) []string {
 	var out []string
 	for _, s := range page.Samples {
@@ -58,7 +60,7 @@ func flats(page *Page) []string {
 	return out
 }
 
-// endless repeats a text for ever.
+// endless repeats a text without end.
 type endless struct {
 	text string
 	at   int
@@ -73,7 +75,7 @@ func (e *endless) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// numbered writes lines that are all different.
+// numbered writes lines that all differ.
 type numbered struct {
 	format string
 	line   int
@@ -92,13 +94,12 @@ func (n *numbered) Read(b []byte) (int, error) {
 
 var errEnough = errors.New("enough")
 
-// stop ends a stream as a limit on its bytes does.
+// stop ends a stream after some bytes, as a limit does.
 func stop(r io.Reader, bytes int64) io.Reader {
 	return io.MultiReader(io.LimitReader(r, bytes), iotest.ErrReader(errEnough))
 }
 
-// A flood costs neither the memory that it has nor, where it is no page, more
-// than its first lines.
+// A flood takes little memory. If it is not a page, reading stops at its first lines.
 func TestFloods(t *testing.T) {
 	const size = 6 << 20
 	for _, c := range []struct {
@@ -106,29 +107,29 @@ func TestFloods(t *testing.T) {
 		r    io.Reader
 		want string
 	}{
-		{"one line without an end", &endless{text: "vllm:x{"}, "line 1: longer than"},
-		{"one line that nobody wants, without an end", stop(&endless{text: "x{"}, 2*maxLine), "enough"},
-		{"a name without an end", &endless{text: "x"}, "line 1: no metric name at"},
+		{"one endless line", &endless{text: "vllm:x{"}, "line 1: longer than"},
+		{"one endless line that is not wanted", stop(&endless{text: "x{"}, 2*maxLine), "enough"},
+		{"an endless name", &endless{text: "x"}, "line 1: no metric name at"},
 		{"zeros", &endless{text: "\x00"}, "line 1: no metric name at"},
 		{"blanks", stop(&endless{text: " "}, size), "line 1: no metric name at"},
-		{"one comment without an end", stop(&endless{text: "# HELP "}, 2*maxLine), "enough"},
+		{"one endless comment", stop(&endless{text: "# HELP "}, 2*maxLine), "enough"},
 		{"comments", stop(&endless{text: "# nothing\n"}, size), "enough"},
-		{"lines that nobody wants", stop(&endless{text: "node_load1 0.5\n"}, size), "enough"},
+		{"lines that are not wanted", stop(&endless{text: "node_load1 0.5\n"}, size), "enough"},
 		{"HTML", stop(&endless{text: "<html>\n"}, size), "line 1: no metric name"},
-		{"one sample again and again", &endless{text: "vllm:x 1\n"}, ErrTooMany.Error()},
-		{"labels that are all different", &numbered{format: "vllm:x{id=\"request-%d-" + strings.Repeat("y", 20) + "\"} 1\n"}, ErrTooMany.Error()},
-		{"long labels that are all different", stop(&numbered{format: "vllm:x{id=\"%d-" + strings.Repeat("y", 2000) + "\"} 1\n"}, 3*maxLabels/2), ErrLabels.Error()},
-		{"names that are all different", stop(&numbered{format: "node_%d_" + strings.Repeat("y", 500) + " 1\n"}, size), "enough"},
+		{"one sample repeated", &endless{text: "vllm:x 1\n"}, ErrTooMany.Error()},
+		{"labels that all differ", &numbered{format: "vllm:x{id=\"request-%d-" + strings.Repeat("y", 20) + "\"} 1\n"}, ErrTooMany.Error()},
+		{"long labels that all differ", stop(&numbered{format: "vllm:x{id=\"%d-" + strings.Repeat("y", 2000) + "\"} 1\n"}, 3*maxLabels/2), ErrLabels.Error()},
+		{"names that all differ", stop(&numbered{format: "node_%d_" + strings.Repeat("y", 500) + " 1\n"}, size), "enough"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			parser, page := NewParser(func(name string) bool { return strings.HasPrefix(name, "vllm:") }), Page{}
-			before := heap()
+			before := testkit.Heap()
 			err := parser.ParseReader(c.r, &page)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}
-			if kept := heap() - before; kept > 4<<20 {
-				t.Errorf("%d bytes are kept after it", kept)
+			if kept := int64(testkit.Heap()) - int64(before); kept > 4<<20 {
+				t.Errorf("%d more bytes are reachable afterwards", kept)
 			}
 			if err := parser.ParseReader(strings.NewReader("vllm:x 2\n"), &page); err != nil || len(page.Samples) != 1 || page.Samples[0].Value != 2 {
 				t.Errorf("the next page: %v %v", page.Samples, err)
@@ -138,15 +139,7 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// heap is what is in use after a collection, in bytes.
-func heap() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
-// Labels that change with every page, for ever, are forgotten again.
+// Labels that change with every page do not stay in the cache.
 func TestChangingLabels(t *testing.T) {
 	parser, page := NewParser(nil), Page{}
 	n := 0
@@ -160,11 +153,12 @@ func TestChangingLabels(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if parser.remembered > maxRemembered || len(parser.labels) > maxRemembered/60 {
-		t.Errorf("%d label sets, %d bytes, are remembered", len(parser.labels), parser.remembered)
+	if parser.cached > maxCached || len(parser.labels) > maxCached/60 {
+		t.Errorf("%d label sets, %d bytes, are cached", len(parser.labels), parser.cached)
 	}
 }
 
+// Pages that are cut off, or that are something else, are errors.
 func TestCutPages(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"a 1\nb 12", "cut off"},

@@ -6,7 +6,7 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// BenchmarkRead is a reading of a directory that has been read before: of one front-end
+// BenchmarkRead measures reading a directory that has been read before: of one front-end
 // process with one engine, and of two with two engines.
 func BenchmarkRead(b *testing.B) {
 	for _, dir := range directories[:2] {
@@ -29,7 +29,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkFirst is the first reading of a directory: all keys are parsed.
+// BenchmarkFirst measures the first reading of a directory, which parses all keys.
 func BenchmarkFirst(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

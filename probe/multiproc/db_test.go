@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// dbFile is a file as mmap_dict.py would write it.
+// dbFile is a file in the layout of mmap_dict.py.
 type dbFile struct {
 	data []byte
-	// size is how long the file is, if it is longer than what is used.
+	// size is the file's length, if that is more than the used bytes.
 	size int
 }
 
@@ -20,18 +20,18 @@ func newDB() *dbFile {
 	return f.use(8)
 }
 
-// use sets what the file says is used of it.
+// use sets the number of used bytes in the file's header.
 func (f *dbFile) use(n int) *dbFile {
 	binary.NativeEndian.PutUint32(f.data, uint32(int32(n)))
 	return f
 }
 
-// entry adds a value; labels are as JSON has them, without braces.
+// entry adds a value; labels are in JSON, without braces.
 func (f *dbFile) entry(family, sample, labels string, value float64) *dbFile {
 	return f.raw(fmt.Sprintf(`["%s", "%s", {%s}, "help"]`, family, sample, labels), value, 0)
 }
 
-// raw adds a value under a key of whatever kind.
+// raw adds a value under any key.
 func (f *dbFile) raw(key string, value, stamp float64) *dbFile {
 	f.data = binary.NativeEndian.AppendUint32(f.data, uint32(len(key)))
 	f.data = append(f.data, key...)
@@ -43,7 +43,7 @@ func (f *dbFile) raw(key string, value, stamp float64) *dbFile {
 	return f.use(len(f.data))
 }
 
-// bytes is the whole file.
+// bytes returns the whole file.
 func (f *dbFile) bytes() []byte {
 	out := append([]byte(nil), f.data...)
 	if n := f.size - len(out); n > 0 {

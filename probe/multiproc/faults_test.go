@@ -16,7 +16,7 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// good writes a counter, a gauge and a histogram of process 1.
+// good returns a directory with a counter, a gauge and a histogram of process 1.
 func good(tb testing.TB) (dir string) {
 	tb.Helper()
 	dir = tb.TempDir()
@@ -26,12 +26,13 @@ func good(tb testing.TB) (dir string) {
 	return dir
 }
 
-// All that good's files have.
+// goodPage has all values of good.
 var goodPage = map[string]string{
 	"c_total{}": "5 0x1.4p+02", "g{}": "7 0x1.cp+02",
 	`h_bucket{"le"="+Inf",}`: "3 0x1.8p+01", "h_count{}": "3 0x1.8p+01",
 }
 
+// with returns a page with changed values, given in pairs of id and value; "" removes one.
 func with(page map[string]string, changes ...string) map[string]string {
 	out := map[string]string{}
 	for id, v := range page {
@@ -45,6 +46,7 @@ func with(page map[string]string, changes ...string) map[string]string {
 	return out
 }
 
+// wantPage compares the values of a page.
 func wantPage(tb testing.TB, want map[string]string, page *exposition.Page) {
 	tb.Helper()
 	if diff := cmp.Diff(want, flat(tb, page)); diff != "" {
@@ -52,50 +54,50 @@ func wantPage(tb testing.TB, want map[string]string, page *exposition.Page) {
 	}
 }
 
-// A file that cannot be understood costs its kind, not the rest, and is named; one that is
-// merely new costs nothing. When it is well again so is the page.
-func TestBadFiles(t *testing.T) {
+// Because of an invalid file its kind is left out, but not the rest, and the error names
+// it. An empty file changes nothing. Once the file is valid, the page is complete.
+func TestInvalidFiles(t *testing.T) {
 	long := strings.Repeat("x", 5000)
 	tests := []struct {
 		name string
 		file *dbFile
-		says string // in the error; "" where there is none
+		want string // in the error; "" if there is none
 	}{
-		{"no byte", &dbFile{}, ""},
+		{"empty", &dbFile{}, ""},
 		{"only zeros", &dbFile{size: 1 << 16}, ""},
 		{"no entry", newDB(), ""},
-		{"three bytes", &dbFile{data: []byte("abc")}, "8 of its bytes are used, and has 3"},
-		{"negative use", newDB().use(-5), "says that -5 of its bytes"},
-		{"use within the head", newDB().use(4), "says that 4 of its bytes"},
-		{"use beyond the file", newDB().entry("c", "c_total", "", 1).use(1 << 30), "1073741824 of its bytes are used, and has 65536"},
-		{"use beyond what is written", newDB().entry("c", "c_total", "", 1).use(200), "its key is 0 bytes long"},
-		{"use within an entry", newDB().entry("c", "c_total", "", 1).use(30), "its key is"},
-		{"use within a value", newDB().entry("c", "c_total", "", 1).use(48), "has no end"},
-		{"use within a length", newDB().entry("c", "c_total", "", 1).raw(`["c", "c_total", {"a": "b"}, ""]`, 1, 0).use(59), "has no end"},
-		{"negative length", newDB().entry("c", "c_total", "", 1).length(-1), "its key is -1 bytes long"},
-		{"length beyond all", newDB().entry("c", "c_total", "", 1).length(1<<31 - 1), "its key is 2147483647 bytes long"},
-		{"length too short", newDB().entry("c", "c_total", "", 1).length(20), "the key at byte 8"},
-		{"a file without timestamps", oldDB(), "its key is"},
-		{"SQLite", &dbFile{data: []byte("SQLite format 3\x00"), size: 8192}, "of its bytes are used"},
-		{"HTML", &dbFile{data: []byte("<html><body>"), size: 8192}, "of its bytes are used"},
-		{"no JSON", newDB().raw(`no JSON`, 1, 0), "there is no ["},
-		{"an object", newDB().raw(`{"c": 1}`, 1, 0), "there is no ["},
-		{"too short a list", newDB().raw(`["c", "c_total", {}]`, 1, 0), "there is no ,"},
-		{"too long a list", newDB().raw(`["c", "c_total", {}, "", 1]`, 1, 0), "there is no ]"},
-		{"something behind", newDB().raw(`["c", "c_total", {}, ""] x`, 1, 0), "something follows"},
-		{"deep JSON", newDB().raw(strings.Repeat("[", 60000), 1, 0), "there is no string"},
-		{"deep labels", newDB().raw(`["c", "c_total", `+strings.Repeat(`{"a":`, 9000), 1, 0), "there is no string"},
-		{"labels of numbers", newDB().raw(`["c", "c_total", {"a": 1}, ""]`, 1, 0), "there is no string"},
-		{"labels of null", newDB().raw(`["c", "c_total", null, ""]`, 1, 0), "there is no {"},
-		{"a label twice", newDB().raw(`["c", "c_total", {"a": "1", "a": "2"}, ""]`, 1, 0), "label a stands twice"},
-		{"no name", newDB().raw(`["", "c_total", {}, ""]`, 1, 0), "a name is empty"},
-		{"no help", newDB().raw(`["c", "c_total", {}, null]`, 1, 0), "there is no string"},
-		{"no UTF-8", newDB().raw("[\"c\xff\", \"c_total\", {}, \"\"]", 1, 0), "not UTF-8"},
+		{"three bytes", &dbFile{data: []byte("abc")}, "its header says that 8 bytes are used, but it has 3"},
+		{"negative used bytes", newDB().use(-5), "says that -5 bytes"},
+		{"used bytes within the header", newDB().use(4), "says that 4 bytes"},
+		{"used bytes beyond the file", newDB().entry("c", "c_total", "", 1).use(1 << 30), "1073741824 bytes are used, but it has 65536"},
+		{"used bytes beyond the last entry", newDB().entry("c", "c_total", "", 1).use(200), "claims a key of 0 bytes"},
+		{"used bytes within an entry", newDB().entry("c", "c_total", "", 1).use(30), "claims a key of"},
+		{"used bytes within a value", newDB().entry("c", "c_total", "", 1).use(48), "has no end"},
+		{"used bytes within a length", newDB().entry("c", "c_total", "", 1).raw(`["c", "c_total", {"a": "b"}, ""]`, 1, 0).use(59), "has no end"},
+		{"negative length", newDB().entry("c", "c_total", "", 1).length(-1), "claims a key of -1 bytes"},
+		{"huge length", newDB().entry("c", "c_total", "", 1).length(1<<31 - 1), "claims a key of 2147483647 bytes"},
+		{"short length", newDB().entry("c", "c_total", "", 1).length(20), "the key at byte 8"},
+		{"a file without timestamps", oldDB(), "claims a key of"},
+		{"SQLite", &dbFile{data: []byte("SQLite format 3\x00"), size: 8192}, "bytes are used, but it has"},
+		{"HTML", &dbFile{data: []byte("<html><body>"), size: 8192}, "bytes are used, but it has"},
+		{"not JSON", newDB().raw(`not JSON`, 1, 0), "missing ["},
+		{"an object", newDB().raw(`{"c": 1}`, 1, 0), "missing ["},
+		{"too short a list", newDB().raw(`["c", "c_total", {}]`, 1, 0), "missing ,"},
+		{"too long a list", newDB().raw(`["c", "c_total", {}, "", 1]`, 1, 0), "missing ]"},
+		{"text after the list", newDB().raw(`["c", "c_total", {}, ""] x`, 1, 0), "unexpected text"},
+		{"deep JSON", newDB().raw(strings.Repeat("[", 60000), 1, 0), "missing string"},
+		{"deep labels", newDB().raw(`["c", "c_total", `+strings.Repeat(`{"a":`, 9000), 1, 0), "missing string"},
+		{"labels of numbers", newDB().raw(`["c", "c_total", {"a": 1}, ""]`, 1, 0), "missing string"},
+		{"labels of null", newDB().raw(`["c", "c_total", null, ""]`, 1, 0), "missing {"},
+		{"duplicate label", newDB().raw(`["c", "c_total", {"a": "1", "a": "2"}, ""]`, 1, 0), "duplicate label a"},
+		{"empty name", newDB().raw(`["", "c_total", {}, ""]`, 1, 0), "empty name"},
+		{"no help", newDB().raw(`["c", "c_total", {}, null]`, 1, 0), "missing string"},
+		{"invalid UTF-8", newDB().raw("[\"c\xff\", \"c_total\", {}, \"\"]", 1, 0), "not valid UTF-8"},
 		{"a control character", newDB().raw("[\"c\n\", \"c_total\", {}, \"\"]", 1, 0), "control character"},
 		{"an unknown escape", newDB().raw(`["c\x", "c_total", {}, ""]`, 1, 0), "unknown escape"},
-		{"no end of a string", newDB().raw(`["c`, 1, 0), "has no end"},
-		{"an escape at the end", newDB().raw(`["c\`, 1, 0), "has no end"},
-		{"a long key", newDB().raw(`["`+long+`", "`+long+`_total", {}, ""`, 1, 0), "there is no ]"},
+		{"unterminated string", newDB().raw(`["c`, 1, 0), "unterminated string"},
+		{"an escape at the end", newDB().raw(`["c\`, 1, 0), "unterminated string"},
+		{"a long key", newDB().raw(`["`+long+`", "`+long+`_total", {}, ""`, 1, 0), "missing ]"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -106,7 +108,7 @@ func TestBadFiles(t *testing.T) {
 			test.file.write(t, path)
 			for range 2 {
 				err := r.Read(&page, true)
-				if test.says == "" {
+				if test.want == "" {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -117,12 +119,12 @@ func TestBadFiles(t *testing.T) {
 				if !errors.As(err, &partial) || len(partial.Problems) != 1 || partial.Problems[0].Name != "counter_2.db" {
 					t.Fatalf("error %v", err)
 				}
-				if text := err.Error(); !strings.Contains(text, test.says) || !strings.Contains(text, "all counters are left out") || len(text) > 400 {
+				if text := err.Error(); !strings.Contains(text, test.want) || !strings.Contains(text, "all counters are left out") || len(text) > 400 {
 					t.Errorf("error %q", text)
 				}
 				wantPage(t, with(goodPage, "c_total{}", ""), &page)
 				if _, there := page.Types["c_total"]; there {
-					t.Error("the family that is left out is declared")
+					t.Error("a family that is left out has a TYPE")
 				}
 			}
 			newDB().entry("c", "c_total", "", 2).write(t, path)
@@ -141,7 +143,7 @@ func (f *dbFile) length(n int) *dbFile {
 	return f
 }
 
-// oldDB is a file as prometheus_client wrote it before 0.18: values have no time.
+// oldDB is a file of prometheus_client before 0.18: values have no timestamp.
 func oldDB() *dbFile {
 	f := newDB()
 	for _, name := range []string{"a", "b", "c"} {
@@ -152,7 +154,7 @@ func oldDB() *dbFile {
 	return f
 }
 
-// Other people's files are left alone, named, and never waited for.
+// Files that are not prometheus_client's are ignored, and reading never waits for them.
 func TestForeignFiles(t *testing.T) {
 	dir := good(t)
 	r := New(dir, nil)
@@ -176,24 +178,15 @@ func TestForeignFiles(t *testing.T) {
 		must(os.WriteFile(fmt.Sprintf("%s/x%d.db", dir, i), nil, 0o600))
 	}
 	wantPage(t, goodPage, read(t, r, true))
-	names := strings.Join(r.Foreign(), " ")
-	if len(r.Foreign()) != maxForeign || strings.Contains(names, "hidden") || strings.Contains(names, "notes") {
-		t.Errorf("foreign: %s", names)
+	var listed []string
+	for _, f := range r.listed {
+		listed = append(listed, f.name)
 	}
-	for _, name := range []string{"cache.db", "counter.db", "gauge_3.db", "info_3.db", "_.db"} {
-		must(os.Remove(filepath.Join(dir, name)))
-	}
-	for i := range 20 {
-		must(os.Remove(fmt.Sprintf("%s/x%d.db", dir, i)))
-	}
-	read(t, r, true)
-	want := []string{"counter_4.db", "counter_5.db", "counter_6.db", "counter_7.db", "gauge_median_3.db"}
-	read(t, r, true)
-	if diff := cmp.Diff(want, r.Foreign()); diff != "" {
-		t.Errorf("foreign (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]string{"counter_1.db", "gauge_mostrecent_1.db", "histogram_1.db"}, listed); diff != "" {
+		t.Errorf("files that are read (-want +got):\n%s", diff)
 	}
 
-	// A link to a file is that file; what a known name becomes may block nobody either.
+	// A link to a file is that file. A known file that becomes a FIFO does not block either.
 	must(os.Symlink("counter_1.db", dir+"/counter_8.db"))
 	wantPage(t, with(goodPage, "c_total{}", "10 0x1.4p+03"), read(t, r, true))
 	must(os.Remove(dir + "/counter_8.db"))
@@ -204,8 +197,8 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// A family of two kinds, or whose labels no page can have, is left out alone.
-func TestBadFamilies(t *testing.T) {
+// A family in files of two kinds, or with labels that no page can have, is left out alone.
+func TestInvalidFamilies(t *testing.T) {
 	t.Run("two kinds", func(t *testing.T) {
 		dir := good(t)
 		newDB().entry("g", "g", "", 1).entry("other", "other", "", 1).write(t, dir+"/gauge_all_1.db")
@@ -213,7 +206,7 @@ func TestBadFamilies(t *testing.T) {
 		r := New(dir, nil)
 		for _, full := range []bool{true, false} {
 			err := r.Read(&page, full)
-			if err == nil || !strings.Contains(err.Error(), `"g": it stands among the gauges of mode`) || strings.Count(err.Error(), "it stands") != 1 {
+			if err == nil || !strings.Contains(err.Error(), `"g": it is among the gauges of mode`) || strings.Count(err.Error(), "it is among") != 1 {
 				t.Errorf("error %v", err)
 			}
 			got := flat(t, &page)
@@ -243,7 +236,7 @@ func TestBadFamilies(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			wantPage(t, with(goodPage, "h_sum{}", "3 0x1.8p+01"), &page)
-			// Nobody asked for it: nothing is missing.
+			// If it is not wanted, nothing is missing.
 			r := New(dir, func(name string) Wanted {
 				if strings.HasPrefix(name, "bad") {
 					return Never
@@ -255,7 +248,7 @@ func TestBadFamilies(t *testing.T) {
 	}
 }
 
-// While a directory is cleared no sum is told of what is left of it.
+// While a directory is being cleared, no sum over the remaining files is returned.
 func TestClearing(t *testing.T) {
 	two := func(t *testing.T) (string, *Reader) {
 		dir := good(t)
@@ -311,14 +304,14 @@ func TestClearing(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
-	t.Run("one of two begun anew", func(t *testing.T) {
+	t.Run("one of two replaced", func(t *testing.T) {
 		dir, r := two(t)
 		newDB().entry("c", "c_total", "", 1).write(t, dir+"/counter_2.db")
 		isCleared(t, r, false)
 		newDB().entry("c", "c_total", "", 9).write(t, dir+"/counter_2.db")
 		isCleared(t, r, true)
 	})
-	t.Run("both begun anew with other keys", func(t *testing.T) {
+	t.Run("both replaced, with other keys", func(t *testing.T) {
 		dir, r := two(t)
 		for i := 1; i <= 2; i++ {
 			newDB().entry("d", "d_total", "", 50).write(t, fmt.Sprintf("%s/counter_%d.db", dir, i))
@@ -328,7 +321,7 @@ func TestClearing(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
-	t.Run("one alone begun anew", func(t *testing.T) {
+	t.Run("the only one replaced", func(t *testing.T) {
 		dir := t.TempDir()
 		newDB().entry("c", "c_total", "", 20).write(t, dir+"/counter_1.db")
 		r := New(dir, nil)
@@ -336,7 +329,7 @@ func TestClearing(t *testing.T) {
 		newDB().entry("c", "c_total", "", 1).write(t, dir+"/counter_1.db")
 		wantPage(t, map[string]string{"c_total{}": "1 0x1p+00"}, read(t, r, true))
 	})
-	t.Run("what may fall", func(t *testing.T) {
+	t.Run("values that may decrease", func(t *testing.T) {
 		dir, r := two(t)
 		newDB().entry("h", "h_sum", "", 3).write(t, dir+"/histogram_2.db")
 		read(t, r, true)
@@ -346,7 +339,7 @@ func TestClearing(t *testing.T) {
 	})
 }
 
-// Files and their directory may come late, grow, and be cut while they are read.
+// A directory and its files may appear late, grow, and be truncated.
 func TestGrowth(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "late")
 	r, page := New(dir, nil), exposition.Page{}
@@ -358,7 +351,7 @@ func TestGrowth(t *testing.T) {
 	}
 	wantPage(t, map[string]string{}, read(t, r, true))
 	f, want := newDB(), map[string]string{}
-	for i := range 2000 { // 120 KB: beyond every size that is read at once
+	for i := range 2000 { // 120 KB: more than any single read
 		f.entry("c", "c_total", fmt.Sprintf(`"n": "%d"`, i), float64(i))
 		want[fmt.Sprintf(`c_total{"n"="%d",}`, i)] = fmt.Sprintf("%v %x", float64(i), float64(i))
 		if f.size < len(f.data) {
@@ -378,12 +371,12 @@ func TestGrowth(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := r.Read(&page, true); err == nil || len(page.Samples) > 0 {
-			t.Errorf("cut at %d: %d samples, error %v", n, len(page.Samples), err)
+			t.Errorf("truncated to %d bytes: %d samples, error %v", n, len(page.Samples), err)
 		}
 	}
 }
 
-// What is taken in is bounded.
+// What is read is bounded.
 func TestBounds(t *testing.T) {
 	t.Run("thousands of files", func(t *testing.T) {
 		dir := t.TempDir()
@@ -422,20 +415,20 @@ func TestBounds(t *testing.T) {
 			t.Skip("SKIPPED: no sparse files here: ", err)
 		}
 		r, page := New(dir, nil), exposition.Page{}
-		if err := r.Read(&page, true); err == nil || !strings.Contains(err.Error(), "more than the 16 MiB that are read") {
+		if err := r.Read(&page, true); err == nil || !strings.Contains(err.Error(), "more than the limit of 16 MiB") {
 			t.Errorf("error %v", err)
 		}
 		if cap(r.buf) > maxFile {
-			t.Errorf("room for %d bytes", cap(r.buf))
+			t.Errorf("buffer of %d bytes", cap(r.buf))
 		}
 	})
-	t.Run("more than all may have", func(t *testing.T) {
+	t.Run("limits of all files together", func(t *testing.T) {
 		var page exposition.Page
 		for _, limit := range []limits{{files: 9, bytes: 150, series: 9}, {files: 9, bytes: 1 << 20, series: 2}, {files: 9, bytes: 1 << 20, series: 1}} {
 			r := New(good(t), nil)
 			r.limits = limit
 			err := r.Read(&page, true)
-			if !errors.Is(err, errAll) && !errors.Is(err, errTooMany) {
+			if !errors.Is(err, errTotalSize) && !errors.Is(err, errTooManySeries) {
 				t.Errorf("%v: error %v", limit, err)
 			}
 			want := with(goodPage, `h_bucket{"le"="+Inf",}`, "", "h_count{}", "")
@@ -445,7 +438,7 @@ func TestBounds(t *testing.T) {
 			wantPage(t, want, &page)
 		}
 	})
-	t.Run("ever new labels", func(t *testing.T) {
+	t.Run("labels that change all the time", func(t *testing.T) {
 		dir := t.TempDir()
 		r := New(dir, nil)
 		for i := range 30 {
@@ -459,7 +452,7 @@ func TestBounds(t *testing.T) {
 			}
 		}
 		if len(r.series) > 10000 || len(r.labels) > 10000 {
-			t.Errorf("%d series and %d label sets are remembered", len(r.series), len(r.labels))
+			t.Errorf("%d series and %d label sets are kept", len(r.series), len(r.labels))
 		}
 	})
 	t.Run("many problems", func(t *testing.T) {
@@ -477,7 +470,7 @@ func TestBounds(t *testing.T) {
 	})
 }
 
-// Histograms that are written in odd ways are put together as the collector does.
+// Unusually written histograms are merged as the collector does.
 func TestHistograms(t *testing.T) {
 	dir := t.TempDir()
 	newDB().entry("h", "h_count", "", 99).entry("h", "h_bucket", `"le": "2"`, 1).entry("h", "h_bucket", `"le": "+Inf"`, 4).
@@ -490,8 +483,8 @@ func TestHistograms(t *testing.T) {
 	}, read(t, New(dir, nil), true))
 }
 
-// What is wrong with a family is told where the family is asked for.
-func TestBadFamilyInPolls(t *testing.T) {
+// An invalid family is reported only by readings in which it is wanted.
+func TestInvalidFamilyInPolls(t *testing.T) {
 	dir := good(t)
 	newDB().raw(`["bad", "bad", {"x": "\udc80"}, ""]`, 1, 1000).write(t, dir+"/gauge_mostrecent_2.db")
 	r := New(dir, func(name string) Wanted {
@@ -503,28 +496,28 @@ func TestBadFamilyInPolls(t *testing.T) {
 	wantPage(t, map[string]string{"g{}": goodPage["g{}"]}, read(t, r, false))
 	var page exposition.Page
 	if err := r.Read(&page, true); err == nil {
-		t.Error("a full reading tells nothing of it")
+		t.Error("a full reading does not report it")
 	}
 	wantPage(t, goodPage, &page)
 }
 
-// One misread file is not taken for another file: it would be for ever.
+// A file misread once does not count as replaced, because that would be permanent.
 func TestMisread(t *testing.T) {
 	dir := good(t)
 	r := New(dir, nil)
 	read(t, r, true)
 	f := r.files["counter_1.db"]
-	born, entries := f.bornAt, len(f.entries)
+	born, entries := f.countsSince, len(f.entries)
 	if err := r.parse(f, newDB().entry("d", "d_total", "", 1).data, false); !errors.Is(err, errChanged) {
 		t.Errorf("error %v", err)
 	}
-	if born == 0 || f.bornAt != born || len(f.entries) != entries || r.brokenAt != 0 {
-		t.Errorf("bornAt %d, %d entries, brokenAt %d", f.bornAt, len(f.entries), r.brokenAt)
+	if born == 0 || f.countsSince != born || len(f.entries) != entries || r.lostAt != 0 {
+		t.Errorf("countsSince %d, %d entries, lostAt %d", f.countsSince, len(f.entries), r.lostAt)
 	}
 	wantPage(t, goodPage, read(t, r, true))
 }
 
-// A file may go between the look at the directory and its own.
+// A file may vanish between listing the directory and opening the file.
 func TestVanished(t *testing.T) {
 	dir := good(t)
 	for name, cleared := range map[string]bool{"counter_2.db": true, "gauge_all_2.db": true, "gauge_liveall_2.db": false} {
@@ -536,9 +529,9 @@ func TestVanished(t *testing.T) {
 		}
 		r.readFile(fd, newFile(fd, name, unix.DT_REG), InFull)
 		unix.Close(fd)
-		if err := r.cleared(); errors.Is(err, ErrCleared) != cleared || len(r.problems) > 0 {
+		if err := r.checkCleared(); errors.Is(err, ErrCleared) != cleared || len(r.problems) > 0 {
 			t.Errorf("%s: %v, %v", name, err, r.problems)
 		}
-		read(t, r, true) // it had counted nothing that is known
+		read(t, r, true) // it had not counted anything
 	}
 }

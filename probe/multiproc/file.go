@@ -10,73 +10,73 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout of a file, from mmap_dict.py, in the machine's byte order: an int32 that says
-// how many bytes are used, these included, and four of padding; then entries. An entry is
-// an int32 with the key's length, the key, one to eight blanks up to where eight divides
-// the offset, the value and its time in Unix seconds, as float64. A file is 64 KiB long at
-// first and doubles when it is full.
+// The layout of a file, from mmap_dict.py, in the machine's byte order: an int32 with the
+// number of used bytes, itself included, and four bytes of padding; then entries. An entry
+// is an int32 with the key's length, the key, one to eight blanks up to an offset that is
+// a multiple of eight, then the value and its time in Unix seconds, as float64. A file is
+// 64 KiB long at first and doubles when it is full.
 const (
 	headLength  = 8
 	valueLength = 16
-	// firstRead is how much is read of a file that is new, in bytes: all of an engine's
-	// gauges or counters. What follows where it had grown is slack more.
-	firstRead = 16 << 10
-	slack     = 4 << 10
-	// maxFile is the most that may be used of one file, in bytes: of some 250 engines,
-	// each of which has 60 KB of histograms. maxAll is the most of all files together.
+	// initialRead is how many bytes of a new file are read at first: all of an engine's
+	// gauges or counters. For a known file it is the last size plus slack.
+	initialRead = 16 << 10
+	slack       = 4 << 10
+	// maxFile is the limit of used bytes of one file: about 250 engines, each of which has
+	// 60 KB of histograms. maxAll is the limit of all files together.
 	maxFile = 16 << 20
 	maxAll  = 64 << 20
-	// attempts is how often a file is read that cannot be understood.
+	// attempts is how often an invalid file is read before it counts as one.
 	attempts = 3
 )
 
-// file is one file of the directory, as far as it is known.
+// file is one file of the directory and what is known of it.
 type file struct {
 	name, id string
 	kind     kind
 	live     bool
 	listed   int // number of the last reading that found it in the directory
 
-	// image is what was used of it when its entries were read, entries what stood there.
-	// A key never changes; but the file may be another one by now, so each is compared.
+	// image has the used bytes from which entries were parsed. A key never changes, but
+	// the file may have been replaced, so each reading compares the keys with it.
 	image   []byte
 	entries []entry
 
-	// bornAt is the number of the reading that first found something counted in it; 0
-	// before.
-	bornAt int
+	// countsSince is the number of the reading that first found a nonzero count in it; 0
+	// before that.
+	countsSince int
 }
 
-// entry is one value's place.
+// entry is the position of one value.
 type entry struct {
-	start, value int32 // offsets of its length and of its value
+	start, value int32 // offsets of the key's length and of the value
 	family       *family
-	series       *series // nil where nobody wants it
-	last         float64 // the value, of a series that is a sum over processes
+	series       *series // nil if it is not wanted
+	last         float64 // the last value, if the series is a sum over processes
 }
 
-// errNotRegular is returned for what has a file's name and is none: it would block, or
-// have no end.
-var errNotRegular = errors.New("it is no regular file")
+// errNotRegular is returned for something that is not a regular file: reading it could
+// block, or have no end.
+var errNotRegular = errors.New("not a regular file")
 
-// errRange is what is wrong with a file that says more than it has.
-type errRange struct{ used, size int64 }
+// rangeError is returned for a file whose header claims more bytes than it has.
+type rangeError struct{ used, size int64 }
 
-func (e errRange) Error() string {
-	return fmt.Sprintf("it says that %d of its bytes are used, and has %d", e.used, e.size)
+func (e rangeError) Error() string {
+	return fmt.Sprintf("its header says that %d bytes are used, but it has %d", e.used, e.size)
 }
 
-// openDir opens a directory for reading it and what is in it.
+// openDir opens a directory for listing it and for opening its files.
 func openDir(path string) (fd int, err error) {
-	return again(func() (int, error) {
+	return retryEINTR(func() (int, error) {
 		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	})
 }
 
-// open opens a regular file of a directory, and tells its status.
+// open opens a regular file of a directory and returns its status in st.
 func open(dir int, name string, st *unix.Stat_t) (fd int, err error) {
-	fd, err = again(func() (int, error) {
-		// Not to wait for the other end of a FIFO, should it have become one.
+	fd, err = retryEINTR(func() (int, error) {
+		// O_NONBLOCK: if it has become a FIFO, do not wait for its other end.
 		return unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
@@ -92,7 +92,8 @@ func open(dir int, name string, st *unix.Stat_t) (fd int, err error) {
 	return fd, nil
 }
 
-// load reads what is used of a file into buf, which it gives back, larger where need be.
+// load reads the used part of a file. It returns it in data, and as room the buffer buf,
+// enlarged if necessary.
 func load(dir int, f *file, buf []byte) (data, room []byte, err error) {
 	var st unix.Stat_t
 	fd, err := open(dir, f.name, &st)
@@ -101,9 +102,9 @@ func load(dir int, f *file, buf []byte) (data, room []byte, err error) {
 	}
 	defer unix.Close(fd)
 	if st.Size == 0 {
-		return nil, buf, nil // it has been created this moment
+		return nil, buf, nil // it has just been created
 	}
-	first := firstRead
+	first := initialRead
 	if n := len(f.image); n > 0 {
 		first = n + slack
 	}
@@ -114,26 +115,26 @@ func load(dir int, f *file, buf []byte) (data, room []byte, err error) {
 		return nil, buf, err
 	}
 	if n < headLength {
-		return nil, buf, errRange{headLength, int64(n)}
+		return nil, buf, rangeError{headLength, int64(n)}
 	}
 	used := int(int32(binary.NativeEndian.Uint32(buf)))
 	switch {
 	case used == 0:
 		return nil, buf, nil // nothing has been written yet
 	case used < headLength:
-		return nil, buf, fmt.Errorf("it says that %d of its bytes are used", used)
+		return nil, buf, fmt.Errorf("its header says that %d bytes are used", used)
 	case used <= n:
 		return buf[:used], buf, nil
 	}
-	// It may have grown since it was opened: its length first, then what is used.
+	// It may have grown since it was opened: check its size again.
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, buf, err
 	}
 	if int64(used) > st.Size {
-		return nil, buf, errRange{int64(used), st.Size}
+		return nil, buf, rangeError{int64(used), st.Size}
 	}
 	if used > maxFile {
-		return nil, buf, fmt.Errorf("%d MiB of it are used, more than the %d MiB that are read", used>>20, maxFile>>20)
+		return nil, buf, fmt.Errorf("%d MiB of it are used, more than the limit of %d MiB", used>>20, maxFile>>20)
 	}
 	buf = grow(buf, used)
 	more, err := readAt(fd, buf[n:used], int64(n))
@@ -141,26 +142,27 @@ func load(dir int, f *file, buf []byte) (data, room []byte, err error) {
 		return nil, buf, err
 	}
 	if n += more; n < used {
-		return nil, buf, errRange{int64(used), int64(n)}
+		return nil, buf, rangeError{int64(used), int64(n)}
 	}
 	return buf[:used], buf, nil
 }
 
-// grow gives room for n bytes and keeps what is there.
+// grow returns buf with room for at least n bytes.
 func grow(buf []byte, n int) []byte {
 	if n <= len(buf) {
 		return buf
 	}
-	size := max(firstRead, len(buf))
+	size := max(initialRead, len(buf))
 	for size < n {
 		size *= 2
 	}
 	return append(buf, make([]byte, size-len(buf))...)
 }
 
+// readAt reads into a buffer until it is full or the file ends.
 func readAt(fd int, into []byte, at int64) (n int, err error) {
 	for n < len(into) {
-		m, err := again(func() (int, error) { return unix.Pread(fd, into[n:], at+int64(n)) })
+		m, err := retryEINTR(func() (int, error) { return unix.Pread(fd, into[n:], at+int64(n)) })
 		if err != nil || m == 0 {
 			return n, err
 		}
@@ -169,8 +171,8 @@ func readAt(fd int, into []byte, at int64) (n int, err error) {
 	return n, nil
 }
 
-// again repeats a system call that a signal has interrupted.
-func again(call func() (int, error)) (int, error) {
+// retryEINTR repeats a system call that a signal interrupts.
+func retryEINTR(call func() (int, error)) (int, error) {
 	for {
 		if n, err := call(); err != unix.EINTR {
 			return n, err
@@ -178,13 +180,13 @@ func again(call func() (int, error)) (int, error) {
 	}
 }
 
-// errChanged is returned for a file whose keys have changed.
-var errChanged = errors.New("its keys are others than before")
+// errChanged is returned for a file whose known keys have changed.
+var errChanged = errors.New("its keys have changed")
 
-// parse brings the entries of f up to date with data, the used part of the file as it is
-// now. On an error those in front of the fault stand. That the file is another one by now
-// is believed only where sure says that it has been read again.
-func (r *Reader) parse(f *file, data []byte, sure bool) error {
+// parse brings the entries of f up to date with data, the current used part of the file.
+// After an error the entries before the fault remain. confirmed reports whether the file
+// has been read again: only then changed keys mean that the file has been replaced.
+func (r *Reader) parse(f *file, data []byte, confirmed bool) error {
 	known, pos := 0, min(headLength, len(data))
 	for ; known < len(f.entries); known++ {
 		e := &f.entries[known]
@@ -197,11 +199,11 @@ func (r *Reader) parse(f *file, data []byte, sure bool) error {
 		return nil
 	}
 	if known < len(f.entries) {
-		if !sure {
+		if !confirmed {
 			return errChanged
 		}
-		r.broken(f)
-		f.bornAt = 0
+		r.noteLost(f)
+		f.countsSince = 0
 	}
 	clear(f.entries[known:])
 	f.entries = f.entries[:known]
@@ -217,7 +219,7 @@ func (r *Reader) parse(f *file, data []byte, sure bool) error {
 			return fmt.Errorf("the key at byte %d: %w", pos, err)
 		}
 		e := entry{start: int32(pos), value: int32(next - valueLength), last: math.Inf(-1)}
-		if e.family, e.series, err = r.place(f, k); err != nil {
+		if e.family, e.series, err = r.resolve(f, k); err != nil {
 			return fmt.Errorf("the key at byte %d: %w", pos, err)
 		}
 		f.entries = append(f.entries, e)
@@ -226,8 +228,8 @@ func (r *Reader) parse(f *file, data []byte, sure bool) error {
 	return nil
 }
 
-// nextEntry says where the entry at pos ends. What follows a length is compared with what
-// is left, so that no sum can overflow.
+// nextEntry returns where the entry at pos ends. It compares lengths with what is left, so
+// that no sum can overflow.
 func nextEntry(data []byte, pos int) (int, error) {
 	left := len(data) - pos - 4
 	if left < 0 {
@@ -235,7 +237,7 @@ func nextEntry(data []byte, pos int) (int, error) {
 	}
 	length := int(int32(binary.NativeEndian.Uint32(data[pos:])))
 	if length <= 0 || length > left {
-		return 0, fmt.Errorf("the entry at byte %d says that its key is %d bytes long, with %d left", pos, length, left)
+		return 0, fmt.Errorf("the entry at byte %d claims a key of %d bytes, with %d left", pos, length, left)
 	}
 	end := pos + 4 + length
 	end += 8 - (length+4)%8 + valueLength
@@ -245,6 +247,7 @@ func nextEntry(data []byte, pos int) (int, error) {
 	return end, nil
 }
 
+// keyAt returns the key of the entry at pos.
 func keyAt(data []byte, pos int) []byte {
 	length := int(binary.NativeEndian.Uint32(data[pos:]))
 	return data[pos+4 : pos+4+length]

@@ -11,9 +11,9 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// FuzzFile reads whatever bytes as a file, beside a good one of the same kind and the file
-// as it was before: no crash, no more than the bytes can hold, and the good file's value
-// stays whole or goes.
+// FuzzFile reads any bytes as a file, next to a valid one and after other bytes in the same
+// file. It checks that there is no crash, that there are not more samples than the bytes can
+// hold, and that the valid file's value stays correct or is left out.
 func FuzzFile(f *testing.F) {
 	for _, dir := range directories {
 		paths, err := filepath.Glob(filepath.Join(dbOf(dir), "*.db"))
@@ -29,7 +29,7 @@ func FuzzFile(f *testing.F) {
 			name := filepath.Base(path)
 			f.Add(name, data[:used], data[:min(used, 600)])
 			if bytes.HasPrefix([]byte(name), []byte("histogram")) {
-				break // they are long and alike
+				break // they are long and similar
 			}
 		}
 	}
@@ -58,7 +58,7 @@ func FuzzFile(f *testing.F) {
 					t.Fatalf("%d samples of %d bytes", len(page.Samples), len(data))
 				}
 				if kind == counterKind && (err != nil || bytes.Contains(data, []byte("reserved"))) {
-					continue // it may be left out, or be added to
+					continue // it may be left out, or the other file may add to it
 				}
 				found := false
 				for _, s := range page.Samples {
@@ -67,7 +67,7 @@ func FuzzFile(f *testing.F) {
 					}
 				}
 				if !found && err == nil {
-					t.Fatalf("the other file's value is not there")
+					t.Fatalf("the page lacks the other file's value")
 				}
 			}
 		}

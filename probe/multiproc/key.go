@@ -12,20 +12,20 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// key is what an entry says of itself: mmap_key in mmap_dict.py writes
+// key is the key of an entry: mmap_key in mmap_dict.py writes
 // json.dumps([family, sample, {label: value}, help], sort_keys=True).
 type key struct {
 	family, sample string
 	labels         []exposition.Label
-	// lone says that a string has half of a surrogate pair, as Python writes bytes that
-	// are no text: no page can have it.
-	lone bool
+	// loneSurrogate reports whether a string has half of a surrogate pair, as Python writes
+	// bytes that are not text: no page can have it.
+	loneSurrogate bool
 }
 
-// parseKey reads a key. It takes that one form alone: nothing in it nests deeper.
+// parseKey parses a key. It accepts exactly that form, so nothing nests deeper.
 func parseKey(raw []byte) (key, error) {
 	if !utf8.Valid(raw) {
-		return key{}, errors.New("it is not UTF-8")
+		return key{}, errors.New("not valid UTF-8")
 	}
 	p := keyParser{rest: raw}
 	var k key
@@ -50,15 +50,15 @@ func parseKey(raw []byte) (key, error) {
 		}
 		p.token('}')
 	}
-	k.lone = p.lone
+	k.loneSurrogate = p.loneSurrogate
 	p.token(',')
-	p.text() // the help, which no sample needs
+	p.text() // the help text, which samples do not need
 	p.token(']')
 	if p.next(); p.err == nil && len(p.rest) > 0 {
-		p.fail("something follows")
+		p.fail("unexpected text")
 	}
 	if p.err == nil && (k.family == "" || k.sample == "") {
-		p.fail("a name is empty")
+		p.fail("empty name")
 	}
 	if p.err != nil {
 		return key{}, p.err
@@ -66,11 +66,11 @@ func parseKey(raw []byte) (key, error) {
 	return k, nil
 }
 
-// keyParser goes through a key; after its first error it stands still.
+// keyParser parses a key. After its first error it does not advance.
 type keyParser struct {
-	rest []byte
-	lone bool
-	err  error
+	rest          []byte
+	loneSurrogate bool
+	err           error
 }
 
 func (p *keyParser) fail(what string) {
@@ -79,7 +79,7 @@ func (p *keyParser) fail(what string) {
 	}
 }
 
-// next gives the next byte that is no blank, 0 at the end.
+// next returns the next byte that is not a blank; 0 at the end.
 func (p *keyParser) next() byte {
 	for len(p.rest) > 0 && strings.IndexByte(" \t\n\r", p.rest[0]) >= 0 {
 		p.rest = p.rest[1:]
@@ -90,18 +90,19 @@ func (p *keyParser) next() byte {
 	return p.rest[0]
 }
 
+// token consumes c.
 func (p *keyParser) token(c byte) {
 	if p.next() != c {
-		p.fail(fmt.Sprintf("there is no %c", c))
+		p.fail(fmt.Sprintf("missing %c", c))
 		return
 	}
 	p.rest = p.rest[1:]
 }
 
-// text reads a string.
+// text consumes a string.
 func (p *keyParser) text() string {
 	if p.next() != '"' {
-		p.fail("there is no string")
+		p.fail("missing string")
 		return ""
 	}
 	for i, c := range p.rest[1:] {
@@ -113,15 +114,15 @@ func (p *keyParser) text() string {
 		case c == '\\':
 			return p.escaped(i + 1)
 		case c < ' ':
-			p.fail("there is a control character in a string")
+			p.fail("control character in a string")
 			return ""
 		}
 	}
-	p.fail("a string has no end")
+	p.fail("unterminated string")
 	return ""
 }
 
-// escaped reads a string whose first escape is at i.
+// escaped consumes a string whose first escape is at i.
 func (p *keyParser) escaped(i int) string {
 	out := append([]byte(nil), p.rest[1:i]...)
 	for ; i < len(p.rest); i++ {
@@ -131,7 +132,7 @@ func (p *keyParser) escaped(i int) string {
 			p.rest = p.rest[i+1:]
 			return string(out)
 		case c < ' ':
-			p.fail("there is a control character in a string")
+			p.fail("control character in a string")
 			return ""
 		case c != '\\':
 			out = append(out, c)
@@ -140,36 +141,36 @@ func (p *keyParser) escaped(i int) string {
 		if i++; i == len(p.rest) {
 			break
 		}
-		const letters, meant = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+		const letters, meanings = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
 		if at := strings.IndexByte(letters, p.rest[i]); at >= 0 {
-			out = append(out, meant[at])
+			out = append(out, meanings[at])
 			continue
 		}
-		r, ok := unit(p.rest[i:])
+		r, ok := utf16Unit(p.rest[i:])
 		if !ok {
-			p.fail("there is an unknown escape in a string")
+			p.fail("unknown escape in a string")
 			return ""
 		}
 		i += 4
 		if utf16.IsSurrogate(r) {
 			var low rune
 			if i+1 < len(p.rest) && p.rest[i+1] == '\\' {
-				low, _ = unit(p.rest[i+2:])
+				low, _ = utf16Unit(p.rest[i+2:])
 			}
 			if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
 				i += 6
 			} else {
-				p.lone = true
+				p.loneSurrogate = true
 			}
 		}
 		out = utf8.AppendRune(out, r)
 	}
-	p.fail("a string has no end")
+	p.fail("unterminated string")
 	return ""
 }
 
-// unit reads what follows the backslash of a UTF-16 unit: u and four hexadecimal digits.
-func unit(b []byte) (rune, bool) {
+// utf16Unit parses a UTF-16 unit after the backslash: u and four hexadecimal digits.
+func utf16Unit(b []byte) (rune, bool) {
 	if len(b) < 5 || b[0] != 'u' {
 		return 0, false
 	}
@@ -188,9 +189,9 @@ func unit(b []byte) (rune, bool) {
 	return r, true
 }
 
-// parseBound reads a bucket's bound, the label le.
+// parseBound parses a bucket's upper bound, the label le.
 func parseBound(le string) (float64, bool) {
-	if strings.ContainsAny(le, "xXpP_") { // Go's own forms
+	if strings.ContainsAny(le, "xXpP_") { // forms that only Go accepts
 		return 0, false
 	}
 	x, err := strconv.ParseFloat(le, 64)
@@ -203,8 +204,8 @@ func parseBound(le string) (float64, bool) {
 	return x, true
 }
 
-// formatBound writes a bound as a page has it: floatToGoString in prometheus_client's
-// utils.py, over Python's repr.
+// formatBound formats a bound as pages have it: floatToGoString in prometheus_client's
+// utils.py, based on Python's repr.
 func formatBound(x float64) string {
 	switch {
 	case math.IsInf(x, 1):
@@ -220,7 +221,7 @@ func formatBound(x float64) string {
 	return s
 }
 
-// repr writes a finite number as Python does: with an exponent below 1e-4 and from 1e16 on.
+// repr formats a finite number as Python does: with an exponent below 1e-4 and from 1e16 on.
 func repr(x float64) string {
 	s := strconv.FormatFloat(x, 'e', -1, 64)
 	e, _ := strconv.Atoi(s[strings.IndexByte(s, 'e')+1:])

@@ -20,10 +20,10 @@ func TestParseKey(t *testing.T) {
 		`["a", "b", {"x": "\u00e9é\uD83C\udf21 \u0000"}, ""]`: {
 			family: "a", sample: "b", labels: []exposition.Label{{Name: "x", Value: "éé🌡 \x00"}}},
 		`["a", "b", {"x": "\ud83c\u0041"}, ""]`: {
-			family: "a", sample: "b", labels: []exposition.Label{{Name: "x", Value: "\ufffdA"}}, lone: true},
+			family: "a", sample: "b", labels: []exposition.Label{{Name: "x", Value: "\ufffdA"}}, loneSurrogate: true},
 		`["a", "b", {"x": "\udc80"}, ""]`: {
-			family: "a", sample: "b", labels: []exposition.Label{{Name: "x", Value: "\ufffd"}}, lone: true},
-		`["a", "b", {}, "\udc80"]`: {family: "a", sample: "b"}, // no sample has the help
+			family: "a", sample: "b", labels: []exposition.Label{{Name: "x", Value: "\ufffd"}}, loneSurrogate: true},
+		`["a", "b", {}, "\udc80"]`: {family: "a", sample: "b"}, // samples do not have the help text
 	} {
 		got, err := parseKey([]byte(raw))
 		if err != nil {
@@ -35,7 +35,7 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// The forms are what floatToGoString of prometheus_client 0.26.0 gave.
+// The expected values are those of floatToGoString in prometheus_client 0.26.0.
 func TestFormatBound(t *testing.T) {
 	for x, want := range map[float64]string{
 		0: "0.0", 1: "1.0", -1: "-1.0", 0.5: "0.5", 0.0001: "0.0001", 0.00001: "1e-05", 2.5e-7: "2.5e-07",
@@ -85,7 +85,7 @@ func TestFileKind(t *testing.T) {
 	}
 }
 
-// A key is what encoding/json reads of it, or none at all.
+// FuzzKey checks that a key is either invalid or what encoding/json reads from it.
 func FuzzKey(f *testing.F) {
 	f.Add([]byte(`["a", "b_total", {"x": "1", "y": "\u00e9\ud83c\udf21"}, "help\n"]`))
 	f.Add([]byte(`["a", "b", {}, ""]`))
@@ -113,7 +113,7 @@ func FuzzKey(f *testing.F) {
 			t.Errorf("%q: %q", raw, k.labels)
 		}
 		for i, l := range k.labels {
-			later := false // a name that stands twice is refused when labels are made of them
+			later := false // NewLabels rejects a duplicate name later
 			for _, other := range k.labels[i+1:] {
 				later = later || other.Name == l.Name
 			}
@@ -124,7 +124,7 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
-// A bound that is written is read as the same.
+// FuzzBound checks that a formatted bound is parsed as the same value.
 func FuzzBound(f *testing.F) {
 	for _, x := range []float64{0.1, 1e6, 1e16, 12345678.5, 5e-324} {
 		f.Add(x)
@@ -134,7 +134,7 @@ func FuzzBound(f *testing.F) {
 			return
 		}
 		if got, ok := parseBound(formatBound(x)); !ok || got != x {
-			t.Errorf("%g: %s is read as %g", x, formatBound(x), got)
+			t.Errorf("%g: %s is parsed as %g", x, formatBound(x), got)
 		}
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// kind is what a file holds, and with that how the values of several processes become
-// one. Modes that are live* differ from the others in when their files are removed alone.
+// kind is what a file holds, and thereby how the values of several processes are merged. A
+// live* mode differs from the mode itself only in when its files are removed.
 type kind uint8
 
 const (
@@ -19,14 +19,14 @@ const (
 	gaugeMax
 	gaugeSum
 	gaugeMostRecent
-	kinds // how many they are
+	numKinds
 )
 
-// kindTable has what is to be known of each kind.
-var kindTable = [kinds]struct {
-	left   string // what is left out of a page that lacks one of its files
-	prefix string // of its files' names, without live
-	typ    exposition.Type
+// kindTable describes each kind.
+var kindTable = [numKinds]struct {
+	metrics string // what its files hold, for messages
+	prefix  string // of its files' names, without live
+	typ     exposition.Type
 }{
 	counterKind:     {"counters", "counter_", exposition.Counter},
 	summaryKind:     {"summaries", "summary_", exposition.Summary},
@@ -38,12 +38,12 @@ var kindTable = [kinds]struct {
 	gaugeMostRecent: {"gauges of mode mostrecent", "mostrecent_", exposition.Gauge},
 }
 
-// cumulative says that what a process counted is part of the sums for ever.
+// cumulative reports whether what a process counted stays in the sums after its end.
 func (k kind) cumulative() bool { return k <= histogramKind }
 
-// fileKind reads a file's name: `counter_PID.db`, `gauge_MODE_PID.db` (values.py,
-// MmapedValue.__reset). id is the process as it names itself, its number where nobody
-// has changed that; live says that the file may vanish at any time.
+// fileKind parses a file's name: `counter_PID.db`, `gauge_MODE_PID.db` (values.py,
+// MmapedValue.__reset). id is the process's identifier, by default its PID. live reports
+// whether the file may be removed at any time.
 func fileKind(name string) (k kind, id string, live, ok bool) {
 	rest, ok := strings.CutSuffix(name, ".db")
 	if !ok {

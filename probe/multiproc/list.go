@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namesRoom is how many bytes of a directory are read at a time.
-const namesRoom = 16 << 10
+// direntBytes is how many bytes of directory entries are read at a time.
+const direntBytes = 16 << 10
 
-// list brings the files up to date with the directory.
+// list brings the list of files up to date with the directory.
 func (r *Reader) list(dir int) error {
 	if r.names == nil {
-		r.names = make([]byte, namesRoom)
+		r.names = make([]byte, direntBytes)
 	}
 	found, names := 0, 0
 	for {
-		n, err := again(func() (int, error) { return unix.ReadDirent(dir, r.names) })
+		n, err := retryEINTR(func() (int, error) { return unix.ReadDirent(dir, r.names) })
 		if err != nil {
 			return err
 		}
@@ -41,14 +41,11 @@ func (r *Reader) list(dir int) error {
 				continue
 			}
 			if len(name) < 3 || string(name[len(name)-3:]) != ".db" || name[0] == '.' {
-				continue // as glob's *.db
+				continue // like glob's *.db
 			}
 			f := newFile(dir, string(name), typ)
 			if f == nil {
-				if _, known := r.foreign[string(name)]; known || len(r.foreign) < maxForeign {
-					r.foreign[string(name)] = r.reading
-				}
-				continue
+				continue // not one of prometheus_client's
 			}
 			if len(r.files) >= r.limits.files {
 				return ErrTooMany
@@ -60,13 +57,8 @@ func (r *Reader) list(dir int) error {
 			r.unsorted = true
 		}
 	}
-	for name, found := range r.foreign {
-		if found != r.reading {
-			delete(r.foreign, name)
-		}
-	}
 	if found < len(r.listed) {
-		r.drop()
+		r.removeUnlisted()
 	}
 	if r.unsorted {
 		r.unsorted = false
@@ -75,26 +67,20 @@ func (r *Reader) list(dir int) error {
 	return nil
 }
 
-// gone says that the directory is.
-func (r *Reader) gone() {
-	clear(r.foreign)
-	r.drop()
-}
-
-// drop forgets the files that the present reading has not found.
-func (r *Reader) drop() {
+// removeUnlisted removes the files that the current reading has not found.
+func (r *Reader) removeUnlisted() {
 	r.listed = slices.DeleteFunc(r.listed, func(f *file) bool {
 		if f.listed == r.reading {
 			return false
 		}
-		r.broken(f)
+		r.noteLost(f)
 		delete(r.files, f.name)
 		return true
 	})
 }
 
-// newFile gives a file by its name and its type in the directory, nil where it is none of
-// prometheus_client's. What is neither a regular file nor leads to one is none.
+// newFile returns a file with a name and type from the directory; nil if it is not one of
+// prometheus_client's, or neither a regular file nor a link to one.
 func newFile(dir int, name string, typ uint8) *file {
 	k, id, live, ok := fileKind(name)
 	if !ok {
@@ -109,14 +95,14 @@ func newFile(dir int, name string, typ uint8) *file {
 	return &file{name: name, id: id, kind: k, live: live}
 }
 
-// The places of a directory entry's fields.
+// The offsets of a directory entry's fields.
 const (
 	lengthAt = int(unsafe.Offsetof(unix.Dirent{}.Reclen))
 	typeAt   = int(unsafe.Offsetof(unix.Dirent{}.Type))
 	nameAt   = int(unsafe.Offsetof(unix.Dirent{}.Name))
 )
 
-// dirent takes the first of the entries that the system has given.
+// dirent splits off the first of the directory entries that the kernel returned.
 func dirent(entries []byte) (name []byte, typ uint8, rest []byte) {
 	if len(entries) <= nameAt {
 		return nil, 0, nil

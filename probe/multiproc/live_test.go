@@ -13,9 +13,9 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// A process writes while it is read, as mmap_dict.py does: into a shared mapping, entries
-// before their use is told, files that double when they are full. No reading fails, no value
-// is another than was written, and no counter goes back.
+// Files are read while a process writes them like mmap_dict.py: through a shared mapping, an
+// entry before the number of used bytes, doubling the file when it is full. No reading fails,
+// every value is one that was written, and no counter decreases.
 func TestLive(t *testing.T) {
 	dir := t.TempDir()
 	path := dir + "/counter_1.db"
@@ -63,10 +63,10 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// Values none of whose bytes are alike.
+// Values that differ in every byte.
 const evenBits, oddBits = 0x3ff0123456789abc, 0x40fedcba98765432
 
-// writeOn counts the first entry on and adds others, 1400 at most, which is beyond the first 64 KiB.
+// writeOn increases the first entry and adds others, at most 1400, which take more than 64 KiB.
 func writeOn(file *os.File, stop *atomic.Bool) error {
 	st, err := file.Stat()
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,45 +12,46 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// Wanted says in which readings a name is wanted.
+// Wanted is in which readings a name is wanted.
 type Wanted uint8
 
-// From those that are never wanted to those that polls are for.
+// The values of Wanted.
 const (
+	// Never: in no reading.
 	Never Wanted = iota
+	// InFull: in full readings only.
 	InFull
+	// InPolls: in all readings.
 	InPolls
 )
 
 const (
-	// maxFiles is the most files of a directory that are read, and maxNames the most names
-	// that it may have: a server whose workers come and go leaves files of each.
+	// maxFiles is the limit of files in a directory, and maxNames that of all its entries:
+	// a server whose workers come and go leaves files of each.
 	maxFiles = 1 << 13
 	maxNames = 1 << 16
-	// maxSeries is the most wanted samples, of some 300 engines.
+	// maxSeries is the limit of wanted samples: those of about 300 engines.
 	maxSeries = 1 << 17
-	// maxProblems is how many problems of a reading are told, and maxForeign how many
-	// foreign files.
+	// maxProblems is the limit of problems that a [PartialError] lists.
 	maxProblems = 8
-	maxForeign  = 8
 )
 
 var (
-	// ErrCleared is returned while files that have been read are gone and others of then
-	// are still there: a sum over those that are left would be too low.
-	ErrCleared = errors.New("files that had been read are gone, or were begun anew: the directory is being cleared")
-	// ErrTooMany is returned for a directory with more names than are read.
+	// ErrCleared is returned while some of the files read before are gone and others
+	// remain: a sum over the remaining ones would be too low.
+	ErrCleared = errors.New("files that were read before are gone or have been replaced: the directory is being cleared")
+	// ErrTooMany is returned for a directory with too many files.
 	ErrTooMany = fmt.Errorf("the directory has more than %d files", maxFiles)
 
-	errTooMany = fmt.Errorf("there are more than %d samples that are wanted", maxSeries)
-	errAll     = fmt.Errorf("all files together use more than the %d MiB that are read", maxAll>>20)
+	errTooManySeries = fmt.Errorf("more than %d wanted samples", maxSeries)
+	errTotalSize     = fmt.Errorf("all files together use more than the limit of %d MiB", maxAll>>20)
 )
 
 // Problem is a part of the directory that a page lacks.
 type Problem struct {
-	// Name is of a file, or of a family of metrics.
+	// Name is that of a file or of a family of metrics.
 	Name string
-	// LeftOut is what is not on the page for it, as `counters`.
+	// LeftOut is what the page lacks, with its verb: "all counters are", "it is".
 	LeftOut string
 	Err     error
 }
@@ -60,14 +60,15 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%.100q: %v: %s left out", p.Name, p.Err, p.LeftOut)
 }
 
+// Unwrap returns p.Err.
 func (p Problem) Unwrap() error { return p.Err }
 
-// PartialError is returned for a reading whose page lacks something. What is on it is
-// whole: of a kind with a file that cannot be understood, nothing is there.
+// PartialError is returned for a reading whose page lacks something. What the page has is
+// complete: it has nothing of a kind with an invalid file.
 type PartialError struct {
 	Dir      string
 	Problems []Problem
-	// More is how many problems there are beyond these.
+	// More is the number of further problems.
 	More int
 }
 
@@ -86,7 +87,7 @@ func (e *PartialError) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the problems.
+// Unwrap returns the problems.
 func (e *PartialError) Unwrap() []error {
 	out := make([]error, len(e.Problems))
 	for i, p := range e.Problems {
@@ -95,99 +96,85 @@ func (e *PartialError) Unwrap() []error {
 	return out
 }
 
-// Reader reads a directory, again and again. What never changes, the keys and where their
-// values are, it keeps: a reading of the same files allocates next to nothing. It holds no
-// file open between two readings, unless they are recorded. It is not safe for concurrent use.
+// Reader reads a directory repeatedly. It keeps what never changes, the keys and the
+// positions of their values, so that reading the same files again allocates next to
+// nothing. It keeps no file open between two readings, except while recording. It is not
+// safe for concurrent use.
 type Reader struct {
 	dir  string
 	want func(name string) Wanted
 
 	files  map[string]*file
 	limits limits
-	listed []*file // those that are there, by name
-	names  []byte  // room for the directory's entries
-	buf    []byte  // room for a file
-	// foreign are names of other people's files.
-	foreign map[string]int // with the number of the last reading that found it
+	listed []*file // those in the directory, by name
+	names  []byte  // buffer for directory entries
+	buf    []byte  // buffer for a file
 
-	order    []*family // as they were found
+	order    []*family // in the order in which they were found
 	families map[familyKey]*family
 	series   map[seriesKey]*series
 	labels   map[string]*exposition.Labels
-	verdicts map[string]Wanted
+	wanted   map[string]Wanted // results of want
 
-	reading  int // number of the present one, from 1
-	used     int // bytes of all files of the present one
+	reading  int // number of the current one, from 1
+	used     int // bytes of all files of the current one
 	problems []Problem
 	more     int
-	spoiled  [kinds]bool // kinds with a file that cannot be understood
-	vanished string      // a file that was there a moment before
-	unsorted bool        // listed has new ones
-	// brokenAt is the number of the reading in which a file was first found to be gone, or
-	// begun anew, 0 where none was; brokenBy is its name.
-	brokenAt int
-	brokenBy string
+	unusable [numKinds]bool // kinds with an invalid file
+	vanished string         // a file that vanished between listing and opening it
+	unsorted bool           // listed has new files
+	// lostAt is the number of the reading that first found a file gone or replaced, 0 if
+	// none was; lostFile is its name.
+	lostAt   int
+	lostFile string
 
-	// recorder, where one is under way, copies the files in recorded.
+	// recorder copies the files in recorded; nil if nothing is being recorded.
 	recorder *recorder
 	recorded []*file
 	readAt   time.Time // when the directory was read last
 }
 
-// limits are maxFiles, maxAll and maxSeries, but in tests.
+// limits are maxFiles, maxAll and maxSeries, or smaller ones in tests.
 type limits struct{ files, bytes, series int }
 
-// New makes a reader of a directory, which need not exist yet. want is asked once or more
-// often for each name that the files have: for those of samples, as a page has them
-// (`x_total`, `x_bucket`), and for those of TYPE lines (`x_total`, `x`). A nil want has
-// all in every reading.
+// New returns a reader of a directory, which need not exist yet. It calls want at least
+// once for each name in the files: for those of samples, as a page has them (`x_total`,
+// `x_bucket`), and for those of TYPE lines (`x_total`, `x`). A nil want means all names in
+// every reading.
 func New(dir string, want func(name string) Wanted) *Reader {
 	if want == nil {
 		want = func(string) Wanted { return InPolls }
 	}
-	r := &Reader{dir: dir, want: want, files: map[string]*file{}, limits: limits{maxFiles, maxAll, maxSeries}, foreign: map[string]int{}}
-	r.forget()
+	r := &Reader{dir: dir, want: want, files: map[string]*file{}, limits: limits{maxFiles, maxAll, maxSeries}}
+	r.reset()
 	return r
 }
 
-// forget drops all that is known of the files' contents.
-func (r *Reader) forget() {
+// reset drops everything known of the files' contents.
+func (r *Reader) reset() {
 	r.order = nil
 	r.families, r.series = map[familyKey]*family{}, map[seriesKey]*series{}
-	r.labels, r.verdicts = map[string]*exposition.Labels{}, map[string]Wanted{}
+	r.labels, r.wanted = map[string]*exposition.Labels{}, map[string]Wanted{}
 	for _, f := range r.files {
 		f.image, f.entries = nil, nil
 	}
 }
 
-// Foreign gives the names of some files in the directory that end in .db and are none of
-// prometheus_client's, by the last reading. They are left alone.
-func (r *Reader) Foreign() []string {
-	out := make([]string, 0, len(r.foreign))
-	for name, found := range r.foreign {
-		if found == r.reading {
-			out = append(out, name)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// Read reads the directory as it is now into page, whose slices and maps are reused: all
-// that is wanted, or where it is not full the gauges and counters that polls want, from
-// their files alone. A directory without a file gives an empty page.
+// Read reads the current content of the directory into page, reusing its slices and maps:
+// all that is wanted, or if full is false only the gauges and counters that polls want,
+// from their files only. A directory without files is an empty page.
 //
-// It returns a *PartialError where something is missing on the page for a file that could
-// not be understood; ErrCleared with an empty page where what was read before is being
-// removed; another error with an empty page where the directory cannot be read, of
-// fs.ErrNotExist where it is not there. What is on a page is never half of something.
+// It returns a *PartialError if the page lacks something because of an invalid file;
+// ErrCleared with an empty page if what was read before is being removed; another error
+// with an empty page if the directory cannot be read, wrapping fs.ErrNotExist if it does
+// not exist. What a page has is never partial.
 func (r *Reader) Read(page *exposition.Page, full bool) error {
 	r.begin(page)
 	r.readAt = time.Now()
 	dir, err := openDir(r.dir)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			r.gone()
+			r.removeUnlisted()
 		}
 		return fmt.Errorf("reading the directory %s: %w", r.dir, err)
 	}
@@ -195,7 +182,7 @@ func (r *Reader) Read(page *exposition.Page, full bool) error {
 	if err := r.list(dir); err != nil {
 		return fmt.Errorf("reading the directory %s: %w", r.dir, err)
 	}
-	r.trim()
+	r.limitMemory()
 	least := InPolls
 	if full {
 		least = InFull
@@ -208,25 +195,25 @@ func (r *Reader) Read(page *exposition.Page, full bool) error {
 	return r.emit(page, least)
 }
 
-// begin begins a reading.
+// begin starts a reading.
 func (r *Reader) begin(page *exposition.Page) {
 	page.Reset()
 	r.reading++
-	r.used, r.problems, r.more, r.spoiled, r.vanished = 0, nil, 0, [kinds]bool{}, ""
+	r.used, r.problems, r.more, r.unusable, r.vanished = 0, nil, 0, [numKinds]bool{}, ""
 }
 
-// emit writes what a reading has found.
+// emit writes the samples that the reading has found to page.
 func (r *Reader) emit(page *exposition.Page, least Wanted) error {
-	if err := r.cleared(); err != nil {
+	if err := r.checkCleared(); err != nil {
 		return fmt.Errorf("reading the directory %s: %w", r.dir, err)
 	}
 	for _, fam := range r.order {
-		if fam.seen != r.reading || r.spoiled[fam.kind] {
+		if fam.seen != r.reading || r.unusable[fam.kind] {
 			continue
 		}
-		if err := fam.lost(); err != nil {
-			told := fam.rival != nil && fam.rival.seen == r.reading && fam.rival.kind < fam.kind
-			if fam.needed >= least && !told {
+		if err := fam.whyUnusable(); err != nil {
+			reported := fam.conflict != nil && fam.conflict.seen == r.reading && fam.conflict.kind < fam.kind
+			if fam.needed >= least && !reported {
 				r.problem(fam.name, "it is", err)
 			}
 			continue
@@ -239,22 +226,22 @@ func (r *Reader) emit(page *exposition.Page, least Wanted) error {
 	return nil
 }
 
-// readFile takes in what a file has now.
+// readFile reads a file and accumulates its values.
 func (r *Reader) readFile(dir int, f *file, least Wanted) {
-	if r.spoiled[f.kind] {
-		return // it stays so
+	if r.unusable[f.kind] {
+		return // nothing of this kind is returned anyway
 	}
 	var err error
 	for attempt := range attempts {
 		var data []byte
 		if data, r.buf, err = load(dir, f, r.buf); err == nil {
 			if r.used+len(data) > r.limits.bytes {
-				err = errAll
+				err = errTotalSize
 				break
 			}
 			if err = r.parse(f, data, attempt > 0); err == nil {
 				r.used += len(data)
-				r.take(f, data, least)
+				r.accumulate(f, data, least)
 				return
 			}
 		}
@@ -263,17 +250,17 @@ func (r *Reader) readFile(dir int, f *file, least Wanted) {
 		}
 	}
 	if err == unix.ENOENT {
-		if !f.live { // else mark_process_dead was faster
+		if !f.live { // otherwise mark_process_dead has removed it
 			r.vanished = f.name
 		}
 		return
 	}
-	r.spoiled[f.kind] = true
-	r.problem(f.name, "all "+kindTable[f.kind].left+" are", err)
+	r.unusable[f.kind] = true
+	r.problem(f.name, "all "+kindTable[f.kind].metrics+" are", err)
 }
 
-// take puts the values of a file to those of the others.
-func (r *Reader) take(f *file, data []byte, least Wanted) {
+// accumulate adds the values of a file to those of the other files.
+func (r *Reader) accumulate(f *file, data []byte, least Wanted) {
 	cumulative := f.kind.cumulative()
 	for i := range f.entries {
 		e := &f.entries[i]
@@ -283,51 +270,52 @@ func (r *Reader) take(f *file, data []byte, least Wanted) {
 			continue
 		}
 		value := floatAt(data, e.value)
-		s.take(value, floatAt(data, e.value+8), r.reading)
+		s.accumulate(value, floatAt(data, e.value+8), r.reading)
 		if !cumulative {
 			continue
 		}
-		if value < e.last && !s.falls {
-			r.broken(f)
-			f.bornAt = 0 // its process is another one
+		if value < e.last && !s.mayFall {
+			r.noteLost(f)
+			f.countsSince = 0 // another process writes it now
 		}
-		if value != 0 && f.bornAt == 0 {
-			f.bornAt = r.reading
+		if value != 0 && f.countsSince == 0 {
+			f.countsSince = r.reading
 		}
 		e.last = value
 	}
 }
 
-// broken notes that what a file had counted is gone. One that goes while another has is
-// part of the same.
-func (r *Reader) broken(f *file) {
-	if f.bornAt > 0 && f.bornAt >= r.brokenAt {
-		r.brokenAt, r.brokenBy = r.reading, f.name
+// noteLost notes that what a file had counted is gone. Files that were read before the
+// first one was lost belong to the same clearing.
+func (r *Reader) noteLost(f *file) {
+	if f.countsSince > 0 && f.countsSince >= r.lostAt {
+		r.lostAt, r.lostFile = r.reading, f.name
 	}
 }
 
-// cleared says whether files that have counted something are gone while others of then
-// are there, or while no others have come.
-func (r *Reader) cleared() error {
+// checkCleared returns ErrCleared if a file that had counted something is gone while others
+// from before remain, or before new ones exist.
+func (r *Reader) checkCleared() error {
 	if r.vanished != "" {
 		return fmt.Errorf("%.100q vanished: %w", r.vanished, ErrCleared)
 	}
-	if r.brokenAt == 0 {
+	if r.lostAt == 0 {
 		return nil
 	}
 	fresh := false
 	for _, f := range r.listed {
-		if f.bornAt > 0 && f.bornAt < r.brokenAt {
-			return fmt.Errorf("%.100q is gone or was begun anew, %.100q is not: %w", r.brokenBy, f.name, ErrCleared)
+		if f.countsSince > 0 && f.countsSince < r.lostAt {
+			return fmt.Errorf("%.100q is gone or has been replaced, %.100q has not: %w", r.lostFile, f.name, ErrCleared)
 		}
 		fresh = fresh || f.kind.cumulative()
 	}
 	if !fresh {
-		return fmt.Errorf("%.100q is gone: %w", r.brokenBy, ErrCleared)
+		return fmt.Errorf("%.100q is gone: %w", r.lostFile, ErrCleared)
 	}
 	return nil
 }
 
+// problem adds a problem to the reading's error.
 func (r *Reader) problem(name, what string, err error) {
 	if len(r.problems) == maxProblems {
 		r.more++
@@ -336,13 +324,14 @@ func (r *Reader) problem(name, what string, err error) {
 	r.problems = append(r.problems, Problem{name, what, err})
 }
 
-// trim keeps what is remembered in bounds: labels may change for ever, files come and go.
-func (r *Reader) trim() {
+// limitMemory drops what is known if it has become too large, because labels may change all
+// the time and files come and go.
+func (r *Reader) limitMemory() {
 	entries := 0
 	for _, f := range r.listed {
 		entries += len(f.entries)
 	}
-	if max(len(r.series), len(r.families), len(r.labels), len(r.verdicts)) > 4*entries+4096 {
-		r.forget()
+	if max(len(r.series), len(r.families), len(r.labels), len(r.wanted)) > 4*entries+4096 {
+		r.reset()
 	}
 }

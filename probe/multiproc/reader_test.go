@@ -14,21 +14,21 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// flat gives a page's samples as `name{labels}` to value, as text that tells every bit.
+// flat returns a page's values by `name{labels}`, as text that is exact to the last bit.
 func flat(tb testing.TB, page *exposition.Page) map[string]string {
 	tb.Helper()
 	out := map[string]string{}
 	for _, s := range page.Samples {
 		id := s.Name + "{" + s.Labels.Key() + "}"
 		if _, twice := out[id]; twice {
-			tb.Errorf("%s stands twice", id)
+			tb.Errorf("%s is on the page twice", id)
 		}
 		out[id] = fmt.Sprintf("%v %x", s.Value, s.Value)
 	}
 	return out
 }
 
-// expected reads the page that prometheus_client's own collector gave.
+// expected reads the page that prometheus_client's own collector returned.
 func expected(tb testing.TB, file string) *exposition.Page {
 	tb.Helper()
 	text, err := os.ReadFile(file)
@@ -42,6 +42,7 @@ func expected(tb testing.TB, file string) *exposition.Page {
 	return &page
 }
 
+// read reads a directory and expects no error.
 func read(tb testing.TB, r *Reader, full bool) *exposition.Page {
 	tb.Helper()
 	var page exposition.Page
@@ -51,7 +52,7 @@ func read(tb testing.TB, r *Reader, full bool) *exposition.Page {
 	return &page
 }
 
-// samePage compares two pages, whatever their order.
+// samePage compares two pages in any order.
 func samePage(tb testing.TB, want, got *exposition.Page) {
 	tb.Helper()
 	if diff := cmp.Diff(flat(tb, want), flat(tb, got)); diff != "" {
@@ -61,18 +62,18 @@ func samePage(tb testing.TB, want, got *exposition.Page) {
 		tb.Errorf("types (-want +got):\n%s", diff)
 	}
 	if got.OpenMetrics {
-		tb.Error("the page says that it is OpenMetrics")
+		tb.Error("the page is marked as OpenMetrics")
 	}
 }
 
-// directories are those in testdata: two recorded ones of real engines, and one with
-// files of every kind, made by kinds.py.
+// directories are those in testdata: two recorded from real engines, and one with files of
+// every kind, which kinds.py wrote.
 var directories = []string{"bench_throughput", "serve_dp2", "kinds"}
 
 func dbOf(dir string) string { return filepath.Join("testdata", dir, "db") }
 
-// The page of a directory is that of prometheus_client's own collector, again and again.
-func TestAsTheCollector(t *testing.T) {
+// The page of a directory is that of prometheus_client's own collector, in every reading.
+func TestEqualToCollector(t *testing.T) {
 	for _, dir := range directories {
 		t.Run(dir, func(t *testing.T) {
 			want := expected(t, filepath.Join("testdata", dir, "expected.prom"))
@@ -83,14 +84,14 @@ func TestAsTheCollector(t *testing.T) {
 			for range 3 {
 				samePage(t, want, read(t, r, true))
 			}
-			if f := r.Foreign(); len(f) > 0 {
-				t.Errorf("foreign: %q", f)
+			if files, err := filepath.Glob(dbOf(dir) + "/*.db"); err != nil || len(r.listed) != len(files) {
+				t.Errorf("%d of %d files are read (%v)", len(r.listed), len(files), err)
 			}
 		})
 	}
 }
 
-// A poll has the wanted gauges and counters of a full page, each with the same value.
+// A poll returns the wanted gauges and counters of a full page, with the same values.
 func TestPolls(t *testing.T) {
 	for _, dir := range directories {
 		t.Run(dir, func(t *testing.T) {
@@ -115,20 +116,20 @@ func TestPolls(t *testing.T) {
 	}
 }
 
-// What is wanted alone is on the page, in a full one more than in a poll.
+// A page has only what is wanted, and a full one more than a poll.
 func TestWanted(t *testing.T) {
-	asked := map[string]Wanted{
+	wanted := map[string]Wanted{
 		"vllm:num_requests_running":        InPolls,
 		"vllm:generation_tokens_total":     InPolls,
 		"vllm:prompt_tokens_total":         InFull,
 		"vllm:kv_cache_usage_perc":         InFull,
-		"vllm:e2e_request_latency_seconds": InFull, // its TYPE alone, and
+		"vllm:e2e_request_latency_seconds": InFull, // its TYPE only, and
 		"vllm:request_queue_time_seconds":  InPolls,
 		// a count without its buckets, a bucket without its count:
 		"vllm:e2e_request_latency_seconds_count": InFull,
 		"vllm:request_queue_time_seconds_bucket": InPolls,
 	}
-	r := New(dbOf("serve_dp2"), func(name string) Wanted { return asked[name] })
+	r := New(dbOf("serve_dp2"), func(name string) Wanted { return wanted[name] })
 	for _, full := range []bool{true, false, true} {
 		want := expected(t, "testdata/serve_dp2/expected.prom")
 		least := InPolls
@@ -136,20 +137,20 @@ func TestWanted(t *testing.T) {
 			least = InFull
 		}
 		for name, typ := range want.Types {
-			if asked[name] < least || !full && typ == exposition.Histogram {
+			if wanted[name] < least || !full && typ == exposition.Histogram {
 				delete(want.Types, name)
 			}
 		}
 		want.Samples = slices.DeleteFunc(want.Samples, func(s exposition.Sample) bool {
-			return asked[s.Name] < least || !full && strings.Contains(s.Name, "_seconds_")
+			return wanted[s.Name] < least || !full && strings.Contains(s.Name, "_seconds_")
 		})
 		samePage(t, want, read(t, r, full))
 	}
 }
 
-// The order of a page stays from reading to reading, and label sets are the same: the
-// ledger compares them by their address.
-func TestOrderStays(t *testing.T) {
+// Order and label sets stay the same from reading to reading: window.Counters compares label
+// sets by pointer.
+func TestOrderIsStable(t *testing.T) {
 	r := New(dbOf("serve_dp2"), nil)
 	first, second := read(t, r, true), read(t, r, true)
 	if len(first.Samples) != len(second.Samples) {
@@ -162,9 +163,9 @@ func TestOrderStays(t *testing.T) {
 	}
 }
 
-// The values of recordings without their files, as an independent decoder told them, are
-// told back from files that are made of them.
-func TestDecoded(t *testing.T) {
+// Of some recordings only the values exist, as an independent decoder read them. Files
+// written from these values yield the same values.
+func TestDecodedRecordings(t *testing.T) {
 	for _, name := range []string{"script_stats_on", "script_plugin_force"} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("testdata", name+".tsv"))
@@ -212,8 +213,8 @@ func TestDecoded(t *testing.T) {
 	}
 }
 
-// What is no number in one process is none in the sum, nor in a maximum that begins with it.
-func TestNoNumbers(t *testing.T) {
+// If a value is NaN in one process, so is the sum, and a maximum that starts with it.
+func TestNaN(t *testing.T) {
 	dir := t.TempDir()
 	nan, inf := math.NaN(), math.Inf(1)
 	for pid, v := range []float64{nan, 3, inf} {
@@ -228,7 +229,7 @@ func TestNoNumbers(t *testing.T) {
 	}
 }
 
-// Once warm a reading allocates for the files' names alone, on the way to the system.
+// Reading again allocates only for passing the files' names to system calls.
 func TestAllocations(t *testing.T) {
 	r, page := New(dbOf("serve_dp2"), nil), exposition.Page{}
 	for _, full := range []bool{true, false} {
@@ -238,7 +239,7 @@ func TestAllocations(t *testing.T) {
 			}
 		})
 		if files := float64(len(r.listed)); n > files+2 {
-			t.Errorf("full %v: %v allocations with %v files", full, n, files)
+			t.Errorf("full %v: %v allocations for %v files", full, n, files)
 		}
 	}
 }

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-// Rounds that wait to be taken; of more the oldest are dropped.
+// Rounds that can wait to be taken; beyond that the oldest are dropped.
 enum { slots = 8 };
 
 typedef struct {
@@ -29,8 +29,8 @@ struct vobs_record {
     int *fds;
     uint32_t *lengths;
     size_t size; // of one round's data
-    int first, count; // of the rounds that wait
-    slot ring[slots + 1]; // the last one is the thread's own
+    int first, count; // of the waiting rounds
+    slot ring[slots + 1]; // the last one is the thread's
 };
 
 static int64_t now_ns(void) {
@@ -99,7 +99,7 @@ vobs_record *vobs_record_start(const int *fds, const uint32_t *lengths, int n, i
         r->ring[i].data = malloc(r->size);
         whole = r->ring[i].got != NULL && r->ring[i].data != NULL;
     }
-    // Signals are the Go runtime's threads' to take.
+    // Signals are for the Go runtime's threads.
     sigset_t all, before;
     sigfillset(&all);
     pthread_t thread;
@@ -118,7 +118,7 @@ vobs_record *vobs_record_start(const int *fds, const uint32_t *lengths, int n, i
     return r;
 }
 
-void vobs_record_pace(vobs_record *r, int64_t interval) {
+void vobs_record_set_interval(vobs_record *r, int64_t interval) {
     pthread_mutex_lock(&r->mutex);
     int sooner = interval < r->interval;
     r->interval = interval;
@@ -134,7 +134,7 @@ int vobs_record_take(vobs_record *r, char *data, int32_t *got, int64_t *ago, int
         r->first = (r->first + 1) % slots, r->count--;
         memcpy(got, s->got, r->n * sizeof *got);
         char *from = s->data;
-        for (int i = 0; i < r->n; i++) { // what was read, not the whole room
+        for (int i = 0; i < r->n; i++) { // what was read, not the whole space
             if (s->got[i] > 0) memcpy(data + (from - s->data), from, s->got[i]);
             from += r->lengths[i];
         }

@@ -11,20 +11,20 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// maxRecorded is the most that a round of a record may copy, in bytes: a deployment with
-// more is read when it is asked for.
+// maxRecorded is the limit of bytes that a round of a recording copies. Files with more are
+// read by polls instead.
 const maxRecorded = 256 << 10
 
-// errRecorded is what one round of a record is that cannot be understood: something was
-// half written, or a file has outgrown its room. The files themselves tell.
-var errRecorded = errors.New("a recorded reading cannot be understood")
+// errBadRound is returned for an invalid round of a recording: something was half written,
+// or a file has outgrown its buffer. Reading the files themselves shows which.
+var errBadRound = errors.New("a recorded round is invalid")
 
-// polled says whether the files of a kind have what polls want.
+// polled reports whether files of the kind have what polls want.
 func (k kind) polled() bool { return k == counterKind || k >= gaugeAll }
 
-// Record has a thread copy the files that polls want every interval, from now on, if it
-// does not yet: those that the last reading found. [Reader.Recorded] gives what they had.
-// It reports whether that can be had.
+// Record starts a thread that copies the files that polls want every interval, or changes
+// the interval if it is running. It copies the files that the last reading found;
+// [Reader.Recorded] returns their content. Record reports whether recording is possible.
 func (r *Reader) Record(interval time.Duration) bool {
 	var files []*file
 	var lengths []uint32
@@ -36,7 +36,7 @@ func (r *Reader) Record(interval time.Duration) bool {
 		}
 	}
 	if r.recorder != nil && slices.Equal(files, r.recorded) {
-		r.recorder.pace(interval)
+		r.recorder.setInterval(interval)
 		return true
 	}
 	r.StopRecord()
@@ -74,7 +74,7 @@ func closeAll(fds []int) {
 	}
 }
 
-// StopRecord ends a record. What was not taken is lost.
+// StopRecord ends the recording. Rounds that [Reader.Recorded] has not returned are lost.
 func (r *Reader) StopRecord() {
 	if r.recorder != nil {
 		r.recorder.stop()
@@ -82,32 +82,32 @@ func (r *Reader) StopRecord() {
 	}
 }
 
-// Recorded reads the oldest round of the record that was not taken yet into page, as a
-// poll. at is when it began, took how long it lasted; ok is false where there is none.
-// The error is that this round cannot be understood; then the record has ended.
+// Recorded reads the oldest recorded round not yet returned into page, like a poll. at is
+// when the round began and took how long it lasted; ok is false if there is none. An error
+// means that the round is invalid; the recording has then ended.
 func (r *Reader) Recorded(page *exposition.Page) (at time.Time, took time.Duration, ok bool, err error) {
 	if r.recorder == nil {
 		return at, 0, false, nil
 	}
-	for ok = false; !ok || at.Before(r.readAt); { // what is older than a reading counts no more
+	for ok = false; !ok || at.Before(r.readAt); { // skip what is older than the last reading
 		if at, took, ok = r.recorder.next(); !ok {
 			return at, 0, false, nil
 		}
 	}
 	r.begin(page)
 	for i, f := range r.recorded {
-		data, whole := usedOf(r.recorder.image(i))
-		if whole && data != nil {
-			whole = r.parse(f, data, false) == nil
+		data, valid := usedOf(r.recorder.image(i))
+		if valid && data != nil {
+			valid = r.parse(f, data, false) == nil
 		}
-		if !whole {
+		if !valid {
 			r.StopRecord()
-			return at, took, true, errRecorded
+			return at, took, true, errBadRound
 		}
 	}
 	for i, f := range r.recorded {
 		if data, _ := usedOf(r.recorder.image(i)); data != nil {
-			r.take(f, data, InPolls)
+			r.accumulate(f, data, InPolls)
 		}
 	}
 	if err := r.emit(page, InPolls); err != nil {
@@ -117,9 +117,9 @@ func (r *Reader) Recorded(page *exposition.Page) (at time.Time, took time.Durati
 	return at, took, true, nil
 }
 
-// usedOf gives what is used of a file; nil where nothing is, whole false where that is
-// more than was read.
-func usedOf(image []byte) (data []byte, whole bool) {
+// usedOf returns the used part of a file's copy, nil if nothing is used. valid is false if
+// the copy lacks some of it.
+func usedOf(image []byte) (data []byte, valid bool) {
 	if len(image) < headLength {
 		return nil, false
 	}

@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recorder copies files in a thread of its own, for which Go's runtime need not wake up:
-// a wake-up of the runtime takes 0.2 ms of CPU time on a virtual machine, twenty of them
-// a second 0.4 % of a core.
+// recorder copies files in a C thread, for which Go's runtime need not wake up: a wake-up of
+// the runtime takes 0.2 ms of CPU time on a virtual machine, and twenty of them a second
+// 0.4 % of a core.
 type recorder struct {
 	c      *C.vobs_record
-	starts []int // of each file's bytes in data
+	starts []int // offset of each file in data
 	data   []byte
-	got    []C.int32_t
+	got    []C.int32_t // bytes of each file, or -1
 }
 
-// recordable says whether files of a directory may be held open. On a network's file
-// system one that is removed meanwhile would stay under another name, and its directory
-// could not be removed by whoever made it.
+// recordable reports whether files of a directory may be kept open. On a network file
+// system an open file that is removed stays under another name, and its directory cannot be
+// removed.
 func recordable(dir int) bool {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(dir, &fs) != nil {
@@ -41,7 +41,8 @@ func recordable(dir int) bool {
 // zfsMagic is ZFS_SUPER_MAGIC of OpenZFS (include/sys/fs/zfs.h).
 const zfsMagic = 0x2fc12fc1
 
-// newRecorder takes the descriptors over; nil where it cannot be had, and they are closed.
+// newRecorder starts a recorder, which owns fds. If it cannot start, it closes them and
+// returns nil.
 func newRecorder(fds []int, lengths []uint32, interval time.Duration) *recorder {
 	size := 0
 	ints, lens, starts := make([]C.int, len(fds)), make([]C.uint32_t, len(fds)), make([]int, len(fds))
@@ -57,7 +58,7 @@ func newRecorder(fds []int, lengths []uint32, interval time.Duration) *recorder 
 	return &recorder{c: c, starts: starts, data: make([]byte, size), got: make([]C.int32_t, len(fds))}
 }
 
-// next takes the oldest round that is left; ok is false without one.
+// next takes the oldest waiting round; ok is false if there is none.
 func (r *recorder) next() (at time.Time, took time.Duration, ok bool) {
 	var ago, lasted C.int64_t
 	now := time.Now()
@@ -67,8 +68,8 @@ func (r *recorder) next() (at time.Time, took time.Duration, ok bool) {
 	return now.Add(-time.Duration(ago)), time.Duration(lasted), true
 }
 
-// image gives what the round has of the nth file, nil where it could not be read; it is
-// good until the next round is taken.
+// image returns the round's copy of the nth file, nil if it could not be read. It is valid
+// until the next call of next.
 func (r *recorder) image(n int) []byte {
 	if r.got[n] < 0 {
 		return nil
@@ -76,6 +77,8 @@ func (r *recorder) image(n int) []byte {
 	return r.data[r.starts[n]:][:r.got[n]]
 }
 
-func (r *recorder) pace(interval time.Duration) { C.vobs_record_pace(r.c, C.int64_t(interval)) }
+func (r *recorder) setInterval(interval time.Duration) {
+	C.vobs_record_set_interval(r.c, C.int64_t(interval))
+}
 
 func (r *recorder) stop() { C.vobs_record_stop(r.c) }

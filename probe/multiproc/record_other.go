@@ -4,7 +4,7 @@ package multiproc
 
 import "time"
 
-// recorder is not to be had here: it needs a thread that is not Go's.
+// recorder is not available here: it needs Linux and a C thread.
 type recorder struct{}
 
 func recordable(int) bool { return false }
@@ -16,5 +16,5 @@ func newRecorder(fds []int, _ []uint32, _ time.Duration) *recorder {
 
 func (*recorder) next() (at time.Time, took time.Duration, ok bool) { return }
 func (*recorder) image(int) []byte                                  { return nil }
-func (*recorder) pace(time.Duration)                                {}
+func (*recorder) setInterval(time.Duration)                         {}
 func (*recorder) stop()                                             {}

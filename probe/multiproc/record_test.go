@@ -10,60 +10,61 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-const quickly = 2 * time.Millisecond
+// quick is an interval between rounds that tests need not wait for.
+const quick = 2 * time.Millisecond
 
-// nextRound waits for a round of the record.
+// nextRound waits for a recorded round.
 func nextRound(t *testing.T, r *Reader, page *exposition.Page) (at time.Time, err error) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(quickly) {
-		if at, took, ok, err := r.Recorded(page); ok {
-			if took < 0 || took > time.Minute {
-				t.Fatalf("a round took %v", took)
-			}
-			return at, err
+	testkit.Await(t, "a recorded round", func() (ok bool) {
+		var took time.Duration
+		at, took, ok, err = r.Recorded(page)
+		if ok && (took < 0 || took > time.Minute) {
+			t.Fatalf("a round took %v", took)
 		}
-	}
-	t.Fatal("no round in 30 s")
-	return at, nil
+		return ok
+	})
+	return at, err
 }
 
-// recordedTest makes a directory with a reader that has read it and records it.
-func recordedTest(t *testing.T) (dir string, r *Reader, page *exposition.Page) {
+// startRecording returns a directory and a reader that has read it and records it.
+func startRecording(t *testing.T) (dir string, r *Reader, page *exposition.Page) {
 	t.Helper()
 	dir, page = good(t), &exposition.Page{}
 	r = New(dir, nil)
 	if err := r.Read(page, true); err != nil {
 		t.Fatal(err)
 	}
-	if !r.Record(quickly) {
-		t.Skip("SKIPPED: no record can be had here: the directory for temporary files is on a file system that is not known to be local, set TMPDIR")
+	if !r.Record(quick) {
+		t.Skip("SKIPPED: recording is not possible here: the directory for temporary files is on a file system that is not known to be local; set TMPDIR")
 	}
 	t.Cleanup(r.StopRecord)
 	return dir, r, page
 }
 
-// A round has what a poll would have had at its time, and rounds come in their order.
+// A round has what a poll would have read at its time, and rounds are returned in order.
 func TestRecord(t *testing.T) {
-	dir, r, page := recordedTest(t)
+	dir, r, page := startRecording(t)
 	polled := with(goodPage, `h_bucket{"le"="+Inf",}`, "", "h_count{}", "")
 	var last time.Time
 	for range 3 {
 		at, err := nextRound(t, r, page)
 		if err != nil || !at.After(last) || time.Since(at) > 10*time.Second {
-			t.Fatalf("%v after %v: %v", at, last, err)
+			t.Fatalf("a round of %v after one of %v: %v", at, last, err)
 		}
 		last = at
 		wantPage(t, polled, page)
 	}
-	// A value that changes is seen.
+	// A changed value is recorded.
 	newDB().entry("c", "c_total", "", 6).write(t, dir+"/counter_1.db")
 	for {
 		_, err := nextRound(t, r, page)
-		if errors.Is(err, errRecorded) { // it was caught half written
-			if err := r.Read(page, false); err != nil || !r.Record(quickly) {
+		if errors.Is(err, errBadRound) { // the file was half written
+			if err := r.Read(page, false); err != nil || !r.Record(quick) {
 				t.Fatal(err)
 			}
 			continue
@@ -76,7 +77,7 @@ func TestRecord(t *testing.T) {
 		}
 		wantPage(t, polled, page)
 	}
-	// What was recorded before a reading counts no more after it.
+	// Rounds from before a reading are not returned after it.
 	if err := r.Read(page, true); err != nil {
 		t.Fatal(err)
 	}
@@ -86,16 +87,16 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// Where the files are others, or have outgrown their room, the record ends, and begins
-// anew after a reading.
-func TestRecordEnds(t *testing.T) {
-	dir, r, page := recordedTest(t)
+// If there are other files, or one has outgrown its buffer, the recording ends. It starts
+// again after a reading.
+func TestRecordRestarts(t *testing.T) {
+	dir, r, page := startRecording(t)
 	first := r.recorder
-	if !r.Record(quickly) || r.recorder != first {
-		t.Error("a record of the same files was begun anew")
+	if !r.Record(quick) || r.recorder != first {
+		t.Error("the recording of the same files was restarted")
 	}
 	newDB().entry("d", "d_total", "", 2).write(t, dir+"/counter_2.db")
-	if err := r.Read(page, false); err != nil || !r.Record(quickly) || r.recorder == first {
+	if err := r.Read(page, false); err != nil || !r.Record(quick) || r.recorder == first {
 		t.Fatalf("a new file: %v", err)
 	}
 	if _, err := nextRound(t, r, page); err != nil || flat(t, page)["d_total{}"] == "" {
@@ -108,38 +109,37 @@ func TestRecordEnds(t *testing.T) {
 	grown.write(t, dir+"/counter_1.db")
 	for {
 		if _, err := nextRound(t, r, page); err != nil {
-			if !errors.Is(err, errRecorded) {
+			if !errors.Is(err, errBadRound) {
 				t.Fatal(err)
 			}
 			break
 		}
 	}
 	if _, _, ok, _ := r.Recorded(page); ok || r.recorder != nil {
-		t.Error("the record goes on")
+		t.Error("the recording has not ended")
 	}
-	if err := r.Read(page, false); err != nil || !r.Record(quickly) {
+	if err := r.Read(page, false); err != nil || !r.Record(quick) {
 		t.Fatal(err)
 	}
 	if _, err := nextRound(t, r, page); err != nil || len(flat(t, page)) != 203 {
 		t.Errorf("%d series: %v", len(flat(t, page)), err)
 	}
-	// Too much of it is not recorded.
+	// A large directory is not recorded.
 	for i := range 100 {
 		newDB().entry("e", "e_total", fmt.Sprintf(`"i": "%d"`, i), 1).write(t, fmt.Sprintf("%s/counter_9%d.db", dir, i))
 	}
-	if err := r.Read(page, false); err != nil || r.Record(quickly) || r.recorder != nil {
+	if err := r.Read(page, false); err != nil || r.Record(quick) || r.recorder != nil {
 		t.Errorf("a large directory is recorded: %v", err)
 	}
 }
 
-// The files are held open no longer than the record lasts, and a directory can be
-// removed meanwhile.
-func TestRecordLetsGo(t *testing.T) {
-	dir, r, page := recordedTest(t)
+// Files are open only while they are recorded, and the directory can be removed meanwhile.
+func TestRecordClosesFiles(t *testing.T) {
+	dir, r, page := startRecording(t)
 	if _, err := nextRound(t, r, page); err != nil {
 		t.Fatal(err)
 	}
-	if opened(t, dir) == 0 {
+	if openFiles(t, dir) == 0 {
 		t.Fatal("no file is open")
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -149,18 +149,14 @@ func TestRecordLetsGo(t *testing.T) {
 		t.Error(err)
 	}
 	r.StopRecord()
-	for end := time.Now().Add(30 * time.Second); opened(t, dir) > 0; time.Sleep(quickly) {
-		if time.Now().After(end) {
-			t.Fatal("files stay open")
-		}
-	}
+	testkit.Await(t, "all files are closed", func() bool { return openFiles(t, dir) == 0 })
 	if _, _, ok, _ := r.Recorded(page); ok {
-		t.Error("a round after the end")
+		t.Error("a round after the end of the recording")
 	}
 }
 
-// opened counts the descriptors of files in a directory.
-func opened(t *testing.T, dir string) (n int) {
+// openFiles counts the open descriptors of files in a directory.
+func openFiles(t *testing.T, dir string) (n int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -174,8 +170,8 @@ func opened(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// A round costs next to nothing beside its system calls: vobs takes four a second from
-// each five that were copied.
+// BenchmarkRecorded measures taking a recorded round. vobs takes five at a time, four times a
+// second, and they cost next to nothing beside the system calls.
 func BenchmarkRecorded(b *testing.B) {
 	dir, page := "testdata/serve_dp2/db", &exposition.Page{}
 	r := New(dir, nil)
@@ -183,7 +179,7 @@ func BenchmarkRecorded(b *testing.B) {
 		b.Fatal(err)
 	}
 	if !r.Record(time.Microsecond) {
-		b.Skip("no record can be had here")
+		b.Skip("SKIPPED: recording is not possible here")
 	}
 	defer r.StopRecord()
 	b.ReportAllocs()

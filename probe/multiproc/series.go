@@ -12,48 +12,47 @@ import (
 
 // family is a family of metrics of one kind.
 type family struct {
-	name   string
-	kind   kind
-	typed  string // the name in its TYPE line
-	wanted Wanted // of that line
-	needed Wanted // the most of any of its samples
-	// others are the samples that are no buckets, in the order in which they were found.
-	others []*series
-	groups []*group // of a histogram with its buckets
-	seen   int      // number of the last reading with an entry of it
-	// rival is a family of the same name and another kind.
-	rival *family
-	// bad is why it cannot be told, for all its samples.
-	bad error
+	name     string
+	kind     kind
+	typeName string // the name in its TYPE line
+	wanted   Wanted // of that line
+	needed   Wanted // the most of any of its samples
+	// plain are the samples that are not buckets, in the order in which they were found.
+	plain      []*series
+	histograms []*histogram // one per label set
+	seen       int          // number of the last reading with an entry of it
+	// conflict is a family of the same name and another kind.
+	conflict *family
+	// err is why none of its samples can be on a page; nil if they can.
+	err error
 }
 
-// group is a histogram: the buckets of one label set.
-type group struct {
+// histogram has the buckets of one label set.
+type histogram struct {
 	buckets []*series // by their bound, once sorted
 	sorted  bool
-	// count is what all buckets have; a file that has a count itself is not believed
-	// beside them.
+	// count is the sum of all buckets. It takes precedence over a count in a file.
 	count *series
 }
 
 // series is one sample of the page.
 type series struct {
-	name   string
-	labels *exposition.Labels
-	wanted Wanted
-	needed Wanted // also for another sample: a bucket is part of the count
-	kind   kind
-	falls  bool   // it may go down while it counts: a sum of what may be negative
-	group  *group // of a bucket, and of its count
-	bound  float64
+	name      string
+	labels    *exposition.Labels
+	wanted    Wanted
+	needed    Wanted // also for other samples: buckets are needed for the count
+	kind      kind
+	mayFall   bool       // it may decrease, because its observations may be negative
+	histogram *histogram // of a bucket or a count
+	bound     float64
 
 	value, stamp float64
 	seen         int // number of the last reading with a value of it
 }
 
-// take puts one process's value to those of the others, as _accumulate_metrics in
-// multiprocess.py does.
-func (s *series) take(value, stamp float64, reading int) {
+// accumulate adds one process's value to those of the others, like _accumulate_metrics in
+// multiprocess.py.
+func (s *series) accumulate(value, stamp float64, reading int) {
 	first := s.seen != reading
 	switch s.kind {
 	case gaugeAll:
@@ -71,7 +70,7 @@ func (s *series) take(value, stamp float64, reading int) {
 			s.stamp = 0
 		}
 		if !(stamp > s.stamp) {
-			return // a gauge that was never set is not on the page
+			return // pages do not have gauges that were never set
 		}
 		s.value, s.stamp = value, stamp
 	default:
@@ -93,9 +92,9 @@ type seriesKey struct {
 	name, labels string
 }
 
-// place finds the family and the series that an entry of f belongs to, and makes them
-// where they are new. The series is nil where nobody wants it.
-func (r *Reader) place(f *file, k key) (*family, *series, error) {
+// resolve returns the family and the series of an entry of f, creating them if they are new.
+// The series is nil if it is not wanted.
+func (r *Reader) resolve(f *file, k key) (*family, *series, error) {
 	fam := r.family(k.family, f.kind)
 	name, le := k.sample, -1
 	if f.kind == histogramKind {
@@ -103,28 +102,28 @@ func (r *Reader) place(f *file, k key) (*family, *series, error) {
 			name = k.family + "_bucket"
 		}
 	}
-	wanted := r.verdict(name)
+	wanted := r.wantedIn(name)
 	var counted Wanted
 	if le >= 0 {
-		counted = r.verdict(k.family + "_count")
+		counted = r.wantedIn(k.family + "_count")
 	}
 	needed := max(wanted, counted)
 	if fam.needed = max(fam.needed, needed); needed == Never {
 		_, err := exposition.NewLabels(k.labels)
 		return fam, nil, err
 	}
-	if k.lone && fam.bad == nil {
-		fam.bad = errors.New("a name or label of it is no text: it has half a surrogate pair")
+	if k.loneSurrogate && fam.err == nil {
+		fam.err = errors.New("a name or label is not text: it has half a surrogate pair")
 	}
-	labels, identity, err := r.labelsOf(f, k.labels)
+	labels, identity, err := r.sampleLabels(f, k.labels)
 	if err != nil {
 		return nil, nil, err
 	}
 	if le >= 0 {
 		bound, ok := parseBound(labels.Get("le"))
 		if !ok {
-			if fam.bad == nil {
-				fam.bad = fmt.Errorf("a bucket's bound is no number: le=%.40q", labels.Get("le"))
+			if fam.err == nil {
+				fam.err = fmt.Errorf("a bucket's bound is not a number: le=%.40q", labels.Get("le"))
 			}
 			return fam, nil, nil
 		}
@@ -135,20 +134,20 @@ func (r *Reader) place(f *file, k key) (*family, *series, error) {
 	s := r.series[id]
 	if s == nil {
 		if len(r.series) >= r.limits.series {
-			return nil, nil, errTooMany
+			return nil, nil, errTooManySeries
 		}
 		s = &series{name: name, labels: labels, wanted: wanted, needed: wanted, kind: f.kind}
-		s.falls = f.kind != counterKind && strings.HasSuffix(name, "_sum")
+		s.mayFall = f.kind != counterKind && strings.HasSuffix(name, "_sum")
 		r.series[id] = s
-		fam.others = append(fam.others, s)
+		fam.plain = append(fam.plain, s)
 	}
 	return fam, s, nil
 }
 
-// labelsOf makes the labels of a sample. A gauge of mode all is told apart by its process
-// in a label pid, which hides one that it has itself; gauges of the other modes lose
-// theirs. identity tells those apart that are hidden.
-func (r *Reader) labelsOf(f *file, pairs []exposition.Label) (labels *exposition.Labels, identity string, err error) {
+// sampleLabels returns the labels of a sample. A gauge of mode all gets its process in a
+// label pid, which replaces its own such label; gauges of the other modes lose theirs.
+// identity distinguishes series that differ in the replaced label only.
+func (r *Reader) sampleLabels(f *file, pairs []exposition.Label) (labels *exposition.Labels, identity string, err error) {
 	own, err := exposition.NewLabels(pairs)
 	if err != nil || f.kind < gaugeAll {
 		return r.intern(own), keyOf(own), err
@@ -173,8 +172,8 @@ func keyOf(l *exposition.Labels) string {
 	return l.Key()
 }
 
-// bucket finds a bucket by its histogram's labels and its bound, in whatever way that was
-// written.
+// bucket returns a bucket by its histogram's labels and the value of its bound, however the
+// bound is written.
 func (r *Reader) bucket(fam *family, labels *exposition.Labels, bound float64, wanted, counted Wanted) (*series, error) {
 	pairs := slices.DeleteFunc(slices.Clone(labels.Pairs()), func(l exposition.Label) bool { return l.Name == "le" })
 	rest, err := exposition.NewLabels(slices.Clone(pairs))
@@ -191,7 +190,7 @@ func (r *Reader) bucket(fam *family, labels *exposition.Labels, bound float64, w
 		return s, nil
 	}
 	if len(r.series) >= r.limits.series {
-		return nil, errTooMany
+		return nil, errTooManySeries
 	}
 	total := seriesKey{fam, fam.name + "_count", rest.Key()}
 	count := r.series[total]
@@ -199,30 +198,30 @@ func (r *Reader) bucket(fam *family, labels *exposition.Labels, bound float64, w
 		count = &series{name: total.name, labels: rest, wanted: counted, needed: counted, kind: histogramKind}
 		r.series[total] = count
 	}
-	if count.group == nil {
-		count.group = &group{count: count}
-		fam.groups = append(fam.groups, count.group)
+	if count.histogram == nil {
+		count.histogram = &histogram{count: count}
+		fam.histograms = append(fam.histograms, count.histogram)
 	}
-	s := &series{name: id.name, labels: labels, wanted: wanted, needed: max(wanted, counted), kind: histogramKind, group: count.group, bound: bound}
+	s := &series{name: id.name, labels: labels, wanted: wanted, needed: max(wanted, counted), kind: histogramKind, histogram: count.histogram, bound: bound}
 	r.series[id] = s
-	s.group.buckets, s.group.sorted = append(s.group.buckets, s), false
+	s.histogram.buckets, s.histogram.sorted = append(s.histogram.buckets, s), false
 	return s, nil
 }
 
-// family finds a family, or makes it.
+// family returns a family, creating it if it is new.
 func (r *Reader) family(name string, k kind) *family {
 	id := familyKey{name, k}
 	if fam := r.families[id]; fam != nil {
 		return fam
 	}
-	fam := &family{name: name, kind: k, typed: name}
+	fam := &family{name: name, kind: k, typeName: name}
 	if k == counterKind {
-		fam.typed += "_total" // generate_latest in exposition.py
+		fam.typeName += "_total" // generate_latest in exposition.py
 	}
-	fam.wanted = r.verdict(fam.typed)
-	for other := range kinds {
-		if rival := r.families[familyKey{name, other}]; rival != nil {
-			fam.rival, rival.rival = rival, fam
+	fam.wanted = r.wantedIn(fam.typeName)
+	for otherKind := range numKinds {
+		if other := r.families[familyKey{name, otherKind}]; other != nil {
+			fam.conflict, other.conflict = other, fam
 		}
 	}
 	r.families[id] = fam
@@ -230,7 +229,7 @@ func (r *Reader) family(name string, k kind) *family {
 	return fam
 }
 
-// intern gives label sets that are alike as one.
+// intern returns the same pointer for equal label sets.
 func (r *Reader) intern(l *exposition.Labels) *exposition.Labels {
 	if l == nil {
 		return nil
@@ -242,45 +241,46 @@ func (r *Reader) intern(l *exposition.Labels) *exposition.Labels {
 	return l
 }
 
-func (r *Reader) verdict(name string) Wanted {
-	v, ok := r.verdicts[name]
+// wantedIn returns want(name), which it caches.
+func (r *Reader) wantedIn(name string) Wanted {
+	v, ok := r.wanted[name]
 	if !ok {
 		v = r.want(name)
-		r.verdicts[name] = v
+		r.wanted[name] = v
 	}
 	return v
 }
 
-// emit puts the samples of a family on the page.
+// emit adds the samples of a family to the page.
 func (fam *family) emit(page *exposition.Page, least Wanted, reading int) {
 	if fam.wanted >= least {
-		page.Types[fam.typed] = kindTable[fam.kind].typ
+		page.Types[fam.typeName] = kindTable[fam.kind].typ
 	}
-	for _, g := range fam.groups {
-		g.emit(page, least, reading)
+	for _, h := range fam.histograms {
+		h.emit(page, least, reading)
 	}
-	for _, s := range fam.others {
-		if s.group == nil {
+	for _, s := range fam.plain {
+		if s.histogram == nil {
 			s.emit(page, s.value, least, reading)
 		}
 	}
 }
 
-// emit puts the buckets on the page, each with those below it, and their count.
-func (g *group) emit(page *exposition.Page, least Wanted, reading int) {
-	if !g.sorted {
-		slices.SortFunc(g.buckets, func(a, b *series) int { return cmp.Compare(a.bound, b.bound) })
-		g.sorted = true
+// emit adds the buckets to the page, cumulated, and their count.
+func (h *histogram) emit(page *exposition.Page, least Wanted, reading int) {
+	if !h.sorted {
+		slices.SortFunc(h.buckets, func(a, b *series) int { return cmp.Compare(a.bound, b.bound) })
+		h.sorted = true
 	}
 	total := 0.0
-	for _, s := range g.buckets {
+	for _, s := range h.buckets {
 		if s.seen == reading {
 			total += s.value
-			g.count.value, g.count.seen = total, reading
+			h.count.value, h.count.seen = total, reading
 			s.emit(page, total, least, reading)
 		}
 	}
-	g.count.emit(page, g.count.value, least, reading)
+	h.count.emit(page, h.count.value, least, reading)
 }
 
 func (s *series) emit(page *exposition.Page, value float64, least Wanted, reading int) {
@@ -289,10 +289,10 @@ func (s *series) emit(page *exposition.Page, value float64, least Wanted, readin
 	}
 }
 
-// lost tells why nothing is said of a family, nil where something is.
-func (fam *family) lost() error {
-	if fam.rival != nil {
-		return fmt.Errorf("it stands among the %s and among the %s", kindTable[fam.kind].left, kindTable[fam.rival.kind].left)
+// whyUnusable returns why a family cannot be on the page; nil if it can.
+func (fam *family) whyUnusable() error {
+	if fam.conflict != nil {
+		return fmt.Errorf("it is among the %s and among the %s", kindTable[fam.kind].metrics, kindTable[fam.conflict.kind].metrics)
 	}
-	return fam.bad
+	return fam.err
 }

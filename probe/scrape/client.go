@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"github.com/vobs/vobs/internal/vllm/metrics"
 	"io"
 	"net"
 	"net/http"
@@ -15,54 +14,61 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/vobs/vobs/internal/vllm/metrics"
 )
 
 const (
 	// requestTimeout is the longest that one request may take, body included.
 	requestTimeout = 2 * time.Second
-	// maxBody is the largest page that is read, in bytes, on the wire and decompressed.
-	maxBody = 64 << 20
-	// maxBeside is the largest answer of another path, unless more is asked for.
-	maxBeside = 64 << 10
-	// maxHeader is the largest header of an answer.
+	// maxPage is the size limit of a page in bytes, both on the wire and decompressed.
+	maxPage = 64 << 20
+	// defaultGetLimit is the size limit of the body of a [Client.Get] in bytes.
+	defaultGetLimit = 64 << 10
+	// maxHeader is the size limit of a response's header in bytes.
 	maxHeader = 256 << 10
-	// maxRedirects is how many redirections are followed, on one server.
+	// maxRedirects is how many redirects are followed, all on one server.
 	maxRedirects = 3
-	// maxReason is the longest that an error of other people's making may be, in bytes.
+	// maxReason is the length limit of text that comes from a server, in bytes.
 	maxReason = 300
 )
 
-// ErrTooLarge is returned for a page of more than maxBody bytes.
-var ErrTooLarge = fmt.Errorf("the page is larger than %d MiB: is it a /metrics page?", maxBody>>20)
+// ErrTooLarge is returned for a page of more than 64 MiB.
+var ErrTooLarge = fmt.Errorf("the page is larger than %d MiB: is it a /metrics page?", maxPage>>20)
 
-// Client asks one server. It keeps one connection; net/http itself asks once
-// more on a new one where the server closed a kept one meanwhile (uvicorn does
-// so after 5 s without a request). It serves one request at a time.
+// Client sends requests to one server over one kept connection. If the server has
+// closed that connection meanwhile, net/http retries once on a new one (uvicorn
+// closes it after 5 s without a request). A Client serves one request at a time.
 type Client struct {
 	transport *http.Transport
 	target    Target
 	headers   http.Header
-	// full and filtered ask for the page and for PollNames alone, in the spelling
-	// polls; they are made once.
-	full, filtered *http.Request
-	Filter         metrics.Naming
-	unzip          *gzip.Reader // nil until a server compresses
-	cancelDial     context.CancelFunc
-	// Timeout bounds one request, limit the answer of another path in bytes.
+	// pageRequest is for the whole page, filteredRequest for metrics.PollNames only,
+	// as Naming spells them. Both are built once.
+	pageRequest, filteredRequest *http.Request
+	// Naming is how filtered requests spell the names.
+	Naming     metrics.Naming
+	gunzip     *gzip.Reader // nil until a server compresses
+	cancelDial context.CancelFunc
+	// Timeout bounds one request, body included.
 	Timeout time.Duration
-	Limit   int64
-	// ContentType is that of the answer being read.
+	// Limit is the size limit of the body of a [Client.Get] in bytes.
+	Limit int64
+	// ContentType is that of the response being read.
 	ContentType string
 }
 
+// NewClient returns a client of the server at t that sends headers with every
+// request. ca verifies https servers; nil means the system's CAs, with no
+// verification of a loopback server.
 func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
-	// A dialling outlives the request that it was for; it ends with the client.
-	life, hangUp := context.WithCancel(context.Background())
+	// net/http lets a dial outlive its request; it must end with the client.
+	dialCtx, cancelDial := context.WithCancel(context.Background())
 	dialer := &net.Dialer{}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
-		defer context.AfterFunc(life, cancel)()
+		defer context.AfterFunc(dialCtx, cancel)()
 		if t.Socket != "" {
 			network, address = "unix", t.Socket
 		}
@@ -71,7 +77,7 @@ func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 			return conn, err
 		}
 		_, loopback := t.Loopback()
-		// A server on this host has a certificate for another name, or its own.
+		// A server on this host has a self-signed certificate, or one for another name.
 		secured := tls.Client(conn, &tls.Config{ServerName: t.URL.Hostname(), RootCAs: ca, InsecureSkipVerify: loopback && ca == nil})
 		if err := secured.HandshakeContext(ctx); err != nil {
 			conn.Close()
@@ -80,9 +86,9 @@ func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 		return secured, nil
 	}
 	c := &Client{
-		target: t, headers: headers, cancelDial: hangUp, Timeout: requestTimeout, Limit: maxBeside,
+		target: t, headers: headers, cancelDial: cancelDial, Timeout: requestTimeout, Limit: defaultGetLimit,
 		transport: &http.Transport{
-			Proxy:                  nil, // an engine is asked directly
+			Proxy:                  nil, // engines are reached directly
 			DisableCompression:     true,
 			MaxConnsPerHost:        1,
 			MaxIdleConns:           1,
@@ -92,24 +98,25 @@ func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 			DialTLSContext:         dial,
 		},
 	}
-	c.full = c.request(t.URL)
+	c.pageRequest = c.newRequest(t.URL)
 	c.SetFilter(metrics.Native, false)
 	return c
 }
 
-// SetFilter makes the filtered request, for the names as the server spells them, those
-// of vllm-omni with them or not.
-func (c *Client) SetFilter(s metrics.Naming, omni bool) {
+// SetFilter builds the filtered request for metrics.PollNames as naming spells them,
+// with vllm-omni's names if omni is set.
+func (c *Client) SetFilter(naming metrics.Naming, omni bool) {
 	u := *c.target.URL
 	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
-	u.RawQuery = url.Values{"name[]": metrics.PollNamesIn(s, omni)}.Encode()
-	c.filtered, c.Filter = c.request(&u), s
+	u.RawQuery = url.Values{"name[]": metrics.PollNamesIn(naming, omni)}.Encode()
+	c.filteredRequest, c.Naming = c.newRequest(&u), naming
 }
 
-func (c *Client) request(u *url.URL) *http.Request {
+func (c *Client) newRequest(u *url.URL) *http.Request {
 	req := &http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	req.Header.Set("Accept", "text/plain;version=0.0.4, */*;q=0.1")
-	// Without it any encoding may come; compressing costs the server and saves nothing here.
+	// Without this header the server may use any encoding. Compressing costs the server
+	// CPU time and saves nothing here.
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("User-Agent", "vobs")
 	if u.User != nil {
@@ -126,74 +133,82 @@ func (c *Client) request(u *url.URL) *http.Request {
 	return req
 }
 
-// Scrape asks for the page, or filtered for the samples of PollNames alone,
-// which prometheus_client's own application supports at the path with a slash
-// behind it. The page is given to read as it comes.
+// Scrape requests the whole page, or if filtered only the samples of
+// metrics.PollNames: prometheus_client's own application filters by name[] at the
+// page's path with a slash appended. It calls read with the body as it arrives.
 func (c *Client) Scrape(ctx context.Context, filtered bool, read func(io.Reader) error) Response {
-	req := c.full
+	req := c.pageRequest
 	if filtered {
-		req = c.filtered
+		req = c.filteredRequest
 	}
-	return c.ask(ctx, req, maxBody, read)
+	r := c.do(ctx, req, maxPage, read)
+	if r.Err != nil {
+		r.Err = fmt.Errorf("scraping %s: %w", c.target.Name(), r.Err)
+	}
+	return r
 }
 
-// Get asks for another path of the same server.
+// Get requests another path of the same server and returns the body.
 func (c *Client) Get(ctx context.Context, path, query string) ([]byte, Response) {
 	u := *c.target.URL
 	u.Path, u.RawPath, u.RawQuery = path, "", query
 	var body []byte
-	a := c.ask(ctx, c.request(&u), c.Limit, func(r io.Reader) (err error) {
-		body, err = io.ReadAll(r)
+	r := c.do(ctx, c.newRequest(&u), c.Limit, func(from io.Reader) (err error) {
+		body, err = io.ReadAll(from)
 		return err
 	})
-	return body, a
+	if r.Err != nil {
+		r.Err = fmt.Errorf("requesting %s from the server at %s: %w", path, c.target.Name(), r.Err)
+	}
+	return body, r
 }
 
-// Response is how a request went.
+// Response is the outcome of a request.
 type Response struct {
 	Err error
-	// Latency is the time from sending to the last byte that was read.
+	// Latency is the time from sending the request to the last byte read.
 	Latency time.Duration
-	// Reached says that the server answered something.
+	// Reached reports whether the server sent any response.
 	Reached bool
-	// Complete says that the body told its own end, and came to it: by a length or by
-	// chunks. One that ends with the connection may have been cut off.
+	// Complete reports whether the body had a length or chunks and came to its end.
+	// A body that ends with the connection may have been cut off.
 	Complete bool
-	// Bytes is how long its body was, as it came.
+	// Bytes is the size of the body on the wire.
 	Bytes int64
-	// Partial tells what is missing on a page from files.
+	// Partial is what a page read from files lacks; nil if nothing.
 	Partial error
 }
 
-func (c *Client) ask(ctx context.Context, req *http.Request, limit int64, read func(io.Reader) error) (a Response) {
+// do sends a request and calls read with at most limit bytes of the body.
+func (c *Client) do(ctx context.Context, req *http.Request, limit int64, read func(io.Reader) error) (r Response) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	began := time.Now()
-	from := limitedBody{ctx: ctx, limit: limit}
-	resp, err := c.send(ctx, req)
+	body := limitedBody{ctx: ctx, limit: limit}
+	resp, err := c.roundTrip(ctx, req)
 	if err == nil {
-		a.Reached = true
-		a.Complete = resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0
-		err = c.read(resp, &from, read)
+		r.Reached = true
+		r.Complete = resp.ContentLength >= 0 || len(resp.TransferEncoding) > 0
+		err = c.readBody(resp, &body, read)
 		resp.Body.Close()
 	}
-	a.Latency, a.Bytes = time.Since(began), from.n
-	if !from.ended.IsZero() {
-		a.Latency = from.ended.Sub(began)
+	r.Latency, r.Bytes = time.Since(began), body.n
+	if !body.ended.IsZero() {
+		r.Latency = body.ended.Sub(began)
 	}
-	var r responseError
-	a.Reached = a.Reached || errors.As(err, &r)
+	var refused redirectError
+	r.Reached = r.Reached || errors.As(err, &refused)
 	if err != nil {
-		a.Err = c.explain(err, a)
+		r.Err = explain(err, r)
 	}
-	return a
+	return r
 }
 
-// send sends a request and follows redirections on the same server. It stands
-// in for http.Client, which copies every header once more for each request.
-func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, error) {
+// roundTrip sends a request and follows redirects on the same server. It replaces
+// http.Client, which copies every header once more for each request.
+func (c *Client) roundTrip(ctx context.Context, req *http.Request) (*http.Response, error) {
 	first := req.URL
-	for redirected := 0; ; redirected++ {
+	for redirects := 0; ; redirects++ {
 		resp, err := c.transport.RoundTrip(req.WithContext(ctx))
 		if err != nil {
 			return nil, err
@@ -207,13 +222,13 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 		to, err := resp.Location()
 		switch {
 		case err != nil:
-			return nil, responseError{fmt.Errorf("the server answers %d and tells no address to go on at", resp.StatusCode)}
+			return nil, redirectError{fmt.Errorf("the server answers %d without a usable Location header", resp.StatusCode)}
 		case to.Host != first.Host || to.Scheme != first.Scheme:
-			return nil, responseError{fmt.Errorf("redirected to another server, %s, which is not asked: give its address if it is the engine", Truncate(to.Scheme+"://"+to.Host))}
-		case redirected == maxRedirects:
-			return nil, responseError{fmt.Errorf("redirected more than %d times: give the page's own address", maxRedirects)}
+			return nil, redirectError{fmt.Errorf("redirected to another server, %s, which is not scraped: give its address if it is the engine", Truncate(to.Scheme+"://"+to.Host))}
+		case redirects == maxRedirects:
+			return nil, redirectError{fmt.Errorf("redirected more than %d times: give the page's own address", maxRedirects)}
 		}
-		// The user info stays with the first address's headers.
+		// The first address's user info is already in the headers.
 		to.User = nil
 		next := *req
 		next.URL = to
@@ -221,96 +236,98 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 	}
 }
 
-// responseError marks an error that an answer gave rise to.
-type responseError struct{ error }
+// redirectError is an error about a redirect that is not followed: the server was
+// reached.
+type redirectError struct{ error }
 
-// read gives a body to read, decompressed where the server compressed it unasked.
-func (c *Client) read(resp *http.Response, from *limitedBody, read func(io.Reader) error) error {
+// readBody calls read with the body of a response, decompressed if the server
+// compressed it unasked.
+func (c *Client) readBody(resp *http.Response, body *limitedBody, read func(io.Reader) error) error {
 	if resp.StatusCode != http.StatusOK {
 		return &StatusError{resp.StatusCode}
 	}
-	from.r = resp.Body
+	body.r = resp.Body
 	c.ContentType = resp.Header.Get("Content-Type")
 	switch encoding := strings.ToLower(strings.TrimSpace(strings.Join(resp.Header.Values("Content-Encoding"), ", "))); encoding {
 	case "", "identity":
-		return from.cause(read(from))
+		return body.cause(read(body))
 	case "gzip", "x-gzip":
-		if c.unzip == nil {
-			c.unzip = &gzip.Reader{}
+		if c.gunzip == nil {
+			c.gunzip = &gzip.Reader{}
 		}
-		if err := c.unzip.Reset(from); err != nil {
-			return from.cause(unzipError(err))
+		if err := c.gunzip.Reset(body); err != nil {
+			return body.cause(gunzipError(err))
 		}
-		page := &limitedBody{r: c.unzip, ctx: from.ctx, limit: from.limit}
-		return from.cause(unzipError(page.cause(read(page))))
+		page := &limitedBody{r: c.gunzip, ctx: body.ctx, limit: body.limit}
+		return body.cause(gunzipError(page.cause(read(page))))
 	default:
-		return fmt.Errorf("the server compresses its answer (%s) although none was asked for: switch that off for this page", Truncate(encoding))
+		return fmt.Errorf("the server compresses the page (%s) although the request does not accept that: turn compression off for this page", Truncate(encoding))
 	}
 }
 
-func unzipError(err error) error {
+func gunzipError(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
-		return fmt.Errorf("the server says that its answer is gzip, and it is not: %w", err)
+		return fmt.Errorf("the response is marked as gzip and is not valid gzip: %w", err)
 	}
 	return err
 }
 
-// limitedBody reads a body up to a limit and as long as the context lasts, also where
-// the bytes are here already or come from a decompressor. It keeps the reason
-// for which it ended.
+// limitedBody reads a body up to a limit and until the context ends, even if the
+// bytes are already buffered or come from a decompressor. It keeps the error that
+// ended it.
 type limitedBody struct {
 	r        io.Reader
 	ctx      context.Context
 	limit, n int64
 	err      error
-	ended    time.Time // when the last byte had come
+	ended    time.Time // when the last byte arrived
 }
 
-func (s *limitedBody) Read(b []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
+func (b *limitedBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
 	}
-	if s.err = s.ctx.Err(); s.err != nil {
-		return 0, s.err
+	if b.err = b.ctx.Err(); b.err != nil {
+		return 0, b.err
 	}
-	n, err := s.r.Read(b)
-	if s.n += int64(n); s.n > s.limit {
+	n, err := b.r.Read(p)
+	if b.n += int64(n); b.n > b.limit {
 		n, err = 0, ErrTooLarge
 	}
-	if s.err = err; err == io.EOF {
-		s.ended = time.Now()
+	if b.err = err; err == io.EOF {
+		b.ended = time.Now()
 	}
 	return n, err
 }
 
-// cause is the error of the body itself where it has one, else err.
-func (s *limitedBody) cause(err error) error {
-	if s.err != nil && s.err != io.EOF {
-		return s.err
+// cause returns the error of the body itself if it has one, and err otherwise.
+func (b *limitedBody) cause(err error) error {
+	if b.err != nil && b.err != io.EOF {
+		return b.err
 	}
 	return err
 }
 
-// StatusError is an answer with a status other than 200.
+// StatusError is returned for a response with a status other than 200.
 type StatusError struct{ Status int }
 
 func (e *StatusError) Error() string {
 	message := fmt.Sprintf("the server answers %d %s", e.Status, http.StatusText(e.Status))
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		message += ": give what it needs by --metrics-header"
+		message += ": give its credentials with --metrics-header"
 	case http.StatusNotFound:
-		message += ": a vLLM server has its page at /metrics"
+		message += ": vLLM serves its page at /metrics"
 	}
 	return message
 }
 
-// explain says what was tried and what a bare error means for the user. The URL
-// stays out of it: a query or user info may hold a secret.
-func (c *Client) explain(err error, a Response) error {
+// explain rewrites a bare network error into one that names the remedy. The URL is
+// left out: its query or user info may hold a secret.
+func explain(err error, r Response) error {
 	var netErr net.Error
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -318,30 +335,31 @@ func (c *Client) explain(err error, a Response) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
-		within := max(a.Latency.Round(50*time.Millisecond), 50*time.Millisecond)
-		if a.Reached {
-			err = fmt.Errorf("no whole answer in time: %d bytes within %v", a.Bytes, within)
+		within := max(r.Latency.Round(50*time.Millisecond), 50*time.Millisecond)
+		if r.Reached {
+			err = fmt.Errorf("timed out: an incomplete response of %d bytes within %v", r.Bytes, within)
 		} else {
-			err = fmt.Errorf("no answer in time: nothing within %v", within)
+			err = fmt.Errorf("timed out: no response within %v", within)
 		}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = fmt.Errorf("the answer is cut off after %d bytes: %w", a.Bytes, err)
+		err = fmt.Errorf("the response is cut off after %d bytes: %w", r.Bytes, err)
 	case errors.As(err, &unknown), errors.As(err, &host):
-		err = fmt.Errorf("%w: give the CA that vouches for it by --metrics-ca", err)
+		err = fmt.Errorf("%w: give the CA that signed it with --metrics-ca", err)
 	case errors.As(err, &noTLS):
 		err = errors.New("the server does not speak TLS: use http://")
 	case errors.Is(err, io.EOF):
-		err = fmt.Errorf("the server closed the connection without an answer (%w): is it an HTTP server, or does it need https://?", err)
+		err = fmt.Errorf("the server closed the connection without a response (%w): is it an HTTP server, or does it need https://?", err)
 	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`):
 		err = errors.New("the server speaks TLS: use https://")
 	}
 	if len(err.Error()) > maxReason {
 		err = errors.New(Truncate(err.Error()))
 	}
-	return fmt.Errorf("asking %s: %w", c.target.Name(), err)
+	return err
 }
 
-// Truncate shortens what a server made long.
+// Truncate shortens text that comes from a server to at most 300 bytes and an
+// ellipsis.
 func Truncate(s string) string {
 	if len(s) <= maxReason {
 		return s
@@ -349,11 +367,13 @@ func Truncate(s string) string {
 	return strings.ToValidUTF8(s[:maxReason], "") + "…"
 }
 
-// IsRefused says whether err means that nobody listens at the address.
+// IsRefused reports whether err means that nothing listens at the address: the
+// connection was refused, or the socket or directory does not exist.
 func IsRefused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT)
 }
 
+// Close closes the connection and ends a dial in progress.
 func (c *Client) Close() {
 	c.cancelDial()
 	c.transport.CloseIdleConnections()

@@ -8,87 +8,100 @@ import (
 const (
 	// MinInterval is the shortest time between two requests under `auto`.
 	MinInterval = 500 * time.Millisecond
-	// costFactor keeps the requests' wall time, which counts as the server's
-	// cost, at 1 % of the time.
+	// costFactor keeps the latency of the requests, which counts as the server's cost,
+	// at 1 % of the time.
 	costFactor = 100
-	// maxCredit is the most wall time that may be saved up: one request that gets
-	// no answer in time, so that a single hiccup does not cost minutes of polls.
+	// maxCredit is the most latency that can be saved up: one request that times out, so
+	// that a single hiccup does not cost minutes of polls.
 	maxCredit = requestTimeout
-	// FirstCredit is the wall time that may be spent at first: the first page of a
-	// fresh server takes about 100 ms (seen with vLLM 0.32.0: everything is cold),
-	// and 10 s without polls after it would lose a short run's gauges.
-	FirstCredit = 150 * time.Millisecond
-	// fullInterval is how often a full page is read between filtered polls, so
-	// that a recent one exists if the server goes away; cheap ones are read more
-	// often, down to SoonestFull, for half of what requests may take.
-	fullInterval = 5 * time.Second
-	SoonestFull  = time.Second
-	// notVLLMInterval is how often a server is asked again that answers without
+	// firstCredit is the latency that may be spent at first: the first page of a fresh
+	// server takes about 100 ms (seen with vLLM 0.32.0, while everything is cold), and
+	// 10 s without polls after it would lose a short run's gauges.
+	firstCredit = 150 * time.Millisecond
+	// MinFullInterval and maxFullInterval bound the time between two full pages among
+	// filtered polls, so that a recent one exists if the server goes away. Cheap pages
+	// are read more often, for half of what requests may take.
+	MinFullInterval = time.Second
+	maxFullInterval = 5 * time.Second
+
+	// notVLLMInterval is the time between two requests to a server that responds without
 	// any vLLM sample.
 	notVLLMInterval = 5 * time.Second
-	// downInterval is the longest time between two requests to an address that
-	// has not answered as an engine yet.
-	downInterval = 20 * time.Second
-	// keptWalls is the number of request times that medians are taken over.
-	keptWalls = 31
-	// knownPages is the number of full pages whose median tells what one costs.
-	knownPages = 3
-	// maxConsecutiveFailures is how often in a row a filtered poll must fail where the full
-	// page after it does not, until no more such polls are sent.
+	// maxDownInterval is the longest time between two requests to an address that has
+	// not responded as an engine yet.
+	maxDownInterval = 20 * time.Second
+	// maxLatencies is the number of latencies that medians are taken over.
+	maxLatencies = 31
+	// minKnownPages is the number of full pages from which on the median is a usable
+	// estimate of a page's cost.
+	minKnownPages = 3
+	// maxConsecutiveFailures is how many filtered polls in a row must fail, with a good
+	// full page after them, before filtered polls end.
 	maxConsecutiveFailures = 2
 )
 
-// filterState is what is known about filtered polls at an endpoint.
-type filterState int
+// FilterState is what is known about filtered scrapes at an endpoint.
+type FilterState int
 
 const (
-	FilterUntried filterState = iota
+	// FilterUntried: no filtered scrape has succeeded or been refused yet.
+	FilterUntried FilterState = iota
+	// FilterWorks: the server filters by name[].
 	FilterWorks
+	// FilterRefused: the server does not filter, or must not be tried.
 	FilterRefused
 )
 
-// Schedule decides when an endpoint is asked next, and for what. It is given the
-// time, and keeps the books of what the polls cost the server: whatever they
-// cost, failed ones included, they stay within 1 % of the time since the first.
+// Schedule decides when an endpoint is scraped next, and whether for the full page. It
+// has no clock of its own. It keeps account of what the requests cost the server:
+// whatever they cost, failed ones included, they take at most 1 % of the time since
+// the first.
 type Schedule struct {
-	// Interval is the user's; 0 is `auto`. The budget is for `auto`.
-	Interval            time.Duration
-	Filter              filterState
-	consecutiveFailures int // filtered polls that failed in a row
-	UnfilteredPages     int // and that brought a whole page
+	// Interval is the user's; 0 means `auto`. The budget holds under `auto` only.
+	Interval time.Duration
+	Filter   FilterState
+	// FullLatency and FilteredLatency are those of the requests that returned a page.
+	FullLatency, FilteredLatency LatencyRing
 
-	FullLatency, FilteredLatency LatencyRing // of the requests that brought a page
-	// Credit is the wall time that may be spent, as of at; below zero it is debt.
-	Credit time.Duration
-	at     time.Time
-	// FullAt is when a full page was asked for last, with or without success.
-	FullAt time.Time
-	last   struct {
+	consecutiveFailures int // of filtered polls
+	unfilteredPages     int // full pages in a row in response to filtered polls
+	// credit is the latency that may be spent, as of creditAt; negative, it is debt.
+	credit   time.Duration
+	creditAt time.Time
+	fullAt   time.Time // when a full page was last requested, successfully or not
+	last     struct {
 		full, failed bool
-		wall         time.Duration
+		latency      time.Duration
 	}
 }
 
-// LatencyRing are the wall times of the latest requests of one kind.
+// NewSchedule returns the schedule of an endpoint that has not been scraped yet.
+func NewSchedule(interval time.Duration) Schedule {
+	return Schedule{Interval: interval, credit: firstCredit}
+}
+
+// LatencyRing holds the latencies of the latest requests of one kind.
 type LatencyRing struct {
-	kept [keptWalls]time.Duration
-	N    int // of all so far
+	ring [maxLatencies]time.Duration
+	// Count is the number of all latencies so far, also of those no longer held.
+	Count int
 }
 
-func (w *LatencyRing) Add(d time.Duration) {
-	w.kept[w.N%keptWalls] = d
-	w.N++
+// Add adds a latency, replacing the oldest if the ring is full.
+func (r *LatencyRing) Add(d time.Duration) {
+	r.ring[r.Count%maxLatencies] = d
+	r.Count++
 }
 
-// List gives them in no order.
-func (w *LatencyRing) List() []time.Duration { return w.kept[:min(w.N, keptWalls)] }
+// List returns the latencies held, in no particular order.
+func (r *LatencyRing) List() []time.Duration { return r.ring[:min(r.Count, maxLatencies)] }
 
-func (w *LatencyRing) median() time.Duration {
-	var sorted [keptWalls]time.Duration
-	return median(sorted[:copy(sorted[:], w.List())])
+func (r *LatencyRing) median() time.Duration {
+	var sorted [maxLatencies]time.Duration
+	return median(sorted[:copy(sorted[:], r.List())])
 }
 
-// median sorts what it is given; 0 for nothing.
+// median sorts d and returns its median, or 0 if it is empty.
 func median(d []time.Duration) time.Duration {
 	if len(d) == 0 {
 		return 0
@@ -97,96 +110,103 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2]
 }
 
-// Record notes a poll that began at the time began and took wall.
-func (p *Schedule) Record(began time.Time, wall time.Duration, full, failed bool) {
-	p.accrue(began.Add(wall))
-	p.Credit -= wall
-	p.last.full, p.last.failed, p.last.wall = full, failed, wall
+// Record accounts for a poll.
+func (s *Schedule) Record(began time.Time, latency time.Duration, full, failed bool) {
+	s.accrue(began.Add(latency))
+	s.credit -= latency
+	s.last.full, s.last.failed, s.last.latency = full, failed, latency
 	if full {
-		p.FullAt = began
+		s.fullAt = began
 	}
 	switch {
 	case full && failed:
-		p.consecutiveFailures = 0 // the filter is not to blame
+		s.consecutiveFailures = 0 // the filter is not the cause
 	case full:
-		p.FullLatency.Add(wall)
-		if p.consecutiveFailures >= maxConsecutiveFailures {
-			p.Filter = FilterRefused
+		s.FullLatency.Add(latency)
+		if s.consecutiveFailures >= maxConsecutiveFailures {
+			s.Filter = FilterRefused
 		}
 	case failed:
-		p.consecutiveFailures++
+		s.consecutiveFailures++
 	default:
-		p.FilteredLatency.Add(wall)
-		p.consecutiveFailures = 0
+		s.FilteredLatency.Add(latency)
+		s.consecutiveFailures = 0
 	}
 }
 
-// RecordUnfiltered notes that a whole page came for a filtered poll. asked, which
-// follows, finds it good.
-func (p *Schedule) RecordUnfiltered() {
-	if p.UnfilteredPages++; p.Filter == FilterUntried || p.UnfilteredPages >= maxConsecutiveFailures {
-		p.Filter = FilterRefused
+// RecordFiltered notes that a filtered poll returned a filtered page.
+func (s *Schedule) RecordFiltered() { s.Filter, s.unfilteredPages = FilterWorks, 0 }
+
+// RecordUnfiltered notes that a filtered poll returned the full page. The caller then
+// records the poll itself as good.
+func (s *Schedule) RecordUnfiltered() {
+	if s.unfilteredPages++; s.Filter == FilterUntried || s.unfilteredPages >= maxConsecutiveFailures {
+		s.Filter = FilterRefused
 	}
 }
 
-// Spend notes another request's wall time.
-func (p *Schedule) Spend(wall time.Duration) { p.Credit -= wall }
+// Spend accounts for the latency of a request other than a poll.
+func (s *Schedule) Spend(latency time.Duration) { s.credit -= latency }
 
-// accrue adds what may be spent for the time that went by.
-func (p *Schedule) accrue(now time.Time) {
-	if !p.at.IsZero() && now.After(p.at) {
-		p.Credit = min(maxCredit, p.Credit+now.Sub(p.at)/costFactor)
+// accrue adds the credit for the time since the last call.
+func (s *Schedule) accrue(now time.Time) {
+	if !s.creditAt.IsZero() && now.After(s.creditAt) {
+		s.credit = min(maxCredit, s.credit+now.Sub(s.creditAt)/costFactor)
 	}
-	p.at = now
+	s.creditAt = now
 }
 
-// TargetStatus is what an endpoint has shown so far.
+// TargetStatus is what is known of an endpoint so far.
 type TargetStatus struct {
-	Up            bool // has answered as an engine
-	NotVLLM       bool // answers, and not as an engine
-	IdleSinceFull bool // idle, with tokens counted since the last full page
+	// Up reports whether it has responded as an engine.
+	Up bool
+	// NotVLLM reports whether it responds, but not as an engine.
+	NotVLLM bool
+	// IdleSinceFull reports whether the engine is idle and has counted tokens since
+	// the last full page.
+	IdleSinceFull bool
 }
 
-// Next says how long to wait from now on, and whether the next request is for a
+// Next returns how long to wait from now on, and whether the next request is for the
 // full page.
-func (p *Schedule) Next(now time.Time, s TargetStatus) (wait time.Duration, full bool) {
-	p.accrue(now)
-	full = p.nextFull(now, s)
+func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration, full bool) {
+	s.accrue(now)
+	full = s.nextIsFull(now, status)
 	switch {
-	case s.NotVLLM:
+	case status.NotVLLM:
 		return notVLLMInterval, true
-	case p.Interval > 0:
-		return p.Interval, full
-	case !s.Up:
-		// No engine is known to be there, whose budget it were.
-		return min(max(costFactor*p.last.wall, MinInterval), downInterval), true
+	case s.Interval > 0:
+		return s.Interval, full
+	case !status.Up:
+		// No engine responds yet, so there is no budget to protect.
+		return min(max(costFactor*s.last.latency, MinInterval), maxDownInterval), true
 	}
 	wait = MinInterval
 	if !full {
-		wait = max(wait, costFactor*p.FilteredLatency.median())
-	} else if p.Filter == FilterRefused {
-		wait = max(wait, costFactor*p.FullLatency.median())
+		wait = max(wait, costFactor*s.FilteredLatency.median())
+	} else if s.Filter == FilterRefused {
+		wait = max(wait, costFactor*s.FullLatency.median())
 	}
-	return max(wait, -p.Credit*costFactor), full
+	return max(wait, -s.credit*costFactor), full
 }
 
-func (p *Schedule) nextFull(now time.Time, s TargetStatus) bool {
+func (s *Schedule) nextIsFull(now time.Time, status TargetStatus) bool {
 	switch {
-	case !s.Up || p.Filter == FilterRefused:
+	case !status.Up || s.Filter == FilterRefused:
 		return true
-	case p.last.failed:
-		// The other kind tells whether the engine or the way of asking is at fault.
-		return !p.last.full
-	case p.Filter == FilterUntried:
+	case s.last.failed:
+		// A request of the other kind shows whether the engine or the filter is the cause.
+		return !s.last.full
+	case s.Filter == FilterUntried:
 		return false
 	}
-	since, cost := now.Sub(p.FullAt), p.FullLatency.median()
-	if since < min(fullInterval, max(SoonestFull, 2*costFactor*cost)) && !s.IdleSinceFull {
+	since, cost := now.Sub(s.fullAt), s.FullLatency.median()
+	if since < min(maxFullInterval, max(MinFullInterval, 2*costFactor*cost)) && !status.IdleSinceFull {
 		return false
 	}
-	// When the engine has drained its figures are whole, and a script may end it
-	// next; and while few pages are known, the first of them, a cold one, tells
-	// nothing of their cost. Else a costly page is read when it is saved up for; at
-	// last on debt, which is waited for after it.
-	return s.IdleSinceFull || p.FullLatency.N < knownPages || p.Interval > 0 || p.Credit >= cost || since >= 2*costFactor*cost
+	// An idle engine's figures are complete, and a script may end the engine next. While
+	// few pages are known, the first of them, a cold one, is no estimate of their cost.
+	// Otherwise read an expensive page once the credit covers it, and in any case after
+	// 2×costFactor×cost, going into debt that later waits repay.
+	return status.IdleSinceFull || s.FullLatency.Count < minKnownPages || s.Interval > 0 || s.credit >= cost || since >= 2*costFactor*cost
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/vobs/vobs/internal/vllm"
 )
 
-// Origin says how an address came to be known. Where several yield figures, the
-// lowest one's are used for all.
+// Origin is how an address became known. If several origins yield figures, only
+// those of the lowest are used.
 type Origin int
 
 // The origins of an address, best first.
 const (
-	// FromFlag is an address that the user gave, by --metrics-url or VOBS_METRICS_URL.
+	// FromFlag is an address that the user set by --metrics-url or VOBS_METRICS_URL.
 	FromFlag Origin = iota
-	// FromFiles is a directory of prometheus_client's shared files that the
-	// command's processes write to.
+	// FromFiles is a directory of prometheus_client's multiprocess files that the
+	// command's processes write.
 	FromFiles
 	// FromCommandLine is an address in the command's own arguments.
 	FromCommandLine
@@ -28,30 +28,30 @@ const (
 	FromTree
 )
 
-// Target is the address of one /metrics page, or a directory that has what would stand on it.
+// Target is the address of one /metrics page, or a directory of multiprocess files
+// with the same content.
 type Target struct {
 	Origin Origin
-	// URL is what is asked: http or https, with a host and a path.
+	// URL is the page's address: http or https, with a host and a path.
 	URL *url.URL
-	// Dir is the directory of shared files that is read, see [Directory]; "" for a server.
+	// Dir is the directory of multiprocess files to read; "" for a server.
 	Dir string
 	// Socket is the path of the unix socket to dial instead of URL's host; "" for TCP.
 	Socket string
-	// ExactPath forbids filtered polls, which ask another path: the server
-	// keeps this path alone out of its access log.
+	// ExactPath forbids filtered scrapes, which use another path: the server keeps
+	// only this exact path out of its access log.
 	ExactPath bool
-	// Started says that the process behind the address started inside the run:
-	// its counters count from zero.
+	// Started reports whether the process behind the address started inside the
+	// run, so that its counters count from zero.
 	Started bool
-	// MaxNumSeqs is the --max-num-seqs of the server's command line: the most
-	// requests that each of its engines runs at once. 0 where it is not known.
+	// MaxNumSeqs is --max-num-seqs on the server's command line, the most requests
+	// that each of its engines runs at once; 0 if unknown.
 	MaxNumSeqs int
 }
 
-// ParseTarget reads an address as a user gives it: http://HOST:PORT[/PATH],
-// https://…, unix:///PATH/TO.sock or HOST:PORT. Without a path /metrics is asked.
-// The unspecified addresses 0.0.0.0 and [::], which a server listens on, are
-// dialled as loopback.
+// ParseTarget parses an address as users write it: http://HOST:PORT[/PATH],
+// https://…, unix:///PATH/TO.sock or HOST:PORT. The default path is /metrics. The
+// unspecified addresses 0.0.0.0 and [::], on which servers listen, become loopback.
 func ParseTarget(s string) (Target, error) {
 	text := s
 	if !strings.Contains(text, "://") {
@@ -59,7 +59,7 @@ func ParseTarget(s string) (Target, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		// url.Error repeats the whole address, with what may be a password.
+		// url.Error repeats the whole address, which may contain a password.
 		return Target{}, fmt.Errorf("metrics address: not a URL: use http://HOST:PORT/metrics or unix:///PATH")
 	}
 	t := Target{URL: u}
@@ -95,6 +95,8 @@ func ParseTarget(s string) (Target, error) {
 	return t, nil
 }
 
+// HostPort returns host:port, or host if port is "", with brackets around an IPv6
+// address.
 func HostPort(host, port string) string {
 	if port == "" {
 		if strings.Contains(host, ":") {
@@ -105,7 +107,8 @@ func HostPort(host, port string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// Name is the address for people and for the event: without user info.
+// Name returns the address as messages and the event show it: without user info
+// and without the values of the query.
 func (t Target) Name() string {
 	if t.Socket != "" {
 		name := "unix://" + t.Socket
@@ -120,8 +123,8 @@ func (t Target) Name() string {
 	return u.String()
 }
 
-// Same says whether two addresses are one: `localhost` is 127.0.0.1. An engine that
-// is read at two addresses would count twice.
+// Same reports whether two addresses are the same, with `localhost` as 127.0.0.1. An
+// engine read at two addresses would count twice.
 func (t Target) Same(other Target) bool {
 	canonical := func(t Target) string {
 		if t.Socket == "" && t.URL.Hostname() == "localhost" {
@@ -134,7 +137,7 @@ func (t Target) Same(other Target) bool {
 	return canonical(t) == canonical(other)
 }
 
-// redactQuery keeps the names in a query and drops what may be a secret: all values.
+// redactQuery replaces all values of a query, because any may be a secret.
 func redactQuery(query string) string {
 	if query == "" {
 		return ""
@@ -148,8 +151,8 @@ func redactQuery(query string) string {
 	return strings.Join(parts, "&")
 }
 
-// Loopback says whether the address leads to this host without leaving it, and
-// the TCP port it leads to (0 for a unix socket).
+// Loopback reports whether the address stays within this host, and returns its TCP
+// port (0 for a unix socket).
 func (t Target) Loopback() (port int, ok bool) {
 	if t.Socket != "" {
 		return 0, true

@@ -27,9 +27,9 @@ func TestParseTarget(t *testing.T) {
 	}
 	for _, bad := range []string{"", "ftp://h/", "http://", "unix://", "http://h:port/", "http://u:se%zz@h"} {
 		if got, err := ParseTarget(bad); err == nil {
-			t.Errorf("%q was taken as %s", bad, got.URL)
+			t.Errorf("%q is parsed as %s, want an error", bad, got.URL)
 		} else if strings.Contains(err.Error(), "se%zz") {
-			t.Errorf("%q: the error repeats a secret: %v", bad, err)
+			t.Errorf("%q: the error contains the password: %v", bad, err)
 		}
 	}
 }

@@ -6,15 +6,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"github.com/vobs/vobs/internal/testkit"
 	"math"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/vobs/vobs/internal/testkit"
 )
 
-// gaugeIn opens a gauge's value in a file of prometheus_client, for others to read.
+// gaugeIn returns a function that sets a gauge in one of prometheus_client's files.
 func gaugeIn(t *testing.T, path, name string) func(float64) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -39,9 +40,9 @@ func gaugeIn(t *testing.T, path, name string) func(float64) {
 	}
 }
 
-// What a gauge was for a tenth of a second is its peak, though Go's part looks four times
-// a second: the files are recorded in between.
-func TestPeakInFiles(t *testing.T) {
+// A gauge's value that lasts a tenth of a second is its peak, although Go code reads the
+// files four times a second: they are recorded in between.
+func TestShortPeakIsRecorded(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("multiproc/testdata/serve_dp2/db")); err != nil {
 		t.Fatal(err)
@@ -53,18 +54,18 @@ func TestPeakInFiles(t *testing.T) {
 	p.ScrapeBaseline(context.Background())
 	p.Start(time.Now())
 	e := p.endpoints[0]
-	rounds := func() int64 {
+	readings := func() int64 {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return e.count
 	}
 	await := func(more int64) {
-		want := rounds() + more
-		waitFor(t, "readings", func() bool { return rounds() >= want })
+		want := readings() + more
+		testkit.Await(t, "more readings", func() bool { return readings() >= want })
 	}
 	await(12)
 	set(7)
-	time.Sleep(2*filesInterval + filesInterval/5) // the engine's own time, not a wait for us
+	time.Sleep(2*filesInterval + filesInterval/5) // how long the engine has this value, not a wait for vobs
 	set(0)
 	await(12)
 	report := p.Finish(context.Background(), time.Now())
@@ -78,7 +79,7 @@ func TestPeakInFiles(t *testing.T) {
 	if e.files.Record(filesInterval) {
 		e.files.StopRecord()
 	} else {
-		t.Skip("SKIPPED in part: no record can be had here, the files were read directly")
+		t.Skip("SKIPPED in part: the files cannot be recorded here and were read directly")
 	}
 	checkNulls(t, report)
 }

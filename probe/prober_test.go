@@ -2,14 +2,9 @@ package probe
 
 import (
 	"context"
-	"crypto/x509"
-	"io"
-	"log"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,13 +12,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/internal/testkit"
-	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
-// The figures that the client counted, and the exact differences of the pages,
-// are in testdata/expositions/README.md and in the recordings' own protocol.
+// The figures that the client counted, and the exact differences between the pages, are in
+// testdata/expositions/README.md and *_expected.md.
 func TestRecordedEngine(t *testing.T) {
 	report := bracket(t, testkit.Recorded(t, "serve_default_pre"), underLoad(t), testkit.Recorded(t, "serve_default_post"))
 	g := report.Engine
@@ -136,133 +130,19 @@ func TestIdleRun(t *testing.T) {
 	report := bracket(t, page, page, page)
 	g := report.Engine
 	if *g.Tokens.Prompt != 0 || *g.Tokens.Generation != 0 || g.LatencySeconds.TimeToFirstToken != nil || g.PrefixCache.Local.HitRate != nil || report.PrefixCacheHitRate != nil {
-		t.Errorf("nothing happened, but: %s", testkit.JSON(g))
+		t.Errorf("figures of an idle engine: %s", testkit.JSON(g))
 	}
 	if r := testkit.Reason(report.Notes, "prefix_cache_hit_rate"); r != "no tokens were queried" {
 		t.Errorf("reason: %q", r)
 	}
 }
 
-// An engine that came up inside the run counts from zero.
-func TestCameUpInside(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "vllm.sock")
-	p := New(quick)
-	p.Add(target(t, "unix://"+socket))
-	p.ScrapeBaseline(context.Background()) // nobody listens yet
-	p.Start(time.Now())
-	r := newReplay(t, testkit.Recorded(t, "serve_default_post"))
-	ln, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(r)
-	server.Listener = ln
-	server.Start()
-	defer server.Close()
-	r.await("filtered", 2)
-	report := p.Finish(context.Background(), time.Now())
-	checkNulls(t, report)
-	g := report.Engine
-	if g == nil || g.Window.Base != "zero" || *g.Tokens.Prompt != 14570 || *g.Tokens.Generation != 5753 || g.Requests.Finished["length"] != 62 {
-		t.Fatalf("from zero: %s", testkit.JSON(g))
-	}
-	if g.Endpoints[0].URL != "unix://"+socket {
-		t.Errorf("endpoint %s", testkit.JSON(g.Endpoints))
-	}
-}
-
-// The engine goes away with the command: the last good reading counts, with its age.
-func TestWentAway(t *testing.T) {
-	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
-	server := httptest.NewServer(r)
-	p := New(quick)
-	p.Add(target(t, server.URL))
-	p.ScrapeBaseline(context.Background())
-	p.Start(time.Now())
-	r.await("filtered", 2)
-	r.set(testkit.Recorded(t, "serve_default_post"))
-	r.await("filtered", 2)
-	p.BeforeShutdown(context.Background())
-	server.CloseClientConnections()
-	server.Close()
-	ended := time.Now()
-	began := time.Now()
-	report := p.Finish(context.Background(), ended)
-	if d := time.Since(began); d > aggregate.SettleTimeout {
-		t.Errorf("a server that is gone was waited for %v", d)
-	}
-	checkNulls(t, report)
-	g := report.Engine
-	if !lastBeforeTheEnd(g.Window) || g.Window.FinalAgeSeconds <= 0 || !strings.Contains(testkit.Codes(report.Notes), "final_reading_lost") {
-		t.Errorf("window %s, doubts %s", testkit.JSON(g.Window), testkit.Codes(report.Notes))
-	}
-	if *g.Tokens.Prompt != 14518 || *g.Tokens.Generation != 5737 {
-		t.Errorf("tokens %s", testkit.JSON(g.Tokens))
-	}
-}
-
-// Another process on the same address: gains before and after the restart add up.
-func TestRestart(t *testing.T) {
-	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
-	server := httptest.NewServer(r)
-	defer server.Close()
-	p := New(quick)
-	p.Add(target(t, server.URL))
-	p.ScrapeBaseline(context.Background())
-	p.Start(time.Now())
-	r.await("filtered", 2)
-	r.set(testkit.Recorded(t, "serve_default_post"))
-	p.BeforeShutdown(context.Background()) // a full page: +5737 generated
-	// The new process has counted more than the old one: only its start tells.
-	r.set(strings.Replace(testkit.Recorded(t, "serve_default_post"), "process_start_time_seconds 1.79530343511e+09", "process_start_time_seconds 1.79530349e+09", 1))
-	r.await("filtered", 2)
-	report := p.Finish(context.Background(), time.Now())
-	checkNulls(t, report)
-	g := report.Engine
-	if *g.Tokens.Generation != 5737+5753 || g.Requests.Finished["length"] != 60+62 || g.LatencySeconds.TimeToFirstToken.Count != 122 {
-		t.Errorf("after a restart: %s %s", testkit.JSON(g.Tokens), testkit.JSON(g.Requests))
-	}
-	if g.Window.Resets != 1 || !strings.Contains(testkit.Codes(report.Notes), "counter_reset") {
-		t.Errorf("resets %d, doubts %s", g.Window.Resets, testkit.Codes(report.Notes))
-	}
-}
-
-func TestSettling(t *testing.T) {
+func TestBusyEngineDoesNotSettle(t *testing.T) {
 	t.Parallel()
 	busy := strings.Replace(testkit.Recorded(t, "serve_default_post"), `vllm:num_requests_running{engine="0",model_name="tiny"} 0.0`, `vllm:num_requests_running{engine="0",model_name="tiny"} 2.0`, 1)
 	report := bracket(t, testkit.Recorded(t, "serve_default_pre"), busy, busy)
 	if w := report.Engine.Window; w.Final != "unsettled" || w.SettleSeconds < 1 || !strings.Contains(testkit.Codes(report.Notes), "unsettled") {
-		t.Errorf("a busy engine: %s, doubts %s", testkit.JSON(w), testkit.Codes(report.Notes))
-	}
-}
-
-func TestWithoutFilter(t *testing.T) {
-	for name, prepare := range map[string]func(*replay, *scrape.Target){
-		"server ignores name[]": func(r *replay, _ *scrape.Target) { r.filter = false },
-		"path is silenced":      func(_ *replay, tg *scrape.Target) { tg.ExactPath = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
-			server := httptest.NewServer(r)
-			defer server.Close()
-			tg := target(t, server.URL)
-			prepare(r, &tg)
-			p := New(quick)
-			p.Add(tg)
-			p.ScrapeBaseline(context.Background())
-			r.set(underLoad(t))
-			p.Start(time.Now())
-			r.await("full", 4)
-			r.set(testkit.Recorded(t, "serve_default_post"))
-			report := p.Finish(context.Background(), time.Now())
-			checkNulls(t, report)
-			if g := report.Engine; *g.Tokens.Generation != 5737 || *g.KVCache.Usage.Peak == 0 || g.Scrapes.Errors != 0 {
-				t.Errorf("%s", testkit.JSON(g))
-			}
-			if r.served["filtered"] > 0 {
-				t.Errorf("asked %d filtered pages", r.served["filtered"])
-			}
-		})
+		t.Errorf("busy engine: window %s, doubts %s", testkit.JSON(w), testkit.Codes(report.Notes))
 	}
 }
 
@@ -287,20 +167,20 @@ func TestBestOriginWins(t *testing.T) {
 }
 
 func TestNoEngine(t *testing.T) {
-	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte("process_start_time_seconds 1.0\nnode_load1 0.5\n"))
 	}))
-	defer stranger.Close()
+	defer other.Close()
 	failing := newReplay(t, "")
 	failing.status = 401
-	locked := httptest.NewServer(failing)
-	defer locked.Close()
-	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>\n")) }))
-	defer page.Close()
+	unauthorized := httptest.NewServer(failing)
+	defer unauthorized.Close()
+	html := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>\n")) }))
+	defer html.Close()
 	for _, c := range []struct{ address, want string }{
-		{stranger.URL, "no vllm: samples"},
-		{locked.URL, "--metrics-header"},
-		{page.URL, "line 1: no metric name"},
+		{other.URL, "no vllm: samples"},
+		{unauthorized.URL, "--metrics-header"},
+		{html.URL, "line 1: no metric name"},
 		{"http://127.0.0.1:1", "connection refused"},
 		{"", "--metrics-url"},
 	} {
@@ -318,38 +198,25 @@ func TestNoEngine(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
-	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
-	server := httptest.NewUnstartedServer(r)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // the refused handshake is the point
-	server.StartTLS()
-	defer server.Close()
-	pool := x509.NewCertPool()
-	pool.AddCert(server.Certificate())
-	for name, cfg := range map[string]Config{"loopback": quick, "own CA": {Interval: quick.Interval, CA: pool}} {
-		if err := Check(context.Background(), cfg, target(t, server.URL)); err != nil {
-			t.Errorf("%s: %v", name, err)
+// Addresses of the same engine are one target: it would count twice otherwise.
+func TestSameAddress(t *testing.T) {
+	for _, c := range []struct {
+		first, second string
+		same          bool
+	}{
+		{"http://127.0.0.1:8000", "http://localhost:8000/metrics", true},
+		{"http://localhost", "http://127.0.0.1", true},
+		{"http://127.0.0.1:8000", "http://0.0.0.0:8000", true},
+		{"http://127.0.0.1:8000", "http://localhost:8001", false},
+		{"http://127.0.0.1:8000", "https://localhost:8000", false},
+		{"http://127.0.0.1:8000", "http://[::1]:8000", false}, // two servers may listen on that port
+		{"http://localhost:8000/a", "http://127.0.0.1:8000/b", false},
+		{"unix:///a", "http://localhost", false},
+	} {
+		p := New(quick)
+		p.Add(target(t, c.first))
+		if added := p.Add(target(t, c.second)); added == c.same {
+			t.Errorf("%s and %s: same %v", c.first, c.second, !added)
 		}
-	}
-	if err := Check(context.Background(), Config{CA: x509.NewCertPool()}, target(t, server.URL)); err == nil {
-		t.Error("a CA was given, and a server that it does not vouch for was trusted")
-	}
-}
-
-func TestHeaders(t *testing.T) {
-	r := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Header.Get("Authorization") != "Bearer x" {
-			http.Error(w, "no", http.StatusUnauthorized)
-			return
-		}
-		r.ServeHTTP(w, req)
-	}))
-	defer server.Close()
-	if err := Check(context.Background(), Config{Headers: http.Header{"Authorization": {"Bearer x"}}}, target(t, server.URL)); err != nil {
-		t.Error(err)
-	}
-	if err := Check(context.Background(), Config{}, target(t, server.URL)); err == nil || !strings.Contains(err.Error(), "401") {
-		t.Errorf("without the header: %v", err)
 	}
 }

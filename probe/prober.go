@@ -1,0 +1,270 @@
+package probe
+
+import (
+	"context"
+	"crypto/x509"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/scrape"
+	"github.com/vobs/vobs/probe/window"
+)
+
+const (
+	// baselineTimeout is the longest that the readings before the start may delay it.
+	baselineTimeout = time.Second
+	// lastTryTimeout bounds the last request to an address that never responded.
+	lastTryTimeout = 250 * time.Millisecond
+)
+
+// Config configures how engines are scraped.
+type Config struct {
+	// Interval is the time between two polls; 0 means `auto`: the longest of 500 ms and
+	// 100 times the median latency of a request.
+	Interval time.Duration
+	// Headers are sent with every request.
+	Headers http.Header
+	// Wait, if set, returns how long to pause until the CPU time that vobs has spent fits
+	// its budget. Under `auto` the next poll waits for that.
+	Wait func() time.Duration
+	// CA verifies https servers; nil means the system's CAs, with no verification of a
+	// loopback server.
+	CA *x509.CertPool
+}
+
+// Prober reads the engines of one run. Its methods are safe for concurrent use. Their
+// order in a run is Add, ScrapeBaseline, Start, then Add and BeforeShutdown at any
+// time, then Finish.
+type Prober struct {
+	cfg    Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	polls  sync.WaitGroup
+	// queries are the configuration queries in progress; they end with queryCtx.
+	queries     sync.WaitGroup
+	queryCtx    context.Context
+	stopQueries context.CancelFunc
+
+	mu            sync.Mutex
+	endpoints     []*endpoint
+	gauges        map[scrape.Origin]*window.Gauges
+	active        map[scrape.Origin]*window.ActiveTime
+	best          scrape.Origin // the best origin that has yielded vLLM samples
+	yielded       bool          // some origin has
+	started       time.Time     // when the command started; zero before that
+	finishing     bool
+	introspection aggregate.Introspection
+}
+
+// New returns a Prober without targets.
+func New(cfg Config) *Prober {
+	ctx, cancel := context.WithCancel(context.Background())
+	queryCtx, stopQueries := context.WithCancel(context.Background())
+	return &Prober{
+		cfg: cfg, ctx: ctx, cancel: cancel, queryCtx: queryCtx, stopQueries: stopQueries,
+		gauges: map[scrape.Origin]*window.Gauges{},
+		active: map[scrape.Origin]*window.ActiveTime{},
+	}
+}
+
+// Add adds a target and reports whether it did. It ignores a target that is known
+// already, and one whose origin is superseded by a better origin that has yielded
+// figures. After Start, polling begins immediately.
+func (p *Prober) Add(t scrape.Target) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.finishing || p.yielded && p.best < t.Origin && !p.isConfigSource(t) {
+		return false
+	}
+	for _, e := range p.endpoints {
+		if e.target.Same(t) {
+			return false
+		}
+	}
+	if p.gauges[t.Origin] == nil {
+		p.gauges[t.Origin], p.active[t.Origin] = window.NewGauges(), &window.ActiveTime{}
+	}
+	e := newEndpoint(p, len(p.endpoints), t)
+	p.endpoints = append(p.endpoints, e)
+	if !p.started.IsZero() {
+		p.startPolling(e)
+	}
+	return true
+}
+
+// SetServerFlags records what the command line of the server at a known target
+// configures. It never clears a value that is already known.
+func (p *Prober) SetServerFlags(t scrape.Target, line CommandLine) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.endpoints {
+		if e.target.Same(t) && line.MaxNumSeqs > 0 {
+			e.maxNumSeqs = line.MaxNumSeqs
+		}
+	}
+}
+
+// Targets returns the targets known so far, with their current MaxNumSeqs.
+func (p *Prober) Targets() []scrape.Target {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []scrape.Target
+	for _, e := range p.endpoints {
+		t := e.target
+		t.MaxNumSeqs = e.maxNumSeqs
+		out = append(out, t)
+	}
+	return out
+}
+
+// startPolling starts an endpoint's goroutine. The lock is held.
+func (p *Prober) startPolling(e *endpoint) {
+	p.polls.Add(1)
+	go func() {
+		defer p.polls.Done()
+		e.recoverPanic(func() { e.loop(p.ctx) })
+	}()
+}
+
+// markYielded notes that an origin has yielded vLLM samples. The lock is held.
+func (p *Prober) markYielded(o scrape.Origin) {
+	if !p.yielded || o < p.best {
+		p.best, p.yielded = o, true
+	}
+}
+
+// watermark returns the earliest time at which an interval still to come can begin, over
+// all endpoints of an origin. The lock is held.
+func (p *Prober) watermark(o scrape.Origin) (at time.Time) {
+	for _, e := range p.endpoints {
+		if e.up && e.target.Origin == o && (at.IsZero() || e.lastAt.Before(at)) {
+			at = e.lastAt
+		}
+	}
+	return at
+}
+
+// superseded reports whether an endpoint is no longer needed: a better origin has yielded
+// figures, and the endpoint has no configuration left to query.
+func (p *Prober) superseded(e *endpoint) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.yielded && p.best < e.target.Origin && (!p.isConfigSource(e.target) || e.up && e.allQueried())
+}
+
+// allEndpoints returns a copy of the list of endpoints.
+func (p *Prober) allEndpoints() []*endpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]*endpoint(nil), p.endpoints...)
+}
+
+// selected returns the endpoints whose figures count: those of the best origin that has
+// yielded any.
+func (p *Prober) selected() []*endpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*endpoint
+	for _, e := range p.endpoints {
+		if e.up && e.target.Origin == p.best {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// forEach calls f for every endpoint, concurrently, and waits for all.
+func (p *Prober) forEach(endpoints []*endpoint, f func(*endpoint)) {
+	var wg sync.WaitGroup
+	for _, e := range endpoints {
+		wg.Go(func() { e.recoverPanic(func() { f(e) }) })
+	}
+	wg.Wait()
+}
+
+// ScrapeBaseline takes the readings that counters count from, of all targets
+// concurrently and within 1 s. An address where nothing listens costs no time.
+func (p *Prober) ScrapeBaseline(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, baselineTimeout)
+	defer cancel()
+	p.forEach(p.allEndpoints(), func(e *endpoint) {
+		_, err := e.read(ctx, true, phaseBefore)
+		p.mu.Lock()
+		e.portFreeBefore = err != nil && scrape.IsRefused(err)
+		p.mu.Unlock()
+	})
+}
+
+// Start begins polling. commandStarted is when the command started.
+func (p *Prober) Start(commandStarted time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.started = commandStarted
+	for _, e := range p.endpoints {
+		p.startPolling(e)
+	}
+}
+
+// BeforeShutdown takes one more reading of every engine that is up, within ctx. It is
+// called before a shutdown signal is forwarded to them.
+func (p *Prober) BeforeShutdown(ctx context.Context) {
+	var up []*endpoint
+	for _, e := range p.allEndpoints() {
+		p.mu.Lock()
+		if e.up && !(p.yielded && p.best < e.target.Origin) {
+			up = append(up, e)
+		}
+		p.mu.Unlock()
+	}
+	p.forEach(up, func(e *endpoint) { _, _ = e.read(ctx, true, phaseBeforeSignal) })
+}
+
+// Finish stops polling, waits within ctx and 2 s until the engines that yielded figures
+// have settled, and returns the result. commandEnded is when the command ended.
+func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.Output {
+	p.mu.Lock()
+	p.finishing = true
+	p.mu.Unlock()
+	p.cancel()
+	p.polls.Wait()
+	ctx, cancel := context.WithTimeout(ctx, aggregate.SettleTimeout)
+	defer cancel()
+	p.tryUnread(ctx)
+	selected := p.selected()
+	var mu sync.Mutex
+	settled := map[*endpoint]bool{}
+	p.forEach(selected, func(e *endpoint) {
+		ok := e.settle(ctx)
+		mu.Lock()
+		settled[e] = ok
+		mu.Unlock()
+	})
+	var toQuery []*endpoint
+	for e, ok := range settled {
+		if ok {
+			toQuery = append(toQuery, e)
+		}
+	}
+	p.finishConfigQueries(ctx, append(toQuery, p.configSources()...))
+	for _, e := range p.allEndpoints() {
+		if e.client != nil {
+			e.client.Close()
+		}
+	}
+	return p.aggregate(selected, settled, commandEnded)
+}
+
+// tryUnread scrapes all endpoints a last time if none has yielded figures during the run.
+func (p *Prober) tryUnread(ctx context.Context) {
+	p.mu.Lock()
+	yielded := p.yielded
+	p.mu.Unlock()
+	if yielded {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastTryTimeout)
+	defer cancel()
+	p.forEach(p.allEndpoints(), func(e *endpoint) { _, _ = e.read(ctx, true, phaseAfter) })
+}
