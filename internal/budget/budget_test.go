@@ -53,7 +53,7 @@ func TestTotalStaysWithinBudget(t *testing.T) {
 			g := New(w.clock)
 			g.Reserve(time.Millisecond)
 			w.run(g, 10*time.Hour, func() time.Duration { return of(c.others, step) }, func(float64) {
-			// The reservation counts too: a run may end at any moment.
+				// The reservation counts too: a run may end at any moment.
 				cost := w.cpu + finishCost + time.Millisecond
 				if w.wall >= c.from && cost > of(Whole, w.wall)+of(c.others+minGPUShare, step) {
 					t.Fatalf("after %v it cost %v, which is %.3f %% of a core", w.wall, cost, 100*cost.Seconds()/w.wall.Seconds())
