@@ -4,15 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-
-	"github.com/vobs/vobs/internal/vllm"
 )
 
 // serveInfo is vLLM's /server_info, reduced to what is true of a simulation, in both of
 // its forms (vllm/entrypoints/serve/dev/server_info/api_router.py).
 func (e *Engine) serveInfo(w http.ResponseWriter, r *http.Request) {
 	c := &e.cfg
-	answer := map[string]any{"vllm_env": map[string]any{vllm.DevModeVariable: true}, "system_env": map[string]any{}}
+	answer := map[string]any{"vllm_env": map[string]any{"VLLM_SERVER_DEV_MODE": true}, "system_env": map[string]any{}}
 	if r.URL.Query().Get("config_format") != "json" {
 		answer["vllm_config"] = c.text()
 		writeJSON(w, http.StatusOK, answer)

@@ -7,8 +7,6 @@ import (
 	"net"
 	"strings"
 	"time"
-
-	"github.com/vobs/vobs/internal/vllm"
 )
 
 // Run is the whole life of a server: it loads (Startup), listens, serves one generation
@@ -91,5 +89,5 @@ func metricsURL(a net.Addr) string {
 	if a.Network() == "unix" {
 		return "unix:" + a.String()
 	}
-	return "http://" + a.String() + vllm.MetricsPath
+	return "http://" + a.String() + "/metrics"
 }

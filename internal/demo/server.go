@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/vobs/vobs/internal/vllm"
 )
 
 // contentType is what vLLM 0.32.0 sends for its page, whatever the request accepts:
@@ -48,8 +46,8 @@ func (e *Engine) Handler() http.Handler {
 	mux := http.NewServeMux()
 	// These are different routes of a real server: the one without the slash does not
 	// know name[].
-	mux.HandleFunc(vllm.MetricsPath, func(w http.ResponseWriter, r *http.Request) { e.servePage(w, nil) })
-	mux.HandleFunc(vllm.MetricsPath+"/", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, r *http.Request) { e.servePage(w, nil) })
+	mux.HandleFunc("/metrics/", func(w http.ResponseWriter, r *http.Request) {
 		var names nameSet
 		for _, n := range r.URL.Query()["name[]"] {
 			if n == "" { // Python's parse_qs drops blank values
@@ -63,14 +61,14 @@ func (e *Engine) Handler() http.Handler {
 		e.servePage(w, names)
 	})
 	empty := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
-	mux.HandleFunc(vllm.HealthPath, empty)
+	mux.HandleFunc("/health", empty)
 	mux.HandleFunc("/ping", empty)
-	mux.HandleFunc(vllm.VersionPath, func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"version": Version})
 	})
-	mux.HandleFunc(vllm.ModelsPath, e.serveModels)
+	mux.HandleFunc("/v1/models", e.serveModels)
 	if e.cfg.DevMode {
-		mux.HandleFunc(vllm.ServerInfoPath, e.serveInfo)
+		mux.HandleFunc("/server_info", e.serveInfo)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
@@ -113,7 +111,7 @@ func (e *Engine) serveModels(w http.ResponseWriter, _ *http.Request) {
 	}}})
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.metrics.http("GET", vllm.ModelsPath, 0, n, time.Since(start))
+	e.metrics.http("GET", "/v1/models", 0, n, time.Since(start))
 }
 
 // writeJSON responds with v, without a newline as FastAPI does, and returns the length
