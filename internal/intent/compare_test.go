@@ -1,7 +1,6 @@
 package intent
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,8 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/internal/vllm/args"
-
-	"github.com/vobs/vobs/internal/pyvalue"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -238,19 +235,6 @@ func TestPairs(t *testing.T) {
 	} {
 		if got, err := ParsePairs([]string{pair}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v, want %s", pair, got, err, want)
-		}
-	}
-}
-
-// TestRepr: as Python 3.11 writes them.
-func TestRepr(t *testing.T) {
-	for want, v := range map[string]any{
-		"None": nil, "True": true, "False": false, "5": int64(5), "0.9": 0.9, "1.0": 1.0, "1e-05": 1e-5, "0.0001": 1e-4, "1e+16": 1e16, "1000000000000000.0": 1e15,
-		"nan": math.NaN(), "-inf": math.Inf(-1), "''": "", `"it's"`: "it's", `'"'`: `"`, `'\'"'`: `'"`, `'a\\b\n\t\r\x00\x7f\x85\u200b\U000e0001é'`: "a\\b\n\t\r\x00\x7f\u0085\u200b\U000e0001é",
-		"[1, 'a', [None]]": []any{int64(1), "a", []any{nil}}, "{'a': 1, 'b': {}}": map[string]any{"a": int64(1), "b": map[string]any{}}, "-0.0": math.Copysign(0, -1),
-	} {
-		if got := pyvalue.Repr(v); got != want {
-			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

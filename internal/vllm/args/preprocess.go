@@ -162,7 +162,7 @@ func gatherDotted(args []string) ([]string, error) {
 			value = text
 		}
 		path := strings.Split(flag, ".")
-		if len(path) > pyvalue.MaxDepth {
+		if len(path) > pyvalue.MaxNesting {
 			return out, fmt.Errorf("%s is nested too deeply", Clip(arg))
 		}
 		if objects[path[0]] == nil {

@@ -31,7 +31,7 @@ func ParseHumanNumber(s string) (any, error) {
 		if !ok || len(whole) > 4300 {
 			return nil, pyvalue.ErrNotANumber
 		}
-		return pyvalue.ShrinkInt(n.Lsh(n, uint(10*(power+1)))), nil
+		return pyvalue.FromBigInt(n.Lsh(n, uint(10*(power+1)))), nil
 	}
 	// As there: a product of floats, cut to a whole number.
 	f, err := strconv.ParseFloat(number, 64)
@@ -43,14 +43,14 @@ func ParseHumanNumber(s string) (any, error) {
 		return nil, pyvalue.ErrNotANumber
 	}
 	n, _ := new(big.Float).SetFloat64(f).Int(nil)
-	return pyvalue.ShrinkInt(n), nil
+	return pyvalue.FromBigInt(n), nil
 }
 
 // expandNumbers is _expand_json_human_readable_numbers of vllm/engine/arg_utils.py:
 // 80m in the JSON of a config class is 80000000.
 func expandNumbers(s string) (string, error) {
 	var failed error
-	out := pyvalue.ReplaceOutsideStrings(s, func(part string) string {
+	out := pyvalue.MapOutsideStrings(s, func(part string) string {
 		var b strings.Builder
 		for i := 0; i < len(part); {
 			if !isWord(part[i]) {

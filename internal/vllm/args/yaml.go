@@ -77,7 +77,7 @@ func parseYAML(text []byte) (v any, err error) {
 			v, err = nil, fmt.Errorf("it cannot be read as YAML: %v", p)
 		}
 	}()
-	if err := pyvalue.CheckDepth(string(text)); err != nil {
+	if err := pyvalue.CheckNesting(string(text)); err != nil {
 		return nil, err
 	}
 	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
@@ -109,7 +109,7 @@ type yamlReader struct {
 }
 
 func (y *yamlReader) value(n ast.Node, depth int) (any, error) {
-	if y.nodes++; y.nodes > maxYAMLNodes || depth > pyvalue.MaxDepth {
+	if y.nodes++; y.nodes > maxYAMLNodes || depth > pyvalue.MaxNesting {
 		return nil, errors.New("it is nested too deeply or refers to itself too often")
 	}
 	switch n := n.(type) {
@@ -264,7 +264,7 @@ func plainScalar(s string) (any, error) {
 		case len(digits) > 1 && digits[0] == '0':
 			base, digits = 8, digits[1:]
 		}
-		return pyvalue.ParseBase(digits, base, negative)
+		return pyvalue.ParseDigits(digits, base, negative)
 	case regexp.MustCompile(yamlFloat).MatchString(s):
 		if strings.Contains(digits, ":") {
 			v, err := sexagesimal(digits)
