@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// useFlags is what a user can do where the command line does not tell.
+// useFlags is the advice for command lines that cannot be read.
 const useFlags = "give --intend or --intend-file"
 
 // FromCommandLine returns the engine's settings in a command line.
@@ -26,7 +26,7 @@ func FromCommandLine(line args.CommandLine) Intents {
 		out.add(u.Name, u.Value)
 	}
 	for name, why := range p.Problems {
-		if name == "config" || args.IsEngineSetting(name) || args.ByFlagName(name) == nil {
+		if name == "config" || args.IsEngineSetting(name) || !args.IsOption(name) {
 			name = canonicalName(name)
 			out.drop(name)
 			out.Problems[name] = why

@@ -12,7 +12,7 @@ import (
 	"github.com/vobs/vobs/internal/vllm/args"
 )
 
-// TestFromCommandLine: vLLM behind launchers, and what is none.
+// TestFromCommandLine reads vLLM behind launchers, and commands that are not vLLM.
 func TestFromCommandLine(t *testing.T) {
 	serve := map[string]any{"model": "m", "max_num_seqs": int64(8)}
 	for _, c := range []struct {
@@ -41,7 +41,7 @@ func TestFromCommandLine(t *testing.T) {
 		{line: "vllm serve --config ../vllm/args/testdata/config/small.yaml --max-num-seqs 8 --model m", want: map[string]any{
 			"model": "m", "max_num_seqs": int64(8), "enable_prefix_caching": false, "seed": int64(16), "block_size": int64(16)}},
 		{line: "vllm serve m -sc.method ngram --speculative-config.num_speculative_tokens 3 -cc.pass_config.fuse_norm_quant true -ac.backend FLASH_ATTN", want: map[string]any{
-			// -sc and --speculative-config are two options to vLLM's parser: the later one counts, whole.
+			// To vLLM's parser -sc and --speculative-config are two options: the later one replaces the other.
 			"model": "m", "speculative_config.num_speculative_tokens": int64(3), "compilation_config.pass_config.fuse_norm_quant": true, "attention_backend": "FLASH_ATTN"}},
 		{line: "vllm serve m --swap-space 4 --use-v2-block-manager --max-num-seqs 8", want: map[string]any{
 			"model": "m", "max_num_seqs": int64(8), "swap_space": int64(4), "use_v2_block_manager": true}},
@@ -74,7 +74,7 @@ func TestFromCommandLine(t *testing.T) {
 	}
 }
 
-// TestProblems: what cannot be read is named, and the rest is read all the same.
+// TestProblems checks that a setting that cannot be read is named and the others are read.
 func TestProblems(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe.yaml")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -89,16 +89,16 @@ func TestProblems(t *testing.T) {
 		{"vllm serve m --max-num-seqs 8 --max-num-seqs many --seed 5", "max_num_seqs", `cannot read "many"`},
 		{"vllm serve m --max-num-batched-tokens 1.5K --seed 5", "max_num_batched_tokens", "write 1.5k"},
 		{"vllm serve m --enforce-eager=yes --seed 5", "enforce_eager", "vLLM takes no value for --enforce-eager"},
-		{"vllm serve m --max-num 5 --seed 5", "max_num", "--max-num could be any of --max-num-batched-tokens, "},
+		{"vllm serve m --max-num 5 --seed 5", "max_num", "--max-num is ambiguous: it could be any of --max-num-batched-tokens, "},
 		{"vllm serve m --seed 5 -cudagraph-capture-sizes --cudagraph-c", "cudagraph_capture_sizes", "has no value"},
 		{"vllm serve m --seed 5 --block-size", "block_size", "--block-size has no value"},
 		{"vllm serve m --seed 5 --config ../vllm/args/testdata/config/absent.yaml", "config", "--config ../vllm/args/testdata/config/absent.yaml: no such file"},
 		{"vllm serve m --seed 5 --config ../vllm/args/testdata/config/broken.yaml", "config", "--config ../vllm/args/testdata/config/broken.yaml: [1:"},
 		{"vllm serve m --seed 5 --config ../vllm/args/testdata/config/small.txt", "config", "ends in .yaml or .yml"},
-		{"vllm serve m --seed 5 --config " + pipe, "config", "no regular file"},
+		{"vllm serve m --seed 5 --config " + pipe, "config", "not a regular file"},
 		{"vllm serve m --seed 5 --config " + large, "config", "larger than 1 MiB"},
 		{"vllm bench throughput --seed 5 --config ../vllm/args/testdata/config/small.yaml", "config", "takes no file"},
-		{"vllm serve --swap-space 4 m --seed 5", "model", `"4" stands behind --swap-space, which vobs does not know`},
+		{"vllm serve --swap-space 4 m --seed 5", "model", `"4" follows --swap-space, which vobs does not know`},
 	} {
 		got := FromCommandLine(args.Parse(strings.Fields(c.line), ""))
 		if !strings.Contains(got.Problems[c.name], c.want) || got.Values["seed"] != int64(5) || got.Reason != "" {

@@ -13,37 +13,36 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// Effective is what an engine says of itself.
+// Effective is the settings that an engine reports.
 type Effective struct {
-	// Values are its settings by the event's names.
+	// Values are the settings by the event's names.
 	Values map[string]any
-	// Off are settings of which the engine says that it has none.
+	// Off are the settings that the engine reports to be off.
 	Off []string
-	// Why says why a setting is not among them; it may be nil, or give "".
+	// Why returns why the engine does not report a setting, or "". It may be nil.
 	Why func(name string) string
 }
 
-// Result is what comparing gives, as the event has it.
+// Result is the outcome of a comparison, as the event has it.
 type Result struct {
-	// Mismatches are settings that are not as they were meant, as the seed writes
-	// them: `max_num_seqs: intended=256 actual=128`.
+	// Mismatches are the settings that differ from the intent, formatted as NeMo Safe
+	// Synthesizer does: `max_num_seqs: intended=256 actual=128`.
 	Mismatches []string
 	// Checked are the settings that were compared.
 	Checked []string
-	// Unchecked are those that were not, with the reason.
+	// Unchecked are the settings that could not be compared, with the reasons.
 	Unchecked []schema.FlagUnchecked
-	// DidNotEngage says that one of schema.CheckedFields is not as it was meant.
+	// DidNotEngage is set if one of schema.CheckedFields is a mismatch.
 	DidNotEngage bool
 }
 
-// effectiveNames are the settings whose name in the event is another than vLLM's
-// path to them.
+// effectiveNames are the settings that have another name in the event than in vLLM.
 var effectiveNames = map[string]string{
 	"speculative_config.num_speculative_tokens": "num_speculative_tokens",
 }
 
-// Compare holds what was meant against what the engine says, by value and not by
-// spelling: the seed's fields first, in its order, then the others by name.
+// Compare compares intents with the settings that the engine reports, by value and not by
+// spelling: schema.CheckedFields first, in their order, then the others by name.
 func Compare(in Intents, effective Effective) Result {
 	r := Result{Mismatches: []string{}, Checked: []string{}, Unchecked: []schema.FlagUnchecked{}}
 	var names []string
@@ -72,7 +71,7 @@ func Compare(in Intents, effective Effective) Result {
 			r.mismatch(name, want, nil)
 			continue
 		}
-		if actual = plainActual(actual); !known || actual == nil || actual == "None" && want != "None" {
+		if actual = fromEvent(actual); !known || actual == nil || actual == "None" && want != "None" {
 			r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: effective.why(name)})
 			continue
 		}
@@ -107,13 +106,13 @@ func (e Effective) why(name string) string {
 	}
 	root, _, _ := strings.Cut(name, ".")
 	if !args.IsEngineSetting(root) && canonicalName(name) == name && !slices.ContainsFunc(canonical[:], func(c [2]string) bool { return c[1] == name }) {
-		return "the engine does not tell it; vLLM 0.32 has no setting of this name"
+		return "the engine does not report it; vLLM 0.32 has no setting of this name"
 	}
-	return "the engine does not tell it"
+	return "the engine does not report it"
 }
 
-// plainActual brings a value of the event down to the types of Intents.
-func plainActual(v any) any {
+// fromEvent converts a value of the event to the types of Intents.Values.
+func fromEvent(v any) any {
 	switch v := v.(type) {
 	case nil, bool, string, int64, float64, *big.Int, []any, map[string]any:
 		return v
@@ -123,7 +122,7 @@ func plainActual(v any) any {
 	r := reflect.ValueOf(v)
 	switch {
 	case r.Kind() == reflect.Pointer && !r.IsNil():
-		return plainActual(r.Elem().Interface())
+		return fromEvent(r.Elem().Interface())
 	case r.Kind() == reflect.Pointer:
 		return nil
 	case r.CanInt():
@@ -135,7 +134,7 @@ func plainActual(v any) any {
 	case r.Kind() == reflect.Slice:
 		list := make([]any, r.Len())
 		for i := range list {
-			list[i] = plainActual(r.Index(i).Interface())
+			list[i] = fromEvent(r.Index(i).Interface())
 		}
 		return list
 	case r.Kind() == reflect.String:
@@ -144,8 +143,8 @@ func plainActual(v any) any {
 	return v
 }
 
-// coerce reads an engine's text as the type of what was meant: vLLM's labels are
-// texts, "128" and "False".
+// coerce reads text that the engine reports as the type of the intent, because vLLM's labels
+// are text: "128" and "False".
 func coerce(want, actual any) any {
 	text, ok := actual.(string)
 	if !ok {
@@ -157,7 +156,7 @@ func coerce(want, actual any) any {
 			return b
 		}
 	case int64, *big.Int:
-		if n, err := args.ParseHumanNumber(text); err == nil {
+		if n, err := args.ParseHumanInt(text); err == nil {
 			return n
 		}
 	case float64:
@@ -168,7 +167,7 @@ func coerce(want, actual any) any {
 	return actual
 }
 
-// equalValue says whether a setting is as it was meant.
+// equalValue reports whether a setting has the intended value.
 func equalValue(name string, want, actual any) bool {
 	if b, ok := want.(bool); ok {
 		switch a := actual.(type) {
@@ -179,23 +178,23 @@ func equalValue(name string, want, actual any) bool {
 			return ok && v == b
 		}
 	}
-	_, bothTexts := want.(string)
+	_, bothText := want.(string)
 	if _, ok := actual.(string); !ok {
-		bothTexts = false
+		bothText = false
 	}
-	if w, ok := bigInt(want); ok && !bothTexts {
+	if w, ok := bigInt(want); ok && !bothText {
 		if a, ok := bigInt(actual); ok {
 			return w.Cmp(a) == 0
 		}
 	}
-	if w, ok := args.Number(want); ok && !bothTexts {
-		if a, ok := args.Number(actual); ok {
+	if w, ok := args.Float(want); ok && !bothText {
+		if a, ok := args.Float(actual); ok {
 			return w == a || math.Abs(w-a) <= 1e-9*math.Max(math.Abs(w), math.Abs(a))
 		}
 	}
 	if list, ok := want.([]any); ok {
 		other, ok := actual.([]any)
-		if !ok { // of several names the engine tells the first
+		if !ok { // of several names, the engine reports the first
 			return len(list) > 0 && equalValue(name, list[0], actual)
 		}
 		return slices.EqualFunc(list, other, func(a, b any) bool { return equalValue(name, a, b) })
@@ -205,16 +204,16 @@ func equalValue(name string, want, actual any) bool {
 	case w == a:
 		return true
 	case strings.HasSuffix(name, "dtype"):
-		return dtype(w) == dtype(a)
+		return canonicalDtype(w) == canonicalDtype(a)
 	case strings.HasSuffix(name, "backend"):
-		return backend(w) == backend(a)
+		return canonicalBackend(w) == canonicalBackend(a)
 	case name == "model" || name == "tokenizer" || strings.HasSuffix(name, "_path") || strings.HasSuffix(name, "_dir"):
 		return samePath(w, a)
 	}
 	return false
 }
 
-// bigInt reads a whole number, also from a text.
+// bigInt returns an integer, which may be given as text.
 func bigInt(v any) (*big.Int, bool) {
 	switch v := v.(type) {
 	case int64:
@@ -222,7 +221,7 @@ func bigInt(v any) (*big.Int, bool) {
 	case *big.Int:
 		return v, true
 	case string:
-		n, err := args.ParseHumanNumber(v)
+		n, err := args.ParseHumanInt(v)
 		if err == nil {
 			return bigInt(n)
 		}
@@ -230,9 +229,9 @@ func bigInt(v any) (*big.Int, bool) {
 	return nil, false
 }
 
-// dtype brings the names of a data type together: vllm/config/cache.py has fp8 and
-// fp8_e4m3 for one type, vllm/config/model.py half and float beside torch's names.
-func dtype(s string) string {
+// canonicalDtype returns one name for each data type: vllm/config/cache.py has both fp8 and
+// fp8_e4m3 for one type, and vllm/config/model.py has half and float beside torch's names.
+func canonicalDtype(s string) string {
 	s = strings.TrimPrefix(strings.ToLower(s), "torch.")
 	switch s {
 	case "fp8", "float8_e4m3fn":
@@ -249,16 +248,16 @@ func dtype(s string) string {
 	return s
 }
 
-// backend brings the spellings of a backend together: the engine may tell the
-// member of an enumeration.
-func backend(s string) string {
+// canonicalBackend returns one spelling for each backend: the engine may report the member
+// of an enumeration.
+func canonicalBackend(s string) string {
 	s = s[strings.LastIndexByte(s, '.')+1:]
 	return strings.ReplaceAll(strings.ToLower(s), "-", "_")
 }
 
-// samePath compares paths and names of models. A model's name is also its folder
-// in the cache of the Hugging Face hub, which vLLM runs under HF_HUB_OFFLINE
-// (vllm/config/model.py): …/models--ORGANISATION--NAME/snapshots/REVISION.
+// samePath compares paths and names of models. With HF_HUB_OFFLINE, vLLM replaces a model's
+// name by its folder in the cache of the Hugging Face hub (vllm/config/model.py):
+// …/models--ORGANISATION--NAME/snapshots/REVISION.
 func samePath(want, actual string) bool {
 	w, a := filepath.Clean(want), filepath.Clean(actual)
 	if w == a {

@@ -1,7 +1,6 @@
 package intent
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,12 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/internal/vllm/args"
-
-	"github.com/vobs/vobs/internal/pyvalue"
 	"github.com/vobs/vobs/schema"
 )
 
-// TestCompare: pairs of a meant and an effective value.
+// TestCompare compares pairs of an intended and an effective value.
 func TestCompare(t *testing.T) {
 	wd, err := os.Getwd()
 	if err != nil {
@@ -24,9 +21,9 @@ func TestCompare(t *testing.T) {
 	for _, c := range []struct {
 		pair     string // as --intend has it
 		actual   any
-		mismatch string // "" where they agree
+		mismatch string // "" if they agree
 	}{
-		// The seed's own cases (its test_vllm_observability.py) and its strings.
+		// From NeMo Safe Synthesizer's test_vllm_observability.py.
 		{"enable_prefix_caching=True", true, ""},
 		{"enable_prefix_caching=False", true, "enable_prefix_caching: intended=False actual=True"},
 		{"max_num_seqs=256", int64(128), "max_num_seqs: intended=256 actual=128"},
@@ -89,7 +86,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCompareOff: what the engine says it has none of did not come about.
+// TestCompareOff compares intents with settings that are off.
 func TestCompareOff(t *testing.T) {
 	in, err := ParsePairs([]string{"quantization=fp8", "speculative_config.method=ngram", "speculative_config.num_speculative_tokens=3", "kv_cache_dtype=None"})
 	if err != nil {
@@ -106,7 +103,8 @@ func TestCompareOff(t *testing.T) {
 	}
 }
 
-// TestCompareLists: the order, no intents, and what cannot be compared.
+// TestCompareLists checks the order, the settings without an intent and those that cannot be
+// compared.
 func TestCompareLists(t *testing.T) {
 	in, err := ParsePairs([]string{"tensor_parallel_size=2", "kv_cache_dtype=auto", "enable_prefix_caching=true", "max_num_seqs=4", "max_model_len=-1",
 		"dtype=None", "swap_space=4", "seed=1", "load_format=dummy", "block_size=16", "num_gpu_blocks_override=5", "speculative_config.num_speculative_tokens=3"})
@@ -128,11 +126,11 @@ func TestCompareLists(t *testing.T) {
 		Mismatches: []string{"max_num_seqs: intended=4 actual=2", "enable_prefix_caching: intended=True actual=False", "tensor_parallel_size: intended=2 actual=1"},
 		Checked:    []string{"max_num_seqs", "enable_prefix_caching", "speculative_config.num_speculative_tokens", "tensor_parallel_size"},
 		Unchecked: []schema.FlagUnchecked{
-			{Flag: "block_size", Reason: "the engine does not tell it"},
-			{Flag: "load_format", Reason: "the engine does not tell it"},
-			{Flag: "num_gpu_blocks_override", Reason: "the engine does not tell it"},
+			{Flag: "block_size", Reason: "the engine does not report it"},
+			{Flag: "load_format", Reason: "the engine does not report it"},
+			{Flag: "num_gpu_blocks_override", Reason: "the engine does not report it"},
 			{Flag: "seed", Reason: "because"},
-			{Flag: "swap_space", Reason: "the engine does not tell it; vLLM 0.32 has no setting of this name"},
+			{Flag: "swap_space", Reason: "the engine does not report it; vLLM 0.32 has no setting of this name"},
 			{Flag: "max_num_batched_tokens", Reason: "unreadable"},
 		},
 		DidNotEngage: true,
@@ -170,12 +168,12 @@ func TestPrecedence(t *testing.T) {
 		t.Error(got)
 	}
 	if _, changed := line.Values["seed"]; changed || len(line.Problems) != 1 {
-		t.Error("Over changed what it was laid over")
+		t.Error("Over changed its argument")
 	}
 }
 
-// TestIntentFiles: the forms of --intend-file.
-func TestIntentFiles(t *testing.T) {
+// TestParseIntents reads the forms of --intend-file.
+func TestParseIntents(t *testing.T) {
 	seven := map[string]any{"max_num_seqs": int64(7), "enable_prefix_caching": false}
 	for text, want := range map[string]map[string]any{
 		`{"max_num_seqs": 7, "enable_prefix_caching": false}`:                                                                  seven,
@@ -198,17 +196,17 @@ func TestIntentFiles(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                                "holds no names and values",
-		"[1]":                             "holds no names and values",
-		"max-num-seqs: many":              `"max-num-seqs": it takes a whole number`,
-		"max-num-seqs: true":              `"max-num-seqs": it takes a number`,
-		"enforce-eager: 3":                `"enforce-eager": it takes true or false`,
-		"enforce-eager: perhaps":          `"enforce-eager": it takes true or false`,
-		"compilation-config: [1]":         `"compilation-config": it takes an object`,
-		"kv-cache-dtype: {a: b}":          `"kv-cache-dtype": it takes a text`,
+		"":                                "not a mapping of names to values",
+		"[1]":                             "not a mapping of names to values",
+		"max-num-seqs: many":              `"max-num-seqs": must be a whole number`,
+		"max-num-seqs: true":              `"max-num-seqs": must be a number`,
+		"enforce-eager: 3":                `"enforce-eager": must be true or false`,
+		"enforce-eager: perhaps":          `"enforce-eager": must be true or false`,
+		"compilation-config: [1]":         `"compilation-config": must be an object`,
+		"kv-cache-dtype: {a: b}":          `"kv-cache-dtype": must be a string`,
 		"max-num-batched-tokens: 1.5K":    "write 1.5k",
-		`{"engine_parameters": 3}`:        "engine_parameters holds no names and values",
-		"a b: 3":                          `"a b" is no name of a setting`,
+		`{"engine_parameters": 3}`:        "engine_parameters is not a mapping of names to values",
+		"a b: 3":                          `"a b" is not the name of a setting`,
 		"max-num-seqs: [1":                "[1:",
 		`{"speculative_config": "ngram"}`: `cannot read "ngram" for --speculative-config`,
 	} {
@@ -224,33 +222,20 @@ func TestIntentFiles(t *testing.T) {
 	}
 }
 
-// TestPairs: what --intend refuses.
-func TestPairs(t *testing.T) {
+// TestParsePairsErrors holds what --intend refuses.
+func TestParsePairsErrors(t *testing.T) {
 	for pair, want := range map[string]string{
-		"max_num_seqs":               `--intend "max_num_seqs" is no NAME=VALUE`,
-		"=5":                         "is no NAME=VALUE",
-		"a b=5":                      "is no NAME=VALUE",
-		"max_num_seqs=many":          `--intend "max_num_seqs=many": it takes a whole number, as 8192, 8k (8000) or 8K`,
-		"enforce_eager=perhaps":      "it takes true or false",
+		"max_num_seqs":               `--intend "max_num_seqs" is not of the form NAME=VALUE`,
+		"=5":                         "is not of the form NAME=VALUE",
+		"a b=5":                      "is not of the form NAME=VALUE",
+		"max_num_seqs=many":          `--intend "max_num_seqs=many": must be a whole number such as 8192, 8k (8000) or 8K (8192)`,
+		"enforce_eager=perhaps":      "must be true or false",
 		"gpu_memory_utilization=90%": `vLLM cannot read "90%" for --gpu-memory-utilization`,
-		"compilation_config=3":       "it is no JSON object",
+		"compilation_config=3":       "not a JSON object",
 		"max_model_len=1.5K":         "write 1.5k",
 	} {
 		if got, err := ParsePairs([]string{pair}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v, want %s", pair, got, err, want)
-		}
-	}
-}
-
-// TestRepr: as Python 3.11 writes them.
-func TestRepr(t *testing.T) {
-	for want, v := range map[string]any{
-		"None": nil, "True": true, "False": false, "5": int64(5), "0.9": 0.9, "1.0": 1.0, "1e-05": 1e-5, "0.0001": 1e-4, "1e+16": 1e16, "1000000000000000.0": 1e15,
-		"nan": math.NaN(), "-inf": math.Inf(-1), "''": "", `"it's"`: "it's", `'"'`: `"`, `'\'"'`: `'"`, `'a\\b\n\t\r\x00\x7f\x85\u200b\U000e0001é'`: "a\\b\n\t\r\x00\x7f\u0085\u200b\U000e0001é",
-		"[1, 'a', [None]]": []any{int64(1), "a", []any{nil}}, "{'a': 1, 'b': {}}": map[string]any{"a": int64(1), "b": map[string]any{}}, "-0.0": math.Copysign(0, -1),
-	} {
-		if got := pyvalue.Repr(v); got != want {
-			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }

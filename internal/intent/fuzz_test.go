@@ -9,7 +9,8 @@ import (
 	"github.com/vobs/vobs/internal/vllm/args"
 )
 
-// FuzzCommandLine: no arguments make the reader fail, nor read a setting twice.
+// FuzzCommandLine checks that no arguments cause a panic and that no setting is both read and
+// reported as a problem.
 func FuzzCommandLine(f *testing.F) {
 	text, err := os.ReadFile("../vllm/args/testdata/spellings.txt")
 	if err != nil {

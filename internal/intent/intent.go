@@ -1,4 +1,4 @@
-// Package intent holds the settings that a user meant an engine to have, and compares
+// Package intent reads the settings that a user intends an engine to have, and compares
 // them with the settings that the engine reports.
 //
 // Intents come from --intend, from --intend-file and from the vLLM options in the
@@ -11,23 +11,21 @@ import (
 	"strings"
 )
 
-// Intents are settings of an engine that were asked for.
+// Intents are the settings that an engine is intended to have.
 type Intents struct {
-	// Values holds what was asked for, by name: a field of vLLM's EngineArgs, or a
-	// path into one that is an object (speculative_config.num_speculative_tokens).
-	// A value is nil, bool, int64, *big.Int, float64, string, []any or map[string]any;
-	// nil and "auto" take an intent back.
+	// Values are the settings by name: a field of vLLM's EngineArgs, or a path into a field
+	// that is an object (speculative_config.num_speculative_tokens). The values are those of
+	// package pyvalue; nil and "auto" withdraw an intent.
 	Values map[string]any
-	// Problems are settings that were asked for in a way that cannot be read, by
-	// name, with the reason.
+	// Problems are the settings that could not be read, by name, with the reasons.
 	Problems map[string]string
-	// Reason says why the command line tells nothing; empty where it was read.
+	// Reason is why the command line was not read; "" if it was.
 	Reason string
 }
 
 func newIntents() Intents { return Intents{Values: map[string]any{}, Problems: map[string]string{}} }
 
-// Over lays i over others: what i names is taken from i.
+// Over returns other with the settings of i in place of its own.
 func (i Intents) Over(other Intents) Intents {
 	out := Intents{Values: maps.Clone(other.Values), Problems: maps.Clone(other.Problems), Reason: other.Reason}
 	if out.Values == nil {
@@ -47,17 +45,17 @@ func (i Intents) Over(other Intents) Intents {
 	return out
 }
 
-// drop removes a setting and all that is below it, under whatever name.
+// drop removes a setting and everything below it, whatever its names.
 func (i Intents) drop(name string) {
 	below := func(k string) bool { return k == name || strings.HasPrefix(k, name+".") }
-	gone := func(k string) bool {
+	dropped := func(k string) bool {
 		return below(k) || slices.ContainsFunc(canonical[:], func(c [2]string) bool { return c[1] == k && strings.HasPrefix(c[0], name+".") })
 	}
-	maps.DeleteFunc(i.Values, func(k string, _ any) bool { return gone(k) })
-	maps.DeleteFunc(i.Problems, func(k, _ string) bool { return gone(k) })
+	maps.DeleteFunc(i.Values, func(k string, _ any) bool { return dropped(k) })
+	maps.DeleteFunc(i.Problems, func(k, _ string) bool { return dropped(k) })
 }
 
-// Empty says that nothing was asked for.
+// Empty reports whether there are neither intents nor problems.
 func (i Intents) Empty() bool {
 	for _, v := range i.Values {
 		if isSet(v) {
@@ -67,7 +65,7 @@ func (i Intents) Empty() bool {
 	return len(i.Problems) == 0
 }
 
-// Names are the settings that were asked for, in order.
+// Names returns the names of the intended settings, sorted.
 func (i Intents) Names() []string {
 	var names []string
 	for name, v := range i.Values {
@@ -78,8 +76,7 @@ func (i Intents) Names() []string {
 	return slices.Sorted(slices.Values(names))
 }
 
-// isSet says whether a value is an intent: `auto` and None leave the choice to
-// the engine.
+// isSet reports whether a value is an intent: auto and None leave the choice to the engine.
 func isSet(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -94,9 +91,9 @@ func isSet(v any) bool {
 	return true
 }
 
-// canonical are the settings that have a name of their own beside the object
-// they belong to: vllm/engine/arg_utils.py folds the one into the other
-// (spec_method, attention_backend), the seed has its own words for two.
+// canonical lists names of settings and the names used for them here. vLLM has some settings
+// both as a flag and within an object (spec_method, attention_backend) and folds one into
+// the other in vllm/engine/arg_utils.py; NeMo Safe Synthesizer has its own names for a few.
 var canonical = [...][2]string{
 	{"speculative_config.method", "speculative_method"},
 	{"spec_method", "speculative_method"},
@@ -113,7 +110,7 @@ var canonical = [...][2]string{
 	{"cache_dtype", "kv_cache_dtype"},
 }
 
-// add puts a setting in, an object by its members.
+// add sets a setting. It adds the members of an object one by one.
 func (i Intents) add(name string, value any) {
 	if object, ok := value.(map[string]any); ok && len(object) > 0 {
 		for _, key := range slices.Sorted(maps.Keys(object)) {

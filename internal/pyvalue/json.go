@@ -13,32 +13,33 @@ import (
 	"strings"
 )
 
-// MaxDepth bounds how deep JSON and YAML may be nested; Python gives up at some 1 000.
-const MaxDepth = 200
+// MaxNesting bounds the nesting of JSON and YAML. Python's own limit is about 1,000.
+const MaxNesting = 200
 
-// ParseJSON reads what Python's json.loads does: NaN and the infinities too.
+// ParseJSON reads JSON as Python's json.loads does, NaN and the infinities included.
 func ParseJSON(s string) (any, error) {
-	if err := CheckDepth(s); err != nil {
+	if err := CheckNesting(s); err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(strings.NewReader(ReplaceOutsideStrings(s, nameConstants)))
+	d := json.NewDecoder(strings.NewReader(MapOutsideStrings(s, quoteConstants)))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
 		return nil, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more behind the JSON")
+		return nil, errors.New("something follows the JSON value")
 	}
-	return plainJSON(v)
+	return fromDecoder(v)
 }
 
-func CheckDepth(s string) error {
+// CheckNesting returns an error if the brackets in s are nested deeper than MaxNesting.
+func CheckNesting(s string) error {
 	depth := 0
 	for i := range len(s) {
 		switch s[i] {
 		case '[', '{':
-			if depth++; depth > MaxDepth {
+			if depth++; depth > MaxNesting {
 				return errors.New("nested too deeply")
 			}
 		case ']', '}':
@@ -48,38 +49,38 @@ func CheckDepth(s string) error {
 	return nil
 }
 
-// constants stand for what Go's JSON does not know, as strings that no JSON text
-// can hold by chance: a control character is not allowed in it unescaped.
+// constants are the numbers that encoding/json refuses. ParseJSON replaces each by a string
+// that begins with a control character, which no real text is likely to hold.
 var constants = [...]struct {
-	name, text string
-	value      float64
+	name, quoted string
+	value        float64
 }{
 	{"-Infinity", `"\u0001-Infinity"`, math.Inf(-1)},
 	{"Infinity", `"\u0001Infinity"`, math.Inf(1)},
 	{"NaN", `"\u0001NaN"`, math.NaN()},
 }
 
-func nameConstants(s string) string {
+func quoteConstants(s string) string {
 	for _, c := range constants {
-		if c.name == "Infinity" { // not the one that has become a string already
+		if c.name == "Infinity" { // leave alone the "Infinity" within the string for -Infinity
 			s = strings.ReplaceAll(s, `\u0001-Infinity`, "\x00")
 		}
-		s = strings.ReplaceAll(s, c.name, c.text)
+		s = strings.ReplaceAll(s, c.name, c.quoted)
 		s = strings.ReplaceAll(s, "\x00", `\u0001-Infinity`)
 	}
 	return s
 }
 
-// ReplaceOutsideStrings changes a JSON text where it is in no string.
-func ReplaceOutsideStrings(s string, change func(string) string) string {
+// MapOutsideStrings applies mapping to the parts of a JSON text that lie outside its strings.
+func MapOutsideStrings(s string, mapping func(string) string) string {
 	var out strings.Builder
 	for s != "" {
 		open := strings.IndexByte(s, '"')
 		if open < 0 {
-			out.WriteString(change(s))
+			out.WriteString(mapping(s))
 			break
 		}
-		out.WriteString(change(s[:open]))
+		out.WriteString(mapping(s[:open]))
 		end := open + 1
 		for end < len(s) && s[end] != '"' {
 			if s[end] == '\\' {
@@ -94,7 +95,8 @@ func ReplaceOutsideStrings(s string, change func(string) string) string {
 	return out.String()
 }
 
-func plainJSON(v any) (any, error) {
+// fromDecoder turns what encoding/json decodes into Python's values, in place.
+func fromDecoder(v any) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
 		if strings.ContainsAny(string(v), ".eE") {
@@ -109,7 +111,7 @@ func plainJSON(v any) (any, error) {
 		}
 	case []any:
 		for i := range v {
-			e, err := plainJSON(v[i])
+			e, err := fromDecoder(v[i])
 			if err != nil {
 				return nil, err
 			}
@@ -117,7 +119,7 @@ func plainJSON(v any) (any, error) {
 		}
 	case map[string]any:
 		for k := range v {
-			e, err := plainJSON(v[k])
+			e, err := fromDecoder(v[k])
 			if err != nil {
 				return nil, err
 			}
@@ -127,7 +129,8 @@ func plainJSON(v any) (any, error) {
 	return v, nil
 }
 
-// FormatJSON writes a value as json.dumps does, but for the order of keys.
+// FormatJSON formats a value as Python's json.dumps does, NaN and the infinities included,
+// but with sorted keys and with strings escaped as encoding/json escapes them.
 func FormatJSON(v any) string {
 	var b bytes.Buffer
 	writeJSON(&b, v)
@@ -172,7 +175,7 @@ func writeJSON(b *bytes.Buffer, v any) {
 		case math.IsInf(v, 0):
 			b.WriteString(map[bool]string{true: "Infinity", false: "-Infinity"}[v > 0])
 		default:
-			b.WriteString(Repr(v))
+			b.WriteString(ReprFloat(v))
 		}
 	default:
 		fmt.Fprint(b, v)

@@ -1,5 +1,3 @@
-// Package pyvalue reads and writes values as Python does: repr() and str(), numbers as
-// int() and float() accept them, and JSON with NaN and the infinities.
 package pyvalue
 
 import (
@@ -13,8 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// Repr writes a value as Python's repr() does: the seed's mismatches are
-// f"{field}: intended={intended!r} actual={actual!r}".
+// Repr formats a value as Python's repr does, with the keys of a map sorted.
 func Repr(v any) string {
 	switch v := v.(type) {
 	case nil:
@@ -25,7 +22,7 @@ func Repr(v any) string {
 		}
 		return "False"
 	case float64:
-		return reprFloat(v)
+		return ReprFloat(v)
 	case string:
 		return reprString(v)
 	case []any:
@@ -44,7 +41,7 @@ func Repr(v any) string {
 	return fmt.Sprint(v)
 }
 
-// Str writes a value as Python's str() does.
+// Str formats a value as Python's str does.
 func Str(v any) string {
 	if s, ok := v.(string); ok {
 		return s
@@ -52,9 +49,9 @@ func Str(v any) string {
 	return Repr(v)
 }
 
-// reprFloat: the shortest digits that read back as the same, exponents below
-// 1e-4 and from 1e16 on.
-func reprFloat(f float64) string {
+// ReprFloat formats a number as Python's repr does: the shortest digits that read back as
+// the same number, with an exponent below 1e-4 and from 1e16 on.
+func ReprFloat(f float64) string {
 	switch {
 	case math.IsNaN(f):
 		return "nan"
@@ -63,7 +60,7 @@ func reprFloat(f float64) string {
 	case math.IsInf(f, -1):
 		return "-inf"
 	case f != 0 && (math.Abs(f) < 1e-4 || math.Abs(f) >= 1e16):
-		return strconv.FormatFloat(f, 'e', -1, 64) // at least two digits of exponent, as there
+		return strconv.FormatFloat(f, 'e', -1, 64) // at least two digits of exponent, like Python
 	}
 	s := strconv.FormatFloat(f, 'f', -1, 64)
 	if !strings.Contains(s, ".") {
@@ -81,7 +78,7 @@ func reprString(s string) string {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
-		case r == utf8.RuneError && n == 1: // a byte that is no UTF-8: a surrogate in Python's arguments
+		case r == utf8.RuneError && n == 1: // not UTF-8: Python's sys.argv has a surrogate for the byte
 			b = fmt.Appendf(b, `\udc%02x`, s[i])
 		case r == rune(quote) || r == '\\':
 			b = append(b, '\\', byte(r))

@@ -16,12 +16,12 @@ func TestIsSecretName(t *testing.T) {
 		"--tokenizer-mode": false, "--skip-tokenizer-init": false, "KEYBOARD": false, "monkey": false, "--keys": false, "": false, "-": false,
 	} {
 		if got := IsSecretName(name); got != want {
-			t.Errorf("isSecretName(%q) = %v", name, got)
+			t.Errorf("IsSecretName(%q) = %v", name, got)
 		}
 	}
 }
 
-// Every S in the arguments stands for a secret, N for what must stay.
+// TestCommand has S for every secret in the arguments, and N for what must stay.
 func TestCommand(t *testing.T) {
 	const r = redacted
 	for _, c := range []struct {
@@ -47,7 +47,7 @@ func TestCommand(t *testing.T) {
 		{"user info", []string{"x", "http://u:S@h:1/v1", "--url=https://S@h/", "http://u:S@a,http://u:S@b/N", "postgres://h/N"},
 			[]string{"x", "http://" + r + "@h:1/v1", "--url=https://" + r + "@h/", "http://" + r + "@a,http://" + r + "@b/N", "postgres://h/N"}},
 		{"queries", []string{"http://h/p?a=N&access_token=S&b=N#key=S", "http://h/p?token=S"}, []string{"http://h/p?a=N&access_token=" + r + "&b=N#key=" + r, "http://h/p?token=" + r}},
-		{"no URL", []string{"a@b:c", "tests/test_token.py::test_key", "/run/key:/run/key", "10.0.0.1:8000"}, nil},
+		{"not a URL", []string{"a@b:c", "tests/test_token.py::test_key", "/run/key:/run/key", "10.0.0.1:8000"}, nil},
 		{"JSON", []string{"x", `{"api_key":"S","n":{"HF_TOKEN" : "S\"S"},"k":"N","token":123,"key":null,"secret":["S","S"]}`},
 			[]string{"x", `{"api_key":"` + r + `","n":{"HF_TOKEN" : "` + r + `"},"k":"N","token":"` + r + `","key":null,"secret":"` + r + `"}`}},
 		{"Python's JSON", []string{`{'api_key': 'S', 'k': "don't"}`}, []string{`{'api_key': '` + r + `', 'k': "don't"}`}},
@@ -66,9 +66,9 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// Programs for sh -c and python -c: SECRET must go, KEEP stay; how the rest looks
-// is not fixed.
-func TestProgramsInArguments(t *testing.T) {
+// TestCommandProgram redacts programs for sh -c and python -c: SECRET must go and KEEP stay.
+// It does not check the rest.
+func TestCommandProgram(t *testing.T) {
 	for _, program := range []string{
 		`HF_TOKEN=SECRET python KEEP`,
 		`HF_TOKEN="SECRET SECRET" python KEEP`,
@@ -115,7 +115,7 @@ func TestProgramsInArguments(t *testing.T) {
 func TestSecretVariables(t *testing.T) {
 	r := New([]string{
 		"HF_TOKEN=hf_abcdefgh", "LONGER_TOKEN=hf_abcdefghijkl", "SHORT_KEY=1234567", "TOKENIZER=facebook/opt", "odd", "=", "PASSPHRASE_KEY=two words of it",
-		"WORD_SECRET=redacted", // would be found in what it is replaced by
+		"WORD_SECRET=redacted", // is part of its replacement
 	})
 	for in, want := range map[string]string{
 		"x hf_abcdefgh y":            "x " + redacted + " y",
@@ -126,7 +126,7 @@ func TestSecretVariables(t *testing.T) {
 		"redacted":                   "redacted",
 	} {
 		if got := r.Text(in); got != want {
-			t.Errorf("text(%q) = %q", in, got)
+			t.Errorf("Text(%q) = %q", in, got)
 		}
 	}
 	got := r.Command([]string{"sh", "-c", "echo 'two words of it'; echo hf_abcdefgh", "--x=hf_abcdefghijkl", `"hf_abcdefgh`, "--token-file", "hf_abcdefgh"})
@@ -135,27 +135,27 @@ func TestSecretVariables(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if got := r.Line(nil, "VLLM::hf_abcdefgh"); got != "VLLM::"+redacted {
-		t.Errorf("line: %q", got)
+		t.Errorf("Line: %q", got)
 	}
 	if got := r.Line([]string{"a", "--api-key", "x"}, "a"); got != "a --api-key "+redacted {
-		t.Errorf("line: %q", got)
+		t.Errorf("Line: %q", got)
 	}
 }
 
-func TestLongCommandsAreCut(t *testing.T) {
+func TestCommandIsCut(t *testing.T) {
 	r := New(nil)
 	long := []string{"x", strings.Repeat("a", maxCommandBytes-11), strings.Repeat("é", 10), "bcd", "ef"}
 	got := r.Command(long)
 	if len(got) != 3 || got[2] != "ééééé… (cut: 2 arguments and 15 bytes more)" {
 		t.Errorf("%d arguments, the last %q", len(got), got[len(got)-1])
 	}
-	// In the middle of a letter.
+	// In the middle of a character.
 	long[1] = strings.Repeat("a", maxCommandBytes-10)
 	if got := r.Command(long); len(got) != 3 || got[2] != "éééé… (cut: 2 arguments and 16 bytes more)" {
 		t.Errorf("the last %q", got[len(got)-1])
 	}
 	if got := r.Command(long[:2]); cmp.Diff(long[:2], got) != "" {
-		t.Error("cut without need")
+		t.Error("a short command is cut")
 	}
 	many := make([]string, 100000)
 	for i := range many {
@@ -166,7 +166,8 @@ func TestLongCommandsAreCut(t *testing.T) {
 	}
 }
 
-// No input makes it panic, and the value of a secret variable never survives.
+// FuzzRedact checks that no input causes a panic and that the value of a secret variable
+// never survives.
 func FuzzRedact(f *testing.F) {
 	for _, s := range []string{
 		"HF_TOKEN=\"a b\" x", "--api-key", "'", `{"key":"`, `\"key\":\"`, "a://b@c://d@e?key=1", "Authorization:", "é\xff", "x='y\"z'", "key = 'a", `"key":[`, "--token=`a`",
@@ -186,9 +187,9 @@ func FuzzRedact(f *testing.F) {
 			}
 		}
 		if strings.Contains(r.Text(a+secret+b), secret) {
-			t.Errorf("text: %q survives", secret)
+			t.Errorf("Text: %q survives", secret)
 		}
-		// A flag's own value goes too, whatever it is.
+		// The value of a secret's flag goes too, whatever it is.
 		if got := r.Command([]string{"x", "--api-key", a, b}); len(got) < 3 || got[2] != redacted {
 			t.Errorf("the value of --api-key: %q", got)
 		}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/vobs/vobs/internal/pyvalue"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -213,24 +214,10 @@ func formatBound(x float64) string {
 	case math.IsInf(x, -1):
 		return "-Inf"
 	}
-	s := repr(x)
+	s := pyvalue.ReprFloat(x)
 	if dot := strings.IndexByte(s, '.'); x > 0 && dot > 6 {
 		mantissa := strings.TrimRight(s[:1]+"."+s[1:dot]+s[dot+1:], "0.")
 		return fmt.Sprintf("%se+%02d", mantissa, dot-1)
-	}
-	return s
-}
-
-// repr formats a finite number as Python does: with an exponent below 1e-4 and from 1e16 on.
-func repr(x float64) string {
-	s := strconv.FormatFloat(x, 'e', -1, 64)
-	e, _ := strconv.Atoi(s[strings.IndexByte(s, 'e')+1:])
-	if e < -4 || e >= 16 {
-		return s
-	}
-	s = strconv.FormatFloat(x, 'f', -1, 64)
-	if !strings.Contains(s, ".") {
-		s += ".0"
 	}
 	return s
 }

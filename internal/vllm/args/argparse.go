@@ -3,63 +3,68 @@ package args
 import (
 	"errors"
 	"fmt"
-	"github.com/vobs/vobs/internal/pyvalue"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// Options is what a command's parser makes of its arguments.
+// Options is the result of parsing a command's arguments.
 type Options struct {
-	Set      map[string]any
-	Problems map[string]string // by name
-	Unknown  []UnknownOption
-	extras   []string // words that no option takes
-	others   []string // settings whose value vLLM 0.32 does not offer
-	ended    bool     // --help and the like
+	// Set are the values of the options by name, those of package pyvalue.
+	Set map[string]any
+	// Problems are the options that could not be read, by name, with the reasons.
+	Problems map[string]string
+	// Unknown are the options that vLLM 0.32 does not have.
+	Unknown []UnknownOption
+
+	extras    []string // words that belong to no option
+	badChoice []string // options whose value is not among the choices of vLLM 0.32
+	exits     bool     // --help and the like
 }
 
-// UnknownOption is an option that the table does not have.
+// UnknownOption is an option that vLLM 0.32 does not have.
 type UnknownOption struct {
 	Name  string
 	Value any
 }
 
-// refused says whether vLLM 0.32 would not have taken the arguments.
-func (p *Options) refused() bool {
-	return len(p.Problems)+len(p.Unknown)+len(p.extras)+len(p.others) > 0 || p.ended
+// refused reports whether vLLM 0.32 refuses the arguments.
+func (o *Options) refused() bool {
+	return len(o.Problems)+len(o.Unknown)+len(o.extras)+len(o.badChoice) > 0 || o.exits
 }
 
-func (p *Options) problem(name, format string, args ...any) {
-	if _, earlier := p.Problems[name]; !earlier {
-		p.Problems[name] = fmt.Sprintf(format, args...)
+func (o *Options) problem(name, format string, args ...any) {
+	if _, earlier := o.Problems[name]; !earlier {
+		o.Problems[name] = fmt.Sprintf(format, args...)
 	}
-	delete(p.Set, name)
+	delete(o.Set, name)
 }
 
-// match is one reading of an argument as an option.
+// match is an argument that is read as an option.
 type match struct {
-	option   *option // nil where it looks like an option that the parser does not have
-	flag     string
-	explicit *string // what follows the flag in the same word
-	// ambiguous says that it is the beginning of several options.
-	ambiguous bool
+	option    *option // nil for an option that the parser does not have
+	flag      string
+	explicit  *string // the rest of the word after the flag; nil if there is none
+	ambiguous bool    // the argument abbreviates several options
 }
 
-// classify tells options from values as argparse's _parse_optional does.
-func (p *grammar) classify(arg string) (m match, isOption bool, ambiguous []string) {
+// classify reports whether an argument is an option or a value, as argparse's
+// _parse_optional does. ambiguous are the flags that it may abbreviate if they are several.
+func (g *grammar) classify(arg string) (m match, isOption bool, ambiguous []string) {
 	if len(arg) < 2 || arg[0] != '-' {
 		return match{}, false, nil
 	}
-	if o := p.byFlag[arg]; o != nil {
+	if o := g.byFlag[arg]; o != nil {
 		return match{option: o, flag: arg}, true, nil
 	}
 	name, value, hasValue := strings.Cut(arg, "=")
-	if o := p.byFlag[name]; hasValue && o != nil {
+	if o := g.byFlag[name]; hasValue && o != nil {
 		return match{option: o, flag: name, explicit: &value}, true, nil
 	}
-	found := p.abbreviated(arg)
+	found := g.abbreviated(arg)
 	switch {
 	case len(found) == 1:
 		return found[0], true, nil
@@ -74,15 +79,15 @@ func (p *grammar) classify(arg string) (m match, isOption bool, ambiguous []stri
 	return match{flag: arg}, true, nil
 }
 
-// abbreviated finds the options that an argument may be short for: any beginning
-// of a long one, and -xVALUE for a short one of one letter (_get_option_tuples).
-func (p *grammar) abbreviated(arg string) []match {
+// abbreviated returns the options that an argument may abbreviate (_get_option_tuples): any
+// long option that begins with it. -xVALUE stands for the one-letter option -x.
+func (g *grammar) abbreviated(arg string) []match {
 	var found []match
 	if strings.HasPrefix(arg, "--") {
 		prefix, value, hasValue := strings.Cut(arg, "=")
-		for _, flag := range p.flags {
+		for _, flag := range g.flags {
 			if strings.HasPrefix(flag, prefix) {
-				m := match{option: p.byFlag[flag], flag: flag}
+				m := match{option: g.byFlag[flag], flag: flag}
 				if hasValue {
 					m.explicit = &value
 				}
@@ -92,159 +97,159 @@ func (p *grammar) abbreviated(arg string) []match {
 		return found
 	}
 	letter, rest := arg[:2], arg[2:]
-	for _, flag := range p.flags {
+	for _, flag := range g.flags {
 		switch {
 		case flag == letter:
-			found = append(found, match{option: p.byFlag[flag], flag: flag, explicit: &rest})
+			found = append(found, match{option: g.byFlag[flag], flag: flag, explicit: &rest})
 		case strings.HasPrefix(flag, arg):
-			found = append(found, match{option: p.byFlag[flag], flag: flag})
+			found = append(found, match{option: g.byFlag[flag], flag: flag})
 		}
 	}
 	return found
 }
 
-// isNegativeNumber is argparse's ^-\d+$|^-\d*\.\d+$.
+// isNegativeNumber matches argparse's ^-\d+$|^-\d*\.\d+$; s begins with a dash.
 func isNegativeNumber(s string) bool {
-	whole, part, dot := strings.Cut(s[1:], ".")
+	whole, fraction, dot := strings.Cut(s[1:], ".")
 	if !dot {
 		return pyvalue.IsDigits(whole)
 	}
-	return (whole == "" || pyvalue.IsDigits(whole)) && pyvalue.IsDigits(part)
+	return (whole == "" || pyvalue.IsDigits(whole)) && pyvalue.IsDigits(fraction)
 }
 
-// parse goes through the arguments as argparse's _parse_known_args does. Where
-// argparse gives up it notes the problem and goes on.
-func (p *grammar) parse(args []string) *Options {
-	w := parseState{
+// parse parses arguments as argparse's _parse_known_args does. If argparse would give up,
+// parse records the problem and goes on.
+func (g *grammar) parse(args []string) *Options {
+	p := parseState{
 		Options:    Options{Set: map[string]any{}, Problems: map[string]string{}},
 		args:       args,
 		matches:    make([]*match, len(args)),
 		dashes:     len(args),
-		positional: p.positional,
+		positional: g.positional,
 	}
 	last := -1
 	for i, arg := range args {
 		if arg == "--" { // only values follow
-			w.dashes = i
+			p.dashes = i
 			break
 		}
-		m, isOption, ambiguous := p.classify(arg)
+		m, isOption, ambiguous := g.classify(arg)
 		if !isOption {
 			continue
 		}
-		w.matches[i], last = &m, i
+		p.matches[i], last = &m, i
 		if ambiguous != nil {
 			m.ambiguous = true
-			w.problem(settingName(m.flag), "%s could be any of %s", Clip(m.flag), Clip(strings.Join(ambiguous, ", ")))
+			p.problem(settingName(m.flag), "%s is ambiguous: it could be any of %s", clip(m.flag), clip(strings.Join(ambiguous, ", ")))
 		}
 	}
 	i := 0
 	for i <= last {
-		if w.matches[i] == nil {
-			if end := w.takePositional(i); end > i {
+		if p.matches[i] == nil {
+			if end := p.takePositional(i); end > i {
 				i = end
 				continue
 			}
-			for ; w.matches[i] == nil; i++ {
-				w.extra(i)
+			for ; p.matches[i] == nil; i++ {
+				p.extra(i)
 			}
 		}
-		i = w.takeOption(i)
+		i = p.takeOption(i)
 	}
-	for i = w.takePositional(i); i < len(args); i++ {
-		w.extra(i)
+	for i = p.takePositional(i); i < len(args); i++ {
+		p.extra(i)
 	}
-	return &w.Options
+	return &p.Options
 }
 
-// parseState is parse under way.
+// parseState is the state of [grammar.parse].
 type parseState struct {
 	Options
 	args       []string
-	matches    []*match // nil where a word is no option
-	dashes     int      // where -- stands
+	matches    []*match // by argument; nil for one that is not an option
+	dashes     int      // index of --
 	positional *option  // nil once it has its value
-	claimed    int      // the word that an unknown option was given
+	claimed    int      // index of the last word taken as the value of an unknown option; 0 for none
 }
 
-// takePositional gives the words at i to the positional, which takes one of them
-// and the two dashes beside it (argparse's pattern -*A?-*).
-func (w *parseState) takePositional(i int) int {
-	if w.positional == nil {
+// takePositional assigns the word at i to the positional argument, with a -- before or after
+// it (argparse's pattern -*A?-*), and returns the index after it.
+func (p *parseState) takePositional(i int) int {
+	if p.positional == nil {
 		return i
 	}
 	end, at := i, -1
-	if end == w.dashes {
+	if end == p.dashes {
 		end++
 	}
-	if end < len(w.args) && w.matches[end] == nil && end != w.dashes {
+	if end < len(p.args) && p.matches[end] == nil && end != p.dashes {
 		at = end
-		if end++; end == w.dashes {
+		if end++; end == p.dashes {
 			end++
 		}
 	}
 	if at >= 0 {
-		w.Set[w.positional.name] = w.args[at]
-		if at > 0 && w.matches[at-1] != nil && w.matches[at-1].option == nil {
-			w.problem(w.positional.name, "%q stands behind %s, which vobs does not know: it may be that option's value", Clip(w.args[at]), Clip(w.args[at-1]))
+		p.Set[p.positional.name] = p.args[at]
+		if at > 0 && p.matches[at-1] != nil && p.matches[at-1].option == nil {
+			p.problem(p.positional.name, "%s follows %s, which vobs does not know: it may be that option's value", Quote(p.args[at]), clip(p.args[at-1]))
 		}
 	}
-	w.positional = nil
+	p.positional = nil
 	return end
 }
 
-// extra notes a word that nothing takes.
-func (w *parseState) extra(i int) {
-	if i != w.claimed || i == 0 {
-		w.extras = append(w.extras, w.args[i])
+// extra records a word that belongs to no option.
+func (p *parseState) extra(i int) {
+	if i != p.claimed || i == 0 {
+		p.extras = append(p.extras, p.args[i])
 	}
 }
 
-// takeOption reads the option at i with its values, and returns where it ends.
-func (w *parseState) takeOption(i int) int {
-	m := w.matches[i]
+// takeOption reads the option at i and its values, and returns the index after them.
+func (p *parseState) takeOption(i int) int {
+	m := p.matches[i]
 	o := m.option
 	if o == nil {
-		w.takeUnknown(i)
+		p.takeUnknown(i)
 		return i + 1
 	}
 	if m.explicit != nil {
 		if o.nargs == "0" {
-			w.problem(o.name, "vLLM takes no value for %s", m.flag)
+			p.problem(o.name, "vLLM takes no value for %s", m.flag)
 			return i + 1
 		}
-		w.give(o, m.flag, []string{*m.explicit})
+		p.set(o, m.flag, []string{*m.explicit})
 		return i + 1
 	}
 	end := i + 1
-	for most := o.mostValues(); end < len(w.args) && end-i <= most && w.matches[end] == nil && end != w.dashes; {
+	for limit := o.maxValues(); end < len(p.args) && end-i <= limit && p.matches[end] == nil && end != p.dashes; {
 		end++
 	}
-	w.give(o, m.flag, w.args[i+1:end])
+	p.set(o, m.flag, p.args[i+1:end])
 	return end
 }
 
-// takeUnknown keeps an option that the table does not have. The next word is
-// taken for its value where it would be nobody's.
-func (w *parseState) takeUnknown(i int) {
-	m := w.matches[i]
+// takeUnknown records an option that the table does not have. The next word is taken for its
+// value if nothing else can take it.
+func (p *parseState) takeUnknown(i int) {
+	m := p.matches[i]
 	if m.ambiguous {
 		return
 	}
 	u := UnknownOption{Name: settingName(m.flag), Value: true}
-	if name, off := strings.CutPrefix(u.Name, "no_"); off {
+	if name, negated := strings.CutPrefix(u.Name, "no_"); negated {
 		u.Name, u.Value = name, false
 	}
 	if _, value, ok := strings.Cut(m.flag, "="); ok {
 		u.Value = guessValue(value)
-	} else if i+1 < len(w.args) && w.matches[i+1] == nil && i+1 != w.dashes && w.positional == nil {
-		u.Value, w.claimed = guessValue(w.args[i+1]), i+1
+	} else if i+1 < len(p.args) && p.matches[i+1] == nil && i+1 != p.dashes && p.positional == nil {
+		u.Value, p.claimed = guessValue(p.args[i+1]), i+1
 	}
-	w.Unknown = append(w.Unknown, u)
+	p.Unknown = append(p.Unknown, u)
 }
 
-// mostValues is how many words an option takes at most.
-func (o *option) mostValues() int {
+// maxValues returns the largest number of words that an option takes.
+func (o *option) maxValues() int {
 	switch o.nargs {
 	case "0":
 		return 0
@@ -260,44 +265,47 @@ func (o *option) mostValues() int {
 	return n
 }
 
-// give sets an option to its values.
-func (w *parseState) give(o *option, flag string, values []string) {
+// set sets an option to its values.
+func (p *parseState) set(o *option, flag string, values []string) {
 	if len(values) == 0 && o.nargs != "0" && o.nargs != "?" && o.nargs != "*" {
-		w.problem(o.name, "%s has no value", flag)
+		p.problem(o.name, "%s has no value", flag)
 		return
 	}
-	value, err := o.read(flag, values)
+	value, err := o.convert(flag, values)
 	if errors.Is(err, errChoice) {
-		w.others, err = append(w.others, o.name), nil
+		p.badChoice, err = append(p.badChoice, o.name), nil
 	}
 	if err != nil {
-		w.problem(o.name, "%v", err)
+		p.problem(o.name, "%v", err)
 		return
 	}
 	switch {
 	case o.kind == "ends":
-		w.ended = true
+		p.exits = true
 		return
 	case o.kind == "append":
-		earlier, _ := w.Set[o.name].([]any)
+		earlier, _ := p.Set[o.name].([]any)
 		value = append(slices.Clone(earlier), value)
 	}
-	if _, failed := w.Problems[o.name]; !failed { // vLLM refuses them all, were the last one right
-		w.Set[o.name] = value
+	if _, failed := p.Problems[o.name]; !failed { // vLLM refuses the option even if the last value is valid
+		p.Set[o.name] = value
 	}
 }
 
-// settingName is a flag's name as EngineArgs would have it.
+// settingName returns the field of EngineArgs that a flag would set.
 func settingName(flag string) string {
 	name, _, _ := strings.Cut(strings.TrimLeft(flag, "-"), "=")
 	return strings.ReplaceAll(name, "-", "_")
 }
 
-// Clip shortens what a message quotes.
-func Clip(s string) string {
-	const most = 120
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
+// Quote quotes s for a message, shortened to about 120 bytes.
+func Quote(s string) string { return strconv.Quote(clip(s)) }
+
+// clip shortens s for a message.
+func clip(s string) string {
+	const maxLen = 120
+	if len(s) > maxLen {
+		return strings.ToValidUTF8(s[:maxLen], "") + "…"
 	}
 	return s
 }

@@ -11,39 +11,38 @@ import (
 // maxFileBytes bounds a file of options or intents.
 const maxFileBytes = 1 << 20
 
-// ReadFile reads a small regular file. A pipe (--config <(…)) is left alone: it
-// can be read once, and the command is to read it.
-func ReadFile(name string) ([]byte, error) {
+// ReadLimited reads a file of at most 1 MiB. Its errors do not contain the file's name.
+func ReadLimited(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, cause(err)
+		return nil, withoutPath(err)
 	}
 	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	switch {
 	case err != nil:
-		return nil, cause(err)
+		return nil, withoutPath(err)
 	case len(text) > maxFileBytes:
-		return nil, errors.New("it is larger than 1 MiB")
+		return nil, errors.New("larger than 1 MiB")
 	}
 	return text, nil
 }
 
-// regular refuses what is no regular file, before it is opened: opening a pipe
-// would wait for its writer.
-func regular(name string) error {
+// checkRegular returns an error for anything but a regular file: a pipe (--config <(…)) can be
+// read only once, and the command has to read it.
+func checkRegular(name string) error {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
-		return cause(err)
+		return withoutPath(err)
 	case !info.Mode().IsRegular():
-		return errors.New("it is no regular file: vobs leaves it to the command")
+		return errors.New("not a regular file: vobs leaves it to the command")
 	}
 	return nil
 }
 
-// cause is an error of the file system without the name, which the caller tells.
-func cause(err error) error {
+// withoutPath returns an error of the file system without the path, which callers add.
+func withoutPath(err error) error {
 	if path := (*os.PathError)(nil); errors.As(err, &path) {
 		return path.Err
 	}
@@ -55,14 +54,14 @@ func loadConfig(name string) (object, error) {
 	if ext := filepath.Ext("x" + name); ext != ".yaml" && ext != ".yml" {
 		return nil, errors.New("vLLM takes a file whose name ends in .yaml or .yml")
 	}
-	if err := regular(name); err != nil {
+	if err := checkRegular(name); err != nil {
 		return nil, err
 	}
-	text, err := ReadFile(name)
+	text, err := ReadLimited(name)
 	if err != nil {
 		return nil, err
 	}
-	v, err := ReadYAML(text)
+	v, err := parseOrderedYAML(text)
 	if err != nil {
 		return nil, err
 	}
@@ -93,10 +92,10 @@ func configArgs(options object, hasNo func(flag string) bool) []string {
 				args = append(args, flag)
 			}
 			for _, e := range v {
-				args = append(args, pyvalue.Str(PlainYAML(e)))
+				args = append(args, pyvalue.Str(toMaps(e)))
 			}
 		case object:
-			args = append(args, flag, pyvalue.FormatJSON(v.plain()))
+			args = append(args, flag, pyvalue.FormatJSON(v.toMap()))
 		default:
 			args = append(args, flag, pyvalue.Str(v))
 		}

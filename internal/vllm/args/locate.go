@@ -12,32 +12,31 @@ import (
 type Command struct {
 	// At is the index of its first word: the subcommand of `vllm`, or the module.
 	At int
-	// Name is serve, api_server (the module of that name), bench, run-batch, launch
-	// or another word behind `vllm`; empty where there is no vLLM.
+	// Name is serve, api_server (the module of that name), bench, run-batch, launch or
+	// another subcommand of `vllm`; "" if there is no vLLM.
 	Name string
-	// Module says that python runs it by its module (python -m vllm.entrypoints…).
+	// Module is set if Python runs the command as a module (python -m vllm.entrypoints…).
 	Module bool
-	// Shell is the shell in front of it, if one is, by its name: what its script
-	// does to the arguments is not known.
+	// Shell is the name of the shell before it, or "". What the shell's script does to the
+	// arguments is unknown.
 	Shell string
-	// Text says that the shell is given its program as text (sh -c).
+	// Text is set if the shell's program is an argument (sh -c).
 	Text bool
 }
 
-// IsServer says whether the command is a vLLM server.
+// IsServer reports whether the command is a vLLM server.
 func (c Command) IsServer() bool { return c.Name == "serve" || c.Name == "api_server" }
 
-// commands are vLLM's own (vllm/entrypoints/cli/main.py).
+// commands are the subcommands of vllm (vllm/entrypoints/cli/main.py).
 var commands = []string{"serve", "bench", "run-batch", "launch", "chat", "complete", "collect-env", "preload", "download-kernels", "snapshot"}
 
-// valueFlags are options of launchers whose value may be the word vllm: a package
-// or a program's option, not the program.
+// valueFlags are options of launchers and clients whose value may be the word vllm, which is
+// then not the program.
 var valueFlags = []string{"--with", "--with-editable", "--from", "--package", "--extra", "--group", "-p", "-n", "--name", "--job-name", "-J", "--backend", "--engine"}
 
-// Locate looks for vLLM in a command's arguments, behind any launcher (env, nice,
-// numactl, uv run, srun, torchrun): `vllm` and a word that is one of its
-// commands, or -m and a module of vllm.entrypoints. It does not look into the
-// text of `sh -c`.
+// Locate finds vLLM in a command line, after any launcher (env, nice, numactl, uv run, srun,
+// torchrun): `vllm` followed by one of its subcommands, or -m followed by a module of
+// vllm.entrypoints. It does not look into the text of `sh -c`.
 func Locate(args []string) Command {
 	var c Command
 	for i, arg := range args {
@@ -53,7 +52,7 @@ func Locate(args []string) Command {
 			if arg != "-m" && arg != "--module" {
 				c.At = i
 			}
-			if module == "vllm" { // the same as the program of that name
+			if module == "vllm" { // the module of the program vllm
 				if c.At+1 >= len(args) {
 					return Command{Shell: c.Shell}
 				}
@@ -83,8 +82,8 @@ func isShell(base string) bool {
 	return false
 }
 
-// moduleAt reads -m MODULE, -mMODULE and torchrun's --module MODULE: the name of
-// the command that a module of vLLM is; "" for a module that is none.
+// moduleAt reads -m MODULE, -mMODULE and torchrun's --module MODULE. ok reports whether
+// MODULE is one of vLLM's; name is the command that it runs, or "".
 func moduleAt(arg, next string) (name string, ok bool) {
 	module := next
 	if attached, found := strings.CutPrefix(arg, "-m"); found && strings.HasPrefix(attached, "vllm.") {

@@ -6,39 +6,39 @@ import (
 	"sync"
 )
 
-// optionsTable is made by testdata/record.py from vLLM 0.32.0's own parsers; its
-// second line tells the columns.
+// optionsTable is written by testdata/record.py from vLLM 0.32.0's own parsers. Its second
+// line names the columns.
 //
 //go:embed options.tsv
 var optionsTable string
 
 // option is one option of a vLLM command, or its positional argument.
 type option struct {
-	// flags are its spellings as argparse has them; none for a positional.
+	// flags are its spellings in argparse; none for a positional argument.
 	flags []string
-	// name is the attribute that it sets, by which vLLM's EngineArgs knows it.
+	// name is the attribute that it sets, a field of EngineArgs for an engine's setting.
 	name string
-	// nargs is argparse's: "" one value, ? + * or 0 none.
+	// nargs is argparse's: "" for one value, ?, +, *, a number, or 0 for none.
 	nargs string
-	// kind is the type: str, int, human (8k), humanauto, float, json, config (JSON
-	// with human numbers), dictstr, lower, csv, bool (--x and --no-x), true, false,
-	// flagstr (a value or none), append, ends, other. A ? in front: "" and None are
-	// no value.
+	// kind is the type: str, int, human (8k), humanauto, float, json, config (JSON with
+	// human-readable integers), dictstr, lower, csv, bool (--x and --no-x), true, false,
+	// flagstr (a value or none), append, ends (--help), other. After a ?, "" and None are no
+	// value.
 	kind string
-	// choices are the values that are taken; nil for any.
+	// choices are the accepted values; nil for any.
 	choices []string
-	// engine says that it is a setting of the engine, not of the server or the benchmark.
+	// engine is set for settings of the engine, not of the server or the benchmark.
 	engine bool
 }
 
-// grammar is the options of one command.
+// grammar holds the options of one command.
 type grammar struct {
 	byFlag     map[string]*option
 	flags      []string
 	positional *option
 }
 
-// commandOptions is the options by command. It is read when the first vLLM command is.
+// commandOptions returns the options by command. The first call reads the table.
 var commandOptions = sync.OnceValue(func() map[string]*grammar {
 	out := map[string]*grammar{}
 	for line := range strings.Lines(optionsTable) {
@@ -54,24 +54,24 @@ var commandOptions = sync.OnceValue(func() map[string]*grammar {
 			o.choices = strings.Split(f[5], "|")
 		}
 		for _, command := range strings.Split(f[0], ",") {
-			p := out[command]
-			if p == nil {
-				p = &grammar{byFlag: map[string]*option{}}
-				out[command] = p
+			g := out[command]
+			if g == nil {
+				g = &grammar{byFlag: map[string]*option{}}
+				out[command] = g
 			}
 			if len(o.flags) == 0 {
-				p.positional = o
+				g.positional = o
 			}
 			for _, flag := range o.flags {
-				p.byFlag[flag] = o
-				p.flags = append(p.flags, flag)
+				g.byFlag[flag] = o
+				g.flags = append(g.flags, flag)
 			}
 		}
 	}
 	return out
 })
 
-// OptionByName finds an engine's setting by its name.
+// OptionByName returns the options that are settings of the engine, by name.
 var OptionByName = sync.OnceValue(func() map[string]*option {
 	out := map[string]*option{}
 	for _, o := range commandOptions()["serve"].byFlag {

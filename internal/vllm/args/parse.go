@@ -8,14 +8,14 @@ import (
 
 func IsEngineSetting(name string) bool { return OptionByName()[name] != nil }
 
-// ByFlagName finds an option of any command by the name that it sets.
-func ByFlagName(name string) *option {
-	for _, p := range commandOptions() {
-		if o := p.byFlag["--"+strings.ReplaceAll(name, "_", "-")]; o != nil {
-			return o
+// IsOption reports whether some vLLM command has an option of this name.
+func IsOption(name string) bool {
+	for _, g := range commandOptions() {
+		if g.byFlag["--"+strings.ReplaceAll(name, "_", "-")] != nil {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 // parseCommand reads the arguments of a vLLM command that makes an engine; a
@@ -29,19 +29,19 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 		name = "serve"
 	case "bench":
 		if len(args) < 2 {
-			return nil, "vllm bench is not told which benchmark to run"
+			return nil, "vllm bench does not name which benchmark to run"
 		}
 		switch name = args[1]; name {
 		case "throughput", "latency", "startup", "mm-processor":
 		case "serve":
-			return nil, "vllm bench serve is a client, its flags set nothing in the engine"
+			return nil, "vllm bench serve is a client, whose flags set nothing in the engine"
 		case "sweep":
-			return nil, "vllm bench sweep starts engines of several settings"
+			return nil, "vllm bench sweep starts engines with several settings"
 		default:
-			return nil, fmt.Sprintf("vobs does not know vllm bench %s", Clip(name))
+			return nil, fmt.Sprintf("vobs does not know vllm bench %s", clip(name))
 		}
 	default:
-		return nil, fmt.Sprintf("vllm %s makes no engine", Clip(name))
+		return nil, fmt.Sprintf("vllm %s makes no engine", clip(name))
 	}
 	if c.Module {
 		args = args[1:]
@@ -67,7 +67,7 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 	for name, why := range problems {
 		p.problem(name, "%s", why)
 	}
-	// The model: `vllm serve` has it in front, the module by --model alone.
+	// The model is the positional argument of `vllm serve`; the module has only --model.
 	if tag, ok := p.Set["model_tag"]; ok {
 		delete(p.Set, "model_tag")
 		if c.Name == "serve" {

@@ -3,20 +3,21 @@ package args
 import (
 	"errors"
 	"fmt"
-	"github.com/vobs/vobs/internal/pyvalue"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// errNoValue is where vLLM's parser runs over the end of the arguments.
-var errNoValue = errors.New("an option at the end has no value")
+// errNoValue is returned where vLLM's parser runs past the end of the arguments.
+var errNoValue = errors.New("the last option has no value")
 
-// preprocess does to arguments what FlexibleArgumentParser.parse_args does before
-// argparse sees them (vllm/utils/argparse_utils.py): the model of `vllm serve`
-// goes to the front, a file of options is put in, underscores of a flag become
-// dashes, -O3 becomes --optimization-level 3, and options with a dot are gathered
-// as the JSON of the option before the dot. load reads a file of options.
+// preprocess transforms arguments as FlexibleArgumentParser.parse_args does before argparse
+// parses them (vllm/utils/argparse_utils.py): the model of `vllm serve` moves to the front,
+// the options of a --config file are inserted, underscores in flags become dashes, -O3
+// becomes --optimization-level 3, and dotted options are collected as JSON for the option
+// before the dot. load returns the options of a file as arguments.
 func preprocess(args []string, load func(file string) ([]string, error)) ([]string, error) {
 	if len(args) > 0 && args[0] == "serve" {
 		var err error
@@ -30,16 +31,17 @@ func preprocess(args []string, load func(file string) ([]string, error)) ([]stri
 			return args, err
 		}
 	}
-	return gatherDotted(dashed(args))
+	return collectDotted(normalizeFlags(args))
 }
 
-func isLong(arg, flag string) bool {
+// isFlag reports whether arg is flag or flag=VALUE.
+func isFlag(arg, flag string) bool {
 	return arg == flag || strings.HasPrefix(arg, flag+"=") && len(arg) > len(flag)+1
 }
 
 // modelFirst makes --model of `vllm serve` its positional argument.
 func modelFirst(args []string) ([]string, error) {
-	i := slices.IndexFunc(args, func(a string) bool { return isLong(a, "--model") })
+	i := slices.IndexFunc(args, func(a string) bool { return isFlag(a, "--model") })
 	if i >= 0 {
 		rest := i + 1
 		model := strings.TrimPrefix(args[i], "--model=")
@@ -54,30 +56,30 @@ func modelFirst(args []string) ([]string, error) {
 	}
 	has := func(flags ...string) bool {
 		return slices.ContainsFunc(args, func(a string) bool {
-			return slices.ContainsFunc(flags, func(f string) bool { return isLong(a, f) })
+			return slices.ContainsFunc(flags, func(f string) bool { return isFlag(a, f) })
 		})
 	}
 	if len(args) > 1 && strings.HasPrefix(args[1], "-") && !has("--config") &&
 		has("--served-model-name", "--served_model_name", "--served-model_name", "--served_model-name") {
-		return args, errors.New("vLLM wants the model in front of --served-model-name")
+		return args, errors.New("vLLM requires the model before --served-model-name")
 	}
 	return args, nil
 }
 
-// withConfig puts the options of a file where they count for less than those of
-// the command line: behind the command and its model.
+// withConfig replaces --config and its file by the options of the file, right after the
+// command and its model, so that the options of the command line override them.
 func withConfig(args []string, load func(string) ([]string, error)) ([]string, error) {
 	i := slices.Index(args, "--config")
 	switch {
 	case slices.Index(args[i+1:], "--config") >= 0:
-		return args, errors.New("vLLM takes one --config only")
+		return args, errors.New("vLLM takes only one --config")
 	case i+1 == len(args):
-		return args, errors.New("--config names no file")
+		return args, errors.New("--config has no value")
 	}
 	file := args[i+1]
 	options, err := load(file)
 	if err != nil {
-		return slices.Delete(slices.Clone(args), i, i+2), fmt.Errorf("--config %s: %w", Clip(file), err)
+		return slices.Delete(slices.Clone(args), i, i+2), fmt.Errorf("--config %s: %w", clip(file), err)
 	}
 	rest := slices.Delete(slices.Clone(args), i, i+2)
 	at := 1
@@ -88,14 +90,15 @@ func withConfig(args []string, load func(string) ([]string, error)) ([]string, e
 		if len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 			at = 2
 		} else if !slices.Contains(options, "--model") {
-			return slices.Insert(rest, at, options...), errors.New("vLLM finds no model, neither in front nor in the file of --config")
+			return slices.Insert(rest, at, options...), errors.New("vLLM finds no model before --config or in its file")
 		}
 	}
 	return slices.Insert(rest, at, options...), nil
 }
 
-// dashed makes the underscores of flags dashes, up to the first dot.
-func dashed(args []string) []string {
+// normalizeFlags replaces underscores in flags by dashes, up to the first dot, and spells out
+// -O.
+func normalizeFlags(args []string) []string {
 	var out []string
 	for i, arg := range args {
 		switch {
@@ -127,10 +130,10 @@ func dashed(args []string) []string {
 	return out
 }
 
-// gatherDotted takes --a.b.c VALUE, --a.b=VALUE and --a.b+ X,Y out of the
-// arguments and puts them at their end as --a JSON. Any word that begins with a
-// dash and has a dot counts as one, a negative fraction too: so it is there.
-func gatherDotted(args []string) ([]string, error) {
+// collectDotted removes --a.b.c VALUE, --a.b=VALUE and --a.b+ X,Y from the arguments and
+// appends --a JSON. Like vLLM, it takes every word that begins with a dash and contains a dot
+// for such an option, even a negative fraction.
+func collectDotted(args []string) ([]string, error) {
 	var out, order []string
 	objects := map[string]map[string]any{}
 	for i := 0; i < len(args); i++ {
@@ -142,7 +145,7 @@ func gatherDotted(args []string) ([]string, error) {
 		}
 		if !hasValue {
 			if i+1 == len(args) {
-				return out, fmt.Errorf("%w: %s", errNoValue, Clip(arg))
+				return out, fmt.Errorf("%w: %s", errNoValue, clip(arg))
 			}
 			i++
 			text = args[i]
@@ -156,14 +159,14 @@ func gatherDotted(args []string) ([]string, error) {
 			flag, value = name, parts
 		} else if v, err := pyvalue.ParseJSON(text); err == nil {
 			value = v
-		} else if n, err := ParseHumanNumber(text); err == nil {
+		} else if n, err := ParseHumanInt(text); err == nil {
 			value = n
 		} else {
 			value = text
 		}
 		path := strings.Split(flag, ".")
-		if len(path) > pyvalue.MaxDepth {
-			return out, fmt.Errorf("%s is nested too deeply", Clip(arg))
+		if len(path) > pyvalue.MaxNesting {
+			return out, fmt.Errorf("%s is nested too deeply", clip(arg))
 		}
 		if objects[path[0]] == nil {
 			objects[path[0]] = map[string]any{}
@@ -177,8 +180,8 @@ func gatherDotted(args []string) ([]string, error) {
 	return out, nil
 }
 
-// merge is recursive_dict_update of a value at a path: objects are merged, lists
-// are added up, anything else is replaced.
+// merge is recursive_dict_update of a value at a path: objects are merged, lists are
+// appended, other values are replaced.
 func merge(object map[string]any, path []string, value any) {
 	key := path[0]
 	if len(path) > 1 {

@@ -12,14 +12,14 @@ import (
 	"github.com/vobs/vobs/internal/testkit"
 )
 
-// TestSpellings compares the reading of each argument line with vLLM's own, which
-// testdata/record.py has recorded.
+// TestSpellings compares the options of each command line in testdata/spellings.txt with
+// those that vLLM's own parser returned to testdata/record.py.
 func TestSpellings(t *testing.T) {
 	text, err := os.ReadFile("testdata/spellings.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	recorded, err := pyvalue.ParseJSON(string(text)) // Python's JSON: it has NaN
+	recorded, err := pyvalue.ParseJSON(string(text)) // as Python writes it, with NaN
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestSpellings(t *testing.T) {
 		p := Parse(argv, "").Options
 		want, ok := l["set"].(map[string]any)
 		if !ok {
-			// What is in the JSON of a config class only the class itself can refuse.
+			// Only a config class itself can refuse a member of its JSON.
 			if p != nil && !p.refused() && !strings.Contains(refused, "Unexpected keyword argument") {
 				t.Errorf("%s\ngot %v\nvLLM refuses it: %s", line, p.Set, refused)
 			}
@@ -52,7 +52,7 @@ func TestSpellings(t *testing.T) {
 		}
 		for name := range p.Set {
 			if o := commandOptions()["serve"].byFlag["--"+strings.ReplaceAll(name, "_", "-")]; o != nil && o.kind == "other" {
-				delete(p.Set, name) // objects of classes of their own: settings of the server
+				delete(p.Set, name) // server settings with types of their own
 				delete(want, name)
 			}
 		}

@@ -14,70 +14,77 @@ import (
 	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// maxYAMLNodes bounds what aliases can make of a small file.
+// maxYAMLNodes bounds the size to which aliases can expand a small file.
 const maxYAMLNodes = 1 << 16
 
-// entry is one key of a YAML mapping; their order counts on a command line.
+// entry is one key of a YAML mapping.
 type entry struct {
 	key   string
 	value any
 }
 
-// object is a YAML mapping in its order.
+// object is a YAML mapping in its order, which matters on a command line.
 type object []entry
 
-func (o object) plain() map[string]any {
+func (o object) toMap() map[string]any {
 	out := make(map[string]any, len(o))
 	for _, e := range o {
-		out[e.key] = PlainYAML(e.value)
+		out[e.key] = toMaps(e.value)
 	}
 	return out
 }
 
-func PlainYAML(v any) any {
+// toMaps returns v with maps in place of objects.
+func toMaps(v any) any {
 	switch v := v.(type) {
 	case object:
-		return v.plain()
+		return v.toMap()
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
-			out[i] = PlainYAML(v[i])
+			out[i] = toMaps(v[i])
 		}
 		return out
 	}
 	return v
 }
 
-// yamlTime bounds the reading of a file: the command is waiting for its start.
-const yamlTime = time.Second
+// ParseYAML reads one YAML document as PyYAML's safe_load does, by the rules of YAML 1.1:
+// yes is true, 010 is eight, 1e3 is text. It returns a value of package pyvalue.
+func ParseYAML(text []byte) (any, error) {
+	v, err := parseOrderedYAML(text)
+	return toMaps(v), err
+}
 
-// ReadYAML reads one YAML document as PyYAML's safe_load does, by the rules of
-// YAML 1.1: `yes` is true, 010 is eight, 1e3 is text.
-func ReadYAML(text []byte) (any, error) {
+// yamlTimeout bounds the parsing of a file, because the command waits for it to start.
+const yamlTimeout = time.Second
+
+// parseOrderedYAML is ParseYAML with objects in place of maps.
+func parseOrderedYAML(text []byte) (any, error) {
 	type result struct {
 		v   any
 		err error
 	}
 	done := make(chan result, 1)
 	go func() {
-		v, err := parseYAML(text)
+		v, err := decodeYAML(text)
 		done <- result{v, err}
 	}()
 	select {
 	case r := <-done:
 		return r.v, r.err
-	case <-time.After(yamlTime):
-		return nil, fmt.Errorf("it could not be read as YAML within %v", yamlTime)
+	case <-time.After(yamlTimeout):
+		return nil, fmt.Errorf("parsing the YAML takes longer than %v", yamlTimeout)
 	}
 }
 
-func parseYAML(text []byte) (v any, err error) {
+func decodeYAML(text []byte) (v any, err error) {
 	defer func() {
-		if p := recover(); p != nil { // the parser's fault: the file is refused, vobs goes on
-			v, err = nil, fmt.Errorf("it cannot be read as YAML: %v", p)
+		if p := recover(); p != nil { // a bug in the parser must not end vobs
+			v, err = nil, fmt.Errorf("parsing the YAML: %v", p)
 		}
 	}()
-	if err := pyvalue.CheckDepth(string(text)); err != nil {
+	if err := pyvalue.CheckNesting(string(text)); err != nil {
 		return nil, err
 	}
 	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
@@ -90,55 +97,56 @@ func parseYAML(text []byte) (v any, err error) {
 			continue
 		}
 		if body != nil {
-			return nil, errors.New("it holds several documents")
+			return nil, errors.New("more than one YAML document")
 		}
 		body = doc.Body
 	}
-	y := yamlReader{anchors: map[string]any{}}
-	return y.value(body, 0)
+	d := yamlDecoder{anchors: map[string]any{}}
+	return d.value(body, 0)
 }
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return Clip(line)
+	return clip(line)
 }
 
-type yamlReader struct {
+// yamlDecoder converts the nodes of a document to values.
+type yamlDecoder struct {
 	anchors map[string]any
-	nodes   int
+	nodes   int // that were converted so far, aliased ones included
 }
 
-func (y *yamlReader) value(n ast.Node, depth int) (any, error) {
-	if y.nodes++; y.nodes > maxYAMLNodes || depth > pyvalue.MaxDepth {
-		return nil, errors.New("it is nested too deeply or refers to itself too often")
+func (d *yamlDecoder) value(n ast.Node, depth int) (any, error) {
+	if d.nodes++; d.nodes > maxYAMLNodes || depth > pyvalue.MaxNesting {
+		return nil, errors.New("nested too deeply, or too many aliases")
 	}
 	switch n := n.(type) {
 	case nil:
 		return nil, nil
 	case *ast.AnchorNode:
-		v, err := y.value(n.Value, depth+1)
-		y.anchors[n.Name.GetToken().Value] = v
+		v, err := d.value(n.Value, depth+1)
+		d.anchors[n.Name.GetToken().Value] = v
 		return v, err
 	case *ast.AliasNode:
-		v, ok := y.anchors[n.Value.GetToken().Value]
+		v, ok := d.anchors[n.Value.GetToken().Value]
 		if !ok {
-			return nil, fmt.Errorf("nothing is called %s", Clip(n.Value.GetToken().Value))
+			return nil, fmt.Errorf("unknown alias %s", clip(n.Value.GetToken().Value))
 		}
-		y.nodes += size(v)
+		d.nodes += size(v)
 		return v, nil
 	case *ast.TagNode:
 		if n.Start.Value == "!!str" {
 			return n.Value.GetToken().Value, nil
 		}
-		return nil, fmt.Errorf("vobs does not read the tag %s", Clip(n.Start.Value))
+		return nil, fmt.Errorf("unsupported tag %s", clip(n.Start.Value))
 	case *ast.MappingValueNode:
-		return y.mapping([]*ast.MappingValueNode{n}, depth)
+		return d.mapping([]*ast.MappingValueNode{n}, depth)
 	case *ast.MappingNode:
-		return y.mapping(n.Values, depth)
+		return d.mapping(n.Values, depth)
 	case *ast.SequenceNode:
 		list := make([]any, 0, len(n.Values))
 		for _, e := range n.Values {
-			v, err := y.value(e, depth+1)
+			v, err := d.value(e, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -151,12 +159,12 @@ func (y *yamlReader) value(n ast.Node, depth int) (any, error) {
 		if t := n.Token.Type; t == token.SingleQuoteType || t == token.DoubleQuoteType {
 			return n.Value, nil
 		}
-		return plainScalar(n.Value)
+		return resolveScalar(n.Value)
 	}
-	return plainScalar(strings.TrimSpace(n.GetToken().Value))
+	return resolveScalar(strings.TrimSpace(n.GetToken().Value))
 }
 
-// size is how many values an alias brings in.
+// size returns the number of values in v.
 func size(v any) int {
 	n := 1
 	switch v := v.(type) {
@@ -172,10 +180,10 @@ func size(v any) int {
 	return n
 }
 
-func (y *yamlReader) mapping(values []*ast.MappingValueNode, depth int) (any, error) {
+func (d *yamlDecoder) mapping(values []*ast.MappingValueNode, depth int) (any, error) {
 	var own, merged object
 	for _, pair := range values {
-		v, err := y.value(pair.Value, depth+1)
+		v, err := d.value(pair.Value, depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -187,23 +195,23 @@ func (y *yamlReader) mapping(values []*ast.MappingValueNode, depth int) (any, er
 			for _, part := range parts {
 				from, ok := part.(object)
 				if !ok {
-					return nil, errors.New("<< takes a mapping")
+					return nil, errors.New("<< needs a mapping")
 				}
 				merged = append(merged, from...)
 			}
 			continue
 		}
-		k, err := y.value(pair.Key, depth+1)
+		k, err := d.value(pair.Key, depth+1)
 		if err != nil {
 			return nil, err
 		}
 		key, ok := k.(string)
 		if !ok {
-			return nil, fmt.Errorf("%s is no name", Clip(pyvalue.Str(k)))
+			return nil, fmt.Errorf("the key %s is not a string", clip(pyvalue.Str(k)))
 		}
 		own = append(own, entry{key, v})
 	}
-	// What is merged in comes first and counts for less; of two keys the last.
+	// Merged keys come first and do not override; of two equal keys the last one counts.
 	var out object
 	at := map[string]int{}
 	for _, e := range append(merged, own...) {
@@ -217,14 +225,14 @@ func (y *yamlReader) mapping(values []*ast.MappingValueNode, depth int) (any, er
 	return out, nil
 }
 
-// The forms of PyYAML's resolver (yaml/resolver.py).
+// The patterns of PyYAML's resolver (yaml/resolver.py).
 const (
 	yamlFloat = `^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*)$`
 	yamlInt   = `^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`
 )
 
-// plainScalar reads a scalar without quotes.
-func plainScalar(s string) (any, error) {
+// resolveScalar reads a scalar without quotes.
+func resolveScalar(s string) (any, error) {
 	switch s {
 	case "", "~", "null", "Null", "NULL":
 		return nil, nil
@@ -239,14 +247,14 @@ func plainScalar(s string) (any, error) {
 	case "-.inf", "-.Inf", "-.INF":
 		return math.Inf(-1), nil
 	case "=":
-		return nil, errors.New("a value of = alone is nothing to PyYAML")
+		return nil, errors.New("PyYAML refuses the value =")
 	}
 	if !strings.ContainsRune("+-.0123456789", rune(s[0])) {
 		return s, nil
 	}
-	bare := strings.ReplaceAll(s, "_", "")
-	digits := strings.TrimLeft(bare, "+-")
-	negative := strings.HasPrefix(bare, "-")
+	number := strings.ReplaceAll(s, "_", "")
+	digits := strings.TrimLeft(number, "+-")
+	negative := strings.HasPrefix(number, "-")
 	switch {
 	case regexp.MustCompile(yamlInt).MatchString(s):
 		base := 10
@@ -264,7 +272,7 @@ func plainScalar(s string) (any, error) {
 		case len(digits) > 1 && digits[0] == '0':
 			base, digits = 8, digits[1:]
 		}
-		return pyvalue.ParseBase(digits, base, negative)
+		return pyvalue.ParseDigits(digits, base, negative)
 	case regexp.MustCompile(yamlFloat).MatchString(s):
 		if strings.Contains(digits, ":") {
 			v, err := sexagesimal(digits)
@@ -273,12 +281,12 @@ func plainScalar(s string) (any, error) {
 			}
 			return v, err
 		}
-		return fractionValue(bare)
+		return pyvalue.ParseFloat(number)
 	}
 	return s, nil
 }
 
-// sexagesimal reads 1:30 as ninety.
+// sexagesimal reads a number in base 60: 1:30 is 90.
 func sexagesimal(s string) (float64, error) {
 	total := 0.0
 	for _, part := range strings.Split(s, ":") {

@@ -1,13 +1,14 @@
 package args
 
 import (
-	"github.com/vobs/vobs/internal/pyvalue"
 	"os"
 	"testing"
+
+	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// FuzzYAML: no file makes the reader fail.
-func FuzzYAML(f *testing.F) {
+// FuzzParseYAML checks that no file causes a panic.
+func FuzzParseYAML(f *testing.F) {
 	for _, name := range []string{"full", "small", "anchors", "scalars", "fast", "merge", "text", "broken", "list"} {
 		text, err := os.ReadFile("testdata/config/" + name + ".yaml")
 		if err != nil {
@@ -17,8 +18,8 @@ func FuzzYAML(f *testing.F) {
 	}
 	f.Add([]byte("a: &a [*a, *a]\nb: &b [*a, *a]"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if v, err := ReadYAML(text); err == nil {
-			_ = pyvalue.Repr(PlainYAML(v))
+		if v, err := ParseYAML(text); err == nil {
+			_ = pyvalue.Repr(v)
 		}
 	})
 }

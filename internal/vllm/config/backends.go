@@ -2,10 +2,10 @@ package config
 
 import "strings"
 
-// backendName gives an attention backend by the name that --attention-backend takes.
-// The JSON form of a configuration has the path of its class instead, and the text
-// form has none. "" where it is not known: a path beside a flag's name would look like
-// a difference.
+// backendName returns the name by which --attention-backend knows a backend; s is that name,
+// or the path of the backend's class, as in the JSON form of a configuration. It returns ""
+// for an unknown class, because a path compared with a flag's name would look like a
+// difference.
 func backendName(s string) string {
 	if s != "" && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" {
 		return s
@@ -18,8 +18,8 @@ func backendName(s string) string {
 	return ""
 }
 
-// backends are the members of AttentionBackendEnum
-// (vllm/v1/attention/backends/registry.py of 0.32.0) by their values.
+// backends are the values and names of the members of AttentionBackendEnum
+// (vllm/v1/attention/backends/registry.py of 0.32.0).
 var backends = [...][2]string{
 	{"vllm.v1.attention.backends.flash_attn.FlashAttentionBackend", "FLASH_ATTN"},
 	{"vllm.v1.attention.backends.flash_attn_diffkv.FlashAttentionDiffKVBackend", "FLASH_ATTN_DIFFKV"},

@@ -15,28 +15,28 @@ import (
 	"strings"
 )
 
-// Source is where a value comes from, as the event's engine.config.sources has it.
+// Source is where a value comes from, as in the event's engine.config.sources.
 type Source string
 
-// The sources, the best first. A new one belongs into ranks.
+// The sources, the most trusted first. A new one must be added to ranks.
 const (
-	EngineCore  Source = "engine_core"       // the engine cores' own word, by --instrument
-	Worker      Source = "worker"            // the workers', likewise
-	FrontEnd    Source = "front_end"         // the front-end's, likewise, on what it alone knows
+	EngineCore  Source = "engine_core"       // reported by the engine cores, through --instrument
+	Worker      Source = "worker"            // reported by the workers, through --instrument
+	FrontEnd    Source = "front_end"         // what only the front-end knows, through --instrument
 	ServerInfo  Source = "server_info"       // GET /server_info, in either form
 	CacheConfig Source = "cache_config_info" // labels of vllm:cache_config_info
 	Models      Source = "models"            // GET /v1/models
 	Version     Source = "version"           // GET /version
 )
 
-// ranks has the best source first. From ServerInfo on all are the front-end's copy of
-// the configuration.
+// ranks lists the sources, the most trusted first. From ServerInfo on, all report the
+// front-end's copy of the configuration.
 var ranks = [...]Source{EngineCore, Worker, FrontEnd, ServerInfo, CacheConfig, Models, Version}
 
 func (s Source) rank() int { return slices.Index(ranks[:], s) }
 
-// Values are settings by the event's names: a string, a bool, an int64 or a float64
-// each. None stands for one that the engine says it has not, as quantization=None.
+// Values are settings by the event's names. Each is a string, a bool, an int64, a float64,
+// or [Disabled] if the engine reports that the setting is off, as quantization=None.
 type Values map[string]any
 
 // Disabled is the value of a setting that is off.
@@ -46,69 +46,70 @@ type kind int
 
 const (
 	text     kind = iota // a string
-	number               // an integer from 0 on
+	number               // an integer, 0 or more
 	fraction             // a float above 0
 	boolean
 )
 
 const (
-	// maxText is the longest string that is taken, in bytes.
+	// maxText is the longest string that is accepted, in bytes.
 	maxText = 4 << 10
-	// maxNumber is the largest integer that every reader of JSON takes exactly.
+	// maxNumber is the largest integer that every JSON reader represents exactly.
 	maxNumber = 1 << 53
 )
 
 // key is one setting.
 type key struct {
-	// name is the event's: of vLLM's flag, without its dashes, where there is one.
+	// name is the setting's name in the event: vLLM's flag, if there is one, with
+	// underscores.
 	name string
 	kind kind
-	// paths lead to it in the VllmConfig, SECTION.FIELD (vllm/config/*.py); of several
-	// the first that is there counts.
+	// paths are its places in VllmConfig, as SECTION.FIELD (vllm/config/*.py). The first
+	// that exists counts.
 	paths []string
-	// texts are its names in VllmConfig.__str__ (vllm/config/vllm.py), likewise.
-	texts []string
-	// label is that of vllm:cache_config_info (vllm/config/cache.py, metrics_info).
+	// textNames are its names in VllmConfig.__str__ (vllm/config/vllm.py).
+	textNames []string
+	// label is its label of vllm:cache_config_info (vllm/config/cache.py, metrics_info).
 	label string
-	// none says that None means that it is off; else it means that it is not told.
-	none bool
+	// noneMeansOff is set if None means that the setting is off. Otherwise None means that
+	// it is not reported.
+	noneMeansOff bool
 }
 
-// keys are the settings that are read. Of the names in other versions:
-// scheduler_config.chunked_prefill_enabled is what counted up to 0.11, beside an
-// enable_chunked_prefill that may be what was asked for.
+// keys are the settings that are read. Up to 0.11, scheduler_config.chunked_prefill_enabled
+// was the effective value; enable_chunked_prefill beside it could be the requested one.
 var keys = [...]key{
-	{name: "model", paths: []string{"model_config.model"}, texts: []string{"model"}},
+	{name: "model", paths: []string{"model_config.model"}, textNames: []string{"model"}},
 	{name: "served_model_name", paths: []string{"model_config.served_model_name"}},
-	{name: "dtype", paths: []string{"model_config.dtype"}, texts: []string{"dtype"}},
-	{name: "quantization", paths: []string{"model_config.quantization"}, texts: []string{"quantization"}, none: true},
-	{name: "max_model_len", kind: number, paths: []string{"model_config.max_model_len"}, texts: []string{"max_seq_len"}},
-	{name: "enforce_eager", kind: boolean, paths: []string{"model_config.enforce_eager"}, texts: []string{"enforce_eager"}},
-	{name: "load_format", paths: []string{"load_config.load_format"}, texts: []string{"load_format"}},
+	{name: "dtype", paths: []string{"model_config.dtype"}, textNames: []string{"dtype"}},
+	{name: "quantization", paths: []string{"model_config.quantization"}, textNames: []string{"quantization"}, noneMeansOff: true},
+	{name: "max_model_len", kind: number, paths: []string{"model_config.max_model_len"}, textNames: []string{"max_seq_len"}},
+	{name: "enforce_eager", kind: boolean, paths: []string{"model_config.enforce_eager"}, textNames: []string{"enforce_eager"}},
+	{name: "load_format", paths: []string{"load_config.load_format"}, textNames: []string{"load_format"}},
 	{name: "attention_backend", paths: []string{"attention_config.backend"}},
-	{name: "tensor_parallel_size", kind: number, paths: []string{"parallel_config.tensor_parallel_size"}, texts: []string{"tensor_parallel_size"}},
-	{name: "pipeline_parallel_size", kind: number, paths: []string{"parallel_config.pipeline_parallel_size"}, texts: []string{"pipeline_parallel_size"}},
-	{name: "data_parallel_size", kind: number, paths: []string{"parallel_config.data_parallel_size"}, texts: []string{"data_parallel_size"}},
+	{name: "tensor_parallel_size", kind: number, paths: []string{"parallel_config.tensor_parallel_size"}, textNames: []string{"tensor_parallel_size"}},
+	{name: "pipeline_parallel_size", kind: number, paths: []string{"parallel_config.pipeline_parallel_size"}, textNames: []string{"pipeline_parallel_size"}},
+	{name: "data_parallel_size", kind: number, paths: []string{"parallel_config.data_parallel_size"}, textNames: []string{"data_parallel_size"}},
 	{name: "enable_expert_parallel", kind: boolean, paths: []string{"parallel_config.enable_expert_parallel"}},
 	{name: "max_num_seqs", kind: number, paths: []string{"scheduler_config.max_num_seqs"}},
 	{name: "max_num_batched_tokens", kind: number, paths: []string{"scheduler_config.max_num_batched_tokens"}},
-	{name: "enable_chunked_prefill", kind: boolean, paths: []string{"scheduler_config.chunked_prefill_enabled", "scheduler_config.enable_chunked_prefill"}, texts: []string{"chunked_prefill_enabled", "enable_chunked_prefill"}},
+	{name: "enable_chunked_prefill", kind: boolean, paths: []string{"scheduler_config.chunked_prefill_enabled", "scheduler_config.enable_chunked_prefill"}, textNames: []string{"chunked_prefill_enabled", "enable_chunked_prefill"}},
 	{name: "scheduling_policy", paths: []string{"scheduler_config.policy"}},
 	{name: "async_scheduling", kind: boolean, paths: []string{"scheduler_config.async_scheduling"}},
-	{name: "enable_prefix_caching", kind: boolean, paths: []string{"cache_config.enable_prefix_caching"}, texts: []string{"enable_prefix_caching"}, label: "enable_prefix_caching"},
+	{name: "enable_prefix_caching", kind: boolean, paths: []string{"cache_config.enable_prefix_caching"}, textNames: []string{"enable_prefix_caching"}, label: "enable_prefix_caching"},
 	{name: "prefix_caching_hash_algo", paths: []string{"cache_config.prefix_caching_hash_algo"}, label: "prefix_caching_hash_algo"},
-	{name: "kv_cache_dtype", paths: []string{"cache_config.cache_dtype"}, texts: []string{"kv_cache_dtype"}, label: "cache_dtype"},
+	{name: "kv_cache_dtype", paths: []string{"cache_config.cache_dtype"}, textNames: []string{"kv_cache_dtype"}, label: "cache_dtype"},
 	{name: "block_size", kind: number, paths: []string{"cache_config.block_size"}, label: "block_size"},
 	{name: "num_gpu_blocks", kind: number, paths: []string{"cache_config.num_gpu_blocks"}, label: "num_gpu_blocks"},
 	{name: "kv_cache_size_tokens", kind: number, paths: []string{"cache_config.kv_cache_size_tokens"}, label: "kv_cache_size_tokens"},
 	{name: "kv_cache_memory_bytes", kind: number, paths: []string{"cache_config.kv_cache_memory_bytes"}, label: "kv_cache_memory_bytes"},
 	{name: "gpu_memory_utilization", kind: fraction, paths: []string{"cache_config.gpu_memory_utilization"}, label: "gpu_memory_utilization"},
-	{name: "speculative_method", paths: []string{"speculative_config.method"}, none: true},
-	{name: "num_speculative_tokens", kind: number, paths: []string{"speculative_config.num_speculative_tokens"}, none: true},
+	{name: "speculative_method", paths: []string{"speculative_config.method"}, noneMeansOff: true},
+	{name: "num_speculative_tokens", kind: number, paths: []string{"speculative_config.num_speculative_tokens"}, noneMeansOff: true},
 	{name: "vllm_version"},
 }
 
-// Names lists the settings that are read, in the order of the table.
+// Names returns the names of all settings that are read.
 func Names() []string {
 	var out []string
 	for i := range keys {
@@ -122,17 +123,17 @@ func keyOf(name string) *key {
 	return &keys[i]
 }
 
-// put takes a value where it can be one of the key's, and leaves it out else.
+// put stores value if it is valid for k and ignores it otherwise.
 func (v Values) put(k *key, value any) {
 	switch x := value.(type) {
 	case nil:
-		if k.none {
+		if k.noneMeansOff {
 			v[k.name] = Disabled{}
 		}
 		return
 	case string:
 		if k.kind == text {
-			if x = spelled(k, x); x != "" && len(x) <= maxText {
+			if x = normalize(k, x); x != "" && len(x) <= maxText {
 				v[k.name] = x
 			}
 			return
@@ -153,7 +154,7 @@ func (v Values) put(k *key, value any) {
 	}
 }
 
-// putText takes a value as Python's str() writes it: None, True, 128, 0.92, auto.
+// putText stores a value as Python's str writes it: None, True, 128, 0.92, auto.
 func (v Values) putText(k *key, s string) {
 	if s == "None" {
 		v.put(k, nil)
@@ -173,25 +174,25 @@ func (v Values) putText(k *key, s string) {
 	}
 }
 
-// spelled gives a string as the event has it: types without torch's name before
-// them, enumerations by the names that flags give them, addresses without what may
-// be a secret.
-func spelled(k *key, s string) string {
+// normalize returns a string as the event has it: data types without the prefix "torch.",
+// members of enumerations as their flags spell them, URLs without possible secrets.
+func normalize(k *key, s string) string {
 	switch k.name {
 	case "dtype":
 		return strings.TrimPrefix(s, "torch.")
 	case "load_format":
-		if member, ok := strings.CutPrefix(s, "LoadFormat."); ok { // up to 0.9, by Python 3.12
+		if member, ok := strings.CutPrefix(s, "LoadFormat."); ok { // up to 0.9, under Python 3.12
 			return strings.ToLower(member)
 		}
 	case "attention_backend":
 		return backendName(s)
 	}
-	return withoutUser(s)
+	return stripCredentials(s)
 }
 
-// withoutUser removes user info and query of an address: a model's may have a token.
-func withoutUser(s string) string {
+// stripCredentials removes the user info and the query of a URL, because a model's URL may
+// contain a token there.
+func stripCredentials(s string) string {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
 		return s
@@ -206,7 +207,8 @@ func withoutUser(s string) string {
 	return scheme + "://" + rest
 }
 
-// FromLabels reads the labels of a vllm:cache_config_info; get gives one, or "".
+// FromLabels reads the labels of vllm:cache_config_info. get returns a label's value, or ""
+// if there is none.
 func FromLabels(get func(label string) string) Values {
 	v := Values{}
 	for i := range keys {
@@ -219,7 +221,7 @@ func FromLabels(get func(label string) string) Values {
 	return v
 }
 
-// Layer is what one source says.
+// Layer is the part of an engine's configuration that one source reports.
 type Layer struct {
 	Source Source
 	Values Values
@@ -231,28 +233,28 @@ type Setting struct {
 	Source Source
 }
 
-// Conflict is a setting of which two sources say different things.
+// Conflict is a setting for which two sources report different values.
 type Conflict struct {
 	Name      string
 	Won, Lost Setting
 }
 
-// Merge puts together what is told of one engine: of each setting what the best
-// source says that tells it. Two that disagree are a conflict, but for the model's
-// name: /v1/models has what was asked for, and where that is an address or an alias
-// the engine's configuration has the folder it was loaded from.
-func Merge(told ...Layer) (merged map[string]Setting, conflicts []Conflict) {
-	told = slices.Clone(told)
-	slices.SortStableFunc(told, func(a, b Layer) int { return cmp.Compare(a.Source.rank(), b.Source.rank()) })
+// Merge combines the layers of one engine: each setting comes from the most trusted source
+// that reports it. Sources that disagree are a conflict, except on the model: /v1/models
+// returns what was requested, which may be a URL or an alias, and the configuration the
+// folder that the model was loaded from.
+func Merge(layers ...Layer) (merged map[string]Setting, conflicts []Conflict) {
+	layers = slices.Clone(layers)
+	slices.SortStableFunc(layers, func(a, b Layer) int { return cmp.Compare(a.Source.rank(), b.Source.rank()) })
 	merged = map[string]Setting{}
-	for _, t := range told {
+	for _, layer := range layers {
 		for i := range keys {
 			name := keys[i].name
-			value, ok := t.Values[name]
+			value, ok := layer.Values[name]
 			if !ok {
 				continue
 			}
-			s := Setting{value, t.Source}
+			s := Setting{value, layer.Source}
 			switch won, known := merged[name]; {
 			case !known:
 				merged[name] = s
@@ -264,7 +266,7 @@ func Merge(told ...Layer) (merged map[string]Setting, conflicts []Conflict) {
 	return merged, conflicts
 }
 
-// Format gives a value as a message has it.
+// Format formats a value for a message.
 func Format(value any) string {
 	switch x := value.(type) {
 	case string:
@@ -279,7 +281,7 @@ func Format(value any) string {
 	return "none"
 }
 
-// LeastTrusted gives that of equal settings which comes from the least good source.
+// LeastTrusted returns the setting that comes from the least trusted source.
 func LeastTrusted(all []Setting) Setting {
 	return slices.MaxFunc(all, func(a, b Setting) int { return cmp.Compare(a.Source.rank(), b.Source.rank()) })
 }

@@ -6,16 +6,16 @@ import (
 	"slices"
 )
 
-// FromCore reads an engine core's own dump, which the plugin of package instrument
-// makes: parts of its VllmConfig in the form of /server_info, after the core's own
-// changes, and what its scheduler goes by (vllm/v1/core/sched/scheduler.py), which
-// counts for more. live may be empty.
+// FromCore reads what package plugin reports of an engine core: config is the part of its
+// VllmConfig that is read here, in the form of /server_info and after the core's own
+// changes; live is the limits that its scheduler applies
+// (vllm/v1/core/sched/scheduler.py). live takes precedence and may be empty.
 func FromCore(config, live []byte) (Values, error) {
 	v, err := fromConfig(config)
 	if err != nil || len(bytes.TrimSpace(live)) == 0 {
 		return v, err
 	}
-	fields, err := object(live)
+	fields, err := members(live)
 	if err != nil {
 		return nil, err
 	}
@@ -35,9 +35,9 @@ func FromCore(config, live []byte) (Values, error) {
 	return v, nil
 }
 
-// limitsScheduling says whether the configuration has a max_num_scheduled_tokens of its
-// own: that is another setting, which speculative decoding sets too
-// (vllm/config/vllm.py, _set_max_num_scheduled_tokens), and the scheduler goes by it.
+// limitsScheduling reports whether the configuration sets max_num_scheduled_tokens. That is
+// a setting apart from max_num_batched_tokens, which speculative decoding sets too
+// (vllm/config/vllm.py, _set_max_num_scheduled_tokens), and the scheduler applies it.
 func limitsScheduling(config []byte) bool {
 	var c struct {
 		Scheduler struct {
@@ -47,8 +47,8 @@ func limitsScheduling(config []byte) bool {
 	return json.Unmarshal(config, &c) == nil && c.Scheduler.Limit != nil
 }
 
-// FromWorkers gives the attention backend that all workers chose, by the paths of the
-// classes; nothing where they use several, or one whose flag is not known.
+// FromWorkers returns the attention backend that all workers chose, given the paths of the
+// backends' classes. The result is empty if they use several, or an unknown one.
 func FromWorkers(backends [][]string) Values {
 	v := Values{}
 	all := slices.Concat(backends...)
@@ -59,9 +59,9 @@ func FromWorkers(backends [][]string) Values {
 	return v
 }
 
-// FromFrontEnd gives what a front-end alone knows: of how many data-parallel engines it
-// made the configuration. A core of a dense model is made to believe that it is alone
-// (vllm/v1/engine/core.py, run_engine_core).
+// FromFrontEnd returns data_parallel_size, which only the front-end knows: vLLM sets it to
+// 1 in the engine core of a dense model (vllm/v1/engine/core.py, run_engine_core). The
+// result is empty if the sizes differ.
 func FromFrontEnd(dataParallelSizes []int64) Values {
 	v := Values{}
 	sizes := slices.Compact(slices.Sorted(slices.Values(dataParallelSizes)))
@@ -71,7 +71,8 @@ func FromFrontEnd(dataParallelSizes []int64) Values {
 	return v
 }
 
-// Agree gives what all tell alike that tell it, and of the rest two of the values.
+// Agree returns the settings on which all that report them agree, and for each of the
+// others two of its values, formatted.
 func Agree(all []Values) (common Values, differ map[string][2]any) {
 	common, differ = Values{}, map[string][2]any{}
 	for _, v := range all {
@@ -90,7 +91,7 @@ func Agree(all []Values) (common Values, differ map[string][2]any) {
 	return common, differ
 }
 
-// Paths lists where the settings lie in a VllmConfig, SECTION.FIELD.
+// Paths returns the places of all settings in VllmConfig, as SECTION.FIELD.
 func Paths() []string {
 	var out []string
 	for i := range keys {

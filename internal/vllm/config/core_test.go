@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// recordedCore is the dump of an engine core of vLLM 0.32.0 on a CPU.
+// recordedCore returns what the plugin reported of an engine core of vLLM 0.32.0 on a CPU.
 func recordedCore(t testing.TB) (config, live []byte) {
 	t.Helper()
 	b, err := os.ReadFile("../plugin/testdata/recorded/process-core.json")
@@ -28,16 +28,16 @@ func recordedCore(t testing.TB) (config, live []byte) {
 
 func TestFromCore(t *testing.T) {
 	config, live := recordedCore(t)
-	want := plain(Values{
+	want := settings(Values{
 		"max_num_seqs": int64(16), "max_num_batched_tokens": int64(4096), "enforce_eager": true,
 		"num_gpu_blocks": int64(40), "kv_cache_size_tokens": int64(5120),
 	})
-	delete(want, "data_parallel_size") // a core does not know
+	delete(want, "data_parallel_size") // only the front-end knows it
 	got, err := FromCore(config, live)
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Error(err, d)
 	}
-	// What the scheduler goes by counts for more.
+	// The scheduler's own limits take precedence.
 	edit := func(from []byte, old, new string) []byte {
 		t.Helper()
 		if !strings.Contains(string(from), old) {
@@ -52,13 +52,13 @@ func TestFromCore(t *testing.T) {
 	if d := cmp.Diff(changed, got); d != "" || err != nil {
 		t.Error(err, d)
 	}
-	// A limit of its own for the scheduler is another setting.
+	// max_num_scheduled_tokens is a setting of its own.
 	changed["max_num_batched_tokens"] = int64(4096)
 	got, err = FromCore(edit(config, `"max_num_scheduled_tokens": null`, `"max_num_scheduled_tokens": 1024`), other)
 	if d := cmp.Diff(changed, got); d != "" || err != nil {
 		t.Error(err, d)
 	}
-	// A core that did not come up tells its configuration alone; what cannot be is left out.
+	// A core that did not come up reports its configuration only; invalid values are left out.
 	for _, live := range []string{"", "{}", `{"max_num_running_reqs": "many", "enable_caching": 1, "num_gpu_blocks": -1, "max_model_len": null}`} {
 		if got, err = FromCore(config, []byte(live)); err != nil || !cmp.Equal(want, got) {
 			t.Errorf("%s: %v %s", live, err, cmp.Diff(want, got))
@@ -74,21 +74,21 @@ func TestFromCore(t *testing.T) {
 func TestFromWorkersAndFrontEnd(t *testing.T) {
 	const cpu, flash = "vllm.v1.attention.backends.cpu_attn.CPUAttentionBackend", "vllm.v1.attention.backends.flash_attn.FlashAttentionBackend"
 	for _, c := range []struct {
-		told [][]string
-		want any
+		backends [][]string
+		want     any
 	}{
 		{nil, nil}, {[][]string{{}, {}}, nil}, {[][]string{{cpu}, {cpu}}, "CPU_ATTN"}, {[][]string{{cpu, flash}}, nil}, {[][]string{{cpu}, {flash}}, nil}, {[][]string{{"my.Backend"}}, nil},
 	} {
-		if got := FromWorkers(c.told)["attention_backend"]; got != c.want {
-			t.Errorf("%v: %v", c.told, got)
+		if got := FromWorkers(c.backends)["attention_backend"]; got != c.want {
+			t.Errorf("%v: %v", c.backends, got)
 		}
 	}
 	for _, c := range []struct {
-		told []int64
-		want any
+		sizes []int64
+		want  any
 	}{{nil, nil}, {[]int64{2}, int64(2)}, {[]int64{2, 2}, int64(2)}, {[]int64{1, 2}, nil}, {[]int64{-1}, nil}} {
-		if got := FromFrontEnd(c.told)["data_parallel_size"]; got != c.want {
-			t.Errorf("%v: %v", c.told, got)
+		if got := FromFrontEnd(c.sizes)["data_parallel_size"]; got != c.want {
+			t.Errorf("%v: %v", c.sizes, got)
 		}
 	}
 }

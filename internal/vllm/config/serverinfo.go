@@ -8,75 +8,74 @@ import (
 	"strings"
 )
 
-// errForeign is what answers get that are JSON and not vLLM's.
-var errForeign = errors.New("the answer is not one of vLLM's")
+// errNotVLLM is returned for JSON that vLLM does not send.
+var errNotVLLM = errors.New("the answer does not come from vLLM")
 
-// object reads a JSON object's members. The standard library bounds the depth.
-func object(b []byte) (map[string]json.RawMessage, error) {
+// members splits a JSON object. The standard library bounds its depth.
+func members(b []byte) (map[string]json.RawMessage, error) {
 	var o map[string]json.RawMessage
 	if err := json.Unmarshal(b, &o); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
 			return nil, fmt.Errorf("the answer is not JSON, or is cut off: %w", err)
 		}
-		return nil, errForeign
+		return nil, errNotVLLM
 	}
 	return o, nil
 }
 
-// FromServerInfo reads an answer of GET /server_info
-// (vllm/entrypoints/serve/dev/server_info/api_router.py): vllm_config is an object for
-// ?config_format=json from 0.11 on, and str(VllmConfig) for the text form, which is all
-// that older versions have. vLLM's front-end in Rust tells its own arguments there, in
-// forms of its own: nothing is taken from them. Nothing but the settings of this package
-// is read: the answer has secrets too.
+// FromServerInfo reads a response of GET /server_info
+// (vllm/entrypoints/serve/dev/server_info/api_router.py). From 0.11 on, vllm_config is an
+// object for ?config_format=json; otherwise, and always in older versions, it is
+// str(VllmConfig). vLLM's front-end in Rust returns its own arguments in other forms, which
+// are refused. Only the settings of this package are read: the response also has secrets.
 func FromServerInfo(body []byte) (v Values, asText bool, err error) {
-	answer, err := object(body)
+	response, err := members(body)
 	if err != nil {
 		return nil, false, err
 	}
-	config := bytes.TrimSpace(answer["vllm_config"])
+	config := bytes.TrimSpace(response["vllm_config"])
 	switch {
 	case len(config) > 0 && config[0] == '"':
 		var s string
 		if err := json.Unmarshal(config, &s); err != nil {
-			return nil, true, errForeign
+			return nil, true, errNotVLLM
 		}
-		v, err = FromText(s)
+		v, err = fromText(s)
 		return v, true, err
 	case len(config) > 0 && config[0] == '{':
 		v, err = fromConfig(config)
 		return v, false, err
 	}
-	return nil, false, errForeign
+	return nil, false, errNotVLLM
 }
 
 // fromConfig reads a VllmConfig as pydantic dumps it.
 func fromConfig(config []byte) (Values, error) {
-	sections := map[string]map[string]json.RawMessage{}
-	off := map[string]bool{} // sections that are null
-	members, err := object(config)
+	all, err := members(config)
 	if err != nil {
 		return nil, err
 	}
-	for name, section := range members {
+	sections := map[string]map[string]json.RawMessage{}
+	null := map[string]bool{} // sections that are null
+	for name, section := range all {
 		if bytes.Equal(section, []byte("null")) {
-			off[name] = true
+			null[name] = true
 			continue
 		}
-		if fields, err := object(section); err == nil {
+		if fields, err := members(section); err == nil {
 			sections[name] = fields
 		}
 	}
 	if sections["model_config"] == nil && sections["scheduler_config"] == nil {
-		return nil, errForeign
+		return nil, errNotVLLM
 	}
 	v := Values{}
 	for i := range keys {
 		k := &keys[i]
 		for _, path := range k.paths {
 			section, field, _ := strings.Cut(path, ".")
-			if off[section] {
+			if null[section] {
 				v.put(k, nil)
 				break
 			}
@@ -94,11 +93,10 @@ func fromConfig(config []byte) (Values, error) {
 	return v, nil
 }
 
-// FromModels reads an answer of GET /v1/models (vllm/entrypoints/openai/models). The
-// first model's id is the name that vLLM serves it by; LoRA adapters, which have a
-// parent, are left out.
+// FromModels reads a response of GET /v1/models (vllm/entrypoints/openai/models). The first
+// model's id is its served name. LoRA adapters, which have a parent, are left out.
 func FromModels(body []byte) (Values, error) {
-	var answer struct {
+	var response struct {
 		Data []struct {
 			ID          *string `json:"id"`
 			Root        *string `json:"root"`
@@ -107,15 +105,15 @@ func FromModels(body []byte) (Values, error) {
 			MaxModelLen *int64  `json:"max_model_len"`
 		} `json:"data"`
 	}
-	if _, err := object(body); err != nil {
+	if _, err := members(body); err != nil {
 		return nil, err
 	}
-	if json.Unmarshal(body, &answer) != nil || len(answer.Data) == 0 {
-		return nil, errForeign
+	if json.Unmarshal(body, &response) != nil || len(response.Data) == 0 {
+		return nil, errNotVLLM
 	}
 	v := Values{}
 	ambiguous := map[string]bool{}
-	for _, m := range answer.Data {
+	for _, m := range response.Data {
 		if m.Parent != nil {
 			continue
 		}
@@ -130,7 +128,7 @@ func FromModels(body []byte) (Values, error) {
 			one.put(keyOf("max_model_len"), float64(*m.MaxModelLen))
 		}
 		for name, value := range one {
-			// All names of a server are of one model.
+			// A server's names are all names of one model.
 			ambiguous[name] = ambiguous[name] || v[name] != nil && v[name] != value
 			v[name] = value
 		}
@@ -143,17 +141,17 @@ func FromModels(body []byte) (Values, error) {
 	return v, nil
 }
 
-// FromVersion reads an answer of GET /version.
+// FromVersion reads a response of GET /version.
 func FromVersion(body []byte) (Values, error) {
 	const maxVersion = 128
-	var answer struct {
+	var response struct {
 		Version string `json:"version"`
 	}
-	if _, err := object(body); err != nil {
+	if _, err := members(body); err != nil {
 		return nil, err
 	}
-	if json.Unmarshal(body, &answer) != nil || answer.Version == "" || len(answer.Version) > maxVersion {
-		return nil, errForeign
+	if json.Unmarshal(body, &response) != nil || response.Version == "" || len(response.Version) > maxVersion {
+		return nil, errNotVLLM
 	}
-	return Values{"vllm_version": answer.Version}, nil
+	return Values{"vllm_version": response.Version}, nil
 }

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-var errNoText = errors.New("the text is not one that vLLM's VllmConfig makes of itself")
+var errNoText = errors.New("the text is not vLLM's str(VllmConfig)")
 
-// FromText reads str(VllmConfig), which vLLM also logs when an engine starts: a list
-// of name=value with commas between (vllm/config/vllm.py, up to 0.10 vllm/config.py;
-// 0.8 has the odd blank more). Some values are Python's repr, with quotes and nested
-// brackets; others are bare, and a bare one may hold anything, as a served model's name
-// does: it is not taken, nor is a setting whose name stands there twice, nor what
-// follows a bracket that is never closed. The text tells no number of sequences, nor of batched tokens,
-// nor the cache's sizes.
-func FromText(s string) (Values, error) {
+// fromText reads str(VllmConfig), which vLLM also logs when an engine starts: a list of
+// name=value separated by commas (vllm/config/vllm.py, up to 0.10 vllm/config.py; 0.8 has
+// some extra blanks). Some values are Python's repr, with quotes and nested brackets.
+// Others have no quotes and can hold any text, as the name of a served model does, so
+// three things are left out: that name, a setting whose name occurs twice, and whatever
+// follows a bracket that is never closed. The text has neither the number of sequences or
+// of batched tokens nor the sizes of the cache.
+func fromText(s string) (Values, error) {
 	if !strings.HasPrefix(s, "model=") {
 		return nil, errNoText
 	}
-	pairs, err := topLevel(s)
+	pairs, err := splitPairs(s)
 	if err != nil {
 		return nil, err
 	}
@@ -27,25 +27,25 @@ func FromText(s string) (Values, error) {
 	for i := range keys {
 		k := &keys[i]
 		var found []pair
-		for _, name := range k.texts {
+		for _, name := range k.textNames {
 			if value, ok := pairs[name]; ok {
 				found = append(found, value)
 			}
 		}
-		// No version has both names of a setting: one of the two is in a bare value.
-		if len(found) == 1 && found[0].once && (k.name != "model" || found[0].quoted()) {
-			v.putText(k, found[0].plain())
+		// No version has both names of a setting: one of the two is within a value.
+		if len(found) == 1 && found[0].unique && (k.name != "model" || found[0].quoted()) {
+			v.putText(k, found[0].unquote())
 		}
 	}
-	if spec, ok := pairs["speculative_config"]; ok && spec.once {
-		v.speculation(spec.text)
+	if spec, ok := pairs["speculative_config"]; ok && spec.unique {
+		v.putSpeculative(spec.text)
 	}
 	return v, nil
 }
 
-// speculation reads SpeculativeConfig(method='eagle3', model='…', num_spec_tokens=3);
-// 0.8.0 to 0.8.2 tell draft_model='ngram' or a model's name, and no method.
-func (v Values) speculation(s string) {
+// putSpeculative reads SpeculativeConfig(method='eagle3', model='…', num_spec_tokens=3).
+// 0.8.0 to 0.8.2 have draft_model='ngram' or a model's name instead of method.
+func (v Values) putSpeculative(s string) {
 	method, tokens := keyOf("speculative_method"), keyOf("num_speculative_tokens")
 	if s == "None" {
 		v.put(method, nil)
@@ -56,37 +56,37 @@ func (v Values) speculation(s string) {
 	if !ok {
 		return
 	}
-	pairs, err := topLevel(strings.TrimSuffix(inside, ")"))
+	pairs, err := splitPairs(strings.TrimSuffix(inside, ")"))
 	if err != nil {
 		return
 	}
-	if p, ok := pairs["method"]; ok && p.once && p.quoted() {
-		v.putText(method, p.plain())
+	if p, ok := pairs["method"]; ok && p.unique && p.quoted() {
+		v.putText(method, p.unquote())
 	}
-	if p, ok := pairs["draft_model"]; ok && p.once && p.plain() == "ngram" {
+	if p, ok := pairs["draft_model"]; ok && p.unique && p.unquote() == "ngram" {
 		v.putText(method, "ngram")
 	}
-	if p, ok := pairs["num_spec_tokens"]; ok && p.once && p.text != "None" {
+	if p, ok := pairs["num_spec_tokens"]; ok && p.unique && p.text != "None" {
 		v.putText(tokens, p.text)
 	}
 }
 
 // pair is a value of the list.
 type pair struct {
-	text string
-	once bool // its name stood there once
+	text   string
+	unique bool // its name occurs once
 }
 
 func (p pair) quoted() bool { return p.text != "" && (p.text[0] == '\'' || p.text[0] == '"') }
 
-// plain takes the quotes of Python's repr off.
-func (p pair) plain() string {
+// unquote undoes Python's repr of a string; it returns "" for invalid UTF-8.
+func (p pair) unquote() string {
 	if !p.quoted() {
 		return p.text
 	}
 	var out strings.Builder
 	for s := p.text[1 : len(p.text)-1]; s != ""; {
-		// Go's escapes are those that repr writes: \n, \', \x1b, \u2028, \U0001f600.
+		// Go has the escapes that repr writes: \n, \', \x1b, \u2028, \U0001f600.
 		c, multibyte, rest, err := strconv.UnquoteChar(s, p.text[0])
 		switch {
 		case err != nil:
@@ -96,16 +96,16 @@ func (p pair) plain() string {
 		case s[0] == '\\': // \xe9 is a letter in Python, a byte in Go
 			out.WriteRune(c)
 		default:
-			return "" // no UTF-8
+			return "" // not UTF-8
 		}
 		s = rest
 	}
 	return out.String()
 }
 
-// topLevel cuts a list of name=value at its commas. A quote counts as one where a
-// value, or something inside brackets, begins with it.
-func topLevel(s string) (map[string]pair, error) {
+// splitPairs splits a list of name=value at its commas. A quote opens a string only at the
+// beginning of a value or of an element inside brackets.
+func splitPairs(s string) (map[string]pair, error) {
 	pairs := map[string]pair{}
 	for s != "" {
 		s = strings.TrimLeft(s, " ")
@@ -114,7 +114,7 @@ func topLevel(s string) (map[string]pair, error) {
 			n++
 		}
 		if n == 0 || n == len(s) || s[n] != '=' {
-			// The rest of a bare value with a comma in it: what it is part of is not known.
+			// The rest of a value without quotes that contains a comma.
 			end := strings.IndexByte(s, ',')
 			if end < 0 {
 				break
@@ -123,12 +123,12 @@ func topLevel(s string) (map[string]pair, error) {
 			continue
 		}
 		name := s[:n]
-		end, whole := valueEnd(s[n+1:])
+		end, closed := valueEnd(s[n+1:])
 		value := s[n+1 : n+1+end]
 		if strings.ContainsAny(value, "\r\n") {
 			return nil, errNoText
 		}
-		if !whole {
+		if !closed {
 			break
 		}
 		_, twice := pairs[name]
@@ -138,10 +138,10 @@ func topLevel(s string) (map[string]pair, error) {
 	return pairs, nil
 }
 
-// valueEnd finds the comma behind a value, or the end; whole is false where a quote
-// or a bracket is not closed before it.
-func valueEnd(s string) (end int, whole bool) {
-	var open []byte // the closing brackets that are due
+// valueEnd returns the index of the comma after a value, or of the end of s; closed is false
+// if a quote or a bracket is still open there.
+func valueEnd(s string) (end int, closed bool) {
+	var open []byte // the closing brackets to come
 	begins := true  // a string may begin here
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -171,7 +171,7 @@ func valueEnd(s string) (end int, whole bool) {
 	return len(s), len(open) == 0
 }
 
-// stringEnd finds the quote that closes the one at s[i]; -1 for none.
+// stringEnd returns the index of the quote that closes the one at s[i], or -1.
 func stringEnd(s string, i int) int {
 	for j := i + 1; j < len(s); j++ {
 		switch s[j] {

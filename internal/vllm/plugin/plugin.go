@@ -1,7 +1,7 @@
-// Package plugin is the part of vobs that runs inside vLLM (--instrument): a Python
-// module that the command finds through its environment and that reports what no
-// metrics page has. The package writes the module to a directory, makes the
-// environment, and reads what the module left. It starts no process.
+// Package plugin holds the part of vobs that runs inside vLLM (--instrument): a Python
+// module that reports what the metrics do not contain. The package writes the module into a
+// private folder, makes the environment through which vLLM finds it, and reads the reports
+// that the module writes. It starts no process.
 package plugin
 
 import (
@@ -16,34 +16,34 @@ import (
 	"github.com/vobs/vobs/internal/vllm"
 )
 
-// The plugin: a module, and the metadata by which importlib.metadata finds its entry
+// plugin is the module, and the metadata through which importlib.metadata finds its entry
 // point (group vllm.general_plugins, vllm/plugins/__init__.py) without an installation.
 //
 //go:embed plugin/vobs_instrument.py plugin/vobs_instrument-1.dist-info
 var plugin embed.FS
 
-// pluginName is the entry point's, as VLLM_PLUGINS names it.
+// pluginName is the entry point's name, the one that VLLM_PLUGINS lists.
 const pluginName = "vobs"
 
-// The variables of the command's environment.
+// Variables in the command's environment.
 const (
-	// pathVariable leads Python to the plugin.
+	// pathVariable is where Python looks for modules.
 	pathVariable = "PYTHONPATH"
-	// dirVariable tells the plugin where to write.
+	// dirVariable is the folder that the plugin writes its reports to.
 	dirVariable = "VOBS_INSTRUMENT_DIR"
-	// statsVariable has it switch on the statistics that LLM() leaves off.
+	// statsVariable, if 1, makes the plugin switch on the statistics that LLM() leaves off.
 	statsVariable = "VOBS_INSTRUMENT_STATS"
 )
 
-// Folder is a private folder with the plugin and, beside it, what the plugin writes.
+// Folder is a private folder with the plugin and its reports.
 type Folder struct {
-	// Dir is the folder; the plugin is in its folder "plugin", the reports in "reports".
+	// Dir is the folder's path. The plugin is in Dir/plugin, the reports are in Dir/reports.
 	Dir string
 }
 
-// Make writes the plugin into a fresh folder that nobody else can enter.
+// Make writes the plugin into a new folder that only this user can enter.
 func Make() (Folder, error) {
-	// TMPDIR may be relative, and the command's processes work elsewhere.
+	// TMPDIR may be relative, and the command's processes may have other working directories.
 	parent, err := filepath.Abs(os.TempDir())
 	if err != nil {
 		return Folder{}, fmt.Errorf("making a folder for --instrument: %w", err)
@@ -70,15 +70,15 @@ func (f Folder) fill() error {
 func (f Folder) plugin() string  { return filepath.Join(f.Dir, "plugin") }
 func (f Folder) reports() string { return filepath.Join(f.Dir, "reports") }
 
-// Remove removes the folder with all that is in it.
+// Remove deletes the folder and its contents.
 func (f Folder) Remove() error { return os.RemoveAll(f.Dir) }
 
-// Environ is an environment that hands the plugin to vLLM: PYTHONPATH with the plugin
-// in front of what it had, VLLM_PLUGINS with its name where that was set. stats says
-// that the statistics of LLM() are to be on.
+// Environ returns env with the variables through which vLLM finds the plugin: the plugin's
+// folder at the front of PYTHONPATH, and its name in VLLM_PLUGINS if that was set. If stats
+// is set, the plugin switches on the statistics that LLM() leaves off.
 func (f Folder) Environ(env []string, stats bool) []string {
 	paths := f.plugin()
-	// An empty PYTHONPATH is none; an empty part of it would be the working folder.
+	// An empty PYTHONPATH counts as unset; an empty element is the working directory.
 	if before, _ := environ.Lookup(env, pathVariable); before != "" {
 		paths += string(os.PathListSeparator) + before
 	}
@@ -93,7 +93,7 @@ func (f Folder) Environ(env []string, stats bool) []string {
 	return environ.Without(env, statsVariable)
 }
 
-// addName adds the plugin to a list of names; vLLM cuts it at its commas alone.
+// addName adds the plugin to a list of names, which vLLM splits at commas only.
 func addName(list string) string {
 	switch {
 	case list == "":

@@ -21,7 +21,7 @@ func makeFolder(t *testing.T) Folder {
 	return f
 }
 
-func TestMakeIsPrivateAndWhole(t *testing.T) {
+func TestMake(t *testing.T) {
 	f := makeFolder(t)
 	if info, err := os.Stat(f.Dir); err != nil || info.Mode() != os.ModeDir|0o700 {
 		t.Fatal(info, err)
@@ -69,13 +69,13 @@ func TestEnviron(t *testing.T) {
 	}{
 		{"nothing set", []string{"A=1"}, []string{"A=1", "PYTHONPATH=/d/plugin", "VOBS_INSTRUMENT_DIR=/d/reports"}, false},
 		{"statistics", nil, []string{"PYTHONPATH=/d/plugin", "VOBS_INSTRUMENT_DIR=/d/reports", "VOBS_INSTRUMENT_STATS=1"}, true},
-		// An empty PYTHONPATH is none; an empty part would be the working folder.
+		// An empty PYTHONPATH counts as unset; an empty element would be the working directory.
 		{"empty path", []string{"PYTHONPATH="}, []string{"PYTHONPATH=/d/plugin", "VOBS_INSTRUMENT_DIR=/d/reports"}, false},
 		{"path", []string{"PYTHONPATH=/a:/b", "PYTHONPATH=/second"}, []string{"PYTHONPATH=/d/plugin:/a:/b", "VOBS_INSTRUMENT_DIR=/d/reports"}, false},
 		{"no plugins", []string{"VLLM_PLUGINS="}, []string{"PYTHONPATH=/d/plugin", "VLLM_PLUGINS=vobs", "VOBS_INSTRUMENT_DIR=/d/reports"}, false},
 		{"other plugins", []string{"VLLM_PLUGINS=a,b"}, []string{"PYTHONPATH=/d/plugin", "VLLM_PLUGINS=a,b,vobs", "VOBS_INSTRUMENT_DIR=/d/reports"}, false},
 		{"named already", []string{"VLLM_PLUGINS=vobs,b"}, []string{"PYTHONPATH=/d/plugin", "VLLM_PLUGINS=vobs,b", "VOBS_INSTRUMENT_DIR=/d/reports"}, false},
-		// Of a vobs around this one.
+		// Set by a vobs around this one.
 		{"nested", []string{"VOBS_INSTRUMENT_DIR=/x", "VOBS_INSTRUMENT_STATS=1"}, []string{"PYTHONPATH=/d/plugin", "VOBS_INSTRUMENT_DIR=/d/reports"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -84,15 +84,15 @@ func TestEnviron(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 			if !slices.Equal(before, c.env) {
-				t.Error("the environment it was given has changed")
+				t.Error("Environ changed its argument")
 			}
 		})
 	}
 }
 
-// The plugin reads each field that package settings knows, but for that which a core
-// tells falsely.
-func TestPluginReadsWhatSettingsKnow(t *testing.T) {
+// TestPluginReadsAllSettings checks that the plugin's CONFIG has every setting that package
+// config reads, except the one that a core does not know.
+func TestPluginReadsAllSettings(t *testing.T) {
 	source, err := plugin.ReadFile("plugin/vobs_instrument.py")
 	if err != nil {
 		t.Fatal(err)
@@ -106,13 +106,13 @@ func TestPluginReadsWhatSettingsKnow(t *testing.T) {
 		section, field, _ := strings.Cut(path, ".")
 		_, fields, found := strings.Cut(table, `"`+section+`": (`)
 		fields, _, _ = strings.Cut(fields, "\n    \"")
-		if told := found && strings.Contains(fields, `"`+field+`"`); told == (path == "parallel_config.data_parallel_size") {
-			t.Errorf("%s: told by the plugin: %v", path, told)
+		if listed := found && strings.Contains(fields, `"`+field+`"`); listed == (path == "parallel_config.data_parallel_size") {
+			t.Errorf("%s: in CONFIG: %v", path, listed)
 		}
 	}
 }
 
-const whole = `{"format":1,"pid":7,"ppid":6,"python":"3.11.7","vllm":"0.32.0","hooks":[{"name":"A.b","state":"found","error":null},{"name":"C.d","state":"failed","error":"TypeError: x\ny"}],
+const fullReport = `{"format":1,"pid":7,"ppid":6,"python":"3.11.7","vllm":"0.32.0","hooks":[{"name":"A.b","state":"found","error":null},{"name":"C.d","state":"failed","error":"TypeError: x\ny"}],
 "stats_forced":1,"data_parallel_sizes":[2],"cores":[{"class":"EngineCoreProc","index":1,"phase":"ready","config":{"a":1},"live":{},"missing":["scheduler.x"]}],
 "worker":{"rank":3,"cuda_visible_devices":null,"cuda":"initialized","devices":[{"index":0,"uuid":null,"max_allocated_bytes":5,"max_reserved_bytes":6}],"attention_backends":["m.C"]}}`
 
@@ -124,29 +124,29 @@ func TestRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("process-7-1.json", whole)
-	write(".process-8-1.json.tmp", "{") // it was killed while it wrote
-	write("else.json", whole)
+	write("process-7-1.json", fullReport)
+	write(".process-8-1.json.tmp", "{") // its process was killed while writing
+	write("other.json", fullReport)
 	bad := map[string]string{
-		"process-1-cut.json":     whole[:len(whole)/2],
+		"process-1-cut.json":     fullReport[:len(fullReport)/2],
 		"process-1-empty.json":   "",
 		"process-1-list.json":    "[]",
 		"process-1-null.json":    "null",
-		"process-1-format.json":  strings.Replace(whole, `"format":1`, `"format":2`, 1),
-		"process-1-pid.json":     strings.Replace(whole, `"pid":7`, `"pid":-7`, 1),
-		"process-1-bytes.json":   strings.Replace(whole, `"max_allocated_bytes":5`, `"max_allocated_bytes":-5`, 1),
-		"process-1-more.json":    strings.Replace(whole, `"max_allocated_bytes":5`, `"max_allocated_bytes":50`, 1),
-		"process-1-float.json":   strings.Replace(whole, `"max_allocated_bytes":5`, `"max_allocated_bytes":5.5`, 1),
-		"process-1-huge.json":    strings.Replace(whole, `"max_reserved_bytes":6`, `"max_reserved_bytes":9e17`, 1),
+		"process-1-format.json":  strings.Replace(fullReport, `"format":1`, `"format":2`, 1),
+		"process-1-pid.json":     strings.Replace(fullReport, `"pid":7`, `"pid":-7`, 1),
+		"process-1-bytes.json":   strings.Replace(fullReport, `"max_allocated_bytes":5`, `"max_allocated_bytes":-5`, 1),
+		"process-1-more.json":    strings.Replace(fullReport, `"max_allocated_bytes":5`, `"max_allocated_bytes":50`, 1),
+		"process-1-float.json":   strings.Replace(fullReport, `"max_allocated_bytes":5`, `"max_allocated_bytes":5.5`, 1),
+		"process-1-huge.json":    strings.Replace(fullReport, `"max_reserved_bytes":6`, `"max_reserved_bytes":9e17`, 1),
 		"process-1-deep.json":    strings.Repeat("[", 100000),
 		"process-1-large.json":   `{"format":1,"pid":7,"vllm":"` + strings.Repeat("x", maxFile) + `"}`,
-		"process-1-padded.json":  whole + strings.Repeat(" ", maxFile),
-		"process-1-strings.json": strings.Replace(whole, `"rank":3`, `"rank":"3"`, 1),
+		"process-1-padded.json":  fullReport + strings.Repeat(" ", maxFile),
+		"process-1-strings.json": strings.Replace(fullReport, `"rank":3`, `"rank":"3"`, 1),
 	}
 	for name, text := range bad {
 		write(name, text)
 	}
-	if err := os.Symlink("else.json", filepath.Join(f.reports(), "process-1-link.json")); err != nil {
+	if err := os.Symlink("other.json", filepath.Join(f.reports(), "process-1-link.json")); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mkfifo(filepath.Join(f.reports(), "process-1-pipe.json"), 0o600); err != nil {
@@ -161,7 +161,7 @@ func TestRead(t *testing.T) {
 	}
 	for name := range bad {
 		if !slices.ContainsFunc(r.Problems, func(p string) bool { return strings.HasPrefix(p, name+": ") && len(p) > len(name)+5 }) {
-			t.Errorf("no problem of %s", name)
+			t.Errorf("no problem for %s", name)
 		}
 	}
 	if len(r.Processes) != 1 {
@@ -175,19 +175,19 @@ func TestRead(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	w := p.Worker
-	if *w.Rank != 3 || w.CUDA != "initialized" || w.Visible != nil || w.AttentionBackends[0] != "m.C" || w.Devices[0] != (Device{0, "", 5, 6}) {
+	if *w.Rank != 3 || w.CUDA != "initialized" || w.VisibleDevices != nil || w.AttentionBackends[0] != "m.C" || w.Devices[0] != (Device{0, "", 5, 6}) {
 		t.Errorf("%+v", w)
 	}
 }
 
-func TestReadWithoutAFolder(t *testing.T) {
+func TestReadWithoutFolder(t *testing.T) {
 	if r := (Folder{Dir: filepath.Join(t.TempDir(), "gone")}).Read(); len(r.Problems) != 1 || len(r.Processes) != 0 {
 		t.Error(r)
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(whole))
+	f.Add([]byte(fullReport))
 	f.Add([]byte(`{"format":1,"pid":1,"worker":{"rank":-1,"devices":[null]},"hooks":[null],"cores":[{}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := parse(b)

@@ -18,120 +18,121 @@ const (
 	format = 1
 	// maxFile bounds one process's report; that of vLLM 0.32.0 has 3 kB.
 	maxFile = 1 << 20
-	// maxFiles bounds the processes that are read.
+	// maxFiles bounds the number of files in the folder that are looked at.
 	maxFiles = 4096
-	// maxText bounds each text that is taken over, in bytes, maxList each list.
+	// maxText bounds each text that is kept, in bytes; maxList bounds each list.
 	maxText = 4 << 10
 	maxList = 256
-	// maxBytes is the largest number that every reader of JSON takes exactly.
+	// maxBytes is the largest integer that every JSON reader represents exactly.
 	maxBytes = 1 << 53
 )
 
 // The states of a hook, as the plugin writes them.
 const (
-	// Waiting is a hook whose module the process did not import.
+	// Waiting: the process has not imported the module.
 	Waiting = "waiting"
-	// Found is one that is in place.
+	// Found: the hook is in place.
 	Found = "found"
-	// Missing is one whose name this version of vLLM does not have.
+	// Missing: this version of vLLM does not have the name.
 	Missing = "missing"
-	// Failed is one that broke; its error is told.
+	// Failed: the hook failed; its Error has the reason.
 	Failed = "failed"
 )
 
-// Report is what the plugin left.
+// Report is everything that the plugin has written.
 type Report struct {
-	// Processes are those that the plugin was loaded in, by their files' names.
+	// Processes are those that loaded the plugin, in the order of their files' names.
 	Processes []Process
-	// Problems are files that could not be understood, and why.
+	// Problems names the files that could not be read, with the reasons.
 	Problems []string
 }
 
-// Process is what one process told.
+// Process is the report of one process.
 type Process struct {
 	PID int `json:"pid"`
-	// PPID was its parent at the time.
+	// PPID is the parent's process ID when the report was written.
 	PPID int `json:"ppid"`
-	// VLLM is vLLM's version; "" where it does not tell.
+	// VLLM is vLLM's version, or "" if unknown.
 	VLLM string `json:"vllm"`
-	// Hooks are the names in vLLM that the plugin looked for.
+	// Hooks are the names in vLLM that the plugin looks up.
 	Hooks []Hook `json:"hooks"`
-	// StatsForced counts the engines whose statistics it switched on.
+	// StatsForced is the number of engines whose statistics the plugin switched on.
 	StatsForced int `json:"stats_forced"`
-	// DataParallelSizes are those of the configurations that the process made, each once.
+	// DataParallelSizes are the different sizes in the configurations that the process made.
 	DataParallelSizes []int64 `json:"data_parallel_sizes"`
-	// Cores are the engine cores that it ran.
+	// Cores are the engine cores that ran in the process.
 	Cores []Core `json:"cores"`
-	// Worker is nil in a process that has none.
+	// Worker is nil if the process has no worker.
 	Worker *Worker `json:"worker"`
 }
 
-// Hook is what became of one name in vLLM.
+// Hook is the state of one name in vLLM.
 type Hook struct {
 	Name  string `json:"name"`
 	State string `json:"state"`
-	// Error says what is missing, or what failed.
+	// Error is what is missing or what failed.
 	Error string `json:"error"`
 }
 
-// Core is an engine core's word on its configuration.
+// Core is the configuration that one engine core reports.
 type Core struct {
 	// Index is its data-parallel rank.
 	Index int `json:"index"`
-	// Phase is "ready" once all of it stood, "kv_caches" before.
+	// Phase is "ready" once the core is initialized, and "kv_caches" before.
 	Phase string `json:"phase"`
-	// Config has parts of the VllmConfig in the form of /server_info, Live what the
-	// scheduler goes by; package settings reads them.
+	// Config is a part of VllmConfig in the form of /server_info. Live is the limits that
+	// the scheduler applies. Package config reads both.
 	Config json.RawMessage `json:"config"`
 	Live   json.RawMessage `json:"live"`
-	// Missing are names in the scheduler that this version does not have.
+	// Missing are attributes of the scheduler that this version of vLLM does not have.
 	Missing []string `json:"missing"`
 }
 
-// Ready says that the core had changed all that it does.
+// Ready reports whether Config is final: the core makes no further changes.
 func (c Core) Ready() bool { return c.Phase == "ready" }
 
-// Worker is a worker's word on itself.
+// Worker is what one worker reports.
 type Worker struct {
-	// Rank is the worker's in its engine; nil where it is not known.
+	// Rank is the worker's rank in its engine, or nil if unknown.
 	Rank *int `json:"rank"`
-	// CUDA is "initialized", "not initialized" or "not built"; "" where that is not known.
+	// CUDA is "initialized", "not initialized", "not built", or "" if unknown.
 	CUDA string `json:"cuda"`
-	// Visible is CUDA_VISIBLE_DEVICES as the worker had it; nil where it was not set.
-	Visible *string `json:"cuda_visible_devices"`
-	// Devices are those that torch took memory from.
+	// VisibleDevices is the worker's CUDA_VISIBLE_DEVICES, or nil if it was not set.
+	VisibleDevices *string `json:"cuda_visible_devices"`
+	// Devices are those on which torch allocated memory.
 	Devices []Device `json:"devices"`
-	// AttentionBackends are the classes' paths that the worker chose.
+	// AttentionBackends are the paths of the classes that the worker chose.
 	AttentionBackends []string `json:"attention_backends"`
 }
 
-// Device is torch's allocator on one device, its peaks in bytes.
+// Device holds the peaks of torch's allocator on one device.
 type Device struct {
-	// Index is torch's: among the devices that the worker sees.
+	// Index is torch's device index, which counts the devices that the worker sees.
 	Index int `json:"index"`
-	// UUID as torch writes it, without NVML's "GPU-"; "" where torch does not tell it.
+	// UUID is the device's UUID without NVML's prefix "GPU-", or "" if torch does not
+	// report it.
 	UUID              string `json:"uuid"`
 	MaxAllocatedBytes int64  `json:"max_allocated_bytes"`
 	MaxReservedBytes  int64  `json:"max_reserved_bytes"`
 }
 
-// Read reads what the plugin has left so far. The command's processes could have
-// written anything there: what cannot be one of the plugin's reports is a problem.
+// Read reads the reports that the plugin has written so far. The command's processes can
+// write anything into the folder, so files that cannot be the plugin's become Problems.
 func (f Folder) Read() Report {
 	var r Report
 	dir, err := os.Open(f.reports())
 	if err != nil {
-		r.Problems = append(r.Problems, fmt.Sprintf("its folder cannot be read: %v", err))
+		r.Problems = append(r.Problems, fmt.Sprintf("reading the folder of reports: %v", err))
 		return r
 	}
 	defer dir.Close()
 	names, err := dir.Readdirnames(maxFiles)
 	if err != nil && !errors.Is(err, io.EOF) {
-		r.Problems = append(r.Problems, fmt.Sprintf("its folder cannot be read: %v", err))
+		r.Problems = append(r.Problems, fmt.Sprintf("reading the folder of reports: %v", err))
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		// What begins with a dot is being written, or was when its process was killed.
+		// A name that begins with a dot is a temporary file, which a killed process leaves behind.
 		if !strings.HasPrefix(name, "process-") || !strings.HasSuffix(name, ".json") {
 			continue
 		}
@@ -146,7 +147,7 @@ func (f Folder) Read() Report {
 }
 
 func readFile(path string) (Process, error) {
-	// Neither a link nor a pipe that nobody writes to.
+	// Do not follow links, and do not wait for the writer of a pipe.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		var e *fs.PathError
@@ -157,7 +158,7 @@ func readFile(path string) (Process, error) {
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		return Process{}, errors.New("no regular file")
+		return Process{}, errors.New("not a regular file")
 	}
 	b, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
@@ -166,7 +167,7 @@ func readFile(path string) (Process, error) {
 	return parse(b)
 }
 
-// parse reads one process's report, and refuses what the plugin cannot have written.
+// parse reads the report of one process. It refuses what the plugin cannot have written.
 func parse(b []byte) (Process, error) {
 	if len(b) > maxFile {
 		return Process{}, fmt.Errorf("larger than %d bytes", maxFile)
@@ -181,12 +182,12 @@ func parse(b []byte) (Process, error) {
 	p := file.Process
 	switch {
 	case file.Format != format:
-		return Process{}, fmt.Errorf("of format %d, want %d", file.Format, format)
+		return Process{}, fmt.Errorf("format %d, want %d", file.Format, format)
 	case p.PID <= 0:
-		return Process{}, fmt.Errorf("process id %d", p.PID)
+		return Process{}, fmt.Errorf("impossible process ID %d", p.PID)
 	}
 	p.VLLM = clip(p.VLLM)
-	p.Hooks, p.Cores, p.DataParallelSizes = upTo(p.Hooks), upTo(p.Cores), upTo(p.DataParallelSizes)
+	p.Hooks, p.Cores, p.DataParallelSizes = limit(p.Hooks), limit(p.Cores), limit(p.DataParallelSizes)
 	for i := range p.Hooks {
 		h := &p.Hooks[i]
 		h.Name, h.State, h.Error = clip(h.Name), clip(h.State), clip(h.Error)
@@ -195,7 +196,7 @@ func parse(b []byte) (Process, error) {
 		p.Cores[i].Missing = clipAll(p.Cores[i].Missing)
 	}
 	if w := p.Worker; w != nil {
-		w.Devices, w.AttentionBackends = upTo(w.Devices), clipAll(w.AttentionBackends)
+		w.Devices, w.AttentionBackends = limit(w.Devices), clipAll(w.AttentionBackends)
 		if w.Rank != nil && *w.Rank < 0 {
 			w.Rank = nil
 		}
@@ -203,24 +204,24 @@ func parse(b []byte) (Process, error) {
 			d := &w.Devices[i]
 			d.UUID = clip(d.UUID)
 			if d.Index < 0 || d.MaxAllocatedBytes < 0 || d.MaxReservedBytes < d.MaxAllocatedBytes || d.MaxReservedBytes > maxBytes {
-				return Process{}, fmt.Errorf("device %d with %d bytes allocated of %d reserved cannot be", d.Index, d.MaxAllocatedBytes, d.MaxReservedBytes)
+				return Process{}, fmt.Errorf("device %d: impossible peaks: %d bytes allocated, %d reserved", d.Index, d.MaxAllocatedBytes, d.MaxReservedBytes)
 			}
 		}
 	}
 	return p, nil
 }
 
-func upTo[T any](list []T) []T { return list[:min(len(list), maxList)] }
+func limit[T any](list []T) []T { return list[:min(len(list), maxList)] }
 
 func clipAll(list []string) []string {
-	list = upTo(list)
+	list = limit(list)
 	for i := range list {
 		list[i] = clip(list[i])
 	}
 	return list
 }
 
-// clip bounds a text, and keeps it one line.
+// clip cuts s to maxText bytes of one line.
 func clip(s string) string {
 	s = strings.ToValidUTF8(s[:min(len(s), maxText)], "�")
 	return strings.Map(func(r rune) rune {

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Runs the plugin's tests under every Python from 3.10 to 3.13 that is found: those in
-# PYTHONS (paths or names, blanks between), else pyenv's and those on PATH. Versions that
-# are not found are skipped loudly; without any it fails.
+# PYTHONS (paths or names, separated by blanks) if it is set, otherwise pyenv's and those on
+# PATH. A version that is not found is reported as SKIPPED; if none is found, the script fails.
 set -euo pipefail
 tests="$(cd "$(dirname "$0")" && pwd)/testdata/test_plugin.py"
 
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
 found=()
-run=() # one of each version
+run=() # one interpreter of each version
 consider() {
   local path v
-  # The interpreter itself: pyenv's shims take longer than a test.
+  # The interpreter itself, because pyenv's shims take longer than a test.
   path=$("$1" -c 'import sys; print(sys.executable)' 2>/dev/null) || return 0
   v=$(version "$path")
   case " 3.10 3.11 3.12 3.13 " in *" $v "*) ;; *) return 0 ;; esac
@@ -34,9 +34,9 @@ else
     case " ${found[*]-} " in *" $v "*) ;; *) echo "test-plugin: SKIPPED: no Python $v here (pyenv install $v, or name it in PYTHONS)" >&2 ;; esac
   done
 fi
-[ "${#run[@]}" -gt 0 ] || { echo "test-plugin: no Python from 3.10 to 3.13 is found: name one in PYTHONS" >&2; exit 1; }
+[ "${#run[@]}" -gt 0 ] || { echo "test-plugin: no Python from 3.10 to 3.13 found: name one in PYTHONS" >&2; exit 1; }
 
-# Two at once: most of the time they wait for processes to start.
+# Two in parallel, because they mostly wait for processes to start.
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 printf '%s\n' "${run[@]}" | xargs -P 2 -I{} bash -c 'name=$(echo "$1" | tr / _); "$1" -B "$2" >"$3/$name" 2>&1 || touch "$3/$name.failed"' _ {} "$tests" "$logs"
@@ -49,7 +49,7 @@ for python in "${run[@]}"; do
     echo "test-plugin: FAIL under $python" >&2
   else
     echo "test-plugin: ok under $python: $(grep -E '^Ran ' "$log")"
-    grep -oE '[0-9]+\.[0-9]+ ms of CPU.*' "$log" | sed 's/^/test-plugin:   /'
+    grep -oE '[0-9]+\.[0-9]+ ms of CPU time.*' "$log" | sed 's/^/test-plugin:   /'
   fi
 done
 exit "$status"

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Asks vLLM's own parser, for internal/vllm/args's table of options and its test.
+"""Records vLLM's own parser for the option table and the tests of internal/vllm/args.
 
 Run by hand in internal/vllm/args, with the python of an environment that has vLLM
 (make e2e-vllm builds one; nothing is started, no model is needed):
 
-    ../../.e2e/vllm/venv/bin/python testdata/record.py
+    ../../../.e2e/vllm/venv/bin/python testdata/record.py
 
 It writes options.tsv, the options of the commands that make an engine, and
-testdata/spellings.json: what `vllm` makes of each line of testdata/spellings.txt,
-by the same parsers that vllm/entrypoints/cli/main.py builds. Only what a line
-sets is recorded: every default is taken out of the parsers first.
+testdata/spellings.json, the result of parsing each line of testdata/spellings.txt with
+the parsers that vllm/entrypoints/cli/main.py builds. Only what a line sets is recorded:
+the parsers' defaults are removed first.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import sys
 
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "CRITICAL")
 os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-sys.argv = ["vllm", "bench"]  # else the benchmarks' parsers are not built
+sys.argv = ["vllm", "bench"]  # otherwise the benchmarks' parsers are not built
 
 import vllm.entrypoints.cli.benchmark.main as bench
 import vllm.entrypoints.cli.launch as launch
@@ -44,8 +44,8 @@ def refuse(self, message):
 FlexibleArgumentParser.error = refuse
 
 
-def top():
-    """vllm/entrypoints/cli/main.py's parser, of the commands that make an engine."""
+def make_parser():
+    """Returns vllm/entrypoints/cli/main.py's parser for the commands that make an engine."""
     parser = FlexibleArgumentParser(prog="vllm")
     parser.add_argument("-v", "--version", action="version", version="")
     sub = parser.add_subparsers(required=False, dest="subparser")
@@ -69,7 +69,7 @@ def all_parsers(parser):
 
 
 def kind(fn):
-    """The name of an option's type, ? before it where "" and None are no value."""
+    """Returns the name of an option's type, after a ? if "" and None are no value."""
     if getattr(fn, "__name__", "") == "<lambda>":
         try:
             return {"a_b": "lower", "['A-B']": "csv"}.get(str(fn("A-B")), "other")
@@ -142,41 +142,41 @@ def write_options(parser):
             rows[r].append(name)
     with open("options.tsv", "w") as f:
         f.write("# vLLM " + importlib.metadata.version("vllm") + ", made by testdata/record.py\n")
-        f.write("# commands\tspellings\tname\tnumber of values\ttype\tchoices\tengine, where it is a field of AsyncEngineArgs\n")
+        f.write("# commands\tspellings\tname\tnumber of values\ttype\tchoices\tengine, if it is a field of AsyncEngineArgs\n")
         for r in order:
             f.write("\t".join((",".join(rows[r]), *r)) + "\n")
 
 
-def bare(parser):
-    """Takes out the defaults, and the engine's config classes, of which the JSON is wanted."""
+def without_defaults(parser):
+    """Removes the defaults, and keeps the JSON of the engine's config classes as JSON."""
     for p in all_parsers(parser):
         p._defaults.clear()
         for action in p._actions:
             action.default = argparse.SUPPRESS
             if action.type is not None and kind(action.type).lstrip("?") == "config":
-                action.type = raw(action.type)
+                action.type = checked_json(action.type)
     return parser
 
 
-def raw(fn):
+def checked_json(fn):
     def parse(val):
-        out = fn(val)  # refuses what vLLM refuses
+        out = fn(val)  # raises if vLLM refuses the value
         return None if out is None else json.loads(_expand_json_human_readable_numbers(val))
 
     return parse
 
 
-def plain(x):
+def to_json(x):
     if isinstance(x, (str, int, float, bool)) or x is None:
         return x
     if isinstance(x, dict):
-        return {k: plain(v) for k, v in x.items()}
+        return {k: to_json(v) for k, v in x.items()}
     if isinstance(x, (list, tuple, set)):
-        return [plain(v) for v in x]
+        return [to_json(v) for v in x]
     return repr(x)
 
 
-def answer(parser, api_server, line):
+def parse_line(parser, api_server, line):
     args = shlex.split(line)
     module = args[0] == "api_server"
     try:
@@ -187,18 +187,18 @@ def answer(parser, api_server, line):
         space["model"] = space["model_tag"]  # vllm/entrypoints/cli/serve.py
     for name in ("subparser", "bench_type", "launch_component", "model_tag", "dispatch_function", "config"):
         space.pop(name, None)
-    return {"line": line, "set": plain(space)}
+    return {"line": line, "set": to_json(space)}
 
 
 def main():
-    write_options(top())
-    parser = bare(top())
-    api_server = bare(make_arg_parser(FlexibleArgumentParser()))
+    write_options(make_parser())
+    parser = without_defaults(make_parser())
+    api_server = without_defaults(make_arg_parser(FlexibleArgumentParser()))
     out = []
     for line in open("testdata/spellings.txt"):
         line = line.strip()
         if line and not line.startswith("#"):
-            out.append(answer(parser, api_server, line))
+            out.append(parse_line(parser, api_server, line))
     with open("testdata/spellings.json", "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(a) for a in out) + "\n]\n")
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes configs.json: what a real vLLM says of its configuration, in both forms.
+"""Writes configs.json: configurations of a real vLLM, in both forms of /server_info.
 
     HF_HUB_OFFLINE=1 VLLM_CPU_KVCACHE_SPACE=1 …/venv/bin/python make.py MODEL >configs.json
 
 MODEL is a folder with a tiny Llama (e2e/vllm/make_model.py). No engine is started:
-EngineArgs.create_engine_config makes the VllmConfig, and it is written as vLLM's
-own entrypoints/serve/dev/server_info/api_router.py does, the JSON form cut down to
-FIELDS. Run by hand with vLLM 0.32.0; its output is committed.
+EngineArgs.create_engine_config makes the VllmConfig, which is written as vLLM's own
+entrypoints/serve/dev/server_info/api_router.py writes it, with the JSON form reduced to
+FIELDS. Run by hand with vLLM 0.32.0; the output is committed.
 """
 
 import json
@@ -20,7 +20,7 @@ from vllm.config.attention import AttentionConfig
 from vllm.engine.arg_utils import EngineArgs
 from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
-# What of the JSON form is kept; the whole one is 20 kB.
+# The part of the JSON form that is kept; the whole is 20 kB.
 FIELDS = {
     "model_config": ("model", "served_model_name", "dtype", "quantization", "max_model_len", "enforce_eager", "hf_token"),
     "cache_config": (
@@ -41,7 +41,7 @@ FIELDS = {
 }
 
 
-def cut(section, fields):
+def reduce(section, fields):
     return section and {field: section[field] for field in fields}
 
 
@@ -64,11 +64,11 @@ def main():
     for name, args in cases.items():
         try:
             config = EngineArgs(**{**base, **args}).create_engine_config()
-        except Exception as e:  # told, and left out
+        except Exception as e:  # reported and left out
             print(f"{name}: {e!r}"[:300], file=sys.stderr)
             continue
         whole = adapter.dump_python(config, mode="json", fallback=str)
-        configs.append({"name": name, "text": str(config), "json": {k: cut(whole[k], fields) for k, fields in FIELDS.items()}})
+        configs.append({"name": name, "text": str(config), "json": {k: reduce(whole[k], fields) for k, fields in FIELDS.items()}})
     dump = pydantic.TypeAdapter(AttentionConfig)
     backends = {}
     for backend in AttentionBackendEnum:

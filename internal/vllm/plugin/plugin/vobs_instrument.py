@@ -1,20 +1,21 @@
-"""What `vobs run --instrument` puts into vLLM's processes.
+"""The plugin that `vobs run --instrument` loads into vLLM's processes.
 
 vLLM loads it as a plugin of the group vllm.general_plugins (vllm/plugins/__init__.py)
-in its front-end, its engine cores and its workers. There it notes what no page tells:
+in its front-end, its engine cores and its workers. It reports what the metrics do not
+contain:
 
 - the engine core's configuration after the core's own changes;
-- the peaks of torch's allocator in each worker, and the attention backend it chose;
+- the peaks of torch's allocator in each worker, and the attention backend it chose.
 
-and, where VOBS_INSTRUMENT_STATS=1 asks for it, it switches on the statistics that
-LLM() leaves off. Each process writes what it knows into one file of its own in the
-folder VOBS_INSTRUMENT_DIR, whole, by renaming.
+With VOBS_INSTRUMENT_STATS=1 it also switches on the statistics that LLM() leaves off.
+Each process writes its report into a file of its own in the folder VOBS_INSTRUMENT_DIR,
+atomically, by renaming.
 
-It is a guest: nothing of it may end, slow or change the run. So it prints nothing,
-imports nothing but the standard library, starts CUDA never, and swallows every error
-of its own; errors of vLLM pass through it unchanged. The names that it looks for are
-private to vLLM and may be gone: each is looked up, and what is missing is told. The
-names are those of vLLM 0.32.0; others are marked with the versions that have them.
+It must never end, slow down or change the run. So it prints nothing, imports only the
+standard library, never starts CUDA, and swallows its own errors; errors of vLLM pass
+through unchanged. It uses private names of vLLM, which other versions may lack: each is
+looked up, and a missing one is reported. The names are those of vLLM 0.32.0; others are
+marked with the versions that have them.
 
 Python 3.10 to 3.13.
 """
@@ -35,19 +36,19 @@ FORMAT = 1
 DIRECTORY = "VOBS_INSTRUMENT_DIR"
 STATS = "VOBS_INSTRUMENT_STATS"
 
-# Seconds between two looks at torch's allocator, and so between two writings of a file.
+# Seconds between two readings of torch's allocator, and so between two writes of a file.
 PERIOD = 1.0
-# Seconds that the end of a process waits for its last look.
-LAST_LOOK = 0.2
-# Longest text that is written down.
+# Seconds that a process waits at its end for the last reading.
+FINAL_READING_TIMEOUT = 0.2
+# Longest text in a report, in characters.
 MAX_TEXT = 4096
-# Most engine cores and errors of one process that are kept.
-MAX_KEPT = 16
+# Largest number of engine cores, data-parallel sizes and backends in a report.
+MAX_ITEMS = 16
 
-# The VllmConfig's fields that are told (vllm/config/*.py), in the form that /server_info
-# has. Not data_parallel_size: a core of a dense model is made to believe that it is
-# alone (vllm/v1/engine/core.py, run_engine_core); the front-end tells that one.
-# Nothing else is read: a configuration has secrets too.
+# The fields of VllmConfig that are reported (vllm/config/*.py), in the form that
+# /server_info has. data_parallel_size is not among them: vLLM sets it to 1 in the engine
+# core of a dense model (vllm/v1/engine/core.py, run_engine_core), so the front-end reports
+# it. Nothing else is read, because a configuration also has secrets.
 CONFIG = {
     "model_config": ("model", "served_model_name", "dtype", "quantization", "max_model_len", "enforce_eager"),
     "load_config": ("load_format",),
@@ -57,7 +58,7 @@ CONFIG = {
         "max_num_seqs",
         "max_num_batched_tokens",
         "max_num_scheduled_tokens",
-        "chunked_prefill_enabled",  # up to 0.11, the one that counted
+        "chunked_prefill_enabled",  # up to 0.11, the effective one
         "enable_chunked_prefill",
         "policy",
         "async_scheduling",
@@ -75,8 +76,8 @@ CONFIG = {
     "speculative_config": ("method", "num_speculative_tokens"),
 }
 
-# What the scheduler goes by (vllm/v1/core/sched/scheduler.py, kv_cache_manager.py,
-# block_pool.py), whatever the configuration says.
+# The limits that the scheduler applies, whatever the configuration has
+# (vllm/v1/core/sched/scheduler.py, kv_cache_manager.py, block_pool.py).
 LIVE = {
     "max_num_running_reqs": ("max_num_running_reqs",),
     "max_num_scheduled_tokens": ("max_num_scheduled_tokens",),
@@ -89,12 +90,12 @@ MARK = "__vobs_instrument__"
 
 
 class Report:
-    """What one process tells. A fork's child gets a new one."""
+    """The report of one process. A forked child starts a new one."""
 
     def __init__(self, directory, hooks):
         self.pid = os.getpid()
         self.directory = directory
-        # Of a process id that was used twice, both keep their files.
+        # The time keeps apart two processes that had the same process ID.
         self.name = f"process-{self.pid}-{time.time_ns()}.json"
         self.lock = threading.RLock()
         self.hooks = hooks
@@ -102,7 +103,7 @@ class Report:
         self.data_parallel_sizes = []
         self.cores = {}
         self.worker = None
-        self.watch = None
+        self.peak_reader = None
 
     def document(self):
         return {
@@ -110,7 +111,7 @@ class Report:
             "pid": self.pid,
             "ppid": os.getppid(),
             "python": ".".join(map(str, sys.version_info[:3])),
-            "vllm": plain(getattr(sys.modules.get("vllm"), "__version__", None)),
+            "vllm": scalar(getattr(sys.modules.get("vllm"), "__version__", None)),
             "hooks": [{"name": name, "state": state, "error": error} for name, (state, error) in self.hooks.items()],
             "stats_forced": self.stats_forced,
             "data_parallel_sizes": self.data_parallel_sizes,
@@ -119,7 +120,7 @@ class Report:
         }
 
     def write(self):
-        """Writes the file anew. It raises OSError where that cannot be done."""
+        """Replaces the file. Raises OSError if that fails."""
         with self.lock:
             temporary = os.path.join(self.directory, f".{self.name}.tmp")
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -132,7 +133,7 @@ class Report:
                 raise
 
     def hook(self, name, state, error=None):
-        """Notes what became of a hook. One that was found stays so, unless it fails."""
+        """Sets the state of a hook. "found" can only become "failed", and "failed" stays."""
         with self.lock:
             before = self.hooks.get(name, ("waiting", None))
             if before[0] == "failed" or (before[0] == "found" and state != "failed"):
@@ -143,8 +144,8 @@ class Report:
 _report = None
 
 
-def report():
-    """This process's Report; of a fork's child a new one."""
+def current_report():
+    """Returns this process's Report, which is a new one in a forked child."""
     global _report
     if _report.pid != os.getpid():
         _report = Report(_report.directory, dict(_report.hooks))
@@ -152,29 +153,29 @@ def report():
 
 
 def guarded(hook, action, *arguments):
-    """Does something of our own: its failure is noted, and ends here. KeyboardInterrupt
-    and SystemExit are not ours: a signal's handler has raised them."""
+    """Runs a part of the plugin; records its failure for the hook and returns None then.
+    KeyboardInterrupt and SystemExit pass, because signal handlers raise them."""
     try:
         return action(*arguments)
     except Exception as error:
         try:
-            report().hook(hook, "failed", clip(f"{type(error).__name__}: {error}"))
-            report().write()
+            current_report().hook(hook, "failed", clip(f"{type(error).__name__}: {error}"))
+            current_report().write()
         except Exception:
-            pass  # nobody is left to tell
+            pass  # the error cannot be reported
     return None
 
 
 def write():
-    report().write()
+    current_report().write()
 
 
 def clip(text):
     return text.encode("utf-8", "replace").decode("utf-8")[:MAX_TEXT]
 
 
-def plain(value):
-    """A value as JSON has it; None for what is none of its scalars."""
+def scalar(value):
+    """Converts a value to a JSON scalar, or to None if it is not one."""
     if isinstance(value, enum.Enum):
         value = value.value
     if value is None or isinstance(value, bool):
@@ -190,7 +191,8 @@ def plain(value):
     return None
 
 
-def config_of(vllm_config):
+def read_config(vllm_config):
+    """Returns the fields of CONFIG by section; a section that is None stays None."""
     out = {}
     for section, fields in CONFIG.items():
         if not hasattr(vllm_config, section):
@@ -199,20 +201,20 @@ def config_of(vllm_config):
         if holder is None:
             out[section] = None
             continue
-        told = {}
+        values = {}
         for field in fields:
             try:
                 value = getattr(holder, field)
             except Exception:
-                continue  # this version has no such field, or one that cannot be read
-            if value is None or plain(value) is not None:
-                told[field] = plain(value)
-        out[section] = told
+                continue  # this version lacks the field, or reading it fails
+            if value is None or scalar(value) is not None:
+                values[field] = scalar(value)
+        out[section] = values
     return out
 
 
-def live_of(scheduler):
-    """What the scheduler goes by, and the names that it does not have."""
+def read_live(scheduler):
+    """Returns the limits of LIVE, and the attributes that the scheduler lacks."""
     out, missing = {}, []
     for name, path in LIVE.items():
         value = scheduler
@@ -221,14 +223,14 @@ def live_of(scheduler):
             if value is None:
                 break
         if isinstance(value, (bool, int)):
-            out[name] = plain(value)
+            out[name] = scalar(value)
         else:
             missing.append("scheduler." + ".".join(path))
     return out, missing
 
 
 def index_of(core):
-    """The engine's data-parallel rank."""
+    """Returns the engine's data-parallel rank."""
     parallel = core.vllm_config.parallel_config
     for holder, name in ((core, "engine_index"), (parallel, "data_parallel_index"), (parallel, "data_parallel_rank")):
         value = getattr(holder, name, None)
@@ -237,65 +239,66 @@ def index_of(core):
     return 0
 
 
-def tell_core(core, phase):
-    r = report()
-    told = {
+def report_core(core, phase):
+    r = current_report()
+    entry = {
         "class": type(core).__name__,
         "index": index_of(core),
         "phase": phase,
-        "config": config_of(core.vllm_config),
+        "config": read_config(core.vllm_config),
         "live": {},
         "missing": [],
     }
     if phase == "ready":
-        told["live"], told["missing"] = live_of(core.scheduler)
+        entry["live"], entry["missing"] = read_live(core.scheduler)
     with r.lock:
-        if id(core) in r.cores or len(r.cores) < MAX_KEPT:
-            r.cores[id(core)] = told
+        if id(core) in r.cores or len(r.cores) < MAX_ITEMS:
+            r.cores[id(core)] = entry
         r.write()
 
 
-def first_of(arguments, keywords):
+def self_of(arguments, keywords):
+    """Returns the object that a method was called on."""
     return arguments[0] if arguments else keywords["self"]
 
 
 def before_engine_config(hook, arguments, keywords):
     if os.environ.get(STATS) != "1":
         return
-    engine_args = first_of(arguments, keywords)
+    engine_args = self_of(arguments, keywords)
     if not hasattr(engine_args, "disable_log_stats"):
-        report().hook("EngineArgs.disable_log_stats", "missing", "the arguments have no such field")
+        current_report().hook("EngineArgs.disable_log_stats", "missing", "no such attribute")
         return
     if engine_args.disable_log_stats:
         engine_args.disable_log_stats = False
-        report().stats_forced += 1
+        current_report().stats_forced += 1
 
 
 def after_engine_config(hook, arguments, keywords, vllm_config):
-    r = report()
+    r = current_report()
     size = getattr(getattr(vllm_config, "parallel_config", None), "data_parallel_size", None)
     with r.lock:
-        if isinstance(size, int) and size not in r.data_parallel_sizes and len(r.data_parallel_sizes) < MAX_KEPT:
+        if isinstance(size, int) and size not in r.data_parallel_sizes and len(r.data_parallel_sizes) < MAX_ITEMS:
             r.data_parallel_sizes.append(int(size))
         r.write()
 
 
 def after_kv_caches(hook, arguments, keywords, result):
-    tell_core(first_of(arguments, keywords), "kv_caches")
+    report_core(self_of(arguments, keywords), "kv_caches")
 
 
 def after_core_init(hook, arguments, keywords, result):
-    tell_core(first_of(arguments, keywords), "ready")
+    report_core(self_of(arguments, keywords), "ready")
 
 
 def before_busy_loop(hook, arguments, keywords):
-    tell_core(first_of(arguments, keywords), "ready")
+    report_core(self_of(arguments, keywords), "ready")
 
 
-def worker_in(arguments, keywords):
-    """The worker and its wrapper. The wrapper's own __getattr__ asks the worker: it is
-    not to be asked for one that is not there."""
-    wrapper = first_of(arguments, keywords)
+def wrapper_and_worker(arguments, keywords):
+    """Returns a WorkerWrapperBase and its worker, or None. The wrapper's __getattr__
+    delegates to the worker, so it is bypassed in case there is none."""
+    wrapper = self_of(arguments, keywords)
     return wrapper, vars(wrapper).get("worker")
 
 
@@ -320,8 +323,8 @@ def worker_entry(r, wrapper, worker):
 
 
 def after_init_device(hook, arguments, keywords, result):
-    r = report()
-    wrapper, worker = worker_in(arguments, keywords)
+    r = current_report()
+    wrapper, worker = wrapper_and_worker(arguments, keywords)
     with r.lock:
         entry = worker_entry(r, wrapper, worker)
         torch = sys.modules.get("torch")
@@ -330,61 +333,61 @@ def after_init_device(hook, arguments, keywords, result):
         entry["cuda"] = "not initialized" if built else "not built"
         if built:
             index = getattr(getattr(worker, "device", None), "index", None)
-            watch = r.watch or Watch(hook, r, torch.cuda)
+            reader = r.peak_reader or PeakReader(hook, r, torch.cuda)
             if isinstance(index, int):
-                watch.devices.add(index)
-            guarded(hook, watch.look)
-            if r.watch is None:
-                r.watch = watch
-                watch.begin()
+                reader.devices.add(index)
+            guarded(hook, reader.read)
+            if r.peak_reader is None:
+                r.peak_reader = reader
+                reader.begin()
         r.write()
 
 
 def after_initialize_from_config(hook, arguments, keywords, result):
-    r = report()
-    wrapper, worker = worker_in(arguments, keywords)
+    r = current_report()
+    wrapper, worker = wrapper_and_worker(arguments, keywords)
     groups = getattr(getattr(worker, "model_runner", None), "attn_groups", None)
     backends = set()
-    for of_one_cache in groups or ():
-        for group in of_one_cache:
+    for groups_of_cache in groups or ():
+        for group in groups_of_cache:
             backend = group.backend  # a class (vllm/v1/attention/backend.py)
             backends.add(clip(f"{backend.__module__}.{backend.__qualname__}"))
     with r.lock:
-        worker_entry(r, wrapper, worker)["attention_backends"] = sorted(backends)[:MAX_KEPT]
+        worker_entry(r, wrapper, worker)["attention_backends"] = sorted(backends)[:MAX_ITEMS]
         r.write()
 
 
-class Watch(threading.Thread):
-    """Reads the peaks of torch's allocator from time to time: a worker that is killed
-    tells nothing at its end, and vLLM kills them. The highest reading counts, for vLLM
-    resets torch's peaks when it has profiled the model."""
+class PeakReader(threading.Thread):
+    """Reads the peaks of torch's allocator every PERIOD, because vLLM kills its workers and
+    a killed worker cannot report at its end. It keeps the highest reading of each, because
+    vLLM resets torch's peaks after it has profiled the model."""
 
     def __init__(self, hook, r, cuda):
         super().__init__(name="vobs", daemon=True)
         self.hook = hook
         self.report = r
         self.cuda = cuda
-        self.devices = set()  # none: all that torch sees
+        self.devices = set()  # empty: all that torch sees
         self.peaks = {}
         self.uuids = {}
         self.ending = threading.Event()
 
     def begin(self):
         self.start()
-        # At an end that Python sees; of a fork's child, multiprocessing tells.
+        # A forked child of multiprocessing does not run atexit's functions, only Finalize's.
         atexit.register(self.finish)
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
             util.Finalize(None, self.finish, exitpriority=100)
 
     def finish(self):
-        """Has the thread look once more. It is not waited for long: a thread that hangs
-        in the driver must not keep the process."""
+        """Makes the thread read once more. The wait is short, because a thread that hangs
+        in the driver must not keep the process alive."""
         if os.getpid() != self.report.pid or not self.is_alive():
             return
         self.ending.set()
         try:
-            self.join(LAST_LOOK)
+            self.join(FINAL_READING_TIMEOUT)
         except RuntimeError:
             pass
 
@@ -392,17 +395,17 @@ class Watch(threading.Thread):
         failed = False
         while not failed:
             ended = self.ending.wait(PERIOD)
-            failed = guarded(self.hook, self.look_and_write) is None
+            failed = guarded(self.hook, self.read_and_write) is None
             if ended:
                 return
 
-    def look_and_write(self):
-        if self.look():
+    def read_and_write(self):
+        if self.read():
             self.report.write()
         return True
 
-    def look(self):
-        """Reads the peaks, and says whether anything is new. CUDA is never started by it."""
+    def read(self):
+        """Reads the peaks and returns whether one has risen. Never starts CUDA."""
         if not self.cuda.is_initialized():
             return False
         new = False
@@ -422,8 +425,9 @@ class Watch(threading.Thread):
         return new
 
     def peaks_of(self, index):
-        """torch.cuda.max_memory_allocated and max_memory_reserved, which read this
-        (torch/cuda/memory.py) and sort a hundred figures beside it: 0.2 ms each."""
+        """Returns the peaks of allocated and reserved bytes. It reads what
+        torch.cuda.max_memory_allocated and max_memory_reserved read (torch/cuda/memory.py);
+        those also sort a hundred other statistics, which takes 0.2 ms each."""
         nested = getattr(self.cuda, "memory_stats_as_nested_dict", None)
         try:
             stats = nested(index)
@@ -432,15 +436,15 @@ class Watch(threading.Thread):
             return int(self.cuda.max_memory_allocated(index)), int(self.cuda.max_memory_reserved(index))
 
     def uuid(self, index):
-        """The device's UUID; None where torch does not tell it (before 2.5)."""
+        """Returns the device's UUID, or None if torch does not have it (before 2.5)."""
         if index not in self.uuids:
             value = getattr(self.cuda.get_device_properties(index), "uuid", None)
             self.uuids[index] = None if value is None else clip(str(value))
         return self.uuids[index]
 
 
-# Each: the class's modules, of which the first that has it counts; the class; whether
-# its subclasses' own definitions count too; the method; what is done before it and after.
+# Each hook: the modules that may define the class; the class; whether to wrap the method in
+# subclasses that override it, too; the method; what to call before and after it.
 HOOKS = (
     (("vllm.engine.arg_utils",), "EngineArgs", False, "create_engine_config", before_engine_config, after_engine_config),
     (("vllm.v1.engine.core",), "EngineCore", False, "__init__", None, after_core_init),
@@ -471,7 +475,7 @@ def wrap(cls, method, hook, before, after):
     if getattr(original, MARK, False):
         return
     if not callable(original) or isinstance(original, (staticmethod, classmethod, type)):
-        raise TypeError(f"{cls.__name__}.{method} is no plain method")
+        raise TypeError(f"{cls.__name__}.{method} is not an ordinary method")
 
     @functools.wraps(original)
     def wrapper(*arguments, **keywords):
@@ -496,7 +500,7 @@ def with_subclasses(cls):
 def attach(module, hook, class_name, subclasses, method, before, after):
     cls = vars(module).get(class_name)
     if not isinstance(cls, type):
-        report().hook(hook, "missing", f"{module.__name__} has no {class_name}")
+        current_report().hook(hook, "missing", f"{module.__name__} has no {class_name}")
         return
     found = False
     for candidate in with_subclasses(cls) if subclasses else [cls]:
@@ -504,9 +508,9 @@ def attach(module, hook, class_name, subclasses, method, before, after):
             wrap(candidate, method, hook, before, after)
             found = True
     if found:
-        report().hook(hook, "found")
+        current_report().hook(hook, "found")
     else:
-        report().hook(hook, "missing", f"{module.__name__}.{class_name} has no {method}")
+        current_report().hook(hook, "missing", f"{module.__name__}.{class_name} has no {method}")
 
 
 def attach_all(module):
@@ -517,7 +521,7 @@ def attach_all(module):
 
 
 class Finder:
-    """Stands before the finders of sys.meta_path: what is imported later is wrapped then."""
+    """The first finder in sys.meta_path: wraps the methods of modules that are imported later."""
 
     def __init__(self, names):
         self.waiting = set(names)
@@ -525,7 +529,7 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name not in self.waiting:
             return None
-        self.waiting.discard(name)  # the others may import it by another way
+        self.waiting.discard(name)  # another finder may import the module itself
         try:
             for finder in list(sys.meta_path):
                 find = getattr(finder, "find_spec", None)
@@ -533,14 +537,14 @@ class Finder:
                     continue
                 spec = find(name, path, target)
                 if spec is not None:
-                    self.arm(name, spec.loader)
+                    self.wrap_loader(name, spec.loader)
                     return spec
         except Exception:
-            pass  # who asks next meets it again, and raises it
+            pass  # the import system calls the failing finder next, which raises again
         self.waiting.add(name)
         return None
 
-    def arm(self, name, loader):
+    def wrap_loader(self, name, loader):
         execute = loader.exec_module
 
         @functools.wraps(execute)
@@ -552,7 +556,7 @@ class Finder:
             try:
                 execute(module)
             except BaseException:
-                self.waiting.add(name)  # it may be tried again
+                self.waiting.add(name)  # the import may be tried again
                 raise
             attach_all(module)
             guarded("report", write)
@@ -579,11 +583,11 @@ def start(directory):
 
 
 def load():
-    """The plugin's entry point. vLLM calls it in each of its processes, and may call it
-    again; a fork's child has inherited all."""
+    """The plugin's entry point. vLLM calls it in each of its processes and may call it
+    again; a forked child has inherited everything."""
     try:
         directory = os.environ.get(DIRECTORY)
         if directory and _report is None:
             start(directory)
     except Exception:
-        pass  # without a folder to write to there is nobody to tell
+        pass  # without a folder to write to, nothing can be reported

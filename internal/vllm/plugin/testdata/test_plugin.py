@@ -4,8 +4,8 @@
     make test-plugin            under every Python from 3.10 to 3.13 that is found
     python3 test_plugin.py      under this one
 
-Each case is a process of its own, as vLLM's are, with the plugin on PYTHONPATH as vobs
-puts it there. Standard library only.
+Each case runs in a process of its own, like a process of vLLM, with the plugin on
+PYTHONPATH. Standard library only.
 """
 
 import json
@@ -21,7 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PLUGIN = os.path.join(os.path.dirname(HERE), "plugin")
 STANDIN = os.path.join(HERE, "standin")
 
-# The scripts' beginning: an engine in this process, or in one of its own.
+# The beginning of the scripts: run() runs an engine core in a process of its own.
 ENGINE = """
 import multiprocessing, sys
 from vllm.engine.arg_utils import EngineArgs
@@ -51,7 +51,7 @@ class Case(unittest.TestCase):
         shutil.copytree(STANDIN, self.standin, ignore=shutil.ignore_patterns("__pycache__"))
 
     def change(self, path, old, new):
-        """Another version of a file of the stand-in."""
+        """Changes a file of the stand-in, as another version of vLLM might."""
         path = os.path.join(self.standin, path)
         with open(path, encoding="utf-8") as f:
             text = f.read()
@@ -63,23 +63,23 @@ class Case(unittest.TestCase):
         path = os.path.join(self.work, "script.py")
         with open(path, "w", encoding="utf-8") as f:
             f.write(script)
-        # No files of Python's own, so that all that appears can be told.
+        # Python must not write files, because python() looks for unexpected ones.
         env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": self.work, "TMPDIR": self.root}
         env["PYTHONPATH"] = os.pathsep.join([PLUGIN, self.standin])
         env["VOBS_INSTRUMENT_DIR"] = self.out
         env.update(variables)
-        # -S: no plugins of this machine's own.
+        # -S: without the plugins installed on this machine.
         return subprocess.run([sys.executable, "-S", path], cwd=self.work, env=env, capture_output=True, text=True, timeout=120)
 
     def python(self, script, code=0, output="", **variables):
-        """Runs a script, and gives what its processes told."""
+        """Runs a script and returns the reports of its processes."""
         before = self.files()
         done = self.run_python(script, **variables)
         self.assertEqual(done.returncode, code, done.stderr)
         if output is not None:
             self.assertEqual((done.stdout, done.stderr), (output, ""))
         self.assertEqual(self.files() - before - {os.path.join(self.work, "script.py")}, set(), "files outside its folder")
-        return self.told()
+        return self.reports()
 
     def files(self):
         out = set()
@@ -88,7 +88,7 @@ class Case(unittest.TestCase):
                 out.update(os.path.join(folder, name) for name in names)
         return out
 
-    def told(self):
+    def reports(self):
         out = []
         for name in sorted(os.listdir(self.out)):
             self.assertRegex(name, r"^process-\d+-\d+\.json$")
@@ -105,20 +105,20 @@ class Case(unittest.TestCase):
 
 class Engines(Case):
     def test_spawn(self):
-        told = self.python(ENGINE + '    run("spawn")\n')
-        self.assertEqual(len(told), 2)
-        (core,) = [p for p in told if p["cores"]]
-        (front,) = [p for p in told if not p["cores"]]
+        reports = self.python(ENGINE + '    run("spawn")\n')
+        self.assertEqual(len(reports), 2)
+        (core,) = [p for p in reports if p["cores"]]
+        (front,) = [p for p in reports if not p["cores"]]
         self.assertEqual(front["data_parallel_sizes"], [1])
         self.assertEqual(core["ppid"], front["pid"])
         self.assertEqual(core["vllm"], "0.32.0+standin")
-        (told_core,) = core["cores"]
-        self.assertEqual((told_core["phase"], told_core["index"], told_core["missing"]), ("ready", 0, []))
-        self.assertEqual(told_core["config"]["model_config"]["dtype"], "torch.bfloat16")
-        self.assertEqual(told_core["config"]["speculative_config"], None)
-        self.assertNotIn("data_parallel_size", told_core["config"]["parallel_config"])
+        (entry,) = core["cores"]
+        self.assertEqual((entry["phase"], entry["index"], entry["missing"]), ("ready", 0, []))
+        self.assertEqual(entry["config"]["model_config"]["dtype"], "torch.bfloat16")
+        self.assertEqual(entry["config"]["speculative_config"], None)
+        self.assertNotIn("data_parallel_size", entry["config"]["parallel_config"])
         self.assertEqual(
-            told_core["live"],
+            entry["live"],
             {
                 "max_num_running_reqs": 16,
                 "max_num_scheduled_tokens": 4096,
@@ -129,16 +129,16 @@ class Engines(Case):
         )
         self.assertEqual(core["worker"]["cuda"], "not built")
         self.assertEqual(core["worker"]["attention_backends"], ["vllm.v1.attention.backends.cpu_attn.CPUAttentionBackend"])
-        for process in told:
+        for process in reports:
             self.assertEqual(set(self.hooks(process).values()), {"found"})
-        self.assertNotIn("hf_secret", json.dumps(told))
+        self.assertNotIn("hf_secret", json.dumps(reports))
 
     def test_fork(self):
-        told = self.python(ENGINE + '    run("fork")\n')
-        self.assertEqual(len(told), 2)
-        (core,) = [p for p in told if p["cores"]]
+        reports = self.python(ENGINE + '    run("fork")\n')
+        self.assertEqual(len(reports), 2)
+        (core,) = [p for p in reports if p["cores"]]
         self.assertEqual([c["phase"] for c in core["cores"]], ["ready"])
-        self.assertEqual(core["data_parallel_sizes"], [], "its parent's word")
+        self.assertEqual(core["data_parallel_sizes"], [], "inherited from its parent")
         self.assertEqual(core["worker"]["rank"], 0)
 
     def test_in_process(self):
@@ -147,33 +147,33 @@ class Engines(Case):
             ENGINE + "    config = EngineArgs().create_engine_config()\n"
             "    from vllm.v1.engine.core import EngineCore\n    EngineCore(config)\n"
         )
-        (told,) = self.python(script)
-        self.assertEqual([c["phase"] for c in told["cores"]], ["ready"])
+        (process,) = self.python(script)
+        self.assertEqual([c["phase"] for c in process["cores"]], ["ready"])
 
     def test_two_cores_are_two_files(self):
-        told = self.python(ENGINE + '    run("spawn", 0)\n    run("spawn", 1)\n')
-        self.assertEqual(sorted(p["cores"][0]["index"] for p in told if p["cores"]), [0, 1])
+        reports = self.python(ENGINE + '    run("spawn", 0)\n    run("spawn", 1)\n')
+        self.assertEqual(sorted(p["cores"][0]["index"] for p in reports if p["cores"]), [0, 1])
 
     def test_effective_values(self):
-        # The core's own change, and a scheduler that goes by something else.
+        # The core's own change, and a scheduler that applies another limit.
         self.change(
             "vllm/v1/engine/core.py",
             "max_num_running_reqs=vllm_config.scheduler_config.max_num_seqs",
             "max_num_running_reqs=7",
         )
-        told = self.python(ENGINE + '    run("spawn", model_config__non_causal=True)\n')
-        (core,) = [p["cores"][0] for p in told if p["cores"]]
+        reports = self.python(ENGINE + '    run("spawn", model_config__non_causal=True)\n')
+        (core,) = [p["cores"][0] for p in reports if p["cores"]]
         self.assertIs(core["config"]["scheduler_config"]["enable_chunked_prefill"], False)
         self.assertIs(core["live"]["enable_caching"], False)
         self.assertEqual(core["config"]["scheduler_config"]["max_num_seqs"], 16)
         self.assertEqual(core["live"]["max_num_running_reqs"], 7)
 
-    def test_values_that_are_none_of_json(self):
+    def test_values_that_json_lacks(self):
         changes = (
             "model_config__served_model_name=['a', 'b'], cache_config__gpu_memory_utilization=float('nan'), model_config__model='x' * 9999"
         )
-        told = self.python(ENGINE + f'    run("fork", {changes})\n')
-        (core,) = [p["cores"][0] for p in told if p["cores"]]
+        reports = self.python(ENGINE + f'    run("fork", {changes})\n')
+        (core,) = [p["cores"][0] for p in reports if p["cores"]]
         self.assertNotIn("served_model_name", core["config"]["model_config"])
         self.assertNotIn("gpu_memory_utilization", core["config"]["cache_config"])
         self.assertEqual(len(core["config"]["model_config"]["model"]), 4096)
@@ -181,40 +181,40 @@ class Engines(Case):
 
     def test_core_that_dies_before_it_is_ready(self):
         self.change("vllm/v1/engine/core.py", "        self.worker.initialize_from_config(None)", "        raise OSError('no')")
-        told = self.python(ENGINE + '    run("spawn")\n', code=1, output=None)
-        self.assertEqual([c["phase"] for p in told for c in p["cores"]], ["kv_caches"])
+        reports = self.python(ENGINE + '    run("spawn")\n', code=1, output=None)
+        self.assertEqual([c["phase"] for p in reports for c in p["cores"]], ["kv_caches"])
 
 
 class Statistics(Case):
     SCRIPT = ENGINE + '    print(run("fork", disable_log_stats={}).disable_log_stats)\n'
 
     def test_forced(self):
-        told = self.python(self.SCRIPT.format(True), output="False\n", VOBS_INSTRUMENT_STATS="1")
-        self.assertEqual(sorted(p["stats_forced"] for p in told), [0, 1])
+        reports = self.python(self.SCRIPT.format(True), output="False\n", VOBS_INSTRUMENT_STATS="1")
+        self.assertEqual(sorted(p["stats_forced"] for p in reports), [0, 1])
 
-    def test_on_already(self):
-        told = self.python(self.SCRIPT.format(False), output="False\n", VOBS_INSTRUMENT_STATS="1")
-        self.assertEqual(sum(p["stats_forced"] for p in told), 0)
+    def test_already_on(self):
+        reports = self.python(self.SCRIPT.format(False), output="False\n", VOBS_INSTRUMENT_STATS="1")
+        self.assertEqual(sum(p["stats_forced"] for p in reports), 0)
 
     def test_left_alone(self):
         for value in ("0", ""):
-            told = self.python(self.SCRIPT.format(True), output="True\n", VOBS_INSTRUMENT_STATS=value)
-            self.assertEqual(sum(p["stats_forced"] for p in told), 0)
+            reports = self.python(self.SCRIPT.format(True), output="True\n", VOBS_INSTRUMENT_STATS=value)
+            self.assertEqual(sum(p["stats_forced"] for p in reports), 0)
 
-    def test_field_gone(self):
+    def test_field_missing(self):
         self.change("vllm/engine/arg_utils.py", "self.disable_log_stats = disable_log_stats", "pass")
-        told = self.python(ENGINE + '    run("fork")\n', VOBS_INSTRUMENT_STATS="1")
-        (front,) = [p for p in told if not p["cores"]]
+        reports = self.python(ENGINE + '    run("fork")\n', VOBS_INSTRUMENT_STATS="1")
+        (front,) = [p for p in reports if not p["cores"]]
         self.assertEqual(self.hooks(front)["EngineArgs.disable_log_stats"], "missing")
 
 
 class Loading(Case):
-    def test_not_without_a_folder(self):
+    def test_without_folder(self):
         script = ENGINE + '    run("fork")\n    assert not sys.modules["vobs_instrument"]._report\n'
         self.assertEqual(self.python(script, VOBS_INSTRUMENT_DIR=""), [])
-        self.python(script, VOBS_INSTRUMENT_DIR=os.path.join(self.root, "gone"), code=1, output=None)  # there is a Report
+        self.python(script, VOBS_INSTRUMENT_DIR=os.path.join(self.root, "gone"), code=1, output=None)  # the assertion fails: _report is set
 
-    def test_folder_gone(self):
+    def test_folder_missing(self):
         self.assertEqual(self.python(ENGINE + '    run("fork")\n', VOBS_INSTRUMENT_DIR=os.path.join(self.root, "gone")), [])
 
     def test_once(self):
@@ -236,11 +236,11 @@ class Loading(Case):
                 self.assertEqual(len(self.python(ENGINE + '    run("fork")\n', VLLM_PLUGINS=value)), count)
 
     def test_core_imported_before(self):
-        told = self.python("import vllm.v1.engine.core\n" + ENGINE + '    run("fork")\n')
-        self.assertEqual([c["phase"] for p in told for c in p["cores"]], ["ready"])
+        reports = self.python("import vllm.v1.engine.core\n" + ENGINE + '    run("fork")\n')
+        self.assertEqual([c["phase"] for p in reports for c in p["cores"]], ["ready"])
 
     def test_import_that_fails_once(self):
-        # The error passes, and the second import is hooked.
+        # The error passes through, and the second import is hooked.
         self.change(
             "vllm/v1/engine/core.py",
             "import types\n",
@@ -253,8 +253,8 @@ class Loading(Case):
         )
         self.python(script)
 
-    def test_modules_are_as_without(self):
-        # Loaders, signatures, names and documentation.
+    def test_modules_look_unchanged(self):
+        # Loaders, signatures, names and docstrings.
         script = (
             ENGINE + "    EngineArgs()\n    import inspect, vllm.v1.engine.core as core\n"
             "    assert 'exec_module' not in vars(core.__spec__.loader), vars(core.__spec__.loader)\n"
@@ -276,7 +276,7 @@ class Faults(Case):
 
     def test_every_hook_may_fail(self):
         broken = {
-            # What of vLLM is not as it was: the hook that fails, and a change that makes it.
+            # The hook that fails, and a change of vLLM that makes it fail.
             "EngineArgs.create_engine_config": (
                 "vllm/engine/arg_utils.py",
                 "        return config.make(**self.changes)",
@@ -304,8 +304,8 @@ class Faults(Case):
             with self.subTest(hook):
                 self.setUp()
                 self.change(path, old, new)
-                told = self.python(ENGINE + '    run("fork")\n', STANDIN_CUDA="1")
-                failed = {h["name"]: h["error"] for p in told for h in p["hooks"] if h["state"] == "failed"}
+                reports = self.python(ENGINE + '    run("fork")\n', STANDIN_CUDA="1")
+                failed = {h["name"]: h["error"] for p in reports for h in p["hooks"] if h["state"] == "failed"}
                 self.assertIn(hook, failed)
                 self.assertRegex(failed[hook], "^[A-Za-z]*Error: .")
 
@@ -324,12 +324,12 @@ class Faults(Case):
             with self.subTest(hook):
                 self.setUp()
                 self.change(*change)
-                (told,) = self.python(script + "    __import__('vobs_instrument')._report.write()\n")
-                self.assertEqual(self.hooks(told)[hook], "missing")
-                (error,) = [h["error"] for h in told["hooks"] if h["name"] == hook]
+                (process,) = self.python(script + "    __import__('vobs_instrument')._report.write()\n")
+                self.assertEqual(self.hooks(process)[hook], "missing")
+                (error,) = [h["error"] for h in process["hooks"] if h["name"] == hook]
                 self.assertRegex(error, r"^vllm\.[\w.]+ has no \w+$")
 
-    def test_older_home_of_the_worker(self):
+    def test_older_module_of_the_worker(self):
         # Up to 0.10: vllm.v1.worker.worker_base has no WorkerWrapperBase.
         os.makedirs(os.path.join(self.standin, "vllm/worker"))
         shutil.move(os.path.join(self.standin, "vllm/v1/worker/worker_base.py"), os.path.join(self.standin, "vllm/worker/worker_base.py"))
@@ -337,20 +337,20 @@ class Faults(Case):
             with open(os.path.join(self.standin, path), "w", encoding="utf-8"):
                 pass
         self.change("vllm/v1/engine/core.py", "vllm.v1.worker.worker_base", "vllm.worker.worker_base")
-        told = self.python("import vllm.v1.worker.worker_base\n" + ENGINE + '    run("fork")\n')
-        (core,) = [p for p in told if p["cores"]]
+        reports = self.python("import vllm.v1.worker.worker_base\n" + ENGINE + '    run("fork")\n')
+        (core,) = [p for p in reports if p["cores"]]
         self.assertEqual(self.hooks(core)["WorkerWrapperBase.init_device"], "found")
         self.assertEqual(core["worker"]["rank"], 0)
 
-    def test_scheduler_of_another_shape(self):
+    def test_other_scheduler(self):
         self.change("vllm/v1/engine/core.py", "block_pool=types.SimpleNamespace(num_gpu_blocks=40)", "")
-        told = self.python(ENGINE + '    run("fork")\n')
-        (core,) = [p["cores"][0] for p in told if p["cores"]]
+        reports = self.python(ENGINE + '    run("fork")\n')
+        (core,) = [p["cores"][0] for p in reports if p["cores"]]
         self.assertEqual(core["missing"], ["scheduler.kv_cache_manager.block_pool.num_gpu_blocks"])
         self.assertIs(core["live"]["enable_caching"], True)
 
     def test_interrupt_is_not_swallowed(self):
-        # A signal's handler raises where it likes, in the plugin's own code too.
+        # A signal handler may raise anywhere, in the plugin's code too.
         self.change(
             "vllm/v1/engine/core.py",
             "max_num_running_reqs=vllm_config",
@@ -370,7 +370,7 @@ class Faults(Case):
 
 
 class Memory(Case):
-    # A worker in this process whose allocator the script plays.
+    # A worker in the script's process; the script plays its allocator.
     SCRIPT = (
         ENGINE + "    EngineArgs()\n    import os, signal, threading, torch, vobs_instrument\n    vobs_instrument.PERIOD = PERIOD\n"
         "    from vllm.v1.worker.worker_base import WorkerWrapperBase\n"
@@ -379,24 +379,24 @@ class Memory(Case):
         "        import time\n"
         "        end = time.monotonic() + 60\n"
         "        while not condition():\n            assert time.monotonic() < end\n            time.sleep(0.001)\n"
-        "    watch = vobs_instrument._report.watch\n"
+        "    reader = vobs_instrument._report.peak_reader\n"
     )
     DEVICE = {"index": 1, "uuid": "8f6a3c1e-0d2b-4a77-9f57-5c1a3b0e9d41", "max_allocated_bytes": 1000, "max_reserved_bytes": 2000}
 
     SCRIPT_FAST = SCRIPT.replace("= PERIOD", "= 0.01")
 
     def worker(self, script, period=0.01, **variables):
-        (told,) = self.python(self.SCRIPT.replace("= PERIOD", f"= {period}") + script, STANDIN_CUDA="1", **variables)
-        return told["worker"]
+        (process,) = self.python(self.SCRIPT.replace("= PERIOD", f"= {period}") + script, STANDIN_CUDA="1", **variables)
+        return process["worker"]
 
-    def test_at_the_end(self):
-        # The period is longer than the run: nobody looks in between.
+    def test_final_reading(self):
+        # The period is longer than the run, so there are no periodic readings.
         worker = self.worker("    torch.cuda.allocated = 5000\n", period=600, CUDA_VISIBLE_DEVICES="4,7")
         self.assertEqual(worker["rank"], 3)
         self.assertEqual((worker["cuda"], worker["cuda_visible_devices"]), ("initialized", "4,7"))
         self.assertEqual(worker["devices"], [dict(self.DEVICE, max_allocated_bytes=5000)])
 
-    def test_at_the_end_of_a_forked_worker(self):
+    def test_final_reading_of_a_forked_worker(self):
         script = (
             ENGINE
             + "    import torch, vobs_instrument\n    def work():\n        from vllm.v1.worker.worker_base import WorkerWrapperBase\n"
@@ -404,14 +404,14 @@ class Memory(Case):
             "        torch.cuda.reserved = 9000\n"
             "    EngineArgs()\n    p = multiprocessing.get_context('fork').Process(target=work)\n    p.start()\n    p.join()\n"
         )
-        told = self.python(script, STANDIN_CUDA="1")
-        (worker,) = [p["worker"] for p in told if p["worker"]]
+        reports = self.python(script, STANDIN_CUDA="1")
+        (worker,) = [p["worker"] for p in reports if p["worker"]]
         self.assertEqual(worker["devices"], [dict(self.DEVICE, max_reserved_bytes=9000)])
 
-    def test_highest_counts(self):
+    def test_highest_reading_counts(self):
         # vLLM resets torch's peaks after its profile run.
         script = (
-            "    torch.cuda.allocated = 7000\n    until(lambda: watch.peaks[1][0] == 7000)\n"
+            "    torch.cuda.allocated = 7000\n    until(lambda: reader.peaks[1][0] == 7000)\n"
             "    torch.cuda.allocated = 500\n    n = torch.cuda.reads\n    until(lambda: torch.cuda.reads > n + 1)\n"
         )
         self.assertEqual(self.worker(script)["devices"], [dict(self.DEVICE, max_allocated_bytes=7000)])
@@ -422,25 +422,25 @@ class Memory(Case):
             "    until(lambda: '7000' in open(os.path.join(os.environ['VOBS_INSTRUMENT_DIR'], vobs_instrument._report.name)).read())\n"
             "    os.kill(os.getpid(), signal.SIGKILL)\n"
         )
-        (told,) = self.python(script, code=-signal.SIGKILL, output=None, STANDIN_CUDA="1")
-        self.assertEqual(told["worker"]["devices"], [dict(self.DEVICE, max_allocated_bytes=7000)])
+        (process,) = self.python(script, code=-signal.SIGKILL, output=None, STANDIN_CUDA="1")
+        self.assertEqual(process["worker"]["devices"], [dict(self.DEVICE, max_allocated_bytes=7000)])
 
     def test_cuda_is_not_started(self):
         self.change("torch/__init__.py", "    cuda.started = True\n", "")
-        worker = self.worker("    until(lambda: watch.is_alive())\n")
+        worker = self.worker("    until(lambda: reader.is_alive())\n")
         self.assertEqual((worker["cuda"], worker["devices"]), ("not initialized", []))
 
-    def test_own_device_alone(self):
+    def test_only_its_own_device(self):
         self.change("torch/__init__.py", "return self.allocated if index == 1 else 0", "return self.allocated")
         self.assertEqual(self.worker("")["devices"], [self.DEVICE])
 
-    def test_device_not_told(self):
-        # Then all that torch sees are looked at, and those that nothing was taken from left out.
+    def test_unknown_device(self):
+        # All devices that torch sees are read, and those without allocations left out.
         self.change("torch/__init__.py", 'type="cuda", index=1', 'type="cuda", index=None')
         self.change("torch/__init__.py", 'return types.SimpleNamespace(uuid=f"8f6a3c1e-0d2b-4a77-9f57-5c1a3b0e9d4{index}")', "return None")
         self.assertEqual(self.worker("")["devices"], [dict(self.DEVICE, uuid=None)])
 
-    def test_other_shape_of_torch(self):
+    def test_other_versions_of_torch(self):
         for old, new in (
             ("def memory_stats_as_nested_dict", "def memory_stats_nested"),
             ('"reserved_bytes": {"all"', '"reserved_bytes": {"total"'),
@@ -450,12 +450,14 @@ class Memory(Case):
                 self.change("torch/__init__.py", old, new)
                 self.assertEqual(self.worker("")["devices"], [self.DEVICE])
 
-    def test_broken_later(self):
-        told = self.python(self.SCRIPT_FAST + "    torch.cuda.broken = True\n    until(lambda: not watch.is_alive())\n", STANDIN_CUDA="1")
-        self.assertEqual(told[0]["worker"]["devices"], [self.DEVICE])
-        self.assertEqual(self.hooks(told[0])["WorkerWrapperBase.init_device"], "failed")
+    def test_reading_fails_later(self):
+        reports = self.python(
+            self.SCRIPT_FAST + "    torch.cuda.broken = True\n    until(lambda: not reader.is_alive())\n", STANDIN_CUDA="1"
+        )
+        self.assertEqual(reports[0]["worker"]["devices"], [self.DEVICE])
+        self.assertEqual(self.hooks(reports[0])["WorkerWrapperBase.init_device"], "failed")
 
-    def test_driver_that_hangs_does_not_keep_the_process(self):
+    def test_hanging_driver_does_not_keep_the_process(self):
         self.change(
             "torch/__init__.py",
             "        self.reads += 1\n",
@@ -466,17 +468,17 @@ class Memory(Case):
 
     def test_writes_only_what_is_new(self):
         script = (
-            "    until(lambda: watch.peaks)\n    written = []\n    watch.report.write = lambda: written.append(1)\n"
+            "    until(lambda: reader.peaks)\n    written = []\n    reader.report.write = lambda: written.append(1)\n"
             "    n = torch.cuda.reads\n    until(lambda: torch.cuda.reads > n + 9)\n    assert not written, written\n"
         )
         self.worker(script)
 
     def test_cost(self):
-        # CPU seconds of the thread per look, with a new peak each time so that it writes:
-        # one look is made per second of the run.
+        # CPU time of one reading, without and with a new peak that has to be written. There
+        # is one reading per second of the run.
         script = """
-    watch.ending.set()
-    watch.join()
+    reader.ending.set()
+    reader.join()
     import time
     def cost(rise):
         best = 1
@@ -484,14 +486,14 @@ class Memory(Case):
             began = time.thread_time()
             for _ in range(10):
                 torch.cuda.allocated += rise
-                watch.look_and_write()
+                reader.read_and_write()
             best = min(best, (time.thread_time() - began) / 10)
         return best * 1e3
     print(f"{cost(0):.3f} {cost(1):.3f}")
 """
         done = self.run_python(self.SCRIPT_FAST + script, STANDIN_CUDA="1")
         quiet, busy = done.stdout.split()
-        print(f"{quiet} ms of CPU for each second of a worker, {busy} ms while its peaks rise")
+        print(f"{quiet} ms of CPU time for each second of a worker, {busy} ms while its peaks rise")
         self.assertLess(float(busy), 1.0, done.stderr)
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for torch with CUDA: STANDIN_CUDA=1 has one device, "" is a build without."""
+"""A stand-in for torch: with CUDA if STANDIN_CUDA is set, otherwise a build without it."""
 
 import os
 import types
@@ -20,14 +20,14 @@ class Cuda:
         return 2
 
     def memory_stats_as_nested_dict(self, index):
-        # Made anew each time, as torch's is, with most of what that has.
+        # Like torch, make a new dictionary of many statistics on each call.
         allocated, reserved = self.max_memory_allocated(index), self.max_memory_reserved(index)
         kinds = ("allocation", "segment", "active", "inactive_split", "active_bytes", "inactive_split_bytes", "requested_bytes")
-        stats = {kind: {pool: self.figures(1) for pool in ("all", "small_pool", "large_pool")} for kind in kinds}
-        return {**stats, "allocated_bytes": {"all": self.figures(allocated)}, "reserved_bytes": {"all": self.figures(reserved)}}
+        stats = {kind: {pool: self.statistics(1) for pool in ("all", "small_pool", "large_pool")} for kind in kinds}
+        return {**stats, "allocated_bytes": {"all": self.statistics(allocated)}, "reserved_bytes": {"all": self.statistics(reserved)}}
 
     @staticmethod
-    def figures(peak):
+    def statistics(peak):
         return {"current": 0, "peak": peak, "allocated": 1 << 50, "freed": 1 << 50}
 
     def max_memory_allocated(self, index):
@@ -49,7 +49,7 @@ cuda = Cuda()
 
 
 def start():
-    """What init_device of a worker does: it is given device 1."""
+    """Initializes CUDA as a worker's init_device does, on device 1."""
     if not version.cuda:
         return types.SimpleNamespace(type="cpu", index=None)
     cuda.started = True

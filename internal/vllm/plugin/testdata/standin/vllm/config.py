@@ -1,4 +1,4 @@
-"""The configuration, as far as it is told; and secrets, which never are."""
+"""The part of VllmConfig that the plugin reports, and a secret, which it never reports."""
 
 import enum
 import types
@@ -9,7 +9,7 @@ class Backend(enum.Enum):
 
 
 class dtype:
-    # torch's name.
+    # The name is torch's.
     def __str__(self):
         return "torch.bfloat16"
 

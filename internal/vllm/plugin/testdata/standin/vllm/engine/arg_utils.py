@@ -2,7 +2,7 @@ from vllm import config
 
 
 class EngineArgs:
-    """disable_log_stats is on, as LLM() has it by default."""
+    """The default of disable_log_stats is that of LLM()."""
 
     def __init__(self, disable_log_stats=True, **changes):
         self.disable_log_stats = disable_log_stats

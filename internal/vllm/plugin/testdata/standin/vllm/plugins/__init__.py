@@ -1,4 +1,4 @@
-"""As vllm/plugins/__init__.py of 0.32.0, without its logging."""
+"""A copy of vllm/plugins/__init__.py of 0.32.0 without its logging."""
 
 import os
 

@@ -23,7 +23,7 @@ class EngineCore:
         )
 
     def _initialize_kv_caches(self, vllm_config):
-        """What an engine core changes on its own: a model with attention that is not causal."""
+        """Changes the configuration as a core does for a model with non-causal attention."""
         if getattr(vllm_config.model_config, "non_causal", False):
             vllm_config.scheduler_config.enable_chunked_prefill = False
             vllm_config.cache_config.enable_prefix_caching = False

@@ -2,16 +2,19 @@ package args
 
 import (
 	"errors"
-	"github.com/vobs/vobs/internal/pyvalue"
 	"math/big"
 	"strings"
+
+	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// ParseSetting reads a value that is given as text.
-func ParseSetting(name, text string) (any, error) {
+// ParseValue reads a value of an engine's setting that a user gives as text. nil is no value:
+// nothing, None, null or auto. A setting that vLLM 0.32 does not have gets the value that the
+// text looks like.
+func ParseValue(name, text string) (any, error) {
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "" || trimmed == "None" || trimmed == "null" || strings.EqualFold(trimmed, "auto") {
-		return nil, nil // no intent
+		return nil, nil
 	}
 	known := OptionByName()[name]
 	if known == nil {
@@ -21,7 +24,7 @@ func ParseSetting(name, text string) (any, error) {
 		return guessValue(trimmed), nil
 	}
 	o := *known
-	o.choices = nil // another version may have others
+	o.choices = nil // other versions may have others
 	if o.nargs == "+" && strings.HasPrefix(trimmed, "[") {
 		return pyvalue.ParseJSON(trimmed)
 	}
@@ -29,27 +32,30 @@ func ParseSetting(name, text string) (any, error) {
 	case "bool", "true", "false":
 		b, ok := ParseBool(trimmed)
 		if !ok {
-			return nil, errors.New("it takes true or false")
+			return nil, errNotBool
 		}
 		return b, nil
 	case "int", "human", "humanauto":
 		if o.nargs == "+" {
 			break
 		}
-		n, err := ParseHumanNumber(trimmed)
+		n, err := ParseHumanInt(trimmed)
 		if errors.Is(err, pyvalue.ErrNotANumber) {
-			return nil, errors.New("it takes a whole number, as 8192, 8k (8000) or 8K")
+			return nil, errors.New("must be a whole number such as 8192, 8k (8000) or 8K (8192)")
 		}
 		return n, err
 	}
 	if o.nargs == "" || o.nargs == "?" {
-		return o.one(text)
+		return o.convertWord(text)
 	}
-	return o.read("", strings.Fields(trimmed))
+	return o.convert("", strings.Fields(trimmed))
 }
 
-// CheckSetting refuses a value of a file that its setting cannot have.
-func CheckSetting(name string, value any) error {
+var errNotBool = errors.New("must be true or false")
+
+// CheckValue returns an error if an engine's setting cannot have a value, which a user gives
+// in a file. Every setting that vLLM 0.32 does not have can have every value.
+func CheckValue(name string, value any) error {
 	o := OptionByName()[name]
 	if o == nil || value == nil {
 		return nil
@@ -57,30 +63,30 @@ func CheckSetting(name string, value any) error {
 	_, isList := value.([]any)
 	_, isObject := value.(map[string]any)
 	_, isBool := value.(bool)
-	_, isNumber := Number(value)
+	_, isNumber := Float(value)
 	isNumber = isNumber && !isBool
 	switch strings.TrimPrefix(o.kind, "?") {
 	case "bool", "true", "false":
 		if !isBool {
-			return errors.New("it takes true or false")
+			return errNotBool
 		}
 	case "int", "human", "humanauto", "float":
 		if !isNumber && !(o.nargs == "+" && isList) {
-			return errors.New("it takes a number")
+			return errors.New("must be a number")
 		}
 	case "config":
 		if !isObject {
-			return errors.New("it takes an object")
+			return errors.New("must be an object")
 		}
 	case "str", "lower":
 		if isObject || isList && o.nargs == "" {
-			return errors.New("it takes a text")
+			return errors.New("must be a string")
 		}
 	}
 	return nil
 }
 
-// ParseBool reads the ways to say yes and no.
+// ParseBool reads true, yes, on and 1, or false, no, off and 0, in any case.
 func ParseBool(s string) (value, ok bool) {
 	switch strings.ToLower(strings.TrimSpace(s)) {
 	case "true", "yes", "on", "1":
@@ -91,8 +97,8 @@ func ParseBool(s string) (value, ok bool) {
 	return false, false
 }
 
-// Number reads a number, also from a text.
-func Number(v any) (float64, bool) {
+// Float converts a number, which may be given as text, to a float64.
+func Float(v any) (float64, bool) {
 	switch v := v.(type) {
 	case int64:
 		return float64(v), true
@@ -101,14 +107,14 @@ func Number(v any) (float64, bool) {
 	case *big.Int:
 		f, _ := new(big.Float).SetInt(v).Float64()
 		return f, true
-	case bool: // as in Python: the seed's comparison has True == 1
+	case bool: // as in Python, where True == 1
 		if v {
 			return 1, true
 		}
 		return 0, true
 	case string:
-		if n, err := ParseHumanNumber(v); err == nil {
-			return Number(n)
+		if n, err := ParseHumanInt(v); err == nil {
+			return Float(n)
 		}
 		f, err := pyvalue.ParseFloat(v)
 		return f, err == nil

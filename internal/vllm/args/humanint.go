@@ -3,16 +3,18 @@ package args
 import (
 	"errors"
 	"fmt"
-	"github.com/vobs/vobs/internal/pyvalue"
 	"math"
 	"math/big"
 	"strconv"
 	"strings"
+
+	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// ParseHumanNumber is human_readable_int of vllm/utils/argparse_utils.py: 8k is 8 000,
-// 8K is 8 192, 25.6k is 25 600; no fraction before a capital.
-func ParseHumanNumber(s string) (any, error) {
+// ParseHumanInt is human_readable_int of vllm/utils/argparse_utils.py: 8k is 8000, 8K is
+// 8192, 25.6k is 25600; a fraction before a capital letter is refused. The result is an int64
+// if it fits, a *big.Int otherwise.
+func ParseHumanInt(s string) (any, error) {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return nil, pyvalue.ErrNotANumber
@@ -31,9 +33,9 @@ func ParseHumanNumber(s string) (any, error) {
 		if !ok || len(whole) > 4300 {
 			return nil, pyvalue.ErrNotANumber
 		}
-		return pyvalue.ShrinkInt(n.Lsh(n, uint(10*(power+1)))), nil
+		return pyvalue.FromBigInt(n.Lsh(n, uint(10*(power+1)))), nil
 	}
-	// As there: a product of floats, cut to a whole number.
+	// Like vLLM, multiply floats and truncate.
 	f, err := strconv.ParseFloat(number, 64)
 	if err != nil {
 		return nil, pyvalue.ErrNotANumber
@@ -43,28 +45,28 @@ func ParseHumanNumber(s string) (any, error) {
 		return nil, pyvalue.ErrNotANumber
 	}
 	n, _ := new(big.Float).SetFloat64(f).Int(nil)
-	return pyvalue.ShrinkInt(n), nil
+	return pyvalue.FromBigInt(n), nil
 }
 
-// expandNumbers is _expand_json_human_readable_numbers of vllm/engine/arg_utils.py:
-// 80m in the JSON of a config class is 80000000.
-func expandNumbers(s string) (string, error) {
+// expandHumanInts is _expand_json_human_readable_numbers of vllm/engine/arg_utils.py: 80m in
+// the JSON of a config class is 80000000.
+func expandHumanInts(s string) (string, error) {
 	var failed error
-	out := pyvalue.ReplaceOutsideStrings(s, func(part string) string {
+	out := pyvalue.MapOutsideStrings(s, func(part string) string {
 		var b strings.Builder
 		for i := 0; i < len(part); {
-			if !isWord(part[i]) {
+			if !isWordByte(part[i]) {
 				b.WriteByte(part[i])
 				i++
 				continue
 			}
 			end := i
-			for end < len(part) && (isWord(part[end]) || part[end] == '.' && pyvalue.IsDigit(part[end-1]) && end+1 < len(part) && pyvalue.IsDigit(part[end+1])) {
+			for end < len(part) && (isWordByte(part[end]) || part[end] == '.' && pyvalue.IsDigit(part[end-1]) && end+1 < len(part) && pyvalue.IsDigit(part[end+1])) {
 				end++
 			}
 			token := part[i:end]
 			if last := token[len(token)-1]; pyvalue.IsDigit(token[0]) && strings.IndexByte("kKmMgGtT", last) >= 0 && !strings.Contains(token, "_") {
-				n, err := ParseHumanNumber(token)
+				n, err := ParseHumanInt(token)
 				switch {
 				case err == nil:
 					token = fmt.Sprint(n)
@@ -80,6 +82,6 @@ func expandNumbers(s string) (string, error) {
 	return out, failed
 }
 
-func isWord(c byte) bool {
+func isWordByte(c byte) bool {
 	return pyvalue.IsDigit(c) || c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= 0x80
 }

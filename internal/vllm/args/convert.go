@@ -3,13 +3,14 @@ package args
 import (
 	"errors"
 	"fmt"
-	"github.com/vobs/vobs/internal/pyvalue"
 	"slices"
 	"strings"
+
+	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// read turns an option's words into its value, by its type.
-func (o *option) read(flag string, words []string) (any, error) {
+// convert converts the words after an option's flag to its value.
+func (o *option) convert(flag string, words []string) (any, error) {
 	switch o.kind {
 	case "bool":
 		return !strings.HasPrefix(flag, "--no-"), nil
@@ -25,38 +26,39 @@ func (o *option) read(flag string, words []string) (any, error) {
 		return nil, nil
 	}
 	if o.nargs == "" || o.nargs == "?" {
-		return o.one(words[0])
+		return o.convertWord(words[0])
 	}
 	list := make([]any, 0, len(words))
-	var choice error
+	var choiceErr error
 	for _, word := range words {
-		v, err := o.one(word)
+		v, err := o.convertWord(word)
 		switch {
 		case errors.Is(err, errChoice):
-			choice = err
+			choiceErr = err
 		case err != nil:
 			return nil, err
 		}
 		list = append(list, v)
 	}
-	return list, choice
+	return list, choiceErr
 }
 
-// errChoice comes with a value that vLLM 0.32 does not offer; another version may.
+// errChoice is returned with a value that is not among the choices of vLLM 0.32; another
+// version may have it.
 var errChoice = errors.New("not one of the option's choices")
 
-// one reads one word by the option's type.
-func (o *option) one(word string) (any, error) {
+// convertWord converts one word by the option's type.
+func (o *option) convertWord(word string) (any, error) {
 	kind, optional := strings.CutPrefix(o.kind, "?")
 	if optional && (word == "" || word == "None") {
 		return nil, nil
 	}
-	v, err := readKind(kind, word)
+	v, err := convertKind(kind, word)
 	if err != nil {
 		if errors.Is(err, pyvalue.ErrNotANumber) {
-			return nil, fmt.Errorf("vLLM cannot read %q for --%s", Clip(word), strings.ReplaceAll(o.name, "_", "-"))
+			return nil, fmt.Errorf("vLLM cannot read %s for --%s", Quote(word), strings.ReplaceAll(o.name, "_", "-"))
 		}
-		return nil, fmt.Errorf("vLLM cannot read %q for --%s: %w", Clip(word), strings.ReplaceAll(o.name, "_", "-"), err)
+		return nil, fmt.Errorf("vLLM cannot read %s for --%s: %w", Quote(word), strings.ReplaceAll(o.name, "_", "-"), err)
 	}
 	if o.choices != nil && !slices.Contains(o.choices, pyvalue.Str(v)) {
 		return v, errChoice
@@ -64,29 +66,29 @@ func (o *option) one(word string) (any, error) {
 	return v, nil
 }
 
-func readKind(kind, word string) (any, error) {
+func convertKind(kind, word string) (any, error) {
 	switch kind {
 	case "int":
 		return pyvalue.ParseInt(word)
 	case "human":
-		return ParseHumanNumber(word)
+		return ParseHumanInt(word)
 	case "humanauto": // human_readable_int_or_auto
 		if w := strings.TrimSpace(word); w == "-1" || strings.EqualFold(w, "auto") {
 			return int64(-1), nil
 		}
-		return ParseHumanNumber(word)
+		return ParseHumanInt(word)
 	case "float":
-		return fractionValue(word)
+		return pyvalue.ParseFloat(word)
 	case "json":
 		return pyvalue.ParseJSON(word)
 	case "config":
-		expanded, err := expandNumbers(word)
+		expanded, err := expandHumanInts(word)
 		if err != nil {
 			return nil, err
 		}
 		v, err := pyvalue.ParseJSON(expanded)
 		if _, ok := v.(map[string]any); err == nil && !ok {
-			return nil, errors.New("it is no JSON object")
+			return nil, errors.New("not a JSON object")
 		}
 		return v, err
 	case "dictstr": // union_dict_and_str of vllm/engine/arg_utils.py
@@ -110,15 +112,7 @@ func readKind(kind, word string) (any, error) {
 	return word, nil
 }
 
-func fractionValue(word string) (any, error) {
-	f, err := pyvalue.ParseFloat(word)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
-// guessValue reads a value whose type nothing tells.
+// guessValue reads a value of unknown type.
 func guessValue(word string) any {
 	switch word {
 	case "true", "True":
@@ -128,7 +122,7 @@ func guessValue(word string) any {
 	case "null", "None", "":
 		return nil
 	}
-	if n, err := ParseHumanNumber(word); err == nil {
+	if n, err := ParseHumanInt(word); err == nil {
 		return n
 	}
 	if f, err := pyvalue.ParseFloat(word); err == nil {
