@@ -222,8 +222,7 @@ func (e *endpoint) ingest(at time.Time, a scrape.Response, full bool, ph phase) 
 	}
 	fresh := !e.up
 	e.up, e.notVLLM = true, false
-	e.counters.Complete = a.Complete
-	got := e.counters.Apply(&e.page, full, fresh && e.base != aggregate.BaseZero)
+	got := e.counters.Apply(&e.page, window.Reading{Full: full, Complete: a.Complete, Baseline: fresh && e.base != aggregate.BaseZero})
 	if got.Restarted {
 		e.forget()
 	}

@@ -17,7 +17,7 @@ func TestHalfAPage(t *testing.T) {
 		pre, post string
 		ttft, e2e string // why they are null
 	}{
-		"at the start":              {half(pre), post, "had not all its lines on the first page", "was not on the first page that was read, only on a later one"},
+		"at the start":              {half(pre), post, "was incomplete on the first page", "was not on the first page, only on a later one"},
 		"at the end":                {pre, half(post), "a series of vllm:time_to_first_token_seconds vanished from the page", "vllm:e2e_request_latency_seconds vanished from the page"},
 		"without a line in between": {pre, testkit.ReplaceLines(t, post, bucket, ""), "a series of vllm:time_to_first_token_seconds vanished from the page", ""},
 	} {
