@@ -99,7 +99,7 @@ func TestServerInfoFails(t *testing.T) {
 			t.Parallel()
 			r := newConfigReplay(t, c.handler)
 			report := bracketReplay(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post"))
-			if why := testkit.Reason(report.Notes, "engine_runtime_config"); !strings.HasPrefix(why, "not told: max_num_seqs, max_num_batched_tokens, enable_chunked_prefill (") || !strings.Contains(why, c.want) {
+			if why := testkit.Reason(report.Notes, "engine_runtime_config"); !strings.HasPrefix(why, "not reported: max_num_seqs, max_num_batched_tokens, enable_chunked_prefill (") || !strings.Contains(why, c.want) {
 				t.Errorf("reason %q, want %q", why, c.want)
 			}
 			config := report.Engine.Config
@@ -261,15 +261,15 @@ func TestConfigOfSeveralEngines(t *testing.T) {
 		t.Errorf("values %s", testkit.JSON(values))
 	}
 	for field, want := range map[string]string{
-		"engine_runtime_config.max_num_seqs":       "the engines differ in it: 12 and 8",
-		"engine.config.values.max_num_seqs":        "the engines differ in it: 12 and 8",
+		"engine_runtime_config.max_num_seqs":       "the engines have different values: 12 and 8",
+		"engine.config.values.max_num_seqs":        "the engines have different values: 12 and 8",
 		"engine_runtime_config.speculative_method": aggregate.SpeculationOff,
 	} {
 		if got := testkit.Reason(report.Notes, field); got != want {
 			t.Errorf("%s: %q, want %q", field, got, want)
 		}
 	}
-	if got := testkit.Reason(report.Notes, "engine.config.values"); !strings.Contains(got, "scheduling_policy") || !strings.Contains(got, "this version's /server_info does not tell it") {
+	if got := testkit.Reason(report.Notes, "engine.config.values"); !strings.Contains(got, "scheduling_policy") || !strings.Contains(got, "this version's /server_info does not include it") {
 		t.Errorf("reason %q", got)
 	}
 	// Each engine's own max_num_seqs counts towards what the two can run at once.
@@ -284,7 +284,7 @@ func TestConfigSourcesDisagree(t *testing.T) {
 	if v := report.Engine.Config; v.Values["max_model_len"] != int64(256) || v.Sources["max_model_len"] != "server_info" || !strings.Contains(testkit.Codes(report.Notes), "settings_disagree") {
 		t.Errorf("%s %s", testkit.JSON(v), testkit.Codes(report.Notes))
 	}
-	if m := report.Notes.Validity[0].Message; !strings.Contains(m, "max_model_len=256 by server_info and 512 by models: the former was taken") {
+	if m := report.Notes.Validity[0].Message; !strings.Contains(m, "max_model_len=256 (server_info) and 512 (models): the former was used") {
 		t.Errorf("message %q", m)
 	}
 }
@@ -323,7 +323,7 @@ func TestCollectorIsNotQueried(t *testing.T) {
 	renamed := func(page string) string { return strings.ReplaceAll(page, "vllm:", "ray_vllm_") }
 	r := newReplay(t, renamed(testkit.Recorded(t, "serve_default_pre")))
 	report := bracketReplay(t, r, renamed(underLoad(t)), renamed(testkit.Recorded(t, "serve_default_post")))
-	if !strings.Contains(testkit.Codes(report.Notes), "delayed_metrics") || r.count("/version") != 0 || report.Engine.Endpoints[0].Version != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.endpoints.0.version"), "collects the metrics") {
+	if !strings.Contains(testkit.Codes(report.Notes), "delayed_metrics") || r.count("/version") != 0 || report.Engine.Endpoints[0].Version != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.endpoints.0.version"), "a metrics collector's") {
 		t.Errorf("%d requests for /version: %s", r.count("/version"), testkit.JSON(report.Engine.Endpoints))
 	}
 }

@@ -66,7 +66,7 @@ func TestServerNextToFiles(t *testing.T) {
 	if got, want := testkit.JSON(report.Engine.Tokens), testkit.JSON(alone.Engine.Tokens); got != want {
 		t.Errorf("tokens with a server next to the files %s, without %s", got, want)
 	}
-	if alone.EngineRuntimeConfig.MaxNumSeqs != nil || alone.Engine.Endpoints[0].Version != nil || !strings.Contains(testkit.JSON(alone.Notes), "files of an engine's metrics do not tell") {
+	if alone.EngineRuntimeConfig.MaxNumSeqs != nil || alone.Engine.Endpoints[0].Version != nil || !strings.Contains(testkit.JSON(alone.Notes), "metric files do not include") {
 		t.Errorf("without a server: %s", testkit.JSON(alone))
 	}
 }

@@ -97,7 +97,7 @@ func asRay(page string, naming metrics.Naming, workers int) string {
 			name, kind, _ := strings.Cut(strings.TrimSuffix(family, "\n"), " ")
 			counters["vllm:"+name] = kind == "counter"
 			if kind != "counter" {
-				fmt.Fprintf(&out, "# TYPE %s %s\n", naming.Spell("vllm:"+name), kind)
+				fmt.Fprintf(&out, "# TYPE %s %s\n", naming.Format("vllm:"+name), kind)
 			}
 			continue
 		}
@@ -110,9 +110,9 @@ func asRay(page string, naming metrics.Naming, workers int) string {
 		}
 		for w := range workers {
 			labels := fmt.Sprintf(`{Component="core_worker",NodeAddress="10.0.0.1",ReplicaId="r%d",SessionName="session_1",Version="2.48.0",WorkerId="w%d",application="llm",deployment="LLMServer",pid="%d",replica="s%d",stage="live",`, w, w, 4000+w, w)
-			fmt.Fprintf(&out, "%s%s%s", naming.Spell(name), labels, rest)
+			fmt.Fprintf(&out, "%s%s%s", naming.Format(name), labels, rest)
 			if counters[name] {
-				fmt.Fprintf(&out, "%s%s%s", naming.Spell(strings.TrimSuffix(name, "_total")), labels, rest)
+				fmt.Fprintf(&out, "%s%s%s", naming.Format(strings.TrimSuffix(name, "_total")), labels, rest)
 			}
 		}
 	}

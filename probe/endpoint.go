@@ -230,8 +230,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	}
 	first := !e.up
 	e.up, e.notVLLM = true, false
-	e.counters.Complete = resp.Complete
-	delta := e.counters.Apply(&e.page, full, first && e.base != aggregate.BaseZero)
+	delta := e.counters.Apply(&e.page, window.Reading{Full: full, Complete: resp.Complete, Baseline: first && e.base != aggregate.BaseZero})
 	if delta.Restarted {
 		e.clearAnswers()
 	}

@@ -216,7 +216,7 @@ func TestSeveralEndpoints(t *testing.T) {
 	if k := g.KVCache; *k.Usage.Peak != 0.375 || *k.NumGPUBlocks != 16384+8192 || *k.BlockSize != 128 || *k.PeakTokens != 2097152/4 || k.SizeTokens != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.kv_cache.size_tokens"), `"1048576" and "2097152"`) {
 		t.Errorf("KV cache %s %q", testkit.JSON(k), testkit.Reason(report.Notes, "engine.kv_cache.size_tokens"))
 	}
-	if c := report.EngineRuntimeConfig; c.EnablePrefixCaching != nil || *c.KVCacheDtype != "auto" || testkit.Reason(report.Notes, "engine_runtime_config.enable_prefix_caching") != "the engines differ in it: false and true" {
+	if c := report.EngineRuntimeConfig; c.EnablePrefixCaching != nil || *c.KVCacheDtype != "auto" || testkit.Reason(report.Notes, "engine_runtime_config.enable_prefix_caching") != "the engines have different values: false and true" {
 		t.Errorf("runtime config %s", testkit.JSON(c))
 	}
 	// Of 60 first tokens at each, 17 came within 0.04 s and 52 within 0.08 s. The engines do
@@ -326,7 +326,7 @@ func TestEndpointNotRead(t *testing.T) {
 	pl.p.endpoints[1].lastError = fmt.Errorf("scraping %s: connection refused", dead.Name())
 	pl.run(runPages{pre, pre, post})
 	report := pl.report(10)
-	if got := report.Notes.Validity; len(got) != 2 || got[0].Code != "endpoint_not_read" || !strings.Contains(got[0].Message, "8001/metrics yielded nothing") || !strings.Contains(got[0].Message, "refused") || got[1].Code != "short_window" {
+	if got := report.Notes.Validity; len(got) != 2 || got[0].Code != "endpoint_not_read" || !strings.Contains(got[0].Message, "8001/metrics yielded no metrics") || !strings.Contains(got[0].Message, "refused") || got[1].Code != "short_window" {
 		t.Errorf("%s", testkit.JSON(got))
 	}
 }

@@ -89,7 +89,7 @@ func TestIntrospectionTakesPrecedence(t *testing.T) {
 		}
 	}
 	// Both of the front-end's sources have one setting, only its /server_info the other.
-	if len(disagree) != 3 || !strings.Contains(strings.Join(disagree, "\n"), "tells enable_prefix_caching=false by engine_core and true by server_info: the former was taken") {
+	if len(disagree) != 3 || !strings.Contains(strings.Join(disagree, "\n"), "reports enable_prefix_caching=false (engine_core) and true (server_info): the former was used") {
 		t.Error(disagree)
 	}
 }
@@ -135,7 +135,7 @@ func TestIntrospectionOfSeveralCores(t *testing.T) {
 		})
 	}
 	report := bracketIntrospected(t, nil, aggregate.Introspection{Cores: two(1, config.Values{"max_num_seqs": int64(7)}), DataParallelSizes: []int64{2}}, false)
-	if report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config.max_num_seqs"), "differ in it: 128 and 7") || !strings.Contains(testkit.Codes(report.Notes), "settings_disagree") {
+	if report.EngineRuntimeConfig.MaxNumSeqs != nil || !strings.Contains(testkit.Reason(report.Notes, "engine_runtime_config.max_num_seqs"), "have different values: 128 and 7") || !strings.Contains(testkit.Codes(report.Notes), "settings_disagree") {
 		t.Error(testkit.JSON(report.EngineRuntimeConfig), report.Notes)
 	}
 }
@@ -164,9 +164,9 @@ func TestIntrospectionAlone(t *testing.T) {
 	report = p.Finish(context.Background(), time.Now())
 	checkNulls(t, report)
 	for field, want := range map[string]string{
-		"engine_runtime_config.max_num_seqs":       "differ in it: 128 and 7",
+		"engine_runtime_config.max_num_seqs":       "have different values: 128 and 7",
 		"engine_runtime_config.speculative_method": "has none",
-		"engine_runtime_config":                    "not told: kv_cache_dtype (the engine core does not tell it)",
+		"engine_runtime_config":                    "not reported: kv_cache_dtype (the engine core does not report it)",
 	} {
 		if !strings.Contains(testkit.Reason(report.Notes, field), want) {
 			t.Errorf("%s: %q", field, testkit.Reason(report.Notes, field))

@@ -39,7 +39,7 @@ func TestInconsistentCounters(t *testing.T) {
 		"a bucket":     {pre, mid, raise(post, `vllm_omni:request_queue_wait_s_bucket{le="+Inf",model_name="org/demo-omni"}`), "vllm_omni:request_queue_wait_s_count gained 22 and its highest bucket 23"},
 		"successes":    {pre, mid, raise(post, `vllm_omni:requests_success_total{finished_reason="stop",model_name="org/demo-omni"}`), "completed requests that were not aborted gained 23 and the end-to-end latency's count 22"},
 		"aborts":       {pre, mid, raise(post, `vllm_omni:requests_success_total{finished_reason="abort",model_name="org/demo-omni"}`), ""},
-		"audio":        {pre, mid, raise(raise(post, `vllm_omni:audio_frames_total`+replica), `vllm_omni:audio_rtf_count`+replica), "the audio durations' count of stage 1 gained 15 and the real-time factors' 16"},
+		"audio":        {pre, mid, raise(raise(post, `vllm_omni:audio_frames_total`+replica), `vllm_omni:audio_rtf_count`+replica), "the count of audio durations of stage 1 gained 15 and that of real-time factors 16"},
 		"sources":      {plainPre, plainPre, raise(plainPost, `vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny",source="local_compute"}`), "the sum of vllm:prompt_tokens_by_source_total gained 14519 and vllm:prompt_tokens_total 14518"},
 		"plain":        {plainPre, plainPre, plainPost, ""},
 		"plain bucket": {plainPre, plainPre, raise(plainPost, `vllm:time_to_first_token_seconds_count{engine="0",model_name="tiny"}`), "vllm:time_to_first_token_seconds_count gained 61 and its highest bucket 60"},

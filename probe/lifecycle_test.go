@@ -271,12 +271,12 @@ func TestEngineEndsWhileBusy(t *testing.T) {
 	if g := report.Engine; *g.Tokens.Generation != 2784 || g.LatencySeconds.TimeToFirstToken != nil || g.Window.FinalAgeSeconds != 4 {
 		t.Errorf("window %s, tokens %s, TTFT %s", testkit.JSON(g.Window), testkit.JSON(g.Tokens), testkit.JSON(g.LatencySeconds.TimeToFirstToken))
 	}
-	const want = "the engine was gone when the command ended: its figures are those of 4.00 s before (tokens.prompt, tokens.generation, their rates and the gauges, which are polled more often: 0.25 s before), and what it did since then is not counted"
+	const want = "the engine was gone when the command ended: its figures are from 4.00 s earlier (tokens.prompt, tokens.generation, their rates and the gauges, which are polled more often: 0.25 s earlier), and what it did after that is not counted"
 	if !strings.Contains(testkit.JSON(report.Notes.Validity), want) {
 		t.Errorf("validity %s", testkit.JSON(report.Notes.Validity))
 	}
 	e.fullAt = e.lastAt // as if the last poll had been for the full page
-	if got := testkit.JSON(p.aggregate([]*endpoint{e}, nil, ended).Notes.Validity); !strings.Contains(got, "those of 0.25 s before, and what it did") {
+	if got := testkit.JSON(p.aggregate([]*endpoint{e}, nil, ended).Notes.Validity); !strings.Contains(got, "from 0.25 s earlier, and what it did") {
 		t.Errorf("validity %s", got)
 	}
 }

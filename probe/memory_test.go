@@ -82,7 +82,7 @@ func TestMemoryOfManyEngines(t *testing.T) {
 		t.Errorf("after 22 readings %d bytes were reachable, after 102 %d", before, after)
 	}
 	_, bytes := e.counters.Size()
-	if g := len(e.counters.Metrics); g < 64*20 || bytes > window.MaxLabelBytes/4 {
+	if g := len(e.counters.Metrics()); g < 64*20 || bytes > window.MaxLabelBytes/4 {
 		t.Errorf("%d groups, %d bytes of labels", g, bytes)
 	}
 }

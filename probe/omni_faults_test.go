@@ -143,7 +143,7 @@ func TestOmniFaults(t *testing.T) {
 	t.Run("families twice, with different values", func(t *testing.T) {
 		report := reportOf(t, pre, mid, post+`vllm_omni:generation_tokens_total{model_name="org/demo-omni"} 7`+"\n")
 		checkOmniExcept(t, report, "omni.pipeline.tokens.generation")
-		if report.Omni.Pipeline.Tokens.Generation != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.pipeline.tokens.generation"), "two values at once") {
+		if report.Omni.Pipeline.Tokens.Generation != nil || !strings.Contains(testkit.Reason(report.Notes, "omni.pipeline.tokens.generation"), "two different values") {
 			t.Errorf("%s", testkit.JSON(report.Omni.Pipeline.Tokens))
 		}
 	})
@@ -159,7 +159,7 @@ func TestOmniFaults(t *testing.T) {
 		if g.Stage == nil || *g.Stage != "0" || *g.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt || len(g.Instances) != 4 {
 			t.Errorf("stage %s, %s", testkit.JSON(g.Stage), testkit.JSON(g.Tokens))
 		}
-		if g.Speculative != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.speculative"), "tell no stage") || !strings.Contains(testkit.Reason(report.Notes, "engine.prefix_cache.external"), "tell no stage") {
+		if g.Speculative != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.speculative"), "have no stage label") || !strings.Contains(testkit.Reason(report.Notes, "engine.prefix_cache.external"), "have no stage label") {
 			t.Errorf("%s: %q", testkit.JSON(g.Speculative), testkit.Reason(report.Notes, "engine.speculative"))
 		}
 	})
@@ -184,7 +184,7 @@ func TestOmniFaults(t *testing.T) {
 		report := reportOf(t, testkit.DropSamples(t, pre, streaming), testkit.DropSamples(t, mid, streaming), testkit.DropSamples(t, post, streaming))
 		checkOmniExcept(t, report, "omni.stages.1.audio.time_to_first_packet_seconds", "omni.stages.1.audio.underrun_seconds", "omni.stages.1.audio.continuity")
 		for _, field := range []string{"time_to_first_packet_seconds", "underrun_seconds", "continuity"} {
-			if why := testkit.Reason(report.Notes, "omni.stages.1.audio."+field); !strings.Contains(why, "not one of 15 audio requests") || !strings.Contains(why, "stream: true") {
+			if why := testkit.Reason(report.Notes, "omni.stages.1.audio."+field); !strings.Contains(why, "none of 15 audio requests") || !strings.Contains(why, "stream: true") {
 				t.Errorf("%s: %q", field, why)
 			}
 		}
@@ -251,7 +251,7 @@ func TestOmniFaults(t *testing.T) {
 	t.Run("families declared without samples", func(t *testing.T) {
 		const own = `vllm_omni:`
 		report := reportOf(t, testkit.DropSamples(t, pre, own), testkit.DropSamples(t, mid, own), testkit.DropSamples(t, post, own))
-		if report.Omni != nil || !strings.Contains(testkit.Reason(report.Notes, "omni"), "declared and none has a sample") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
+		if report.Omni != nil || !strings.Contains(testkit.Reason(report.Notes, "omni"), "declared, but none has a sample") || *report.Engine.Tokens.Prompt != expectedOmni(t, "now").Engine.Prompt {
 			t.Errorf("%s: %q", testkit.JSON(report.Omni), testkit.Reason(report.Notes, "omni"))
 		}
 	})

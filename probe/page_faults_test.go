@@ -24,14 +24,14 @@ func TestInvalidCounters(t *testing.T) {
 		why, codes        string
 	}{
 		{"NaN counter during", pre, testkit.ReplaceLines(t, load, generated, generated+"NaN\n"), post, 5737, "", "invalid_values"},
-		{"NaN counter at the end", pre, load, testkit.ReplaceLines(t, post, generated, generated+"NaN\n"), -1, "no counter can have", "invalid_values"},
-		{"infinite counter at the start", testkit.ReplaceLines(t, pre, generated, generated+"+Inf\n"), load, post, -1, "no usable value on the page to count from", "invalid_values"},
-		{"negative counter at the end", pre, load, testkit.ReplaceLines(t, post, generated, generated+"-1\n"), -1, "no counter can have", "invalid_values"},
+		{"NaN counter at the end", pre, load, testkit.ReplaceLines(t, post, generated, generated+"NaN\n"), -1, "had an invalid value", "invalid_values"},
+		{"infinite counter at the start", testkit.ReplaceLines(t, pre, generated, generated+"+Inf\n"), load, post, -1, "no usable value on the first page", "invalid_values"},
+		{"negative counter at the end", pre, load, testkit.ReplaceLines(t, post, generated, generated+"-1\n"), -1, "had an invalid value", "invalid_values"},
 		{"too large counter at the end", pre, load, testkit.ReplaceLines(t, post, generated, generated+"1e300\n"), -1, "too large", ""},
 		{"twice with one value", testkit.ReplaceLines(t, pre, generated, generated+"16.0\n"+generated+"16.0\n"), testkit.ReplaceLines(t, load, generated, generated+"20.0\n"+generated+"20.0\n"), testkit.ReplaceLines(t, post, generated, generated+"5753.0\n"+generated+"5753.0\n"), 5737, "", "duplicate_series"},
 		{"twice during", pre, testkit.ReplaceLines(t, load, generated, twice), post, 5737, "", "duplicate_series"},
-		{"twice at the end", pre, load, testkit.ReplaceLines(t, post, generated, twice), -1, "two values at once", "duplicate_series"},
-		{"twice at the start", testkit.ReplaceLines(t, pre, generated, twice), load, post, -1, "stood there twice", "duplicate_series"},
+		{"twice at the end", pre, load, testkit.ReplaceLines(t, post, generated, twice), -1, "two different values", "duplicate_series"},
+		{"twice at the start", testkit.ReplaceLines(t, pre, generated, twice), load, post, -1, "the page had it twice", "duplicate_series"},
 		{"family lost during", pre, testkit.ReplaceLines(t, load, "vllm:generation_tokens_total", ""), post, 5737, "", "scrapes_failed"},
 		{"family lost at the end", pre, load, testkit.ReplaceLines(t, post, "vllm:generation_tokens_total", ""), -1, "vanished from the page inside the window", ""},
 		{"family lost at the start", testkit.ReplaceLines(t, testkit.ReplaceLines(t, pre, metrics.ProcessStartName, ""), "vllm:generation_tokens_total", ""), load, post, -1, "only on a later one", ""},
@@ -132,7 +132,7 @@ func TestPageCutBetweenLines(t *testing.T) {
 		pre, post string
 		ttft, e2e string // why they are null
 	}{
-		"at the start":              {half(pre), post, "had not all its lines on the first page", "was not on the first page that was read, only on a later one"},
+		"at the start":              {half(pre), post, "was incomplete on the first page", "was not on the first page, only on a later one"},
 		"at the end":                {pre, half(post), "a series of vllm:time_to_first_token_seconds vanished from the page", "vllm:e2e_request_latency_seconds vanished from the page"},
 		"without a line in between": {pre, testkit.ReplaceLines(t, post, bucket, ""), "a series of vllm:time_to_first_token_seconds vanished from the page", ""},
 	} {

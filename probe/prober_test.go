@@ -132,7 +132,7 @@ func TestIdleRun(t *testing.T) {
 	if *g.Tokens.Prompt != 0 || *g.Tokens.Generation != 0 || g.LatencySeconds.TimeToFirstToken != nil || g.PrefixCache.Local.HitRate != nil || report.PrefixCacheHitRate != nil {
 		t.Errorf("figures of an idle engine: %s", testkit.JSON(g))
 	}
-	if r := testkit.Reason(report.Notes, "prefix_cache_hit_rate"); r != "no tokens were queried" {
+	if r := testkit.Reason(report.Notes, "prefix_cache_hit_rate"); r != "no tokens were looked up" {
 		t.Errorf("reason: %q", r)
 	}
 }

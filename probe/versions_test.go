@@ -176,7 +176,7 @@ func TestGoldenVersions(t *testing.T) {
 			}
 			if c.version == "0.8.5" {
 				s := g.Speculative
-				if s == nil || *s.DraftTokens != 480 || *s.AcceptedTokens != 240 || *report.SpecAcceptRate != 0.5 || (s.AcceptanceLength != nil) != c.length || !c.length && !strings.Contains(testkit.Reason(report.Notes, "engine.speculative.acceptance_length"), "not known") {
+				if s == nil || *s.DraftTokens != 480 || *s.AcceptedTokens != 240 || *report.SpecAcceptRate != 0.5 || (s.AcceptanceLength != nil) != c.length || !c.length && !strings.Contains(testkit.Reason(report.Notes, "engine.speculative.acceptance_length"), "is unknown") {
 					t.Errorf("speculation %s %q", testkit.JSON(s), testkit.Reason(report.Notes, "engine.speculative.acceptance_length"))
 				}
 			}
@@ -199,7 +199,7 @@ func TestPrefixCacheUnits(t *testing.T) {
 	}{
 		{[]string{"0.8.5"}, []func(int, float64, float64) string{page085}, 240, "has blocks, not tokens"},
 		{[]string{"v0.8.5+cpu"}, []func(int, float64, float64) string{page085}, 240, "has blocks, not tokens"},
-		{[]string{""}, []func(int, float64, float64) string{page085}, 240, "does not tell its version"},
+		{[]string{""}, []func(int, float64, float64) string{page085}, 240, "its version is unknown"},
 		{[]string{"0.9.1"}, []func(int, float64, float64) string{page085}, 240, ""},
 		{[]string{"0.8.5", "0.8.4"}, []func(int, float64, float64) string{page085, page085}, 480, "has blocks, not tokens"},
 		{[]string{"0.8.5", "0.10.2"}, []func(int, float64, float64) string{page085, page0102}, -1, ""},

@@ -241,11 +241,11 @@ func TestWrongFigures(t *testing.T) {
 		code, says, level string
 	}{
 		"a series twice":               {with(generated, "5753.0", "5753.0"), recordedRun, "", "", "duplicate_series", "it was counted once", "info"},
-		"a series twice, two values":   {with(generated, "5753.0", "5754.0"), noTokens, "engine.tokens.generation", "two values at once", "duplicate_series", "neither was taken", "warning"},
-		"a counter is NaN":             {with(generated, "NaN"), noTokens, "engine.tokens.generation", "no counter can have", "invalid_values", "vllm:generation_tokens_total", "warning"},
-		"a counter is infinite":        {with(generated, "+Inf"), noTokens, "engine.tokens.generation", "no counter can have", "invalid_values", "vllm:generation_tokens_total", "warning"},
-		"a histogram's count is NaN":   {with(observed, "NaN"), noTTFT, "engine.latency_seconds.time_to_first_token", "no counter can have", "invalid_values", "vllm:time_to_first_token_seconds", "warning"},
-		"a histogram's bucket is -Inf": {with(bucket, "-Inf"), noTTFT, "engine.latency_seconds.time_to_first_token", "no counter can have", "invalid_values", "vllm:time_to_first_token_seconds", "warning"},
+		"a series twice, two values":   {with(generated, "5753.0", "5754.0"), noTokens, "engine.tokens.generation", "two different values", "duplicate_series", "neither value was used", "warning"},
+		"a counter is NaN":             {with(generated, "NaN"), noTokens, "engine.tokens.generation", "had an invalid value", "invalid_values", "vllm:generation_tokens_total", "warning"},
+		"a counter is infinite":        {with(generated, "+Inf"), noTokens, "engine.tokens.generation", "had an invalid value", "invalid_values", "vllm:generation_tokens_total", "warning"},
+		"a histogram's count is NaN":   {with(observed, "NaN"), noTTFT, "engine.latency_seconds.time_to_first_token", "had an invalid value", "invalid_values", "vllm:time_to_first_token_seconds", "warning"},
+		"a histogram's bucket is -Inf": {with(bucket, "-Inf"), noTTFT, "engine.latency_seconds.time_to_first_token", "had an invalid value", "invalid_values", "vllm:time_to_first_token_seconds", "warning"},
 		"a histogram lost its count":   {with(observed), noTTFT, "engine.latency_seconds.time_to_first_token", "vanished from the page inside the window", "", "", ""},
 		"a histogram lost a bucket":    {with(bucket), noTTFT, "engine.latency_seconds.time_to_first_token", "vanished from the page inside the window", "", "", ""},
 	} {

@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,136 +11,136 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// effectiveConfig is the configuration of the engines that the figures are of.
+// effectiveConfig is the configuration of the engines that the figures describe.
 type effectiveConfig struct {
-	// byEndpoint has what is told at each endpoint, in their order; nil for one that is not of
-	// the stage.
+	// byEndpoint has the settings that each endpoint reports, in their order; nil for one
+	// without engines of the stage.
 	byEndpoint []map[string]config.Setting
-	// common are the settings that all of them have alike.
+	// common are the settings that all of them have in common.
 	common map[string]config.Setting
-	// notReported has the reasons of those that are not told, own of those that are told and
-	// have no value: they are off, or differ.
+	// notReported has the reasons for settings that no source reports, reasons those for
+	// settings that are reported without a common value: they are off, or differ.
 	notReported, reasons map[string]string
 }
 
-// configure puts together what the sources tell. But for what an engine's processes tell
-// from inside all of it is the front-end's copy: an engine core may switch chunked prefill
-// and prefix caching off on its own (for models without a KV cache or with attention that
-// is not causal) and does not report that back (vllm/v1/engine/core.py, core_client.py of
-// 0.32.0).
-func (r view) configure() {
-	c := &r.settings
+// configure combines the sources of the configuration. Except for what --instrument reports
+// from inside an engine's processes, all of them have the front end's copy: an engine core
+// may switch off chunked prefill and prefix caching on its own (for models without a KV
+// cache or with attention that is not causal) and does not report that back
+// (vllm/v1/engine/core.py, core_client.py of 0.32.0).
+func (v view) configure() {
+	c := &v.settings
 	c.common, c.notReported, c.reasons = map[string]config.Setting{}, map[string]string{}, map[string]string{}
-	differ := make([]map[string][2]any, len(r.endpoints))
-	c.byEndpoint = make([]map[string]config.Setting, len(r.endpoints))
-	own, coresDiffer := r.introspectedConfig()
-	for i, e := range r.endpoints {
-		if e.lacksStage(r.stage) {
+	differ := make([]map[string][2]any, len(v.endpoints))
+	c.byEndpoint = make([]map[string]config.Setting, len(v.endpoints))
+	own, coresDiffer := v.introspectedConfig()
+	for i, e := range v.endpoints {
+		if e.lacksStage(v.stage) {
 			continue
 		}
-		var told []config.Layer
-		told, differ[i] = e.configLayers(r.stage)
-		if len(told) > 0 && r.introspectionCovers(e) {
-			told = append(told, own...)
+		var layers []config.Layer
+		layers, differ[i] = e.configLayers(v.stage)
+		if len(layers) > 0 && v.introspectionCovers(e) {
+			layers = append(layers, own...)
 			for name := range coresDiffer {
 				differ[i][name] = coresDiffer[name]
 			}
 		}
 		var conflicts []config.Conflict
-		c.byEndpoint[i], conflicts = config.Merge(told...)
+		c.byEndpoint[i], conflicts = config.Merge(layers...)
 		for _, k := range conflicts {
-			r.Notes.Doubt(schema.CodeSettingsDisagree, schema.Warning, fmt.Sprintf("%s tells %s=%s by %s and %s by %s: the former was taken", e.Name, k.Name, config.Format(k.Won.Value), k.Won.Source, config.Format(k.Lost.Value), k.Lost.Source), nil)
+			v.Notes.Doubt(schema.CodeSettingsDisagree, schema.Warning, fmt.Sprintf("%s reports %s=%s (%s) and %s (%s): the former was used", e.Name, k.Name, config.Format(k.Won.Value), k.Won.Source, config.Format(k.Lost.Value), k.Lost.Source), nil)
 		}
 	}
 	for _, name := range config.Names() {
-		r.mergeAcrossEngines(name, differ)
+		v.mergeAcrossEngines(name, differ)
 	}
 }
 
-// mergeAcrossEngines takes a setting where all engines have it alike.
-func (r view) mergeAcrossEngines(name string, differ []map[string][2]any) {
-	c := &r.settings
+// mergeAcrossEngines sets the common value of a setting, or the reason why there is none.
+func (v view) mergeAcrossEngines(name string, differ []map[string][2]any) {
+	c := &v.settings
 	var found []config.Setting
-	for i, e := range r.endpoints {
+	for i, e := range v.endpoints {
 		if c.byEndpoint[i] == nil {
 			continue
 		}
 		if pair, ok := differ[i][name]; ok {
-			c.reasons[name] = fmt.Sprintf("the engines at %s differ in it: %s and %s", e.Name, pair[0], pair[1])
+			c.reasons[name] = fmt.Sprintf("the engines at %s have different values: %s and %s", e.Name, pair[0], pair[1])
 			delete(c.byEndpoint[i], name)
 			return
 		}
 		s, ok := c.byEndpoint[i][name]
 		if !ok {
-			if strings.Contains(name, "speculative") && !e.Counters.LoadBalanced && r.speculationOff() {
+			if strings.Contains(name, "speculative") && !e.Counters.LoadBalanced && v.speculationOff() {
 				c.reasons[name] = SpeculationOff
 			} else {
-				c.notReported[name] = r.whyNotReported(e, name)
+				c.notReported[name] = v.whyNotReported(e, name)
 			}
 			return
 		}
 		if len(found) > 0 && s.Value != found[0].Value {
 			pair := []string{config.Format(found[0].Value), config.Format(s.Value)}
 			slices.Sort(pair)
-			c.reasons[name] = fmt.Sprintf("the engines differ in it: %s and %s", pair[0], pair[1])
+			c.reasons[name] = fmt.Sprintf("the engines have different values: %s and %s", pair[0], pair[1])
 			return
 		}
 		found = append(found, s)
 	}
 	if len(found) == 0 {
-		return // no endpoint of the stage: there is no report then
+		return // no endpoint has the stage
 	}
-	if r.noteDisabled(name, found[0]) {
+	if v.noteDisabled(name, found[0]) {
 		return
 	}
 	c.common[name] = config.LeastTrusted(found)
 }
 
-// noteDisabled notes a setting that the engine says it has none of, and reports whether it is one.
-func (r view) noteDisabled(name string, s config.Setting) bool {
-	if _, none := s.Value.(config.Disabled); !none {
+// noteDisabled notes a setting that the engine reports as off, and reports whether it is one.
+func (v view) noteDisabled(name string, s config.Setting) bool {
+	if _, disabled := s.Value.(config.Disabled); !disabled {
 		return false
 	}
-	r.settings.reasons[name] = "the engine tells that it has none"
-	r.Off = append(r.Off, name)
+	v.settings.reasons[name] = "the engine reports that it has none"
+	v.Off = append(v.Off, name)
 	return true
 }
 
-// whyNotReported says why an endpoint does not tell a setting, and what would.
-func (r view) whyNotReported(e *endpointRecord, name string) (why string) {
+// whyNotReported returns why an endpoint does not report a setting, and what would.
+func (v view) whyNotReported(e *endpoint, name string) (why string) {
 	if why := e.whyNotQueryable(); why != "" {
 		return why
 	}
 	info := &e.Answers.ServerInfo
-	if r.stage == "" && r.introspection.Enabled {
-		defer func() { why += r.introspection.reasonSuffix() }()
+	if v.stage == "" && v.introspection.Enabled {
+		defer func() { why += v.introspection.reasonSuffix() }()
 	}
 	switch {
 	case name == "vllm_version":
 		info = &e.Answers.Version
-	case r.stage != "":
-		return "of a stage's engines vllm:cache_config_info alone tells settings"
+	case v.stage != "":
+		return "only vllm:cache_config_info reports settings of a stage's engines"
 	}
 	switch {
 	case e.Files && info.Reason == "" && !info.Asked:
-		return "the files of an engine's metrics do not tell it" + r.introspection.hintSuffix()
+		return "the engine's metric files do not include it" + v.introspection.hintSuffix()
 	case info.Reason != "":
-		return info.Reason + r.introspection.hintSuffix()
+		return info.Reason + v.introspection.hintSuffix()
 	case !info.Answered:
-		return e.Name + " was not asked: the engine was gone before that"
+		return "the engine was gone before " + e.Name + " could be queried"
 	case info.AsText:
-		return "the /server_info of this version is a text that does not have it"
+		return "the /server_info of this version is a text that does not include it"
 	case name == "attention_backend":
-		return "the engine chose it on its own, and its front-end does not know which" + r.introspection.hintSuffix()
+		return "the engine chose the backend itself, and its front end does not know it" + v.introspection.hintSuffix()
 	}
-	return "this version's /server_info does not tell it"
+	return "this version's /server_info does not include it"
 }
 
-// runtimeConfig fills the seed's six keys and engine.config.
-func (r view) runtimeConfig() {
-	c := &r.settings
-	r.fillRuntimeConfig()
-	r.noteMissingSettings("engine_runtime_config", "engine_runtime_config", coreSettings[:])
+// runtimeConfig fills the core's engine_runtime_config and engine.config.
+func (v view) runtimeConfig() {
+	c := &v.settings
+	v.fillRuntimeConfig()
+	v.noteMissingSettings("engine_runtime_config", "engine_runtime_config", coreSettings[:])
 
 	out := &schema.EngineConfig{Values: map[string]any{}, Sources: map[string]string{}}
 	for name, s := range c.common {
@@ -150,47 +151,46 @@ func (r view) runtimeConfig() {
 		out.Values[name], out.Sources[name] = value, string(s.Source)
 	}
 	if len(out.Values) == 0 {
-		r.noteMissingSettings("engine.config", "engine.config.values", config.Names())
+		v.noteMissingSettings("engine.config", "engine.config.values", config.Names())
 		return
 	}
-	r.noteMissingSettings("engine.config.values", "engine.config.values", config.Names())
-	r.Engine.Config = out
+	v.noteMissingSettings("engine.config.values", "engine.config.values", config.Names())
+	v.Engine.Config = out
 	if on, ok := c.common["enable_prefix_caching"]; ok && on.Value == true {
-		r.doubtCaching()
+		v.doubtCaching()
 	}
 }
 
-// doubtCaching notes where caching is said to be on and was not used. A core that has
-// switched it off does not say so.
-func (r view) doubtCaching() {
-	queries, why := r.counter(metrics.PrefixQueries)
-	prompt, whyPrompt := r.counter(metrics.PromptTokens)
+// doubtCaching notes that prefix caching is reported as on but was not used. A core that
+// switched it off does not report that.
+func (v view) doubtCaching() {
+	queries, why := v.counter(metrics.PrefixQueries)
+	prompt, whyPrompt := v.counter(metrics.PromptTokens)
 	if why == "" && whyPrompt == "" && queries == 0 && prompt > 0 {
-		because := "its core has switched caching off for this model, or the requests pass it by (those with prompt_logprobs do)"
-		if r.settings.common["enable_prefix_caching"].Source == config.EngineCore {
-			because = "the requests pass it by (those with prompt_logprobs do)"
+		because := "its core switched caching off for this model, or the requests bypass it (those with prompt_logprobs do)"
+		if v.settings.common["enable_prefix_caching"].Source == config.EngineCore {
+			because = "the requests bypass it (those with prompt_logprobs do)"
 		}
-		r.Notes.Doubt(schema.CodePrefixCacheNotUsed, schema.Info, fmt.Sprintf("the engine tells enable_prefix_caching=true, and of %d prompt tokens none was looked up: %s", prompt, because), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
+		v.Notes.Doubt(schema.CodePrefixCacheNotUsed, schema.Info, fmt.Sprintf("the engine reports enable_prefix_caching=true, but none of %d prompt tokens was looked up: %s", prompt, because), &schema.Evidence{Field: "engine_runtime_config.enable_prefix_caching", Value: true, Threshold: nil})
 	}
 }
 
-// coreSettings are the seed's, by the event's names.
+// coreSettings are the keys of the core's engine_runtime_config.
 var coreSettings = [...]string{"max_num_seqs", "max_num_batched_tokens", "enable_chunked_prefill", "enable_prefix_caching", "kv_cache_dtype", "speculative_method"}
 
-// fillRuntimeConfig fills the seed's keys.
-func (r view) fillRuntimeConfig() {
-	c := &r.settings
-	six := &r.EngineRuntimeConfig
-	fill(c, "max_num_seqs", &six.MaxNumSeqs)
-	fill(c, "max_num_batched_tokens", &six.MaxNumBatchedTokens)
-	fill(c, "enable_chunked_prefill", &six.EnableChunkedPrefill)
-	fill(c, "enable_prefix_caching", &six.EnablePrefixCaching)
-	fill(c, "kv_cache_dtype", &six.KVCacheDtype)
-	fill(c, "speculative_method", &six.SpeculativeMethod)
+// fillRuntimeConfig sets the keys of the core's engine_runtime_config that are known.
+func (v view) fillRuntimeConfig() {
+	c, out := &v.settings, &v.EngineRuntimeConfig
+	setIfKnown(c, "max_num_seqs", &out.MaxNumSeqs)
+	setIfKnown(c, "max_num_batched_tokens", &out.MaxNumBatchedTokens)
+	setIfKnown(c, "enable_chunked_prefill", &out.EnableChunkedPrefill)
+	setIfKnown(c, "enable_prefix_caching", &out.EnablePrefixCaching)
+	setIfKnown(c, "kv_cache_dtype", &out.KVCacheDtype)
+	setIfKnown(c, "speculative_method", &out.SpeculativeMethod)
 }
 
-// fill sets one of the seed's keys where the setting is known.
-func fill[T any](c *effectiveConfig, name string, to **T) {
+// setIfKnown sets *to to the common value of a setting if there is one of that type.
+func setIfKnown[T any](c *effectiveConfig, name string, to **T) {
 	if s, ok := c.common[name]; ok {
 		if x, ok := s.Value.(T); ok {
 			*to = &x
@@ -198,15 +198,15 @@ func fill[T any](c *effectiveConfig, name string, to **T) {
 	}
 }
 
-// noteMissingSettings says why settings are absent: for each that has a reason of its own there,
-// and together for those that no source tells.
-func (r view) noteMissingSettings(group, each string, names []string) {
-	c := &r.settings
+// noteMissingSettings notes why settings are missing: at each setting that is off or
+// differs, and at the group for those that no source reports.
+func (v view) noteMissingSettings(group, each string, names []string) {
+	c := &v.settings
 	var reasons []string
 	byReason := map[string][]string{}
 	for _, name := range names {
 		if why, ok := c.reasons[name]; ok {
-			r.Notes.Missing(each+"."+name, why)
+			v.Notes.Missing(each+"."+name, why)
 		}
 		if why, ok := c.notReported[name]; ok {
 			if byReason[why] == nil {
@@ -216,30 +216,30 @@ func (r view) noteMissingSettings(group, each string, names []string) {
 		}
 	}
 	for i, why := range reasons {
-		reasons[i] = "not told: " + strings.Join(byReason[why], ", ") + " (" + why + ")"
+		reasons[i] = "not reported: " + strings.Join(byReason[why], ", ") + " (" + why + ")"
 	}
 	if len(reasons) > 0 {
-		r.Notes.Missing(group, strings.Join(reasons, "; "))
+		v.Notes.Missing(group, strings.Join(reasons, "; "))
 	}
 }
 
-// configLayers is what the sources say of a stage's engines at one endpoint, and of what its
-// engines tell different things, both of them.
-func (e *endpointRecord) configLayers(stage string) (told []config.Layer, differ map[string][2]any) {
+// configLayers returns what each source reports of a stage's engines at one endpoint, and
+// two values each of the settings in which its engines differ.
+func (e *endpoint) configLayers(stage string) (layers []config.Layer, differ map[string][2]any) {
 	if e.Counters.LoadBalanced {
 		return nil, nil
 	}
-	told = append(told, config.Layer{Source: config.Version, Values: e.Answers.Version.Values})
-	if stage == "" { // of several stages, the server's own answers do not say which they describe
-		told = append(told, config.Layer{Source: config.Models, Values: e.Answers.Models.Values},
+	layers = append(layers, config.Layer{Source: config.Version, Values: e.Answers.Version.Values})
+	if stage == "" { // with several stages, it is unknown which one the server's answers describe
+		layers = append(layers, config.Layer{Source: config.Models, Values: e.Answers.Models.Values},
 			config.Layer{Source: config.ServerInfo, Values: e.Answers.ServerInfo.Values})
 	}
 	var each []config.Values
-	for id, l := range e.Counters.Configs {
+	for _, id := range slices.SortedFunc(maps.Keys(e.Counters.Configs), compareEngines) {
 		if id.Stage == stage {
-			each = append(each, config.FromLabels(l.Get))
+			each = append(each, config.FromLabels(e.Counters.Configs[id].Get))
 		}
 	}
 	labels, differ := config.Agree(each)
-	return append(told, config.Layer{Source: config.CacheConfig, Values: labels}), differ
+	return append(layers, config.Layer{Source: config.CacheConfig, Values: labels}), differ
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/vobs/vobs/probe/window"
 )
 
-// SettleTimeout is the longest that the last observations are waited for.
+// SettleTimeout is the longest wait for the last observations after the command's end.
 const SettleTimeout = 2 * time.Second
 
-// Input is what was read of the engines over one run.
+// Input is what was read of the engines over one run. Aggregate does not change it.
 type Input struct {
 	// Endpoints are those whose figures count, in the event's order.
 	Endpoints []Endpoint
@@ -30,11 +30,11 @@ type Input struct {
 type Base int
 
 const (
-	// BaseNone: nothing has been read yet.
+	// BaseNone means that nothing has been read yet.
 	BaseNone Base = iota
 	// BaseScraped is a page read before the command started.
 	BaseScraped
-	// BaseZero: the process came up inside the run.
+	// BaseZero means that the process started inside the run.
 	BaseZero
 	// BaseLate is the first page read inside the run of a process that is older: what
 	// it counted before that page is lost.
@@ -73,9 +73,9 @@ type Endpoint struct {
 	// full page, LastAt the last reading of any kind.
 	BaseAt, FirstAt, FullAt, LastAt time.Time
 	Final                           Final
-	// Scrapes counts good readings, Errors those that failed while the engine was up.
+	// Scrapes counts successful readings, Errors those that failed while the engine was up.
 	Scrapes, Errors int64
-	// MaxGap is the longest time between two good readings.
+	// MaxGap is the longest time between two successful readings.
 	MaxGap time.Duration
 	// Latencies are the wall times of the latest requests.
 	Latencies []time.Duration
@@ -89,7 +89,7 @@ type Endpoint struct {
 	Refused   bool
 	// LastCounted is the last failure that Errors counts.
 	LastCounted error
-	// Partial is what the last reading of files lacks.
+	// Partial is why the last reading of files is incomplete; nil if it is not.
 	Partial error
 
 	// MaxNumSeqs is --max-num-seqs in the server's command line; 0 if unknown.
@@ -102,8 +102,16 @@ type Endpoint struct {
 	Counters *window.Counters
 }
 
-// Answers are a server's answers about its configuration. Where files are read they
-// are those of the servers beside the files.
+// source returns the endpoint's source as the event names it.
+func (e *Endpoint) source() string {
+	if e.Files {
+		return "multiprocess"
+	}
+	return "http"
+}
+
+// Answers are a server's answers about its configuration. If files are read, they are
+// those of the servers whose engines write the files.
 type Answers struct {
 	Version, Models, ServerInfo Answer
 }
@@ -115,7 +123,7 @@ type Answer struct {
 	Asked, Answered bool
 	// Values are the settings in the response; nil if there are none.
 	Values config.Values
-	// AsText reports whether /server_info came as text, which has less.
+	// AsText reports whether /server_info came as text, which has fewer settings.
 	AsText bool
 	// Reason is why there are no values; "" if there are.
 	Reason string
@@ -131,30 +139,3 @@ type Unread struct {
 	// LastError is the last failure; nil if there was no request.
 	LastError error
 }
-
-// endpointRecord is an endpoint and what follows from its counters.
-type endpointRecord struct {
-	Endpoint
-	// stages are the stages that upstream's series are of.
-	stages map[string]bool
-	// unrecorded has the stages whose engines worked without recording it, with the
-	// reason.
-	unrecorded map[string]string
-}
-
-// Source returns the endpoint's source as the event names it.
-func (e *Endpoint) Source() string {
-	if e.Files {
-		return "multiprocess"
-	}
-	return "http"
-}
-
-// whyUnusable returns why a group's figures cannot be used, or "".
-func (e *endpointRecord) whyUnusable(g *window.Metric) string {
-	return e.Counters.WhyUnusable(g, e.unrecorded)
-}
-
-// WhyNotQueryable returns why this server's answers would not describe the engines,
-// or "".
-func (e *endpointRecord) whyNotQueryable() string { return e.Counters.WhyNotQueryable(e.Name) }

@@ -1,8 +1,10 @@
 package aggregate
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -10,21 +12,21 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// chooseStage gives the stage whose figures are the engine's: the first one whose
-// counters moved in the window, or the first. Without stages it is "", which goes
-// before others where a plain engine stands beside such with stages.
-func (r view) chooseStage() string {
+// chooseStage returns the stage whose figures are the engine's: the first one whose
+// counters moved in the window, or else the first one. An engine without stages has the
+// stage "", which precedes the others if both kinds exist.
+func (v view) chooseStage() string {
 	moved := map[string]bool{}
-	for _, e := range r.endpoints {
-		for _, g := range e.Counters.Metrics {
-			if g.Desc.Metric() < metrics.EndOfCore && !e.lacksStage(g.Engine.Stage) {
-				moved[g.Engine.Stage] = moved[g.Engine.Stage] || g.Total > 0 || g.Count > 0
+	for _, e := range v.endpoints {
+		for _, m := range e.Counters.Metrics() {
+			if m.Desc.Metric().IsCore() && !e.lacksStage(m.Engine.Stage) {
+				moved[m.Engine.Stage] = moved[m.Engine.Stage] || m.Moved()
 			}
 		}
 	}
 	chosen, found := "", false
-	for stage, is := range moved {
-		better := is && !moved[chosen] || is == moved[chosen] && lessLabel(stage, chosen)
+	for stage, hasMoved := range moved {
+		better := hasMoved && !moved[chosen] || hasMoved == moved[chosen] && compareLabels(stage, chosen) < 0
 		if !found || better {
 			chosen, found = stage, true
 		}
@@ -32,103 +34,59 @@ func (r view) chooseStage() string {
 	return chosen
 }
 
-// isPipeline says whether an endpoint's engines are the stages of a pipeline.
-func (e *endpointRecord) isPipeline() bool {
+// isPipeline reports whether an endpoint's engines are the stages of a pipeline.
+func (e *endpoint) isPipeline() bool {
 	_, plain := e.stages[""]
 	return len(e.stages) > 1 || len(e.stages) == 1 && !plain
 }
 
-// lacksStage says whether an endpoint has engines and none at a stage. Series
-// without a stage, beside such with one, are no engine.
-func (e *endpointRecord) lacksStage(stage string) bool {
+// lacksStage reports whether an endpoint has engines, but none of a stage. Series without a
+// stage, beside others with one, are not an engine's.
+func (e *endpoint) lacksStage(stage string) bool {
 	return len(e.stages) > 0 && !e.stages[stage] || stage == "" && e.isPipeline()
 }
 
-// stagesIn returns the stages that upstream's series are of.
-func stagesIn(l *window.Counters) map[string]bool {
+// stagesIn returns the stages that vLLM's own series belong to.
+func stagesIn(c *window.Counters) map[string]bool {
 	stages := map[string]bool{}
-	for _, g := range l.Metrics {
-		if g.Desc.Metric() < metrics.EndOfCore {
-			stages[g.Engine.Stage] = true
+	for _, m := range c.Metrics() {
+		if m.Desc.Metric().IsCore() {
+			stages[m.Engine.Stage] = true
 		}
 	}
 	return stages
 }
 
-// instances gives each engine its own figures.
-func (r view) instances() []schema.Instance {
-	type counts map[metrics.ID]int64
+// instanceCounters are the counters that each engine has of its own in the event.
+var instanceCounters = []metrics.ID{metrics.RequestSuccess, metrics.PromptTokens, metrics.GenerationTokens}
+
+// instances returns each engine's own figures.
+func (v view) instances() []schema.Instance {
 	var out []schema.Instance
-	for i, e := range r.endpoints {
-		engines, bad, reasons := map[window.EngineID]counts{}, map[window.EngineID][]metrics.ID{}, map[metrics.ID]string{}
-		for _, f := range []metrics.ID{metrics.RequestSuccess, metrics.PromptTokens, metrics.GenerationTokens} {
-			row, why := e.Counters.SelectDesc(f)
-			if why != "" {
-				reasons[f] = why
-				continue
-			}
-			for _, g := range e.Counters.Metrics {
-				if g.Desc != row {
-					continue
-				}
-				if engines[g.Engine] == nil {
-					engines[g.Engine] = counts{}
-				}
-				if why := e.whyUnusable(g); why != "" {
-					reasons[f] = why
-					bad[g.Engine] = append(bad[g.Engine], f)
-					continue
-				}
-				engines[g.Engine][f] += int64(g.Total)
-			}
-		}
-		// One that has counted nothing yet, or exports no counter, is an engine too.
-		for _, f := range []metrics.ID{metrics.RequestsRunning, metrics.KVCacheUsage} {
-			for p := range r.gauges.Families[f].States {
-				if p.Endpoint == e.Index && engines[p.Engine] == nil {
-					engines[p.Engine] = counts{}
-				}
-			}
-		}
-		for id, figures := range bad {
-			for _, f := range figures {
-				delete(engines[id], f) // a part of it is no figure
-			}
-		}
-		ids := make([]window.EngineID, 0, len(engines))
-		for id := range engines {
-			ids = append(ids, id)
-		}
-		sort.Slice(ids, func(a, b int) bool { return lessEngine(ids[a], ids[b]) })
-		for _, id := range ids {
+	for i, e := range v.endpoints {
+		engines, reasons := v.engineCounts(e)
+		for _, id := range slices.SortedFunc(maps.Keys(engines), compareEngines) {
 			in := schema.Instance{Endpoint: i, Engine: notEmpty(id.Engine), Stage: notEmpty(id.Stage), Replica: notEmpty(id.Replica), Worker: notEmpty(id.Worker)}
 			path := fmt.Sprintf("engine.instances.%d.", len(out))
 			if in.Engine == nil {
-				r.Notes.Missing(path+"engine", "the endpoint's series have no engine label")
+				v.Notes.Missing(path+"engine", "the endpoint's series have no engine label")
 			}
-			own := func(field string, f metrics.ID) *int64 {
-				if n, ok := engines[id][f]; ok {
+			count := func(field string, metric metrics.ID) *int64 {
+				if n, ok := engines[id][metric]; ok {
 					return &n
 				}
-				why := reasons[f]
-				if why == "" {
-					why = "the engine does not export " + metrics.CanonicalName(f)
-				}
-				r.Notes.Missing(path+field, why)
+				v.Notes.Missing(path+field, cmp.Or(reasons[metric], "the engine does not export "+metric.CanonicalName()))
 				return nil
 			}
-			in.RequestsFinished = own("requests_finished", metrics.RequestSuccess)
-			in.PromptTokens = own("prompt_tokens", metrics.PromptTokens)
-			in.GenerationTokens = own("generation_tokens", metrics.GenerationTokens)
-			peak := func(field string, f metrics.ID) *schema.Float {
-				g, why := r.gauges.At(f, window.GaugeKey{Endpoint: e.Index, Engine: id}).Gauge(), e.unrecorded[id.Stage]
+			in.RequestsFinished = count("requests_finished", metrics.RequestSuccess)
+			in.PromptTokens = count("prompt_tokens", metrics.PromptTokens)
+			in.GenerationTokens = count("generation_tokens", metrics.GenerationTokens)
+			peak := func(field string, metric metrics.ID) *schema.Float {
+				g, why := v.gauges.At(metric, window.GaugeKey{Endpoint: e.Index, Engine: id}).Gauge(), e.unrecorded[id.Stage]
 				if g != nil && g.Peak != nil && (why == "" || *g.Peak > 0) {
 					return g.Peak
 				}
-				if why == "" {
-					why = "no poll of it fell into the run"
-				}
-				r.Notes.Missing(path+field, why)
+				v.Notes.Missing(path+field, cmp.Or(why, "it was not polled during the run"))
 				return nil
 			}
 			in.KVCacheUsagePeak = peak("kv_cache_usage_peak", metrics.KVCacheUsage)
@@ -141,32 +99,59 @@ func (r view) instances() []schema.Instance {
 	return out
 }
 
-func notEmpty(s string) *string {
-	if s == "" {
-		return nil
+// engineCounts returns the instanceCounters of each engine behind an endpoint, and why some
+// of them are missing.
+func (v view) engineCounts(e *endpoint) (engines map[window.EngineID]map[metrics.ID]int64, reasons map[metrics.ID]string) {
+	engines, reasons = map[window.EngineID]map[metrics.ID]int64{}, map[metrics.ID]string{}
+	unusable := map[window.EngineID][]metrics.ID{}
+	for _, metric := range instanceCounters {
+		desc, why := e.Counters.SelectDesc(metric)
+		if why != "" {
+			reasons[metric] = why
+			continue
+		}
+		for _, m := range e.Counters.Metrics() {
+			if m.Desc != desc {
+				continue
+			}
+			if engines[m.Engine] == nil {
+				engines[m.Engine] = map[metrics.ID]int64{}
+			}
+			if why := e.whyUnusable(m); why != "" {
+				reasons[metric] = why
+				unusable[m.Engine] = append(unusable[m.Engine], metric)
+				continue
+			}
+			engines[m.Engine][metric] += int64(m.Total)
+		}
 	}
-	return &s
+	// An engine that has counted nothing yet, or exports no counter, has gauges.
+	for _, metric := range []metrics.ID{metrics.RequestsRunning, metrics.KVCacheUsage} {
+		for k := range v.gauges.Keys(metric) {
+			if k.Endpoint == e.Index && engines[k.Engine] == nil {
+				engines[k.Engine] = map[metrics.ID]int64{}
+			}
+		}
+	}
+	for id, ids := range unusable {
+		for _, metric := range ids {
+			delete(engines[id], metric) // the sum of the others is not the engine's
+		}
+	}
+	return engines, reasons
 }
 
-// lessEngine sorts engines by number where their labels are numbers.
-func lessEngine(a, b window.EngineID) bool {
-	if a.Stage != b.Stage {
-		return lessLabel(a.Stage, b.Stage)
-	}
-	if a.Replica != b.Replica {
-		return lessLabel(a.Replica, b.Replica)
-	}
-	if a.Engine != b.Engine {
-		return lessLabel(a.Engine, b.Engine)
-	}
-	return a.Worker < b.Worker
+// compareEngines orders engines by their labels.
+func compareEngines(a, b window.EngineID) int {
+	return cmp.Or(compareLabels(a.Stage, b.Stage), compareLabels(a.Replica, b.Replica), compareLabels(a.Engine, b.Engine), cmp.Compare(a.Worker, b.Worker))
 }
 
-func lessLabel(a, b string) bool {
+// compareLabels orders label values, as numbers if both are.
+func compareLabels(a, b string) int {
 	x, errA := strconv.Atoi(a)
 	y, errB := strconv.Atoi(b)
 	if errA == nil && errB == nil {
-		return x < y
+		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a, b))
 	}
-	return a < b
+	return cmp.Compare(a, b)
 }

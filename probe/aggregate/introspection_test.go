@@ -2,10 +2,10 @@ package aggregate
 
 import "testing"
 
-// Introspection covers the command's own engines: not one that was there before, nor
-// one on another host that came up meanwhile.
+// Introspection covers the command's own engines: neither one that was there before nor
+// one that started meanwhile on another host.
 func TestIntrospectionCovers(t *testing.T) {
-	r := view{}
+	v := view{}
 	for _, c := range []struct {
 		base  Base
 		local bool
@@ -16,11 +16,11 @@ func TestIntrospectionCovers(t *testing.T) {
 		{BaseLate, true, false},
 		{BaseZero, false, false},
 	} {
-		if got := r.introspectionCovers(&endpointRecord{Endpoint: Endpoint{Base: c.base, Local: c.local}}); got != c.want {
+		if got := v.introspectionCovers(&endpoint{Endpoint: Endpoint{Base: c.base, Local: c.local}}); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}
 	}
-	if r.at("0").introspectionCovers(&endpointRecord{Endpoint: Endpoint{Base: BaseZero, Local: true}}) {
-		t.Error("of several stages it is not known which one the plugin reported")
+	if v.at("0").introspectionCovers(&endpoint{Endpoint: Endpoint{Base: BaseZero, Local: true}}) {
+		t.Error("with several stages, it is unknown which one the plugin reported on")
 	}
 }

@@ -11,70 +11,70 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-func (r view) kvCache() *schema.KVCache {
-	k := &schema.KVCache{Usage: r.gauge("engine.kv_cache.usage", metrics.KVCacheUsage)}
+func (v view) kvCache() *schema.KVCache {
+	k := &schema.KVCache{Usage: v.gauge("engine.kv_cache.usage", metrics.KVCacheUsage)}
 	switch {
 	case k.Usage == nil:
-		r.Notes.Missing("kv_cache_usage_perc", r.whyNoGauge(metrics.KVCacheUsage, ""))
+		v.Notes.Missing("kv_cache_usage_perc", v.whyNoGauge(metrics.KVCacheUsage, ""))
 	case k.Usage.Last == nil:
-		r.Notes.Missing("kv_cache_usage_perc", metrics.CanonicalName(metrics.KVCacheUsage)+" vanished from the page inside the window")
+		v.Notes.Missing("kv_cache_usage_perc", metrics.KVCacheUsage.CanonicalName()+vanished)
 	default:
-		r.KVCacheUsagePerc = k.Usage.Last
+		v.KVCacheUsagePerc = k.Usage.Last
 	}
 	known := func(field string, n int64, why string) *int64 {
 		if why != "" {
-			r.Notes.Missing("engine.kv_cache."+field, why)
+			v.Notes.Missing("engine.kv_cache."+field, why)
 			return nil
 		}
 		return &n
 	}
-	n, why := r.blocks()
+	n, why := v.blocks()
 	k.NumGPUBlocks = known("num_gpu_blocks", n, why)
-	n, why = r.configNumber("block_size")
+	n, why = v.configNumber("block_size")
 	k.BlockSize = known("block_size", n, why)
-	n, why = r.configNumber("kv_cache_size_tokens")
+	n, why = v.configNumber("kv_cache_size_tokens")
 	k.SizeTokens = known("size_tokens", n, why)
-	n, why = r.peakTokens()
+	n, why = v.peakTokens()
 	k.PeakTokens = known("peak_tokens", n, why)
-	k.Residency = r.residency()
+	k.Residency = v.residency()
 	return k
 }
 
-func (r view) residency() *schema.KVResidency {
+func (v view) residency() *schema.KVResidency {
 	const path = "engine.kv_cache.residency"
-	if !r.everExported(metrics.BlockLifetime, metrics.BlockIdle, metrics.BlockReuseGap) {
-		r.Notes.Missing(path, "the engine exports no vllm:kv_block families: vLLM 0.12 and later do with --kv-cache-metrics")
+	if !v.everExported(metrics.KVBlockLifetime, metrics.KVBlockIdleBeforeEvict, metrics.KVBlockReuseGap) {
+		v.Notes.Missing(path, "the engine exports no vllm:kv_block families: vLLM 0.12 and later export them with --kv-cache-metrics")
 		return nil
 	}
 	return &schema.KVResidency{
-		LifetimeSeconds:        r.distribution(path+".lifetime_seconds", metrics.BlockLifetime),
-		IdleBeforeEvictSeconds: r.distribution(path+".idle_before_evict_seconds", metrics.BlockIdle),
-		ReuseGapSeconds:        r.distribution(path+".reuse_gap_seconds", metrics.BlockReuseGap),
+		LifetimeSeconds:        v.distribution(path+".lifetime_seconds", metrics.KVBlockLifetime),
+		IdleBeforeEvictSeconds: v.distribution(path+".idle_before_evict_seconds", metrics.KVBlockIdleBeforeEvict),
+		ReuseGapSeconds:        v.distribution(path+".reuse_gap_seconds", metrics.KVBlockReuseGap),
 	}
 }
 
-// blocks adds up num_gpu_blocks, which is the sum over the engines of one
-// endpoint already and stands on each one's series (vllm/v1/engine/core_client.py;
-// seen on 0.32.0 with two engines). Of a stage's replicas it is not known whether
-// one's series tells of it alone or of all.
-func (r view) blocks() (sum int64, why string) {
+// blocks adds up num_gpu_blocks over the endpoints. Each engine's series has the sum over
+// the engines of its endpoint already (vllm/v1/engine/core_client.py; checked on 0.32.0
+// with two engines). With several replicas of a stage, it is unknown whether a series has
+// one replica's number or the sum.
+func (v view) blocks() (sum int64, why string) {
 	const name = "num_gpu_blocks"
-	for i := range r.endpoints {
-		if r.endpoints[i].lacksStage(r.stage) {
+	for i := range v.endpoints {
+		if v.endpoints[i].lacksStage(v.stage) {
 			continue
 		}
-		texts, why := r.configsAt(i, name)
+		texts, why := v.cacheConfigAt(i, name)
 		if why != "" {
 			return 0, why
 		}
 		values := slices.Compact(slices.Sorted(maps.Values(texts)))
 		switch {
 		case len(values) > 1:
-			return 0, "the engines of " + r.endpoints[i].Name + " tell different num_gpu_blocks, where each is to tell their sum"
-		case r.stage != "" && len(texts) > 1:
-			return 0, "the stage has several replicas, and their num_gpu_blocks do not tell whether they are of one or of all"
+			return 0, "the engines at " + v.endpoints[i].Name + " report different values of num_gpu_blocks, although each should report the sum"
+		case v.stage != "" && len(texts) > 1:
+			return 0, "the stage has several replicas, and num_gpu_blocks may be that of one replica or of all together"
 		}
-		n, why := configNumber(name, values[0])
+		n, why := parseConfigNumber(name, values[0])
 		if why != "" {
 			return 0, why
 		}
@@ -83,44 +83,45 @@ func (r view) blocks() (sum int64, why string) {
 	return sum, ""
 }
 
-// peakTokens is the most tokens that one engine's cache held. kv_cache_size_tokens
-// is one engine's.
-func (r view) peakTokens() (most int64, why string) {
+// peakTokens returns the largest number of tokens that one engine's cache held.
+// kv_cache_size_tokens is the size of one engine's cache.
+func (v view) peakTokens() (most int64, why string) {
 	found := false
-	for i, e := range r.endpoints {
-		sizes, noSize := r.configsAt(i, "kv_cache_size_tokens")
-		for p, s := range r.gauges.Families[metrics.KVCacheUsage].States {
-			if p.Endpoint != e.Index || p.Engine.Stage != r.stage || !s.Seen {
+	for i, e := range v.endpoints {
+		sizes, noSize := v.cacheConfigAt(i, "kv_cache_size_tokens")
+		for k := range v.gauges.Keys(metrics.KVCacheUsage) {
+			usage := v.gauges.At(metrics.KVCacheUsage, k)
+			if k.Endpoint != e.Index || k.Engine.Stage != v.stage || !usage.InRun {
 				continue
 			}
-			text, ok := sizes[p.Engine]
-			if _, bad := configNumber("", text); noSize != "" || !ok || bad != "" {
-				return 0, "the cache's size in tokens is not known"
+			text, ok := sizes[k.Engine]
+			size, notNumber := parseConfigNumber("", text)
+			if noSize != "" || !ok || notNumber != "" {
+				return 0, "the cache's size in tokens is unknown"
 			}
-			size, _ := configNumber("", text)
-			most = max(most, int64(s.Peak*float64(size)))
+			most = max(most, int64(usage.Peak*float64(size)))
 			found = true
 		}
 	}
 	if !found {
-		return 0, "the cache's peak usage is not known"
+		return 0, "the cache's peak usage is unknown"
 	}
 	return most, ""
 }
 
-// configsAt reads a label of vllm:cache_config_info of the stage's engines behind
-// one endpoint. Its values are Python's str() of the CacheConfig's fields:
+// cacheConfigAt returns the values of a label of vllm:cache_config_info for the stage's
+// engines behind one endpoint. They are Python's str() of the CacheConfig's fields:
 // "True", "None", "128".
-func (r view) configsAt(endpoint int, name string) (values map[window.EngineID]string, why string) {
+func (v view) cacheConfigAt(endpoint int, name string) (values map[window.EngineID]string, why string) {
 	values = map[window.EngineID]string{}
 	exported := false
-	for id, labels := range r.endpoints[endpoint].Counters.Configs {
-		if id.Stage != r.stage {
+	for id, labels := range v.endpoints[endpoint].Counters.Configs {
+		if id.Stage != v.stage {
 			continue
 		}
 		exported = true
-		if v := labels.Get(name); v != "" {
-			values[id] = v
+		if value := labels.Get(name); value != "" {
+			values[id] = value
 		}
 	}
 	switch {
@@ -132,20 +133,20 @@ func (r view) configsAt(endpoint int, name string) (values map[window.EngineID]s
 	return values, ""
 }
 
-// cacheConfigLabel is a label of vllm:cache_config_info where all engines have it alike.
-func (r view) cacheConfigLabel(name string) (value, why string) {
-	for i := range r.endpoints {
-		if r.endpoints[i].lacksStage(r.stage) {
+// cacheConfigLabel returns the value of a label of vllm:cache_config_info that all engines
+// have in common.
+func (v view) cacheConfigLabel(name string) (value, why string) {
+	for i := range v.endpoints {
+		if v.endpoints[i].lacksStage(v.stage) {
 			continue
 		}
-		texts, none := r.configsAt(i, name)
+		texts, none := v.cacheConfigAt(i, name)
 		if none != "" {
 			return "", none
 		}
-		for _, text := range texts {
+		for _, text := range slices.Sorted(maps.Values(texts)) {
 			if value != "" && text != value {
-				a, b := min(value, text), max(value, text)
-				return "", fmt.Sprintf("the engines differ in vllm:cache_config_info's %s: %q and %q", name, a, b)
+				return "", fmt.Sprintf("the engines have different values of the label %s of vllm:cache_config_info: %q and %q", name, min(value, text), max(value, text))
 			}
 			value = text
 		}
@@ -153,18 +154,19 @@ func (r view) cacheConfigLabel(name string) (value, why string) {
 	return value, ""
 }
 
-func (r view) configNumber(name string) (n int64, why string) {
-	text, why := r.cacheConfigLabel(name)
+// configNumber is cacheConfigLabel for a number.
+func (v view) configNumber(name string) (n int64, why string) {
+	text, why := v.cacheConfigLabel(name)
 	if why != "" {
 		return 0, why
 	}
-	return configNumber(name, text)
+	return parseConfigNumber(name, text)
 }
 
-func configNumber(name, text string) (n int64, why string) {
+func parseConfigNumber(name, text string) (n int64, why string) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 {
-		return 0, fmt.Sprintf("vllm:cache_config_info says %s=%q", name, text)
+		return 0, fmt.Sprintf("vllm:cache_config_info has %s=%q, which is not a number", name, text)
 	}
 	return n, ""
 }

@@ -9,119 +9,187 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// metricsOf collects a figure's groups of the stage over all endpoints, of each
-// endpoint those of the one name that it exports. why is the reason for none.
-// Where an endpoint's engines have stages, series of upstream's that have none
-// (of helpers that some vllm-omni builds leave with the label engine) belong to
-// no stage that is known.
-func (r view) metricsOf(f metrics.ID) (groups []*window.Metric, why string) {
-	return r.selectMetrics(func(*endpointRecord) metrics.ID { return f }, func(*window.Metric) bool { return true })
+// Reasons that several figures share.
+const (
+	vanished        = " vanished from the page inside the window" // after a metric's name
+	nothingObserved = "nothing was observed in the window"
+	emptyWindow     = "the window has zero length"
+)
+
+// metricsOf returns a metric of the stage from all endpoints: of each endpoint, those under
+// the one name that is read. If an endpoint's engines have stages, vLLM's series without
+// one belong to no known stage (some vllm-omni builds have helpers that set only the label
+// engine).
+func (v view) metricsOf(id metrics.ID) (found []*window.Metric, why string) {
+	return v.selectMetrics(func(*endpoint) metrics.ID { return id }, func(*window.Metric) bool { return true })
 }
 
-// selectMetrics does so for a figure that each endpoint has its own of, and for a part
-// of its groups.
-func (r view) selectMetrics(figureOf func(*endpointRecord) metrics.ID, wanted func(*window.Metric) bool) (groups []*window.Metric, why string) {
+// metricsWithLabel returns those of metricsOf with one value of the label that splits the
+// metric. A family's series appear with their first events: if there are none, there was no
+// event.
+func (v view) metricsWithLabel(id metrics.ID, value string) (found []*window.Metric, why string) {
+	return v.selectMetrics(func(*endpoint) metrics.ID { return id }, func(m *window.Metric) bool { return m.LabelValue == value })
+}
+
+// selectMetrics is metricsOf for a metric that depends on the endpoint, and for those
+// that match.
+func (v view) selectMetrics(idOf func(*endpoint) metrics.ID, match func(*window.Metric) bool) (found []*window.Metric, why string) {
 	exported, stageless := false, ""
-	for _, e := range r.endpoints {
-		f := figureOf(e)
-		if !f.IsOmni() && e.lacksStage(r.stage) {
-			continue // engines of other stages alone, or of none
+	for _, e := range v.endpoints {
+		id := idOf(e)
+		if !id.IsOmni() && e.lacksStage(v.stage) {
+			continue
 		}
-		row, none := e.Counters.SelectDesc(f)
+		desc, none := e.Counters.SelectDesc(id)
 		if none != "" {
-			if why == "" || e.Counters.EverExported(f) {
+			if why == "" || e.Counters.EverExported(id) {
 				why = none
 			}
-			if e.Counters.EverExported(f) {
+			if e.Counters.EverExported(id) {
 				return nil, why
 			}
 			continue
 		}
 		exported = true
-		for _, g := range e.Counters.Metrics {
-			if g.Desc != row || !wanted(g) {
+		for _, m := range e.Counters.Metrics() {
+			if m.Desc != desc || !match(m) {
 				continue
 			}
-			if g.Engine.Stage != r.stage {
-				if g.Engine.Stage == "" {
-					stageless = row.Name()
+			if m.Engine.Stage != v.stage {
+				if m.Engine.Stage == "" {
+					stageless = desc.Name()
 				}
 				continue
 			}
-			if why := e.whyUnusable(g); why != "" {
+			if why := e.whyUnusable(m); why != "" {
 				return nil, why
 			}
-			groups = append(groups, g)
+			found = append(found, m)
 		}
 	}
 	switch {
 	case !exported:
 		return nil, why
 	case stageless != "":
-		// Builds of vllm-omni whose connectors and drafters did not know of stages
-		// (PR 3576, phase 2.4): none of it may be taken for nothing.
-		return nil, "the series of " + stageless + " tell no stage, while others do: which stage's they are is not known"
+		// Connectors and drafters in some vllm-omni builds know of no stages (PR 3576,
+		// phase 2.4): leaving their series out would make the rest look like everything.
+		return nil, "the series of " + stageless + " have no stage label, although other series do: their stage is unknown"
 	}
-	return groups, ""
+	return found, ""
 }
 
-// counter adds up a counter; why is "" where there is a sum.
-func (r view) counter(f metrics.ID) (sum int64, why string) {
-	groups, why := r.metricsOf(f)
+// everExported reports whether any endpoint exported one of the metrics.
+func (v view) everExported(ids ...metrics.ID) bool {
+	for _, e := range v.endpoints {
+		if slices.ContainsFunc(ids, e.Counters.EverExported) {
+			return true
+		}
+	}
+	return false
+}
+
+// labelValues returns the values of the label that splits the metrics, of the stage's
+// series.
+func (v view) labelValues(ids ...metrics.ID) map[string]bool {
+	values := map[string]bool{}
+	for _, e := range v.endpoints {
+		for _, m := range e.Counters.Metrics() {
+			if m.Engine.Stage == v.stage && slices.Contains(ids, m.Desc.Metric()) {
+				values[m.LabelValue] = true
+			}
+		}
+	}
+	for _, id := range ids {
+		for k := range v.gauges.Keys(id) {
+			if k.Engine.Stage == v.stage {
+				values[k.LabelValue] = true
+			}
+		}
+	}
+	return values
+}
+
+// gainOf returns the gains of counters added up, in the event's unit.
+func gainOf(counters []*window.Metric) float64 {
+	sum := 0.0
+	for _, m := range counters {
+		sum += m.Gain()
+	}
+	return sum
+}
+
+// counter returns a counter's gain.
+func (v view) counter(id metrics.ID) (gain int64, why string) {
+	found, why := v.metricsOf(id)
 	if why != "" {
 		return 0, why
 	}
-	total := 0.0
-	for _, g := range groups {
-		total += g.Gain()
-	}
-	return int64(total), ""
+	return int64(gainOf(found)), ""
 }
 
-// count gives a counter for the field at path, nil with its reason noted.
-func (r view) count(path string, f metrics.ID) *int64 {
-	sum, why := r.counter(f)
+// count returns a counter's gain for the field at path; nil, with the reason noted, if it is
+// unknown.
+func (v view) count(path string, id metrics.ID) *int64 {
+	found, why := v.metricsOf(id)
+	return v.countOf(path, found, why)
+}
+
+// countOf is count for counters that were selected already.
+func (v view) countOf(path string, found []*window.Metric, why string) *int64 {
 	if why != "" {
-		r.Notes.Missing(path, why)
+		v.Notes.Missing(path, why)
 		return nil
 	}
-	return &sum
+	return schema.Ptr(int64(gainOf(found)))
 }
 
-// countBy splits a counter by its label.
-func (r view) countBy(path string, f metrics.ID) map[string]int64 {
-	groups, why := r.metricsOf(f)
+// countByLabel is count by the values of the label that splits the counter.
+func (v view) countByLabel(path string, id metrics.ID) map[string]int64 {
+	found, why := v.metricsOf(id)
 	if why != "" {
-		r.Notes.Missing(path, why)
+		v.Notes.Missing(path, why)
 		return nil
 	}
 	out := map[string]int64{}
-	for _, g := range groups {
-		out[g.By] += int64(g.Gain())
+	for _, m := range found {
+		out[m.LabelValue] += int64(m.Gain())
 	}
 	return out
 }
 
-func (r view) distribution(path string, f metrics.ID) *schema.Distribution {
-	groups, why := r.metricsOf(f)
-	if why == "" && len(groups) == 0 && r.stage != "" {
-		why = "the engine has no sample of " + metrics.CanonicalName(f) + " for this stage"
+// ratio divides a by b. unknown is the reason if one of them is nil, zero that if b is 0.
+func ratio(a, b *int64, unknown, zero string) (x float64, why string) {
+	switch {
+	case a == nil || b == nil:
+		return 0, unknown
+	case *b <= 0:
+		return 0, zero
 	}
-	return r.distributionOf(path, groups, why, metrics.CanonicalName(f))
+	return float64(*a) / float64(*b), ""
 }
 
-// distributionOf gives a histogram's groups for the field at path, nil with its reason noted.
-func (r view) distributionOf(path string, groups []*window.Metric, why, name string) *schema.Distribution {
-	if why == "" && len(groups) == 0 {
-		why = "the engine declares " + name + " and has no sample of it"
+// distribution returns a histogram's gain for the field at path; nil, with the reason noted,
+// if it is unknown or empty.
+func (v view) distribution(path string, id metrics.ID) *schema.Distribution {
+	found, why := v.metricsOf(id)
+	if why == "" && len(found) == 0 && v.stage != "" {
+		why = "the engine has no sample of " + id.CanonicalName() + " for this stage"
+	}
+	return v.distributionOf(path, found, why, id)
+}
+
+// distributionOf is distribution for histograms that were selected already.
+func (v view) distributionOf(path string, found []*window.Metric, why string, id metrics.ID) *schema.Distribution {
+	if why == "" && len(found) == 0 {
+		why = "the engine declares " + id.CanonicalName() + " but has no sample of it"
 	}
 	if why != "" {
-		r.Notes.Missing(path, why)
+		v.Notes.Missing(path, why)
 		return nil
 	}
-	d := window.MergeHistograms(groups).Distribution()
+	d := window.MergeHistograms(found).Distribution()
 	if d == nil {
-		r.Notes.Missing(path, "nothing was observed in the window")
+		v.Notes.Missing(path, nothingObserved)
 		return nil
 	}
 	for _, q := range []struct {
@@ -129,105 +197,88 @@ func (r view) distributionOf(path string, groups []*window.Metric, why, name str
 		value *schema.Float
 	}{{"p50_est", d.P50Est}, {"p90_est", d.P90Est}, {"p95_est", d.P95Est}, {"p99_est", d.P99Est}} {
 		if q.value == nil {
-			why := "the histogram's buckets cannot be read"
+			why := "the histogram's buckets are not valid"
 			switch {
 			case d.Above != nil:
-				why = "the rank lies beyond the last finite bucket bound"
-			case !groups[0].Desc.Desc().Encoding.HasQuantiles():
-				why = "the engine's buckets for it were not made for such values"
+				why = "the quantile lies beyond the last finite bucket bound"
+			case !found[0].Desc.Desc().Encoding.HasQuantiles():
+				why = "the engine's bucket bounds do not fit the values"
 			}
-			r.Notes.Missing(path+"."+q.name, why)
+			v.Notes.Missing(path+"."+q.name, why)
 		}
 	}
 	return d
 }
 
-func (r view) gauge(path string, f metrics.ID) *schema.Gauge { return r.gaugeOf(path, f, "") }
+// gauge returns a gauge for the field at path; nil, with the reason noted, if it is unknown.
+func (v view) gauge(path string, id metrics.ID) *schema.Gauge { return v.gaugeWithLabel(path, id, "") }
 
-// gaugeOf gives the gauge at one value of the label that splits it.
-func (r view) gaugeOf(path string, f metrics.ID, by string) *schema.Gauge {
-	figure, c := &r.gauges.Families[f], window.GroupKey{Stage: r.stage, By: by}
-	g := figure.Groups[c].Gauge()
-	if g == nil || r.overflowed(f) || r.whyZeroMeansNothing(f) != "" {
-		r.Notes.Missing(path, r.whyNoGauge(f, by))
+// gaugeWithLabel is gauge at one value of the label that splits the metric.
+func (v view) gaugeWithLabel(path string, id metrics.ID, value string) *schema.Gauge {
+	group := window.GroupKey{Stage: v.stage, LabelValue: value}
+	g := v.gauges.Group(id, group).Gauge()
+	if g == nil || v.overflowed(id) || v.whyZeroMeansNothing(id) != "" {
+		v.Notes.Missing(path, v.whyNoGauge(id, value))
 		return nil
 	}
-	if figure.Stale(c) {
+	if v.gauges.Stale(id, group) {
 		g.Last = nil
-		r.Notes.Missing(path+".last", metrics.CanonicalName(f)+" vanished from the page inside the window")
+		v.Notes.Missing(path+".last", id.CanonicalName()+vanished)
 	}
 	if g.Peak == nil {
-		r.Notes.Missing(path+".peak", "no poll fell into the run")
+		v.Notes.Missing(path+".peak", "there was no poll during the run")
 	}
 	if g.Mean == nil {
-		r.Notes.Missing(path+".mean", "fewer than two polls fell into the run")
+		v.Notes.Missing(path+".mean", "there were fewer than two polls during the run")
 	}
 	return g
 }
 
-// whyZeroMeansNothing gives the reason for which a gauge of upstream's that always stood at 0
-// says nothing; "" where there is none.
-func (r view) whyZeroMeansNothing(f metrics.ID) string {
-	t := r.gauges.Families[f].Groups[window.GroupKey{Stage: r.stage}]
-	if f >= metrics.EndOfCore || t == nil || t.Peak > 0 || t.Last > 0 {
+// whyZeroMeansNothing returns why a gauge of vLLM's own that was always 0 has no meaning; ""
+// if it has.
+func (v view) whyZeroMeansNothing(id metrics.ID) string {
+	g := v.gauges.Group(id, window.GroupKey{Stage: v.stage})
+	if !id.IsCore() || g == nil || g.Peak > 0 || g.Last > 0 {
 		return ""
 	}
-	for _, e := range r.endpoints {
-		if why := e.unrecorded[r.stage]; why != "" {
+	for _, e := range v.endpoints {
+		if why := e.unrecorded[v.stage]; why != "" {
 			return why
 		}
 	}
 	return ""
 }
 
-// overflowed says whether an endpoint has more series of a figure than are followed.
-func (r view) overflowed(f metrics.ID) bool {
-	for _, e := range r.endpoints {
-		for i := range metrics.DescsOf(f) {
-			if e.Counters.Overflowed[i] {
-				return true
-			}
-		}
-	}
-	return false
+// overflowed reports whether an endpoint has more series of a metric than are tracked.
+func (v view) overflowed(id metrics.ID) bool {
+	return slices.ContainsFunc(v.endpoints, func(e *endpoint) bool { return e.Counters.Overflowed(id) })
 }
 
-// whyNoGauge says why there is no reading of a gauge at all, at one value of the
-// label that splits it.
-func (r view) whyNoGauge(f metrics.ID, by string) string {
-	if r.overflowed(f) {
-		return metrics.CanonicalName(f) + " has more series than are followed"
+// whyNoGauge returns why there is no reading of a gauge at one value of the label that
+// splits the metric.
+func (v view) whyNoGauge(id metrics.ID, value string) string {
+	if v.overflowed(id) {
+		return id.CanonicalName() + " has more series than vobs tracks"
 	}
-	if why := r.whyZeroMeansNothing(f); why != "" {
+	if why := v.whyZeroMeansNothing(id); why != "" {
 		return why
 	}
-	for p := range r.gauges.Families[f].States {
-		if p.Engine.Stage != r.stage || p.By != by {
-			continue
+	for k := range v.gauges.Keys(id) {
+		if k.Engine.Stage == v.stage && k.LabelValue == value {
+			return "every reading of " + id.CanonicalName() + " was invalid: NaN or infinite, or two different values on one page"
 		}
-		return "no reading of " + metrics.CanonicalName(f) + " could be taken: its values were NaN or infinite, or it stood on the page twice with different ones"
 	}
-	if r.everExported(f) {
-		why := "the engine has no sample of " + metrics.CanonicalName(f)
-		if by != "" {
-			why += fmt.Sprintf(" for %q", by)
+	if v.everExported(id) {
+		why := "the engine has no sample of " + id.CanonicalName()
+		if value != "" {
+			why += fmt.Sprintf(" for %q", value)
 		}
 		return why
 	}
-	for _, e := range r.endpoints {
-		if _, why := e.Counters.SelectDesc(f); why != "" {
+	for _, e := range v.endpoints {
+		if _, why := e.Counters.SelectDesc(id); why != "" {
 			return why
 		}
 	}
-	return "the engine does not export " + metrics.CanonicalName(f)
-}
-
-// everExported says whether any endpoint exported one of some figures.
-func (r view) everExported(figures ...metrics.ID) bool {
-	for _, e := range r.endpoints {
-		if slices.ContainsFunc(figures, e.Counters.EverExported) {
-			return true
-		}
-	}
-	return false
+	return "the engine does not export " + id.CanonicalName()
 }

@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// MaxOpenSpans bounds the intervals that are kept apart. It is only reached
-// where an endpoint went away long ago.
+// MaxOpenSpans bounds the number of intervals that are kept separately. The bound is only
+// reached if an endpoint went away long ago.
 const MaxOpenSpans = 256
 
-// ActiveTime adds up the time in which any of several endpoints was active: the
-// union of their intervals. Those that no later interval can touch are folded
-// into a sum, so that it does not grow with time.
+// ActiveTime adds up the time in which any of several endpoints was active: the union of
+// their intervals. Intervals that no later one can touch are folded into a sum, which
+// bounds the memory.
 type ActiveTime struct {
 	folded    time.Duration
-	open      []span // sorted, apart from each other
-	Intervals int    // that were added
+	open      []span // sorted and disjoint
+	intervals int
 }
 
 type span struct{ from, to time.Time }
 
-// Add takes in an interval. No later one begins before horizon.
-func (a *ActiveTime) Add(from, to, horizon time.Time) {
-	a.Intervals++
+// Add adds an interval. No later one begins before watermark.
+func (a *ActiveTime) Add(from, to, watermark time.Time) {
+	a.intervals++
 	i := 0
 	for i < len(a.open) && a.open[i].to.Before(from) {
 		i++
@@ -38,13 +38,14 @@ func (a *ActiveTime) Add(from, to, horizon time.Time) {
 	}
 	a.open = slices.Replace(a.open, i, j, span{from, to})
 	n := 0
-	for n < len(a.open) && (a.open[n].to.Before(horizon) || len(a.open)-n > MaxOpenSpans) {
+	for n < len(a.open) && (a.open[n].to.Before(watermark) || len(a.open)-n > MaxOpenSpans) {
 		a.folded += a.open[n].to.Sub(a.open[n].from)
 		n++
 	}
 	a.open = slices.Delete(a.open, 0, n)
 }
 
+// Seconds returns the length of the union of the intervals.
 func (a *ActiveTime) Seconds() float64 {
 	sum := a.folded
 	for _, s := range a.open {
@@ -53,5 +54,8 @@ func (a *ActiveTime) Seconds() float64 {
 	return sum.Seconds()
 }
 
-// Spans returns how many intervals are kept apart, at most [MaxOpenSpans].
+// Intervals returns how many intervals were added.
+func (a *ActiveTime) Intervals() int { return a.intervals }
+
+// Spans returns how many intervals are kept separately, at most [MaxOpenSpans].
 func (a *ActiveTime) Spans() int { return len(a.open) }

@@ -8,92 +8,99 @@ import (
 )
 
 const (
-	// MaxSeries is the most series of one endpoint that are followed, of some 150
-	// engines. An exporter whose labels change for ever must not fill the memory.
+	// MaxSeries is the largest number of series that are tracked per endpoint, those of
+	// about 150 engines. It bounds the memory if an exporter keeps changing its labels.
 	MaxSeries = 1 << 16
-	// MaxLabelBytes is how long their labels may be in all: labels may carry payloads.
+	// MaxLabelBytes bounds the total length of their labels, which may carry payloads.
 	MaxLabelBytes = 64 << 20
-	// MaxExact is the largest counter value that a float tells to the last digit.
+	// MaxExact is 2^53: up to it a float64 represents every integer.
 	MaxExact = 1 << 53
 )
 
-// EngineID tells the engines behind one endpoint apart, by their labels. worker is
+// EngineID distinguishes the engines behind one endpoint, by their labels. Worker is
 // Ray's WorkerId.
 type EngineID struct{ Engine, Stage, Replica, Worker string }
 
-// Counters adds up what one endpoint's counters and histograms gained from its
-// first reading on, series by series, across restarts of the process behind it.
+// Counters adds up what the counters and histograms of one endpoint gained since its
+// first page, series by series and across restarts of the process behind it. Readers must
+// not change its exported fields.
 type Counters struct {
-	series  map[seriesKey]*series
-	Metrics map[metricKey]*Metric
-	// samples are those of the page being applied, in its order.
+	// Resets counts restarts of the process, and pages on which single counters went back.
+	Resets int64
+	// Duplicates counts series that were on a page twice with one value, Conflicts those
+	// with two values.
+	Duplicates, Conflicts int64
+	// Invalid counts values that were not finite, and negative counts. InvalidDesc is the
+	// name of the latest one.
+	Invalid     int64
+	InvalidDesc metrics.DescID
+	// LoadBalanced reports whether several servers answer at the address in turn.
+	LoadBalanced bool
+	// Naming is how the last page writes names.
+	Naming metrics.Naming
+	// Tokens is what all token counters gained together.
+	Tokens float64
+	// Configs has each engine's labels of vllm:cache_config_info.
+	Configs map[EngineID]*exposition.Labels
+
+	series map[seriesKey]*series
+	byKey  map[metricKey]*Metric
+	all    []*Metric       // those of byKey, in the order of their appearance
+	models map[string]bool // values of model_name
+
+	// samples are those of the current page, in its order.
 	samples []pageSample
-	// lastPages has the lines of the last full and of the last filtered page: the next
-	// one has mostly the same.
+	// lastPages are the samples of the last filtered and of the last full page: the next
+	// one mostly has the same.
 	lastPages [2][]pageSample
-	gauges    []GaugeReading // of the page being applied
-	// lateSeries are the groups to which the page being applied adds a line, though the
-	// page to count from had others of them.
+	gauges    []GaugeReading // of the current page
+	// lateSeries are the metrics to which the current page adds a series, although others
+	// of their series were on the baseline page.
 	lateSeries []*Metric
-	// withoutBaseline are groups that it has first, whose family the page to count from had not.
+	// withoutBaseline are the metrics that are new on the current page and whose family was
+	// not on the baseline page.
 	withoutBaseline []*Metric
 
-	scrape      int  // number of the present reading, from 1
-	full        int  // number of the last reading of a full page
-	epoch       int  // rises with each restart of the process
-	restartedAt int  // number of the reading that showed the last one
-	HasBaseline bool // the first reading is what counters count from
-	// Complete says that the page to be applied is known to have come to its end;
-	// baseComplete, that the one to count from had.
-	Complete, baseComplete bool
-	// sameProcess says that the page being applied tells the same start of the process as
-	// the one before.
+	scrape      int  // number of the current page, from 1
+	full        int  // number of the last full page
+	epoch       int  // incremented by each restart of the process
+	restartedAt int  // number of the page that showed the last restart
+	hasBaseline bool // counters count from the first page, not from zero
+	// baseComplete reports whether the baseline page is known to be complete.
+	baseComplete bool
+	// sameProcess reports whether the current page and the one before it have the same
+	// process start time.
 	sameProcess bool
+	baseNaming  metrics.Naming // of the baseline page
+	labelBytes  int            // total length of the labels of all series
 
-	Resets     int64
-	Duplicates int64 // series that stood twice on a page with one value
-	Conflicts  int64 // and with different ones
-	Invalid    int64 // values that were no number, or negative counts
-	// InvalidDesc is the row of the latest such.
-	InvalidDesc metrics.DescID
-	// LoadBalanced says that servers answer in turn, not one after the other.
-	LoadBalanced bool
-	// Naming is that of the last page, baseNaming that of the page to count from.
-	Naming, baseNaming metrics.Naming
-	// labelBytes is how long the labels of all series are.
-	labelBytes int
-	// Tokens is what all token counters gained: it tells that they moved.
-	Tokens float64
-	// exported says which rows' families the last full page declared or sampled,
-	// since then a filtered one too; ever, any page; InBaseline, the first page.
-	exported, ever, InBaseline []bool
-	// Overflowed are rows with more series than are followed.
-	Overflowed []bool
-	Models     map[string]bool
-	Configs    map[EngineID]*exposition.Labels
+	// By DescID: exported has the names that the last full page declared or sampled, or a
+	// filtered one since; everExported those of any page; inBaseline those of the baseline
+	// page; overflowed those with more series than are tracked.
+	exported, everExported, inBaseline, overflowed []bool
 }
 
 type seriesKey struct{ name, labels string }
 
-// pageSample is one line of a page and the series that it tells of.
+// pageSample is one sample of a page and the series that it belongs to.
 type pageSample struct {
 	name   string
 	labels *exposition.Labels
 	match  metrics.Match
-	series *series // nil where it is not followed
+	series *series // nil if it is not tracked
 }
 
-// series is one line of the page from reading to reading.
+// series is one series from page to page.
 type series struct {
 	engine  EngineID
-	group   *Metric  // nil for a gauge
-	gained  *float64 // where a counter's gains are added up
-	value   float64  // at the last good reading
-	epoch   int      // of that reading
-	scrape  int      // number of the last reading in which it stood on the page
+	metric  *Metric  // nil for a gauge
+	total   *float64 // the total in metric that the gains of the series are added to
+	value   float64  // on the last page with a valid value
+	epoch   int      // of that page
+	scrape  int      // number of the last page with the series; negative once applied
 	pending float64  // its value there
-	invalid bool     // which cannot be taken
-	fresh   bool     // that was the first one
+	invalid bool     // pending is not a valid value
+	fresh   bool     // that page was the first one with the series
 }
 
 type metricKey struct {
@@ -101,288 +108,256 @@ type metricKey struct {
 	labels string
 }
 
-// Metric is one counter, or one histogram with all its lines.
+// Metric is what one counter, or one histogram with all its series, gained over the
+// window. Its values are in the metric's own unit.
 type Metric struct {
 	Desc   metrics.DescID
 	Engine EngineID
 	Labels *exposition.Labels
-	By     string // value of the label that splits the figure
+	// LabelValue is the value of the label that splits the metric, see [metrics.Desc].
+	LabelValue string
 
-	Total   float64 // a counter's gain; of a histogram nothing
-	Buckets []*Bucket
+	Total   float64   // of a counter
+	Buckets []*Bucket // of a histogram, sorted by bound
+	Count   float64   // of a histogram
 	sum     float64
-	Count   float64
 
-	before    float64 // a counter's value at the first reading
-	resetAt   int     // number of the last reading in which it went back
-	born      int     // number of the reading that it was first on
-	full      int     // number of the last full page that it was on
-	seen      int     // how many of its lines were on that page
-	lines     int     // and the most that were on one page of the present process
-	epoch     int     // of the last page that it was on
-	invalidAt int     // number of the last reading in which a value could not be taken
-	// unusable is the reason for which it can never be told.
+	firstScrape int // number of the first page with the metric
+	lastFull    int // number of the last full page with it
+	epoch       int // of the last page with it
+	series      int // number of its series on that full page
+	maxSeries   int // most series on one full page since the process started
+	resetAt     int // number of the last page on which one of its counts went back
+	invalidAt   int // number of the last page with an invalid value
+	// unusable is the permanent reason why the metric cannot be used, or "".
 	unusable string
 }
 
-// Bucket is a histogram's cumulative bucket.
+// Bucket is a cumulative bucket of a histogram.
 type Bucket struct{ UpperBound, Count float64 }
 
-// Gain is a counter's gain in the event's unit.
-func (g *Metric) Gain() float64 { return g.Total * g.Desc.Desc().Encoding.Scale() }
+// Gain returns a counter's gain in the event's unit.
+func (m *Metric) Gain() float64 { return m.Total * m.Desc.Desc().Encoding.Scale() }
 
+// Moved reports whether the counter or histogram counted anything in the window.
+func (m *Metric) Moved() bool { return m.Total > 0 || m.Count > 0 }
+
+// NewCounters returns Counters that have seen no page.
 func NewCounters() *Counters {
 	return &Counters{
 		series:  map[seriesKey]*series{},
-		Metrics: map[metricKey]*Metric{},
-		Models:  map[string]bool{},
+		byKey:   map[metricKey]*Metric{},
+		models:  map[string]bool{},
 		Configs: map[EngineID]*exposition.Labels{},
 
-		exported: make([]bool, metrics.NumDescs()), ever: make([]bool, metrics.NumDescs()), InBaseline: make([]bool, metrics.NumDescs()),
-		Overflowed: make([]bool, metrics.NumDescs()),
+		exported:     make([]bool, metrics.NumDescs()),
+		everExported: make([]bool, metrics.NumDescs()),
+		inBaseline:   make([]bool, metrics.NumDescs()),
+		overflowed:   make([]bool, metrics.NumDescs()),
 	}
 }
 
-// Delta is what a page brought.
+// Reading is how a page was read.
+type Reading struct {
+	// Full reports whether the page has all metrics, not only those of a filtered scrape.
+	Full bool
+	// Complete reports whether the page is known not to have been cut off.
+	Complete bool
+	// Baseline makes the page the one that counters count from. Without it, a series that
+	// is new counts from zero.
+	Baseline bool
+}
+
+// Delta is what a page changed.
 type Delta struct {
 	Gauges    []GaugeReading // valid until the next page
-	Moved     bool           // some counter or histogram gained
+	Moved     bool           // a counter or histogram gained
 	Restarted bool           // another process answers than before
 }
 
-// GaugeReading is one gauge of one engine.
+// GaugeReading is one gauge of one engine on one page.
 type GaugeReading struct {
-	desc    metrics.DescID
-	engine  EngineID
-	by      string // value of the label that splits the figure
-	value   float64
-	invalid bool // it is no number, or stands twice with different values
-	// perProcess says that each process of a server has written its own.
-	perProcess bool
+	desc       metrics.DescID
+	engine     EngineID
+	labelValue string // of the label that splits the metric
+	value      float64
+	invalid    bool // value is not finite, or the page has two different ones
+	perProcess bool // each process of the server has a series of its own
 }
 
-// Apply takes in the page that was opened last. With base, values are what later
-// gains count from; else a series seen for the first time counts from zero.
-func (l *Counters) Apply(page *exposition.Page, full, base bool) (got Delta) {
-	l.scrape++
-	if full {
-		l.full = l.scrape
-		clear(l.exported)
+// Apply adds up the values of a page. It must be the page that was classified last.
+func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
+	c.scrape++
+	if r.Full {
+		c.full = c.scrape
+		clear(c.exported)
 		for name, t := range page.Types {
-			if w, ok := metrics.Lookup(name); ok && l.reads(w.Desc) && w.Declares(t) {
-				l.exported[w.Desc] = true
+			if m, ok := metrics.Lookup(name); ok && c.reads(m.Desc) && declares(m, t) {
+				c.exported[m.Desc] = true
 			}
 		}
 	}
-	l.resolve(page)
-	for i, on := range l.exported {
-		l.ever[i] = l.ever[i] || on
+	c.resolve(page)
+	for i, exported := range c.exported {
+		c.everExported[i] = c.everExported[i] || exported
 	}
-	if base {
-		l.setBaseline()
-		l.baseNaming = l.Naming
+	if r.Baseline {
+		c.setBaseline(r.Complete)
 	}
-	if got.Restarted = l.findRestart(); got.Restarted {
-		l.epoch++
-		l.Resets++
-		l.restartedAt = l.scrape
-		for _, g := range l.Metrics {
-			g.lines = 0
-			if g.born == l.scrape {
-				g.unusable = "" // the process before had none of it to count from
+	if d.Restarted = c.findRestart(); d.Restarted {
+		c.epoch++
+		c.Resets++
+		c.restartedAt = c.scrape
+		for _, m := range c.all {
+			m.maxSeries = 0
+			if m.firstScrape == c.scrape {
+				m.unusable = "" // the new process started from zero
 			}
 		}
 	} else {
-		for _, g := range l.lateSeries {
-			g.unusable = g.Desc.Name() + " had not all its lines on the first page that was read, which was cut off: what it had counted before that is not known"
+		for _, m := range c.lateSeries {
+			m.unusable = m.Desc.Name() + " was incomplete on the first page, which was cut off: the value it started from is unknown"
 		}
-		for _, g := range l.withoutBaseline {
-			if l.baseComplete && l.sameProcess {
-				g.unusable = "" // the same process: it has made the family since
+		for _, m := range c.withoutBaseline {
+			if c.baseComplete && c.sameProcess {
+				m.unusable = "" // the same process, which has created the family since
 			}
 		}
 	}
-	l.lateSeries, l.withoutBaseline = l.lateSeries[:0], l.withoutBaseline[:0]
-	l.gauges = l.gauges[:0]
-	groupsReset := false
-	for i := range l.samples {
-		s := l.samples[i].series
-		if s == nil || s.scrape != l.scrape {
+	c.lateSeries, c.withoutBaseline = c.lateSeries[:0], c.withoutBaseline[:0]
+	c.gauges = c.gauges[:0]
+	wentBack := false
+	for i := range c.samples {
+		sample := &c.samples[i]
+		s := sample.series
+		if s == nil || s.scrape != c.scrape {
 			continue
 		}
-		if s.group == nil {
-			if r := l.samples[i].match.Desc.Desc(); r.Kind.IsGauge() {
-				labels := l.samples[i].labels
-				l.gauges = append(l.gauges, GaugeReading{
-					desc: l.samples[i].match.Desc, engine: s.engine, by: labels.Get(r.By),
-					value: s.pending * r.Encoding.Scale(), invalid: s.invalid,
-					perProcess: labels.Get("pid") != "",
-				})
-				s.scrape = -l.scrape // a second line of it says nothing more
-			}
+		s.scrape = -c.scrape // a second sample of the series adds nothing
+		if s.metric == nil {
+			c.addGauge(sample)
 			continue
 		}
-		moved, reset := l.accumulate(s, &l.samples[i], full, base)
-		got.Moved = got.Moved || moved
-		groupsReset = groupsReset || reset
-		s.scrape = -l.scrape
+		moved, reset := c.accumulate(sample, r)
+		d.Moved = d.Moved || moved
+		wentBack = wentBack || reset
 	}
-	if groupsReset && !got.Restarted {
-		l.Resets++
+	if wentBack && !d.Restarted {
+		c.Resets++
 	}
-	got.Gauges = l.gauges
+	d.Gauges = c.gauges
 	kind := 0
-	if full {
+	if r.Full {
 		kind = 1
 	}
-	l.samples, l.lastPages[kind] = l.lastPages[kind], l.samples
-	return got
+	c.samples, c.lastPages[kind] = c.lastPages[kind], c.samples
+	return d
 }
 
-// setBaseline makes the page being applied the one that later gains count from. One
-// that may have been cut off tells nothing of the family that it ends in, nor of
-// one that it only declares: their series may have stood behind the cut.
-func (l *Counters) setBaseline() {
-	l.HasBaseline, l.baseComplete = true, l.Complete
-	if l.Complete {
-		copy(l.InBaseline, l.exported)
+// addGauge adds a sample to the gauges of the current page if it is one.
+func (c *Counters) addGauge(sample *pageSample) {
+	desc := sample.match.Desc.Desc()
+	if !desc.Kind.IsGauge() {
+		return
+	}
+	c.gauges = append(c.gauges, GaugeReading{
+		desc: sample.match.Desc, engine: sample.series.engine, labelValue: sample.labels.Get(desc.Label),
+		value: sample.series.pending * desc.Encoding.Scale(), invalid: sample.series.invalid,
+		perProcess: sample.labels.Get("pid") != "",
+	})
+}
+
+// setBaseline makes the current page the baseline. If it may have been cut off, neither
+// the family at its end nor one that it only declares is in the baseline: their series
+// may have come after the cut.
+func (c *Counters) setBaseline(complete bool) {
+	c.hasBaseline, c.baseComplete, c.baseNaming = true, complete, c.Naming
+	if complete {
+		copy(c.inBaseline, c.exported)
 		return
 	}
 	last := metrics.DescID(-1)
-	for i := range l.samples {
-		last = l.samples[i].match.Desc
-		l.InBaseline[last] = true
+	for i := range c.samples {
+		last = c.samples[i].match.Desc
+		c.inBaseline[last] = true
 	}
 	if last >= 0 {
-		l.InBaseline[last] = false
+		c.inBaseline[last] = false
 	}
 }
 
-// resolve puts the values of a page beside the series that they belong to.
-func (l *Counters) resolve(page *exposition.Page) {
-	for i := range l.samples {
-		ln, value := &l.samples[i], page.Samples[i].Value
-		l.exported[ln.match.Desc] = true
-		if ln.series == nil {
-			if ln.series = l.seriesFor(ln); ln.series == nil {
+// resolve assigns the values of the current page to their series.
+func (c *Counters) resolve(page *exposition.Page) {
+	for i := range c.samples {
+		sample, value := &c.samples[i], page.Samples[i].Value
+		c.exported[sample.match.Desc] = true
+		if sample.series == nil {
+			if sample.series = c.seriesFor(sample); sample.series == nil {
 				continue
 			}
 		}
-		s := ln.series
-		kind := ln.match.Desc.Desc().Kind
-		if kind == metrics.KindInfo && len(l.Configs) < MaxSeries && ln.match.Desc.Metric() == metrics.CacheConfig {
-			l.Configs[s.engine] = ln.labels
+		s := sample.series
+		if sample.match.Desc.Metric() == metrics.CacheConfig && len(c.Configs) < MaxSeries {
+			c.Configs[s.engine] = sample.labels
 		}
-		if s.scrape == l.scrape { // it stands there a second time
+		if s.scrape == c.scrape { // the page has the series twice
 			switch {
 			case s.pending == value || math.IsNaN(s.pending) && math.IsNaN(value):
-				l.Duplicates++
+				c.Duplicates++
 			default:
-				l.Conflicts++
+				c.Conflicts++
 				s.invalid = true
 			}
 			continue
 		}
 		s.fresh = s.scrape == 0
-		s.scrape, s.pending = l.scrape, value
-		s.invalid = notFinite(value) || value < 0 && s.group != nil && ln.match.Part != metrics.PartSum
+		s.scrape, s.pending = c.scrape, value
+		s.invalid = notFinite(value) || value < 0 && s.metric != nil && sample.match.Part != metrics.PartSum
 		if s.invalid {
-			l.Invalid++
-			l.InvalidDesc = ln.match.Desc
+			c.Invalid++
+			c.InvalidDesc = sample.match.Desc
 		}
 	}
 }
 
-// accumulate adds up what a series gained. A value that cannot be taken is left out:
-// the next good one has all of it, unless it is the one to count from.
-func (l *Counters) accumulate(s *series, ln *pageSample, full, base bool) (moved, reset bool) {
-	g := s.group
-	if full {
-		if g.full != l.full {
-			g.full, g.seen = l.full, 0
+// accumulate adds up what a series gained. An invalid value is skipped, and the next
+// valid one has the whole gain; only on the baseline page it makes the metric unusable.
+func (c *Counters) accumulate(sample *pageSample, r Reading) (moved, reset bool) {
+	s, m := sample.series, sample.series.metric
+	if r.Full {
+		if m.lastFull != c.full {
+			m.lastFull, m.series = c.full, 0
 		}
-		g.seen++
-		g.lines = max(g.lines, g.seen)
+		m.series++
+		m.maxSeries = max(m.maxSeries, m.series)
 	}
-	if g.epoch = l.epoch; s.invalid {
-		g.invalidAt = l.scrape
-		if base {
-			g.unusable = g.Desc.Name() + " had no usable value on the page to count from: it was not a count, or stood there twice"
+	if m.epoch = c.epoch; s.invalid {
+		m.invalidAt = c.scrape
+		if r.Baseline {
+			m.unusable = m.Desc.Name() + " had no usable value on the first page: it was not a valid count, or the page had it twice with different values"
 		}
 		return false, false
 	}
-	if ln.match.Part == metrics.PartValue && g.invalidAt != l.scrape {
-		g.invalidAt = 0
+	if sample.match.Part == metrics.PartValue && m.invalidAt != c.scrape {
+		m.invalidAt = 0
 	}
-	gain := s.pending - s.value // of a new series, from zero
+	gain := s.pending - s.value // from zero if the series is new
 	switch {
-	case s.fresh && base:
+	case s.fresh && r.Baseline:
 		gain = 0
-		if ln.match.Part == metrics.PartValue {
-			g.before = s.pending
-		}
-	case s.epoch != l.epoch:
+	case s.epoch != c.epoch:
 		gain = s.pending
-	case g.resetAt == l.scrape:
+	case m.resetAt == c.scrape:
 		gain = s.pending
 		reset = true
 	}
-	*s.gained += gain
-	s.value, s.epoch = s.pending, l.epoch
-	switch g.Desc.Metric() {
+	*s.total += gain
+	s.value, s.epoch = s.pending, c.epoch
+	switch m.Desc.Metric() {
 	case metrics.PromptTokens, metrics.GenerationTokens, metrics.OmniPrompt, metrics.OmniGeneration:
-		l.Tokens += gain
+		c.Tokens += gain
 	}
 	return gain != 0, reset
 }
 
-// WhyUnusable returns why a group's figures cannot be used, or "". unrecorded has the
-// stages whose engines worked without recording it, with the reason.
-func (l *Counters) WhyUnusable(g *Metric, unrecorded map[string]string) string {
-	name := g.Desc.Name()
-	switch {
-	case l.LoadBalanced:
-		return "several servers answer at this address in turn (by a load balancer?): give the address of each"
-	case l.Overflowed[g.Desc]:
-		return name + " has more series than are followed"
-	case g.unusable != "":
-		return g.unusable
-	case g.Total == 0 && g.Count == 0 && g.Desc.Metric() < metrics.EndOfCore && unrecorded[g.Engine.Stage] != "":
-		return unrecorded[g.Engine.Stage]
-	case g.invalidAt != 0 && g.invalidAt == l.full:
-		return name + " had a value that no counter can have (negative, NaN or infinite), or two values at once, on the last page"
-	case g.epoch == l.epoch && (g.full != l.full || g.seen < g.lines):
-		return "a series of " + name + " vanished from the page inside the window"
-	case g.Total >= MaxExact || g.Count >= MaxExact:
-		return name + " is too large to be told to the last digit"
-	}
-	return ""
-}
-
 func notFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }
-
-// EverExported says whether a figure was on any page.
-func (l *Counters) EverExported(f metrics.ID) bool {
-	for i := range metrics.DescsOf(f) {
-		if l.ever[i] {
-			return true
-		}
-	}
-	return false
-}
-
-// WhyNotQueryable returns why the answers of the server with this name would not
-// describe its engines, or "". Ray's agent, for one, has a /version of its own.
-func (l *Counters) WhyNotQueryable(name string) string {
-	switch {
-	case l.LoadBalanced:
-		return "several servers answer at " + name + " in turn"
-	case l.Naming != metrics.Native:
-		return "the page of " + name + " is not the engine's own: it is of one that collects the metrics"
-	}
-	return ""
-}
-
-// Size returns how many series are followed and how many bytes their labels have:
-// what memory depends on. [MaxSeries] and [MaxLabelBytes] bound them.
-func (l *Counters) Size() (series, labelBytes int) { return len(l.series), l.labelBytes }

@@ -10,21 +10,21 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// A page of the same series again allocates nothing in the books.
-func TestBooksAllocateNothing(t *testing.T) {
+// A page with the same series as the one before allocates next to nothing.
+func TestSameSeriesAllocateNothing(t *testing.T) {
 	body := testkit.Recorded(t, "serve_default_post")
 	if testkit.RaceEnabled {
 		t.Skip("the race detector allocates on its own")
 	}
-	l, g := NewCounters(), NewGauges()
+	c, g := NewCounters(), NewGauges()
 	parser, page := exposition.NewParser(metrics.IsWanted), exposition.Page{}
 	at := time.Unix(1e9, 0)
 	poll := func() {
 		if err := parser.Parse([]byte(body), &page); err != nil {
 			t.Fatal(err)
 		}
-		l.Classify(&page, true)
-		g.Add(0, at, l.Apply(&page, true, false).Gauges, true, true, false)
+		c.Classify(&page, true)
+		g.Add(0, at, c.Apply(&page, Reading{Full: true}).Gauges, true, true, false)
 	}
 	poll()
 	if n := testing.AllocsPerRun(20, poll); n > 3 {
@@ -32,30 +32,30 @@ func TestBooksAllocateNothing(t *testing.T) {
 	}
 }
 
-// Labels with payloads are followed up to a limit on them all.
-func TestLabelBytes(t *testing.T) {
+// The total length of all labels is bounded.
+func TestMaxLabelBytes(t *testing.T) {
 	const first = "vllm:generation_tokens_total{x=\"1\"} 1\n"
-	l := NewCounters()
-	read := func(text string, base bool) {
+	c := NewCounters()
+	read := func(text string, baseline bool) {
 		t.Helper()
 		var page exposition.Page
 		if err := exposition.NewParser(metrics.IsWanted).Parse([]byte(text), &page); err != nil {
 			t.Fatal(err)
 		}
-		l.Classify(&page, true)
-		l.Apply(&page, true, base)
+		c.Classify(&page, true)
+		c.Apply(&page, Reading{Full: true, Baseline: baseline})
 	}
 	read(first, true)
-	if l.labelBytes != len(`"x"="1",`) {
-		t.Errorf("%d bytes of labels", l.labelBytes)
+	if c.labelBytes != len(`"x"="1",`) {
+		t.Errorf("%d bytes of labels", c.labelBytes)
 	}
-	l.labelBytes = MaxLabelBytes - 10
+	c.labelBytes = MaxLabelBytes - 10
 	read(first+"vllm:generation_tokens_total{x=\"22\"} 1\nvllm:generation_tokens_total{x=\"333333\"} 1\n", false)
 	why := ""
-	for _, g := range l.Metrics {
-		why = l.WhyUnusable(g, nil)
+	for _, m := range c.Metrics() {
+		why = c.WhyUnusable(m, nil)
 	}
-	if len(l.series) != 2 || !strings.Contains(why, "more series than are followed") {
-		t.Errorf("%d series, reason %q", len(l.series), why)
+	if len(c.series) != 2 || !strings.Contains(why, "more series than vobs tracks") {
+		t.Errorf("%d series, reason %q", len(c.series), why)
 	}
 }

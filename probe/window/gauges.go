@@ -1,156 +1,146 @@
 package window
 
 import (
+	"iter"
+	"maps"
 	"time"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
 	"github.com/vobs/vobs/schema"
 )
 
-// GaugeStats follows one gauge: its last value, its peak, its mean over time.
+// GaugeStats has the last value, the peak and the mean over time of one gauge, or of the
+// gauges of several engines combined.
 type GaugeStats struct {
-	Known     bool // there was a reading at all
-	Seen      bool // there was one during the run
-	Last      float64
-	Peak      float64
-	meanInput float64 // what the mean is of, at the last reading
-	area      float64 // of it times seconds, by trapezoids
-	seconds   float64
-	lastTime  time.Time // of the reading that the next trapezoid begins at
+	Known bool // there was a reading
+	InRun bool // there was one during the command's run
+	Last  float64
+	Peak  float64 // during the run
+
+	meanInput float64   // at the last reading: the value that the mean is taken of
+	area      float64   // integral of meanInput over time, by trapezoids
+	seconds   float64   // that area spans
+	lastTime  time.Time // of the reading at which the next trapezoid begins
 }
 
-// add takes in a reading: its value, and what the mean is taken of, which is the
-// same but for fractions of several engines. A reading that is not during the
-// command's run (before its start, or after its end while the engine settles)
-// counts as the last value, and not for mean and peak.
-func (t *GaugeStats) add(at time.Time, value, middle float64, during bool) {
+// add adds a reading: its value, and the value that the mean is taken of. The two differ
+// only for gauges that do not add up: of several engines, the value is the highest one. A
+// reading before the command's start, or after its end while the engine settles, counts
+// only as the last value.
+func (g *GaugeStats) add(at time.Time, value, meanInput float64, during bool) {
 	if during {
-		if t.Seen && !t.lastTime.IsZero() {
-			dt := at.Sub(t.lastTime).Seconds()
-			t.area += (t.meanInput + middle) / 2 * dt
-			t.seconds += dt
+		if g.InRun && !g.lastTime.IsZero() {
+			dt := at.Sub(g.lastTime).Seconds()
+			g.area += (g.meanInput + meanInput) / 2 * dt
+			g.seconds += dt
 		}
-		if !t.Seen || value > t.Peak {
-			t.Peak = value
+		if !g.InRun || value > g.Peak {
+			g.Peak = value
 		}
-		t.Seen = true
-		t.lastTime = at
+		g.InRun = true
+		g.lastTime = at
 	}
-	t.Last, t.meanInput, t.Known = value, middle, true
+	g.Last, g.meanInput, g.Known = value, meanInput, true
 }
 
-// Gauge puts the track into the event's form; nil without a reading.
-func (t *GaugeStats) Gauge() *schema.Gauge {
-	if t == nil || !t.Known {
+// Gauge returns the statistics in the event's form; nil without a reading.
+func (g *GaugeStats) Gauge() *schema.Gauge {
+	if g == nil || !g.Known {
 		return nil
 	}
-	g := &schema.Gauge{Last: schema.F(t.Last)}
-	if t.Seen {
-		g.Peak = schema.F(t.Peak)
+	out := &schema.Gauge{Last: schema.F(g.Last)}
+	if g.InRun {
+		out.Peak = schema.F(g.Peak)
 	}
-	if t.seconds > 0 {
-		g.Mean = schema.F(min(t.area/t.seconds, t.Peak)) // rounding may lift it above
+	if g.seconds > 0 {
+		out.Mean = schema.F(min(g.area/g.seconds, g.Peak)) // rounding may lift it above
 	}
-	return g
+	return out
 }
 
-// GaugeKey is one engine of one endpoint, and the value of the label that splits the
-// figure.
+// GaugeKey identifies a gauge of a metric: one engine of one endpoint, and the value of
+// the label that splits the metric.
 type GaugeKey struct {
-	Endpoint int
-	Engine   EngineID
-	By       string
+	Endpoint   int
+	Engine     EngineID
+	LabelValue string
 }
 
-// gaugeState is the gauge at one place.
+// GroupKey identifies the gauges of a metric that are combined: those of one stage, with
+// one value of the label that splits the metric. Both are mostly "".
+type GroupKey struct{ Stage, LabelValue string }
+
+func (k GaugeKey) group() GroupKey { return GroupKey{k.Engine.Stage, k.LabelValue} }
+
+// gaugeState is the state of one gauge.
 type gaugeState struct {
 	GaugeStats
-	value   float64 // at the last reading, several series of one engine taken together
+	value   float64 // at the last reading; several series of one engine are combined
 	scrape  int     // number of that reading
-	live    bool    // it was there at its endpoint's last reading
-	invalid bool    // its value then was no number
-	stale   bool    // the same process does not export it any more
+	live    bool    // the endpoint's last page had it
+	invalid bool    // its value there was invalid
+	stale   bool    // the process that exported it does not any more
 }
 
-// GroupKey is what several engines' gauges are taken together in: a stage, and the
-// value of the label that splits the figure. Both are empty for most.
-type GroupKey struct{ Stage, By string }
-
-// GaugeFamily is one figure, at each place and of all in a scope together.
-type GaugeFamily struct {
+// gaugeFamily is one metric: each of its gauges, and the groups that they form.
+type gaugeFamily struct {
 	kind   metrics.Kind
-	polled bool // filtered polls ask for it
-	States map[GaugeKey]*gaugeState
-	Groups map[GroupKey]*GaugeStats // each goes on only while it is known at every seat
+	polled bool // filtered scrapes request it
+	states map[GaugeKey]*gaugeState
+	groups map[GroupKey]*GaugeStats // extended only while every gauge of the group is known
 }
 
-// Gauges follows the gauges of all engines that are read, each for itself and
-// all together: requests added up, of fractions the highest and the mean.
+// Gauges follows the gauges of all engines, each one separately and all of a stage
+// together: requests are added up; of fractions, the highest and the mean count.
 type Gauges struct {
-	Families [metrics.NumMetrics]GaugeFamily // those that are no gauges stay empty
-	list     []metrics.ID                    // those that are
+	families [metrics.NumMetrics]gaugeFamily // empty for metrics that are not gauges
+	ids      []metrics.ID                    // the metrics that are
 	scrape   int
 }
 
+// NewGauges returns Gauges without a reading.
 func NewGauges() *Gauges {
 	g := &Gauges{}
-	for f := range metrics.NumMetrics {
-		places := metrics.DescsByMetric()[f]
-		if len(places) == 0 || !metrics.Descs[places[0]].Kind.IsGauge() {
+	for id := range metrics.NumMetrics {
+		if !id.Kind().IsGauge() {
 			continue
 		}
-		g.Families[f] = GaugeFamily{kind: metrics.Descs[places[0]].Kind, polled: metrics.IsPolled(f), States: map[GaugeKey]*gaugeState{}, Groups: map[GroupKey]*GaugeStats{}}
-		g.list = append(g.list, f)
+		g.families[id] = gaugeFamily{kind: id.Kind(), polled: id.IsPolled(), states: map[GaugeKey]*gaugeState{}, groups: map[GroupKey]*GaugeStats{}}
+		g.ids = append(g.ids, id)
 	}
 	return g
 }
 
-// Add takes in the gauges of one reading of one endpoint: of a full page, or of a
-// filtered one, which has not all of them. After a restart the time since the
-// reading before belongs to no mean.
+// Add adds the gauges of one page of one endpoint; full reports whether the page has all
+// gauges, during whether it was read while the command ran. After a restart, the time since
+// the page before counts for no mean.
 func (g *Gauges) Add(endpoint int, at time.Time, readings []GaugeReading, full, during, restarted bool) {
 	g.scrape++
-	for _, f := range g.list {
-		if full || g.Families[f].polled {
-			g.Families[f].add(f, g.scrape, endpoint, at, readings, during, restarted)
+	for _, id := range g.ids {
+		if full || g.families[id].polled {
+			g.families[id].add(id, g.scrape, endpoint, at, readings, during, restarted)
 		}
 	}
 }
 
-func (g *GaugeFamily) add(f metrics.ID, reading, endpoint int, at time.Time, readings []GaugeReading, during, restarted bool) {
-	row := metrics.DescID(-1) // the newest name that the page has: an older one stands for the same
+func (f *gaugeFamily) add(id metrics.ID, scrape, endpoint int, at time.Time, readings []GaugeReading, during, restarted bool) {
+	desc := metrics.DescID(-1) // the newest name on the page: an older one is a copy
 	for _, r := range readings {
-		if r.desc.Metric() == f && (row < 0 || r.desc < row) {
-			row = r.desc
+		if r.desc.Metric() == id && (desc < 0 || r.desc < desc) {
+			desc = r.desc
 		}
 	}
 	for _, r := range readings {
-		if r.desc != row {
-			continue
+		if r.desc == desc {
+			f.read(r, scrape, endpoint)
 		}
-		p := GaugeKey{endpoint, r.engine, r.by}
-		s := g.States[p]
-		if s == nil {
-			s = &gaugeState{}
-			g.States[p] = s
-		}
-		switch {
-		case s.scrape != reading:
-			s.scrape, s.value, s.invalid = reading, r.value, r.invalid
-			continue
-		case r.perProcess || g.kind == metrics.KindFraction:
-			s.value = max(s.value, r.value)
-		default:
-			s.value += r.value
-		}
-		s.invalid = s.invalid || r.invalid
 	}
-	for p, s := range g.States {
-		if p.Endpoint != endpoint {
+	for k, s := range f.states {
+		if k.Endpoint != endpoint {
 			continue
 		}
 		had := s.live || s.stale
-		s.live = s.scrape == reading
+		s.live = s.scrape == scrape
 		s.stale = had && !s.live && !restarted
 		if restarted {
 			s.lastTime = time.Time{}
@@ -158,92 +148,119 @@ func (g *GaugeFamily) add(f metrics.ID, reading, endpoint int, at time.Time, rea
 		if s.live && !s.invalid {
 			s.add(at, s.value, s.value, during)
 		}
-		c := GroupKey{p.Engine.Stage, p.By}
-		if g.Groups[c] == nil {
-			g.Groups[c] = &GaugeStats{}
+		if f.groups[k.group()] == nil {
+			f.groups[k.group()] = &GaugeStats{}
 		}
 	}
-	for c, t := range g.Groups {
+	for k, stats := range f.groups {
 		if restarted {
-			t.lastTime = time.Time{}
+			stats.lastTime = time.Time{}
 		}
-		if row < 0 {
+		if desc < 0 {
 			continue
 		}
-		if value, middle, whole := g.combine(c); whole {
-			t.add(at, value, middle, during)
+		if value, meanInput, known := f.combine(k); known {
+			stats.add(at, value, meanInput, during)
 		}
 	}
 }
 
-// combine takes the last values in a scope together. whole says that every one
-// is known.
-func (g *GaugeFamily) combine(c GroupKey) (value, middle float64, whole bool) {
-	whole = true
+// read sets the value of one gauge, or combines it with that of another series of the same
+// engine on the same page.
+func (f *gaugeFamily) read(r GaugeReading, scrape, endpoint int) {
+	k := GaugeKey{endpoint, r.engine, r.labelValue}
+	s := f.states[k]
+	if s == nil {
+		s = &gaugeState{}
+		f.states[k] = s
+	}
+	switch {
+	case s.scrape != scrape:
+		s.scrape, s.value, s.invalid = scrape, r.value, r.invalid
+		return
+	case r.perProcess || f.kind == metrics.KindGaugeMax:
+		s.value = max(s.value, r.value)
+	default:
+		s.value += r.value
+	}
+	s.invalid = s.invalid || r.invalid
+}
+
+// combine combines the last values of a group. known reports whether all of them are
+// valid and current.
+func (f *gaugeFamily) combine(k GroupKey) (value, meanInput float64, known bool) {
+	known = true
 	sum, highest, n := 0.0, 0.0, 0
-	for p, s := range g.States {
-		if (GroupKey{p.Engine.Stage, p.By}) != c {
+	for key, s := range f.states {
+		if key.group() != k {
 			continue
 		}
-		whole = whole && !s.stale && !(s.live && s.invalid)
+		known = known && !s.stale && !(s.live && s.invalid)
 		if s.live {
 			sum += s.value
 			highest = max(highest, s.value)
 			n++
 		}
 	}
-	if g.kind == metrics.KindFraction {
-		return highest, sum / float64(max(n, 1)), whole
+	if f.kind == metrics.KindGaugeMax {
+		return highest, sum / float64(max(n, 1)), known
 	}
-	return sum, sum, whole
+	return sum, sum, known
 }
 
-// Stale says whether an engine of a scope stopped exporting the gauge while it went on.
-func (g *GaugeFamily) Stale(c GroupKey) bool {
-	for p, s := range g.States {
-		if s.stale && (GroupKey{p.Engine.Stage, p.By}) == c {
-			return true
-		}
-	}
-	return false
-}
-
-// Clear notes that nobody listens at an endpoint: its engines have no requests.
+// Clear records that nothing listens at an endpoint: its engines have no requests.
 func (g *Gauges) Clear(endpoint int) {
-	for _, f := range g.list {
-		for p, s := range g.Families[f].States {
-			if p.Endpoint == endpoint {
+	for _, id := range g.ids {
+		for k, s := range g.families[id].states {
+			if k.Endpoint == endpoint {
 				s.live, s.stale = false, false
 			}
 		}
 	}
 }
 
-// At gives the track of a figure at one place; nil without one.
-func (g *Gauges) At(f metrics.ID, p GaugeKey) *GaugeStats {
-	if s := g.Families[f].States[p]; s != nil {
+// Keys yields the gauges of a metric, in no particular order.
+func (g *Gauges) Keys(id metrics.ID) iter.Seq[GaugeKey] { return maps.Keys(g.families[id].states) }
+
+// At returns the statistics of one gauge; nil if there is none.
+func (g *Gauges) At(id metrics.ID, k GaugeKey) *GaugeStats {
+	if s := g.families[id].states[k]; s != nil {
 		return &s.GaugeStats
 	}
 	return nil
 }
 
-// RunningNow is the number of running requests at the last readings. A vllm-omni
-// pipeline's count beside those of its stages: some stages tell none.
+// Group returns the statistics of a group of gauges together; nil if there is none.
+func (g *Gauges) Group(id metrics.ID, k GroupKey) *GaugeStats { return g.families[id].groups[k] }
+
+// Stale reports whether an engine stopped exporting a gauge of the group while its process
+// went on.
+func (g *Gauges) Stale(id metrics.ID, k GroupKey) bool {
+	for key, s := range g.families[id].states {
+		if s.stale && key.group() == k {
+			return true
+		}
+	}
+	return false
+}
+
+// RunningNow returns the number of running requests on an endpoint's last page. The count
+// of a vllm-omni pipeline is added to those of its stages, because not every stage has one.
 func (g *Gauges) RunningNow(endpoint int) float64 {
 	return g.now(metrics.RequestsRunning, endpoint) + g.now(metrics.OmniRunning, endpoint)
 }
 
-// BusyNow says whether requests run or wait at the last readings of an endpoint.
-// A pipeline's own waiting ones do not count: an idle one may show some (review
-// of vllm-omni's PR 3576).
+// BusyNow reports whether requests ran or waited on an endpoint's last page. The waiting
+// requests of a vllm-omni pipeline do not count: an idle one may show some (review of
+// vllm-omni's PR 3576).
 func (g *Gauges) BusyNow(endpoint int) bool {
 	return g.RunningNow(endpoint) > 0 || g.now(metrics.RequestsWaiting, endpoint) > 0
 }
 
-func (g *Gauges) now(f metrics.ID, endpoint int) float64 {
+func (g *Gauges) now(id metrics.ID, endpoint int) float64 {
 	n := 0.0
-	for p, s := range g.Families[f].States {
-		if p.Endpoint == endpoint && s.live && !s.invalid {
+	for k, s := range g.families[id].states {
+		if k.Endpoint == endpoint && s.live && !s.invalid {
 			n += s.value
 		}
 	}

@@ -6,37 +6,37 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// Histogram is what a histogram gained over the window, its buckets cumulative
-// and sorted by bound, the last one +Inf.
+// Histogram is what a histogram gained over the window, in the event's unit. Its buckets
+// are cumulative and sorted by bound, the last one +Inf.
 type Histogram struct {
 	Count, Sum float64
 	Buckets    []Bucket
 }
 
-// MergeHistograms adds histograms of several engines. Where their bucket layouts differ,
-// the bounds that all have are kept: cumulative counts at a common bound add up.
-func MergeHistograms(groups []*Metric) Histogram {
+// MergeHistograms adds up the histograms of several engines. If their bucket bounds
+// differ, those that all have are kept: cumulative counts at a common bound add up.
+func MergeHistograms(histograms []*Metric) Histogram {
 	var h Histogram
 	counts := map[float64]int{}
 	sums := map[float64]float64{}
-	for _, g := range groups {
-		form := g.Desc.Desc().Encoding
-		h.Count += g.Count
-		h.Sum += g.sum * form.Scale()
-		for _, b := range g.Buckets {
-			if form.HasQuantiles() {
-				counts[b.UpperBound*form.Scale()]++
-				sums[b.UpperBound*form.Scale()] += b.Count
+	for _, m := range histograms {
+		encoding := m.Desc.Desc().Encoding
+		h.Count += m.Count
+		h.Sum += m.sum * encoding.Scale()
+		for _, b := range m.Buckets {
+			if encoding.HasQuantiles() {
+				counts[b.UpperBound*encoding.Scale()]++
+				sums[b.UpperBound*encoding.Scale()] += b.Count
 			}
 		}
 	}
 	for le, n := range counts {
-		if n == len(groups) {
+		if n == len(histograms) {
 			h.Buckets = append(h.Buckets, Bucket{le, sums[le]})
 		}
 	}
 	sort.Slice(h.Buckets, func(i, j int) bool { return h.Buckets[i].UpperBound < h.Buckets[j].UpperBound })
-	// A page is not written in one instant: a bucket may lag behind a lower one.
+	// A page is not written at one instant: a bucket may lag behind a lower one.
 	for i := 1; i < len(h.Buckets); i++ {
 		h.Buckets[i].Count = max(h.Buckets[i].Count, h.Buckets[i-1].Count)
 	}
@@ -45,11 +45,11 @@ func MergeHistograms(groups []*Metric) Histogram {
 
 // quantile estimates the q-quantile by the rule of Prometheus's
 // histogram_quantile (promql/quantile.go): linear within the bucket that holds
-// the rank, the first bucket beginning at 0 where its bound is positive. Beyond
-// the last finite bound there is no estimate; above is that bound then.
+// the rank, and the first bucket begins at 0 if its bound is positive. Beyond the last
+// finite bound there is no estimate, and above is that bound.
 func (h Histogram) quantile(q float64) (estimate *schema.Float, above *schema.Float) {
 	n := len(h.Buckets)
-	if n < 2 || !notFinite(h.Buckets[n-1].UpperBound) { // no +Inf bucket: no valid histogram
+	if n < 2 || !notFinite(h.Buckets[n-1].UpperBound) { // without a +Inf bucket, not a valid histogram
 		return nil, nil
 	}
 	total := h.Buckets[n-1].Count
@@ -76,7 +76,7 @@ func (h Histogram) quantile(q float64) (estimate *schema.Float, above *schema.Fl
 	return schema.F(lower + (upper-lower)*(rank-below)/within), nil
 }
 
-// Distribution puts a histogram into the event's form; nil without observations.
+// Distribution returns the histogram in the event's form; nil without observations.
 func (h Histogram) Distribution() *schema.Distribution {
 	if h.Count <= 0 {
 		return nil

@@ -51,11 +51,11 @@ func TestMergeKeepsCommonBounds(t *testing.T) {
 	}
 }
 
-// Our quantiles are Prometheus's own, on 600 random histograms that a real Prometheus
-// was asked about (testdata/quantiles/make.py). They differ in one thing, on purpose:
-// where the rank lies beyond the last finite bound Prometheus answers that bound, which
-// is no estimate; ours is null then, and the bound stands in `above`.
-func TestQuantilesOfPrometheus(t *testing.T) {
+// The quantiles equal Prometheus's on 600 random histograms that a real Prometheus
+// evaluated (testdata/quantiles/make.py), with one intended difference: if the rank lies
+// beyond the last finite bound, Prometheus returns that bound, which is not an estimate;
+// here the estimate is nil, and the bound is in above.
+func TestQuantilesMatchPrometheus(t *testing.T) {
 	table, err := os.ReadFile("testdata/quantiles/table.tsv")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func TestQuantilesOfPrometheus(t *testing.T) {
 		for i, q := range []float64{0.5, 0.9, 0.95, 0.99} {
 			want := number(t, cells[2+i])
 			got, above := h.quantile(q)
-			what := fmt.Sprintf("%s, %s: the %v quantile is %v above %v, Prometheus says %v", cells[0], cells[1], q, show(got), show(above), want)
+			what := fmt.Sprintf("%s, %s: the %v quantile is %v, above %v; Prometheus returns %v", cells[0], cells[1], q, show(got), show(above), want)
 			switch {
 			case got != nil && above != nil:
 				t.Error(what)
@@ -97,7 +97,7 @@ func TestQuantilesOfPrometheus(t *testing.T) {
 		}
 	}
 	if estimates < 1000 || aboves < 200 || none < 300 {
-		t.Errorf("%d estimates, %d beyond the last bound, %d without any: too few to tell", estimates, aboves, none)
+		t.Errorf("%d estimates, %d beyond the last bound, %d without either: too few to conclude anything", estimates, aboves, none)
 	}
 }
 
@@ -112,7 +112,7 @@ func number(t *testing.T, text string) float64 {
 
 func show(x *schema.Float) string {
 	if x == nil {
-		return "nothing"
+		return "nil"
 	}
 	return fmt.Sprint(float64(*x))
 }

@@ -5,90 +5,85 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// PageKind is what kind of a page it is.
+// PageKind is what [Counters.Classify] finds on a page.
 type PageKind struct {
-	VLLM         bool // there is a sample of vLLM at all
-	HasHistogram bool // there is a histogram: the page was not filtered
-	HasPollNames bool // the gauges and counters are there that filtered polls are for
+	VLLM         bool // a sample of vLLM or vllm-omni
+	HasHistogram bool // a histogram: the page was not filtered
+	HasPollNames bool // the gauges and counters that filtered scrapes request
 }
 
-// Classify looks at a page, without taking it in. It leaves out of the page the samples
-// that are no figure's, and those in another spelling than the best one.
-func (l *Counters) Classify(page *exposition.Page, full bool) (c PageKind) {
-	old := &l.lastPages[0]
+// Classify reports what kind of page it is, and prepares it for [Counters.Apply]: it drops
+// the samples that are not read, and those in another naming than the best one. It adds up
+// nothing.
+func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
+	last := c.lastPages[0]
 	if full {
-		old = &l.lastPages[1]
+		last = c.lastPages[1]
 	}
-	l.samples = l.samples[:0]
+	c.samples = c.samples[:0]
 	kept := page.Samples[:0]
 	best, worst := metrics.NumNamings, metrics.Native
 	for i := range page.Samples {
 		s := &page.Samples[i]
-		var ln pageSample
-		if k := len(l.samples); k < len(*old) && (*old)[k].labels == s.Labels && (*old)[k].name == s.Name {
-			ln = (*old)[k]
+		var sample pageSample
+		if n := len(c.samples); n < len(last) && last[n].labels == s.Labels && last[n].name == s.Name {
+			sample = last[n]
 		} else {
-			w, ok := metrics.Lookup(s.Name)
-			if !ok || w.Part == metrics.PartType {
+			m, ok := metrics.Lookup(s.Name)
+			if !ok || m.Part == metrics.PartFamily {
 				continue
 			}
-			ln = pageSample{name: s.Name, labels: s.Labels, match: w}
-			ln.series = l.series[seriesKey{s.Name, s.Labels.Key()}]
+			sample = pageSample{name: s.Name, labels: s.Labels, match: m}
+			sample.series = c.series[seriesKey{s.Name, s.Labels.Key()}]
 		}
-		if ln.match.Desc.IsVLLM() {
-			best, worst = min(best, ln.match.Desc.Naming()), max(worst, ln.match.Desc.Naming())
+		if desc := sample.match.Desc; desc.IsVLLM() {
+			best, worst = min(best, desc.Naming()), max(worst, desc.Naming())
 		}
-		l.samples = append(l.samples, ln)
+		c.samples = append(c.samples, sample)
 		kept = append(kept, *s)
 	}
 	page.Samples = kept
 	if best != metrics.NumNamings {
-		l.Naming = best
+		c.Naming = best
 	}
 	if worst != metrics.Native {
-		l.dropOtherNamings(page)
+		c.dropOtherNamings(page)
 	}
-	var has [metrics.NumMetrics]bool // by figure
-	for i := range l.samples {
-		r := l.samples[i].match.Desc.Desc()
-		has[r.Metric] = true
-		c.VLLM = c.VLLM || r.Metric != metrics.ProcessStart
-		c.HasHistogram = c.HasHistogram || r.Kind == metrics.KindHistogram
+	var has [metrics.NumMetrics]bool
+	for i := range c.samples {
+		desc := c.samples[i].match.Desc.Desc()
+		has[desc.Metric] = true
+		k.VLLM = k.VLLM || desc.Metric != metrics.ProcessStart
+		k.HasHistogram = k.HasHistogram || desc.Kind == metrics.KindHistogram
 	}
-	c.HasPollNames = has[metrics.KVCacheUsage] && has[metrics.RequestsRunning] && has[metrics.GenerationTokens]
+	k.HasPollNames = has[metrics.KVCacheUsage] && has[metrics.RequestsRunning] && has[metrics.GenerationTokens]
 	if has[metrics.OmniRunning] && !has[metrics.RequestsRunning] {
-		_, upstream := l.HasOmni()
-		c.HasPollNames = !upstream // a server whose own statistics are off
+		_, vllm := c.HasOmni()
+		k.HasPollNames = !vllm // a vllm-omni server without vLLM's own statistics
 	}
-	return c
+	return k
 }
 
-// dropOtherNamings drops the lines of a page that are in another spelling than the ledger's:
-// they tell of the same once more, or of others. The process whose start such a page
-// tells of is not the engine's, but the agent's that collects for it.
-func (l *Counters) dropOtherNamings(page *exposition.Page) {
+// dropOtherNamings drops the samples of a page that are not in the page's naming: they are
+// copies, or belong to other engines. The process start time on a page in another naming
+// than vLLM's is that of the collector, not of the engine.
+func (c *Counters) dropOtherNamings(page *exposition.Page) {
 	n := 0
-	for i, ln := range l.samples {
-		if l.reads(ln.match.Desc) {
-			l.samples[n], page.Samples[n] = ln, page.Samples[i]
+	for i, sample := range c.samples {
+		if c.reads(sample.match.Desc) {
+			c.samples[n], page.Samples[n] = sample, page.Samples[i]
 			n++
 		}
 	}
-	l.samples, page.Samples = l.samples[:n], page.Samples[:n]
+	c.samples, page.Samples = c.samples[:n], page.Samples[:n]
 }
 
-// reads says whether a row is in the spelling that is read.
-func (l *Counters) reads(row metrics.DescID) bool {
-	return row.Naming() == l.Naming
-}
+// reads reports whether the name is in the naming that is read.
+func (c *Counters) reads(desc metrics.DescID) bool { return desc.Naming() == c.Naming }
 
-// HasOmni says whether a page had families of vllm-omni, and whether of upstream's.
-func (l *Counters) HasOmni() (omni, upstream bool) {
-	for i, ever := range l.ever {
-		if f := metrics.DescID(i).Metric(); ever {
-			omni = omni || f.IsOmni()
-			upstream = upstream || !f.IsOmni() && f != metrics.ProcessStart
-		}
-	}
-	return omni, upstream
+// declares reports whether a TYPE line with the matched name and type t declares the
+// metric.
+func declares(m metrics.Match, t exposition.Type) bool {
+	// A gauge with a counter's name but without _total is another metric, or Ray's copy.
+	return m.Part != metrics.PartFamily || m.Desc.Desc().Kind != metrics.KindCounter || t == exposition.Counter
 }

@@ -2,86 +2,86 @@ package window
 
 import "github.com/vobs/vobs/internal/vllm/metrics"
 
-// SelectDesc gives the row under which this endpoint's figure is taken. Some versions
-// export the old and the new name of a figure side by side (vLLM 0.9.2 to 0.10
-// those of the KV usage and of the prefix cache), and they are never added up:
-// taken is the one that stood on the first page and stands on the last, of several
-// the newest. Where a later process behind the endpoint does not have the figure
-// at all, it is the row under which an earlier one had it; there may be none, and
-// why says so.
-func (l *Counters) SelectDesc(f metrics.ID) (row metrics.DescID, why string) {
-	row, best := -1, -1
-	for i := range metrics.DescsOf(f) {
-		if !l.exported[i] {
+// SelectDesc returns the name under which the endpoint's metric is read. Some versions
+// export the old and the new name of a metric side by side (vLLM 0.9.2 to 0.10 those of
+// the KV usage and of the prefix cache); they are never added up. Selected is the name
+// that is on the baseline page and on the last one, the newest if there are several. If a
+// later process behind the endpoint does not have the metric at all, it is the name that
+// an earlier process used. If there is none, why is the reason.
+func (c *Counters) SelectDesc(id metrics.ID) (desc metrics.DescID, why string) {
+	desc, best := -1, -1
+	for d := range id.Descs() {
+		if !c.exported[d] {
 			continue
 		}
-		if s := l.rank(i); s > best {
-			row, best = i, s
+		if r := c.rank(d); r > best {
+			desc, best = d, r
 		}
 	}
-	if row >= 0 {
-		return row, l.whyRenamed(row)
+	if desc >= 0 {
+		return desc, c.whyRenamed(desc)
 	}
-	for i := range metrics.DescsOf(f) {
-		if !l.ever[i] {
+	for d := range id.Descs() {
+		if !c.everExported[d] {
 			continue
 		}
-		for _, g := range l.Metrics {
-			if g.Desc == i && g.epoch < l.epoch {
-				return i, ""
+		for _, m := range c.all {
+			if m.Desc == d && m.epoch < c.epoch {
+				return d, ""
 			}
 		}
-		return 0, i.Name() + " vanished from the page inside the window"
+		return 0, d.Name() + " vanished from the page inside the window"
 	}
-	if omni, upstream := l.HasOmni(); omni && !upstream && !f.IsOmni() {
-		return 0, "the engine exports vllm-omni's own families only, and no " + metrics.CanonicalName(f)
+	if omni, vllm := c.HasOmni(); omni && !vllm && !id.IsOmni() {
+		return 0, "the engine exports vllm-omni's own families only, without " + id.CanonicalName()
 	}
-	return 0, "the engine does not export " + metrics.CanonicalName(f)
+	return 0, "the engine does not export " + id.CanonicalName()
 }
 
-// rank says how well a name that is exported can be counted by, compared to
-// another name of its figure.
-func (l *Counters) rank(row metrics.DescID) int {
-	others := 0
-	for i := range metrics.DescsOf(row.Metric()) {
-		if l.exported[i] {
-			others++
+// rank returns how well an exported name can be counted by, compared with the other names
+// of its metric.
+func (c *Counters) rank(desc metrics.DescID) int {
+	exported := 0
+	for d := range desc.Metric().Descs() {
+		if c.exported[d] {
+			exported++
 		}
 	}
-	if others == 1 {
-		return 0 // no choice, and no need to look
+	if exported == 1 {
+		return 0 // the only one
 	}
 	sampled := false
-	for _, g := range l.Metrics {
-		sampled = sampled || g.Desc == row && g.full == l.full
+	for _, m := range c.all {
+		sampled = sampled || m.Desc == desc && m.lastFull == c.full
 	}
 	switch {
 	case !sampled:
-		return 0 // declared only
-	case l.HasBaseline && l.epoch == 0 && !l.InBaseline[row]:
-		return 1 // there is nothing to count from
+		return 0 // only declared
+	case c.epoch == 0 && c.MissedBaseline(desc):
+		return 1 // its gain is unknown
 	}
 	return 2
 }
 
-// whyRenamed is the reason for no figure where a process took another's place that
-// exported it under another name alone: their gains are in different rows.
-func (l *Counters) whyRenamed(row metrics.DescID) string {
-	if l.restartedAt == 0 {
+// whyRenamed returns the reason, or "", why a metric has no gain after a restart: the
+// process before exported it only under another name, so that the two gains are under
+// different names.
+func (c *Counters) whyRenamed(desc metrics.DescID) string {
+	if c.restartedAt == 0 {
 		return ""
 	}
 	before := ""
-	for _, g := range l.Metrics {
-		if g.born >= l.restartedAt || g.Desc.Metric() != row.Metric() {
+	for _, m := range c.all {
+		if m.firstScrape >= c.restartedAt || m.Desc.Metric() != desc.Metric() {
 			continue
 		}
-		if g.Desc == row {
+		if m.Desc == desc {
 			return ""
 		}
-		before = g.Desc.Name()
+		before = m.Desc.Name()
 	}
 	if before == "" {
 		return ""
 	}
-	return "the engine was replaced inside the window by one that calls " + before + " " + row.Name() + " (another version?)"
+	return "the engine was replaced inside the window by one that exports " + before + " as " + desc.Name() + " (another version?)"
 }

@@ -11,85 +11,93 @@ import (
 	"github.com/vobs/vobs/probe/exposition"
 )
 
-// seriesFor makes the series of a line that is seen for the first time; nil where
-// it cannot be followed.
-func (l *Counters) seriesFor(ln *pageSample) *series {
-	if m := ln.labels.Get("model_name"); m != "" && len(l.Models) < MaxSeries {
-		l.Models[m] = true
+// seriesFor returns the series of a sample, which it creates if necessary; nil if the
+// series is not tracked.
+func (c *Counters) seriesFor(sample *pageSample) *series {
+	if m := sample.labels.Get("model_name"); m != "" && len(c.models) < MaxSeries {
+		c.models[m] = true
 	}
-	if len(l.series) >= MaxSeries || l.labelBytes+len(ln.labels.Key()) > MaxLabelBytes {
-		l.Overflowed[ln.match.Desc] = true
+	if len(c.series) >= MaxSeries || c.labelBytes+len(sample.labels.Key()) > MaxLabelBytes {
+		c.overflowed[sample.match.Desc] = true
 		return nil
 	}
-	s := l.series[seriesKey{ln.name, ln.labels.Key()}] // it may stand on this page twice
-	if s != nil {
+	key := seriesKey{sample.name, sample.labels.Key()}
+	if s := c.series[key]; s != nil { // the page may have it twice
 		return s
 	}
-	s = &series{engine: engineOf(ln.labels, l.Naming)}
-	if ln.match.Desc.Metric().IsOmni() {
-		s.engine = omniEngine(ln.labels)
+	s := &series{engine: engineOf(sample.labels, c.Naming)}
+	if sample.match.Desc.Metric().IsOmni() {
+		s.engine = omniEngine(sample.labels)
 	}
-	if kind := ln.match.Desc.Desc().Kind; kind == metrics.KindCounter || kind == metrics.KindHistogram {
-		if !l.attach(s, ln) {
+	if kind := sample.match.Desc.Desc().Kind; kind == metrics.KindCounter || kind == metrics.KindHistogram {
+		if !c.attach(s, sample) {
 			return nil
 		}
 	}
-	l.series[seriesKey{ln.name, ln.labels.Key()}] = s
-	l.labelBytes += len(ln.labels.Key())
+	c.series[key] = s
+	c.labelBytes += len(sample.labels.Key())
 	return s
 }
 
-// attach puts a counter's series into its group, and makes that where it is the
-// first of it.
-func (l *Counters) attach(s *series, ln *pageSample) bool {
-	labels := ln.labels.Key()
-	le := math.NaN()
-	if ln.match.Part == metrics.PartBucket {
+// attach adds a series to its metric, which it creates if necessary. It returns false for
+// a bucket without a valid bound.
+func (c *Counters) attach(s *series, sample *pageSample) bool {
+	labels := sample.labels.Key()
+	bound := math.NaN()
+	if sample.match.Part == metrics.PartBucket {
 		var err error
-		if le, err = strconv.ParseFloat(ln.labels.Get("le"), 64); err != nil || math.IsNaN(le) {
+		if bound, err = strconv.ParseFloat(sample.labels.Get("le"), 64); err != nil || math.IsNaN(bound) {
 			return false
 		}
-		labels = keyWithout(ln.labels, "le")
+		labels = keyWithout(sample.labels, "le")
 	}
-	row := ln.match.Desc
-	g := l.Metrics[metricKey{row, labels}]
-	if g == nil {
-		g = &Metric{Desc: row, Engine: s.engine, Labels: ln.labels, born: l.scrape, full: l.full}
-		if by := row.Desc().By; by != "" {
-			g.By = ln.labels.Get(by)
-		}
-		if l.HasBaseline && !l.InBaseline[row] && l.epoch == 0 && (l.Naming == metrics.Native || l.Naming != l.baseNaming) {
-			// The process ran before, and its page had not even the family then:
-			// apply looks whether it is known that it was not there. (Ray shows a
-			// counter from its first increment on.)
-			g.unusable = row.Name() + " was not on the first page that was read, only on a later one: what it had counted before that is not known"
-			l.withoutBaseline = append(l.withoutBaseline, g)
-		}
-		l.Metrics[metricKey{row, labels}] = g
+	desc := sample.match.Desc
+	m := c.byKey[metricKey{desc, labels}]
+	if m == nil {
+		m = c.newMetric(s.engine, sample)
+		c.byKey[metricKey{desc, labels}] = m
+		c.all = append(c.all, m)
 	}
-	if l.HasBaseline && l.epoch == 0 && g.born < l.scrape {
-		l.lateSeries = append(l.lateSeries, g)
+	if c.hasBaseline && c.epoch == 0 && m.firstScrape < c.scrape {
+		c.lateSeries = append(c.lateSeries, m)
 	}
-	s.group = g
-	switch ln.match.Part {
+	s.metric = m
+	switch sample.match.Part {
 	case metrics.PartBucket:
-		b := &Bucket{UpperBound: le}
-		g.Buckets = append(g.Buckets, b)
-		sort.Slice(g.Buckets, func(i, j int) bool { return g.Buckets[i].UpperBound < g.Buckets[j].UpperBound })
-		s.gained = &b.Count
+		b := &Bucket{UpperBound: bound}
+		m.Buckets = append(m.Buckets, b)
+		sort.Slice(m.Buckets, func(i, j int) bool { return m.Buckets[i].UpperBound < m.Buckets[j].UpperBound })
+		s.total = &b.Count
 	case metrics.PartSum:
-		s.gained = &g.sum
+		s.total = &m.sum
 	case metrics.PartCount:
-		s.gained = &g.Count
+		s.total = &m.Count
 	default:
-		s.gained = &g.Total
+		s.total = &m.Total
 	}
 	return true
 }
 
-// engineOf reads which engine a series is of. Under Ray stage and replica are no names
-// of vLLM's: Ray Serve tells its replicas so.
-func engineOf(labels *exposition.Labels, as metrics.Naming) EngineID {
+// newMetric returns the metric of a sample that is the first of its series.
+func (c *Counters) newMetric(engine EngineID, sample *pageSample) *Metric {
+	desc := sample.match.Desc
+	m := &Metric{Desc: desc, Engine: engine, Labels: sample.labels, firstScrape: c.scrape, lastFull: c.full}
+	if label := desc.Desc().Label; label != "" {
+		m.LabelValue = sample.labels.Get(label)
+	}
+	if c.epoch == 0 && c.MissedBaseline(desc) && (c.Naming == metrics.Native || c.Naming != c.baseNaming) {
+		// The process is older than the baseline page, which did not even have the family;
+		// Apply clears the reason if it is certain that the family did not exist then. (Ray
+		// exports a counter from its first increment on.)
+		m.unusable = desc.Name() + " was not on the first page, only on a later one: the value it started from is unknown"
+		c.withoutBaseline = append(c.withoutBaseline, m)
+	}
+	return m
+}
+
+// engineOf returns the engine that a series belongs to. Under Ray, the labels stage and
+// replica are not vLLM's: Ray Serve uses them for its own replicas.
+func engineOf(labels *exposition.Labels, naming metrics.Naming) EngineID {
 	var id EngineID
 	for _, p := range labels.Pairs() {
 		switch p.Name {
@@ -104,7 +112,7 @@ func engineOf(labels *exposition.Labels, as metrics.Naming) EngineID {
 		}
 	}
 	switch {
-	case as == metrics.Native:
+	case naming == metrics.Native:
 		id.Worker = ""
 	case id.Worker != "":
 		id.Stage, id.Replica = "", ""
@@ -112,6 +120,20 @@ func engineOf(labels *exposition.Labels, as metrics.Naming) EngineID {
 	return id
 }
 
+// omniEngine returns the stage and replica that a series of vllm-omni's own belongs to.
+// The oldest families have the stage in the label `engine`, or `stage_id`.
+func omniEngine(labels *exposition.Labels) EngineID {
+	first := func(names ...string) string {
+		i := slices.IndexFunc(names, func(n string) bool { return labels.Get(n) != "" })
+		if i < 0 {
+			return ""
+		}
+		return labels.Get(names[i])
+	}
+	return EngineID{Stage: first("stage", "stage_id", "engine"), Replica: first("replica", "replica_id")}
+}
+
+// keyWithout returns a key of the labels other than name.
 func keyWithout(labels *exposition.Labels, name string) string {
 	var b strings.Builder
 	for _, p := range labels.Pairs() {
@@ -123,17 +145,4 @@ func keyWithout(labels *exposition.Labels, name string) string {
 		}
 	}
 	return b.String()
-}
-
-// omniEngine gives the place that a series of vllm-omni's own is of. The oldest
-// families call a stage `engine`, or `stage_id`.
-func omniEngine(labels *exposition.Labels) EngineID {
-	first := func(names ...string) string {
-		i := slices.IndexFunc(names, func(n string) bool { return labels.Get(n) != "" })
-		if i < 0 {
-			return ""
-		}
-		return labels.Get(names[i])
-	}
-	return EngineID{Stage: first("stage", "stage_id", "engine"), Replica: first("replica", "replica_id")}
 }

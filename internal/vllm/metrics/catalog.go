@@ -3,15 +3,13 @@ package metrics
 import (
 	"slices"
 	"strings"
-
-	"github.com/vobs/vobs/probe/exposition"
 )
 
-// ID is a quantity that vobs reads, whatever name an engine's version gives it.
+// ID is one metric, whatever name an engine version gives it.
 type ID int
 
-// The figures of a plain engine; those of its KV connectors and of vllm-omni
-// follow in the files beside this one.
+// The metrics of a plain engine. Those of KV offloading and KV connectors are in
+// kvoffload.go, those of vllm-omni in omni.go.
 const (
 	KVCacheUsage ID = iota
 	RequestsRunning
@@ -44,39 +42,65 @@ const (
 	TokensPerIteration
 	CacheConfig
 	ProcessStart
-	EndOfCore // how many they are
+	endOfCore
 )
 
-// NumMetrics is how many figures there are in all.
-const NumMetrics = EndOfOmni
+// NumMetrics is the number of IDs, from 0.
+const NumMetrics = endOfOmni
 
+// IsCore reports whether the metric is a plain engine's: not one of KV offloading, of a
+// KV connector or of a diffusion model, and not vllm-omni's own.
+func (m ID) IsCore() bool { return m < endOfCore }
+
+// Kind returns the kind that all names of the metric have.
+func (m ID) Kind() Kind { return descs[descsByMetric()[m][0]].Kind }
+
+// CanonicalName returns the metric's newest name in vLLM's own naming, for messages.
+func (m ID) CanonicalName() string { return descs[descsByMetric()[m][0]].name }
+
+// IsPolled reports whether filtered scrapes request the metric.
+func (m ID) IsPolled() bool {
+	for _, i := range descsByMetric()[m] {
+		if slices.Contains(PollNames, descs[i].name) || slices.Contains(OmniPollNames, descs[i].name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Kind is a metric's Prometheus type. Gauges have two kinds, by how the values of
+// several engines combine.
 type Kind uint8
 
+// The kinds of a metric.
 const (
-	KindGauge    Kind = iota // several engines' are added up
-	KindFraction             // a gauge that does not add up, as one from 0 to 1: of several engines the highest counts, and the mean
+	KindGauge    Kind = iota // the gauges of several engines add up
+	KindGaugeMax             // they do not (fractions, peaks): the highest and the mean count
 	KindCounter
 	KindHistogram
-	KindInfo
+	KindInfo // read as it stands: vllm:cache_config_info, process_start_time_seconds
 )
 
-func (k Kind) IsGauge() bool { return k == KindGauge || k == KindFraction }
+// IsGauge reports whether the metric is a gauge of either kind.
+func (k Kind) IsGauge() bool { return k == KindGauge || k == KindGaugeMax }
 
-// Encoding says in what form the values under a name are.
+// Encoding is how the values under a name relate to the event's units: bytes and
+// seconds.
 type Encoding uint8
 
+// The encodings of values.
 const (
-	Unscaled        Encoding = iota // in the event's unit
-	Milliseconds                    // to be divided by 1000
-	Mebibytes                       // to be multiplied by 2^20
-	SumOnly                         // a histogram whose buckets were not made for its values
-	MillisecondsSum                 // both
+	Unscaled            Encoding = iota // in the event's unit
+	Milliseconds                        // values are in ms
+	Mebibytes                           // values are in MiB
+	SumOnly                             // a histogram whose bucket bounds do not fit its values
+	MillisecondsSumOnly                 // Milliseconds and SumOnly
 )
 
-// Scale is what values under a name are multiplied with.
-func (f Encoding) Scale() float64 {
-	switch f {
-	case Milliseconds, MillisecondsSum:
+// Scale returns the factor that converts values to the event's unit.
+func (e Encoding) Scale() float64 {
+	switch e {
+	case Milliseconds, MillisecondsSumOnly:
 		return 1e-3
 	case Mebibytes:
 		return 1 << 20
@@ -84,39 +108,39 @@ func (f Encoding) Scale() float64 {
 	return 1
 }
 
-// HasQuantiles says whether a histogram's buckets tell any.
-func (f Encoding) HasQuantiles() bool { return f != SumOnly && f != MillisecondsSum }
+// HasQuantiles reports whether quantiles can be estimated from a histogram's buckets.
+func (e Encoding) HasQuantiles() bool { return e != SumOnly && e != MillisecondsSumOnly }
 
-// Desc is one name of a figure: a sample name, for a histogram the family name.
+// Desc describes one name of a metric.
 type Desc struct {
 	Metric ID
 	Kind   Kind
-	name   string
-	// By is the label that splits the figure, where one does.
-	By string
-	// versions of the engine that export it.
+	// name is the sample name in vLLM's own naming, for a histogram the family name.
+	name string
+	// Label is the label that splits the metric in the event; "" if none does.
+	Label string
+	// versions are the engine versions that export the name.
 	versions string
 	Encoding Encoding
 }
 
-// Descs lists every name that is read, the newer name of a figure first: where an
-// engine exports two they are never added up (ledger.SelectDesc chooses). They are
-// spelled as vLLM itself does.
-var Descs = slices.Concat(coreDescs, offloadDescs, omniDescs)
+// descs has every name that is read, the newest name of a metric first. An engine may
+// export two names of a metric; they are never added up, package window selects one.
+var descs = slices.Concat(coreDescs, offloadDescs, omniDescs)
 
-// coreDescs are the names of a plain engine's figures.
+// coreDescs are the names of a plain engine's metrics.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
-// v0.8.0 to v0.20.2 and main of August 2026; 0.32.0 was seen running. "V0" is the
-// engine before V1 (vllm/engine/metrics.py, 0.8 to 0.10 with VLLM_USE_V1=0): its
-// series have no engine label, and its hit rates are gauges, which tell nothing of
-// a window and are not read.
+// v0.8.0 to v0.20.2 and main of August 2026; checked against a running 0.32.0. "V0" is
+// the engine before V1 (vllm/engine/metrics.py, 0.8 to 0.10 with VLLM_USE_V1=0): its
+// series have no engine label. Its hit rates are gauges, from which no rate over a
+// window follows; they are not read.
 //
 // request_time_per_output_token_seconds, the mean of each request's mean, has no
-// older name: decode time by tokens would be another figure, and is what
-// inter_token_latency's mean says already.
+// older name: decode time divided by tokens is another quantity, which is already the
+// mean of inter_token_latency.
 var coreDescs = []Desc{
-	{KVCacheUsage, KindFraction, "vllm:kv_cache_usage_perc", "", "0.9.2 –", Unscaled},
-	{KVCacheUsage, KindFraction, "vllm:gpu_cache_usage_perc", "", "0.8 – 0.11.2 (0.11 hides it by default), V0", Unscaled},
+	{KVCacheUsage, KindGaugeMax, "vllm:kv_cache_usage_perc", "", "0.9.2 –", Unscaled},
+	{KVCacheUsage, KindGaugeMax, "vllm:gpu_cache_usage_perc", "", "0.8 – 0.11.2 (0.11 hides it by default), V0", Unscaled},
 	{RequestsRunning, KindGauge, "vllm:num_requests_running", "", "0.8 –, V0", Unscaled},
 	{RequestsWaiting, KindGauge, "vllm:num_requests_waiting", "", "0.8 –, V0", Unscaled},
 	{PromptTokens, KindCounter, "vllm:prompt_tokens_total", "", "0.8 –, V0", Unscaled},
@@ -152,17 +176,11 @@ var coreDescs = []Desc{
 	{ProcessStart, KindInfo, ProcessStartName, "", "prometheus_client, not in multiprocess mode", Unscaled},
 }
 
+// ProcessStartName is the start of the exporting process, in seconds of Unix time.
 const ProcessStartName = "process_start_time_seconds"
 
-// CanonicalName gives the newest name of a figure, for reasons that name it.
-func CanonicalName(f ID) string {
-	for id := range DescsOf(f) {
-		return id.Name()
-	}
-	return ""
-}
-
-// PollNames are the samples of a filtered poll: what moves while the engine runs.
+// PollNames are the sample names that a filtered scrape requests: what changes while
+// the engine works.
 var PollNames = []string{
 	"vllm:kv_cache_usage_perc",
 	"vllm:gpu_cache_usage_perc",
@@ -173,65 +191,51 @@ var PollNames = []string{
 	ProcessStartName,
 }
 
-// IsPolled says whether filtered polls ask for a figure.
-func IsPolled(f ID) bool {
-	for _, i := range DescsByMetric()[f] {
-		if slices.Contains(PollNames, Descs[i].name) || slices.Contains(OmniPollNames, Descs[i].name) {
-			return true
-		}
-	}
-	return false
-}
-
-// Part is what a sample is of its family.
+// Part is the role of a sample in its metric family.
 type Part uint8
 
+// The roles of a name on a page.
 const (
-	PartValue Part = iota // a counter's or gauge's value
+	PartValue Part = iota // the value of a counter or gauge
 	PartBucket
 	PartSum
 	PartCount
-	PartType // the family's own name, in a TYPE line: no sample
+	PartFamily // a family name in a TYPE line, not a sample
 )
 
+// Match is what a name on a page refers to.
 type Match struct {
 	Desc DescID
 	Part Part
 }
 
-// matchTable maps every sample and family name that is read, as spelled so, to its
-// row as vLLM itself spells it.
-func matchTable(s Naming) map[string]Match {
-	m := make(map[string]Match, 3*len(Descs))
-	put := func(name string, i int, p Part) {
-		if _, taken := m[name]; !taken { // an earlier row is newer
-			m[name] = Match{DescID(i), p}
+// matchTable maps every sample and family name in a naming to its desc in vLLM's own
+// naming.
+func matchTable(n Naming) map[string]Match {
+	table := make(map[string]Match, 3*len(descs))
+	add := func(name string, i int, p Part) {
+		if _, taken := table[name]; !taken { // an earlier desc is newer
+			table[name] = Match{DescID(i), p}
 		}
 	}
-	for i := range Descs {
-		name := nameIn(s, &Descs[i])
-		if Descs[i].Kind != KindHistogram {
-			put(name, i, PartValue)
+	for i := range descs {
+		name := descs[i].nameIn(n)
+		if descs[i].Kind != KindHistogram {
+			add(name, i, PartValue)
 			continue
 		}
-		put(name+"_bucket", i, PartBucket)
-		put(name+"_sum", i, PartSum)
-		put(name+"_count", i, PartCount)
+		add(name+"_bucket", i, PartBucket)
+		add(name+"_sum", i, PartSum)
+		add(name+"_count", i, PartCount)
 	}
-	for i := range Descs {
-		name := nameIn(s, &Descs[i])
-		if Descs[i].Kind == KindHistogram {
-			put(name, i, PartType)
+	for i := range descs {
+		name := descs[i].nameIn(n)
+		if descs[i].Kind == KindHistogram {
+			add(name, i, PartFamily)
 		}
-		if family, ok := strings.CutSuffix(name, "_total"); ok && Descs[i].Kind == KindCounter {
-			put(family, i, PartType) // as OpenMetrics declares it
+		if family, ok := strings.CutSuffix(name, "_total"); ok && descs[i].Kind == KindCounter {
+			add(family, i, PartFamily) // the family name in OpenMetrics
 		}
 	}
-	return m
-}
-
-// Declares says whether a TYPE line with a wanted name tells that the row is exported.
-func (w Match) Declares(t exposition.Type) bool {
-	// A gauge of a counter's name without _total is another figure, or Ray's copy.
-	return w.Part != PartType || w.Desc.Desc().Kind != KindCounter || t == exposition.Counter
+	return table
 }

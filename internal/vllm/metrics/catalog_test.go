@@ -6,34 +6,33 @@ import (
 	"testing"
 )
 
-// The table of names: every figure has one, no name stands twice, and one
-// figure's names are of one kind.
-func TestNames(t *testing.T) {
+// Every metric has a name, no name occurs twice, and all names of a metric have one kind.
+func TestCatalog(t *testing.T) {
 	kinds, names := map[ID]Kind{}, map[string]bool{}
-	for _, r := range Descs {
-		if k, ok := kinds[r.Metric]; ok && k != r.Kind {
-			t.Errorf("%s is of another kind than a name before it", r.name)
+	for _, d := range descs {
+		if k, ok := kinds[d.Metric]; ok && k != d.Kind {
+			t.Errorf("%s has another kind than the metric's name before it", d.name)
 		}
-		kinds[r.Metric] = r.Kind
-		if names[r.name] {
-			t.Errorf("%s stands twice", r.name)
+		kinds[d.Metric] = d.Kind
+		if names[d.name] {
+			t.Errorf("%s occurs twice", d.name)
 		}
-		names[r.name] = true
-		if r.versions == "" {
-			t.Errorf("%s has no versions", r.name)
+		names[d.name] = true
+		if d.versions == "" {
+			t.Errorf("%s has no versions", d.name)
 		}
-		if s := r.Encoding.Scale(); math.IsNaN(s) || s <= 0 {
-			t.Errorf("%s: scale %v", r.name, s)
+		if s := d.Encoding.Scale(); math.IsNaN(s) || s <= 0 {
+			t.Errorf("%s: scale %v", d.name, s)
 		}
 	}
-	for f := ID(0); f < NumMetrics; f++ {
-		if _, ok := kinds[f]; !ok {
-			t.Errorf("figure %d has no name", f)
+	for m := range NumMetrics {
+		if _, ok := kinds[m]; !ok {
+			t.Errorf("metric %d has no name", m)
 		}
 	}
 	for _, n := range slices.Concat(PollNames, OmniPollNames) {
 		if !names[n] {
-			t.Errorf("polls ask for %s, which is not read", n)
+			t.Errorf("filtered scrapes request %s, which is not read", n)
 		}
 	}
 }

@@ -1,15 +1,16 @@
 package metrics
 
-// The figures of KV offloading, of KV connectors and of decoding by diffusion.
+// The metrics of KV offloading, of KV connectors, of KV block residency and of diffusion
+// language models.
 const (
-	OffloadLoadBytes ID = iota + EndOfCore
+	OffloadLoadBytes ID = iota + endOfCore
 	OffloadLoadTime
 	OffloadLoadSize
 	OffloadStoreBytes
 	OffloadStoreTime
 	OffloadStoreSize
-	// Those of vLLM 0.16 and later, by direction: the flat ones above have taken
-	// their place, and both are fed with the same events.
+	// The deprecated metrics of vLLM 0.16 and later, split by direction. The flat ones
+	// above replace them; both count the same events.
 	OffloadOldBytes
 	OffloadOldTime
 	OffloadOldSize
@@ -39,7 +40,7 @@ const (
 	TierBackpressureLatency
 	TierStoresDropped
 	TierBlocksDropped
-	PromotionAllocationFailures // of all tiers
+	PromotionAllocationFailures // all tiers together
 
 	NixlTransferTime
 	NixlPostTime
@@ -61,17 +62,17 @@ const (
 	HisparseMisses
 	HisparseBytes
 
-	BlockLifetime
-	BlockIdle
-	BlockReuseGap
+	KVBlockLifetime
+	KVBlockIdleBeforeEvict
+	KVBlockReuseGap
 	DiffusionSteps
 	DiffusionPositions
 	DiffusionCommitted
-	endOfOffload // how many figures there are up to here
+	endOfOffload
 )
 
-// offloadDescs are the names of what moves KV blocks, and of what happens to them.
-// Times are in seconds, though the names of counters do not say so.
+// offloadDescs are the names of the metrics in this file. Times are in seconds, even if a
+// counter's name does not end in _seconds.
 //
 // Sources: vllm/distributed/kv_transfer/kv_connector/v1/offloading/metrics.py
 // (get_connector_metric_definitions), vllm/v1/kv_offload/cpu/spec.py and
@@ -79,7 +80,7 @@ const (
 // 50045), …/v1/nixl/stats.py, …/v1/mooncake/store/metrics.py,
 // …/v1/hf3fs/metrics.py, …/v1/hisparse/ (PR 56061), vllm/v1/metrics/loggers.py
 // (kv_block_*), vllm/v1/spec_decode/metrics.py (PR 45163), read in August and
-// September 2026; none of them was seen running.
+// September 2026; none was checked against a running engine.
 var offloadDescs = []Desc{
 	{OffloadLoadBytes, KindCounter, "vllm:kv_offload_load_bytes_total", "", "June 2026 –", Unscaled},
 	{OffloadLoadTime, KindCounter, "vllm:kv_offload_load_time_total", "", "June 2026 –", Unscaled},
@@ -94,10 +95,10 @@ var offloadDescs = []Desc{
 	{OffloadLookupAsync, KindHistogram, "vllm:kv_offload_lookup_async_delay_seconds", "", "June 2026 –", Unscaled},
 	{OffloadAllocationFailures, KindCounter, "vllm:kv_offload_allocation_failure_total", "", "June 2026 –", Unscaled},
 	{OffloadStoresSkipped, KindCounter, "vllm:kv_offload_stores_skipped_total", "", "June 2026 –, with store_threshold of 2 or more", Unscaled},
-	// Fractions pinned by transfers in flight, whatever "usage" says.
-	{OffloadCPUPinned, KindFraction, "vllm:kv_offload_cpu_cache_usage_perc", "", "June 2026 –", Unscaled},
-	{OffloadCPUPinnedWrite, KindFraction, "vllm:kv_offload_cpu_cache_write_usage_perc", "", "June 2026 –", Unscaled},
-	{OffloadCPUPinnedRead, KindFraction, "vllm:kv_offload_cpu_cache_read_usage_perc", "", "June 2026 –", Unscaled},
+	// Despite "usage" in their names: the fractions pinned by transfers in flight.
+	{OffloadCPUPinned, KindGaugeMax, "vllm:kv_offload_cpu_cache_usage_perc", "", "June 2026 –", Unscaled},
+	{OffloadCPUPinnedWrite, KindGaugeMax, "vllm:kv_offload_cpu_cache_write_usage_perc", "", "June 2026 –", Unscaled},
+	{OffloadCPUPinnedRead, KindGaugeMax, "vllm:kv_offload_cpu_cache_read_usage_perc", "", "June 2026 –", Unscaled},
 	{OffloadCPUAllocation, KindHistogram, "vllm:kv_offload_cpu_allocation_size", "", "June 2026 –", Unscaled},
 
 	{TierQueries, KindCounter, "vllm:kv_offload_tiering_chunk_queries_total", "tier", "after PR 48798 –", Unscaled},
@@ -112,12 +113,12 @@ var offloadDescs = []Desc{
 	{TierCascadeFailures, KindCounter, "vllm:kv_offload_tiering_cascade_job_failures_total", "tier", "PR 48798 (August 2026) –", Unscaled},
 	{TierActivePromotions, KindGauge, "vllm:kv_offload_tiering_active_promotion_jobs", "tier", "PR 48798 (August 2026) –", Unscaled},
 	{TierActiveCascades, KindGauge, "vllm:kv_offload_tiering_active_cascade_jobs", "tier", "PR 48798 (August 2026) –", Unscaled},
-	{TierPinnedWrite, KindFraction, "vllm:kv_offload_tiering_primary_write_usage_perc", "tier", "PR 48798 (August 2026) –", Unscaled},
-	{TierPinnedRead, KindFraction, "vllm:kv_offload_tiering_primary_read_usage_perc", "tier", "PR 48798 (August 2026) –", Unscaled},
+	{TierPinnedWrite, KindGaugeMax, "vllm:kv_offload_tiering_primary_write_usage_perc", "tier", "PR 48798 (August 2026) –", Unscaled},
+	{TierPinnedRead, KindGaugeMax, "vllm:kv_offload_tiering_primary_read_usage_perc", "tier", "PR 48798 (August 2026) –", Unscaled},
 	{TierLookupSync, KindHistogram, "vllm:kv_offload_tiering_lookup_sync_delay_seconds", "tier", "PR 48798 (August 2026) –", Unscaled},
 	{TierLookupAsync, KindHistogram, "vllm:kv_offload_tiering_lookup_async_delay_seconds", "tier", "PR 48798 (August 2026) –", Unscaled},
-	// An average of seconds per MiB: several engines' do not add up.
-	{TierBackpressureLatency, KindFraction, "vllm:kv_offload_tiering_backpressure_store_latency_ema", "tier", "PR 50045 –", Unscaled},
+	// A moving average of seconds per MiB: the values of several engines do not add up.
+	{TierBackpressureLatency, KindGaugeMax, "vllm:kv_offload_tiering_backpressure_store_latency_ema", "tier", "PR 50045 –", Unscaled},
 	{TierStoresDropped, KindCounter, "vllm:kv_offload_tiering_backpressure_stores_dropped_total", "tier", "PR 50045 –", Unscaled},
 	{TierBlocksDropped, KindCounter, "vllm:kv_offload_tiering_backpressure_blocks_dropped_total", "tier", "PR 50045 –", Unscaled},
 	{PromotionAllocationFailures, KindCounter, "vllm:kv_offload_tiering_promotion_allocation_failures_total", "", "PR 48798 (August 2026) –", Unscaled},
@@ -142,9 +143,9 @@ var offloadDescs = []Desc{
 	{HisparseMisses, KindCounter, "vllm:hisparse_cache_misses_total", "", "0.30 –", Unscaled},
 	{HisparseBytes, KindCounter, "vllm:hisparse_host_to_device_bytes_total", "", "0.30 –", Unscaled},
 
-	{BlockLifetime, KindHistogram, "vllm:kv_block_lifetime_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},
-	{BlockIdle, KindHistogram, "vllm:kv_block_idle_before_evict_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},
-	{BlockReuseGap, KindHistogram, "vllm:kv_block_reuse_gap_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},
+	{KVBlockLifetime, KindHistogram, "vllm:kv_block_lifetime_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},
+	{KVBlockIdleBeforeEvict, KindHistogram, "vllm:kv_block_idle_before_evict_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},
+	{KVBlockReuseGap, KindHistogram, "vllm:kv_block_reuse_gap_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},
 	{DiffusionSteps, KindCounter, "vllm:diffusion_num_denoising_steps_total", "", "June 2026 –", Unscaled},
 	{DiffusionPositions, KindCounter, "vllm:diffusion_num_canvas_positions_total", "", "June 2026 –", Unscaled},
 	{DiffusionCommitted, KindCounter, "vllm:diffusion_num_committed_tokens_total", "", "June 2026 –", Unscaled},

@@ -7,36 +7,37 @@ import (
 	"sync"
 )
 
-// Naming is how a page writes vLLM's names.
+// Naming is how a page writes vLLM's metric names.
 //
 // Under Ray, vLLM's metrics go through ray.util.metrics, whose names have no colon:
-// RayPrometheusStatLogger (vllm/v1/metrics/ray_wrappers.py) writes _ for every
-// character but letters, digits and _, and Ray's agent on the node puts the namespace
-// ray_ in front (python/ray/_private/metrics_agent.py; the panels of Ray's own Grafana
-// dashboard have ray_vllm:… of before that and ray_vllm_… since). Other collectors on
-// the way rename the same way, without the namespace; so does prometheus_client 0.26.0
-// in OpenMetrics, with the samples' names alone.
+// RayPrometheusStatLogger (vllm/v1/metrics/ray_wrappers.py) replaces every character
+// except letters, digits and _ by _, and Ray's agent on the node prepends the namespace
+// ray_ (python/ray/_private/metrics_agent.py; the panels of Ray's own Grafana dashboard
+// have ray_vllm:… from before that change and ray_vllm_… since). Other collectors rename
+// in the same way, without the namespace. So does prometheus_client 0.26.0 in
+// OpenMetrics, but only for sample names.
 //
-// A page under Ray is the node's: it has the series of all its workers, told apart by
-// WorkerId; counters are exported once more as gauges of the name without _total
-// (RAY_EXPORT_COUNTER_AS_GAUGE), which are no samples of any figure; a counter is there
-// from its first increment on (RayCounterWrapper.inc leaves out 0); and what a worker
-// counts is passed on every 10 s (metrics_report_interval_ms in src/ray/common/
-// ray_config_def.h).
+// A page under Ray is the node's:
+//   - it has the series of all workers, which the label WorkerId distinguishes;
+//   - it exports counters a second time as gauges, under the name without _total
+//     (RAY_EXPORT_COUNTER_AS_GAUGE); those are not read;
+//   - a counter appears with its first increment (RayCounterWrapper.inc skips 0);
+//   - a worker's counts arrive every 10 s (metrics_report_interval_ms in
+//     src/ray/common/ray_config_def.h).
 type Naming int
 
-// The spellings, best first: where a page has several, only the first is read.
+// The namings, best first. If a page has several, only the best one is read.
 const (
-	Native Naming = iota // vllm:x
-	Ray                  // ray_vllm_x
-	RayColon
-	Underscored // vllm_x
-	NumNamings  // how many they are
+	Native      Naming = iota // vllm:x
+	Ray                       // ray_vllm_x
+	RayColon                  // ray_vllm:x
+	Underscored               // vllm_x
+	NumNamings                // the number of namings
 )
 
-// Spell spells one of vLLM's names.
-func (s Naming) Spell(name string) string {
-	switch s {
+// Format returns how a page with the naming writes one of vLLM's names.
+func (n Naming) Format(name string) string {
+	switch n {
 	case Ray:
 		return "ray_" + underscored(name)
 	case RayColon:
@@ -49,38 +50,46 @@ func (s Naming) Spell(name string) string {
 
 func underscored(name string) string { return strings.ReplaceAll(name, ":", "_") }
 
-// DescID is a row in one spelling: its place in rows, and len(rows) more for every
-// better spelling, so that a better one is a newer name.
+// DescID identifies a [Desc] in one naming. It is the index into descs plus len(descs)
+// for every better naming, so that of two IDs of a metric the lower one is the newer or
+// better name.
 type DescID int
 
-func (id DescID) Desc() *Desc    { return &Descs[int(id)%len(Descs)] }
-func (id DescID) Metric() ID     { return id.Desc().Metric }
-func (id DescID) Naming() Naming { return Naming(int(id) / len(Descs)) }
+// NumDescs returns the number of DescIDs, from 0.
+func NumDescs() int { return int(NumNamings) * len(descs) }
 
-// Name is the row's name as a page with that spelling has it.
-func (id DescID) Name() string { return nameIn(id.Naming(), id.Desc()) }
+// Desc returns the description of the name.
+func (id DescID) Desc() *Desc { return &descs[int(id)%len(descs)] }
 
-// IsVLLM says whether a row is of the engine's figures, not of its process.
+// Metric returns the metric that the name is of.
+func (id DescID) Metric() ID { return id.Desc().Metric }
+
+// Naming returns the naming that the name is in.
+func (id DescID) Naming() Naming { return Naming(int(id) / len(descs)) }
+
+// Name returns the name as a page with that naming writes it.
+func (id DescID) Name() string { return id.Desc().nameIn(id.Naming()) }
+
+// IsVLLM reports whether the metric is the engine's. The other one is
+// process_start_time_seconds, which any process may export.
 func (id DescID) IsVLLM() bool { return id.Metric() != ProcessStart }
 
-// nameIn spells a row's name. What prometheus_client tells of whatever process is
-// spelled alike everywhere.
-func nameIn(s Naming, r *Desc) string {
-	if r.Metric == ProcessStart {
-		return r.name
+// nameIn returns the desc's name in a naming. The metrics of the process have the same
+// name in each.
+func (d *Desc) nameIn(n Naming) string {
+	if d.Metric == ProcessStart {
+		return d.name
 	}
-	return s.Spell(r.name)
+	return n.Format(d.name)
 }
 
-// NumDescs is how many rows there are, in all spellings.
-func NumDescs() int { return int(NumNamings) * len(Descs) }
-
-// DescsOf gives the rows of a figure in every spelling, the newest first.
-func DescsOf(f ID) iter.Seq[DescID] {
+// Descs yields the metric's names in every naming, the best naming and in it the newest
+// name first.
+func (m ID) Descs() iter.Seq[DescID] {
 	return func(yield func(DescID) bool) {
-		for s := range NumNamings {
-			for _, i := range DescsByMetric()[f] {
-				if !yield(DescID(int(s)*len(Descs) + i)) {
+		for n := range NumNamings {
+			for _, i := range descsByMetric()[m] {
+				if !yield(DescID(int(n)*len(descs) + i)) {
 					return
 				}
 			}
@@ -88,62 +97,63 @@ func DescsOf(f ID) iter.Seq[DescID] {
 	}
 }
 
-// DescsByMetric tells every figure's places in rows.
-var DescsByMetric = sync.OnceValue(func() [][]int {
-	places := make([][]int, NumMetrics)
-	for i := range Descs {
-		places[Descs[i].Metric] = append(places[Descs[i].Metric], i)
+// descsByMetric returns the indices into descs of every metric.
+var descsByMetric = sync.OnceValue(func() [][]int {
+	indices := make([][]int, NumMetrics)
+	for i := range descs {
+		indices[descs[i].Metric] = append(indices[descs[i].Metric], i)
 	}
-	return places
+	return indices
 })
 
-// Lookup tells what a sample's or family's name is of; ok is false for one that
-// is not read.
-func Lookup(name string) (w Match, ok bool) {
-	if w, ok = nativeNames()[name]; ok {
-		return w, true
+// Lookup returns what a sample or family name refers to; ok is false if the name is not
+// read.
+func Lookup(name string) (m Match, ok bool) {
+	if m, ok = nativeNames()[name]; ok {
+		return m, true
 	}
-	s := Underscored
+	naming := Underscored
 	rest, ray := strings.CutPrefix(name, "ray_")
 	if ray {
-		s = Ray
+		naming = Ray
 	}
 	if !strings.HasPrefix(rest, "vllm") {
 		return Match{}, false
 	}
-	if w, ok = underscoredNames()[rest]; !ok && ray {
-		w, ok = nativeNames()[rest]
-		s = RayColon
+	if m, ok = underscoredNames()[rest]; !ok && ray {
+		m, ok = nativeNames()[rest]
+		naming = RayColon
 	}
-	if !ok || !w.Desc.IsVLLM() {
+	if !ok || !m.Desc.IsVLLM() {
 		return Match{}, false
 	}
-	w.Desc += DescID(int(s) * len(Descs))
-	return w, true
+	m.Desc += DescID(int(naming) * len(descs))
+	return m, true
 }
 
+// IsWanted reports whether a sample or family name is read.
 func IsWanted(name string) bool {
 	_, ok := Lookup(name)
 	return ok
 }
 
-// Built when the first page is read, for most runs have one spelling, and some no
-// engine at all.
+// The tables are built when the first page is read: most runs need only one, and a run
+// without an engine needs neither.
 var (
 	nativeNames      = sync.OnceValue(func() map[string]Match { return matchTable(Native) })
 	underscoredNames = sync.OnceValue(func() map[string]Match { return matchTable(Underscored) })
 )
 
-// PollNamesIn are PollNames, and vllm-omni's where it is one, as a page with that
-// spelling has them.
-func PollNamesIn(s Naming, omni bool) []string {
+// PollNamesIn returns PollNames, and with omni OmniPollNames too, as a page with the
+// naming writes them.
+func PollNamesIn(n Naming, omni bool) []string {
 	out := slices.Clone(PollNames)
 	if omni {
 		out = append(out, OmniPollNames...)
 	}
 	for i, name := range out {
 		if name != ProcessStartName {
-			out[i] = s.Spell(name)
+			out[i] = n.Format(name)
 		}
 	}
 	return out

@@ -3,46 +3,41 @@ package metrics
 import (
 	"strings"
 	"testing"
-
-	"github.com/vobs/vobs/probe/exposition"
 )
 
-// Every name of the table can be read in every spelling, and no two figures share one.
-func TestSpellings(t *testing.T) {
-	for i := range DescID(NumDescs()) {
-		sample := i.Name()
-		if i.Desc().Kind == KindHistogram {
+// Every name can be looked up in every naming, and no two metrics share one.
+func TestLookup(t *testing.T) {
+	for id := range DescID(NumDescs()) {
+		sample := id.Name()
+		if id.Desc().Kind == KindHistogram {
 			sample += "_count"
 		}
-		w, ok := Lookup(sample)
-		if !ok || w.Desc.Metric() != i.Metric() || w.Desc.Naming() != i.Naming() && i.IsVLLM() || i.Naming() == Native && w.Desc != i {
-			t.Errorf("%s of row %d is read as row %d, %s", sample, i, w.Desc, w.Desc.Name())
+		m, ok := Lookup(sample)
+		if !ok || m.Desc.Metric() != id.Metric() || m.Desc.Naming() != id.Naming() && id.IsVLLM() || id.Naming() == Native && m.Desc != id {
+			t.Errorf("%s of desc %d is looked up as desc %d, %s", sample, id, m.Desc, m.Desc.Name())
 		}
-		if i.IsVLLM() && i.Naming() != Native && strings.Contains(i.Name(), ":") != (i.Naming() == RayColon) {
-			t.Errorf("row %d has the name %s", i, i.Name())
+		if id.IsVLLM() && id.Naming() != Native && strings.Contains(id.Name(), ":") != (id.Naming() == RayColon) {
+			t.Errorf("desc %d has the name %s", id, id.Name())
 		}
 	}
 	for _, name := range []string{"ray_process_start_time_seconds", "ray_prompt_tokens_total", "prompt_tokens_total", "ray_ray_vllm_prompt_tokens_total", "vllm", "ray_", ""} {
-		if w, ok := Lookup(name); ok {
-			t.Errorf("%q is read as %s", name, w.Desc.Name())
+		if m, ok := Lookup(name); ok {
+			t.Errorf("%q is looked up as %s", name, m.Desc.Name())
 		}
 	}
-	for _, c := range []struct {
-		name string
-		part Part
-		kind exposition.Type
-		want bool
-	}{
-		{"vllm:prompt_tokens", PartType, exposition.Counter, true},
-		{"vllm:prompt_tokens", PartType, exposition.Gauge, false},
-		{"ray_vllm_prompt_tokens_total", PartValue, exposition.Counter, true},
-		{"vllm:iteration_tokens_total", PartType, exposition.Histogram, true}, // for all its name
+	for name, part := range map[string]Part{
+		"vllm:prompt_tokens":                      PartFamily,
+		"ray_vllm_prompt_tokens_total":            PartValue,
+		"vllm:time_to_first_token_seconds_bucket": PartBucket,
+		"vllm:time_to_first_token_seconds_sum":    PartSum,
+		"vllm_time_to_first_token_seconds_count":  PartCount,
+		"vllm:iteration_tokens_total":             PartFamily, // a histogram, in spite of its suffix
 	} {
-		if w, ok := Lookup(c.name); !ok || w.Part != c.part || w.Declares(c.kind) != c.want {
-			t.Errorf("%s: %+v %v", c.name, w, ok)
+		if m, ok := Lookup(name); !ok || m.Part != part {
+			t.Errorf("%s: %+v, %v", name, m, ok)
 		}
 	}
 	if IsWanted("vllm:iteration_tokens") {
-		t.Error("the suffix of a histogram's name was taken off")
+		t.Error("the suffix _total of a histogram's name was removed")
 	}
 }

@@ -1,10 +1,10 @@
-"""Makes table.tsv: random histograms, and what a real Prometheus says of their quantiles.
+"""Makes table.tsv: random histograms, and their quantiles as a real Prometheus computes them.
 
     apt-get download prometheus && dpkg -x prometheus_*.deb X
     python3 make.py X/usr/bin/prometheus
 
 Run once, by hand, with Prometheus 2.42.0 (Debian 2.42.0+ds-5+deb12u1). Prometheus scrapes
-the histograms from a page, and is asked for histogram_quantile of each. A line of the
+the histograms from a page, and is queried for histogram_quantile of each. A line of the
 table: kind, buckets as le:count in increasing order of le, the quantiles 0.5, 0.9, 0.95
 and 0.99 as Prometheus writes them.
 """

@@ -1,0 +1,107 @@
+package aggregate
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/vobs/vobs/internal/vllm/metrics"
+	"github.com/vobs/vobs/schema"
+)
+
+// minActiveIntervals is the number of active intervals between polls from which on rates
+// are taken over the active time, not over the whole window.
+const minActiveIntervals = 3
+
+func (v view) window(started time.Time) *schema.Window {
+	w := &schema.Window{Base: "scraped", Final: "settled"}
+	from, to := v.endpoints[0].BaseAt, v.endpoints[0].FullAt
+	rank := []Final{FinalSettled, FinalFiles, FinalUnsettled, FinalBeforeSignal, FinalLastGood}
+	var worst *endpoint // the one with the least trustworthy final reading
+	for _, e := range v.endpoints {
+		if slices.Index(rank, e.Final) > slices.Index(rank, Final(w.Final)) {
+			w.Final, worst = string(e.Final), e
+		}
+		switch {
+		case e.Base == BaseZero:
+			w.Base = "zero"
+		case e.Files:
+			w.Base = "files"
+		}
+		if e.BaseAt.Before(from) {
+			from = e.BaseAt
+		}
+		if e.FullAt.After(to) {
+			to = e.FullAt
+		}
+		w.Resets += e.Counters.Resets
+		// Of several engines, the one that was lost first, and the one that settled last.
+		w.FinalAgeSeconds = max(w.FinalAgeSeconds, schema.Float(v.ended.Sub(e.FullAt).Seconds()))
+		w.SettleSeconds = max(w.SettleSeconds, schema.Float(e.FullAt.Sub(v.ended).Seconds()))
+		v.doubtEndpoint(e, started)
+	}
+	w.DurationSeconds = schema.Float(to.Sub(from).Seconds())
+	switch w.Final {
+	case "unsettled":
+		v.Notes.Doubt(schema.CodeUnsettled, schema.Warning, "the engine was still busy, or its counters were still moving, at the final reading: other clients use it, or the command left requests behind", &schema.Evidence{Field: "engine.window.settle_seconds", Value: w.SettleSeconds, Threshold: SettleTimeout.Seconds()})
+	case "last_good", "before_signal":
+		how := "the engine was gone when the command ended"
+		if worst.LastError != nil && !worst.Refused && worst.FailedAt.After(worst.LastAt) {
+			how = fmt.Sprintf("the engine could not be read after the command ended (%v)", worst.LastError)
+		}
+		v.Notes.Doubt(schema.CodeFinalReadingLost, schema.Warning, fmt.Sprintf("%s: its figures are from %s, and what it did after that is not counted", how, v.ages(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
+	}
+	if v.active.Intervals() >= minActiveIntervals {
+		w.ActiveSecondsEst = schema.F(v.active.Seconds())
+	} else {
+		v.Notes.Missing("engine.window.active_seconds_est", fmt.Sprintf("the engine was active in fewer than %d intervals between polls", minActiveIntervals))
+		v.Notes.Doubt(schema.CodeShortWindow, schema.Info, "too few polls found the engine active: rates are over the whole window, including idle time", &schema.Evidence{Field: "engine.scrapes.count", Value: v.readings(), Threshold: minActiveIntervals})
+	}
+	return w
+}
+
+// ages returns how long before the command's end the figures were read. Filtered scrapes
+// that followed the last full page made some figures more recent than the others.
+func (v view) ages(full schema.Float) string {
+	polled := schema.Float(0)
+	for _, e := range v.endpoints {
+		polled = max(polled, schema.Float(v.ended.Sub(e.LastAt).Seconds()))
+	}
+	all, some := fmt.Sprintf("%.2f s earlier", full), fmt.Sprintf("%.2f s earlier", polled)
+	if all == some {
+		return all
+	}
+	return fmt.Sprintf("%s (tokens.prompt, tokens.generation, their rates and the gauges, which are polled more often: %s)", all, some)
+}
+
+// doubtEndpoint notes what casts doubt on one endpoint's counters and gauges.
+func (v view) doubtEndpoint(e *endpoint, started time.Time) {
+	name, c := e.Name, e.Counters
+	if e.Partial != nil {
+		v.Notes.Doubt(schema.CodeFilesNotRead, schema.Warning, fmt.Sprintf("some of the engine's metrics are missing: %v", e.Partial), nil)
+	}
+	if e.Base == BaseLate {
+		v.Notes.Doubt(schema.CodeLateBase, schema.Warning, fmt.Sprintf("%s did not serve an engine's metrics before the command started: what its engine did before the first successful reading, %.1f s into the run, is not counted", name, e.BaseAt.Sub(started).Seconds()), nil)
+	}
+	if c.Naming != metrics.Native {
+		v.Notes.Doubt(schema.CodeDelayedMetrics, schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): the collector that renames them forwards them only periodically (Ray: every 10 s by default, metrics_report_interval_ms), so the engine's last work may be missing, and work from just before the start may be included", name, c.Naming.Format("vllm:…")), nil)
+	}
+	switch {
+	case c.LoadBalanced:
+		v.Notes.Doubt(schema.CodeSeveralServers, schema.Warning, fmt.Sprintf("several servers answer at %s in turn (behind a load balancer?): its counters are meaningless and left out, and its gauges mix the servers; give the address of each one", name), nil)
+	case c.Resets > 0:
+		v.Notes.Doubt(schema.CodeCounterReset, schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they counted between the last reading before a restart and the restart is lost", name, c.Resets), &schema.Evidence{Field: "engine.window.resets", Value: c.Resets, Threshold: 0})
+	}
+	switch {
+	case c.Conflicts > 0:
+		v.Notes.Doubt(schema.CodeDuplicateSeries, schema.Warning, fmt.Sprintf("%s exported the same series twice on a page with different values, %d times: neither value was used", name, c.Conflicts), nil)
+	case c.Duplicates > 0:
+		v.Notes.Doubt(schema.CodeDuplicateSeries, schema.Info, fmt.Sprintf("%s exported the same series twice on a page with the same value, %d times: it was counted once", name, c.Duplicates), nil)
+	}
+	if c.Invalid > 0 {
+		v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d invalid values (NaN, infinite, or a negative count), the last one of %s: they were ignored", name, c.Invalid, c.InvalidDesc.Name()), nil)
+	}
+	if e.Errors > 0 && e.LastCounted != nil {
+		v.Notes.Doubt(schema.CodeScrapesFailed, schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and its gauges at those times are unknown; the last failure: %v", e.Errors, e.Errors+e.Scrapes, e.LastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.Errors, Threshold: 0})
+	}
+}
