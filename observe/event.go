@@ -33,10 +33,11 @@ func (n *sharedNotes) missing(field, reason string) {
 	n.all.Missing(field, reason)
 }
 
-func (n *sharedNotes) doubt(code schema.Code, severity schema.Severity, message string) {
+// update calls f with the notes, which f may add to.
+func (n *sharedNotes) update(f func(*schema.Notes)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.all.Doubt(code, severity, message, nil)
+	f(&n.all)
 }
 
 func (n *sharedNotes) add(notes schema.Notes) {

@@ -178,7 +178,9 @@ func (r *run) prepareMetricsDir() {
 	switch {
 	case err != nil:
 		r.cfg.Warn(err.Error())
-		r.notes.doubt(schema.CodeNoMetricsDirectory, schema.Warning, err.Error())
+		r.notes.update(func(n *schema.Notes) {
+			n.Doubt(schema.CodeNoMetricsDirectory, schema.Warning, err.Error(), nil)
+		})
 		return
 	case dir.path == "":
 		return
@@ -213,7 +215,7 @@ func (r *run) isForeign(t scrape.Target) bool {
 	r.discovery.foreign[t.Name()] = true
 	message := fmt.Sprintf("another server answers at %s, where the command is going to listen: it is not scraped", t.Name())
 	r.cfg.Warn(message)
-	r.notes.doubt(schema.CodeEngineNotOurs, schema.Warning, message)
+	r.notes.update(func(n *schema.Notes) { n.Doubt(schema.CodeEngineNotOurs, schema.Warning, message, nil) })
 	return true
 }
 

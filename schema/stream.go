@@ -60,7 +60,7 @@ func (v *StreamValidator) End() []Problem {
 	case !v.parts:
 		return []Problem{{Line: 1, Message: emptyMessage}}
 	case v.events == 0 && !v.failed:
-		return []Problem{{Line: 1, Message: "holds no event: none of its log records is that of a generation"}}
+		return []Problem{{Line: 1, Message: "no event: none of the log records is that of a generation"}}
 	}
 	return nil
 }
