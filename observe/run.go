@@ -148,7 +148,7 @@ func (r *run) prepare() {
 		Order:     order,
 		Devices:   cfg.Devices,
 		Interval:  cfg.Interval,
-		Ours:      r.discovery.ours,
+		OwnedPIDs: r.discovery.ours,
 		Descends:  r.host.Tree().Descends,
 		PIDsMatch: r.pidsMatch(),
 		ProcRoot:  cfg.ProcRoot,

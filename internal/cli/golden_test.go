@@ -113,7 +113,7 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
 
 // loaderSays matches the message of this machine's dynamic loader.
-var loaderSays = regexp.MustCompile(`NVML cannot be loaded: .*?: is`)
+var loaderSays = regexp.MustCompile(`NVML cannot be loaded: .*?: check`)
 
 func golden(t *testing.T, name string, event []byte) {
 	t.Helper()
@@ -127,7 +127,7 @@ func golden(t *testing.T, name string, event []byte) {
 		t.Fatal(err)
 	}
 	out.WriteByte('\n')
-	shape := loaderSays.ReplaceAll(out.Bytes(), []byte("NVML cannot be loaded: <why>: is"))
+	shape := loaderSays.ReplaceAll(out.Bytes(), []byte("NVML cannot be loaded: <why>: check"))
 	path := filepath.Join("testdata", "golden", name)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {

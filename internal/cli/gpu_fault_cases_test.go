@@ -82,7 +82,7 @@ var gpuFaults = map[string]gpuFault{
 		script:  twoGPUs + "rule nvmlDeviceGetMemoryInfo_v2 device=1 hang when=fault",
 		command: "until-sampled 2; fault nvmlDeviceGetMemoryInfo_v2; echo 5GiB >used",
 		want:    merge(undisturbedGPU(0, gib3), undisturbedGPU(1, gib3), map[string]string{"peak_vram_gb": "3.0"}),
-		doubts:  map[string]string{"gpu_driver_stuck": "reading the memory, asked [0-9.]+ s after the command's start"},
+		doubts:  map[string]string{"gpu_driver_stuck": "reading the memory, called [0-9.]+ s after the command's start"},
 	},
 	"memory hangs from the start": {
 		script:  oneGPU + "rule nvmlDeviceGetMemoryInfo_v2 hang",
@@ -163,7 +163,7 @@ var gpuFaults = map[string]gpuFault{
 		script:  oneGPU + "rule nvmlInit_v2 sleep=1200ms",
 		command: "sleep 0.8",
 		want:    map[string]string{"gpus.0.peak_bytes": gib3, "peak_vram_gb": "3.0"},
-		doubts:  map[string]string{"gpu_sampling_late": "a peak before it is not known", "devices_not_matched": "."},
+		doubts:  map[string]string{"gpu_sampling_late": "an earlier peak is unknown", "devices_not_matched": "."},
 		loose:   true,
 	},
 

@@ -6,24 +6,23 @@ import (
 	"time"
 )
 
-// driver is NVML as the sampling needs it: small, so that the sampling is
-// tested without a library, on a clock that the test turns. The real one is in
-// nvml_linux.go.
+// driver is the part of NVML that the sampler uses. It is small, so that tests can
+// replace it and run on a simulated clock. The real implementation is in nvml_linux.go.
 //
-// Any call may hang for ever; nothing here can be cancelled.
+// Any call may hang forever; none can be cancelled.
 type driver interface {
-	// Start loads and initialises NVML. After an error nothing else may be called.
+	// start loads and initialises NVML. After an error no other method may be called.
 	start() error
-	// version is the version of the NVIDIA driver.
+	// version returns the version of the NVIDIA driver.
 	version() (string, error)
-	// count is the number of GPUs; MIG instances are not counted.
+	// count returns the number of GPUs, not counting MIG instances.
 	count() (int, error)
-	// gpu gives the GPU with this index, in NVML's order, which is that of the PCI bus.
+	// gpu returns the GPU with this index in NVML's order, that of the PCI bus.
 	gpu(index int) (device, error)
-	// watch begins to read the memory of all devices, at once and then on its own
-	// clock, until it is stopped.
+	// watch starts to read the memory of all devices, immediately and then on its own
+	// clock, until the watcher is stopped.
 	watch(devices []device, interval time.Duration) (watcher, error)
-	// threadCPU is the CPU time of the calling thread.
+	// threadCPU returns the CPU time of the calling thread.
 	threadCPU() time.Duration
 }
 
@@ -31,54 +30,55 @@ type driver interface {
 type device interface {
 	uuid() (string, error)
 	name() (string, error)
-	// instances lists the MIG instances of a GPU in MIG mode; on says whether it is in that mode.
-	instances() (list []instance, on bool, err error)
+	// instances returns the MIG instances of a GPU; enabled reports whether it is in MIG mode.
+	instances() (list []migInstance, enabled bool, err error)
 	power() (watts float64, err error)
 	energy() (joules float64, err error)
 	utilization() (fraction float64, err error)
 	temperature() (celsius int, err error)
-	// throttle is NVML's bit mask of what decides the clocks.
+	// throttle returns NVML's bit mask of the reasons that determine the clocks.
 	throttle() (uint64, error)
-	// processes lists the processes with a context on the device: those that
-	// compute, or those that draw.
+	// processes returns the processes with a compute context on the device, or those
+	// with a graphics context.
 	processes(graphics bool) ([]process, error)
 }
 
-// instance is a MIG instance with the ids of its GPU and compute instance.
-type instance struct {
+// migInstance is a MIG instance: its index on the GPU, and the ids of its GPU instance
+// and compute instance.
+type migInstance struct {
 	device
 	number, gi, ci int
 }
 
-// process is a process's memory on a device.
+// process is the memory of a process on a device.
 type process struct {
-	pid    int
-	memory uint64 // bytes
-	known  bool   // false: the driver does not tell how much
+	pid         int
+	memory      uint64 // bytes
+	memoryKnown bool   // false: the driver does not report it
 }
 
 // watcher reads the memory of devices on its own clock.
 type watcher interface {
-	// read gives the figures so far, one per device.
-	read() ([]memory, watchState)
-	// countFrom tells when the command started: the peak and the samples count
-	// from there. Until then only the first reading is kept.
+	// read returns the figures so far, one per device.
+	read() ([]memoryStats, watcherState)
+	// countFrom sets the command's start: the peak and the samples count from there.
+	// Before that only the first reading is kept.
 	countFrom(t time.Time)
-	// pace sets the interval. With careful, the watcher waits of its own accord
-	// after a round that cost much, until the next call of pace: between two
-	// looks of the governor a driver may become expensive.
-	pace(interval time.Duration, careful bool)
-	// stop makes a last round and ends the watcher. It reports whether that
-	// happened within timeout; the figures can be read in any case.
+	// setInterval sets the interval between rounds. With hold, the watcher pauses after
+	// an expensive round, until the next call of setInterval: a driver may become
+	// expensive between two ticks of the governor.
+	setInterval(interval time.Duration, hold bool)
+	// stop makes a last round and ends the watcher. It reports whether that happened
+	// within timeout; the figures can be read in any case.
 	stop(timeout time.Duration) bool
 }
 
-// memory is what was read of one device's memory. Sizes are bytes.
-type memory struct {
+// memoryStats summarizes the readings of one device's memory. Sizes are bytes.
+type memoryStats struct {
 	api             string // "v1" or "v2"; empty before the first reading
 	total, reserved uint64
 	first           uint64
-	firstAt         time.Time // zero without any reading
+	firstAt         time.Time // zero before the first reading
 	peak            uint64
 	peakAt          time.Time
 	samples, errors int64     // since the command's start
@@ -88,19 +88,23 @@ type memory struct {
 	err             error // the last failure
 }
 
-// exceeds tells whether so many bytes cannot be, as the device does not have them.
-func (m memory) exceeds(bytes uint64) bool { return m.total > 0 && bytes > m.total }
+// exceeded reports whether bytes is more than the device has, hence implausible.
+func (m memoryStats) exceeded(bytes uint64) bool { return m.total > 0 && bytes > m.total }
 
-// watchState is what a watcher spends and does.
-type watchState struct {
+// watcherState is what a watcher has spent and is doing.
+type watcherState struct {
 	rounds    int64
 	cpu       time.Duration // of all rounds, wake-ups included
-	busySince time.Time     // when the round that is going on began; zero between rounds
+	busySince time.Time     // when the current round began; zero between rounds
 }
 
-// errUnsupported marks what a device or driver does not offer, as against what
-// failed this time: it is not asked again.
+// errUnsupported matches errors of what a device or driver does not offer, as opposed to
+// a call that failed this time. The call is not repeated.
 var errUnsupported = errors.New("not supported")
+
+// errImplausible is the error for values that cannot be real: NVML's stand-ins for an
+// unknown value, and more memory than the device has.
+var errImplausible = errors.New("the driver returned no plausible value")
 
 // callError is a failed NVML call.
 type callError struct {
@@ -112,7 +116,7 @@ func (e *callError) Error() string {
 	return fmt.Sprintf("%s: %s (NVML error %d)", e.call, codeText(e.code), e.code)
 }
 
-// Is tells failures for good from passing ones.
+// Is reports, for errUnsupported, whether the call would fail again.
 func (e *callError) Is(target error) bool {
 	if target != errUnsupported {
 		return false
@@ -124,7 +128,7 @@ func (e *callError) Is(target error) bool {
 	return false
 }
 
-// NVML's return codes that mean something here (nvml.h, nvmlReturn_t).
+// NVML's return codes that have a text of their own here (nvml.h, nvmlReturn_t).
 const (
 	codeUninitialized     = 1
 	codeInvalidArgument   = 2
@@ -143,8 +147,8 @@ const (
 	codeArgumentVersion   = 25
 )
 
-// codeText says what a return code means and, where something can be done, what.
-// NVML's own nvmlErrorString is not asked: after a failed init it must not be called.
+// codeText returns the meaning of a return code and, if possible, what to do about it.
+// It does not use NVML's nvmlErrorString, which must not be called after a failed init.
 func codeText(code int) string {
 	switch code {
 	case codeUninitialized:
@@ -154,19 +158,19 @@ func codeText(code int) string {
 	case codeNotSupported:
 		return "the device does not support it"
 	case codeNoPermission:
-		return "no permission: run as a user who may, or ask the administrator"
+		return "no permission: run as a user who has it, or ask the administrator"
 	case codeNotFound:
 		return "not found"
 	case codeInsufficientPower:
-		return "a GPU's external power cables are not attached properly"
+		return "the external power cables of a GPU are not attached properly"
 	case codeDriverNotLoaded:
-		return "the NVIDIA driver is not loaded: see whether nvidia-smi works, and in a container whether it was given a GPU"
+		return "the NVIDIA driver is not loaded: check that nvidia-smi works and, in a container, that it has access to a GPU"
 	case codeTimeout:
 		return "the driver timed out"
 	case codeLibraryNotFound:
 		return "NVML's library cannot be loaded"
 	case codeFunctionNotFound:
-		return "this driver does not have the function: a newer driver may"
+		return "this driver lacks the function: a newer driver may have it"
 	case codeGPULost:
 		return "the GPU is lost: it fell off the bus or cannot be reached"
 	case codeResetRequired:
@@ -174,10 +178,10 @@ func codeText(code int) string {
 	case codeOperatingSystem:
 		return "the GPU is blocked by the operating system or its cgroup"
 	case codeVersionMismatch:
-		return "driver and NVML library have different versions: reboot, or reload the kernel module, after an update of the driver"
+		return "the driver and the NVML library have different versions: after a driver update, reboot or reload the kernel module"
 	case codeArgumentVersion:
-		return "the driver does not know this version of the call"
+		return "the driver does not support this version of the call"
 	default:
-		return "the driver reports an unknown error: see whether nvidia-smi works"
+		return "the driver reports an unknown error: check that nvidia-smi works"
 	}
 }

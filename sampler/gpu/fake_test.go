@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// unexplainedNulls lists the nulls in r that no note gives a reason for. A note
-// on "gpus" counts only where the whole group is null.
+// unexplainedNulls returns the nulls in r without a reason in its notes. A reason for
+// "gpus" counts only if the whole group is null.
 func unexplainedNulls(r Readings) []string {
 	reasons := map[string]bool{}
 	for _, u := range r.Notes.Unavailable {
 		if u.Reason == "" {
-			return []string{u.Field + " has an empty reason"}
+			return []string{u.Field + " with an empty reason"}
 		}
 		reasons[u.Field] = true
 	}
@@ -70,7 +70,7 @@ func unexplainedNulls(r Readings) []string {
 	return problems
 }
 
-// reason gives the reason why a figure is null, "" for none.
+// reason returns why a figure is null, or "".
 func (r Readings) reason(field string) string {
 	for _, u := range r.Notes.Unavailable {
 		if u.Field == field {
@@ -80,7 +80,7 @@ func (r Readings) reason(field string) string {
 	return ""
 }
 
-// doubt gives the message of a validity note, "" for none.
+// doubt returns the message of a validity note, or "".
 func (r Readings) doubt(code string) string {
 	for _, v := range r.Notes.Validity {
 		if string(v.Code) == code {
@@ -90,18 +90,20 @@ func (r Readings) doubt(code string) string {
 	return ""
 }
 
-// fakeDriver is a driver on whatever clock time.Now is: synctest's.
+// fakeDriver is a driver on the clock of time.Now, which is synctest's.
 type fakeDriver struct {
 	initTakes time.Duration
 	initErr   error
-	hang      chan struct{} // what hangs hangs until this is closed
+	hang      chan struct{} // calls hang until it is closed
 	hangInit  bool
 	gpus      []*fakeGPU
 	cost      time.Duration // CPU time of a call
-	cpu       time.Duration // spent so far
 	mu        sync.Mutex
+	cpu       time.Duration // spent so far
 }
 
+// fakeGPU is a GPU whose readings are functions of time; nil functions have constant
+// results.
 type fakeGPU struct {
 	drv       *fakeDriver
 	id        string
@@ -131,7 +133,7 @@ func (d *fakeDriver) spend()                   { d.mu.Lock(); defer d.mu.Unlock(
 
 func (g *fakeGPU) uuid() (string, error) { return g.id, nil }
 func (g *fakeGPU) name() (string, error) { return "Fake", nil }
-func (g *fakeGPU) instances() ([]instance, bool, error) {
+func (g *fakeGPU) instances() ([]migInstance, bool, error) {
 	return nil, false, nil
 }
 func (g *fakeGPU) power() (float64, error) {
@@ -161,7 +163,7 @@ func (g *fakeGPU) processes(graphics bool) ([]process, error) {
 	return g.procs(time.Now())
 }
 
-// fakeWatcher reads by Go's timers what nvml_watch.c reads by its own.
+// fakeWatcher does what nvml_watch.c does, with Go's timers.
 type fakeWatcher struct {
 	d        *fakeDriver
 	gpus     []*fakeGPU
@@ -170,12 +172,12 @@ type fakeWatcher struct {
 	mu       sync.Mutex
 	interval time.Duration
 	from     time.Time
-	list     []memory
-	state    watchState
+	list     []memoryStats
+	state    watcherState
 }
 
 func (d *fakeDriver) watch(devices []device, interval time.Duration) (watcher, error) {
-	w := &fakeWatcher{d: d, interval: interval, stopping: make(chan struct{}), ended: make(chan struct{}), list: make([]memory, len(devices))}
+	w := &fakeWatcher{d: d, interval: interval, stopping: make(chan struct{}), ended: make(chan struct{}), list: make([]memoryStats, len(devices))}
 	for _, dev := range devices {
 		w.gpus = append(w.gpus, dev.(*fakeGPU))
 	}
@@ -190,12 +192,13 @@ func (d *fakeDriver) watch(devices []device, interval time.Duration) (watcher, e
 			w.mu.Lock()
 			wait := w.interval
 			w.mu.Unlock()
-			within(w.stopping, wait)
+			closedWithin(w.stopping, wait)
 		}
 	}()
 	return w, nil
 }
 
+// errHang makes a reading of the memory hang.
 var errHang = errors.New("hang")
 
 func (w *fakeWatcher) round() {
@@ -242,20 +245,20 @@ func (w *fakeWatcher) round() {
 	w.state.rounds++
 	w.mu.Unlock()
 }
-func (w *fakeWatcher) read() ([]memory, watchState) {
+func (w *fakeWatcher) read() ([]memoryStats, watcherState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.list), w.state
 }
 func (w *fakeWatcher) countFrom(t time.Time) { w.mu.Lock(); defer w.mu.Unlock(); w.from = t }
-func (w *fakeWatcher) pace(interval time.Duration, careful bool) {
+func (w *fakeWatcher) setInterval(interval time.Duration, hold bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.interval = interval
 }
 func (w *fakeWatcher) stop(timeout time.Duration) bool {
 	close(w.stopping)
-	return within(w.ended, timeout)
+	return closedWithin(w.ended, timeout)
 }
 
 const gib = 1 << 30
@@ -268,7 +271,7 @@ func listing(list ...process) func(time.Time) ([]process, error) {
 	return func(time.Time) ([]process, error) { return list, nil }
 }
 
-// procRoot makes a procfs with these processes.
+// procRoot returns a fixture of /proc with these processes.
 func procRoot(t *testing.T, pids ...int) string {
 	t.Helper()
 	root := t.TempDir()
@@ -294,33 +297,34 @@ func pidSet(pids ...int) func() map[int]bool {
 	}
 }
 
-// bracket samples for run, in a bubble whose clock jumps. It fails the test on
-// an unexplained null, and on a Stop that takes more than 2 s.
-func bracket(t *testing.T, d *fakeDriver, cfg Config, run time.Duration) (r Readings, stop time.Duration) {
+// sample samples for run and returns the readings and how long Stop took. It fails the
+// test on a null without a reason, and if Stop takes more than 2 s.
+func sample(t *testing.T, d *fakeDriver, cfg Config, run time.Duration) (r Readings, stop time.Duration) {
 	t.Helper()
-	g := start(cfg, d)
-	g.CommandStarted(time.Now())
+	s := start(cfg, d)
+	s.CommandStarted(time.Now())
 	time.Sleep(run)
 	end := time.Now()
-	r = g.Stop(run)
+	r = s.Stop(run)
 	stop = time.Since(end)
 	if problems := unexplainedNulls(r); len(problems) > 0 {
 		t.Errorf("nulls without a reason: %s", strings.Join(problems, ", "))
 	}
-	if stop > stopWithin {
+	if stop > stopTimeout {
 		t.Errorf("Stop took %v", stop)
 	}
 	return r, stop
 }
 
-// inBubble runs f on synctest's clock, with a channel to hang on.
+// inBubble runs f on synctest's clock. Calls of the fake driver may hang on the channel,
+// which is closed after f.
 func inBubble(t *testing.T, f func(t *testing.T, hang chan struct{})) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
 		defer func() {
 			close(hang)
-			time.Sleep(2 * time.Hour) // what was left behind ends: the longest init takes one
+			time.Sleep(2 * time.Hour) // abandoned goroutines end: the longest init takes an hour
 		}()
 		f(t, hang)
 	})

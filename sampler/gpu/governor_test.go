@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// simulate runs the governor on a clock that only it moves: a round of memory
-// readings costs memory(t), a slow round slow. It gives the CPU time spent in
-// all, the interval at the end, and the longest interval of all.
+// simulate runs the governor on a simulated clock: a round of memory readings costs
+// memory(t), a slow round costs slow. It returns the CPU time spent, the interval at the
+// end, the longest interval, and the number of slow rounds.
 func simulate(g *Governor, run time.Duration, memory func(t time.Duration) time.Duration, slow time.Duration) (spent, interval, worst time.Duration, slowRounds int) {
 	var now, owed, round time.Duration // owed: time since the last memory round
 	spent = slow                       // the first slow round
 	g.Reserve(slow)
 	interval, period := g.Next(Tick{Slow: true, SlowCPU: slow, Rounds: 1, MemoryCPU: memory(0)})
 	for now < run {
-		t := Tick{Elapsed: TickEvery, Running: true}
-		for owed += TickEvery; owed >= interval; owed -= interval {
+		t := Tick{Elapsed: TickInterval, Running: true}
+		for owed += TickInterval; owed >= interval; owed -= interval {
 			t.Rounds++
 			t.MemoryCPU += memory(now)
 			if memory(now) > time.Millisecond {
-				owed = 0 // the watcher holds after a dear round until the next tick
+				owed = 0 // the watcher pauses after an expensive round until the next tick
 				break
 			}
 		}
-		now += TickEvery
+		now += TickInterval
 		if now-round >= period {
 			round, t.Slow, t.SlowCPU = now, true, slow
 			slowRounds++
@@ -44,10 +44,10 @@ func TestGovernorKeepsTheBudget(t *testing.T) {
 	const run = 2 * time.Minute
 	for _, c := range []struct {
 		memory, slow time.Duration
-		atMost       time.Duration // the interval reached
+		atMost       time.Duration // of the interval reached
 	}{
-		{5 * time.Microsecond, 50 * time.Microsecond, fastest},
-		{25 * time.Microsecond, 200 * time.Microsecond, fastest},
+		{5 * time.Microsecond, 50 * time.Microsecond, minInterval},
+		{25 * time.Microsecond, 200 * time.Microsecond, minInterval},
 		{40 * time.Microsecond, time.Millisecond, 10 * time.Millisecond},
 		{200 * time.Microsecond, 5 * time.Millisecond, 60 * time.Millisecond},
 		{500 * time.Microsecond, 3 * time.Millisecond, 150 * time.Millisecond},
@@ -62,19 +62,19 @@ func TestGovernorKeepsTheBudget(t *testing.T) {
 			if share > gpuShare {
 				t.Errorf("spent %.3f %% of a core, the budget is %.3f %%", 100*share, 100*gpuShare)
 			}
-			if interval < fastest || interval > c.atMost {
-				t.Errorf("interval %v, want %v to %v", interval, fastest, c.atMost)
+			if interval < minInterval || interval > c.atMost {
+				t.Errorf("interval %v, want %v to %v", interval, minInterval, c.atMost)
 			}
 			if slow == 0 {
-				t.Error("no slow round at all")
+				t.Error("no slow round")
 			}
 		})
 	}
 }
 
-// A driver that becomes 100 times as expensive in the middle is noticed before
-// the budget of the whole run is gone, and its return to normal is too.
-func TestGovernorFollowsAChange(t *testing.T) {
+// The governor notices a driver that becomes 100 times as expensive before the budget of
+// the whole run is spent, and its return to normal too.
+func TestGovernorFollowsCost(t *testing.T) {
 	const run = 2 * time.Minute
 	memory := func(at time.Duration) time.Duration {
 		if at > 30*time.Second && at < 60*time.Second {
@@ -87,38 +87,38 @@ func TestGovernorFollowsAChange(t *testing.T) {
 		t.Errorf("spent %.3f %% of a core", 100*share)
 	}
 	if worst < 300*time.Millisecond {
-		t.Errorf("the interval never went beyond %v under a driver of 3 ms", worst)
+		t.Errorf("the longest interval with a driver of 3 ms is %v", worst)
 	}
-	if interval > 2*fastest {
-		t.Errorf("a minute after it became cheap again the interval is %v", interval)
+	if interval > 2*minInterval {
+		t.Errorf("the interval a minute after the driver became cheap again is %v", interval)
 	}
 }
 
-// One dear round in many leaves the pace as it was within a second.
+// A second after one expensive round, the interval is as before.
 func TestGovernorForgetsAnOutlier(t *testing.T) {
 	g := &Governor{}
-	normal := Tick{Elapsed: TickEvery, Running: true, Rounds: 50, MemoryCPU: 50 * 25 * time.Microsecond}
+	normal := Tick{Elapsed: TickInterval, Running: true, Rounds: 50, MemoryCPU: 50 * 25 * time.Microsecond}
 	for range 40 {
 		g.Next(normal)
 	}
-	dear := normal
-	dear.MemoryCPU += 2 * time.Millisecond
-	g.Next(dear)
+	expensive := normal
+	expensive.MemoryCPU += 2 * time.Millisecond
+	g.Next(expensive)
 	var interval time.Duration
 	for range 4 {
 		interval, _ = g.Next(normal)
 	}
-	if interval > 2*fastest {
-		t.Errorf("the interval is %v a second after one dear round", interval)
+	if interval > 2*minInterval {
+		t.Errorf("the interval is %v a second after one expensive round", interval)
 	}
 }
 
-func TestGovernorKeepsAGivenInterval(t *testing.T) {
+func TestGovernorKeepsAFixedInterval(t *testing.T) {
 	g := &Governor{fixed: 20 * time.Millisecond}
 	for range 100 {
-		memory, slow := g.Next(Tick{Elapsed: TickEvery, Running: true, Rounds: 12, MemoryCPU: 100 * time.Millisecond, Slow: true, SlowCPU: 10 * time.Millisecond})
+		memory, slow := g.Next(Tick{Elapsed: TickInterval, Running: true, Rounds: 12, MemoryCPU: 100 * time.Millisecond, Slow: true, SlowCPU: 10 * time.Millisecond})
 		if memory != g.fixed {
-			t.Fatalf("the interval that was asked for became %v", memory)
+			t.Fatalf("the fixed interval became %v", memory)
 		}
 		if slow < 5*time.Second {
 			t.Fatalf("slow rounds of 10 ms every %v", slow)
@@ -126,7 +126,7 @@ func TestGovernorKeepsAGivenInterval(t *testing.T) {
 	}
 }
 
-// A command of a second gets its slow rounds in spite of a driver that allows few.
+// A command of a second gets slow rounds although the driver's cost allows few.
 func TestGovernorBeginsWithSlowRounds(t *testing.T) {
 	_, _, _, slow := simulate(&Governor{}, time.Second, always(30*time.Microsecond), time.Millisecond)
 	if slow < 1 || slow > 3 {
@@ -134,7 +134,7 @@ func TestGovernorBeginsWithSlowRounds(t *testing.T) {
 	}
 }
 
-// Ten simulated hours: nothing grows, the budget holds, the pace stays.
+// Over ten simulated hours, the budget holds and the interval stays short.
 func TestGovernorOverTenHours(t *testing.T) {
 	const run = 10 * time.Hour
 	spent, interval, worst, _ := simulate(&Governor{}, run, always(30*time.Microsecond), time.Millisecond)
@@ -146,8 +146,8 @@ func TestGovernorOverTenHours(t *testing.T) {
 	}
 }
 
-// The very first round, in a cold process, tells little of what one costs: neither it
-// nor the average with it stretches the pace.
+// The very first round, in a cold process, predicts the cost poorly: neither it nor the
+// average including it lengthens the interval.
 func TestGovernorColdRound(t *testing.T) {
 	g := &Governor{}
 	us := time.Microsecond
@@ -159,6 +159,6 @@ func TestGovernorColdRound(t *testing.T) {
 	}
 	g = &Governor{}
 	if memory, _ := g.Next(Tick{Elapsed: time.Millisecond, Rounds: 1, MemoryCPU: 500 * us, Slow: true, SlowCPU: 50 * us, Share: 0.0045}); memory < 50*time.Millisecond {
-		t.Errorf("after one round of 500 µs, of a dear driver, the interval is %v", memory)
+		t.Errorf("after one round of 500 µs, of an expensive driver, the interval is %v", memory)
 	}
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-func TestInitThatIsSlow(t *testing.T) {
+func TestSlowInit(t *testing.T) {
 	for _, c := range []struct {
 		init, run time.Duration
-		stop      time.Duration // the most that Stop takes
+		stop      time.Duration // upper bound
 		sampled   bool
 	}{
 		{300 * time.Millisecond, 200 * time.Millisecond, 150 * time.Millisecond, true},
-		{300 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, false}, // waited for as long as it ran
+		{300 * time.Millisecond, 100 * time.Millisecond, 150 * time.Millisecond, false}, // waited for as long as the command ran
 		{3 * time.Second, time.Second, 1100 * time.Millisecond, false},
 		{3 * time.Second, 1600 * time.Millisecond, 1500 * time.Millisecond, true},
 		{3 * time.Second, 10 * time.Second, 100 * time.Millisecond, true},
@@ -28,7 +28,7 @@ func TestInitThatIsSlow(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v,%v", c.init, c.run), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, hang chan struct{}) {
-				r, stop := bracket(t, &fakeDriver{initTakes: c.init, gpus: []*fakeGPU{{used: steady(gib)}}}, Config{}, c.run)
+				r, stop := sample(t, &fakeDriver{initTakes: c.init, gpus: []*fakeGPU{{used: steady(gib)}}}, Config{}, c.run)
 				if stop > c.stop {
 					t.Errorf("Stop took %v, want %v at most", stop, c.stop)
 				}
@@ -39,27 +39,27 @@ func TestInitThatIsSlow(t *testing.T) {
 					t.Errorf("reason %q", r.reason("gpus"))
 				}
 				if c.sampled && c.init > 2*time.Second && r.doubt("gpu_sampling_late") == "" {
-					t.Error("the late beginning is not told")
+					t.Error("no note about the late start")
 				}
 			})
 		})
 	}
 }
 
-func TestInitThatHangs(t *testing.T) {
+func TestHangingInit(t *testing.T) {
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
-		g := start(Config{}, &fakeDriver{hang: hang, hangInit: true})
+		s := start(Config{}, &fakeDriver{hang: hang, hangInit: true})
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		if err := g.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "NVML") {
+		if err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "NVML") {
 			t.Errorf("Ready: %v", err)
 		}
-		if r := g.Readings(); !strings.Contains(r.reason("gpus"), "still initialising") {
+		if r := s.Readings(); !strings.Contains(r.reason("gpus"), "still initialising") {
 			t.Errorf("before the end: %+v", r.Notes)
 		}
 		begin := time.Now()
-		r := g.Stop(time.Hour)
-		if took := time.Since(begin); took > stopWithin {
+		r := s.Stop(time.Hour)
+		if took := time.Since(begin); took > stopTimeout {
 			t.Errorf("Stop took %v", took)
 		}
 		if r.GPUs != nil || len(unexplainedNulls(r)) > 0 {
@@ -68,7 +68,7 @@ func TestInitThatHangs(t *testing.T) {
 	})
 }
 
-func TestHangInTheMiddle(t *testing.T) {
+func TestHangWhileSampling(t *testing.T) {
 	for _, where := range []string{"memory", "power"} {
 		t.Run(where, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, hang chan struct{}) {
@@ -82,15 +82,15 @@ func TestHangInTheMiddle(t *testing.T) {
 					}
 					return gib, nil
 				}, hangPower: where == "power"}
-				r, stop := bracket(t, &fakeDriver{hang: hang, gpus: []*fakeGPU{gpu}}, Config{}, 3*time.Second)
+				r, stop := sample(t, &fakeDriver{hang: hang, gpus: []*fakeGPU{gpu}}, Config{}, 3*time.Second)
 				if stop < time.Second {
-					t.Errorf("Stop gave the driver only %v", stop)
+					t.Errorf("Stop waited only %v for the driver", stop)
 				}
 				if len(r.GPUs) != 1 || r.GPUs[0].PeakBytes == nil || *r.GPUs[0].PeakBytes != 5*gib {
 					t.Errorf("what was sampled is lost: %+v", r)
 				}
 				if r.doubt("gpu_driver_stuck") == "" {
-					t.Errorf("not told: %+v", r.Notes)
+					t.Errorf("no note about it: %+v", r.Notes)
 				}
 			})
 		})
@@ -104,7 +104,7 @@ func TestPeakAndGauges(t *testing.T) {
 		gpu := &fakeGPU{
 			used: func(at time.Time) (uint64, error) {
 				switch s := since(at); {
-				case s < 1: // before the command: of no account but for the baseline
+				case s < 1: // before the command: only for the baseline
 					return 20 * gib, nil
 				case s > 4 && s < 4.02:
 					return 11 * gib, nil
@@ -115,14 +115,14 @@ func TestPeakAndGauges(t *testing.T) {
 			watts:  func(at time.Time) (float64, error) { return 100 * since(at), nil },
 			procs:  listing(process{7, 2 * gib, true}),
 		}
-		g := start(Config{Ours: pidSet(7), ProcRoot: procRoot(t, 7)}, &fakeDriver{gpus: []*fakeGPU{gpu}})
+		s := start(Config{OwnedPIDs: pidSet(7), ProcRoot: procRoot(t, 7)}, &fakeDriver{gpus: []*fakeGPU{gpu}})
 		time.Sleep(2 * time.Second)
-		g.CommandStarted(time.Now())
+		s.CommandStarted(time.Now())
 		time.Sleep(8 * time.Second)
-		if r := g.Readings(); len(r.GPUs) != 1 || *r.GPUs[0].PeakBytes != 11*gib || len(unexplainedNulls(r)) > 0 {
+		if r := s.Readings(); len(r.GPUs) != 1 || *r.GPUs[0].PeakBytes != 11*gib || len(unexplainedNulls(r)) > 0 {
 			t.Errorf("before the end: %+v", r)
 		}
-		r := g.Stop(8 * time.Second)
+		r := s.Stop(8 * time.Second)
 		d := r.GPUs[0]
 		if *d.PeakBytes != 11*gib || *d.PeakAtSeconds < 2 || *d.PeakAtSeconds > 2.02 {
 			t.Errorf("peak %d at %v s, want 11 GiB at 2.0", *d.PeakBytes, *d.PeakAtSeconds)
@@ -131,7 +131,7 @@ func TestPeakAndGauges(t *testing.T) {
 			t.Errorf("peak_vram_gb %v", *r.PeakVRAMGB)
 		}
 		if joules := float64(*d.EnergyJoules); joules < 8*250 || joules > 8.3*250 {
-			t.Errorf("%v J, want 2000 and at most a quarter of a second more", joules)
+			t.Errorf("%v J, want 2000 and at most 0.3 s more", joules)
 		}
 		if d.PowerWatts.Max < 950 || d.PowerWatts.Mean < 500 || d.PowerWatts.Mean > 700 {
 			t.Errorf("power %+v, want the mean over 2 to 10 s", *d.PowerWatts)
@@ -143,10 +143,10 @@ func TestPeakAndGauges(t *testing.T) {
 			t.Errorf("utilization %v, temperature %v", *d.Utilization, *d.TemperatureCelsiusMax)
 		}
 		if d.BaselineBytes != nil || !strings.Contains(r.reason("gpus.0.baseline_bytes"), "before the first reading") {
-			t.Errorf("baseline %v: the server was there before", d.BaselineBytes)
+			t.Errorf("baseline %v, want none: the server was there before", d.BaselineBytes)
 		}
-		if again := g.Stop(0); again.PeakVRAMGB == nil || *again.PeakVRAMGB != 11 {
-			t.Error("a second Stop gives something else")
+		if again := s.Stop(0); again.PeakVRAMGB == nil || *again.PeakVRAMGB != 11 {
+			t.Error("a second Stop returns something else")
 		}
 	})
 }
@@ -161,9 +161,9 @@ func TestEnergy(t *testing.T) {
 		want   float64 // 0: null
 		reason string
 	}{
-		"runs":        {func(s float64) (float64, error) { return 5 + 10*s, nil }, 30, ""},
+		"rises":       {func(s float64) (float64, error) { return 5 + 10*s, nil }, 30, ""},
 		"goes back":   {func(s float64) (float64, error) { return 500 - s, nil }, 0, "went back"},
-		"stands":      {func(s float64) (float64, error) { return 500, nil }, 0, "did not move"},
+		"constant":    {func(s float64) (float64, error) { return 500, nil }, 0, "did not move"},
 		"unsupported": {func(s float64) (float64, error) { return 0, &callError{"e", codeNotSupported} }, 0, "does not support"},
 		"lost at the end": {func(s float64) (float64, error) {
 			if s > 2 {
@@ -174,7 +174,7 @@ func TestEnergy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, hang chan struct{}) {
-				r, _ := bracket(t, &fakeDriver{gpus: []*fakeGPU{at(c.joules)}}, Config{}, 3*time.Second)
+				r, _ := sample(t, &fakeDriver{gpus: []*fakeGPU{at(c.joules)}}, Config{}, 3*time.Second)
 				got, ok := r.GPUs[0].EnergyJoules.Value()
 				if ok != (c.want > 0) || ok && (got < c.want-0.5 || got > c.want+0.5) {
 					t.Errorf("%v J (%v), want %v", got, ok, c.want)
@@ -187,80 +187,80 @@ func TestEnergy(t *testing.T) {
 	}
 }
 
-func TestWhoseMemory(t *testing.T) {
+func TestProcesses(t *testing.T) {
 	yes, no := schema.Ptr(true), schema.Ptr(false)
 	for name, c := range map[string]struct {
 		gpus    []*fakeGPU
 		cfg     Config
-		here    []int // processes in our procfs
+		proc    []int // processes in our procfs
 		used    []*bool
 		job     []int64 // -1: null
 		foreign []int   // their number; -1: null
-		listed  int     // processes on the first GPU that are told by their ids
+		listed  int     // length of Readings.PIDs[0]
 		peak    float64 // GiB
 		doubts  []string
 		reason  [2]string // field, part of the reason
 	}{
-		"ours alone": {
+		"the command's alone": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, 3 * gib, true})}, {used: steady(9 * gib), procs: listing(process{8, 9 * gib, true})}},
-			cfg:  Config{Ours: pidSet(7)}, here: []int{7, 8},
+			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7, 8},
 			listed: 1, used: []*bool{yes, no}, job: []int64{3 * gib, 0}, foreign: []int{0, 1}, peak: 4,
 		},
-		"two of ours": {
+		"two of the command's": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, gib, true}, process{9, 2 * gib, true})}},
-			cfg:  Config{Ours: pidSet(7, 9)}, here: []int{7, 9},
+			cfg:  Config{OwnedPIDs: pidSet(7, 9)}, proc: []int{7, 9},
 			listed: 2, used: []*bool{yes}, job: []int64{3 * gib}, foreign: []int{0}, peak: 4,
 		},
-		"foreign beside": {
+		"the command's and a foreign one": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, gib, true}, process{8, 2 * gib, true})}},
-			cfg:  Config{Ours: pidSet(7)}, here: []int{7, 8},
+			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7, 8},
 			listed: 2, used: []*bool{yes}, job: []int64{gib}, foreign: []int{1}, peak: 4, doubts: []string{"foreign_processes"},
 		},
 		"unknown memory": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, 0, false})}},
-			cfg:  Config{Ours: pidSet(7)}, here: []int{7},
+			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7},
 			listed: 1, used: []*bool{yes}, job: []int64{-1}, foreign: []int{0}, peak: 4, reason: [2]string{"gpus.0.job_peak_bytes", "NOT_AVAILABLE"},
 		},
 		"another pid namespace": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{70001, 3 * gib, true})}, {used: steady(gib)}},
-			cfg:  Config{Ours: pidSet(7)}, here: []int{7},
+			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7},
 			used: []*bool{nil, nil}, job: []int64{-1, -1}, foreign: []int{-1, -1}, peak: 4, doubts: []string{"devices_not_matched"},
 			reason: [2]string{"gpus.0.used_by_job", "pid namespace"},
 		},
-		"not to be matched, as told": {
+		"PIDsMatch returns false": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, 3 * gib, true})}},
-			cfg:  Config{Ours: pidSet(7), PIDsMatch: func() bool { return false }}, here: []int{7},
+			cfg:  Config{OwnedPIDs: pidSet(7), PIDsMatch: func() bool { return false }}, proc: []int{7},
 			used: []*bool{nil}, job: []int64{-1}, foreign: []int{-1}, peak: 4, doubts: []string{"devices_not_matched"},
 		},
-		"processes hidden": {
+		"hidden processes": {
 			gpus: []*fakeGPU{{used: steady(30 * gib)}},
-			cfg:  Config{Ours: pidSet(7)}, here: []int{7},
+			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7},
 			used: []*bool{nil}, job: []int64{-1}, foreign: []int{0}, peak: 30, doubts: []string{"devices_not_matched"},
 			reason: [2]string{"gpus.0.used_by_job", "hides processes"},
 		},
 		"idle": {
 			gpus: []*fakeGPU{{used: steady(1 << 20)}, {used: steady(3 << 20)}},
-			cfg:  Config{Ours: pidSet(7)}, here: []int{7},
+			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7},
 			used: []*bool{no, no}, job: []int64{0, 0}, foreign: []int{0, 0}, peak: 3.0 / 1024, doubts: []string{"devices_not_matched"},
 		},
-		"nothing known of ours": {
-			gpus: []*fakeGPU{{used: steady(gib), procs: listing(process{8, gib, true})}}, here: []int{8},
+		"no OwnedPIDs": {
+			gpus: []*fakeGPU{{used: steady(gib), procs: listing(process{8, gib, true})}}, proc: []int{8},
 			listed: 1, used: []*bool{nil}, job: []int64{-1}, foreign: []int{-1}, peak: 1, doubts: []string{"devices_not_matched"},
 		},
 		"no lists": {
 			gpus: []*fakeGPU{{used: steady(gib), procs: func(time.Time) ([]process, error) { return nil, &callError{"p", codeFunctionNotFound} }}},
-			cfg:  Config{Ours: pidSet(7)}, here: []int{7},
+			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7},
 			used: []*bool{nil}, job: []int64{-1}, foreign: []int{-1}, peak: 1, doubts: []string{"devices_not_matched"},
 			reason: [2]string{"gpus.0.used_by_job", "does not list"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.cfg.ProcRoot = procRoot(t, c.here...)
+			c.cfg.ProcRoot = procRoot(t, c.proc...)
 			inBubble(t, func(t *testing.T, hang chan struct{}) {
-				r, _ := bracket(t, &fakeDriver{gpus: c.gpus}, c.cfg, 3*time.Second)
+				r, _ := sample(t, &fakeDriver{gpus: c.gpus}, c.cfg, 3*time.Second)
 				for i, d := range r.GPUs {
 					if (d.UsedByJob == nil) != (c.used[i] == nil) || d.UsedByJob != nil && *d.UsedByJob != *c.used[i] {
-						t.Errorf("GPU %d: used_by_job is not as wanted: %v", i, d.UsedByJob)
+						t.Errorf("GPU %d: used_by_job %v, want %v", i, d.UsedByJob, c.used[i])
 					}
 					if (d.JobPeakBytes == nil) != (c.job[i] < 0) || d.JobPeakBytes != nil && *d.JobPeakBytes != c.job[i] {
 						t.Errorf("GPU %d: job peak %v, want %d", i, d.JobPeakBytes, c.job[i])
@@ -269,7 +269,7 @@ func TestWhoseMemory(t *testing.T) {
 						t.Errorf("GPU %d: foreign %v, want %d", i, d.ForeignProcesses, c.foreign[i])
 					}
 				}
-				// What cannot be compared is not told.
+				// Pids that cannot be matched are not reported.
 				if len(r.PIDs) != len(r.GPUs) || len(r.PIDs[0]) != c.listed {
 					t.Errorf("processes on GPU 0: %v, want %d", r.PIDs, c.listed)
 				}
@@ -291,9 +291,9 @@ func TestWhoseMemory(t *testing.T) {
 	}
 }
 
-// A process that is seen once and is gone from procfs says nothing about pid
+// A process that is listed once and missing in procfs is no evidence about pid
 // namespaces: it may have ended in between.
-func TestProcessThatEnds(t *testing.T) {
+func TestProcessEnds(t *testing.T) {
 	root := procRoot(t, 7)
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
 		calls := 0
@@ -303,15 +303,15 @@ func TestProcessThatEnds(t *testing.T) {
 			}
 			return nil, nil
 		}}
-		r, _ := bracket(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{Ours: pidSet(7), ProcRoot: root}, 3*time.Second)
+		r, _ := sample(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{OwnedPIDs: pidSet(7), ProcRoot: root}, 3*time.Second)
 		if d := r.GPUs[0]; d.UsedByJob == nil || *d.UsedByJob || len(d.ForeignProcesses) != 1 || d.ForeignProcesses[0].Name != nil {
 			t.Errorf("%+v", d)
 		}
 	})
 }
 
-// A child that the list of ours knows only later is ours from the beginning.
-func TestProcessThatBecomesOurs(t *testing.T) {
+// A process that OwnedPIDs includes only later counts as owned from the beginning.
+func TestProcessOwnedLater(t *testing.T) {
 	root := procRoot(t, 7)
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
 		begin := time.Now()
@@ -322,30 +322,30 @@ func TestProcessThatBecomesOurs(t *testing.T) {
 			return []process{{7, 3 * gib, true}}, nil
 		}}
 		late := func() map[int]bool { return map[int]bool{7: time.Since(begin) > 2*time.Second} }
-		r, _ := bracket(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{Ours: late, ProcRoot: root}, 4*time.Second)
+		r, _ := sample(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{OwnedPIDs: late, ProcRoot: root}, 4*time.Second)
 		if d := r.GPUs[0]; len(d.ForeignProcesses) != 0 || d.JobPeakBytes == nil || *d.JobPeakBytes != 3*gib {
 			t.Errorf("%+v", d)
 		}
 	})
 }
 
-// One that no look has found yet is ours at its first sight, by its descent, and
-// stays it when it has ended before any look; a stranger is asked about once.
-func TestProcessThatNobodyFound(t *testing.T) {
+// A process that OwnedPIDs never includes is owned if it descends from the command when
+// it is first listed. Descends is called once per process.
+func TestProcessOwnedByDescent(t *testing.T) {
 	root := procRoot(t, 7, 8)
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
 		gpu := &fakeGPU{used: steady(5 * gib), procs: listing(process{7, 3 * gib, true}, process{8, gib, true})}
-		asked := map[int]int{}
+		calls := map[int]int{}
 		descends := func(pid int) bool {
-			asked[pid]++
+			calls[pid]++
 			return pid == 7
 		}
-		r, _ := bracket(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{Ours: pidSet(), Descends: descends, ProcRoot: root}, 4*time.Second)
+		r, _ := sample(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{OwnedPIDs: pidSet(), Descends: descends, ProcRoot: root}, 4*time.Second)
 		if d := r.GPUs[0]; len(d.ForeignProcesses) != 1 || d.ForeignProcesses[0].PID != 8 || d.JobPeakBytes == nil || *d.JobPeakBytes != 3*gib {
 			t.Errorf("%+v", d)
 		}
-		if asked[7] != 1 || asked[8] != 1 {
-			t.Errorf("asked so often: %v", asked)
+		if calls[7] != 1 || calls[8] != 1 {
+			t.Errorf("calls of Descends: %v, want one per process", calls)
 		}
 	})
 }
@@ -357,11 +357,11 @@ func TestMemoryOf(t *testing.T) {
 			{used: steady(gib), procs: listing(process{7, 100, true}, process{8, 0, false})},
 			{used: steady(gib), procs: listing(process{7, 20, true})},
 		}}
-		g := start(Config{Ours: pidSet(7, 8), ProcRoot: root}, d)
-		g.CommandStarted(time.Now())
+		s := start(Config{OwnedPIDs: pidSet(7, 8), ProcRoot: root}, d)
+		s.CommandStarted(time.Now())
 		time.Sleep(time.Second)
-		g.Stop(time.Second)
-		if got, want := g.MemoryOf(map[int]bool{7: true, 8: true, 9: true}), (map[int]int64{7: 120, 9: 0}); !maps.Equal(got, want) {
+		s.Stop(time.Second)
+		if got, want := s.MemoryOf(map[int]bool{7: true, 8: true, 9: true}), (map[int]int64{7: 120, 9: 0}); !maps.Equal(got, want) {
 			t.Errorf("%v, want %v", got, want)
 		}
 		none := start(Config{}, &fakeDriver{initErr: errors.New("no NVML")})
@@ -372,8 +372,8 @@ func TestMemoryOf(t *testing.T) {
 	})
 }
 
-// Errors that pass are counted, and sampling goes on.
-func TestErrorsThatPass(t *testing.T) {
+// Transient errors are counted, and sampling continues.
+func TestTransientErrors(t *testing.T) {
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
 		n, p := 0, 0
 		gpu := &fakeGPU{used: func(time.Time) (uint64, error) {
@@ -387,7 +387,7 @@ func TestErrorsThatPass(t *testing.T) {
 			}
 			return 70, nil
 		}}
-		r, _ := bracket(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{Interval: 10 * time.Millisecond}, 5*time.Second)
+		r, _ := sample(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{Interval: 10 * time.Millisecond}, 5*time.Second)
 		s := r.GPUs[0].Sampling
 		if s.Errors < 49 || s.Errors > 53 || s.Samples < 400 {
 			t.Errorf("%+v", *s)
@@ -398,13 +398,13 @@ func TestErrorsThatPass(t *testing.T) {
 	})
 }
 
-func TestWithoutACommand(t *testing.T) {
+func TestStopWithoutCommand(t *testing.T) {
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
-		g := start(Config{}, &fakeDriver{gpus: []*fakeGPU{{used: steady(gib)}}})
-		if err := g.Ready(t.Context()); err != nil {
+		s := start(Config{}, &fakeDriver{gpus: []*fakeGPU{{used: steady(gib)}}})
+		if err := s.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r := g.Stop(0)
+		r := s.Stop(0)
 		if problems := unexplainedNulls(r); len(problems) > 0 {
 			t.Errorf("%v", problems)
 		}
@@ -414,9 +414,8 @@ func TestWithoutACommand(t *testing.T) {
 	})
 }
 
-// A driver that costs 500 µs a call is read as rarely as the budget says, through
-// the sampler's own loop.
-func TestDearDriver(t *testing.T) {
+// With a driver of 500 µs per call, the sampler's loop keeps within the budget.
+func TestExpensiveDriver(t *testing.T) {
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
 		var gpus []*fakeGPU
 		for range 8 {
@@ -424,12 +423,12 @@ func TestDearDriver(t *testing.T) {
 		}
 		d := &fakeDriver{gpus: gpus, cost: 500 * time.Microsecond}
 		const run = time.Minute
-		g := start(Config{}, d)
-		g.CommandStarted(time.Now())
+		s := start(Config{}, d)
+		s.CommandStarted(time.Now())
 		time.Sleep(run)
-		r := g.Stop(run)
-		_, s := g.watch.read()
-		share := (s.cpu + d.threadCPU()).Seconds() / run.Seconds()
+		r := s.Stop(run)
+		_, state := s.watcher.read()
+		share := (state.cpu + d.threadCPU()).Seconds() / run.Seconds()
 		t.Logf("%.3f %% of a core, period %v s", 100*share, *r.GPUs[0].Sampling.PeriodSeconds)
 		if share > gpuShare {
 			t.Errorf("%.3f %% of a core", 100*share)

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,9 +21,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// helperEnv makes the test binary, started anew, a program that samples: the
-// dynamic loader reads LD_LIBRARY_PATH at a program's start only, and a driver
-// that ends the process must end another one than the test.
+// helperEnv makes a new process of the test binary a program that samples: the dynamic
+// loader reads LD_LIBRARY_PATH only when a program starts, and a driver that ends the
+// process must not end the test.
 const helperEnv = "VOBS_GPU_HELPER"
 
 func init() {
@@ -31,31 +32,29 @@ func init() {
 	}
 }
 
-// helperConfig is what the helper is to do.
+// helperConfig configures the helper process.
 type helperConfig struct {
 	Visible  *string
 	Order    string
 	Devices  []string
 	Interval time.Duration
-	Command  []string      // run as ours; else time passes for Run
-	Run      time.Duration // how long the command lasts, without Command
-	Strict   time.Duration // wait so long for Ready before the start
-	NotOurs  bool          // the command's processes are not known
-	ProcRoot string
-	Leaks    bool // check for goroutines left
+	Command  []string      // the command; its process is owned
+	Run      time.Duration // without Command: how long to sleep instead
+	Strict   time.Duration // longest wait for Ready before the start; 0: do not wait
+	Leaks    bool          // check for goroutine leaks
 }
 
-// helperResult is what it writes to stdout, as JSON.
+// helperResult is the helper's output, as JSON.
 type helperResult struct {
 	Readings
-	Ready    string
-	Stop     time.Duration
-	CPU      time.Duration // of the process between the start of the command and the end of Stop
-	Accounts time.Duration // of it, what the memory thread measured of itself
-	Ran      time.Duration
-	PID      int
-	Memory   map[int]int64
-	Leak     string
+	Ready     string        // the error of Ready
+	Stop      time.Duration // how long Stop took
+	CPU       time.Duration // of the process, from the start of the command to the end of Stop
+	ThreadCPU time.Duration // the part of it that the memory thread measured
+	Ran       time.Duration // how long the command ran
+	PID       int           // of the command
+	Memory    map[int]int64 // from MemoryOf
+	Leak      string
 }
 
 func helperMain(text string) int {
@@ -66,30 +65,25 @@ func helperMain(text string) int {
 	}
 	var r helperResult
 	var mu sync.Mutex
-	ours := map[int]bool{}
-	cfg := Config{Visible: c.Visible, Order: c.Order, Devices: c.Devices, Interval: c.Interval, ProcRoot: c.ProcRoot}
-	if !c.NotOurs {
-		cfg.Ours = func() map[int]bool {
+	owned := map[int]bool{}
+	s := Start(Config{
+		Visible: c.Visible, Order: c.Order, Devices: c.Devices, Interval: c.Interval,
+		OwnedPIDs: func() map[int]bool {
 			mu.Lock()
 			defer mu.Unlock()
-			out := map[int]bool{}
-			for pid := range ours {
-				out[pid] = true
-			}
-			return out
-		}
-	}
-	g := Start(cfg)
+			return maps.Clone(owned)
+		},
+	})
 	if c.Strict > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), c.Strict)
-		if err := g.Ready(ctx); err != nil {
+		if err := s.Ready(ctx); err != nil {
 			r.Ready = err.Error()
 		}
 		cancel()
 	}
 	before := processCPU()
 	started := time.Now()
-	g.CommandStarted(started)
+	s.CommandStarted(started)
 	if len(c.Command) > 0 {
 		cmd := exec.Command(c.Command[0], c.Command[1:]...)
 		if err := cmd.Start(); err != nil {
@@ -97,26 +91,26 @@ func helperMain(text string) int {
 			return 1
 		}
 		mu.Lock()
-		ours[cmd.Process.Pid] = true
+		owned[cmd.Process.Pid] = true
 		mu.Unlock()
 		r.PID = cmd.Process.Pid
 		_ = cmd.Wait()
 	} else {
 		mu.Lock()
-		ours[1<<30] = true // a process that the driver never lists
+		owned[1<<30] = true // a process that the driver never lists
 		mu.Unlock()
 		time.Sleep(c.Run)
 	}
 	r.Ran = time.Since(started)
 	end := time.Now()
-	r.Readings = g.Stop(r.Ran)
+	r.Readings = s.Stop(r.Ran)
 	r.Stop = time.Since(end)
 	r.CPU = processCPU() - before
-	if g.watch != nil {
-		_, s := g.watch.read()
-		r.Accounts = s.cpu
+	if s.watcher != nil {
+		_, state := s.watcher.read()
+		r.ThreadCPU = state.cpu
 	}
-	r.Memory = g.MemoryOf(map[int]bool{r.PID: true, 4242: true})
+	r.Memory = s.MemoryOf(map[int]bool{r.PID: true, 4242: true})
 	if c.Leaks {
 		if err := goleak.Find(); err != nil {
 			r.Leak = err.Error()
@@ -137,10 +131,10 @@ func processCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-var builds sync.Map // of *sync.Once, by directory
+var builds sync.Map // *sync.Once by directory
 
-// fakeLibrary builds the fake NVML library without some symbols, once for a
-// version of its sources, and gives its directory.
+// fakeLibrary builds the fake NVML library without some symbols, once per version of its
+// sources, and returns its directory.
 func fakeLibrary(t *testing.T, missing ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -173,26 +167,27 @@ func fakeLibrary(t *testing.T, missing ...string) string {
 	return dir
 }
 
-// until is a line of shell for a helper's command: it waits until device 0 was asked
-// so often from then on; call is a regular expression.
+// until returns shell code for a helper's command that waits for this many further calls
+// for device 0; call is a regular expression.
 func until(call string, times int) string {
-	return fmt.Sprintf("n=$(grep -c ' %s 0$' \"$DIR/calls\")\n", call) + ever(call, fmt.Sprintf("$((n + %d))", times))
+	return fmt.Sprintf("n=$(grep -c ' %s 0$' \"$DIR/calls\")\n", call) + untilTotal(call, fmt.Sprintf("$((n + %d))", times))
 }
 
-// ever waits until device 0 was asked so often in all.
-func ever(call, times string) string { return everOn(0, call, times) }
+// untilTotal returns shell code that waits for this many calls for device 0 in all.
+func untilTotal(call, times string) string { return untilTotalOn(0, call, times) }
 
-func everOn(device int, call, times string) string {
+// untilTotalOn is untilTotal for any device.
+func untilTotalOn(device int, call, times string) string {
 	return fmt.Sprintf("for i in $(seq 600); do [ $(grep -c ' %s %d$' \"$DIR/calls\") -ge %s ] && break; sleep 0.05; done\n", call, device, times)
 }
 
-// listed is a line of shell that waits until the command's process was listed: the
-// first of two lists may have been made before it was there.
-var listed = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", 2)
+// untilListed is shell code that waits until the command's process was listed. It waits
+// for two lists: the first one may have been made before the process existed.
+var untilListed = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", 2)
 
-// run samples in a helper process on a fake driver with this script, in which $DIR is
-// a folder of its own that the command knows too, and fails the test unless that ends
-// with exit code 0 in time.
+// run samples in a helper process with the fake library and this script. $DIR in the
+// script is a temporary directory, which the command has in its environment too. It fails
+// the test unless the helper exits with code 0 in time.
 func (c helperConfig) run(t *testing.T, library, script string, env ...string) helperResult {
 	t.Helper()
 	dir := t.TempDir()
@@ -212,14 +207,14 @@ func (c helperConfig) run(t *testing.T, library, script string, env ...string) h
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("the helper: %v (exit code %d)\n%s", err, cmd.ProcessState.ExitCode(), stderr.String())
+		t.Fatalf("helper process: %v (exit code %d)\n%s", err, cmd.ProcessState.ExitCode(), stderr.String())
 	}
 	var r helperResult
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 		t.Fatalf("%v in %q", err, stdout.String())
 	}
 	if r.Leak != "" {
-		t.Errorf("goroutines left: %s", r.Leak)
+		t.Errorf("leaked goroutines: %s", r.Leak)
 	}
 	if problems := unexplainedNulls(r.Readings); len(problems) > 0 {
 		t.Errorf("nulls without a reason: %s", strings.Join(problems, ", "))

@@ -6,5 +6,5 @@ import (
 	"github.com/vobs/vobs/internal/testkit"
 )
 
-// Most tests wait for a helper process, which sleeps.
+// Most tests wait for helper processes that sleep.
 func TestMain(m *testing.M) { testkit.Main(m, "6") }

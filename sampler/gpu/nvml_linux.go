@@ -20,35 +20,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// libraryName is what go-nvml loads too: the dynamic loader finds it, by
-// LD_LIBRARY_PATH, the cache or the container's mounts.
+// libraryName is the library that go-nvml loads too. The dynamic loader finds it through
+// LD_LIBRARY_PATH, its cache or the container's mounts.
 const libraryName = "libnvidia-ml.so.1"
 
-// errImplausible marks NVML's stand-ins for an unknown value, and figures that
-// cannot be.
-var errImplausible = errors.New("the driver gave no plausible value")
+// newDriver returns the real NVML.
+func newDriver() driver { return &nvmlDriver{symbols: map[string]bool{}} }
 
-// newDriver gives the real NVML.
-func newDriver() driver { return &nvmlDriver{known: map[string]bool{}} }
-
-// nvmlDriver is NVML through go-nvml. go-nvml leaves undefined symbols to the
-// dynamic loader, which ends the process with exit code 127 where the loaded
-// driver lacks one (seen with go-nvml v0.13.0-1); so every symbol is looked up before
-// the first call of it, the library is loaded here first, and nothing is called
-// after an init that failed.
+// nvmlDriver implements driver with go-nvml. go-nvml leaves undefined symbols to the
+// dynamic loader, which ends the process with exit code 127 if the loaded driver lacks
+// one (seen with go-nvml v0.13.0-1). So the library is loaded here first, every symbol is
+// looked up before its first call, and nothing is called after a failed init.
 type nvmlDriver struct {
-	mu    sync.Mutex
-	known map[string]bool // symbols looked up, and whether they are there
+	mu      sync.Mutex
+	symbols map[string]bool // symbols looked up, and whether the driver has them
 }
 
 func (d *nvmlDriver) start() error {
 	lib := dl.New(libraryName, dl.RTLD_LAZY|dl.RTLD_GLOBAL)
 	if err := lib.Open(); err != nil {
-		// The loader's own words tell a missing library from an unfit one; go-nvml drops them.
-		return fmt.Errorf("NVML cannot be loaded: %w: is the NVIDIA driver installed, and was the container given a GPU?", err)
+		// Unlike go-nvml's error, the loader's message distinguishes a missing library from
+		// an unusable one.
+		return fmt.Errorf("NVML cannot be loaded: %w: check that the NVIDIA driver is installed and, in a container, that it has access to a GPU", err)
 	}
 	if lib.Lookup("nvmlInit_v2") != nil && lib.Lookup("nvmlInit") != nil {
-		return fmt.Errorf("%s is no NVML library: it has no nvmlInit", libraryName)
+		return fmt.Errorf("%s is not an NVML library: it has no nvmlInit", libraryName)
 	}
 	if rc := nvml.Init(); rc != nvml.SUCCESS {
 		return fmt.Errorf("NVML cannot be initialised: %w", &callError{"nvmlInit", int(rc)})
@@ -56,24 +52,24 @@ func (d *nvmlDriver) start() error {
 	return nil
 }
 
-// has tells whether the driver has one of the named symbols.
+// has reports whether the driver has one of the named symbols.
 func (d *nvmlDriver) has(names ...string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, name := range names {
-		there, ok := d.known[name]
+		found, ok := d.symbols[name]
 		if !ok {
-			there = nvml.Extensions().LookupSymbol(name) == nil
-			d.known[name] = there
+			found = nvml.Extensions().LookupSymbol(name) == nil
+			d.symbols[name] = found
 		}
-		if there {
+		if found {
 			return true
 		}
 	}
 	return false
 }
 
-// need is an error where the driver has none of the named symbols.
+// need returns an error if the driver has none of the named symbols.
 func (d *nvmlDriver) need(names ...string) error {
 	if d.has(names...) {
 		return nil
@@ -81,7 +77,7 @@ func (d *nvmlDriver) need(names ...string) error {
 	return &callError{names[0], codeFunctionNotFound}
 }
 
-// result makes an error of a return code.
+// result converts a return code to an error.
 func result(call string, rc nvml.Return) error {
 	if rc == nvml.SUCCESS {
 		return nil
@@ -151,9 +147,9 @@ func (d *nvmlDevice) name() (string, error) {
 	return s, result(call, rc)
 }
 
-func (d *nvmlDevice) instances() (list []instance, on bool, err error) {
+func (d *nvmlDevice) instances() (list []migInstance, enabled bool, err error) {
 	const call = "nvmlDeviceGetMigDeviceHandleByIndex"
-	// A driver or a GPU without these has no MIG.
+	// A driver or a GPU that lacks this call does not support MIG.
 	if !d.driver.has("nvmlDeviceGetMigMode") {
 		return nil, false, nil
 	}
@@ -166,25 +162,25 @@ func (d *nvmlDevice) instances() (list []instance, on bool, err error) {
 			return nil, true, err
 		}
 	}
-	most, rc := d.handle.GetMaxMigDeviceCount()
+	count, rc := d.handle.GetMaxMigDeviceCount()
 	if rc != nvml.SUCCESS {
 		return nil, true, result("nvmlDeviceGetMaxMigDeviceCount", rc)
 	}
-	for i := range most {
+	for i := range count {
 		h, rc := d.handle.GetMigDeviceHandleByIndex(i)
 		if rc == nvml.ERROR_NOT_FOUND {
-			continue // numbers may have holes
+			continue // indices may have gaps
 		}
 		if rc != nvml.SUCCESS {
 			return list, true, result(call, rc)
 		}
-		// Without ids an instance still has its UUID.
+		// An instance without ids can still be selected by its UUID.
 		gi, rc1 := h.GetGpuInstanceId()
 		ci, rc2 := h.GetComputeInstanceId()
 		if rc1 != nvml.SUCCESS || rc2 != nvml.SUCCESS {
 			gi, ci = -1, -1
 		}
-		list = append(list, instance{&nvmlDevice{d.driver, h}, i, gi, ci})
+		list = append(list, migInstance{&nvmlDevice{d.driver, h}, i, gi, ci})
 	}
 	return list, true, nil
 }
@@ -271,7 +267,7 @@ func (d *nvmlDevice) processes(graphics bool) ([]process, error) {
 	if graphics {
 		call = "nvmlDeviceGetGraphicsRunningProcesses"
 	}
-	// go-nvml takes the newest of the three that is there.
+	// go-nvml calls the newest of the three that the driver has.
 	if err := d.driver.need(call, call+"_v2", call+"_v3"); err != nil {
 		return nil, err
 	}
@@ -290,8 +286,8 @@ func (d *nvmlDevice) processes(graphics bool) ([]process, error) {
 	return list, nil
 }
 
-// raw is the device's handle as C has it. go-nvml hides the type of the handle
-// but exports its only field.
+// raw returns the device's handle for use in C. go-nvml hides the type of the handle but
+// exports its only field.
 func (d *nvmlDevice) raw() (uintptr, error) {
 	v := reflect.ValueOf(d.handle)
 	if v.Kind() != reflect.Struct || v.NumField() != 1 || v.Field(0).Kind() != reflect.Pointer {
@@ -300,17 +296,19 @@ func (d *nvmlDevice) raw() (uintptr, error) {
 	return v.Field(0).Pointer(), nil
 }
 
-// nvmlWatcher is the C thread of nvml_watch.c.
+// nvmlWatcher implements watcher with the C thread of nvml_watch.c.
 type nvmlWatcher struct {
-	n       int
-	wall    time.Time // one moment by both clocks: Go's …
-	mono    int64     // … and CLOCK_MONOTONIC, ns
-	mu      sync.Mutex
-	c       *C.vobs_watch // nil when it was stopped and freed
-	last    []memory      // the figures when it was freed
-	state   watchState    // …
-	buffer  []C.vobs_reading
-	refused bool // stop was tried and did not succeed
+	n int // devices
+	// The same moment on both clocks: Go's, and CLOCK_MONOTONIC in ns.
+	wall time.Time
+	mono int64
+
+	mu         sync.Mutex
+	c          *C.vobs_watch // nil once it is stopped and freed
+	buffer     []C.vobs_device
+	finalStats []memoryStats // when it was freed
+	finalState watcherState
+	stopFailed bool // stop timed out
 }
 
 func (d *nvmlDriver) watch(devices []device, interval time.Duration) (watcher, error) {
@@ -327,15 +325,15 @@ func (d *nvmlDriver) watch(devices []device, interval time.Duration) (watcher, e
 	}
 	name := C.CString(libraryName)
 	defer C.free(unsafe.Pointer(name))
-	w := &nvmlWatcher{n: len(devices), buffer: make([]C.vobs_reading, len(devices)), wall: time.Now(), mono: int64(C.vobs_monotonic())}
+	w := &nvmlWatcher{n: len(devices), buffer: make([]C.vobs_device, len(devices)), wall: time.Now(), mono: int64(C.vobs_monotonic())}
 	w.c = C.vobs_watch_start(name, C.int(len(devices)), &handles[0], C.int64_t(interval))
 	if w.c == nil {
-		return nil, errors.New("no thread could be started for reading the GPUs' memory: is the limit of processes (ulimit -u) or of memory reached?")
+		return nil, errors.New("cannot start a thread for reading the GPUs' memory: check the limits on processes (ulimit -u) and memory")
 	}
 	return w, nil
 }
 
-// time converts from CLOCK_MONOTONIC, which is Go's monotonic clock on Linux.
+// time converts a time of CLOCK_MONOTONIC, which is Go's monotonic clock on Linux.
 func (w *nvmlWatcher) time(ns C.int64_t) time.Time {
 	if ns == 0 {
 		return time.Time{}
@@ -351,37 +349,38 @@ func (w *nvmlWatcher) countFrom(t time.Time) {
 	}
 }
 
-// holdFactor makes a dear round wait: at 50 times its CPU time, sampling takes
-// at most 2 % of a core until the governor has looked, a quarter of a second later.
+// holdFactor is the pause after an expensive round, as a multiple of its CPU time: with
+// 50, sampling takes at most 2 % of a core until the governor's next tick, a quarter of a
+// second later.
 const holdFactor = 50
 
-func (w *nvmlWatcher) pace(interval time.Duration, careful bool) {
+func (w *nvmlWatcher) setInterval(interval time.Duration, hold bool) {
 	factor := 0
-	if careful {
+	if hold {
 		factor = holdFactor
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.c != nil {
-		C.vobs_watch_pace(w.c, C.int64_t(interval), C.int32_t(factor))
+		C.vobs_watch_set_interval(w.c, C.int64_t(interval), C.int32_t(factor))
 	}
 }
 
-func (w *nvmlWatcher) read() ([]memory, watchState) {
+func (w *nvmlWatcher) read() ([]memoryStats, watcherState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.readLocked()
 }
 
-func (w *nvmlWatcher) readLocked() ([]memory, watchState) {
+func (w *nvmlWatcher) readLocked() ([]memoryStats, watcherState) {
 	if w.c == nil {
-		return w.last, w.state
+		return w.finalStats, w.finalState
 	}
 	var state C.vobs_watch_state
 	C.vobs_watch_read(w.c, &w.buffer[0], &state)
-	list := make([]memory, w.n)
+	list := make([]memoryStats, w.n)
 	for i, r := range w.buffer {
-		m := memory{
+		m := memoryStats{
 			api: "v2", total: uint64(r.total), reserved: uint64(r.reserved),
 			first: uint64(r.first), firstAt: w.time(r.first_at),
 			peak: uint64(r.peak), peakAt: w.time(r.peak_at),
@@ -404,25 +403,25 @@ func (w *nvmlWatcher) readLocked() ([]memory, watchState) {
 		}
 		list[i] = m
 	}
-	return list, watchState{int64(state.rounds), time.Duration(state.cpu), w.time(state.busy_since)}
+	return list, watcherState{int64(state.rounds), time.Duration(state.cpu), w.time(state.busy_since)}
 }
 
 func (w *nvmlWatcher) stop(timeout time.Duration) bool {
 	w.mu.Lock()
-	c, refused := w.c, w.refused
+	c, failed := w.c, w.stopFailed
 	w.mu.Unlock()
-	if c == nil || refused {
+	if c == nil || failed {
 		return c == nil
 	}
-	// Not under the lock: the figures can be read meanwhile.
+	// Without the lock, so that the figures can be read meanwhile.
 	ended := C.vobs_watch_stop(c, C.int64_t(timeout)) == 1
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !ended {
-		w.refused = true
+		w.stopFailed = true
 		return false
 	}
-	w.last, w.state = w.readLocked()
+	w.finalStats, w.finalState = w.readLocked()
 	C.vobs_watch_free(w.c)
 	w.c = nil
 	return true

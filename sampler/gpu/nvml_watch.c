@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-// nvml.h's nvmlMemory_t and nvmlMemory_v2_t, the latter's version word, and the codes
-// by which a driver refuses v2.
+// nvmlMemory_t and nvmlMemory_v2_t of nvml.h, the version word of the latter, and the
+// codes with which a driver rejects v2.
 typedef struct { unsigned long long total, free, used; } memory_v1;
 typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } memory_v2;
 typedef int (*read_v1)(void *device, memory_v1 *);
@@ -18,33 +18,33 @@ typedef int (*read_v2)(void *device, memory_v2 *);
 enum { version_2 = sizeof(memory_v2) | 2u << 24 };
 enum { invalid_argument = 2, not_supported = 3, function_not_found = 13, argument_version_mismatch = 25, implausible = -1 };
 
-// Longest wait of the thread's own accord after a dear round, ns.
-enum { longest_hold = 2000000000 };
-// CPU time from which on two rounds are enough to tell that they are dear, ns.
-enum { dear = 2000000 };
+// Longest pause after an expensive round, ns.
+enum { max_hold = 2000000000 };
+// CPU time of a round, ns, from which on two rounds suffice to see that they are expensive.
+enum { expensive = 2000000 };
 
-// One answer of the driver, before it is folded into a reading.
+// One reading of a device, before it is added to the summary.
 typedef struct {
     uint64_t total, reserved, used;
     int64_t began, at;
     int32_t code, api;
-} answer;
+} reading;
 
 struct vobs_watch {
     pthread_mutex_t mutex; // never held during a driver call
-    pthread_cond_t wake;   // to the thread: something changed; from it: it ended
+    pthread_cond_t wake;   // to the thread: something changed; from the thread: it ended
     pthread_t thread;
     read_v1 v1;
     read_v2 v2;
     int stopping, ended;
     int64_t interval, hold, count_from;
-    int64_t cost[2]; // CPU times of the last rounds, the latest first
+    int64_t cost[2]; // CPU times of the two rounds before, the latest first
     int32_t factor;
     vobs_watch_state state;
     int n;
-    vobs_reading *readings;
-    answer *answers;    // the thread's own
-    uintptr_t *handles; // never written after the start
+    vobs_device *devices;
+    reading *readings;  // used by the thread alone
+    uintptr_t *handles; // constant after the start
 };
 
 static int64_t clock_ns(clockid_t clock) {
@@ -55,43 +55,44 @@ static int64_t clock_ns(clockid_t clock) {
 
 int64_t vobs_monotonic(void) { return clock_ns(CLOCK_MONOTONIC); }
 
-static int refused(int code) {
+static int rejects_v2(int code) {
     return code == not_supported || code == function_not_found || code == argument_version_mismatch || code == invalid_argument;
 }
 
-// ask reads one device by the version that a.api names.
-static void ask(const vobs_watch *w, uintptr_t handle, answer *a) {
-    if (a->api == 2) {
+// read_device reads one device with the version of the call in r->api.
+static void read_device(const vobs_watch *w, uintptr_t handle, reading *r) {
+    if (r->api == 2) {
         memory_v2 m = {.version = version_2};
-        a->code = w->v2((void *)handle, &m);
-        a->total = m.total, a->reserved = m.reserved, a->used = m.used;
+        r->code = w->v2((void *)handle, &m);
+        r->total = m.total, r->reserved = m.reserved, r->used = m.used;
     } else {
         memory_v1 m = {0};
-        a->code = w->v1((void *)handle, &m);
-        a->total = m.total, a->reserved = 0, a->used = m.used;
+        r->code = w->v1((void *)handle, &m);
+        r->total = m.total, r->reserved = 0, r->used = m.used;
     }
     // NVML_VALUE_NOT_AVAILABLE is all ones; no device uses more than it has.
-    if (a->code == 0 && (a->total == 0 || a->total == UINT64_MAX || a->used > a->total || a->reserved > a->total)) a->code = implausible;
+    if (r->code == 0 && (r->total == 0 || r->total == UINT64_MAX || r->used > r->total || r->reserved > r->total)) r->code = implausible;
 }
 
-// fold adds an answer to a device's figures.
-static void fold(vobs_reading *r, const answer *a, int64_t count_from) {
-    int counts = a->began >= count_from;
-    r->api = a->api;
-    if (a->code != 0) {
-        r->code = a->code;
-        r->errors += counts;
+// add_reading adds a reading to a device's summary.
+static void add_reading(vobs_device *d, const reading *r, int64_t count_from) {
+    int counts = r->began >= count_from;
+    d->api = r->api;
+    if (r->code != 0) {
+        d->code = r->code;
+        d->errors += counts;
         return;
     }
-    r->total = a->total, r->reserved = a->reserved;
-    if (r->first_at == 0) r->first = a->used, r->first_at = a->at;
+    d->total = r->total, d->reserved = r->reserved;
+    if (d->first_at == 0) d->first = r->used, d->first_at = r->at;
     if (!counts) return;
-    if (r->samples == 0) r->counted_first = a->at;
-    // From the asking to the answer: what the driver told was so at some moment in between.
-    else if (a->at - r->last_began > r->max_gap) r->max_gap = a->at - r->last_began;
-    if (r->samples == 0 || a->used > r->peak) r->peak = a->used, r->peak_at = a->at;
-    r->last_began = a->began, r->counted_last = a->at;
-    r->samples++;
+    if (d->samples == 0) d->counted_first = r->at;
+    // From the start of a call to the end of the next: each value is from some moment
+    // during its call.
+    else if (r->at - d->last_began > d->max_gap) d->max_gap = r->at - d->last_began;
+    if (d->samples == 0 || r->used > d->peak) d->peak = r->used, d->peak_at = r->at;
+    d->last_began = r->began, d->counted_last = r->at;
+    d->samples++;
 }
 
 static void *run(void *p) {
@@ -102,32 +103,33 @@ static void *run(void *p) {
         int last = w->stopping;
         int64_t began = vobs_monotonic(), now = began;
         w->state.busy_since = began;
-        for (int i = 0; i < w->n; i++) w->answers[i].api = w->readings[i].api;
+        for (int i = 0; i < w->n; i++) w->readings[i].api = w->devices[i].api;
         pthread_mutex_unlock(&w->mutex);
 
         for (int i = 0; i < w->n; i++) {
-            answer *a = &w->answers[i];
-            a->began = now;
-            ask(w, w->handles[i], a);
-            // Only before the first success: a change of definition midway would mix figures.
-            if (a->api == 2 && refused(a->code) && w->v1 != NULL && w->readings[i].first_at == 0) {
-                a->api = 1;
-                ask(w, w->handles[i], a);
-                if (a->code != 0) a->api = 2;
+            reading *r = &w->readings[i];
+            r->began = now;
+            read_device(w, w->handles[i], r);
+            // Only before the first success: v1 and v2 define used memory differently, and
+            // one summary must not mix them.
+            if (r->api == 2 && rejects_v2(r->code) && w->v1 != NULL && w->devices[i].first_at == 0) {
+                r->api = 1;
+                read_device(w, w->handles[i], r);
+                if (r->code != 0) r->api = 2;
             }
-            now = a->at = vobs_monotonic();
+            now = r->at = vobs_monotonic();
         }
 
         int64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
         pthread_mutex_lock(&w->mutex);
-        for (int i = 0; i < w->n; i++) fold(&w->readings[i], &w->answers[i], w->count_from);
-        // The cheapest of the last rounds decides: one that was dear by chance does not
-        // hold, nor do two short ones, in which a hypervisor had the CPU.
+        for (int i = 0; i < w->n; i++) add_reading(&w->devices[i], &w->readings[i], w->count_from);
+        // The cheapest of the last rounds decides, so that one round that was expensive by
+        // chance causes no pause, nor do two short ones during which a hypervisor took the CPU.
         int64_t cost = cpu - w->state.cpu, least = cost < w->cost[0] ? cost : w->cost[0];
-        if (cost < dear && w->cost[1] < least) least = w->cost[1];
+        if (cost < expensive && w->cost[1] < least) least = w->cost[1];
         w->hold = least * w->factor;
         w->cost[1] = w->cost[0], w->cost[0] = cost;
-        if (w->hold > longest_hold) w->hold = longest_hold;
+        if (w->hold > max_hold) w->hold = max_hold;
         w->state.cpu = cpu;
         w->state.rounds++;
         w->state.busy_since = 0;
@@ -149,8 +151,8 @@ static void *run(void *p) {
 void vobs_watch_free(vobs_watch *w) {
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->mutex);
+    free(w->devices);
     free(w->readings);
-    free(w->answers);
     free(w->handles);
     free(w);
 }
@@ -168,8 +170,8 @@ vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handle
     w->interval = interval;
     w->factor = 0;
     w->count_from = INT64_MAX;
+    w->devices = calloc((size_t)n, sizeof *w->devices);
     w->readings = calloc((size_t)n, sizeof *w->readings);
-    w->answers = calloc((size_t)n, sizeof *w->answers);
     w->handles = calloc((size_t)n, sizeof *w->handles);
 
     pthread_mutex_init(&w->mutex, NULL);
@@ -179,13 +181,13 @@ vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handle
     pthread_cond_init(&w->wake, &attr);
     pthread_condattr_destroy(&attr);
 
-    int ok = (w->v1 != NULL || w->v2 != NULL) && w->readings != NULL && w->answers != NULL && w->handles != NULL;
+    int ok = (w->v1 != NULL || w->v2 != NULL) && w->devices != NULL && w->readings != NULL && w->handles != NULL;
     if (ok) {
         for (int i = 0; i < n; i++) {
             w->handles[i] = handles[i];
-            w->readings[i].api = w->v2 != NULL ? 2 : 1;
+            w->devices[i].api = w->v2 != NULL ? 2 : 1;
         }
-        // Signals are the Go runtime's: this thread takes none.
+        // Signals are for the Go runtime: this thread blocks all of them.
         sigset_t all, before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -205,9 +207,9 @@ void vobs_watch_count_from(vobs_watch *w, int64_t at) {
     pthread_mutex_unlock(&w->mutex);
 }
 
-void vobs_watch_pace(vobs_watch *w, int64_t interval, int32_t factor) {
+void vobs_watch_set_interval(vobs_watch *w, int64_t interval, int32_t factor) {
     pthread_mutex_lock(&w->mutex);
-    // A wake-up is due only where the thread would sleep longer than it now should.
+    // Wake the thread only if it would otherwise sleep longer than it should now.
     int early = w->hold > interval || interval < w->interval;
     w->interval = interval;
     w->factor = factor;
@@ -216,9 +218,9 @@ void vobs_watch_pace(vobs_watch *w, int64_t interval, int32_t factor) {
     pthread_mutex_unlock(&w->mutex);
 }
 
-void vobs_watch_read(vobs_watch *w, vobs_reading *to, vobs_watch_state *state) {
+void vobs_watch_read(vobs_watch *w, vobs_device *to, vobs_watch_state *state) {
     pthread_mutex_lock(&w->mutex);
-    for (int i = 0; i < w->n; i++) to[i] = w->readings[i];
+    for (int i = 0; i < w->n; i++) to[i] = w->devices[i];
     *state = w->state;
     pthread_mutex_unlock(&w->mutex);
 }

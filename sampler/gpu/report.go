@@ -9,49 +9,31 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// throttleNames are the reasons that hold clocks down by power, heat or a brake,
-// by the names that nvidia-smi gives them (nvml.h, nvmlClocksEventReasons). Not
-// among them: gpu_idle, applications_clocks_setting, sync_boost and
-// display_clock_setting, which are settings or no burden.
-var throttleNames = [...]struct {
-	bit  uint64
-	name string
-}{
-	{0x04, "sw_power_cap"},
-	{0x08, "hw_slowdown"},
-	{0x20, "sw_thermal_slowdown"},
-	{0x40, "hw_thermal_slowdown"},
-	{0x80, "hw_power_brake_slowdown"},
-}
-
-// throttleMask is the mask of all throttleNames.
-const throttleMask = 0x04 | 0x08 | 0x20 | 0x40 | 0x80
-
-// Limits of what is taken as seen.
 const (
-	// unattributedBytes is how much used memory may have no listed process behind it
-	// before "no process of ours was there" is doubted: a CUDA context takes
-	// hundreds of MiB, and under v1 the driver's own reserve is in the figure.
+	// unattributedBytes is how much used memory may belong to no listed process before
+	// "none of the command's processes was there" is doubted: a CUDA context takes
+	// hundreds of MiB, and under v1 the driver's own reserve is included.
 	unattributedBytes = 1 << 30
-	// lateTolerance is the time at either end of the run without a reading that is not
-	// worth a note.
+	// lateTolerance is how long after the command's start the first reading may come
+	// without a note.
 	lateTolerance = 250 * time.Millisecond
-	// shortEnergy is the window below which the energy is noted as rough: the
-	// counter is updated about every 100 ms (seen by the Zeus project: zeus-ml's skills/measuring-energy).
+	// shortEnergy is the window below which the energy is noted as imprecise: the
+	// counter is updated about every 100 ms (seen by the Zeus project: zeus-ml's
+	// skills/measuring-energy).
 	shortEnergy = 2 * time.Second
 )
 
-// What is not told here.
+// Reasons for figures that this package does not provide.
 const (
-	noActiveEnergy = "not built yet: the engine's active time is not joined with the energy"
-	noTorch        = "needs --instrument: torch's allocator is known inside the worker alone"
+	noActiveEnergy = "not implemented yet: energy is not related to the engine's active time"
+	noTorch        = "needs --instrument: only the worker itself can read torch's allocator"
 )
 
-// report makes the event's figures of what is known. The caller holds g.mu.
-func (g *Sampler) report() Readings {
+// report turns what is known into the event's figures. The caller holds s.mu.
+func (s *Sampler) report() Readings {
 	var r Readings
-	err := g.initErr
-	if err == nil && !closed(g.ready) {
+	err := s.initErr
+	if err == nil && !closed(s.initDone) {
 		err = errors.New("NVML is still initialising")
 	}
 	if err != nil {
@@ -60,26 +42,26 @@ func (g *Sampler) report() Readings {
 		return r
 	}
 	r.GPUs = []schema.GPU{}
-	for _, m := range g.visible.missing {
-		r.Notes.Missing("gpus", m)
+	for _, reason := range s.visible.unresolved {
+		r.Notes.Missing("gpus", reason)
 	}
-	if g.unordered {
+	if s.orderUnknown {
 		r.Notes.Doubt(schema.CodeDeviceOrderUnknown, schema.Warning,
-			"CUDA_VISIBLE_DEVICES chooses GPUs of different models by index, and CUDA counts the fastest first unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set: other GPUs than the sampled ones may be the command's; set it, or name the GPUs by UUID",
+			"CUDA_VISIBLE_DEVICES selects GPUs of different models by index, and CUDA numbers the fastest first unless CUDA_DEVICE_ORDER=PCI_BUS_ID is set: the command may use other GPUs than those sampled; set CUDA_DEVICE_ORDER, or select the GPUs by UUID",
 			&schema.Evidence{Field: "gpus"})
 	}
-	if len(g.devices) == 0 {
-		reason := g.visible.none
-		if reason == "" && len(g.visible.missing) > 0 {
-			reason = g.visible.missing[0]
+	if len(s.devices) == 0 {
+		reason := s.visible.whyNone
+		if reason == "" && len(s.visible.unresolved) > 0 {
+			reason = s.visible.unresolved[0]
 		}
 		r.Notes.Missing("peak_vram_gb", reason)
 		return r
 	}
-	list, state := g.watch.read()
-	unmatched := g.unmatchable()
-	for i, d := range g.devices {
-		r.GPUs = append(r.GPUs, g.gpu(i, d, list[i], unmatched, &r.Notes))
+	memory, state := s.watcher.read()
+	unmatched := s.whyUnmatched()
+	for i, d := range s.devices {
+		r.GPUs = append(r.GPUs, s.reportDevice(i, d, memory[i], unmatched, &r.Notes))
 		pids := map[int]bool{}
 		if unmatched == "" {
 			for pid := range d.seen {
@@ -88,43 +70,43 @@ func (g *Sampler) report() Readings {
 		}
 		r.PIDs = append(r.PIDs, pids)
 	}
-	g.core(&r)
-	g.window(&r, list, state)
+	s.reportPeakVRAM(&r)
+	s.noteGaps(&r, memory, state)
 	return r
 }
 
-// gpu makes the figures of one device.
-func (g *Sampler) gpu(i int, d *deviceState, m memory, unmatched string, notes *schema.Notes) schema.GPU {
+// reportDevice returns the figures of device i.
+func (s *Sampler) reportDevice(i int, d *deviceState, m memoryStats, unmatched string, notes *schema.Notes) schema.GPU {
 	miss := func(field, reason string) { notes.Missing(fmt.Sprintf("gpus.%d.%s", i, field), reason) }
 	out := schema.GPU{
-		Index: d.index, UUID: d.id, MIGOf: d.parent, Name: d.name,
+		Index: d.index, UUID: d.uuid, MIGOf: d.parent, Name: d.name,
 		Sampling: &schema.Sampling{Samples: m.samples, Errors: m.errors + d.errors},
 	}
-	if g.verErr == nil && g.version != "" {
-		out.DriverVersion = schema.Ptr(g.version)
+	if s.versionErr == nil && s.version != "" {
+		out.DriverVersion = schema.Ptr(s.version)
 	} else {
-		miss("driver_version", fmt.Sprintf("the driver did not tell it: %v", g.verErr))
+		miss("driver_version", fmt.Sprintf("the driver did not report its version: %v", s.versionErr))
 	}
-	g.memory(&out, d, m, miss)
+	s.reportMemory(&out, d, m, miss)
 	if m.samples >= 2 {
 		span := m.countedLast.Sub(m.countedFirst).Seconds()
 		out.Sampling.PeriodSeconds = schema.F(span / float64(m.samples-1))
 		out.Sampling.MaxGapSeconds = schema.F(m.maxGap.Seconds())
 	} else {
-		reason := fmt.Sprintf("it needs two readings, there were %d", m.samples)
+		reason := fmt.Sprintf("needs at least two readings, there were %d", m.samples)
 		miss("sampling.period_seconds", reason)
 		miss("sampling.max_gap_seconds", reason)
 	}
-	g.processes(&out, d, m, unmatched, miss)
-	g.gauges(&out, d, miss)
-	g.energyOf(&out, i, d, miss, notes)
+	s.reportProcesses(&out, d, m, unmatched, miss)
+	reportGauges(&out, d, miss)
+	s.reportEnergy(&out, i, d, miss, notes)
 	miss("energy_active_joules", noActiveEnergy)
 	miss("torch", noTorch)
 	return out
 }
 
-// memory fills the figures of the device's memory.
-func (g *Sampler) memory(out *schema.GPU, d *deviceState, m memory, miss func(field, reason string)) {
+// reportMemory fills in the figures of the device's memory.
+func (s *Sampler) reportMemory(out *schema.GPU, d *deviceState, m memoryStats, miss func(field, reason string)) {
 	if m.firstAt.IsZero() {
 		reason := "no reading of its memory succeeded"
 		if m.err != nil {
@@ -140,9 +122,9 @@ func (g *Sampler) memory(out *schema.GPU, d *deviceState, m memory, miss func(fi
 	if m.api == "v2" {
 		out.MemoryReservedBytes = schema.Ptr(int64(m.reserved))
 	} else {
-		miss("memory_reserved_bytes", "this driver has the first version of the memory call only, which counts reserved memory as used (v2 came with R510)")
+		miss("memory_reserved_bytes", "this driver has only the first version of the memory call, which counts reserved memory as used (v2 came with R510)")
 	}
-	if reason := g.noBaseline(d, m); reason != "" {
+	if reason := s.whyNoBaseline(d, m); reason != "" {
 		miss("baseline_bytes", reason)
 	} else {
 		out.BaselineBytes = schema.Ptr(int64(m.first))
@@ -150,7 +132,7 @@ func (g *Sampler) memory(out *schema.GPU, d *deviceState, m memory, miss func(fi
 	if m.samples == 0 {
 		reason := "no reading of its memory succeeded while the command ran"
 		switch {
-		case g.started.IsZero():
+		case s.started.IsZero():
 			reason = "the command did not start"
 		case m.err != nil:
 			reason = fmt.Sprintf("%s: %v", reason, m.err)
@@ -160,87 +142,59 @@ func (g *Sampler) memory(out *schema.GPU, d *deviceState, m memory, miss func(fi
 		return
 	}
 	out.PeakBytes = schema.Ptr(int64(m.peak))
-	out.PeakAtSeconds = schema.F(m.peakAt.Sub(g.started).Seconds())
+	out.PeakAtSeconds = schema.F(m.peakAt.Sub(s.started).Seconds())
 }
 
-// noBaseline tells why the first reading is no baseline, or "".
-func (g *Sampler) noBaseline(d *deviceState, m memory) string {
+// whyNoBaseline returns why the first reading is not a baseline, or "".
+func (s *Sampler) whyNoBaseline(d *deviceState, m memoryStats) string {
 	for _, pid := range d.firstPIDs {
-		if !g.ours[pid] {
+		if !s.owned[pid] {
 			continue
 		}
-		if !g.started.IsZero() && d.firstList.After(g.started) {
-			return "a process of the command, or the engine's, was on the device when processes were listed first, after the command's start"
+		if !s.started.IsZero() && d.firstListAt.After(s.started) {
+			return "a process of the command or of the engine was on the device when processes were first listed, after the command's start"
 		}
-		return "a process of the command, or the engine's, was on the device before the first reading"
+		return "a process of the command or of the engine was on the device before the first reading"
 	}
-	late := !g.started.IsZero() && m.firstAt.After(g.started)
-	blind := d.listings == 0 || g.unmatchable() != ""
-	hidden := len(d.firstPIDs) == 0 && m.first > unattributedBytes || blind && len(d.firstPIDs) > 0
+	late := !s.started.IsZero() && m.firstAt.After(s.started)
+	unmatched := d.lists == 0 || s.whyUnmatched() != ""
+	unattributed := len(d.firstPIDs) == 0 && m.first > unattributedBytes || unmatched && len(d.firstPIDs) > 0
 	switch {
-	case late && (blind || g.cfg.Ours == nil):
-		return fmt.Sprintf("the first reading came %.3f s after the command's start, and the processes on the device cannot be matched", m.firstAt.Sub(g.started).Seconds())
-	case hidden:
-		return "memory was in use at the first reading, and whose it is cannot be told"
+	case late && (unmatched || s.cfg.OwnedPIDs == nil):
+		return fmt.Sprintf("the first reading came %.3f s after the command's start, and the processes on the device cannot be matched", m.firstAt.Sub(s.started).Seconds())
+	case unattributed:
+		return "memory was in use at the first reading, and its owner cannot be determined"
 	}
 	return ""
 }
 
-// unmatchable tells why NVML's process ids cannot be compared with ours, or "".
-// The caller holds g.mu.
-func (g *Sampler) unmatchable() string {
-	if g.cfg.PIDsMatch != nil {
-		if g.cfg.PIDsMatch() {
-			return ""
-		}
-		return "the driver's process ids cannot be compared with the command's: they are of another pid namespace (a container: --pid=host), or the command runs its work elsewhere"
-	}
-	for _, d := range g.devices {
-		for pid := range d.seen {
-			if g.ours[pid] {
-				return ""
-			}
-		}
-	}
-	ghost := g.pids.unseenPID
-	for pid := range g.pids.absent {
-		if ghost == 0 || pid < ghost {
-			ghost = pid
-		}
-	}
-	if ghost != 0 {
-		return fmt.Sprintf("the driver lists process %d, which %s does not have: its ids are of another pid namespace (a container: --pid=host), or /proc hides other users' processes", ghost, g.cfg.ProcRoot)
-	}
-	return ""
-}
-
-// processes fills whose memory it was.
-func (g *Sampler) processes(out *schema.GPU, d *deviceState, m memory, unmatched string, miss func(field, reason string)) {
+// reportProcesses fills in which processes the memory belonged to.
+func (s *Sampler) reportProcesses(out *schema.GPU, d *deviceState, m memoryStats, unmatched string, miss func(field, reason string)) {
 	used, job := false, d.jobPeak
 	var foreign []schema.ForeignProcess
-	for pid, s := range d.seen {
-		if g.ours[pid] {
+	for pid, p := range d.seen {
+		if s.owned[pid] {
 			used = true
-			job = max(job, s.peak) // it may have become ours after it was seen
+			job = max(job, p.peak) // it may have been marked as owned after it was listed
 			continue
 		}
 		f := schema.ForeignProcess{PID: pid}
-		if s.name != "" {
-			f.Name = schema.Ptr(s.name)
+		if p.name != "" {
+			f.Name = schema.Ptr(p.name)
 		}
-		if s.known && !m.exceeds(s.peak) {
-			f.PeakBytes = schema.Ptr(int64(s.peak))
+		if p.memoryKnown && !m.exceeded(p.peak) {
+			f.PeakBytes = schema.Ptr(int64(p.peak))
 		}
 		foreign = append(foreign, f)
 	}
 	reason := unmatched
 	switch {
-	case d.listings == 0 && d.listErr != nil:
+	case d.lists == 0 && d.listErr != nil:
 		reason = fmt.Sprintf("the driver does not list processes: %v", d.listErr)
-	case d.listings == 0:
+	case d.lists == 0:
 		reason = "the driver did not list processes in time"
 	case reason != "":
-	case g.cfg.Ours == nil || !g.known:
+	case s.cfg.OwnedPIDs == nil || !s.hasOwned:
 		reason = "no process of the command is known"
 	}
 	if reason != "" {
@@ -249,17 +203,17 @@ func (g *Sampler) processes(out *schema.GPU, d *deviceState, m memory, unmatched
 		}
 		return
 	}
-	if !used && !d.unknown && m.peak > d.highest && m.peak-d.highest > unattributedBytes {
-		reason = fmt.Sprintf("%d bytes were in use that no listed process had: the driver hides processes here, or one was there between two lists", m.peak-d.highest)
+	if !used && !d.memoryUnknown && m.peak > d.highestSum && m.peak-d.highestSum > unattributedBytes {
+		reason = fmt.Sprintf("%d bytes were in use that belonged to no listed process: the driver hides processes here, or one came and went between two lists", m.peak-d.highestSum)
 		miss("used_by_job", reason)
 		miss("job_peak_bytes", reason)
 	} else {
 		out.UsedByJob = &used
 		switch {
-		case g.unknownOf(d):
-			miss("job_peak_bytes", "the driver does not tell the memory of a process of the command (NVML_VALUE_NOT_AVAILABLE)")
-		case m.exceeds(job):
-			miss("job_peak_bytes", fmt.Sprintf("the driver gave no plausible value: %d bytes of the command's processes, more than the device has", job))
+		case s.jobMemoryUnknown(d):
+			miss("job_peak_bytes", "the driver does not report the memory of a process of the command (NVML_VALUE_NOT_AVAILABLE)")
+		case m.exceeded(job):
+			miss("job_peak_bytes", fmt.Sprintf("%v: %d bytes for the command's processes, more than the device has", errImplausible, job))
 		default:
 			out.JobPeakBytes = schema.Ptr(int64(job))
 		}
@@ -268,88 +222,88 @@ func (g *Sampler) processes(out *schema.GPU, d *deviceState, m memory, unmatched
 	out.ForeignProcesses = append([]schema.ForeignProcess{}, foreign...)
 	for k, f := range out.ForeignProcesses {
 		if f.Name == nil {
-			miss(fmt.Sprintf("foreign_processes.%d.name", k), "it ended before its name could be read, or it is hidden")
+			miss(fmt.Sprintf("foreign_processes.%d.name", k), "the process ended before its name could be read, or /proc hides it")
 		}
 		if f.PeakBytes == nil {
-			reason := "the driver does not tell its memory (NVML_VALUE_NOT_AVAILABLE)"
-			if s := d.seen[f.PID]; s.known {
-				reason = fmt.Sprintf("the driver gave no plausible value: %d bytes, more than the device has", s.peak)
+			reason := "the driver does not report the memory of the process (NVML_VALUE_NOT_AVAILABLE)"
+			if p := d.seen[f.PID]; p.memoryKnown {
+				reason = fmt.Sprintf("%v: %d bytes, more than the device has", errImplausible, p.peak)
 			}
 			miss(fmt.Sprintf("foreign_processes.%d.peak_bytes", k), reason)
 		}
 	}
 }
 
-// unknownOf tells whether the memory of a process of ours was never told.
-func (g *Sampler) unknownOf(d *deviceState) bool {
-	for pid, s := range d.seen {
-		if g.ours[pid] && !s.known {
+// jobMemoryUnknown reports whether the driver never reported the memory of some owned
+// process.
+func (s *Sampler) jobMemoryUnknown(d *deviceState) bool {
+	for pid, p := range d.seen {
+		if s.owned[pid] && !p.memoryKnown {
 			return true
 		}
 	}
 	return false
 }
 
-// gauges fills what is averaged over the slow rounds.
-func (g *Sampler) gauges(out *schema.GPU, d *deviceState, miss func(field, reason string)) {
-	none := func(m *statAccumulator, what string, part bool) string {
+// reportGauges fills in what is averaged over the periodic slow rounds.
+func reportGauges(out *schema.GPU, d *deviceState, miss func(field, reason string)) {
+	whyNone := func(a *statAccumulator, quantity string, hasInstances bool) string {
 		switch {
-		case m.off && part && d.parent != nil:
-			return "NVML has " + what + " of the whole GPU, not of a MIG instance"
-		case m.err != nil:
-			return fmt.Sprintf("the driver gave no %s: %v", what, m.err)
+		case a.unsupported && hasInstances && d.parent != nil:
+			return "NVML reports " + quantity + " for the whole GPU, not for a MIG instance"
+		case a.err != nil:
+			return fmt.Sprintf("the driver returned no %s: %v", quantity, a.err)
 		default:
-			return fmt.Sprintf("there was no reading of %s while the command ran: the first one comes %.2f s after its start, later where the driver is slow", what, TickEvery.Seconds())
+			return fmt.Sprintf("no reading of %s while the command ran: the first one comes %.2f s after the start, later if the driver is slow", quantity, TickInterval.Seconds())
 		}
 	}
-	if m := &d.power; m.n > 0 {
-		out.PowerWatts = &schema.MeanMax{Mean: schema.Float(m.sum / float64(m.n)), Max: schema.Float(m.max)}
+	if a := &d.power; a.n > 0 {
+		out.PowerWatts = &schema.MeanMax{Mean: schema.Float(a.mean()), Max: schema.Float(a.max)}
 	} else {
-		miss("power_watts", none(m, "power", true))
+		miss("power_watts", whyNone(a, "power", true))
 	}
-	if m := &d.utilization; m.n > 0 {
-		out.Utilization = &schema.MeanMax{Mean: schema.Float(m.sum / float64(m.n)), Max: schema.Float(m.max)}
+	if a := &d.utilization; a.n > 0 {
+		out.Utilization = &schema.MeanMax{Mean: schema.Float(a.mean()), Max: schema.Float(a.max)}
 	} else {
-		miss("utilization", none(m, "utilization", true))
+		miss("utilization", whyNone(a, "utilization", true))
 	}
-	if m := &d.temperature; m.n > 0 {
-		out.TemperatureCelsiusMax = schema.Ptr(int(m.max))
+	if a := &d.temperature; a.n > 0 {
+		out.TemperatureCelsiusMax = schema.Ptr(int(a.max))
 	} else {
-		miss("temperature_celsius_max", none(m, "temperature", false))
+		miss("temperature_celsius_max", whyNone(a, "temperature", false))
 	}
-	if m := &d.clocks; m.n > 0 {
-		out.ThrottledFraction = schema.F(float64(d.throttled) / float64(m.n))
+	if a := &d.clocks; a.n > 0 {
+		out.ThrottledFraction = schema.F(float64(d.throttledReadings) / float64(a.n))
 		out.ThrottleReasons = []string{}
 		for _, t := range throttleNames {
-			if d.throttle&t.bit != 0 {
+			if d.throttleReasons&t.bit != 0 {
 				out.ThrottleReasons = append(out.ThrottleReasons, t.name)
 			}
 		}
 	} else {
-		reason := none(m, "throttle reasons", false)
+		reason := whyNone(a, "throttle reasons", false)
 		miss("throttled_fraction", reason)
 		miss("throttle_reasons", reason)
 	}
 }
 
-// energyOf fills the energy: the difference of the counter, where that means
-// something.
-func (g *Sampler) energyOf(out *schema.GPU, i int, d *deviceState, miss func(field, reason string), notes *schema.Notes) {
+// reportEnergy fills in the energy, the difference of two readings of the counter, if
+// that is meaningful.
+func (s *Sampler) reportEnergy(out *schema.GPU, i int, d *deviceState, miss func(field, reason string), notes *schema.Notes) {
 	e := &d.energy
 	window := e.lastAt.Sub(e.firstAt)
 	reason := ""
 	switch {
-	case e.off && d.parent != nil:
+	case e.unsupported && d.parent != nil:
 		reason = "NVML counts the energy of the whole GPU, not of a MIG instance"
 	case e.err != nil:
-		reason = fmt.Sprintf("the driver gave no energy: %v", e.err)
-	case g.stopped && !closed(g.done):
+		reason = fmt.Sprintf("the driver returned no energy: %v", e.err)
+	case s.stopped && !closed(s.done):
 		reason = "the driver did not return from reading power, energy or processes: the counter was not read at the end"
+	case !s.stopped && (e.firstAt.IsZero() || window <= 0):
+		reason = "the counter is read again when the command has ended"
 	case e.firstAt.IsZero() || window <= 0:
 		reason = "the counter was not read twice"
-		if !g.stopped {
-			reason = "the counter is read again when the command has ended"
-		}
 	case e.last < e.first:
 		reason = fmt.Sprintf("the device's counter went back from %.3f to %.3f J: the driver was reloaded, or the device reset", e.first, e.last)
 	case e.last == e.first:
@@ -362,13 +316,13 @@ func (g *Sampler) energyOf(out *schema.GPU, i int, d *deviceState, miss func(fie
 	out.EnergyJoules = schema.F(e.last - e.first)
 	if window < shortEnergy {
 		notes.Doubt(schema.CodeShortEnergyWindow, schema.Info,
-			fmt.Sprintf("the energy of GPU %d is of %.2f s only, and the counter moves about every 0.1 s", d.index, window.Seconds()),
+			fmt.Sprintf("the energy of GPU %d covers only %.2f s, and the counter is updated about every 0.1 s", d.index, window.Seconds()),
 			&schema.Evidence{Field: fmt.Sprintf("gpus.%d.energy_joules", i), Value: *out.EnergyJoules, Threshold: schema.Float(shortEnergy.Seconds())})
 	}
 }
 
-// core makes peak_vram_gb of the devices' peaks, and tells of doubts about it.
-func (g *Sampler) core(r *Readings) {
+// reportPeakVRAM computes peak_vram_gb from the devices' peaks, and notes doubts about it.
+func (s *Sampler) reportPeakVRAM(r *Readings) {
 	matched := false
 	for _, d := range r.GPUs {
 		matched = matched || d.UsedByJob != nil && *d.UsedByJob
@@ -380,7 +334,7 @@ func (g *Sampler) core(r *Readings) {
 		}
 		if len(d.ForeignProcesses) > 0 && (matched || len(r.GPUs) == 1) {
 			r.Notes.Doubt(schema.CodeForeignProcesses, schema.Warning,
-				fmt.Sprintf("processes that are not the command's had memory on GPU %d, %d in all: its peak, power and energy are theirs too", d.Index, len(d.ForeignProcesses)),
+				fmt.Sprintf("processes other than the command's had memory on GPU %d, %d in all: its peak, power and energy include theirs", d.Index, len(d.ForeignProcesses)),
 				&schema.Evidence{Field: fmt.Sprintf("gpus.%d.foreign_processes", i), Value: len(d.ForeignProcesses), Threshold: 0})
 		}
 		if d.PeakBytes != nil && (best < 0 || *d.PeakBytes > *r.GPUs[best].PeakBytes) {
@@ -394,34 +348,34 @@ func (g *Sampler) core(r *Readings) {
 	r.PeakVRAMGB = schema.F(float64(*r.GPUs[best].PeakBytes) / (1 << 30))
 	if !matched {
 		why := "no process of the command was seen on a sampled GPU"
-		if u := g.unmatchable(); u != "" {
-			why = u
+		if reason := s.whyUnmatched(); reason != "" {
+			why = reason
 		}
 		r.Notes.Doubt(schema.CodeDevicesNotMatched, schema.Warning,
-			fmt.Sprintf("%s: peak_vram_gb is the highest peak of all %d sampled", why, len(r.GPUs)),
+			fmt.Sprintf("%s: peak_vram_gb is the highest peak of all %d sampled GPUs", why, len(r.GPUs)),
 			&schema.Evidence{Field: "peak_vram_gb", Value: *r.PeakVRAMGB})
 	}
 }
 
-// window tells of parts of the run that were not sampled.
-func (g *Sampler) window(r *Readings, list []memory, state watchState) {
-	if g.stuck != "" {
-		message := fmt.Sprintf("the driver did not return from %s within %.0f s after the command's end: what it told before counts", g.stuck, stopWithin.Seconds())
-		if !state.busySince.IsZero() && !g.started.IsZero() {
-			message = fmt.Sprintf("the driver did not return from %s, asked %.3f s after the command's start: what it told before counts", g.stuck, state.busySince.Sub(g.started).Seconds())
+// noteGaps notes parts of the run that were not sampled.
+func (s *Sampler) noteGaps(r *Readings, memory []memoryStats, state watcherState) {
+	if s.stuckIn != "" {
+		message := fmt.Sprintf("the driver did not return from %s within %.0f s after the command's end: only what was read before counts", s.stuckIn, stopTimeout.Seconds())
+		if !state.busySince.IsZero() && !s.started.IsZero() {
+			message = fmt.Sprintf("the driver did not return from %s, called %.3f s after the command's start: only what was read before counts", s.stuckIn, state.busySince.Sub(s.started).Seconds())
 		}
 		r.Notes.Doubt(schema.CodeGPUDriverStuck, schema.Warning, message, nil)
 	}
-	if g.broken != "" {
-		r.Notes.Doubt(schema.CodeGPUSamplingBroke, schema.Warning, g.broken, nil)
+	if s.failure != "" {
+		r.Notes.Doubt(schema.CodeGPUSamplingBroke, schema.Warning, s.failure, nil)
 	}
-	for i, m := range list {
-		if m.samples == 0 || g.started.IsZero() {
+	for i, m := range memory {
+		if m.samples == 0 || s.started.IsZero() {
 			continue
 		}
-		if late := m.countedFirst.Sub(g.started); late > lateTolerance+m.maxGap {
+		if late := m.countedFirst.Sub(s.started); late > lateTolerance+m.maxGap {
 			r.Notes.Doubt(schema.CodeGPUSamplingLate, schema.Warning,
-				fmt.Sprintf("the first reading of GPU %d came %.3f s after the command's start: a peak before it is not known", r.GPUs[i].Index, late.Seconds()),
+				fmt.Sprintf("the first reading of GPU %d came %.3f s after the command's start: an earlier peak is unknown", r.GPUs[i].Index, late.Seconds()),
 				&schema.Evidence{Field: fmt.Sprintf("gpus.%d.sampling", i), Value: schema.Float(late.Seconds()), Threshold: schema.Float(lateTolerance.Seconds())})
 		}
 	}

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// inventory is what the machine has, by NVML's index.
+// inventory is the machine's GPUs, by NVML's index.
 type inventory []gpuEntry
 
 // gpuEntry is a GPU of the machine.
 type gpuEntry struct {
 	uuid, name string
-	mig        bool // in MIG mode: CUDA shows its instances in its place
+	mig        bool // in MIG mode: CUDA shows its instances instead
 	instances  []migEntry
 	err        error // why it cannot be sampled
 }
@@ -20,23 +20,23 @@ type gpuEntry struct {
 // migEntry is a MIG instance of a GPU.
 type migEntry struct {
 	uuid           string
-	number, gi, ci int // NVML's index on the GPU; ids of the GPU and the compute instance
+	number, gi, ci int // NVML's index on the GPU; ids of the GPU instance and the compute instance
 }
 
-// deviceRef is a device of an inventory: a GPU's index, and the place of an instance
-// in its list, or -1 for the whole GPU.
+// deviceRef is a device of an inventory: a GPU's index and the index of an instance in
+// its list, or -1 for the whole GPU.
 type deviceRef struct{ gpu, instance int }
 
-// visible is what the command can see.
+// visible is the devices that the command can see.
 type visible struct {
-	places  []deviceRef
-	indexed []int    // GPUs that an index named: CUDA may count in another order
-	missing []string // what could not be resolved, and why
-	none    string   // why nothing is visible, where that was asked for
+	devices    []deviceRef
+	byIndex    []int    // GPUs selected by index: CUDA may number them in another order
+	unresolved []string // which entries could not be resolved, and why
+	whyNone    string   // why no device is visible, unless an entry is unresolved
 }
 
-// resolve gives the devices to sample: those of devices (--device), else those
-// of list (CUDA_VISIBLE_DEVICES), else all.
+// resolve returns the devices to sample: those in devices (--device) if there are any,
+// otherwise those in list (CUDA_VISIBLE_DEVICES) if it is set, otherwise all.
 func (inv inventory) resolve(list *string, devices []string) visible {
 	switch {
 	case len(devices) > 0:
@@ -46,33 +46,32 @@ func (inv inventory) resolve(list *string, devices []string) visible {
 	}
 	var v visible
 	for i := range inv {
-		places, err := inv.whole(i)
+		refs, err := inv.expand(i)
 		if err != nil {
-			v.missing = append(v.missing, err.Error())
+			v.unresolved = append(v.unresolved, err.Error())
 		}
-		v.places = append(v.places, places...)
+		v.devices = append(v.devices, refs...)
 	}
 	if len(inv) == 0 {
-		v.none = "NVML is there and shows no GPU"
+		v.whyNone = "NVML works but shows no GPU"
 	}
 	return v
 }
 
-// resolveCUDA reads CUDA_VISIBLE_DEVICES as CUDA does: entries are indices or
-// (the beginnings of) UUIDs; the first that names no device ends the list, and
-// one device named twice makes the whole list invalid. Of an entry with a
-// number in front the number counts, as strtol reads it. Sources: CUDA C
-// Programming Guide, "CUDA Environment Variables"; torch/cuda/__init__.py,
-// _parse_visible_devices ("Repeated ordinal results in empty set", "Negative
-// value aborts the sequence").
+// resolveCUDA interprets CUDA_VISIBLE_DEVICES like CUDA: entries are indices or UUIDs
+// or their prefixes; the first entry that does not match a device ends the list, and a
+// repeated device makes the whole list invalid. If an entry begins with a number, the
+// number counts, as parsed by strtol. Sources: CUDA C Programming Guide, "CUDA
+// Environment Variables"; torch/cuda/__init__.py, _parse_visible_devices ("Repeated
+// ordinal results in empty set", "Negative value aborts the sequence").
 //
-// Two choices go beyond: entries of different kinds may be mixed, and the index
-// or UUID of a GPU in MIG mode stands for all of its instances, where CUDA shows
-// a process the first one alone; a child process may have been given another.
+// It differs in two ways: entries of different kinds may be mixed, and the index or UUID
+// of a GPU in MIG mode stands for all of its instances, whereas CUDA shows a process only
+// the first one; a child process may use another one.
 func (inv inventory) resolveCUDA(list string) visible {
 	var v visible
 	if strings.TrimSpace(list) == "" {
-		v.none = "CUDA_VISIBLE_DEVICES is empty: no GPU is visible to the command"
+		v.whyNone = "CUDA_VISIBLE_DEVICES is empty: no GPU is visible to the command"
 		return v
 	}
 	seen := map[deviceRef]bool{}
@@ -81,57 +80,58 @@ func (inv inventory) resolveCUDA(list string) visible {
 		if n, ok := leadingNumber(entry); ok && n < 0 {
 			// The documented way to end a list, or to hide every device.
 			if i == 0 {
-				v.none = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%s: no GPU is visible to the command", clip(list))
+				v.whyNone = fmt.Sprintf("CUDA_VISIBLE_DEVICES=%s: no GPU is visible to the command", clip(list))
 			}
 			break
 		}
-		places, byIndex, err := inv.entry(entry)
+		refs, byIndex, err := inv.entry(entry)
 		if err != nil {
-			v.missing = append(v.missing, fmt.Sprintf("entry %q of CUDA_VISIBLE_DEVICES=%s cannot be resolved (%v); as in CUDA the list ends there", clip(entry), clip(list), err))
+			v.unresolved = append(v.unresolved, fmt.Sprintf("entry %q of CUDA_VISIBLE_DEVICES=%s cannot be resolved (%v); as in CUDA the list ends there", clip(entry), clip(list), err))
 			break
 		}
-		for _, p := range places {
-			if seen[p] {
-				return visible{missing: []string{fmt.Sprintf("entry %q of CUDA_VISIBLE_DEVICES=%s names a device for the second time; CUDA then shows no device at all", clip(entry), clip(list))}}
+		for _, ref := range refs {
+			if seen[ref] {
+				return visible{unresolved: []string{fmt.Sprintf("entry %q of CUDA_VISIBLE_DEVICES=%s names a device for the second time; CUDA then shows no device at all", clip(entry), clip(list))}}
 			}
-			seen[p] = true
+			seen[ref] = true
 		}
-		v.places = append(v.places, places...)
+		v.devices = append(v.devices, refs...)
 		if byIndex {
-			v.indexed = append(v.indexed, places[0].gpu)
+			v.byIndex = append(v.byIndex, refs[0].gpu)
 		}
 	}
 	return v
 }
 
-// resolveDevices reads what --device asks for, in NVML's order of the PCI bus,
-// as nvidia-smi counts: indices, UUIDs or their beginnings, and 0:1 for GPU 0's
-// MIG device 1 as `nvidia-smi -L` numbers them. An entry that names nothing is
-// left out, and told.
+// resolveDevices interprets the values of --device: indices in NVML's order of the PCI
+// bus, as in nvidia-smi, UUIDs or their prefixes, and 0:1 for MIG device 1 of GPU 0, as
+// numbered by `nvidia-smi -L`. An entry that does not match a device is left out and
+// becomes a reason in unresolved.
 func (inv inventory) resolveDevices(devices []string) visible {
 	var v visible
 	seen := map[deviceRef]bool{}
 	for _, entry := range devices {
-		places, err := inv.deviceEntry(strings.TrimSpace(entry))
+		refs, err := inv.deviceEntry(strings.TrimSpace(entry))
 		if err != nil {
-			v.missing = append(v.missing, fmt.Sprintf("--device %s cannot be resolved: %v", clip(entry), err))
+			v.unresolved = append(v.unresolved, fmt.Sprintf("--device %s cannot be resolved: %v", clip(entry), err))
 		}
-		for _, p := range places {
-			if !seen[p] {
-				seen[p] = true
-				v.places = append(v.places, p)
+		for _, ref := range refs {
+			if !seen[ref] {
+				seen[ref] = true
+				v.devices = append(v.devices, ref)
 			}
 		}
 	}
 	return v
 }
 
+// deviceEntry resolves a value of --device.
 func (inv inventory) deviceEntry(entry string) ([]deviceRef, error) {
 	if gpu, number, ok := strings.Cut(entry, ":"); ok {
 		i, err1 := strconv.Atoi(gpu)
 		n, err2 := strconv.Atoi(number)
 		if err1 != nil || err2 != nil {
-			return nil, fmt.Errorf("a MIG instance is named GPU:INSTANCE, as 0:1, or by its UUID")
+			return nil, fmt.Errorf("name a MIG instance GPU:INSTANCE, such as 0:1, or by its UUID")
 		}
 		if i < 0 || i >= len(inv) {
 			return nil, inv.noIndex(i)
@@ -145,15 +145,15 @@ func (inv inventory) deviceEntry(entry string) ([]deviceRef, error) {
 	}
 	if !strings.HasPrefix(entry, "GPU-") && !strings.HasPrefix(entry, "MIG-") {
 		if _, err := strconv.Atoi(entry); err != nil {
-			return nil, fmt.Errorf("it is no index and no UUID: see nvidia-smi -L")
+			return nil, fmt.Errorf("it is neither an index nor a UUID: see nvidia-smi -L")
 		}
 	}
-	places, _, err := inv.entry(entry)
-	return places, err
+	refs, _, err := inv.entry(entry)
+	return refs, err
 }
 
-// entry resolves an index or the beginning of a UUID.
-func (inv inventory) entry(entry string) (places []deviceRef, byIndex bool, err error) {
+// entry resolves an index, a UUID or its prefix.
+func (inv inventory) entry(entry string) (refs []deviceRef, byIndex bool, err error) {
 	switch {
 	case strings.HasPrefix(entry, "GPU-"):
 		var found []int
@@ -163,10 +163,10 @@ func (inv inventory) entry(entry string) (places []deviceRef, byIndex bool, err 
 			}
 		}
 		if len(found) != 1 {
-			return nil, false, fmt.Errorf("%d GPUs have a UUID that begins so: see nvidia-smi -L", len(found))
+			return nil, false, fmt.Errorf("%d GPUs have a UUID with this prefix: see nvidia-smi -L", len(found))
 		}
-		places, err = inv.whole(found[0])
-		return places, false, err
+		refs, err = inv.expand(found[0])
+		return refs, false, err
 	case strings.HasPrefix(entry, "MIG-"):
 		for i, g := range inv {
 			for k, m := range g.instances {
@@ -175,28 +175,28 @@ func (inv inventory) entry(entry string) (places []deviceRef, byIndex bool, err 
 					return []deviceRef{{i, k}}, false, nil
 				}
 				if len(entry) > len("MIG-") && strings.HasPrefix(m.uuid, entry) {
-					places = append(places, deviceRef{i, k})
+					refs = append(refs, deviceRef{i, k})
 				}
 			}
 		}
-		if len(places) != 1 {
-			return nil, false, fmt.Errorf("%d MIG instances have a UUID that begins so: see nvidia-smi -L", len(places))
+		if len(refs) != 1 {
+			return nil, false, fmt.Errorf("%d MIG instances have a UUID with this prefix: see nvidia-smi -L", len(refs))
 		}
-		return places, false, nil
+		return refs, false, nil
 	}
 	n, ok := leadingNumber(entry)
 	if !ok {
-		return nil, false, fmt.Errorf("it is no index and no UUID")
+		return nil, false, fmt.Errorf("it is neither an index nor a UUID")
 	}
 	if n < 0 || n >= len(inv) {
 		return nil, false, inv.noIndex(n)
 	}
-	places, err = inv.whole(n)
-	return places, true, err
+	refs, err = inv.expand(n)
+	return refs, true, err
 }
 
-// whole gives a GPU, or its instances where it is in MIG mode.
-func (inv inventory) whole(i int) ([]deviceRef, error) {
+// expand returns GPU i, or its instances if it is in MIG mode.
+func (inv inventory) expand(i int) ([]deviceRef, error) {
 	g := inv[i]
 	switch {
 	case g.err != nil:
@@ -206,24 +206,23 @@ func (inv inventory) whole(i int) ([]deviceRef, error) {
 	case len(g.instances) == 0:
 		return nil, fmt.Errorf("GPU %d is in MIG mode and has no instance", i)
 	}
-	var places []deviceRef
+	var refs []deviceRef
 	for k := range g.instances {
-		places = append(places, deviceRef{i, k})
+		refs = append(refs, deviceRef{i, k})
 	}
-	return places, nil
+	return refs, nil
 }
 
 func (inv inventory) noIndex(n int) error {
-	return fmt.Errorf("there is no GPU %d, NVML shows %d", n, len(inv))
+	return fmt.Errorf("there is no GPU %d: NVML shows %d", n, len(inv))
 }
 
-// orderUnknown tells whether CUDA may mean other devices by its indices than
-// NVML: CUDA counts the fastest first unless CUDA_DEVICE_ORDER says PCI_BUS_ID,
-// which makes a difference where the GPUs are of different models and not all
-// are chosen.
+// orderUnknown reports whether the selected indices may mean other devices for CUDA than
+// for NVML: CUDA numbers the fastest GPU first unless CUDA_DEVICE_ORDER is PCI_BUS_ID,
+// which matters if the GPUs are of different models and not all are selected.
 func (inv inventory) orderUnknown(v visible, order string) bool {
-	// One device named twice does not come this far: the number tells whether all are named.
-	if len(v.indexed) == 0 || len(v.indexed) == len(inv) || order == "PCI_BUS_ID" {
+	// byIndex has no duplicates, so its length shows whether all are selected.
+	if len(v.byIndex) == 0 || len(v.byIndex) == len(inv) || order == "PCI_BUS_ID" {
 		return false
 	}
 	for _, g := range inv {
@@ -234,8 +233,8 @@ func (inv inventory) orderUnknown(v visible, order string) bool {
 	return false
 }
 
-// leadingNumber reads the decimal number that s begins with, as strtol does. A
-// number that no index can be is cut to one that is out of range.
+// leadingNumber parses the decimal number at the beginning of s, like strtol. It limits a
+// huge number to one that is out of range as an index.
 func leadingNumber(s string) (int, bool) {
 	digits := strings.TrimLeft(s, "+-")
 	if len(s)-len(digits) > 1 {
@@ -254,11 +253,11 @@ func leadingNumber(s string) (int, bool) {
 	return n, true
 }
 
-// clip keeps a user's text from filling the event.
+// clip truncates a user's text, so that it cannot fill the event.
 func clip(s string) string {
-	const most = 200
-	if len(s) <= most {
+	const limit = 200
+	if len(s) <= limit {
 		return strings.ToValidUTF8(s, "\uFFFD")
 	}
-	return strings.ToValidUTF8(s[:most], "\uFFFD") + "…"
+	return strings.ToValidUTF8(s[:limit], "\uFFFD") + "…"
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// testInventory has two plain GPUs, one in MIG mode with three instances (one of
-// them with holes in the numbers), one in MIG mode without, one that is lost.
+// testInventory has two GPUs without MIG, one in MIG mode with three instances (with a
+// gap in their numbers), one in MIG mode without instances, and one that is lost.
 func testInventory() inventory {
 	return inventory{
 		{uuid: "GPU-aaaa1111-0000", name: "H100"},
@@ -25,55 +25,55 @@ func testInventory() inventory {
 func TestResolveCUDA(t *testing.T) {
 	instances := []deviceRef{{2, 0}, {2, 1}, {2, 2}}
 	for _, c := range []struct {
-		list    string
-		want    []deviceRef
-		missing string // part of the only reason
-		none    bool
+		list       string
+		want       []deviceRef
+		unresolved string // part of the only reason in unresolved
+		none       bool   // whyNone is set
 	}{
 		{list: "0", want: []deviceRef{{0, -1}}},
 		{list: "1,0", want: []deviceRef{{1, -1}, {0, -1}}},
 		{list: " 1 , 0 ", want: []deviceRef{{1, -1}, {0, -1}}},
 		{list: "+1", want: []deviceRef{{1, -1}}},
-		{list: "1gpu,0x1", want: []deviceRef{{1, -1}, {0, -1}}}, // as strtol
+		{list: "1gpu,0x1", want: []deviceRef{{1, -1}, {0, -1}}}, // like strtol
 		{list: "", none: true},
 		{list: "  ", none: true},
 		{list: "-1", none: true},
 		{list: "-1,0", none: true},
 		{list: "0,-1,1", want: []deviceRef{{0, -1}}},
-		{list: "NoDevFiles", missing: `"NoDevFiles"`},
-		{list: "7", missing: `"7"`},
-		{list: "1,7,0", want: []deviceRef{{1, -1}}, missing: `"7"`},
-		{list: "99999999999999999999", missing: "99999999999999999999"},
-		{list: "0,", want: []deviceRef{{0, -1}}, missing: `""`},
-		{list: ",0", missing: `""`},
-		{list: "0,1,0", missing: "second time"},
-		{list: "0,GPU-aaaa1111", missing: "second time"},
+		{list: "NoDevFiles", unresolved: `"NoDevFiles"`},
+		{list: "7", unresolved: `"7"`},
+		{list: "1,7,0", want: []deviceRef{{1, -1}}, unresolved: `"7"`},
+		{list: "99999999999999999999", unresolved: "99999999999999999999"},
+		{list: "0,", want: []deviceRef{{0, -1}}, unresolved: `""`},
+		{list: ",0", unresolved: `""`},
+		{list: "0,1,0", unresolved: "second time"},
+		{list: "0,GPU-aaaa1111", unresolved: "second time"},
 		{list: "GPU-aaaa1111-0000", want: []deviceRef{{0, -1}}},
 		{list: "GPU-aaaa2", want: []deviceRef{{1, -1}}},
-		{list: "GPU-aaaa", missing: "2 GPUs"},
-		{list: "GPU-", missing: "0 GPUs"},
-		{list: "GPU-dddd,0", missing: `"GPU-dddd"`},
+		{list: "GPU-aaaa", unresolved: "2 GPUs"},
+		{list: "GPU-", unresolved: "0 GPUs"},
+		{list: "GPU-dddd,0", unresolved: `"GPU-dddd"`},
 		{list: "MIG-11112222-0000", want: []deviceRef{{2, 0}}},
 		{list: "MIG-2", want: []deviceRef{{2, 2}}},
-		{list: "MIG-1111", missing: "2 MIG instances"},
+		{list: "MIG-1111", unresolved: "2 MIG instances"},
 		{list: "MIG-GPU-bbbb0000-0000/9/1", want: []deviceRef{{2, 2}}},
-		{list: "MIG-GPU-bbbb0000-0000/9/2", missing: "0 MIG instances"},
+		{list: "MIG-GPU-bbbb0000-0000/9/2", unresolved: "0 MIG instances"},
 		{list: "MIG-22220000-0000,1,GPU-aaaa1", want: []deviceRef{{2, 2}, {1, -1}, {0, -1}}},
 		{list: "2", want: instances},
 		{list: "GPU-bbbb", want: instances},
-		{list: "2,MIG-2", missing: "second time"},
-		{list: "3", missing: "no instance"},
-		{list: "4", missing: "lost"},
+		{list: "2,MIG-2", unresolved: "second time"},
+		{list: "3", unresolved: "no instance"},
+		{list: "4", unresolved: "lost"},
 	} {
 		v := testInventory().resolve(&c.list, nil)
-		if d := cmp.Diff(c.want, v.places, cmp.AllowUnexported(deviceRef{})); d != "" {
+		if d := cmp.Diff(c.want, v.devices, cmp.AllowUnexported(deviceRef{})); d != "" {
 			t.Errorf("CUDA_VISIBLE_DEVICES=%q (want -, got +):\n%s", c.list, d)
 		}
-		if (v.none != "") != c.none {
-			t.Errorf("CUDA_VISIBLE_DEVICES=%q: none is %q", c.list, v.none)
+		if (v.whyNone != "") != c.none {
+			t.Errorf("CUDA_VISIBLE_DEVICES=%q: whyNone is %q", c.list, v.whyNone)
 		}
-		if got := strings.Join(v.missing, "; "); c.missing == "" && got != "" || !strings.Contains(got, c.missing) {
-			t.Errorf("CUDA_VISIBLE_DEVICES=%q: missing %q, want %q", c.list, got, c.missing)
+		if got := strings.Join(v.unresolved, "; "); c.unresolved == "" && got != "" || !strings.Contains(got, c.unresolved) {
+			t.Errorf("CUDA_VISIBLE_DEVICES=%q: unresolved %q, want %q", c.list, got, c.unresolved)
 		}
 	}
 }
@@ -81,23 +81,23 @@ func TestResolveCUDA(t *testing.T) {
 func TestResolveAll(t *testing.T) {
 	v := testInventory().resolve(nil, nil)
 	want := []deviceRef{{0, -1}, {1, -1}, {2, 0}, {2, 1}, {2, 2}}
-	if d := cmp.Diff(want, v.places, cmp.AllowUnexported(deviceRef{})); d != "" {
+	if d := cmp.Diff(want, v.devices, cmp.AllowUnexported(deviceRef{})); d != "" {
 		t.Error(d)
 	}
-	if len(v.missing) != 2 || len(v.indexed) != 0 {
-		t.Errorf("missing %q, by index %v", v.missing, v.indexed)
+	if len(v.unresolved) != 2 || len(v.byIndex) != 0 {
+		t.Errorf("unresolved %q, by index %v", v.unresolved, v.byIndex)
 	}
-	if v := (inventory{}).resolve(nil, nil); v.none == "" {
-		t.Error("no GPU, and no reason")
+	if v := (inventory{}).resolve(nil, nil); v.whyNone == "" {
+		t.Error("no GPU and no reason")
 	}
 }
 
 func TestResolveDevices(t *testing.T) {
 	hidden := ""
 	for _, c := range []struct {
-		devices []string
-		want    []deviceRef
-		missing string
+		devices    []string
+		want       []deviceRef
+		unresolved string
 	}{
 		{[]string{"1"}, []deviceRef{{1, -1}}, ""},
 		{[]string{"1", "1", "GPU-aaaa2"}, []deviceRef{{1, -1}}, ""},
@@ -105,17 +105,17 @@ func TestResolveDevices(t *testing.T) {
 		{[]string{"2:1", "0"}, []deviceRef{{0, -1}}, "no MIG instance 1"},
 		{[]string{"9:0"}, nil, "no GPU 9"},
 		{[]string{"a:b"}, nil, "GPU:INSTANCE"},
-		{[]string{"gpu0"}, nil, "no index and no UUID"},
-		{[]string{"1gpu"}, nil, "no index and no UUID"},
+		{[]string{"gpu0"}, nil, "neither an index nor a UUID"},
+		{[]string{"1gpu"}, nil, "neither an index nor a UUID"},
 		{[]string{"-1"}, nil, "no GPU -1"},
 		{[]string{"MIG-22"}, []deviceRef{{2, 2}}, ""},
 	} {
 		v := testInventory().resolve(&hidden, c.devices)
-		if d := cmp.Diff(c.want, v.places, cmp.AllowUnexported(deviceRef{})); d != "" {
+		if d := cmp.Diff(c.want, v.devices, cmp.AllowUnexported(deviceRef{})); d != "" {
 			t.Errorf("%q:\n%s", c.devices, d)
 		}
-		if got := strings.Join(v.missing, "; "); c.missing == "" && got != "" || !strings.Contains(got, c.missing) {
-			t.Errorf("%q: missing %q, want %q", c.devices, got, c.missing)
+		if got := strings.Join(v.unresolved, "; "); c.unresolved == "" && got != "" || !strings.Contains(got, c.unresolved) {
+			t.Errorf("%q: unresolved %q, want %q", c.devices, got, c.unresolved)
 		}
 	}
 }
@@ -130,7 +130,7 @@ func TestOrderUnknown(t *testing.T) {
 		{"0", "FASTEST_FIRST", []string{"A", "B"}, true},
 		{"0", "PCI_BUS_ID", []string{"A", "B"}, false},
 		{"0", "", []string{"A", "A"}, false},
-		{"1,0", "", []string{"A", "B"}, false}, // all of them, in whatever order
+		{"1,0", "", []string{"A", "B"}, false}, // all of them, in any order
 		{"GPU-0", "", []string{"A", "B"}, false},
 	} {
 		var inv inventory
@@ -143,8 +143,8 @@ func TestOrderUnknown(t *testing.T) {
 	}
 }
 
-// FuzzResolve: whatever the text, every place is a device of the inventory, none
-// comes twice, and an empty answer has a reason.
+// For any text, the result has devices of the inventory only, without duplicates, and a
+// reason if it is empty.
 func FuzzResolve(f *testing.F) {
 	for _, s := range []string{"", "0", "-1", "0,1", "GPU-aaaa1,MIG-2", "MIG-GPU-bbbb0000-0000/9/1", "2:0", "0,,1", "+-1", "99999999999999999999999", "\xff", "4", "3"} {
 		f.Add(s, false)
@@ -159,17 +159,17 @@ func FuzzResolve(f *testing.F) {
 			v = inv.resolve(&list, nil)
 		}
 		seen := map[deviceRef]bool{}
-		for _, p := range v.places {
+		for _, p := range v.devices {
 			if p.gpu < 0 || p.gpu >= len(inv) || inv[p.gpu].err != nil || seen[p] {
-				t.Fatalf("%q: %v", list, v.places)
+				t.Fatalf("%q: %v", list, v.devices)
 			}
 			if p.instance < -1 || p.instance >= len(inv[p.gpu].instances) || inv[p.gpu].mig != (p.instance >= 0) {
-				t.Fatalf("%q: %v", list, v.places)
+				t.Fatalf("%q: %v", list, v.devices)
 			}
 			seen[p] = true
 		}
-		if len(v.places) == 0 && v.none == "" && len(v.missing) == 0 {
-			t.Fatalf("%q: nothing visible, and no reason", list)
+		if len(v.devices) == 0 && v.whyNone == "" && len(v.unresolved) == 0 {
+			t.Fatalf("%q: no device and no reason", list)
 		}
 	})
 }

@@ -1,46 +1,46 @@
-// A libnvidia-ml.so.1 without a GPU: NVML's functions, answered from a script.
+// A libnvidia-ml.so.1 that needs no GPU: NVML's functions return what a script defines.
 //
-// vobs is tested with it from end to end: the real go-nvml binding loads it
-// through the dynamic loader (LD_LIBRARY_PATH), and `make demo` shows the GPU
-// figures with it. Device names say that they are simulated, unless the script
-// names them. Build: ./build.sh OUTDIR [SYMBOL to leave out…]; a driver that
-// lacks a function is a library built without that symbol.
+// It tests vobs end to end: the real go-nvml binding loads it through the dynamic loader
+// (LD_LIBRARY_PATH). `make demo` shows GPU figures with it. Device names show that they are
+// simulated, unless the script sets them. Build it with ./build.sh OUTDIR [SYMBOL to leave
+// out...]; leaving out symbols simulates a driver that lacks these functions.
 //
 // FAKE_NVML_SCRIPT names the script; without it there is one idle device.
-// FAKE_NVML_LOG names a file that gets a line per call: seconds, function, device;
-// and one per rule that acts on a call: seconds, rule:function, device.
+// FAKE_NVML_LOG names a log file. It gets a line for each call (seconds, function, device)
+// and one for each rule that applies to a call (seconds, rule:function, device).
 //
 // # The script
 //
-// Lines of words; # begins a comment; "two words" are one. Time zero is the
-// (first) nvmlInit. Sizes have B KiB MiB GiB KB MB GB, times ns us ms s m h.
+// A line consists of words; # begins a comment; "two words" in quotes are one word. Time
+// zero is the first nvmlInit. Units of size are B KiB MiB GiB KB MB GB, units of time are
+// ns us ms s m h.
 //
 //   driver 580.82.07          version of the driver
-//   devices 8                 so many devices; the lines that follow tell of all
-//   device 3                  the lines that follow tell of this one (made if it is the next)
-//   instance                  a MIG instance of that device; the lines that follow tell of it
-//   mig                       the device is in MIG mode (instances imply it)
+//   devices 8                 number of devices; the following lines apply to all of them
+//   device 3                  the following lines apply to this device (added if it is the next)
+//   instance                  adds a MIG instance to that device; the following lines apply to it
+//   mig                       the device is in MIG mode (implied by instances)
 //   name "NVIDIA H100"        uuid GPU-…        ids GI CI (of an instance)
 //   used|total|reserved|power|util|temp|energy …   a figure (bytes, W, 0..1, °C, J):
-//       5GiB                      from the start; begins the figure anew
-//       step 1GiB at=2s           adds from then on
-//       pulse 10GiB at=1s for=20ms every=1s   adds for a while (every: again and again)
-//       ramp 4GiB at=1s for=2s    adds evenly, and stays
-//       rate 350 at=0             adds so much a second (energy)
+//       5GiB                      from the start; replaces earlier lines of the figure
+//       step 1GiB at=2s           adds from that time on
+//       pulse 10GiB at=1s for=20ms every=1s   adds for a while (every: repeatedly)
+//       ramp 4GiB at=1s for=2s    adds linearly, then stays
+//       rate 350 at=0             adds this much per second (energy)
 //       file PATH                 follows the number in a file that is rewritten in place
 //       unsupported | unknown     NOT_SUPPORTED | NVML_VALUE_NOT_AVAILABLE
-//   overfull                  used may exceed the total, which no real driver tells
+//   overfull                  used may exceed the total, which a real driver never reports
 //   throttle sw_power_cap … at=1s for=2s
 //   process pid=P mem=4GiB at=1s for=2s type=graphics
-//       P: a number, env:NAME, file:PATH (none while it is not there), comm:NAME
-//       (every such process), self, parent, child (every child of this process)
+//       P: a number, env:NAME, file:PATH (no process while it is missing), comm:NAME
+//       (every process with that name), self, parent, child (every child of this process)
 //       mem: a size, unknown, file:PATH
 //   rule nvmlDeviceGetMemoryInfo_v2 code=TIMEOUT nth=3 | every=3 | at=1s for=2s
 //   rule nvmlDeviceGet* device=2 busy=500us | sleep=20ms | hang
 //   rule nvmlDevice* code=GPU_IS_LOST when=PATH
-//       what happens in a call: it fails, costs CPU time, waits, never returns;
-//       always, at the n-th call (of this rule), at every n-th, between times,
-//       while there is a file PATH
+//       what happens in a call: it fails, uses CPU time, sleeps, never returns;
+//       always, at the n-th call to which the rule applies, at every n-th, between two
+//       times, while the file PATH exists
 #include "fakenvml.h"
 
 #include <dirent.h>
@@ -52,7 +52,7 @@
 #include <time.h>
 #include <unistd.h>
 
-// The parts of nvml.h (NVIDIA, go-nvml v0.13.0-1) that are answered here.
+// The parts of nvml.h (NVIDIA, go-nvml v0.13.0-1) that are implemented here.
 typedef int nvmlReturn_t;
 typedef struct device *nvmlDevice_t;
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, ARGUMENT_VERSION_MISMATCH = 25 };
@@ -100,8 +100,8 @@ static void log_call(const char *what, const char *call, int index) {
     fflush(call_log);
 }
 
-// enter applies the script's rules to a call: logs, delays, hangs, and gives
-// the code that it fails with.
+// enter logs a call and applies the script's rules to it: it may delay or hang, and
+// returns the code with which the call fails.
 static nvmlReturn_t enter(const char *call, const struct device *d) {
     double t = seconds();
     int index = d == NULL ? -1 : d->index;
@@ -147,7 +147,7 @@ nvmlReturn_t nvmlShutdown(void) {
     atomic_store(&initialised, 0);
     return SUCCESS;
 }
-const char *nvmlErrorString(nvmlReturn_t rc) { return rc == SUCCESS ? "Success" : "An error that the script asked for"; }
+const char *nvmlErrorString(nvmlReturn_t rc) { return rc == SUCCESS ? "Success" : "Error set by the script"; }
 
 static nvmlReturn_t text(char *to, unsigned length, const char *from) {
     if (to == NULL) return INVALID_ARGUMENT;
@@ -193,7 +193,7 @@ static unsigned long long figure(const struct device *d, enum quantity q) {
     return v <= 0 ? 0 : (unsigned long long)v;
 }
 
-// Under v1 `used` holds the reserved memory too (nvml.h, nvmlMemory_st).
+// Under v1 `used` includes the reserved memory (nvml.h, nvmlMemory_st).
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t d, nvmlMemory_t *m) {
     ENTER(d);
     if (d->q[USED].unsupported) return NOT_SUPPORTED;
@@ -261,7 +261,8 @@ static unsigned long long reasons(const struct device *d) {
 nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(nvmlDevice_t d, unsigned long long *mask) { ENTER(d); *mask = reasons(d); return SUCCESS; }
 nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(nvmlDevice_t d, unsigned long long *mask) { ENTER(d); *mask = reasons(d); return SUCCESS; }
 
-// proc_parent reads the parent and the name of a process; false when it is gone.
+// proc_parent reads the parent and the name of a process; it returns false if the process
+// has ended.
 static bool proc_parent(int pid, int *parent, char comm[64]) {
     char path[64], line[512];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -276,7 +277,7 @@ static bool proc_parent(int pid, int *parent, char comm[64]) {
     return true;
 }
 
-// scan looks through /proc for the processes that p means.
+// scan searches /proc for the processes that p selects.
 static int scan(const struct proc *p, unsigned *out, int max) {
     DIR *dir = opendir("/proc");
     if (dir == NULL) return 0;
@@ -291,7 +292,7 @@ static int scan(const struct proc *p, unsigned *out, int max) {
     return n;
 }
 
-// pids lists the processes that a script's process line stands for.
+// pids lists the processes that a script's process line selects.
 static int pids(const struct proc *p, unsigned *out, int max) {
     switch (p->kind) {
     case PID_NUMBER: if (p->pid > 0) { out[0] = (unsigned)p->pid; return 1; } return 0;
@@ -300,7 +301,7 @@ static int pids(const struct proc *p, unsigned *out, int max) {
     case PID_PARENT: out[0] = (unsigned)getppid(); return 1;
     case PID_COMM: case PID_CHILD: break;
     }
-    // Going through /proc is dear: one look serves the devices of a round.
+    // Scanning /proc is expensive: all devices of a round share one scan.
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     static struct { double at; const struct proc *of; int n; unsigned list[64]; } seen;
     pthread_mutex_lock(&mutex);
@@ -314,8 +315,8 @@ static int pids(const struct proc *p, unsigned *out, int max) {
     return n;
 }
 
-// processes fills infos as NVML does: INSUFFICIENT_SIZE and the number needed
-// where there is too little room. A GPU in MIG mode shows its instances' too.
+// processes fills infos like NVML: if they are too few, it returns INSUFFICIENT_SIZE and
+// the number needed. A GPU in MIG mode includes the processes of its instances.
 static nvmlReturn_t processes(struct device *d, bool graphics, unsigned *count, nvmlProcessInfo_t *infos) {
     unsigned n = 0, list[64];
     double t = seconds();

@@ -1,5 +1,5 @@
-// The model behind the fake libnvidia-ml.so.1: what a script says, and how a
-// figure follows from it at a moment. script.c fills it, fakenvml.c serves it.
+// The model behind the fake libnvidia-ml.so.1: the contents of a script, and how to
+// compute a figure at a given time. script.c fills it, fakenvml.c serves it.
 #ifndef FAKENVML_H
 #define FAKENVML_H
 
@@ -9,12 +9,12 @@
 
 enum { MAX_DEVICES = 16, MAX_MIGS = 8, MAX_TERMS = 24, MAX_PROCS = 32, MAX_RULES = 64 };
 
-// A file that another process rewrites in place; its number is read anew at
-// every use, through a descriptor that stays open.
+// A file that another process rewrites in place. Its number is read at every use, through
+// a descriptor that stays open.
 struct follow {
     char path[4096];
     _Atomic int fd;
-    _Atomic double last; // kept while the writer is between truncating and writing
+    _Atomic double last; // used while the writer is between truncating and writing
 };
 
 enum term_kind { STEP, PULSE, RAMP, RATE, FOLLOW };
@@ -22,14 +22,14 @@ enum term_kind { STEP, PULSE, RAMP, RATE, FOLLOW };
 struct term {
     enum term_kind kind;
     double amount;
-    double at, length, every; // seconds; every is 0 for once
+    double at, length, every; // seconds; every is 0 for a term that does not repeat
     struct follow *file;
 };
 
-// A figure over time: a base and terms that add to it.
+// A figure over time: the sum of a base and terms.
 struct value {
     double base;
-    bool unsupported; // the call answers NVML_ERROR_NOT_SUPPORTED
+    bool unsupported; // the call returns NVML_ERROR_NOT_SUPPORTED
     bool unknown;     // the call succeeds with NVML_VALUE_NOT_AVAILABLE
     int terms;
     struct term term[MAX_TERMS];
@@ -54,7 +54,7 @@ struct proc {
     bool graphics;
 };
 
-// A GPU, or a MIG instance of one: then parent is set.
+// A GPU, or a MIG instance of one, which has a parent.
 struct device {
     int index;
     char name[96], uuid[96];
@@ -71,15 +71,15 @@ struct device {
     int migs;
 };
 
-// What happens in a call before it answers.
+// What happens in a call before it returns.
 struct rule {
-    char call[80]; // a function's name, or the beginning of one and a *
+    char call[80]; // name of a function, or its prefix and a *
     int device;    // -1: any
-    int code;      // what it answers; 0: what it would have
+    int code;      // return code; 0: the regular result
     int nth, every;
     double from, until; // seconds since time zero
-    char *when;         // only while there is this file; NULL: always
-    double busy, sleep; // seconds of CPU time, of waiting
+    char *when;         // only while this file exists; NULL: always
+    double busy, sleep; // seconds of CPU time and of sleeping
     bool hang;
     _Atomic long calls;
 };
@@ -95,8 +95,8 @@ struct script {
 
 extern struct script script;
 
-// Reads the script named by FAKE_NVML_SCRIPT, once; ends the process with a
-// message on a script that cannot be read, as a test must not go on with another.
+// Reads the script named by FAKE_NVML_SCRIPT. On an invalid script it prints a message and
+// ends the process, because a test must not continue without its script.
 void script_load(void);
 
 double now_seconds(void); // CLOCK_MONOTONIC

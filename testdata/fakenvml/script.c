@@ -1,4 +1,4 @@
-// The reader of the fake library's script; the format is told in fakenvml.c.
+// Parses the fake library's script; fakenvml.c describes the format.
 #include "fakenvml.h"
 
 #include <ctype.h>
@@ -23,7 +23,7 @@ static void fail(const char *format, ...) {
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
-    _exit(99); // nothing that could be taken for the program's own exit
+    _exit(99); // a code that the program itself does not use
 }
 
 double now_seconds(void) {
@@ -32,7 +32,8 @@ double now_seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-// number reads a number and its unit, of size or time; false when it is none.
+// number parses a number with an optional unit of size or time; it returns false if s is
+// not one.
 static bool number(const char *s, double *out) {
     static const struct { const char *unit; double factor; } units[] = {
         {"", 1}, {"B", 1}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0},
@@ -66,8 +67,8 @@ static struct follow *follow_new(const char *path) {
     return f;
 }
 
-// follow_read gives the file's number; what it was before while the file has
-// none, 0 while it was never there.
+// follow_read returns the file's number: the previous one while the file contains none, 0
+// if it never existed.
 double follow_read(struct follow *f) {
     int fd = atomic_load(&f->fd);
     if (fd < 0) {
@@ -108,7 +109,7 @@ double value_at(const struct value *v, double t) {
     return sum;
 }
 
-// A line's words; "a b" is one word.
+// The words of a line; "a b" is one word.
 struct words { char *w[40]; int n, i; };
 
 static void split(char *line, struct words *ws) {
@@ -137,14 +138,15 @@ static char *next(struct words *ws) {
 
 static bool more(const struct words *ws) { return ws->i < ws->n; }
 
-// key tells whether the next word is key=…, and gives what follows the =.
+// key consumes the next word if it is name=…, and returns what follows the =; otherwise it
+// returns NULL.
 static char *key(struct words *ws, const char *name) {
     size_t n = strlen(name);
     if (!more(ws) || strncmp(ws->w[ws->i], name, n) != 0 || ws->w[ws->i][n] != '=') return NULL;
     return ws->w[ws->i++] + n + 1;
 }
 
-// read_value reads what follows a figure's name.
+// read_value parses what follows a figure's name.
 static void read_value(struct words *ws, struct value *v) {
     char *w = next(ws);
     double base;
@@ -152,7 +154,7 @@ static void read_value(struct words *ws, struct value *v) {
     if (strcmp(w, "unknown") == 0) { v->unknown = true; return; }
     if (number(w, &base)) {
         v->base = base;
-        v->terms = 0; // a base begins the figure anew: over what was set for all devices
+        v->terms = 0; // a base replaces what was set before, for example for all devices
         v->unsupported = v->unknown = false;
         if (!more(ws)) return;
         w = next(ws);
@@ -170,7 +172,7 @@ static void read_value(struct words *ws, struct value *v) {
     else if (strcmp(w, "pulse") == 0) t->kind = PULSE;
     else if (strcmp(w, "ramp") == 0) t->kind = RAMP;
     else if (strcmp(w, "rate") == 0) t->kind = RATE;
-    else fail("unknown way to change: %s", w);
+    else fail("unknown kind of change: %s", w);
     t->amount = need_number(next(ws));
     while (more(ws)) {
         char *x;
@@ -304,7 +306,8 @@ static void read_device_line(struct words *ws, const char *w, struct device *d) 
     else fail("unknown word: %s", w);
 }
 
-// A MIG instance begins as a seventh of its GPU, with figures of the whole GPU unsupported.
+// mig_new adds a MIG instance. By default it has 10 GiB and does not support figures of the
+// whole GPU.
 static struct device *mig_new(struct device *parent) {
     struct device *m = calloc(1, sizeof *m);
     if (m == NULL || parent->migs == MAX_MIGS) fail("too many MIG instances");
@@ -335,7 +338,7 @@ void script_load(void) {
     if (f == NULL) fail("cannot open FAKE_NVML_SCRIPT");
     char line[8192];
     struct words ws;
-    struct device *from = NULL; // the devices that the following lines tell of: from … to
+    struct device *from = NULL; // the following lines apply to count devices from here
     int count = 0;
     while (fgets(line, sizeof line, f)) {
         line_number++;
@@ -362,7 +365,7 @@ void script_load(void) {
         } else {
             if (from == NULL) fail("%s: name a device first", w);
             int at = ws.i;
-            if (count == 0) ws.i = ws.n; // "devices 0", and what they would be
+            if (count == 0) ws.i = ws.n; // "devices 0": skip the line
             for (int i = 0; i < count; i++) {
                 ws.i = at;
                 read_device_line(&ws, w, &from[i]);

@@ -1,0 +1,20 @@
+// Package gpu samples NVIDIA GPUs through NVML: memory on a fast clock; energy, power,
+// utilization, temperature, throttle reasons and processes on a slow one.
+//
+// # Parts
+//
+//   - [Sampler] (gpu.go, session.go) initialises NVML, makes the slow rounds
+//     (readings.go, processes.go) and turns what was read into the event's group
+//     (report.go).
+//   - visible.go resolves CUDA_VISIBLE_DEVICES and --device to devices.
+//   - [Governor] sets the intervals from the measured CPU time.
+//   - driver is the part of NVML that the sampler uses. nvml_linux.go implements it with
+//     go-nvml; nvml_watch.c is the thread that reads the memory. It is C because the
+//     wake-up dominates the cost. Without Linux and cgo, nvml_none.go returns why GPUs
+//     cannot be sampled.
+//
+// # Calls that hang
+//
+// Any NVML call may hang forever and cannot be cancelled. No lock is held during a
+// call, [Sampler.Stop] waits for at most 2 s, and what was sampled before is reported.
+package gpu
