@@ -501,7 +501,7 @@ func TestMissingCredentials(t *testing.T) {
 		{"another header", func(_ *testing.T, s *pageServer) { s.wrap = needsHeader }, func(_ *testing.T, address string) []string {
 			return []string{"--metrics-url", address, "--metrics-header", "X-Key: not-" + secret}
 		}, "401 Unauthorized: give its credentials with --metrics-header"},
-		// A server on this host is not verified without the flag; one on another is.
+		// Without the flag, a server on this host is not verified, one on another host is.
 		{"no CA", func(t *testing.T, s *pageServer) { s.tls, s.host = true, outsideAddress(t) }, nil, noCA},
 		{"another CA", func(_ *testing.T, s *pageServer) { s.tls = true }, func(t *testing.T, address string) []string {
 			other := newPageServer(t, "")

@@ -5,5 +5,7 @@
 //   - [ReplaceLines], [SetValues], [DropSamples] and [ReplaceAll] edit metrics pages.
 //   - [Codes], [Reason] and [AssertNullsExplained] look at an event's notes.
 //   - [Heap] measures memory.
+//   - [Long] and [Scale] shorten simulations that are slow at full length.
+//   - [Shared] finds recordings outside the repository.
 //   - [Main] runs the tests of a package that waits for helper processes.
 package testkit
