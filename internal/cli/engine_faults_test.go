@@ -190,7 +190,7 @@ func (r *controlledRun) noEngine(want string) {
 	if e.Engine != nil || e.KVCacheUsagePerc != nil || e.PrefixCacheHitRate != nil || e.SpecAcceptRate != nil || e.EngineRuntimeConfig != (schema.EngineRuntimeConfig{}) {
 		r.t.Errorf("figures although there is no engine: %s", r.raw)
 	}
-	if why := r.reason("engine"); strings.Contains(why, "in time") && !strings.Contains(want, "in time") {
+	if why := r.reason("engine"); strings.Contains(why, "timed out") && !strings.Contains(want, "timed out") {
 		r.slow = why
 		return
 	}
@@ -424,8 +424,8 @@ func TestFlood(t *testing.T) {
 				r.finish()
 				// Either bound may come first.
 				want := f.want
-				if strings.Contains(r.reason("engine"), "in time") {
-					want = "in time"
+				if strings.Contains(r.reason("engine"), "timed out") {
+					want = "timed out"
 				}
 				r.noEngine(want)
 				t.Logf("start %v, exit %v, %d MiB: %s", r.startup, r.exit, *r.event.Overhead.MaxRSSBytes>>20, r.reason("engine"))
