@@ -1,6 +1,7 @@
 // Package testkit is what tests of several packages share. Only tests import it.
 //
 //   - [Await] waits for a condition for at most [Patience].
+//   - [Golden] compares output with a golden file, which -update rewrites.
 //   - [Testdata] and [Recorded] read files under the repository's testdata.
 //   - [ReplaceLines], [SetValues], [DropSamples] and [ReplaceAll] edit metrics pages.
 //   - [Codes], [Reason] and [AssertNullsExplained] look at an event's notes.
