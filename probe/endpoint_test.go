@@ -20,7 +20,7 @@ func TestExceededBudgetDelaysPolls(t *testing.T) {
 	for bytes, want := range map[int64]time.Duration{0: scrape.MinInterval, 1000: scrape.MinInterval, 50_000: scrape.MinInterval, 2 << 20: 3 * time.Second, 1 << 30: 4 * time.Second} {
 		e.bytes = bytes
 		if wait, _ := e.nextRead(); wait < want || wait > want+500*time.Millisecond {
-			t.Errorf("after a response of %d bytes the next poll waits %v, want %v plus at most two beats", bytes, wait, want)
+			t.Errorf("after a response of %d bytes the next poll waits %v, want %v plus at most two ticks", bytes, wait, want)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package probe
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,14 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/schema"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // recorded are the runs of the recorded engines. Each page under load is the first page
 // with all the peaks that were polled (in *_expected.md) and, but for serve_default, no
@@ -91,22 +86,7 @@ func goldenReport(t *testing.T, name string, report aggregate.Output) {
 	}{report.KVCacheUsagePerc, report.PrefixCacheHitRate, report.SpecAcceptRate, report.EngineRuntimeConfig, report.Engine, report.Notes.Validity, report.Notes.Unavailable}); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join("testdata", "golden", name+".json")
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, out.Bytes(), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), out.String()); diff != "" {
-		t.Errorf("(-want +got); go test ./probe -run Golden -update, if that is meant\n%s", diff)
-	}
+	testkit.Golden(t, filepath.Join("testdata", "golden", name+".json"), out.Bytes())
 }
 
 // notRead matches the recorded families that no figure of the event is based on.

@@ -21,7 +21,7 @@ const (
 
 // Config configures how engines are scraped.
 type Config struct {
-	// Interval is the time between two polls; 0 means `auto`: the longest of 500 ms and
+	// Interval is the time between two polls; 0 means `auto`: the longer of 500 ms and
 	// 100 times the median latency of a request.
 	Interval time.Duration
 	// Headers are sent with every request.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/vobs/vobs/internal/testkit"
 )
 
 // root leads from this package to the repository's documents.
@@ -64,7 +66,7 @@ func TestDocumentExamples(t *testing.T) {
 					changed = b.check(t) || changed
 				})
 			}
-			if changed && *update {
+			if changed && testkit.Update() {
 				if err := os.WriteFile(path, []byte(doc.text()), 0o666); err != nil {
 					t.Fatal(err)
 				}
@@ -170,7 +172,7 @@ func (b *block) check(t *testing.T) (changed bool) {
 		if matches(e.output, got, b.isDemo()) {
 			continue
 		}
-		if !*update {
+		if !testkit.Update() {
 			t.Errorf("$ %s--- prints\n%s--- and the document says\n%s", e.command, got, e.output)
 		}
 		e.output, changed = got, true

@@ -367,7 +367,7 @@ func faults() []fault {
 				io.WriteString(w, wrong[len(half):])
 			}
 		}, "timed out: an incomplete response of", 0},
-		{"hangs up", sendsRaw(), "the server closed the connection without a response (EOF): is it an HTTP server, or does it need https://?", 3}, // the first is tried again at once; the third comes when that has failed
+		{"hangs up", sendsRaw(), "the server closed the connection without a response (EOF): is it an HTTP server, or does it need https://?", 3}, // the first is retried at once; the third comes after that has failed
 		{"500", responds(500, "text/plain", wrong), "the server answers 500 Internal Server Error", 2},
 		{"404", responds(404, "application/json", `{"detail":"Not Found"}`), "404 Not Found: vLLM serves its page at /metrics", 2},
 		{"HTML", responds(200, "text/html", "<!doctype html>\n<html></html>\n"), `its page cannot be read: line 1: no metric name at "<!doctype html>"`, 2},

@@ -190,7 +190,7 @@ func (r *controlledRun) noEngine(want string) {
 	if e.Engine != nil || e.KVCacheUsagePerc != nil || e.PrefixCacheHitRate != nil || e.SpecAcceptRate != nil || e.EngineRuntimeConfig != (schema.EngineRuntimeConfig{}) {
 		r.t.Errorf("figures although there is no engine: %s", r.raw)
 	}
-	if why := r.reason("engine"); strings.Contains(why, "in time") && !strings.Contains(want, "in time") {
+	if why := r.reason("engine"); strings.Contains(why, "timed out") && !strings.Contains(want, "timed out") {
 		r.slow = why
 		return
 	}
@@ -424,8 +424,8 @@ func TestFlood(t *testing.T) {
 				r.finish()
 				// Either bound may come first.
 				want := f.want
-				if strings.Contains(r.reason("engine"), "in time") {
-					want = "in time"
+				if strings.Contains(r.reason("engine"), "timed out") {
+					want = "timed out"
 				}
 				r.noEngine(want)
 				t.Logf("start %v, exit %v, %d MiB: %s", r.startup, r.exit, *r.event.Overhead.MaxRSSBytes>>20, r.reason("engine"))
@@ -501,7 +501,7 @@ func TestMissingCredentials(t *testing.T) {
 		{"another header", func(_ *testing.T, s *pageServer) { s.wrap = needsHeader }, func(_ *testing.T, address string) []string {
 			return []string{"--metrics-url", address, "--metrics-header", "X-Key: not-" + secret}
 		}, "401 Unauthorized: give its credentials with --metrics-header"},
-		// A server on this host is not verified without the flag; one on another is.
+		// Without the flag, a server on this host is not verified, one on another host is.
 		{"no CA", func(t *testing.T, s *pageServer) { s.tls, s.host = true, outsideAddress(t) }, nil, noCA},
 		{"another CA", func(_ *testing.T, s *pageServer) { s.tls = true }, func(t *testing.T, address string) []string {
 			other := newPageServer(t, "")

@@ -12,8 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -128,22 +127,7 @@ func golden(t *testing.T, name string, event []byte) {
 	}
 	out.WriteByte('\n')
 	shape := loaderSays.ReplaceAll(out.Bytes(), []byte("NVML cannot be loaded: <why>: check"))
-	path := filepath.Join("testdata", "golden", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, shape, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(shape)); diff != "" {
-		t.Errorf("the event's shape has changed (-want +got); go test ./internal/cli -update, if that is meant\n%s", diff)
-	}
+	testkit.Golden(t, filepath.Join("testdata", "golden", name), shape)
 }
 
 // normalise copies one JSON value, indented, with its keys in order, and volatile values

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/vobs/vobs/internal/testkit"
 )
 
 // TestHelp compares the --help of vobs and of every subcommand, hidden ones
@@ -51,20 +51,5 @@ var versionSection = regexp.MustCompile(`(?m)^VERSION:\n.*$`)
 func goldenHelp(t *testing.T, file string, help []byte) {
 	t.Helper()
 	help = versionSection.ReplaceAll(help, []byte("VERSION:\n   <version>"))
-	path := filepath.Join("testdata", "help", file)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, help, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(help)); diff != "" {
-		t.Errorf("the help has changed (-want +got); if this is intended, run go test ./internal/cli -run TestHelp -update\n%s", diff)
-	}
+	testkit.Golden(t, filepath.Join("testdata", "help", file), help)
 }

@@ -15,8 +15,6 @@ import (
 // patience bounds waits for what takes milliseconds on an idle machine.
 const patience = 60 * time.Second
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
 // The test binary is several programs, chosen by the name it is called by: vobs as main.go
 // makes it, an engine with its client, commands for the fake GPU.
 var programs = map[string]func(){

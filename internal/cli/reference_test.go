@@ -3,12 +3,11 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
+	"github.com/vobs/vobs/internal/testkit"
 )
 
 // TestCommandLineReference holds docs/cli.md against the flags of the program. go
@@ -16,20 +15,7 @@ import (
 // urfave/cli has for this is left out by a build tag, because its packages make
 // every start slower.
 func TestCommandLineReference(t *testing.T) {
-	const path = "../../docs/cli.md"
-	want := commandLineReference(newApp(io.Discard, io.Discard))
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("docs/cli.md is stale: go test ./internal/cli -run CommandLineReference -update\n%s", diff)
-	}
+	testkit.Golden(t, "../../docs/cli.md", []byte(commandLineReference(newApp(io.Discard, io.Discard))))
 }
 
 const referenceHead = `# Command line

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/internal/demo"
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -59,7 +60,7 @@ func runScripts(t *testing.T, dir string) {
 		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		UpdateScripts:       *update,
+		UpdateScripts:       testkit.Update(),
 		Setup: func(env *testscript.Env) error {
 			env.Defer(func() { endProcessesIn(env.WorkDir) })
 			env.Setenv("GORACE", os.Getenv("GORACE"))

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
-	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -40,22 +40,7 @@ func TestSummary(t *testing.T) {
 				}
 				got.WriteString(summarize(&e))
 			}
-			path := filepath.Join("testdata", "summary", name)
-			if *update {
-				if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(path, []byte(got.String()), 0o666); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("the summary has changed (-want +got); if this is intended, run go test ./internal/cli -run TestSummary -update\n%s", diff)
-			}
+			testkit.Golden(t, filepath.Join("testdata", "summary", name), []byte(got.String()))
 		})
 	}
 }

@@ -146,9 +146,9 @@ func (p *Parser) canSkip(line []byte) bool {
 	return n > 0 && n < len(line) && endsName(line[n]) && !p.lookUpName(line[:n]).wanted
 }
 
-// neverEndsName reports, given the start of a line that fills the buffer, whether the line
+// cannotBeSample reports, given the start of a line that fills the buffer, whether the line
 // cannot be a sample: its name has no end, or it starts without one.
-func neverEndsName(line []byte) bool {
+func cannotBeSample(line []byte) bool {
 	line = bytes.TrimLeft(line, " \t")
 	if len(line) > 0 && (line[0] == '#' || line[0] == '{') {
 		return false

@@ -226,7 +226,7 @@ func (p *Parser) ParseReader(r io.Reader, page *Page) (err error) {
 			return p.finish(rest, page, &at)
 		case len(rest) < len(p.buf):
 			filled = copy(p.buf, rest)
-		case neverEndsName(rest):
+		case cannotBeSample(rest):
 			return noNameError(at.line+1, rest)
 		case p.canSkip(rest):
 			filled, skipping, at.ended = 0, true, false

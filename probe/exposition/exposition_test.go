@@ -136,9 +136,9 @@ func TestEqualToReference(t *testing.T) {
 	}
 }
 
-// equalToReference compares a page as the parser reads it with the reference's, which
-// must have at least so many samples.
-func equalToReference(t *testing.T, parser *Parser, page *Page, name string, body []byte, least int) {
+// equalToReference compares the samples of a page with the reference's, which must be at
+// least minSamples.
+func equalToReference(t *testing.T, parser *Parser, page *Page, name string, body []byte, minSamples int) {
 	t.Helper()
 	families, err := reference(body)
 	if err != nil {
@@ -149,7 +149,7 @@ func equalToReference(t *testing.T, parser *Parser, page *Page, name string, bod
 		return
 	}
 	want, got := referenceSamples(families), ourSamples(page)
-	if len(want) < least {
+	if len(want) < minSamples {
 		t.Fatalf("%s: the reference has only %d samples", name, len(want))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -3,7 +3,6 @@ package run
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"os"
 	"strings"
 	"testing"
@@ -12,10 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/internal/events"
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/schema"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 const exampleFile = "../../../testdata/events/example.json"
 
@@ -77,15 +75,7 @@ func TestGoldenRuns(t *testing.T) {
 		"log":     one(t, `{"message":"vLLM generation complete","extra":{"ctx":`+core+`},"level":"info"}`),
 	} {
 		got := document(t, render(t, e, Options{Writer: "vobs 1.2.3"}))
-		file := "testdata/" + name + ".json"
-		if *update {
-			if err := os.WriteFile(file, got, 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if diff := cmp.Diff(string(read(t, file)), string(got)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+		testkit.Golden(t, "testdata/"+name+".json", got)
 	}
 }
 

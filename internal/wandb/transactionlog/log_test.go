@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -15,10 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/internal/wandb/run"
 )
-
-var updateGolden = flag.Bool("update", false, "write the golden files")
 
 func item1(key, text string) run.Item {
 	return run.Item{Key: key, JSON: json.RawMessage(text)}
@@ -72,7 +70,7 @@ func texts(items []run.Item) map[string]string {
 func TestGoldenFile(t *testing.T) {
 	got := encode(t, example(), nil)
 	const name = "testdata/own.wandb"
-	if *updateGolden {
+	if testkit.Update() {
 		if err := os.WriteFile(name, got, 0o666); err != nil {
 			t.Fatal(err)
 		}

@@ -1,11 +1,11 @@
-"""Makes the directory kinds/: files of every kind from three processes, by
+"""Writes the directory kinds/: files of every kind from three processes, written by
 prometheus_client itself, and expected.prom, its own collector's page of them.
 
     python3 -m venv v && v/bin/pip install prometheus_client==0.26.0
     v/bin/python probe/multiproc/testdata/kinds.py
 
-The same bytes come out each time: the processes are numbered, the clock stands. Every
-value and every sum is exact in binary, so that the order of adding does not matter.
+The output is the same each time: process ids and clock are fixed. Every value and every
+sum is exact in binary, so that the order of addition does not matter.
 """
 
 import os
@@ -70,14 +70,14 @@ def process(pid, now):
         for x in (-2, 0, 0.125, 1.25, i * pid, 2e6, 2.0**40):
             h.labels(odd).observe(x)
     h.labels("never")
-    # The processes' bounds differ: a new version beside an old one.
+    # The processes' bounds differ, as those of a new and an old version would.
     Histogram("differing", "Bounds.", registry=registry, buckets=[1, 2, 4] if pid == 101 else [1, 3, 4]).observe(2)
     Histogram("le_free", "No labels.", registry=registry).observe(0.5)
 
     s = Summary("bytes", "A summary.", ["of"], registry=registry)
     s.labels("x").observe(pid)
     s.labels("x").observe(-0.5)
-    # So many that the file has to grow, twice in the first process.
+    # Enough series that the file has to grow, twice in the first process.
     many = Counter("many", "m" * 300, ["n"], registry=registry)
     for n in range({101: 350, 102: 200, 103: 3}[pid]):
         many.labels(f"{n:03d}").inc(n * 0.5)
@@ -87,7 +87,7 @@ for pid, now in ((101, 1000.25), (102, 3000.5), (103, 2000.0)):
     process(pid, now)
 mark_process_dead(103)
 
-# No more than what is used, in pages: the rest is zeros.
+# Keep only the used pages: the rest is zeros.
 for file in (DIR / "db").iterdir():
     used = struct.unpack("i", file.read_bytes()[:4])[0]
     os.truncate(file, -(-used // 4096) * 4096)
