@@ -74,7 +74,7 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/vllm/plugin"}, []string{"internal/pyvalue", "internal/vllm/...", "internal/environ"}},  // the command's
 	// Readings of the machine and of the engine are independent of each other.
 	{[]string{"sampler/..."}, []string{"sampler/...", "internal/budget", "schema"}},
-	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/vllm/...", "schema"}},
+	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/pyvalue", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
 	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue"}},
 	// Analysis needs events only: no engine, no machine.
