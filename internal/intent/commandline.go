@@ -1,31 +1,32 @@
 package intent
 
 import (
-	"github.com/vobs/vobs/internal/vllm/args"
 	"maps"
 	"slices"
+
+	"github.com/vobs/vobs/internal/vllm/args"
 )
 
 // useFlags is the advice for command lines that cannot be read.
 const useFlags = "give --intend or --intend-file"
 
-// FromCommandLine returns the engine's settings in a command line.
+// FromCommandLine returns the settings of the engine that a command line starts.
 func FromCommandLine(line args.CommandLine) Intents {
 	out := newIntents()
-	p := line.Options
-	if p == nil {
+	options := line.Options
+	if options == nil {
 		out.Reason = line.WhyNoOptions + ": " + useFlags
 		return out
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Set)) {
+	for _, name := range slices.Sorted(maps.Keys(options.Values)) {
 		if args.IsEngineSetting(name) {
-			out.add(name, p.Set[name])
+			out.add(name, options.Values[name])
 		}
 	}
-	for _, u := range p.Unknown {
+	for _, u := range options.Unknown {
 		out.add(u.Name, u.Value)
 	}
-	for name, why := range p.Problems {
+	for name, why := range options.Problems {
 		if name == "config" || args.IsEngineSetting(name) || !args.IsOption(name) {
 			name = canonicalName(name)
 			out.drop(name)

@@ -47,19 +47,19 @@ func TestFromCommandLine(t *testing.T) {
 			"model": "m", "max_num_seqs": int64(8), "swap_space": int64(4), "use_v2_block_manager": true}},
 		{line: "vllm serve m --kv-cache-dtype fp9 --max-num-seqs 8", want: map[string]any{ // of a later version
 			"model": "m", "max_num_seqs": int64(8), "kv_cache_dtype": "fp9"}},
-		{line: "uv run --with vllm serve m", reason: "starts no vLLM"},
+		{line: "uv run --with vllm serve m", reason: "does not start vLLM"},
 		{line: "vllm bench serve --model m --port 8000", reason: "is a client"},
 		{line: "vllm bench sweep serve", reason: "several settings"},
 		{line: "vllm bench", reason: "which benchmark"},
-		{line: "vllm chat", reason: "makes no engine"},
-		{line: "python -m vllm.entrypoints.cli.main", reason: "starts no vLLM"},
-		{line: "python client.py --url http://127.0.0.1:8000 --backend vllm", reason: "starts no vLLM: give --intend"},
+		{line: "vllm chat", reason: "does not start an engine"},
+		{line: "python -m vllm.entrypoints.cli.main", reason: "does not start vLLM"},
+		{line: "python client.py --url http://127.0.0.1:8000 --backend vllm", reason: "does not start vLLM: give --intend"},
 		{line: "bash run.sh", reason: "through bash, whose script vobs does not read: give --intend"},
 		{line: "env A=b sh -ec exec\u00a0vllm", reason: "through sh,"},
 		{line: "bash wrapper.sh vllm serve m --max-num-seqs 8", reason: "through bash,"},
 		{line: "bash -c x vllm serve m", reason: "through bash,"},
-		{line: "true", reason: "starts no vLLM"},
-		{line: "", reason: "starts no vLLM"},
+		{line: "true", reason: "does not start vLLM"},
+		{line: "", reason: "does not start vLLM"},
 	} {
 		got := FromCommandLine(args.Parse(strings.Fields(c.line), ""))
 		if !strings.Contains(got.Reason, c.reason) || (c.reason == "") != (got.Reason == "") {
@@ -97,7 +97,7 @@ func TestProblems(t *testing.T) {
 		{"vllm serve m --seed 5 --config ../vllm/args/testdata/config/small.txt", "config", "ends in .yaml or .yml"},
 		{"vllm serve m --seed 5 --config " + pipe, "config", "not a regular file"},
 		{"vllm serve m --seed 5 --config " + large, "config", "larger than 1 MiB"},
-		{"vllm bench throughput --seed 5 --config ../vllm/args/testdata/config/small.yaml", "config", "takes no file"},
+		{"vllm bench throughput --seed 5 --config ../vllm/args/testdata/config/small.yaml", "config", "does not take a file"},
 		{"vllm serve --swap-space 4 m --seed 5", "model", `"4" follows --swap-space, which vobs does not know`},
 	} {
 		got := FromCommandLine(args.Parse(strings.Fields(c.line), ""))

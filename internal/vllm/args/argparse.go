@@ -13,8 +13,8 @@ import (
 
 // Options is the result of parsing a command's arguments.
 type Options struct {
-	// Set are the values of the options by name, those of package pyvalue.
-	Set map[string]any
+	// Values are the values of the options by name, those of package pyvalue.
+	Values map[string]any
 	// Problems are the options that could not be read, by name, with the reasons.
 	Problems map[string]string
 	// Unknown are the options that vLLM 0.32 does not have.
@@ -40,7 +40,7 @@ func (o *Options) problem(name, format string, args ...any) {
 	if _, earlier := o.Problems[name]; !earlier {
 		o.Problems[name] = fmt.Sprintf(format, args...)
 	}
-	delete(o.Set, name)
+	delete(o.Values, name)
 }
 
 // match is an argument that is read as an option.
@@ -121,7 +121,7 @@ func isNegativeNumber(s string) bool {
 // parse records the problem and goes on.
 func (g *grammar) parse(args []string) *Options {
 	p := parseState{
-		Options:    Options{Set: map[string]any{}, Problems: map[string]string{}},
+		Options:    Options{Values: map[string]any{}, Problems: map[string]string{}},
 		args:       args,
 		matches:    make([]*match, len(args)),
 		dashes:     len(args),
@@ -189,7 +189,7 @@ func (p *parseState) takePositional(i int) int {
 		}
 	}
 	if at >= 0 {
-		p.Set[p.positional.name] = p.args[at]
+		p.Values[p.positional.name] = p.args[at]
 		if at > 0 && p.matches[at-1] != nil && p.matches[at-1].option == nil {
 			p.problem(p.positional.name, "%s follows %s, which vobs does not know: it may be that option's value", Quote(p.args[at]), clip(p.args[at-1]))
 		}
@@ -284,11 +284,11 @@ func (p *parseState) set(o *option, flag string, values []string) {
 		p.exits = true
 		return
 	case o.kind == "append":
-		earlier, _ := p.Set[o.name].([]any)
+		earlier, _ := p.Values[o.name].([]any)
 		value = append(slices.Clone(earlier), value)
 	}
 	if _, failed := p.Problems[o.name]; !failed { // vLLM refuses the option even if the last value is valid
-		p.Set[o.name] = value
+		p.Values[o.name] = value
 	}
 }
 

@@ -2,7 +2,6 @@ package args
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 )
 
@@ -56,7 +55,7 @@ func Parse(argv []string, dir string) CommandLine {
 	case c.Command.Shell != "" && (c.Command.Text || c.Command.Name != "" || len(argv) > 1):
 		c.WhyNoOptions = fmt.Sprintf("the command runs through %s, whose script vobs does not read", c.Command.Shell)
 	case c.Command.Name == "":
-		c.WhyNoOptions = "the command line starts no vLLM"
+		c.WhyNoOptions = "the command line does not start vLLM"
 	default:
 		c.Options, c.WhyNoOptions = parseCommand(c.Command, argv[c.Command.At:], file.load)
 	}
@@ -83,27 +82,4 @@ func roleOf(c Command, args []string) Role {
 		return BenchmarkClient
 	}
 	return OtherRole
-}
-
-// configFile is the file of --config, which is read once.
-type configFile struct {
-	dir     string // relative names are relative to it
-	name    string // of the file that was read; "" before
-	options object
-	err     error
-}
-
-// load returns the options of the file as arguments; hasNo is configArgs's.
-func (f *configFile) load(name string, hasNo func(flag string) bool) ([]string, error) {
-	if f.dir != "" && !filepath.IsAbs(name) {
-		name = filepath.Join(f.dir, name)
-	}
-	if f.name == "" || f.name != name {
-		f.name = name
-		f.options, f.err = loadConfig(name)
-	}
-	if f.err != nil {
-		return nil, f.err
-	}
-	return configArgs(f.options, hasNo), nil
 }

@@ -32,10 +32,10 @@ func TestParse(t *testing.T) {
 		{"vllm bench startup --model m", OtherRole, "bench startup --model m", ""},
 		{"vllm bench", OtherRole, "bench", "which benchmark"},
 		{"vllm run-batch -i a -o b --model m", OtherRole, "run-batch -i a -o b --model m", ""},
-		{"vllm chat", OtherRole, "chat", "makes no engine"},
+		{"vllm chat", OtherRole, "chat", "does not start an engine"},
 		{"bash -c vllm serve m", OtherRole, "", "runs through bash"},
-		{"python client.py", OtherRole, "", "starts no vLLM"},
-		{"", OtherRole, "", "starts no vLLM"},
+		{"python client.py", OtherRole, "", "does not start vLLM"},
+		{"", OtherRole, "", "does not start vLLM"},
 	} {
 		got := Parse(strings.Fields(c.line), dir)
 		if got.Role != c.role || strings.Join(got.Args, " ") != c.args || strings.Join(got.Argv, " ") != c.line {
@@ -47,7 +47,7 @@ func TestParse(t *testing.T) {
 	}
 	// The options of the file are in Options, too: a module has --no-… options.
 	got := Parse(strings.Fields("python -m vllm.entrypoints.openai.api_server --config c.yaml"), dir)
-	if p := got.Options; p.Set["seed"] != int64(7) || p.Set["enable_prefix_caching"] != false || len(p.Problems) > 0 {
+	if p := got.Options; p.Values["seed"] != int64(7) || p.Values["enable_prefix_caching"] != false || len(p.Problems) > 0 {
 		t.Errorf("%+v", p)
 	}
 	if got := Parse(strings.Fields("vllm serve m --config absent.yaml"), dir); !strings.Contains(got.Options.Problems["config"], "no such file") {

@@ -2,10 +2,11 @@ package args
 
 import (
 	"errors"
-	"github.com/vobs/vobs/internal/pyvalue"
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/vobs/vobs/internal/pyvalue"
 )
 
 // maxFileBytes bounds a file of options or intents.
@@ -49,10 +50,33 @@ func withoutPath(err error) error {
 	return err
 }
 
+// configFile is the file of --config, which is read once.
+type configFile struct {
+	dir     string // to which the name may be relative
+	name    string // of the file that was read; "" before
+	options object
+	err     error
+}
+
+// load returns the options of the file as arguments. hasNo is that of [configArgs].
+func (f *configFile) load(name string, hasNo func(flag string) bool) ([]string, error) {
+	if f.dir != "" && !filepath.IsAbs(name) {
+		name = filepath.Join(f.dir, name)
+	}
+	if f.name == "" || f.name != name {
+		f.name = name
+		f.options, f.err = loadConfig(name)
+	}
+	if f.err != nil {
+		return nil, f.err
+	}
+	return configArgs(f.options, hasNo), nil
+}
+
 // loadConfig reads a file of options.
 func loadConfig(name string) (object, error) {
 	if ext := filepath.Ext("x" + name); ext != ".yaml" && ext != ".yml" {
-		return nil, errors.New("vLLM takes a file whose name ends in .yaml or .yml")
+		return nil, errors.New("vLLM requires a file name that ends in .yaml or .yml")
 	}
 	if err := checkRegular(name); err != nil {
 		return nil, err
@@ -67,15 +91,14 @@ func loadConfig(name string) (object, error) {
 	}
 	options, ok := v.(object)
 	if !ok {
-		return nil, errors.New("it holds no names and values")
+		return nil, errors.New("not a mapping of names to values")
 	}
 	return options, nil
 }
 
-// configArgs is load_config_file of vLLM's parser: a file's keys as arguments.
-// hasNo says which --no-… flags that parser has itself: `vllm`, whose commands
-// have parsers of their own, has none, so that `false` in a file counts for
-// nothing there.
+// configArgs is load_config_file of vLLM's parser: it returns a file's options as arguments.
+// hasNo reports whether that parser itself has a --no-… flag. The parser of `vllm` has none,
+// because its commands have parsers of their own, so it ignores `false` in a file.
 func configArgs(options object, hasNo func(flag string) bool) []string {
 	var args []string
 	for _, o := range options {

@@ -71,8 +71,22 @@ var commandOptions = sync.OnceValue(func() map[string]*grammar {
 	return out
 })
 
-// OptionByName returns the options that are settings of the engine, by name.
-var OptionByName = sync.OnceValue(func() map[string]*option {
+// IsOption reports whether any vLLM command has an option of this name.
+func IsOption(name string) bool {
+	for _, g := range commandOptions() {
+		if g.byFlag["--"+strings.ReplaceAll(name, "_", "-")] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// IsEngineSetting reports whether vLLM 0.32 has a setting of the engine, a field of
+// EngineArgs, of this name.
+func IsEngineSetting(name string) bool { return engineOptions()[name] != nil }
+
+// engineOptions returns the options that are settings of the engine, by name.
+var engineOptions = sync.OnceValue(func() map[string]*option {
 	out := map[string]*option{}
 	for _, o := range commandOptions()["serve"].byFlag {
 		if o.engine {

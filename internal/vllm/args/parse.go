@@ -3,24 +3,11 @@ package args
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
-func IsEngineSetting(name string) bool { return OptionByName()[name] != nil }
-
-// IsOption reports whether some vLLM command has an option of this name.
-func IsOption(name string) bool {
-	for _, g := range commandOptions() {
-		if g.byFlag["--"+strings.ReplaceAll(name, "_", "-")] != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// parseCommand reads the arguments of a vLLM command that makes an engine; a
-// reason instead where it makes none, or none by these arguments. load reads its file
-// of options, as configFile.load does.
+// parseCommand parses the arguments of a vLLM command that starts an engine. If it does not,
+// parseCommand returns nil and the reason. load returns the options of a --config file as
+// arguments, like [configFile.load].
 func parseCommand(c Command, args []string, load func(file string, hasNo func(flag string) bool) ([]string, error)) (p *Options, reason string) {
 	name := c.Name
 	switch name {
@@ -41,7 +28,7 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 			return nil, fmt.Sprintf("vobs does not know vllm bench %s", clip(name))
 		}
 	default:
-		return nil, fmt.Sprintf("vllm %s makes no engine", clip(name))
+		return nil, fmt.Sprintf("vllm %s does not start an engine", clip(name))
 	}
 	if c.Module {
 		args = args[1:]
@@ -50,7 +37,7 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 	problems := map[string]string{}
 	flat, err := preprocess(args, func(file string) ([]string, error) {
 		if c.Name == "bench" {
-			return nil, errors.New("vllm bench takes no file of options")
+			return nil, errors.New("vllm bench does not take a file of options")
 		}
 		return load(file, func(flag string) bool { return c.Module && options.byFlag[flag] != nil })
 	})
@@ -68,16 +55,16 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 		p.problem(name, "%s", why)
 	}
 	// The model is the positional argument of `vllm serve`; the module has only --model.
-	if tag, ok := p.Set["model_tag"]; ok {
-		delete(p.Set, "model_tag")
+	if tag, ok := p.Values["model_tag"]; ok {
+		delete(p.Values, "model_tag")
 		if c.Name == "serve" {
-			p.Set["model"] = tag
+			p.Values["model"] = tag
 		}
 	}
 	if why, ok := p.Problems["model_tag"]; ok && c.Name == "serve" {
 		delete(p.Problems, "model_tag")
 		p.problem("model", "%s", why)
 	}
-	delete(p.Set, "config")
+	delete(p.Values, "config")
 	return p, ""
 }

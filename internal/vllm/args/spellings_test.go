@@ -42,7 +42,7 @@ func TestSpellings(t *testing.T) {
 		if !ok {
 			// Only a config class itself can refuse a member of its JSON.
 			if p != nil && !p.refused() && !strings.Contains(refused, "Unexpected keyword argument") {
-				t.Errorf("%s\ngot %v\nvLLM refuses it: %s", line, p.Set, refused)
+				t.Errorf("%s\ngot %v\nvLLM refuses it: %s", line, p.Values, refused)
 			}
 			continue
 		}
@@ -50,13 +50,13 @@ func TestSpellings(t *testing.T) {
 			t.Errorf("%s\nis refused: %+v\nvLLM makes of it %v", line, p, want)
 			continue
 		}
-		for name := range p.Set {
+		for name := range p.Values {
 			if o := commandOptions()["serve"].byFlag["--"+strings.ReplaceAll(name, "_", "-")]; o != nil && o.kind == "other" {
-				delete(p.Set, name) // server settings with types of their own
+				delete(p.Values, name) // server settings with types of their own
 				delete(want, name)
 			}
 		}
-		if diff := cmp.Diff(want, p.Set, cmp.Comparer(func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }),
+		if diff := cmp.Diff(want, p.Values, cmp.Comparer(func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }),
 			cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })); diff != "" {
 			t.Errorf("%s\n(-vLLM +here)\n%s", line, diff)
 		}

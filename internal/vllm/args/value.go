@@ -16,7 +16,7 @@ func ParseValue(name, text string) (any, error) {
 	if trimmed == "" || trimmed == "None" || trimmed == "null" || strings.EqualFold(trimmed, "auto") {
 		return nil, nil
 	}
-	known := OptionByName()[name]
+	known := engineOptions()[name]
 	if known == nil {
 		if name == "speculative_method" || name == "attention_backend" {
 			return trimmed, nil
@@ -56,7 +56,7 @@ var errNotBool = errors.New("must be true or false")
 // CheckValue returns an error if an engine's setting cannot have a value, which a user gives
 // in a file. Every setting that vLLM 0.32 does not have can have every value.
 func CheckValue(name string, value any) error {
-	o := OptionByName()[name]
+	o := engineOptions()[name]
 	if o == nil || value == nil {
 		return nil
 	}
