@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 }
 
 // vobs runs the program in the SDK's environment and returns its output.
-func (h *house) vobs(t *testing.T, code int, env []string, args ...string) string {
+func (h *sandbox) vobs(t *testing.T, code int, env []string, args ...string) string {
 	t.Helper()
 	path := program(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -67,13 +67,13 @@ func (h *house) vobs(t *testing.T, code int, env []string, args ...string) strin
 	return string(out)
 }
 
-func (h *house) python3() string { return filepath.Join(h.venv, "bin", "python") }
+func (h *sandbox) python3() string { return filepath.Join(h.venv, "bin", "python") }
 
 // The job logs to its own run, and vobs around it adds its event: with the program, as a
 // user runs it.
 func TestProgramAroundJob(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newSandbox(t)
 	said := h.vobs(t, 7, []string{"WANDB_RUN_ID=job1"}, "run", "--wandb", "auto", "-o", "event.json", "--", h.python3(), "-c", "import wandb, sys\n"+job+"sys.exit(7)")
 	run := h.backend.Run("ent0", "p", "job1")
 	if run == nil || len(h.backend.Runs()) != 1 {
@@ -95,9 +95,9 @@ func TestProgramAroundJob(t *testing.T) {
 // The same offline: the command that vobs prints uploads both.
 func TestProgramAroundOfflineJob(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newSandbox(t)
 	said := h.vobs(t, 0, []string{"WANDB_RUN_ID=job1", "WANDB_MODE=offline"}, "run", "--wandb", "auto", "-o", "event.json", "--", h.python3(), "-c", "import wandb, sys\n"+job+"run.finish()")
-	h.sync(t, told(t, said)...)
+	h.sync(t, syncDirs(t, said)...)
 	run := h.backend.Run("ent0", "p", "job1")
 	if run == nil || len(h.backend.Runs()) != 1 {
 		t.Fatalf("runs: %+v", h.backend.Runs())
@@ -114,10 +114,10 @@ func TestProgramAroundOfflineJob(t *testing.T) {
 // `wandb sync` of an offline run uploads what `vobs wandb` sends for the same event.
 func TestProgramTwoWays(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newSandbox(t)
 	said := h.vobs(t, 3, nil, "run", "--wandb", "offline", "-o", "event.json", "--", "sh", "-c", "exit 3")
-	h.sync(t, told(t, said)...)
-	online := newHouse(t)
+	h.sync(t, syncDirs(t, said)...)
+	online := newSandbox(t)
 	online.vobs(t, 0, nil, "wandb", filepath.Join(h.home, "event.json"))
 	if len(h.backend.Runs()) != 1 || len(online.backend.Runs()) != 1 {
 		t.Fatalf("%d runs by sync, %d online", len(h.backend.Runs()), len(online.backend.Runs()))
@@ -125,8 +125,8 @@ func TestProgramTwoWays(t *testing.T) {
 	same(t, online.backend.Runs()[0], h.backend.Runs()[0])
 }
 
-// told gives the directories of the command that vobs printed.
-func told(t *testing.T, said string) []string {
+// syncDirs returns the arguments of the `wandb sync` command that vobs printed.
+func syncDirs(t *testing.T, said string) []string {
 	t.Helper()
 	m := regexp.MustCompile(`send it with: wandb sync ([^(\n]+)`).FindStringSubmatch(said)
 	if m == nil {

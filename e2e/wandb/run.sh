@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vobs's client of Weights & Biases beside the real SDK, both against the server of
+# Compares vobs's client of Weights & Biases with the real SDK, against the server of
 # internal/wandb/wandbtest:
 #
 #   (a) `wandb sync` uploads from our offline run what our online client sends;

@@ -27,15 +27,15 @@ import (
 	"github.com/vobs/vobs/internal/wandb/wandbtest"
 )
 
-// house is a server, the SDK's virtual environment and a home for it.
-type house struct {
+// A sandbox is a server, the virtual environment of the SDK and a home directory for it.
+type sandbox struct {
 	backend *wandbtest.Backend
 	url     string
 	venv    string
 	home    string
 }
 
-func newHouse(t *testing.T) *house {
+func newSandbox(t *testing.T) *sandbox {
 	t.Helper()
 	venv := os.Getenv("VOBS_E2E_WANDB")
 	if venv == "" {
@@ -44,14 +44,14 @@ func newHouse(t *testing.T) *house {
 	backend := wandbtest.New()
 	server := httptest.NewServer(backend)
 	t.Cleanup(server.Close)
-	return &house{backend: backend, url: server.URL, venv: venv, home: t.TempDir()}
+	return &sandbox{backend: backend, url: server.URL, venv: venv, home: t.TempDir()}
 }
 
 // wandbDir returns the directory in which the SDK keeps its runs.
-func (h *house) wandbDir() string { return filepath.Join(h.home, "wandb") }
+func (h *sandbox) wandbDir() string { return filepath.Join(h.home, "wandb") }
 
 // prepare returns a command that runs a program of the virtual environment.
-func (h *house) prepare(ctx context.Context, name string, args ...string) *exec.Cmd {
+func (h *sandbox) prepare(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(h.venv, "bin", name), args...)
 	cmd.Dir = h.home
 	cmd.WaitDelay = 5 * time.Second
@@ -66,7 +66,7 @@ func (h *house) prepare(ctx context.Context, name string, args ...string) *exec.
 }
 
 // command runs a program of the virtual environment and returns its output.
-func (h *house) command(name string, args ...string) (string, error) {
+func (h *sandbox) command(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	out, err := h.prepare(ctx, name, args...).CombinedOutput()
@@ -74,7 +74,7 @@ func (h *house) command(name string, args ...string) (string, error) {
 }
 
 // python runs a script with the SDK; code is the exit code it must end with.
-func (h *house) python(t *testing.T, code int, script string) {
+func (h *sandbox) python(t *testing.T, code int, script string) {
 	t.Helper()
 	out, err := h.command("python", "-c", "import wandb, sys\n"+script)
 	got := 0
@@ -88,14 +88,14 @@ func (h *house) python(t *testing.T, code int, script string) {
 	}
 }
 
-func (h *house) client(t *testing.T) *api.Client {
+func (h *sandbox) client(t *testing.T) *api.Client {
 	c := &api.Client{BaseURL: h.url, Auth: api.APIKey(wandbtest.Key), UserAgent: "vobs/e2e"}
 	t.Cleanup(c.Close)
 	return c
 }
 
 // jobLog returns what the job's own file contains.
-func (h *house) jobLog(t *testing.T, id string) *api.JobLog {
+func (h *sandbox) jobLog(t *testing.T, id string) *api.JobLog {
 	t.Helper()
 	found, err := rundir.Find(context.Background(), h.wandbDir(), id)
 	if err != nil || found == nil || found.Err != nil {
@@ -112,7 +112,7 @@ func (h *house) jobLog(t *testing.T, id string) *api.JobLog {
 	return out
 }
 
-// event is a run as vobs renders one that has just ended.
+// event returns a run that has just ended, as vobs makes it of an event.
 func event() run.Run {
 	ended := time.Now().Truncate(time.Microsecond)
 	return run.Run{
@@ -164,7 +164,7 @@ func TestResume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newSandbox(t)
 			h.python(t, c.code, job+c.end)
 			before := h.backend.Run("ent0", "p", "job1")
 			if before == nil || before.State != c.state || len(before.History()) != 3 {
@@ -255,7 +255,7 @@ func value(v any) map[string]any { return map[string]any{"value": v} }
 // named after the job's run.
 func TestAlive(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newSandbox(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := h.prepare(ctx, "python", "-c", "import wandb, sys\n"+job+`
@@ -301,7 +301,7 @@ run.finish()`)
 // The SDK can resume a run of ours.
 func TestOursResumed(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newSandbox(t)
 	if _, err := h.client(t).Send(context.Background(), event(), api.Target{}); err != nil {
 		t.Fatal(err)
 	}
@@ -326,13 +326,13 @@ func TestSync(t *testing.T) {
 	for name, r := range map[string]run.Run{"made up": made, "of an engine": ofEngine(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t)
+			h := newSandbox(t)
 			if _, err := h.client(t).Send(context.Background(), r, api.Target{}); err != nil {
 				t.Fatal(err)
 			}
 			online := h.backend.Runs()[0]
 
-			h = newHouse(t)
+			h = newSandbox(t)
 			written, err := rundir.Write(h.wandbDir(), r, rundir.Options{Now: time.Now()})
 			if err != nil {
 				t.Fatal(err)
@@ -376,7 +376,7 @@ func ofEngine(t *testing.T) run.Run {
 // are one run with everything of both.
 func TestSyncBesideJob(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newSandbox(t)
 	h.python(t, 0, strings.Replace(job, "init(", `init(mode="offline", `, 1)+"run.finish()")
 	found, err := rundir.Find(context.Background(), h.wandbDir(), "job1")
 	if err != nil || found == nil || !found.Offline {
@@ -419,7 +419,7 @@ func TestSyncBesideJob(t *testing.T) {
 }
 
 // sync runs `wandb sync` and fails if the output contains a warning.
-func (h *house) sync(t *testing.T, dirs ...string) {
+func (h *sandbox) sync(t *testing.T, dirs ...string) {
 	t.Helper()
 	out, err := h.command("wandb", append([]string{"sync"}, dirs...)...)
 	t.Logf("wandb sync: %s", out)
@@ -439,7 +439,7 @@ func (h *house) sync(t *testing.T, dirs ...string) {
 	}
 }
 
-// same fails where two runs differ in what people see.
+// same fails if two runs differ in what people see.
 func same(t *testing.T, online, offline *wandbtest.Run) {
 	t.Helper()
 	seen := func(r *wandbtest.Run) map[string]any {
