@@ -140,7 +140,8 @@ func TestCompareLists(t *testing.T) {
 	}
 }
 
-// TestPrecedence: --intend over --intend-file over the command line, whole objects at a time.
+// TestPrecedence checks that --intend overrides --intend-file and that this overrides the
+// command line, member by member unless a whole object is withdrawn.
 func TestPrecedence(t *testing.T) {
 	line := FromCommandLine(args.Parse(strings.Fields("vllm serve m --max-num-seqs 1 --max-num-batched-tokens 1 --kv-cache-dtype fp8 --seed x -sc.method ngram -sc.num_speculative_tokens 3"), ""))
 	file, err := parseIntents([]byte(`{"max_num_seqs": 2, "max-num-batched-tokens": "2k", "seed": 2, "speculative_config": {"num_speculative_tokens": 4}}`), true)

@@ -10,9 +10,9 @@ import (
 // ErrNotANumber is returned for text that Python would not read as a number.
 var ErrNotANumber = errors.New("not a number")
 
-// maxDigits is Python's own limit on the digits of an integer
+// MaxDigits is Python's own limit on the digits of an integer
 // (sys.get_int_max_str_digits).
-const maxDigits = 4300
+const MaxDigits = 4300
 
 // ParseInt reads ASCII text as Python's int does: blanks around it, a sign, single
 // underscores between digits. The result is an int64 if it fits, a *big.Int otherwise.
@@ -31,7 +31,7 @@ func ParseDecimal(s string) (any, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n, nil
 	}
-	if len(s) > maxDigits {
+	if len(s) > MaxDigits {
 		return nil, ErrNotANumber
 	}
 	n, ok := new(big.Int).SetString(s, 10)
@@ -45,7 +45,7 @@ func ParseDecimal(s string) (any, error) {
 // negative negates it.
 func ParseDigits(digits string, base int, negative bool) (any, error) {
 	n, ok := new(big.Int).SetString(digits, base)
-	if !ok || len(digits) > maxDigits {
+	if !ok || len(digits) > MaxDigits {
 		return nil, ErrNotANumber
 	}
 	if negative {

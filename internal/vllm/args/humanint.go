@@ -30,7 +30,7 @@ func ParseHumanInt(s string) (any, error) {
 			return nil, fmt.Errorf("vLLM takes no fraction before %c: write %s%c", suffix, number, suffix|0x20)
 		}
 		n, ok := new(big.Int).SetString(whole, 10)
-		if !ok || len(whole) > 4300 {
+		if !ok || len(whole) > pyvalue.MaxDigits {
 			return nil, pyvalue.ErrNotANumber
 		}
 		return pyvalue.FromBigInt(n.Lsh(n, uint(10*(power+1)))), nil

@@ -8,9 +8,9 @@ import (
 	"github.com/vobs/vobs/internal/pyvalue"
 )
 
-// ParseValue reads a value of an engine's setting that a user gives as text. nil is no value:
-// nothing, None, null or auto. A setting that vLLM 0.32 does not have gets the value that the
-// text looks like.
+// ParseValue reads the value of an engine's setting from text. It returns nil for "", None,
+// null and auto. The value of a setting that vLLM 0.32 does not have is read as what it looks
+// like.
 func ParseValue(name, text string) (any, error) {
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "" || trimmed == "None" || trimmed == "null" || strings.EqualFold(trimmed, "auto") {
@@ -53,8 +53,8 @@ func ParseValue(name, text string) (any, error) {
 
 var errNotBool = errors.New("must be true or false")
 
-// CheckValue returns an error if an engine's setting cannot have a value, which a user gives
-// in a file. Every setting that vLLM 0.32 does not have can have every value.
+// CheckValue returns an error if an engine's setting cannot have the given value. A setting
+// that vLLM 0.32 does not have can have any value.
 func CheckValue(name string, value any) error {
 	o := engineOptions()[name]
 	if o == nil || value == nil {
