@@ -48,7 +48,7 @@ func TestGains(t *testing.T) {
 		{name: "gains per series, then added up",
 			pages:  []testPage{page(both(e0, 100, 5, 5), both(e1, 1, 1, 0)), page(both(e0, 130, 6, 8), both(e1, 3, 1, 1))},
 			tokens: 32, low: 1, high: 4},
-		{name: "one of two engines goes back: only its gains start over", resets: 1,
+		{name: "the counters of one of two engines decrease: only its gains start over", resets: 1,
 			// If engines were added up first, 140 → 133 would look like a restart of both.
 			pages:  []testPage{page(both(e0, 100, 50, 50), both(e1, 40, 9, 9), prompt(5)), page(both(e0, 130, 60, 58), both(e1, 3, 2, 1), prompt(6))},
 			tokens: 33, low: 12, high: 9},
@@ -82,10 +82,10 @@ func TestGains(t *testing.T) {
 		{name: "an engine appears in a family before the cut",
 			pages:  []testPage{cut(start, both(e0, 10, 1, 1), other), page(start, both(e0, 11, 1, 2), both(e1, 4, 2, 0), other)},
 			tokens: 5, low: 2, high: 1},
-		{name: "goes back: what it counted since", resets: 1,
+		{name: "decreases: what it counted since", resets: 1,
 			pages:  []testPage{page(both(e0, 100, 5, 5)), page(both(e0, 120, 6, 6)), page(both(e0, 30, 4, 1))},
 			tokens: 50, low: 5, high: 2},
-		{name: "a single bucket goes back: the whole histogram starts over", resets: 1,
+		{name: "a single bucket decreases: the whole histogram starts over", resets: 1,
 			// The other buckets are higher than before, and the tokens go on.
 			pages:  []testPage{page(both(e0, 100, 9, 1)), page(both(e0, 120, 2, 30))},
 			tokens: 20, low: 2, high: 30},
@@ -187,7 +187,7 @@ func TestHistogramResetOnce(t *testing.T) {
 		return "# TYPE vllm:e2e_request_latency_seconds histogram\nvllm:e2e_request_latency_seconds_bucket{le=\"1.0\"} " + low +
 			"\nvllm:e2e_request_latency_seconds_bucket{le=\"+Inf\"} " + inf + "\nvllm:e2e_request_latency_seconds_count " + inf + "\nvllm:e2e_request_latency_seconds_sum " + sum + "\n"
 	}
-	// After the restart the lower bucket is as high as before: only the others went back.
+	// After the restart the lower bucket is as high as before: only the others decreased.
 	counters := countersAfter(t, false, fullPages(page("1", "10", "50"), page("2", "12", "61"), page("2", "3", "6"))...)
 	found, _ := viewOf(counters, window.NewGauges()).metricsOf(metrics.E2ELatency)
 	h := window.MergeHistograms(found)

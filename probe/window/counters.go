@@ -25,7 +25,7 @@ type EngineID struct{ Engine, Stage, Replica, Worker string }
 // first page, series by series and across restarts of the process behind it. Readers must
 // not change its exported fields.
 type Counters struct {
-	// Resets counts restarts of the process, and pages on which single counters went back.
+	// Resets counts restarts of the process, and pages on which single counters decreased.
 	Resets int64
 	// Duplicates counts series that were on a page twice with one value, Conflicts those
 	// with two values.
@@ -127,7 +127,7 @@ type Metric struct {
 	epoch       int // of the last page with it
 	series      int // number of its series on that full page
 	maxSeries   int // most series on one full page since the process started
-	resetAt     int // number of the last page on which one of its counts went back
+	resetAt     int // number of the last page on which one of its counts decreased
 	invalidAt   int // number of the last page with an invalid value
 	// unusable is the permanent reason why the metric cannot be used, or "".
 	unusable string
@@ -226,7 +226,7 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 	}
 	c.lateSeries, c.withoutBaseline = c.lateSeries[:0], c.withoutBaseline[:0]
 	c.gauges = c.gauges[:0]
-	wentBack := false
+	decreased := false
 	for i := range c.samples {
 		sample := &c.samples[i]
 		s := sample.series
@@ -240,9 +240,9 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 		}
 		moved, reset := c.accumulate(sample, r)
 		d.Moved = d.Moved || moved
-		wentBack = wentBack || reset
+		decreased = decreased || reset
 	}
-	if wentBack && !d.Restarted {
+	if decreased && !d.Restarted {
 		c.Resets++
 	}
 	d.Gauges = c.gauges

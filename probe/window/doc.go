@@ -12,8 +12,8 @@
 // allocates next to nothing.
 //
 // The package is pure: it has no clock, no lock and does no I/O. The caller passes the
-// times and serializes the calls. The readers' side, package aggregate, only reads:
-// exported fields and what the methods return must not be changed.
+// times and serializes the calls. Package aggregate reads the results: it must not change
+// exported fields or what the methods return.
 //
 // The window begins with the baseline: the first page, if it was scraped before the
 // command started, or zero, if the process started inside the run. The last full page

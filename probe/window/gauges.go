@@ -113,7 +113,7 @@ func NewGauges() *Gauges {
 
 // Add adds the gauges of one page of one endpoint; full reports whether the page has all
 // gauges, during whether it was read while the command ran. After a restart, the time since
-// the page before counts for no mean.
+// the page before is not part of any mean.
 func (g *Gauges) Add(endpoint int, at time.Time, readings []GaugeReading, full, during, restarted bool) {
 	g.scrape++
 	for _, id := range g.ids {

@@ -3,11 +3,11 @@ package window
 import "github.com/vobs/vobs/internal/vllm/metrics"
 
 // findRestart reports whether another process answers than before: the process start time
-// changed, or at least half of the counts went back. (Not all do: a young process may have
-// counted more than the one before it.) It marks the metrics whose counts went back.
+// changed, or at least half of the counts decreased. (Not all do: a young process may have
+// counted more than the one before it.) It marks the metrics whose counts decreased.
 func (c *Counters) findRestart() (restarted bool) {
 	var start *pageSample
-	starts, back, forth := 0, 0, 0
+	starts, decreased, others := 0, 0, 0
 	for i := range c.samples {
 		sample := &c.samples[i]
 		s := sample.series
@@ -22,19 +22,19 @@ func (c *Counters) findRestart() (restarted bool) {
 		if s.metric == nil || s.fresh || s.epoch != c.epoch {
 			continue
 		}
-		// A sum may go back by rounding or with negative observations; counts may not.
+		// A sum may decrease by rounding or with negative observations; counts may not.
 		switch count := sample.match.Part == metrics.PartValue || sample.match.Part == metrics.PartCount; {
 		case sample.match.Part == metrics.PartSum:
 		case s.pending < s.value:
 			s.metric.resetAt = c.scrape
 			if count {
-				back++
+				decreased++
 			}
 		case count && s.value > 0:
-			forth++
+			others++
 		}
 	}
-	restarted = back > 0 && back >= forth
+	restarted = decreased > 0 && decreased >= others
 	c.sameProcess = starts == 1 && start.series.value != 0 && start.series.value == start.series.pending
 	if starts == 1 { // with several processes on the page, start times prove nothing
 		s := start.series
