@@ -25,7 +25,7 @@ const (
 
 // Reasons for figures that this package does not provide.
 const (
-	noActiveEnergy = "not implemented yet: energy is not related to the engine's active time"
+	noActiveEnergy = "not available in this version: energy is not related to the engine's active time"
 	noTorch        = "needs --instrument: only the worker itself can read torch's allocator"
 )
 
