@@ -130,7 +130,7 @@ func (r *run) prepare() {
 	r.loadPre = r.readLoad("loadavg_pre")
 	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
 	probeConfig := cfg.Probe
-	probeConfig.Wait = governor.Wait
+	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
 	r.prober = probe.New(probeConfig)
 	r.cores = newCoreMonitor(cfg.ProcRoot, cfg.Probe, cfg.Debug, r.recovered)
 	r.discovery = newDiscovery(discoveryConfig{

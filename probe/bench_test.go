@@ -168,7 +168,7 @@ func BenchmarkHour(b *testing.B) {
 			} else {
 				readPage(b, e, bytes.NewReader(pages[of]), now, true)
 			}
-			e.schedule.Record(now, time.Millisecond, i%10 == 0, false)
+			e.schedule.Record(scrape.Poll{Began: now, Latency: time.Millisecond, Full: i%10 == 0})
 			e.schedule.Next(now, scrape.TargetStatus{Up: true})
 			if i == 120 {
 				minute = testkit.Heap()

@@ -37,7 +37,8 @@ type endpoint struct {
 	parser *exposition.Parser
 	page   exposition.Page
 	// sem is held while reading: the client and the parser serve one request at a time.
-	sem chan struct{}
+	sem  chan struct{}
+	self scrape.SelfMeter
 
 	// mu is the Prober's.
 	up             bool // has returned vLLM samples
@@ -46,8 +47,8 @@ type endpoint struct {
 	portFreeBefore bool // nothing listened there before the start
 	base           aggregate.Base
 	baseAt         time.Time
-	fullAt         time.Time // when the last good full page was requested
-	lastAt         time.Time // when the last good reading began
+	fullAt         time.Time // when the last good full page was rendered
+	lastAt         time.Time // when the last good reading was
 	failedAt       time.Time // when the last failed request began
 	lastPhase      phase     // of the last good full page
 	schedule       scrape.Schedule
@@ -57,6 +58,7 @@ type endpoint struct {
 	// fullTokens are the tokens, and activeAtFull the active seconds, as of the last full
 	// page.
 	fullTokens, activeAtFull float64
+	working                  bool  // as of the last good reading; see scrape.TargetStatus
 	idleSinceFull            bool  // idle, and has counted tokens since the last full page
 	lastError                error // of the latest failed request
 	lastCounted              error // of the latest failed request that errors counts
@@ -69,7 +71,6 @@ type endpoint struct {
 	partial                  error // what the last page from files lacks
 	recording                bool  // the files are being recorded
 
-	bytes         int64 // size of the latest response's body
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
 	maxGap        time.Duration
@@ -86,12 +87,14 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	}
 	if t.Dir != "" {
 		e.files = multiproc.New(t.Dir, wantedInFiles)
+		e.schedule = scrape.NewSchedule(0)
 		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}
 	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
+	e.client.Dial = p.cfg.Dial
 	e.parser = exposition.NewParser(metrics.IsWanted)
-	e.schedule = scrape.NewSchedule(p.cfg.Interval)
+	e.schedule, e.self.CPU = scrape.NewSchedule(p.cfg.Interval), p.cfg.CPU
 	if t.ExactPath || t.URL.RawQuery != "" {
 		e.schedule.Filter = scrape.FilterRefused
 	}
@@ -132,20 +135,29 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 		e.ingestRecorded()
 		resp = e.readFiles(full)
 	} else {
+		e.self.Begin(at)
 		resp = e.client.Scrape(ctx, !full, e.parse)
 	}
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
-	e.bytes = resp.Bytes
 	delta, err := window.Delta{}, resp.Err
 	if err == nil {
-		delta, err = e.ingest(at, resp, full, ph)
+		rendered := at
+		if e.client != nil {
+			rendered = at.Add(resp.Latency - e.schedule.ReturnTrip(full, resp.Latency))
+		}
+		delta, err = e.ingest(rendered, resp, full, ph)
+	}
+	self := time.Duration(0)
+	if e.files == nil {
+		self = e.self.End(time.Now())
 	}
 	switch {
-	case ph == phaseDuring && err != nil && scrape.IsRefused(err):
-		e.schedule.Record(at, 0, full, true) // connection refused: the server spent nothing
 	case ph == phaseDuring:
-		e.schedule.Record(at, resp.Latency, full, err != nil)
+		e.schedule.Record(scrape.Poll{
+			Began: at, Latency: resp.Latency, Self: self, Full: full,
+			Failed: err != nil, Refused: err != nil && scrape.IsRefused(err), TimedOut: resp.TimedOut,
+		})
 	case err == nil:
 		// The budget is for polls only, but every full page shows what one costs.
 		e.schedule.FullLatency.Add(resp.Latency)
@@ -187,6 +199,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known to be down, or to be removing its files at its exit.
 		e.p.gauges[e.target.Origin].Clear(e.index)
+		e.working = false
 	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
 		if explains || e.lastCounted == nil {
@@ -195,7 +208,8 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 	}
 }
 
-// ingest adds the parsed page to the counters and gauges. The Prober's lock is held.
+// ingest adds the parsed page, rendered at a time, to the counters and gauges. The
+// Prober's lock is held.
 func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phase) (window.Delta, error) {
 	content := e.counters.Classify(&e.page, full)
 	if e.client != nil && content.VLLM && e.client.Naming != e.counters.Naming {
@@ -234,6 +248,9 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	if delta.Restarted {
 		e.clearAnswers()
 	}
+	if first || delta.Restarted {
+		e.schedule.RecordSeen(at)
+	}
 	if !e.omni {
 		if e.omni, _ = e.counters.HasOmni(); e.omni && e.client != nil {
 			e.client.SetFilter(e.counters.Naming, true)
@@ -251,6 +268,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		}
 		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin))
 	}
+	e.working = gauges.BusyNow(e.index) || !first && tokens > e.tokens
 	e.tokens, e.running = tokens, running
 	e.lastAt = at
 	if full {
@@ -323,19 +341,44 @@ func (e *endpoint) nextRead() (wait time.Duration, full bool) {
 	if e.files != nil {
 		return e.nextFileRead()
 	}
-	wait, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, IdleSinceFull: e.idleSinceFull})
-	if e.schedule.Interval == 0 && e.p.cfg.Wait != nil {
-		wait = budget.AlignToTick(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
+	status := scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, Working: e.working, IdleSinceFull: e.idleSinceFull, Servers: e.p.polledServers()}
+	if e.p.cfg.Wait != nil {
+		status.Overdrawn = e.p.cfg.Wait()
+	}
+	wait, full = e.schedule.Next(time.Now(), status)
+	if e.schedule.Interval == 0 && e.p.cfg.Wait != nil && wait >= minAligned {
+		wait = budget.AlignBack(wait) // a longer one would make a gap
 	}
 	return wait, full
 }
 
-// longestWait returns how long vobs's own cost may delay the next reading: at 500 times
-// its CPU time it takes 0.2 % of a core. The engine may end at any time, and what was not
-// read by then is lost. The Prober's lock is held.
-func (e *endpoint) longestWait() time.Duration {
-	const request, perByte, factor = 200 * time.Microsecond, 3 * time.Nanosecond, 500
-	return factor * (request + time.Duration(e.bytes)*perByte)
+// minAligned is the shortest wait between polls that shares a wake-up with other work.
+const minAligned = 200 * time.Millisecond
+
+// measureRoundTrip measures the round trip to the server if that makes a difference to
+// the schedule.
+func (e *endpoint) measureRoundTrip(ctx context.Context) {
+	if e.client == nil {
+		return
+	}
+	e.p.mu.Lock()
+	wanted := e.schedule.WantsRoundTrip(time.Now())
+	e.p.mu.Unlock()
+	if !wanted {
+		return
+	}
+	select {
+	case e.sem <- struct{}{}:
+		defer func() { <-e.sem }()
+	case <-ctx.Done():
+		return
+	}
+	latency, err := e.client.RoundTrip(ctx)
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	if err == nil {
+		e.schedule.RecordRoundTrip(time.Now(), latency)
+	}
 }
 
 // recoverPanic calls f. A panic in it ends this endpoint's readings, not vobs, which
@@ -375,6 +418,7 @@ func (e *endpoint) loop(ctx context.Context) {
 			_, err := e.read(ctx, full, phaseDuring)
 			if err == nil {
 				e.queryConfig(false)
+				e.measureRoundTrip(ctx)
 			}
 		}
 		e.p.mu.Lock()

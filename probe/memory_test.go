@@ -37,7 +37,7 @@ func TestTenHoursOfPolls(t *testing.T) {
 			if _, err := e.ingest(now, scrape.Response{Latency: time.Millisecond}, i%10 == 0, phaseDuring); err != nil {
 				t.Fatal(err)
 			}
-			e.schedule.Record(now, time.Millisecond, i%10 == 0, false)
+			e.schedule.Record(scrape.Poll{Began: now, Latency: time.Millisecond, Full: i%10 == 0})
 			e.schedule.Next(now, scrape.TargetStatus{Up: true})
 		}
 	}
@@ -106,7 +106,7 @@ func ingestPolls(t *testing.T, e *endpoint, polls int, page func(i int) string) 
 		if _, err := e.ingest(at, scrape.Response{Latency: time.Millisecond}, full, phaseDuring); err != nil {
 			t.Fatal(err)
 		}
-		e.schedule.Record(at, time.Millisecond, full, false)
+		e.schedule.Record(scrape.Poll{Began: at, Latency: time.Millisecond, Full: full})
 		e.p.mu.Unlock()
 	}
 }

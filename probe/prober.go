@@ -21,17 +21,23 @@ const (
 
 // Config configures how engines are scraped.
 type Config struct {
-	// Interval is the time between two polls; 0 means `auto`: the longer of 500 ms and
-	// 100 times the median latency of a request.
+	// Interval is the time between two polls; 0 means `auto`: 100 ms at first, then 250 and
+	// 500 ms, longer by what requests cost the server and vobs.
 	Interval time.Duration
 	// Headers are sent with every request.
 	Headers http.Header
 	// Wait, if set, returns how long to pause until the CPU time that vobs has spent fits
-	// its budget. Under `auto` the next poll waits for that.
+	// its budget. Under `auto` expensive polls wait for that.
 	Wait func() time.Duration
+	// CPU, if set, returns the CPU time that vobs has spent so far. Under `auto` polls keep
+	// to a share of it.
+	CPU func() time.Duration
 	// CA verifies https servers; nil means the system's CAs, with no verification of a
 	// loopback server.
 	CA *x509.CertPool
+	// Dial, if set, connects to the engines instead of a net.Dialer, for tests on a
+	// simulated network.
+	Dial scrape.DialFunc
 }
 
 // Prober reads the engines of one run. Its methods are safe for concurrent use. Their
@@ -144,6 +150,16 @@ func (p *Prober) watermark(o scrape.Origin) (at time.Time) {
 		}
 	}
 	return at
+}
+
+// polledServers returns the number of servers that are up and polled. The lock is held.
+func (p *Prober) polledServers() (n int) {
+	for _, e := range p.endpoints {
+		if e.client != nil && e.up && e.target.Origin == p.best {
+			n++
+		}
+	}
+	return n
 }
 
 // superseded reports whether an endpoint is no longer needed: a better origin has yielded

@@ -17,6 +17,7 @@ const (
 // Codes about how the engine was read.
 const (
 	CodeScrapesFailed      Code = "scrapes_failed"
+	CodeScrapeCost         Code = "scrape_cost"
 	CodeEndpointNotRead    Code = "endpoint_not_read"
 	CodeEngineNotOurs      Code = "engine_not_ours"
 	CodeSeveralServers     Code = "several_servers"
@@ -99,6 +100,7 @@ func Codes() []CodeGroup {
 		}},
 		{"Reading the engine", []CodeInfo{
 			{CodeScrapesFailed, warning, "Some readings failed while the engine was up. What its gauges showed at those times is unknown."},
+			{CodeScrapeCost, info, "Polls took more than 1 % of a core of the engine's server: an engine at work is polled each second, whatever that costs. The message has the share."},
 			{CodeEndpointNotRead, warning, "One of several addresses given by the user returned no engine metrics. No figure includes its engines."},
 			{CodeEngineNotOurs, warning, "Another server already answered on the port where the command was going to listen. It is not read."},
 			{CodeSeveralServers, warning, "Several servers answer in turn at one address, as behind a load balancer. Its counters are left out, and its gauges mix the servers."},

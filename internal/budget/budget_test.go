@@ -161,6 +161,24 @@ func TestAlignToTick(t *testing.T) {
 	}
 }
 
+// A shortened wait ends on a tick, and keeps at least its half.
+func TestAlignBack(t *testing.T) {
+	for _, wait := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, Tick, 2 * Tick, time.Second, 1234567 * time.Microsecond} {
+		before := time.Since(started)
+		got := AlignBack(wait)
+		after := time.Since(started)
+		if got > wait || got < wait/2 || got <= wait-Tick {
+			t.Errorf("%v became %v", wait, got)
+		}
+		if wait < 2*Tick {
+			continue // there may be no tick in its second half
+		}
+		if early, late := (before+got)%Tick, (after+got)%Tick; min(Tick-early, early) > after-before+time.Millisecond && min(Tick-late, late) > after-before+time.Millisecond {
+			t.Errorf("a wait of %v ends %v after a tick", wait, early)
+		}
+	}
+}
+
 func TestProcessClock(t *testing.T) {
 	wall, cpu := processClock()
 	for sum := 0; ; sum++ {

@@ -22,8 +22,11 @@ func CPU() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// processClock is the real clock.
-func processClock() (wall, cpu time.Duration) {
-	cpu, _ = CPU() // which no kernel refuses
-	return time.Since(started), cpu / raceSlowdown
+// Spent returns the CPU time that counts against the budget: all that has been used.
+func Spent() time.Duration {
+	cpu, _ := CPU() // which no kernel refuses
+	return cpu / raceSlowdown
 }
+
+// processClock is the real clock.
+func processClock() (wall, cpu time.Duration) { return time.Since(started), Spent() }

@@ -17,3 +17,12 @@ func AlignToTick(wait time.Duration) time.Duration {
 	}
 	return wait + Tick - over
 }
+
+// AlignBack shortens a wait so that it ends on a tick, if one lies in its second half.
+func AlignBack(wait time.Duration) time.Duration {
+	over := (time.Since(started) + wait) % Tick
+	if over = (over + Tick) % Tick; wait-over < wait/2 {
+		return wait
+	}
+	return wait - over
+}

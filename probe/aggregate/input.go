@@ -79,6 +79,9 @@ type Endpoint struct {
 	MaxGap time.Duration
 	// Latencies are the wall times of the latest requests.
 	Latencies []time.Duration
+	// ScrapeShare is the share of one core that polls took of the server, if that is more
+	// than their budget; 0 otherwise.
+	ScrapeShare float64
 	// ActiveAtFull is the active time up to the last full page, in seconds.
 	ActiveAtFull float64
 

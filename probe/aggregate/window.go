@@ -13,6 +13,9 @@ import (
 // are taken over the active time, not over the whole window.
 const minActiveIntervals = 3
 
+// serverShare is the share of one core that polls may take of a server.
+const serverShare = 0.01
+
 func (v view) window(started time.Time) *schema.Window {
 	w := &schema.Window{Base: "scraped", Final: "settled"}
 	from, to := v.endpoints[0].BaseAt, v.endpoints[0].FullAt
@@ -100,6 +103,9 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 	}
 	if c.Invalid > 0 {
 		v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d invalid values (NaN, infinite, or a negative count), the last one of %s: they were ignored", name, c.Invalid, c.InvalidDesc.Name()), nil)
+	}
+	if e.ScrapeShare > 0 {
+		v.Notes.Doubt(schema.CodeScrapeCost, schema.Info, fmt.Sprintf("polls took %.1f %% of a core of the server at %s: its requests are expensive, and an engine at work is polled each second nevertheless; --scrape-interval sets a longer time", 100*e.ScrapeShare, name), &schema.Evidence{Field: "engine.scrapes", Value: schema.Float(e.ScrapeShare), Threshold: schema.Float(serverShare)})
 	}
 	if e.Errors > 0 && e.LastCounted != nil {
 		v.Notes.Doubt(schema.CodeScrapesFailed, schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and its gauges at those times are unknown; the last failure: %v", e.Errors, e.Errors+e.Scrapes, e.LastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.Errors, Threshold: 0})

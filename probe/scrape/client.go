@@ -11,10 +11,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/metrics"
 )
 
@@ -29,6 +31,12 @@ const (
 	maxHeader = 256 << 10
 	// maxRedirects is how many redirects are followed, all on one server.
 	maxRedirects = 3
+	// roundTripTimeout bounds a request that measures the round trip. It is not repeated,
+	// and the next poll waits for it.
+	roundTripTimeout = time.Second
+	// maxDrained is how much of a response that is not wanted is read, so that its
+	// connection can be kept.
+	maxDrained = 4 << 10
 	// maxReason is the length limit of text that comes from a server, in bytes.
 	maxReason = 300
 )
@@ -56,7 +64,13 @@ type Client struct {
 	Limit int64
 	// ContentType is that of the response being read.
 	ContentType string
+	// Dial, if set, connects to the server instead of a net.Dialer, for tests on a
+	// simulated network.
+	Dial DialFunc
 }
+
+// DialFunc connects to an address, as [net.Dialer.DialContext] does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // NewClient returns a client of the server at t that sends headers with every
 // request. ca verifies https servers; nil means the system's CAs, with no
@@ -64,7 +78,7 @@ type Client struct {
 func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 	// net/http lets a dial outlive its request; it must end with the client.
 	dialCtx, cancelDial := context.WithCancel(context.Background())
-	dialer := &net.Dialer{}
+	var c *Client
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
@@ -72,7 +86,11 @@ func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 		if t.Socket != "" {
 			network, address = "unix", t.Socket
 		}
-		conn, err := dialer.DialContext(ctx, network, address)
+		connect := c.Dial
+		if connect == nil {
+			connect = (&net.Dialer{}).DialContext
+		}
+		conn, err := connect(ctx, network, address)
 		if err != nil || t.URL.Scheme != "https" {
 			return conn, err
 		}
@@ -85,7 +103,7 @@ func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 		}
 		return secured, nil
 	}
-	c := &Client{
+	c = &Client{
 		target: t, headers: headers, cancelDial: cancelDial, Timeout: requestTimeout, Limit: defaultGetLimit,
 		transport: &http.Transport{
 			Proxy:                  nil, // engines are reached directly
@@ -163,6 +181,27 @@ func (c *Client) Get(ctx context.Context, path, query string) ([]byte, Response)
 	return body, r
 }
 
+// RoundTrip requests a path that costs the server next to nothing, on the connection of
+// the polls, and returns the latency: that of the network, and of whatever else the
+// server does. The path is /health beside the page, which load balancers request from
+// vLLM all the time (0.25 ms of CPU time in vLLM 0.32.0). On another exporter it is a 404
+// page, which costs no more and serves as well.
+func (c *Client) RoundTrip(ctx context.Context) (time.Duration, error) {
+	u := *c.target.URL
+	u.Path, u.RawPath, u.RawQuery = path.Join(path.Dir(strings.TrimSuffix(u.Path, "/")), vllm.HealthPath), "", ""
+	ctx, cancel := context.WithTimeout(ctx, roundTripTimeout)
+	defer cancel()
+	began := time.Now()
+	resp, err := c.transport.RoundTrip(c.newRequest(&u).WithContext(ctx))
+	if err != nil {
+		return 0, fmt.Errorf("requesting %s from the server at %s: %w", u.Path, c.target.Name(), err)
+	}
+	latency := time.Since(began)
+	_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
+	resp.Body.Close()
+	return latency, nil
+}
+
 // Response is the outcome of a request.
 type Response struct {
 	Err error
@@ -170,6 +209,8 @@ type Response struct {
 	Latency time.Duration
 	// Reached reports whether the server sent any response.
 	Reached bool
+	// TimedOut reports whether the response was not complete within the client's Timeout.
+	TimedOut bool
 	// Complete reports whether the body had a length or chunks and came to its end.
 	// A body that ends with the connection may have been cut off.
 	Complete bool
@@ -181,6 +222,7 @@ type Response struct {
 
 // do sends a request and calls read with at most limit bytes of the body.
 func (c *Client) do(ctx context.Context, req *http.Request, limit int64, read func(io.Reader) error) (r Response) {
+	outer := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	began := time.Now()
@@ -199,6 +241,7 @@ func (c *Client) do(ctx context.Context, req *http.Request, limit int64, read fu
 	var refused redirectError
 	r.Reached = r.Reached || errors.As(err, &refused)
 	if err != nil {
+		r.TimedOut = ctx.Err() != nil && outer.Err() == nil
 		r.Err = explain(err, r)
 	}
 	return r

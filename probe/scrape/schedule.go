@@ -1,43 +1,74 @@
 package scrape
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
-	// MinInterval is the shortest time between two requests under `auto`.
-	MinInterval = 500 * time.Millisecond
-	// costFactor keeps the latency of the requests, which counts as the server's cost,
-	// at 1 % of the time.
-	costFactor = 100
-	// maxCredit is the most latency that can be saved up: one request that times out, so
-	// that a single hiccup does not cost minutes of polls.
-	maxCredit = requestTimeout
-	// firstCredit is the latency that may be spent at first: the first page of a fresh
-	// server takes about 100 ms (seen with vLLM 0.32.0, while everything is cold), and
-	// 10 s without polls after it would lose a short run's gauges.
-	firstCredit = 150 * time.Millisecond
+	// firstInterval, laterInterval and MinInterval are the times between two polls under
+	// `auto` in the first firstPhase after the engine is first read, until laterPhase, and
+	// from then on. Many benchmarks are over within seconds.
+	firstInterval = 100 * time.Millisecond
+	laterInterval = 250 * time.Millisecond
+	MinInterval   = 500 * time.Millisecond
+	firstPhase    = 10 * time.Second
+	laterPhase    = time.Minute
+	// MaxBusyInterval is the longest time between two polls of an engine at work, even if
+	// they then take more than their share.
+	MaxBusyInterval = time.Second
+
+	// serverShare is the share of one core that requests may take of the server.
+	serverShare = 0.01
+	// selfShare is the share of one core that all polls may take of vobs's own CPU time:
+	// GPU memory is to be read every few milliseconds from the rest of its 1 %.
+	selfShare = 0.003
+	// serverCredit is the service time that may be spent at first, and the most that is
+	// saved up. The first page of a fresh server takes about 100 ms (seen with vLLM
+	// 0.32.0, while everything is cold).
+	serverCredit = 150 * time.Millisecond
+	// selfCredit is the same for vobs's own CPU time: what its share is in five seconds.
+	selfCredit = 15 * time.Millisecond
+	// maxDebt is the debt down to which the full page of a drained engine is read at once,
+	// and the first few pages, which show what one costs.
+	// Polls that MaxBusyInterval makes too frequent go into debt for half of it at most.
+	maxDebt = 150 * time.Millisecond
+
+	// Where only full pages can be read, they are no light polls: of an engine at work they
+	// take at most a tenth of the server's core, and 1 % of vobs's.
+	maxFullFactor, maxFullSelfFactor = 10, 100
+	// maxLightFactor keeps even a filtered poll from taking more than half of the server.
+	maxLightFactor = 2
+
+	// overdrawnFactor bounds how long a poll waits because vobs as a whole is above its
+	// budget: at 500 times its CPU time it takes 0.2 % of a core. The engine may end at any
+	// time, and what was not read by then is lost.
+	overdrawnFactor = 500
+
 	// MinFullInterval and maxFullInterval bound the time between two full pages among
 	// filtered polls, so that a recent one exists if the server goes away. Cheap pages
 	// are read more often, for half of what requests may take.
 	MinFullInterval = time.Second
 	maxFullInterval = 5 * time.Second
+	// minKnownPages is the number of full pages from which on their lowest latency is a
+	// usable estimate of a page's cost: the first one is cold. Until then, pages are read
+	// at firstFullFactor times the latency of those known.
+	minKnownPages   = 3
+	firstFullFactor = 20
 
 	// notVLLMInterval is the time between two requests to a server that responds without
 	// any vLLM sample.
 	notVLLMInterval = 5 * time.Second
-	// maxDownInterval is the longest time between two requests to an address that has
-	// not responded as an engine yet.
-	maxDownInterval = 20 * time.Second
-	// maxLatencies is the number of latencies that medians are taken over.
-	maxLatencies = 31
-	// minKnownPages is the number of full pages from which on the median is a usable
-	// estimate of a page's cost.
-	minKnownPages = 3
+	// An address that has not responded as an engine yet is requested at MinInterval; if it
+	// responds slowly, at downFactor times its latency, at most maxDownInterval.
+	maxDownInterval = 5 * time.Second
+	downFactor      = 10
 	// maxConsecutiveFailures is how many filtered polls in a row must fail, with a good
-	// full page after them, before filtered polls end.
+	// full page after them, before filtered polls end. A busy server may leave a few more
+	// without any response.
 	maxConsecutiveFailures = 2
+	maxConsecutiveTimeouts = 4
+	// patientTimeouts is the number of requests in a row without any response after which
+	// requests pause, longer each time: the server will find them all once it goes on.
+	patientTimeouts = 10
+	maxPause        = 5 * time.Second
 )
 
 // FilterState is what is known about filtered scrapes at an endpoint.
@@ -53,85 +84,143 @@ const (
 )
 
 // Schedule decides when an endpoint is scraped next, and whether for the full page. It
-// has no clock of its own. It keeps account of what the requests cost the server:
-// whatever they cost, failed ones included, they take at most 1 % of the time since
-// the first.
+// has no clock of its own.
+//
+// It keeps two accounts: of the server's service time, and of vobs's own CPU time. The
+// service time of a request is the lowest latency of the latest requests of its kind,
+// less the round trip: that of a request that costs the server next to nothing, on the
+// same connection. So time that a request waits, behind the engine's work or on the
+// network, is no cost.
 type Schedule struct {
-	// Interval is the user's; 0 means `auto`. The budget holds under `auto` only.
+	// Interval is the user's; 0 means `auto`. The shares are kept under `auto` only.
 	Interval time.Duration
 	Filter   FilterState
 	// FullLatency and FilteredLatency are those of the requests that returned a page.
 	FullLatency, FilteredLatency LatencyRing
 
-	consecutiveFailures int // of filtered polls
-	unfilteredPages     int // full pages in a row in response to filtered polls
-	// credit is the latency that may be spent, as of creditAt; negative, it is debt.
-	credit   time.Duration
-	creditAt time.Time
-	fullAt   time.Time // when a full page was last requested, successfully or not
-	last     struct {
-		full, failed bool
-		latency      time.Duration
-	}
+	fullSelf, filteredSelf LatencyRing // vobs's own CPU time for these requests
+	roundTrips             roundTrips
+	server, self           account
+	cost                   costRecord
+
+	consecutiveFailures int       // of filtered polls
+	filterTimedOut      bool      // the latest of them did
+	consecutiveTimeouts int       // of all requests
+	unfilteredPages     int       // full pages in a row in response to filtered polls
+	seenAt              time.Time // when the engine first responded; zero before that
+	fullAt              time.Time // when a full page was last requested, successfully or not
+	last                Poll
+	// floored and flooredSelf report whether the cost to the server, and to vobs, would
+	// have put off the poll that Next returned last, if the engine were not at work.
+	floored, flooredSelf bool
 }
 
 // NewSchedule returns the schedule of an endpoint that has not been scraped yet.
 func NewSchedule(interval time.Duration) Schedule {
-	return Schedule{Interval: interval, credit: firstCredit}
-}
-
-// LatencyRing holds the latencies of the latest requests of one kind.
-type LatencyRing struct {
-	ring [maxLatencies]time.Duration
-	// Count is the number of all latencies so far, also of those no longer held.
-	Count int
-}
-
-// Add adds a latency, replacing the oldest if the ring is full.
-func (r *LatencyRing) Add(d time.Duration) {
-	r.ring[r.Count%maxLatencies] = d
-	r.Count++
-}
-
-// List returns the latencies held, in no particular order.
-func (r *LatencyRing) List() []time.Duration { return r.ring[:min(r.Count, maxLatencies)] }
-
-func (r *LatencyRing) median() time.Duration {
-	var sorted [maxLatencies]time.Duration
-	return median(sorted[:copy(sorted[:], r.List())])
-}
-
-// median sorts d and returns its median, or 0 if it is empty.
-func median(d []time.Duration) time.Duration {
-	if len(d) == 0 {
-		return 0
+	return Schedule{
+		Interval: interval,
+		server:   account{share: serverShare, credit: serverCredit, max: serverCredit},
+		self:     account{share: selfShare, credit: selfCredit, max: selfCredit},
 	}
-	slices.Sort(d)
-	return d[len(d)/2]
+}
+
+// Poll is one request for a page.
+type Poll struct {
+	Began time.Time
+	// Latency is the time until the last byte.
+	Latency time.Duration
+	// Self is the CPU time that vobs took for it; 0 if unknown.
+	Self time.Duration
+	// Full reports whether it was for the full page, Failed whether it returned none.
+	Full, Failed bool
+	// Refused reports whether nothing listened, so that it cost nothing; TimedOut whether
+	// it failed for lack of a response in time.
+	Refused, TimedOut bool
 }
 
 // Record accounts for a poll.
-func (s *Schedule) Record(began time.Time, latency time.Duration, full, failed bool) {
-	s.accrue(began.Add(latency))
-	s.credit -= latency
-	s.last.full, s.last.failed, s.last.latency = full, failed, latency
-	if full {
-		s.fullAt = began
+func (s *Schedule) Record(p Poll) {
+	s.accrue(p.Began.Add(p.Latency))
+	s.last = p
+	if p.Full {
+		s.fullAt = p.Began
+	}
+	if p.TimedOut {
+		s.consecutiveTimeouts++
+	} else {
+		s.consecutiveTimeouts = 0
 	}
 	switch {
-	case full && failed:
+	case p.Full && p.Failed:
 		s.consecutiveFailures = 0 // the filter is not the cause
-	case full:
-		s.FullLatency.Add(latency)
-		if s.consecutiveFailures >= maxConsecutiveFailures {
+	case p.Full:
+		s.FullLatency.Add(p.Latency)
+		s.fullSelf.Add(p.Self)
+		if s.consecutiveFailures >= maxConsecutiveTimeouts || s.consecutiveFailures >= maxConsecutiveFailures && !s.filterTimedOut {
 			s.Filter = FilterRefused
 		}
-	case failed:
+	case p.Failed:
 		s.consecutiveFailures++
+		s.filterTimedOut = p.TimedOut
 	default:
-		s.FilteredLatency.Add(latency)
+		s.FilteredLatency.Add(p.Latency)
+		s.filteredSelf.Add(p.Self)
 		s.consecutiveFailures = 0
 	}
+	s.charge(p)
+}
+
+// charge books what a poll cost.
+func (s *Schedule) charge(p Poll) {
+	if p.Refused {
+		return
+	}
+	cost := s.service(p.Full)
+	if p.Failed {
+		// At most what a page takes, whatever it waited for.
+		if other := s.service(!p.Full); cost == 0 {
+			cost = other
+		}
+		if cost == 0 {
+			cost = p.Latency
+		}
+		cost = min(cost, p.Latency)
+	}
+	if s.floored {
+		s.server.chargeUpTo(maxDebt/2, cost)
+	} else {
+		s.server.charge(cost)
+	}
+	if s.flooredSelf {
+		s.self.chargeUpTo(selfCredit, p.Self)
+	} else {
+		s.self.charge(p.Self)
+	}
+	if !s.cost.since.IsZero() {
+		s.cost.spent += cost
+		s.cost.until = p.Began.Add(p.Latency)
+		if s.floored {
+			s.cost.floored++
+		}
+	}
+	s.floored, s.flooredSelf = false, false
+}
+
+// service returns the service time of a request of one kind; 0 if unknown.
+func (s *Schedule) service(full bool) time.Duration {
+	latencies := &s.FilteredLatency
+	if full {
+		latencies = &s.FullLatency
+	}
+	return max(0, latencies.lowest()-s.roundTrips.lowest())
+}
+
+// selfCost returns the CPU time that vobs takes for a request of one kind; 0 if unknown.
+func (s *Schedule) selfCost(full bool) time.Duration {
+	if full {
+		return s.fullSelf.median()
+	}
+	return s.filteredSelf.median()
 }
 
 // RecordFiltered notes that a filtered poll returned a filtered page.
@@ -145,15 +234,24 @@ func (s *Schedule) RecordUnfiltered() {
 	}
 }
 
+// RecordSeen notes that an engine responds for the first time, or for the first time
+// after a restart.
+func (s *Schedule) RecordSeen(at time.Time) {
+	s.seenAt = at
+	if s.cost.since.IsZero() {
+		s.cost.since = at
+	}
+}
+
 // Spend accounts for the latency of a request other than a poll.
-func (s *Schedule) Spend(latency time.Duration) { s.credit -= latency }
+func (s *Schedule) Spend(latency time.Duration) {
+	s.server.charge(max(0, latency-s.roundTrips.lowest()))
+}
 
 // accrue adds the credit for the time since the last call.
 func (s *Schedule) accrue(now time.Time) {
-	if !s.creditAt.IsZero() && now.After(s.creditAt) {
-		s.credit = min(maxCredit, s.credit+now.Sub(s.creditAt)/costFactor)
-	}
-	s.creditAt = now
+	s.server.accrue(now)
+	s.self.accrue(now)
 }
 
 // TargetStatus is what is known of an endpoint so far.
@@ -162,51 +260,97 @@ type TargetStatus struct {
 	Up bool
 	// NotVLLM reports whether it responds, but not as an engine.
 	NotVLLM bool
+	// Working reports whether requests ran or waited at the last poll, or tokens were
+	// counted since the poll before.
+	Working bool
 	// IdleSinceFull reports whether the engine is idle and has counted tokens since
 	// the last full page.
 	IdleSinceFull bool
+	// Servers is the number of servers that are polled; 0 counts as 1.
+	Servers int
+	// Overdrawn is how long all of vobs would have to pause until its CPU time is within
+	// its budget.
+	Overdrawn time.Duration
 }
 
 // Next returns how long to wait from now on, and whether the next request is for the
 // full page.
 func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration, full bool) {
+	servers := max(1, status.Servers)
 	s.accrue(now)
+	s.self.limit(selfShare/float64(servers), selfCredit/time.Duration(servers))
+	if status.Up && s.seenAt.IsZero() {
+		s.RecordSeen(now)
+	}
 	full = s.nextIsFull(now, status)
+	s.floored, s.flooredSelf = false, false
 	switch {
 	case status.NotVLLM:
 		return notVLLMInterval, true
+	case status.Up && full && status.IdleSinceFull && !s.last.Failed && s.hasReserve():
+		// The engine's figures are complete, and a script may end it next.
+		return 0, true
 	case s.Interval > 0:
 		return s.Interval, full
 	case !status.Up:
-		// No engine responds yet, so there is no budget to protect.
-		return min(max(costFactor*s.last.latency, MinInterval), maxDownInterval), true
+		// No engine responds yet, so there is no budget to keep.
+		return min(max(downFactor*s.last.Latency, MinInterval), maxDownInterval), true
 	}
-	wait = MinInterval
-	if !full {
-		wait = max(wait, costFactor*s.FilteredLatency.median())
-	} else if s.Filter == FilterRefused {
-		wait = max(wait, costFactor*s.FullLatency.median())
+	fullOnly := s.Filter == FilterRefused
+	service, self := s.service(fullOnly), s.selfCost(fullOnly)
+	byServer, bySelf := s.server.interval(service), s.self.interval(self)
+	interval := max(s.baseInterval(now), byServer, bySelf, min(status.Overdrawn, overdrawnFactor*self))
+	if status.Working {
+		limit := max(MaxBusyInterval, maxLightFactor*service)
+		if fullOnly {
+			limit = max(MaxBusyInterval, maxFullFactor*service, time.Duration(maxFullSelfFactor*servers)*self)
+		}
+		s.floored, s.flooredSelf = byServer > limit, bySelf > limit
+		interval = min(interval, limit)
 	}
-	return max(wait, -s.credit*costFactor), full
+	// A response that is late has used up the time until the next request.
+	wait = max(0, s.last.Began.Add(interval).Sub(now))
+	if late := s.consecutiveTimeouts - patientTimeouts; late >= 0 {
+		wait = max(wait, min(maxPause, time.Duration(late+1)*time.Second))
+	}
+	return wait, full
 }
+
+// baseInterval returns the time between two polls that cost next to nothing.
+func (s *Schedule) baseInterval(now time.Time) time.Duration {
+	switch age := now.Sub(s.seenAt); {
+	case age < firstPhase:
+		return firstInterval
+	case age < laterPhase:
+		return laterInterval
+	}
+	return MinInterval
+}
+
+// hasReserve reports whether a full page may be read although the budget may be spent.
+func (s *Schedule) hasReserve() bool { return s.Interval > 0 || s.server.credit > -maxDebt }
 
 func (s *Schedule) nextIsFull(now time.Time, status TargetStatus) bool {
 	switch {
 	case !status.Up || s.Filter == FilterRefused:
 		return true
-	case s.last.failed:
+	case s.last.Failed:
 		// A request of the other kind shows whether the engine or the filter is the cause.
-		return !s.last.full
+		return !s.last.Full
 	case s.Filter == FilterUntried:
 		return false
+	case status.IdleSinceFull && s.hasReserve():
+		return true
 	}
-	since, cost := now.Sub(s.fullAt), s.FullLatency.median()
-	if since < min(maxFullInterval, max(MinFullInterval, 2*costFactor*cost)) && !status.IdleSinceFull {
+	since, service := now.Sub(s.fullAt), s.service(true)
+	// Full pages get half of what requests may take. Read an expensive one earlier if there
+	// is credit for it.
+	half := max(s.server.balanced(2*service), s.self.balanced(2*s.selfCost(true)))
+	if s.FullLatency.Count < minKnownPages && s.hasReserve() {
+		return since >= min(maxFullInterval, max(MinFullInterval, firstFullFactor*service))
+	}
+	if since < min(maxFullInterval, max(MinFullInterval, half)) {
 		return false
 	}
-	// An idle engine's figures are complete, and a script may end the engine next. While
-	// few pages are known, the first of them, a cold one, is no estimate of their cost.
-	// Otherwise read an expensive page once the credit covers it, and in any case after
-	// 2×costFactor×cost, going into debt that later waits repay.
-	return status.IdleSinceFull || s.FullLatency.Count < minKnownPages || s.Interval > 0 || s.credit >= cost || since >= 2*costFactor*cost
+	return s.Interval > 0 || s.server.credit >= service || since >= half
 }
