@@ -327,3 +327,32 @@ func TestCollectorIsNotQueried(t *testing.T) {
 		t.Errorf("%d requests for /version: %s", r.count("/version"), testkit.JSON(report.Engine.Endpoints))
 	}
 }
+
+// An engine that is first read after the command's end, and does not settle because it
+// serves others, is queried while it is waited for.
+func TestQueriesOfABusyEngine(t *testing.T) {
+	t.Parallel()
+	busy := strings.Replace(testkit.Recorded(t, "serve_default_post"), `vllm:num_requests_running{engine="0",model_name="tiny"} 0.0`, `vllm:num_requests_running{engine="0",model_name="tiny"} 1.0`, 1)
+	r := newConfigReplay(t, respond(recordedAnswer(t, "server_info")))
+	r.page, r.status = busy, http.StatusServiceUnavailable
+	server := httptest.NewServer(r)
+	defer server.Close()
+	p := startRun(t, server.URL)
+	r.mu.Lock()
+	r.status = 0
+	r.mu.Unlock()
+	report := p.Finish(context.Background(), time.Now())
+	checkNulls(t, report)
+	if report.Engine == nil || report.Engine.Window.Final != "unsettled" {
+		t.Fatalf("%+v", report.Notes)
+	}
+	if v := report.Engine.Endpoints[0].Version; v == nil || *v != "0.32.0" {
+		t.Errorf("version: %s", testkit.JSON(report.Engine.Endpoints))
+	}
+	if n := report.EngineRuntimeConfig.MaxNumSeqs; n == nil {
+		t.Errorf("%s, %+v", testkit.JSON(report.EngineRuntimeConfig), report.Notes.Unavailable)
+	}
+	if s := report.Engine.Config.Sources; s["served_model_name"] != "server_info" {
+		t.Errorf("sources: %v", s)
+	}
+}
