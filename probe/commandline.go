@@ -21,6 +21,8 @@ type CommandLine struct {
 	// Offline reports whether the command is one of vLLM's benchmarks without a server.
 	Offline bool
 	// Targets are a server's own address, or the addresses that a client connects to.
+	// Those in the text of `sh -c` have the origin [scrape.FromTree], as if they were found
+	// in the arguments of the processes that the shell is going to start.
 	Targets []scrape.Target
 	// MaxNumSeqs is a server's --max-num-seqs; 0 if it is absent or not a number.
 	MaxNumSeqs int
@@ -64,7 +66,12 @@ func ReadCommandLine(line args.CommandLine) CommandLine {
 	argv := line.Argv
 	c := CommandLine{Offline: line.Role == args.OfflineBenchmark}
 	for _, address := range clientAddresses(argv) {
-		c.add(address)
+		c.add(address, scrape.FromCommandLine)
+	}
+	if line.Command.Text {
+		for _, address := range scriptAddresses(argv) {
+			c.add(address, scrape.FromTree)
+		}
 	}
 	if len(c.Targets) == 0 && line.Role == args.BenchmarkClient {
 		host, port := "127.0.0.1", vllm.DefaultPort
@@ -74,14 +81,14 @@ func ReadCommandLine(line args.CommandLine) CommandLine {
 		if v, ok := lastFlag(argv, "port"); ok {
 			port = v
 		}
-		c.add("http://" + net.JoinHostPort(host, port))
+		c.add("http://"+net.JoinHostPort(host, port), scrape.FromCommandLine)
 	}
 	return c
 }
 
 // add adds the metrics page of the server at an address: whatever the API's path, it is at
 // the server's root.
-func (c *CommandLine) add(address string) {
+func (c *CommandLine) add(address string, origin scrape.Origin) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return
@@ -90,7 +97,7 @@ func (c *CommandLine) add(address string) {
 	if err != nil {
 		return
 	}
-	t.Origin = scrape.FromCommandLine
+	t.Origin = origin
 	for _, known := range c.Targets {
 		if known.Name() == t.Name() {
 			return
@@ -116,6 +123,17 @@ func clientAddresses(argv []string) (out []string) {
 		}
 		if isLocalURL(arg) {
 			out = append(out, arg)
+		}
+	}
+	return out
+}
+
+// scriptAddresses returns the addresses of this host in the text of `sh -c`.
+func scriptAddresses(argv []string) (out []string) {
+	for _, arg := range argv {
+		words := strings.FieldsFunc(arg, func(r rune) bool { return strings.ContainsRune(" \t\r\n'\"`;|&()<>", r) })
+		if len(words) > 1 {
+			out = append(out, slices.DeleteFunc(clientAddresses(words), func(a string) bool { return !isLocalURL(a) })...)
 		}
 	}
 	return out

@@ -117,3 +117,33 @@ func TestReadCommandLine(t *testing.T) {
 		t.Error("SilencesMetrics is wrong about --disable-access-log-for-endpoints")
 	}
 }
+
+// The text of `sh -c` is searched for addresses of this host. They rank with those of the
+// processes that the shell starts.
+func TestReadCommandLineOfScript(t *testing.T) {
+	for script, want := range map[string]string{
+		"timeout 60 python client.py --url http://127.0.0.1:8000":                       "http://127.0.0.1:8000/metrics",
+		"cd /x && python client.py --base-url 'http://localhost:8000/v1' >log 2>&1":     "http://localhost:8000/metrics",
+		"aiperf profile --url localhost:8000;true":                                      "http://localhost:8000/metrics",
+		"export OPENAI_BASE_URL=\"http://127.0.0.1:8000/v1\"; python client.py":         "http://127.0.0.1:8000/metrics",
+		"(vllm serve m --port 8000 & curl http://127.0.0.1:8000/health)":                "http://127.0.0.1:8000/metrics",
+		"client --url http://127.0.0.1:8000 & client --url http://127.0.0.1:8001; wait": "http://127.0.0.1:8000/metrics http://127.0.0.1:8001/metrics",
+		"client --url http://127.0.0.1:$PORT":                                           "",
+		"client --url http://far:8000 --url far:8000":                                   "",
+		"vllm serve m": "",
+		"":             "",
+	} {
+		for _, argv := range [][]string{{"bash", "-c", script}, {"srun", "-n", "1", "/bin/sh", "-ec", script, "name"}} {
+			var names []string
+			for _, target := range ReadCommandLine(args.Parse(argv, "")).Targets {
+				names = append(names, target.Name())
+				if target.Origin != scrape.FromTree {
+					t.Errorf("%q: origin %v", argv, target.Origin)
+				}
+			}
+			if got := strings.Join(names, " "); got != want {
+				t.Errorf("%q: %q, want %q", argv, got, want)
+			}
+		}
+	}
+}
