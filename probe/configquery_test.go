@@ -52,6 +52,14 @@ func TestConfigQueries(t *testing.T) {
 	if config == nil || len(config.Values) != 24 || config.Values["max_model_len"] != int64(512) || config.Values["gpu_memory_utilization"] != schema.Float(0.92) || config.Sources["max_model_len"] != "server_info" || config.Sources["vllm_version"] != "version" {
 		t.Errorf("config %s", testkit.JSON(config))
 	}
+	for name, want := range map[string]any{"seed": int64(0), "optimization_level": int64(2), "num_gpu_blocks_override": nil, "swa_bounded_replay": true} {
+		if got, found, why := report.Reported.Find(name); got != want || !found {
+			t.Errorf("%s: %v %v %s", name, got, found, why)
+		}
+	}
+	if got, found, _ := report.Reported.Find("hf_token"); found || report.Settings["max_num_seqs"] != int64(128) {
+		t.Errorf("%v, %v", got, report.Settings)
+	}
 	if got := strings.Join(report.Off, " "); got != "quantization speculative_method num_speculative_tokens" {
 		t.Errorf("Off is %q", got)
 	}
