@@ -25,7 +25,7 @@ import (
 
 const (
 	// discoveryInterval is how often servers are looked for among the processes that the
-	// sampler has found. Only processes that can be a server are read.
+	// sampler has found.
 	discoveryInterval = time.Second
 	// maxListeners bounds the listening sockets of one server that are tried if its
 	// command line does not show which one its API uses.
@@ -33,7 +33,16 @@ const (
 	// maxOwnerTries bounds the searches for the process behind an address: each goes
 	// over all processes.
 	maxOwnerTries = 20
+	// argumentReads is how often the arguments of a process that cannot be a server are
+	// read under one name: between fork and exec they are its parent's.
+	argumentReads = 2
+	// maxArgumentReads bounds these readings in one look. Each takes about 20 µs.
+	maxArgumentReads = 100
 )
+
+// quickLooks are the times between the first looks at the command's processes, before those
+// at discoveryInterval: what an engine counts before its address is known is lost.
+var quickLooks = [...]time.Duration{50 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond}
 
 // discoveryConfig is what a discovery works on.
 type discoveryConfig struct {
@@ -60,6 +69,8 @@ type discovery struct {
 	ownerTries  map[string]int  // searches for it so far
 	// commandLines are those of the command's processes, by pid.
 	commandLines map[int]processCommandLine
+	// argumentsRead counts the readings of processes that cannot be a server, by pid.
+	argumentsRead map[int]argumentsRead
 
 	mu         sync.Mutex
 	serverPIDs map[int]bool // processes behind local metrics addresses, and their descendants
@@ -72,6 +83,12 @@ type processCommandLine struct {
 	engines    probe.CommandLine
 }
 
+// argumentsRead is how often the arguments of a process were read under its name.
+type argumentsRead struct {
+	process proc.Process // without its parent
+	times   int
+}
+
 func newDiscovery(cfg discoveryConfig) *discovery {
 	return &discovery{
 		discoveryConfig: cfg,
@@ -80,6 +97,7 @@ func newDiscovery(cfg discoveryConfig) *discovery {
 		ownerKnown:      map[string]bool{},
 		ownerTries:      map[string]int{},
 		commandLines:    map[int]processCommandLine{},
+		argumentsRead:   map[int]argumentsRead{},
 		serverPIDs:      map[int]bool{},
 	}
 }
@@ -101,15 +119,22 @@ func (d *discovery) run(ctx context.Context, started time.Time) {
 	d.started = started
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for look := 0; ; look++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
 		d.findServers()
+		if look < len(quickLooks) {
+			timer.Reset(max(quickLooks[look], d.wait()))
+			if look > 0 {
+				continue // an owner is looked for a limited number of times
+			}
+		} else {
+			timer.Reset(budget.AlignToTick(max(discoveryInterval-budget.Tick/2, d.wait())))
+		}
 		d.findOwners()
-		timer.Reset(budget.AlignToTick(max(discoveryInterval-budget.Tick/2, d.wait())))
 	}
 }
 
@@ -195,8 +220,8 @@ func (d *discovery) commandLine(p proc.Process) (processCommandLine, bool) {
 	return c, true
 }
 
-// findServers looks for vLLM servers among the command's processes, and adds the
-// addresses at which they listen to the prober.
+// findServers looks for vLLM servers among the command's processes, and for addresses in the
+// arguments of all of them, and adds these to the prober.
 func (d *discovery) findServers() {
 	processes := d.tree.Processes()
 	parents := map[int]bool{} // of processes with a title of vLLM's
@@ -208,9 +233,15 @@ func (d *discovery) findServers() {
 		}
 	}
 	maps.DeleteFunc(d.commandLines, func(pid int, _ processCommandLine) bool { return !alive[pid] })
+	maps.DeleteFunc(d.argumentsRead, func(pid int, _ argumentsRead) bool { return !alive[pid] })
+	reads := 0
 	for _, p := range processes {
-		if !mayServe(p.Comm) && !parents[p.PID] {
+		serves := mayServe(p.Comm) || parents[p.PID]
+		if !serves && (reads >= maxArgumentReads || !d.needsReading(p)) {
 			continue
+		}
+		if !serves {
+			reads++
 		}
 		if strings.HasPrefix(p.Comm, vllm.TitlePrefix) {
 			d.findMetricsDir(p)
@@ -219,23 +250,64 @@ func (d *discovery) findServers() {
 		if !ok {
 			continue
 		}
-		isServer := c.line.Role == args.Server
-		if isServer || c.line.Role == args.OfflineBenchmark {
-			d.findMetricsDir(p)
-		}
-		if !isServer && !parents[p.PID] && !isDemoEngine(c.line.Argv) {
+		d.addArguments(p, c)
+		if !serves {
+			delete(d.commandLines, p.PID)
 			continue
 		}
-		listeners, err := proc.ListenersOf(d.procRoot, map[int]bool{p.PID: true})
-		if err != nil || len(listeners) == 0 {
-			continue // not up yet
-		}
-		d.cores.track(p, processes, d.addListeners(c, listeners))
+		d.findServer(p, c, parents, processes)
 	}
 }
 
-// mayServe reports whether a process of this name can be a vLLM front-end. The command
-// lines of others are not read.
+// needsReading reports whether the arguments of a process that cannot be a server have to be
+// read, and counts the reading.
+func (d *discovery) needsReading(p proc.Process) bool {
+	p.PPID = 0
+	read := d.argumentsRead[p.PID]
+	if read.process != p {
+		read = argumentsRead{process: p}
+	}
+	if read.times >= argumentReads {
+		return false
+	}
+	read.times++
+	d.argumentsRead[p.PID] = read
+	return true
+}
+
+// addArguments adds the addresses of this host that the arguments of a process name: those of
+// a client's engines, and the one at which a container publishes a server.
+func (d *discovery) addArguments(p proc.Process, c processCommandLine) {
+	if c.engines.Server && c.line.Command.Container == nil {
+		return // its listeners show where it is, and that it is up
+	}
+	for _, t := range c.engines.Targets {
+		t.Origin = scrape.FromTree
+		if _, local := t.Loopback(); local && !d.foreign[t.Name()] && d.prober.Add(t) {
+			d.debug(fmt.Sprintf("the arguments of process %d of the command name an engine at %s", p.PID, t.Name()))
+		}
+	}
+}
+
+// findServer adds the addresses at which a process listens to the prober if it is a vLLM
+// server.
+func (d *discovery) findServer(p proc.Process, c processCommandLine, parents map[int]bool, processes []proc.Process) {
+	isServer := c.line.Role == args.Server
+	if isServer || c.line.Role == args.OfflineBenchmark {
+		d.findMetricsDir(p)
+	}
+	if !isServer && !parents[p.PID] && !isDemoEngine(c.line.Argv) {
+		return
+	}
+	listeners, err := proc.ListenersOf(d.procRoot, map[int]bool{p.PID: true})
+	if err != nil || len(listeners) == 0 {
+		return // not up yet
+	}
+	d.cores.track(p, processes, d.addListeners(c, listeners))
+}
+
+// mayServe reports whether a process of this name can be a vLLM front-end. The arguments of
+// others are read for addresses only.
 func mayServe(comm string) bool {
 	for _, prefix := range []string{"vllm", "VLLM", "python", "pt_main_thread", "uv", "ray", "vobs"} {
 		if strings.HasPrefix(comm, prefix) {

@@ -183,6 +183,59 @@ func TestCommandLineOfAProcess(t *testing.T) {
 	}
 }
 
+// The arguments of a client among the command's processes name an engine if it is on this
+// host, and those of docker run the port that they publish.
+func TestAddArguments(t *testing.T) {
+	for _, c := range []struct {
+		argv []string
+		want string
+	}{
+		{strings.Fields("python client.py --url http://127.0.0.1:81/v1"), "http://127.0.0.1:81/metrics"},
+		{strings.Fields("client --url localhost:81"), "http://localhost:81/metrics"},
+		{strings.Fields("vllm bench serve --model m"), "http://127.0.0.1:8000/metrics"},
+		{[]string{"/bin/sh", "-c", "python client.py --url http://127.0.0.1:81 --n 5"}, "http://127.0.0.1:81/metrics"},
+		{strings.Fields("docker run -p 81:8000 vllm/vllm-openai m"), "http://127.0.0.1:81/metrics"},
+		{strings.Fields("docker run -p 10.0.0.1:81:8000 vllm/vllm-openai m"), ""},
+		{strings.Fields("python client.py --url http://far:81"), ""},
+		{strings.Fields("python client.py --url http://10.0.0.1:81"), ""},
+		{strings.Fields("vllm serve m --port 81"), ""}, // its listeners are found
+		{strings.Fields("client --url http://127.0.0.1:66"), ""},
+		{nil, ""},
+	} {
+		d := testDiscovery("/proc")
+		d.foreign["http://127.0.0.1:66/metrics"] = true
+		line := args.Parse(c.argv, "")
+		for range 2 {
+			d.addArguments(proc.Process{PID: 7}, processCommandLine{line: line, engines: probe.ReadCommandLine(line)})
+		}
+		var names []string
+		for _, target := range d.prober.Targets() {
+			names = append(names, target.Name())
+			if target.Origin != scrape.FromTree || target.Started {
+				t.Errorf("%q: %+v", c.argv, target)
+			}
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%q: %q, want %q", c.argv, got, c.want)
+		}
+	}
+}
+
+// The arguments of a process are read twice under each of its names.
+func TestNeedsReading(t *testing.T) {
+	d := testDiscovery("/proc")
+	shell, client := proc.Process{PID: 7, PPID: 1, StartTicks: 5, Comm: "sh"}, proc.Process{PID: 7, PPID: 2, StartTicks: 5, Comm: "timeout"}
+	next := proc.Process{PID: 7, PPID: 1, StartTicks: 6, Comm: "timeout"}
+	for i, c := range []struct {
+		process proc.Process
+		want    bool
+	}{{shell, true}, {shell, true}, {shell, false}, {client, true}, {client, true}, {client, false}, {next, true}, {next, true}, {next, false}} {
+		if got := d.needsReading(c.process); got != c.want {
+			t.Errorf("%d: %+v: %v", i, c.process, got)
+		}
+	}
+}
+
 // The metrics directory of an engine's process is found in its environment, once. Its
 // counters count from zero unless it has files from before the run.
 func TestFindMetricsDir(t *testing.T) {

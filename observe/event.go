@@ -73,7 +73,7 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 		Engine:        got.engine.Engine,
 		Omni:          got.engine.Omni,
 	}
-	r.compareIntents(e, got.engine.Off, &notes)
+	r.compareIntents(e, &got.engine, &notes)
 	if e.Omni == nil { // this counts only after a panic: otherwise the prober has given its reason
 		notes.Missing("omni", "the engine was not read")
 	}

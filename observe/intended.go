@@ -7,14 +7,15 @@ import (
 
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/schema"
 )
 
-// compareIntents compares the intended settings with those in the event, whichever source
-// reported them. off are settings that the engine reports as switched off.
-func (r *run) compareIntents(e *schema.GenerationObservability, off []string, notes *schema.Notes) {
+// compareIntents compares the intended settings with those that the engine reports,
+// whichever source reported them and whether the event has them or not.
+func (r *run) compareIntents(e *schema.GenerationObservability, engine *aggregate.Output, notes *schema.Notes) {
 	in, secret := r.publicIntents()
-	effective := effectiveSettings(e)
+	effective := effectiveSettings(e, engine)
 	why := ""
 	switch {
 	case in.Empty() && len(secret) == 0:
@@ -22,7 +23,7 @@ func (r *run) compareIntents(e *schema.GenerationObservability, off []string, no
 		if in.Reason != "" {
 			why = "no settings were intended: " + in.Reason
 		}
-	case len(effective) == 0 && len(off) == 0:
+	case len(effective) == 0 && len(engine.Off) == 0 && len(engine.Reported) == 0:
 		why = "the engine's settings are unknown: see engine_runtime_config and engine.config in unavailable"
 	}
 	if why != "" {
@@ -31,7 +32,10 @@ func (r *run) compareIntents(e *schema.GenerationObservability, off []string, no
 		}
 		return
 	}
-	c := intent.Compare(in, intent.Effective{Values: effective, Off: off, Why: func(name string) string { return whyUnknown(e, notes, name) }})
+	c := intent.Compare(in, intent.Effective{
+		Values: effective, Off: engine.Off, Find: engine.Reported.Find,
+		Why: func(name string) string { return whyUnknown(e, engine, notes, name) },
+	})
 	e.FlagDidNotEngage = c.DidNotEngage
 	e.FlagsChecked, e.FlagsUnchecked = c.Checked, append(c.Unchecked, secret...)
 	if len(c.Checked) == 0 {
@@ -69,13 +73,11 @@ func (r *run) publicIntents() (public intent.Intents, secret []schema.FlagUnchec
 	return public, secret
 }
 
-// effectiveSettings returns the engine's settings in the event: those of engine.config and
-// the six of engine_runtime_config.
-func effectiveSettings(e *schema.GenerationObservability) map[string]any {
+// effectiveSettings returns the engine's settings by the event's names: those of
+// engine.config and the six of engine_runtime_config.
+func effectiveSettings(e *schema.GenerationObservability, engine *aggregate.Output) map[string]any {
 	out := map[string]any{}
-	if e.Engine != nil && e.Engine.Config != nil {
-		maps.Copy(out, e.Engine.Config.Values)
-	}
+	maps.Copy(out, engine.Settings)
 	for _, s := range e.EngineRuntimeConfig.Settings() {
 		out[s.Key] = s.Value
 	}
@@ -83,7 +85,7 @@ func effectiveSettings(e *schema.GenerationObservability) map[string]any {
 }
 
 // whyUnknown returns why the engine does not report a setting, by the event's reasons, or "".
-func whyUnknown(e *schema.GenerationObservability, notes *schema.Notes, name string) string {
+func whyUnknown(e *schema.GenerationObservability, engine *aggregate.Output, notes *schema.Notes, name string) string {
 	for _, u := range notes.Unavailable {
 		if u.Field == "engine_runtime_config."+name || u.Field == "engine.config.values."+name {
 			return u.Reason
@@ -97,7 +99,7 @@ func whyUnknown(e *schema.GenerationObservability, notes *schema.Notes, name str
 			}
 		}
 	}
-	if e.Engine == nil || e.Engine.Config == nil {
+	if (e.Engine == nil || e.Engine.Config == nil) && len(engine.Reported) == 0 {
 		return "only the settings in engine_runtime_config are known: see engine.config in unavailable"
 	}
 	return ""

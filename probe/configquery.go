@@ -134,7 +134,9 @@ func (e *endpoint) recordAnswer(q configQuery, body []byte, resp scrape.Response
 	case queryModels:
 		a.Values, err = config.FromModels(body)
 	case queryServerInfo:
-		a.Values, a.AsText, err = config.FromServerInfo(body)
+		if a.Values, a.AsText, err = config.FromServerInfo(body); err == nil {
+			a.Reported = config.AllFromServerInfo(body)
+		}
 	}
 	if err != nil {
 		a.Reason = scrape.Truncate(fmt.Sprintf("%s at %s: %v", q.path(), e.target.Name(), err))

@@ -52,6 +52,14 @@ func TestConfigQueries(t *testing.T) {
 	if config == nil || len(config.Values) != 24 || config.Values["max_model_len"] != int64(512) || config.Values["gpu_memory_utilization"] != schema.Float(0.92) || config.Sources["max_model_len"] != "server_info" || config.Sources["vllm_version"] != "version" {
 		t.Errorf("config %s", testkit.JSON(config))
 	}
+	for name, want := range map[string]any{"seed": int64(0), "optimization_level": int64(2), "num_gpu_blocks_override": nil, "swa_bounded_replay": true} {
+		if got, found, why := report.Reported.Find(name); got != want || !found {
+			t.Errorf("%s: %v %v %s", name, got, found, why)
+		}
+	}
+	if got, found, _ := report.Reported.Find("hf_token"); found || report.Settings["max_num_seqs"] != int64(128) {
+		t.Errorf("%v, %v", got, report.Settings)
+	}
 	if got := strings.Join(report.Off, " "); got != "quantization speculative_method num_speculative_tokens" {
 		t.Errorf("Off is %q", got)
 	}
@@ -325,5 +333,34 @@ func TestCollectorIsNotQueried(t *testing.T) {
 	report := bracketReplay(t, r, renamed(underLoad(t)), renamed(testkit.Recorded(t, "serve_default_post")))
 	if !strings.Contains(testkit.Codes(report.Notes), "delayed_metrics") || r.count("/version") != 0 || report.Engine.Endpoints[0].Version != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.endpoints.0.version"), "a metrics collector's") {
 		t.Errorf("%d requests for /version: %s", r.count("/version"), testkit.JSON(report.Engine.Endpoints))
+	}
+}
+
+// An engine that is first read after the command's end, and does not settle because it
+// serves others, is queried while it is waited for.
+func TestQueriesOfABusyEngine(t *testing.T) {
+	t.Parallel()
+	busy := strings.Replace(testkit.Recorded(t, "serve_default_post"), `vllm:num_requests_running{engine="0",model_name="tiny"} 0.0`, `vllm:num_requests_running{engine="0",model_name="tiny"} 1.0`, 1)
+	r := newConfigReplay(t, respond(recordedAnswer(t, "server_info")))
+	r.page, r.status = busy, http.StatusServiceUnavailable
+	server := httptest.NewServer(r)
+	defer server.Close()
+	p := startRun(t, server.URL)
+	r.mu.Lock()
+	r.status = 0
+	r.mu.Unlock()
+	report := p.Finish(context.Background(), time.Now())
+	checkNulls(t, report)
+	if report.Engine == nil || report.Engine.Window.Final != "unsettled" {
+		t.Fatalf("%+v", report.Notes)
+	}
+	if v := report.Engine.Endpoints[0].Version; v == nil || *v != "0.32.0" {
+		t.Errorf("version: %s", testkit.JSON(report.Engine.Endpoints))
+	}
+	if n := report.EngineRuntimeConfig.MaxNumSeqs; n == nil {
+		t.Errorf("%s, %+v", testkit.JSON(report.EngineRuntimeConfig), report.Notes.Unavailable)
+	}
+	if s := report.Engine.Config.Sources; s["served_model_name"] != "server_info" {
+		t.Errorf("sources: %v", s)
 	}
 }

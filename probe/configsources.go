@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/scrape"
 )
@@ -50,6 +51,7 @@ func sharedConfig(servers []*endpoint) (answers [numConfigQueries]aggregate.Answ
 			if answers[q].Values != nil && !reflect.DeepEqual(answers[q].Values, e.answers[q].Values) {
 				answers[q] = aggregate.Answer{Asked: true, Reason: fmt.Sprintf("the servers whose engines share the files return different answers to %s", q.path())}
 			}
+			answers[q].Reported = config.Common(answers[q].Reported, e.answers[q].Reported)
 		}
 		if version != e.version {
 			version = ""

@@ -77,7 +77,8 @@ func New(cfg Config) *Prober {
 
 // Add adds a target and reports whether it did. It ignores a target that is known
 // already, and one whose origin is superseded by a better origin that has yielded
-// figures. After Start, polling begins immediately.
+// figures. A known target takes over that the command started its server. After Start,
+// polling begins immediately.
 func (p *Prober) Add(t scrape.Target) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,6 +87,7 @@ func (p *Prober) Add(t scrape.Target) bool {
 	}
 	for _, e := range p.endpoints {
 		if e.target.Same(t) {
+			e.serverFound(t)
 			return false
 		}
 	}
@@ -98,6 +100,17 @@ func (p *Prober) Add(t scrape.Target) bool {
 		p.startPolling(e)
 	}
 	return true
+}
+
+// serverFound records that the process behind a known address is the command's server t. The
+// Prober's lock is held.
+func (e *endpoint) serverFound(t scrape.Target) {
+	if t.Started && !e.up && !e.target.Started {
+		e.target.Started, e.base = true, aggregate.BaseZero
+	}
+	if t.ExactPath && !e.target.ExactPath {
+		e.target.ExactPath, e.schedule.Filter = true, scrape.FilterRefused
+	}
 }
 
 // SetServerFlags records what the command line of the server at a known target
@@ -249,6 +262,10 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.O
 	defer cancel()
 	p.tryUnread(ctx)
 	selected := p.selected()
+	// An engine that stays busy takes all of the time to settle, and answers meanwhile.
+	for _, e := range append(selected, p.configSources()...) {
+		e.queryConfig(true)
+	}
 	var mu sync.Mutex
 	settled := map[*endpoint]bool{}
 	p.forEach(selected, func(e *endpoint) {

@@ -220,3 +220,26 @@ func TestSameAddress(t *testing.T) {
 		}
 	}
 }
+
+// A known address takes over that the command started the server there, whose counters count
+// from zero, and that only the exact path may be scraped.
+func TestServerFoundAtKnownAddress(t *testing.T) {
+	engine := newReplay(t, testkit.Recorded(t, "serve_default_pre"))
+	server := httptest.NewServer(engine)
+	defer server.Close()
+	p := New(quick)
+	known := target(t, server.URL)
+	known.Origin = scrape.FromTree
+	p.Add(known)
+	found := known
+	found.Started, found.ExactPath = true, true
+	if p.Add(found) {
+		t.Error("added twice")
+	}
+	p.Start(time.Date(2026, 11, 21, 23, 23, 54, 0, time.UTC)) // a second before the engine
+	engine.await("full", 2)
+	report := p.Finish(context.Background(), time.Now())
+	if w := report.Engine.Window; w.Base != "zero" || engine.count("filtered") > 0 {
+		t.Errorf("base %s, %d filtered requests", w.Base, engine.count("filtered"))
+	}
+}

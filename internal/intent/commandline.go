@@ -18,13 +18,25 @@ func FromCommandLine(line args.CommandLine) Intents {
 		out.Reason = line.WhyNoOptions + ": " + useFlags
 		return out
 	}
+	// What vLLM ignores in a file was intended all the same. The command line takes
+	// precedence over it.
+	for _, name := range slices.Sorted(maps.Keys(options.Ignored)) {
+		if args.IsEngineSetting(name) || !args.IsOption(name) {
+			out.add(name, options.Ignored[name])
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(options.Values)) {
 		if args.IsEngineSetting(name) {
+			out.drop(canonicalName(name))
 			out.add(name, options.Values[name])
 		}
 	}
 	for _, u := range options.Unknown {
+		out.drop(canonicalName(u.Name))
 		out.add(u.Name, u.Value)
+	}
+	if options.WhyIgnored != "" {
+		out.Problems["config"] = options.WhyIgnored
 	}
 	for name, why := range options.Problems {
 		if name == "config" || args.IsEngineSetting(name) || !args.IsOption(name) {

@@ -47,6 +47,16 @@ func TestFromCommandLine(t *testing.T) {
 			"model": "m", "max_num_seqs": int64(8), "swap_space": int64(4), "use_v2_block_manager": true}},
 		{line: "vllm serve m --kv-cache-dtype fp9 --max-num-seqs 8", want: map[string]any{ // of a later version
 			"model": "m", "max_num_seqs": int64(8), "kv_cache_dtype": "fp9"}},
+		// vLLM passes on nothing that is false in a file, and reads no file of --config=FILE.
+		{line: "vllm serve m --config testdata/off.yaml --no-async-scheduling", want: map[string]any{
+			"model": "m", "max_num_seqs": int64(9), "enable_prefix_caching": false, "async_scheduling": false}},
+		{line: "vllm serve m --config testdata/off.yaml --enable-prefix-caching", want: map[string]any{
+			"model": "m", "max_num_seqs": int64(9), "enable_prefix_caching": true, "async_scheduling": false}},
+		{line: "docker run --gpus all -p 8000:8000 vllm/vllm-openai:latest --model m --max-num-seqs 8", want: serve},
+		{line: "podman run --entrypoint vllm docker.io/vllm/vllm-openai@sha256:ab serve m --max-num-seqs 8", want: serve},
+		{line: "docker run --entrypoint bash vllm/vllm-openai -c vllm", reason: "through bash,"},
+		{line: "docker run vllm/vllm-openai vllm bench serve", reason: "is a client"},
+		{line: "docker run ubuntu", reason: "does not start vLLM"},
 		{line: "uv run --with vllm serve m", reason: "does not start vLLM"},
 		{line: "vllm bench serve --model m --port 8000", reason: "is a client"},
 		{line: "vllm bench sweep serve", reason: "several settings"},
@@ -107,5 +117,15 @@ func TestProblems(t *testing.T) {
 		if _, both := got.Values[c.name]; both {
 			t.Errorf("%s: %s is read too", c.line, c.name)
 		}
+	}
+}
+
+// Everything in the file of --config=FILE is intended, although vLLM does not read it, and a
+// problem explains that.
+func TestAttachedConfigFile(t *testing.T) {
+	got := FromCommandLine(args.Parse(strings.Fields("vllm serve m --config=testdata/off.yaml --max-num-seqs 8"), ""))
+	want := map[string]any{"model": "m", "max_num_seqs": int64(8), "enable_prefix_caching": false, "async_scheduling": false}
+	if diff := cmp.Diff(want, got.Values); diff != "" || !strings.Contains(got.Problems["config"], "does not read the file of --config=FILE") {
+		t.Errorf("%v\n%s", got.Problems, diff)
 	}
 }

@@ -19,6 +19,9 @@ type Effective struct {
 	Values map[string]any
 	// Off are the settings that the engine reports to be off.
 	Off []string
+	// Find looks for a setting that Values does not have in everything that the engine
+	// reports. value is nil for None; why may explain why it is not found. Find may be nil.
+	Find func(name string) (value any, found bool, why string)
 	// Why returns why the engine does not report a setting, or "". It may be nil.
 	Why func(name string) string
 }
@@ -71,7 +74,13 @@ func Compare(in Intents, effective Effective) Result {
 			r.mismatch(name, want, nil)
 			continue
 		}
-		if actual = fromEvent(actual); !known || actual == nil || actual == "None" && want != "None" {
+		if !known {
+			if !r.compareFound(name, want, effective) {
+				r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: effective.why(name)})
+			}
+			continue
+		}
+		if actual = fromEvent(actual); actual == nil || actual == "None" && want != "None" {
 			r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: effective.why(name)})
 			continue
 		}
@@ -89,6 +98,72 @@ func Compare(in Intents, effective Effective) Result {
 		r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: in.Problems[name]})
 	}
 	return r
+}
+
+// compareFound compares a setting that the event does not have, and reports whether the
+// engine reports it.
+func (r *Result) compareFound(name string, want any, effective Effective) bool {
+	if effective.Find == nil {
+		return false
+	}
+	actual, found, why := effective.Find(name)
+	switch {
+	case found && (actual == nil || actual == "None" && want != "None"):
+		why = "the engine reports None for it"
+	case found && !sameForm(want, actual):
+		why = "the engine reports it in another form: " + pyvalue.Repr(actual)
+	case found:
+		r.Checked = append(r.Checked, name)
+		if !equalValue(name, want, actual) && !extends(name, want, actual) {
+			r.mismatch(name, want, coerce(want, actual))
+		}
+		return true
+	}
+	if why != "" {
+		r.Unchecked = append(r.Unchecked, schema.FlagUnchecked{Flag: name, Reason: why})
+	}
+	return why != ""
+}
+
+// sameForm reports whether two values have the same form: the engine reports the members
+// of some enumerations as numbers whose flags are names, and labels as text.
+func sameForm(want, actual any) bool {
+	switch want := want.(type) {
+	case bool:
+		switch actual := actual.(type) {
+		case bool, int64:
+			return true
+		case string:
+			_, ok := args.ParseBool(actual)
+			return ok
+		}
+		return false
+	case []any:
+		_, ok := actual.([]any)
+		return ok
+	case string:
+		switch actual.(type) {
+		case string:
+			return true
+		case bool:
+			_, ok := args.ParseBool(want)
+			return ok
+		case []any:
+			return false
+		}
+	}
+	_, wantNumber := args.Float(want)
+	_, actualNumber := args.Float(actual)
+	return wantNumber && actualNumber
+}
+
+// extends reports whether the engine kept a list and only added elements of its own to it.
+func extends(name string, want, actual any) bool {
+	w, isList := want.([]any)
+	a, ok := actual.([]any)
+	return name == "compilation_config.custom_ops" && isList && ok && !slices.ContainsFunc(w, func(x any) bool {
+		return !slices.ContainsFunc(a, func(y any) bool { return equalValue(name, x, y) })
+	})
 }
 
 func (r *Result) mismatch(name string, want, actual any) {
@@ -207,7 +282,7 @@ func equalValue(name string, want, actual any) bool {
 		return canonicalDtype(w) == canonicalDtype(a)
 	case strings.HasSuffix(name, "backend"):
 		return canonicalBackend(w) == canonicalBackend(a)
-	case name == "model" || name == "tokenizer" || strings.HasSuffix(name, "_path") || strings.HasSuffix(name, "_dir"):
+	case name == "model" || name == "tokenizer" || strings.HasSuffix(name, ".model") || strings.HasSuffix(name, "_path") || strings.HasSuffix(name, "_dir"):
 		return samePath(w, a)
 	}
 	return false

@@ -240,3 +240,56 @@ func TestParsePairsErrors(t *testing.T) {
 		}
 	}
 }
+
+// A setting that the event does not have is looked for in everything that the engine reports.
+func TestCompareFound(t *testing.T) {
+	reported := map[string]any{
+		"seed": int64(11), "optimization_level": int64(1), "shutdown_timeout": int64(15), "num_gpu_blocks_override": "24", "kv_sharing_fast_prefill": "False",
+		"max_num_queued_reqs": nil, "mamba_block_size": "None", "compilation_config.cudagraph_mode": int64(0), "ignore_patterns": []any{"a"}, "kv_cache_dtype_skip_layers": "[]",
+		"compilation_config.custom_ops": []any{"none", "+rms_norm"}, "watermark": 0.0, "tokenizer": "/c/hub/models--org--name/snapshots/1", "max_num_seqs": int64(9),
+	}
+	for _, c := range []struct {
+		pair, mismatch, unchecked string // both "" if the values agree
+	}{
+		{"seed=11", "", ""},
+		{"seed=12", "seed: intended=12 actual=11", ""},
+		{"optimization_level=1", "", ""},
+		{"optimization_level=3", "optimization_level: intended='3' actual=1", ""},
+		{"shutdown-timeout=15", "", ""},
+		{"num_gpu_blocks_override=24", "", ""},
+		{"num_gpu_blocks_override=25", "num_gpu_blocks_override: intended=25 actual=24", ""},
+		{"kv_sharing_fast_prefill=true", "kv_sharing_fast_prefill: intended=True actual=False", ""},
+		{"max_num_queued_reqs=8", "", "the engine reports None for it"},
+		{"mamba_block_size=8", "", "the engine reports None for it"},
+		{"compilation_config.cudagraph_mode=FULL", "", "the engine reports it in another form: 0"},
+		{"compilation_config.cudagraph_mode=2", "compilation_config.cudagraph_mode: intended=2 actual=0", ""},
+		{"kv_cache_dtype_skip_layers=1 2", "", "in another form"},
+		{"ignore_patterns=a", "", ""},
+		{`compilation_config={"custom_ops":["+rms_norm"]}`, "", ""},
+		{`compilation_config={"custom_ops":["+silu"]}`, "compilation_config.custom_ops: intended=['+silu'] actual=['none', '+rms_norm']", ""},
+		{"watermark=0.01", "watermark: intended=0.01 actual=0.0", ""},
+		{"tokenizer=org/name", "", ""},
+		{"device=cpu", "", "several settings of this name"},
+		{"swap_space=4", "", "has no setting of this name"},
+		{"max_num_seqs=4", "", ""}, // as the event has it
+	} {
+		in, err := ParsePairs([]string{c.pair})
+		if err != nil {
+			t.Errorf("%s: %v", c.pair, err)
+			continue
+		}
+		got := Compare(in, Effective{Values: map[string]any{"max_num_seqs": int64(4)}, Find: func(name string) (any, bool, string) {
+			if name == "device" {
+				return nil, false, "several settings of this name"
+			}
+			value, found := reported[name]
+			return value, found, ""
+		}})
+		if strings.Join(got.Mismatches, " ") != c.mismatch || (len(got.Checked) == 1) != (c.unchecked == "") {
+			t.Errorf("%s: %+v, want %q", c.pair, got, c.mismatch)
+		}
+		if c.unchecked != "" && (len(got.Unchecked) != 1 || !strings.Contains(got.Unchecked[0].Reason, c.unchecked)) {
+			t.Errorf("%s: %+v, want %q", c.pair, got.Unchecked, c.unchecked)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/probe/window"
 	"github.com/vobs/vobs/schema"
 )
@@ -20,8 +21,13 @@ type Output struct {
 	PrefixCacheHitRate  *schema.Float
 	SpecAcceptRate      *schema.Float
 	EngineRuntimeConfig schema.EngineRuntimeConfig
+	// Settings are the settings that the engine reports, by the event's names, whether the
+	// event has a group for them or not.
+	Settings map[string]any
 	// Off are the settings that the engine reports as off, such as quantization.
 	Off []string
+	// Reported are all settings that the engine reports.
+	Reported config.Reported
 	// Notes has the reasons and doubts, by paths of the event.
 	Notes schema.Notes
 }

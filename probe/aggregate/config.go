@@ -55,6 +55,53 @@ func (v view) configure() {
 	for _, name := range config.Names() {
 		v.mergeAcrossEngines(name, differ)
 	}
+	v.Settings = c.values()
+	v.Reported = v.reported()
+}
+
+// values returns the common settings as the event has them.
+func (c *effectiveConfig) values() map[string]any {
+	out := map[string]any{}
+	for name, s := range c.common {
+		out[name] = s.Value
+		if x, ok := s.Value.(float64); ok {
+			out[name] = schema.Float(x)
+		}
+	}
+	return out
+}
+
+// reported returns all settings that the endpoints have in common, from /server_info and
+// from the labels of vllm:cache_config_info.
+func (v view) reported() config.Reported {
+	var all []config.Reported
+	for i, e := range v.endpoints {
+		if v.settings.byEndpoint[i] != nil {
+			all = append(all, e.reported(v.stage))
+		}
+	}
+	return config.Common(all...)
+}
+
+func (e *endpoint) reported(stage string) config.Reported {
+	if e.Counters.LoadBalanced {
+		return nil
+	}
+	var each []config.Reported
+	for id, labels := range e.Counters.Configs {
+		if id.Stage != stage {
+			continue
+		}
+		byName := map[string]string{}
+		for _, l := range labels.Pairs() {
+			byName[l.Name] = l.Value
+		}
+		each = append(each, config.AllFromLabels(byName))
+	}
+	if stage != "" {
+		return config.Common(each...)
+	}
+	return e.Answers.ServerInfo.Reported.Over(config.Common(each...))
 }
 
 // mergeAcrossEngines sets the common value of a setting, or the reason why there is none.
@@ -142,13 +189,9 @@ func (v view) runtimeConfig() {
 	v.fillRuntimeConfig()
 	v.noteMissingSettings("engine_runtime_config", "engine_runtime_config", coreSettings[:])
 
-	out := &schema.EngineConfig{Values: map[string]any{}, Sources: map[string]string{}}
+	out := &schema.EngineConfig{Values: c.values(), Sources: map[string]string{}}
 	for name, s := range c.common {
-		value := s.Value
-		if x, ok := value.(float64); ok {
-			value = schema.Float(x)
-		}
-		out.Values[name], out.Sources[name] = value, string(s.Source)
+		out.Sources[name] = string(s.Source)
 	}
 	if len(out.Values) == 0 {
 		v.noteMissingSettings("engine.config", "engine.config.values", config.Names())

@@ -126,6 +126,8 @@ type Answer struct {
 	Asked, Answered bool
 	// Values are the settings in the response; nil if there are none.
 	Values config.Values
+	// Reported are all settings in a response of /server_info in the JSON form.
+	Reported config.Reported
 	// AsText reports whether /server_info came as text, which has fewer settings.
 	AsText bool
 	// Reason is why there are no values; "" if there are.

@@ -114,6 +114,7 @@ func (v view) configFromIntrospection(why string) {
 			v.noteDisabled(name, s)
 		}
 	}
+	v.Settings = c.values()
 	v.fillRuntimeConfig()
 	v.noteMissingSettings("engine_runtime_config", "engine_runtime_config", coreSettings[:])
 }

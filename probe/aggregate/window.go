@@ -84,7 +84,7 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 		v.Notes.Doubt(schema.CodeFilesNotRead, schema.Warning, fmt.Sprintf("some of the engine's metrics are missing: %v", e.Partial), nil)
 	}
 	if e.Base == BaseLate {
-		v.Notes.Doubt(schema.CodeLateBase, schema.Warning, fmt.Sprintf("%s did not serve an engine's metrics before the command started: what its engine did before the first successful reading, %.1f s into the run, is not counted", name, e.BaseAt.Sub(started).Seconds()), nil)
+		v.Notes.Doubt(schema.CodeLateBase, schema.Warning, fmt.Sprintf("no engine's metrics were read at %s before the command started: what its engine did before the first successful reading, %.1f s into the run, is not counted", name, e.BaseAt.Sub(started).Seconds()), nil)
 	}
 	if c.Naming != metrics.Native {
 		v.Notes.Doubt(schema.CodeDelayedMetrics, schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): the collector that renames them forwards them only periodically (Ray: every 10 s by default, metrics_report_interval_ms), so the engine's last work may be missing, and work from just before the start may be included", name, c.Naming.Format("vllm:…")), nil)

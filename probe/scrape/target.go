@@ -24,7 +24,8 @@ const (
 	FromFiles
 	// FromCommandLine is an address in the command's own arguments.
 	FromCommandLine
-	// FromTree is a server found among the command's processes.
+	// FromTree is a server found among the command's processes, or an address of this
+	// host in their arguments.
 	FromTree
 )
 

@@ -19,6 +19,12 @@ type Options struct {
 	Problems map[string]string
 	// Unknown are the options that vLLM 0.32 does not have.
 	Unknown []UnknownOption
+	// Ignored are the settings in a --config file that vLLM does not apply, by name, with
+	// the values that they have there: what is false, and everything in a file that is
+	// given as --config=FILE.
+	Ignored map[string]any
+	// WhyIgnored is why all of a file is ignored; "" if it is not.
+	WhyIgnored string
 
 	extras    []string // words that belong to no option
 	badChoice []string // options whose value is not among the choices of vLLM 0.32

@@ -44,20 +44,20 @@ const (
 func Parse(argv []string, dir string) CommandLine {
 	c := CommandLine{Argv: argv, Command: Locate(argv)}
 	if c.Command.Name != "" {
-		c.Args = argv[c.Command.At:]
+		c.Args = c.Command.words(argv)
 		if c.Command.Module {
 			c.Args = c.Args[1:]
 		}
 		c.Role = roleOf(c.Command, c.Args)
 	}
-	file := configFile{dir: dir}
+	file := configFile{dir: dir, inContainer: c.Command.Container != nil}
 	switch {
 	case c.Command.Shell != "" && (c.Command.Text || c.Command.Name != "" || len(argv) > 1):
 		c.WhyNoOptions = fmt.Sprintf("the command runs through %s, whose script vobs does not read", c.Command.Shell)
 	case c.Command.Name == "":
 		c.WhyNoOptions = "the command line does not start vLLM"
 	default:
-		c.Options, c.WhyNoOptions = parseCommand(c.Command, argv[c.Command.At:], file.load)
+		c.Options, c.WhyNoOptions = parseCommand(c.Command, c.Command.words(argv), &file)
 	}
 	if c.Role == Server && slices.Contains(c.Args, "--config") {
 		// The problems in Options include the error.

@@ -52,14 +52,18 @@ func withoutPath(err error) error {
 
 // configFile is the file of --config, which is read once.
 type configFile struct {
-	dir     string // to which the name may be relative
-	name    string // of the file that was read; "" before
-	options object
-	err     error
+	dir         string // to which the name may be relative
+	inContainer bool   // the name is that of a file in a container
+	name        string // of the file that was read; "" before
+	options     object
+	err         error
 }
 
 // load returns the options of the file as arguments. hasNo is that of [configArgs].
 func (f *configFile) load(name string, hasNo func(flag string) bool) ([]string, error) {
+	if f.inContainer {
+		return nil, errors.New("the file is in the container")
+	}
 	if f.dir != "" && !filepath.IsAbs(name) {
 		name = filepath.Join(f.dir, name)
 	}
@@ -71,6 +75,16 @@ func (f *configFile) load(name string, hasNo func(flag string) bool) ([]string, 
 		return nil, f.err
 	}
 	return configArgs(f.options, hasNo), nil
+}
+
+// switchedOff returns the options of the file that was loaded that are false.
+func (f *configFile) switchedOff() (off object) {
+	for _, o := range f.options {
+		if o.value == false {
+			off = append(off, o)
+		}
+	}
+	return off
 }
 
 // loadConfig reads a file of options.

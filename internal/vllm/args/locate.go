@@ -10,7 +10,8 @@ import (
 
 // Command is a vLLM command inside a command line.
 type Command struct {
-	// At is the index of its first word: the subcommand of `vllm`, or the module.
+	// At is the index of its first word: the subcommand of `vllm`, or the module. If these
+	// are a container's entry point, it is the index of the word after the image.
 	At int
 	// Name is serve, api_server (the module of that name), bench, run-batch, launch or
 	// another subcommand of `vllm`; "" if there is no vLLM.
@@ -22,7 +23,16 @@ type Command struct {
 	Shell string
 	// Text is set if the shell's program is an argument (sh -c).
 	Text bool
+	// Container is the container that the command runs in; nil if it runs on the host.
+	Container *Container
+
+	// entry are the words of a container's entry point that precede those from At on.
+	entry []string
 }
+
+// words returns the words of the command from its name on; argv is the command line that it
+// was found in.
+func (c Command) words(argv []string) []string { return slices.Concat(c.entry, argv[c.At:]) }
 
 // IsServer reports whether the command is a vLLM server.
 func (c Command) IsServer() bool { return c.Name == "serve" || c.Name == "api_server" }
@@ -36,8 +46,20 @@ var valueFlags = []string{"--with", "--with-editable", "--from", "--package", "-
 
 // Locate finds vLLM in a command line, after any launcher (env, nice, numactl, uv run, srun,
 // torchrun): `vllm` followed by one of its subcommands, or -m followed by a module of
-// vllm.entrypoints. It does not look into the text of `sh -c`.
+// vllm.entrypoints. In `docker run` it looks behind the image. It does not look into the
+// text of `sh -c`.
 func Locate(args []string) Command {
+	if run, ok := findContainerRun(args); ok {
+		if c := run.locate(args); c.Name != "" || c.Shell != "" {
+			return c
+		}
+		return Command{}
+	}
+	return locateWords(args)
+}
+
+// locateWords is [Locate] in the words of one command.
+func locateWords(args []string) Command {
 	var c Command
 	for i, arg := range args {
 		next := ""

@@ -3,12 +3,13 @@ package args
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 )
 
 // parseCommand parses the arguments of a vLLM command that starts an engine. If it does not,
-// parseCommand returns nil and the reason. load returns the options of a --config file as
-// arguments, like [configFile.load].
-func parseCommand(c Command, args []string, load func(file string, hasNo func(flag string) bool) ([]string, error)) (p *Options, reason string) {
+// parseCommand returns nil and the reason.
+func parseCommand(c Command, args []string, file *configFile) (p *Options, reason string) {
 	name := c.Name
 	switch name {
 	case "serve", "run-batch":
@@ -35,14 +36,22 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 	}
 	options := commandOptions()[name]
 	problems := map[string]string{}
-	flat, err := preprocess(args, func(file string) ([]string, error) {
+	flat, err := preprocess(args, func(name string) ([]string, error) {
 		if c.Name == "bench" {
 			return nil, errors.New("vllm bench does not take a file of options")
 		}
-		return load(file, func(flag string) bool { return c.Module && options.byFlag[flag] != nil })
+		return file.load(name, func(flag string) bool { return c.Module && options.byFlag[flag] != nil })
 	})
 	if err != nil {
 		problems["config"] = err.Error()
+	}
+	ignored, whyIgnored := file.switchedOff(), ""
+	if name, ok := attachedConfig(args); ok && options.byFlag["--config"] != nil {
+		whyIgnored = "vLLM does not read the file of --config=FILE: write --config FILE"
+		if _, err := file.load(name, anyFlag); err != nil {
+			whyIgnored += fmt.Sprintf(" (--config=%s: %v)", clip(name), err)
+		}
+		ignored = file.options
 	}
 	if !c.Module {
 		flat = flat[1:]
@@ -51,6 +60,7 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 		flat = flat[1:]
 	}
 	p = options.parse(flat)
+	p.Ignored, p.WhyIgnored = options.ignored(ignored), whyIgnored
 	for name, why := range problems {
 		p.problem(name, "%s", why)
 	}
@@ -67,4 +77,43 @@ func parseCommand(c Command, args []string, load func(file string, hasNo func(fl
 	}
 	delete(p.Values, "config")
 	return p, ""
+}
+
+// attachedConfig returns the file of --config=FILE. vLLM's parser inserts the options of a
+// file only if --config is a word of its own, and nothing else reads the option
+// (FlexibleArgumentParser.parse_args).
+func attachedConfig(args []string) (file string, ok bool) {
+	for _, arg := range args {
+		switch value, found := strings.CutPrefix(arg, "--config="); {
+		case arg == "--config":
+			return "", false
+		case found:
+			file, ok = value, true
+		}
+	}
+	return file, ok
+}
+
+func anyFlag(string) bool { return true }
+
+// ignored returns the settings of a file that vLLM does not apply, by name.
+func (g *grammar) ignored(settings object) map[string]any {
+	out := map[string]any{}
+	args, err := collectDotted(normalizeFlags(configArgs(settings, anyFlag)))
+	if err != nil {
+		return out
+	}
+	p := g.parse(args)
+	maps.Copy(out, p.Values)
+	for _, u := range p.Unknown {
+		// --no-NAME is unknown even if NAME is a switch.
+		if name, off := strings.CutPrefix(u.Name, "no_"); off && u.Value == false {
+			u = UnknownOption{name, true}
+		}
+		o := g.byFlag["--"+strings.ReplaceAll(u.Name, "_", "-")]
+		if o == nil || o.kind == "bool" || o.kind == "true" {
+			out[u.Name] = u.Value
+		}
+	}
+	return out
 }

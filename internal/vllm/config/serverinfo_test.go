@@ -153,6 +153,11 @@ func FuzzResponses(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		v, _, err := FromServerInfo(body)
 		checkValues(t, v, err)
+		for path, value := range AllFromServerInfo(body) {
+			if s, ok := value.(string); ok && len(s) > maxText || isSecretSetting(path) {
+				t.Errorf("%s is %v", path, value)
+			}
+		}
 		v, err = FromModels(body)
 		checkValues(t, v, err)
 		v, err = FromVersion(body)
