@@ -16,6 +16,8 @@ type Engine struct {
 	Scrapes *Scrapes `json:"scrapes"`
 	// Requests within the window.
 	Requests *Requests `json:"requests"`
+	// The API server's responses to generation requests by class of status, as `2xx`, refused ones included: those to the paths under /v1 and /inference, except the list of models, and to paths that it does not have. A stream counts by the status with which it began, once it has ended.
+	HTTP map[string]int64 `json:"http" schema:"nullable" kind:"counter" unit:"responses"`
 	// Tokens within the window.
 	Tokens *Tokens `json:"tokens"`
 	// Rates over the window's active time.

@@ -171,7 +171,7 @@ type Reading struct {
 // Delta is what a page changed.
 type Delta struct {
 	Gauges    []GaugeReading // valid until the next page
-	Moved     bool           // a counter or histogram gained
+	Moved     bool           // a counter or histogram of the engine gained
 	Restarted bool           // another process answers than before
 }
 
@@ -357,7 +357,8 @@ func (c *Counters) accumulate(sample *pageSample, r Reading) (moved, reset bool)
 	case metrics.PromptTokens, metrics.GenerationTokens, metrics.OmniPrompt, metrics.OmniGeneration:
 		c.Tokens += gain
 	}
-	return gain != 0, reset
+	// Responses are counted for any request to the server, those of vobs included.
+	return gain != 0 && m.Desc.IsVLLM(), reset
 }
 
 func notFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }

@@ -53,7 +53,7 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 	for i := range c.samples {
 		desc := c.samples[i].match.Desc.Desc()
 		has[desc.Metric] = true
-		k.VLLM = k.VLLM || desc.Metric != metrics.ProcessStart
+		k.VLLM = k.VLLM || c.samples[i].match.Desc.IsVLLM()
 		k.HasHistogram = k.HasHistogram || desc.Kind == metrics.KindHistogram
 	}
 	k.HasPollNames = has[metrics.KVCacheUsage] && has[metrics.RequestsRunning] && has[metrics.GenerationTokens]

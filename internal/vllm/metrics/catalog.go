@@ -9,7 +9,7 @@ import (
 type ID int
 
 // The metrics of a plain engine. Those of KV offloading and KV connectors are in
-// kvoffload.go, those of vllm-omni in omni.go.
+// kvoffload.go, those of vllm-omni in omni.go, those of the API server in http.go.
 const (
 	KVCacheUsage ID = iota
 	RequestsRunning
@@ -46,7 +46,7 @@ const (
 )
 
 // NumMetrics is the number of IDs, from 0.
-const NumMetrics = endOfOmni
+const NumMetrics = endOfHTTP
 
 // IsCore reports whether the metric is a plain engine's: not one of KV offloading, of a
 // KV connector or of a diffusion model, and not vllm-omni's own.
@@ -126,7 +126,7 @@ type Desc struct {
 
 // descs has every name that is read, the newest name of a metric first. An engine may
 // export two names of a metric; they are never added up, package window selects one.
-var descs = slices.Concat(coreDescs, offloadDescs, omniDescs)
+var descs = slices.Concat(coreDescs, offloadDescs, omniDescs, httpDescs)
 
 // coreDescs are the names of a plain engine's metrics.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
