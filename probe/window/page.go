@@ -30,6 +30,9 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 			sample = last[n]
 		} else {
 			m, ok := metrics.Lookup(s.Name)
+			if !ok {
+				c.noteUnread(s.Name)
+			}
 			if !ok || m.Part == metrics.PartFamily {
 				continue
 			}
@@ -62,6 +65,18 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 		k.HasPollNames = !vllm // a vllm-omni server without vLLM's own statistics
 	}
 	return k
+}
+
+// maxUnread bounds the number of families in [Counters.Unread].
+const maxUnread = 256
+
+// noteUnread notes a name on a page that is not read.
+func (c *Counters) noteUnread(name string) {
+	if len(c.Unread) < maxUnread {
+		if family, ok := metrics.UnreadFamily(name); ok {
+			c.Unread[family] = true
+		}
+	}
 }
 
 // dropOtherNamings drops the samples of a page that are not in the page's naming: they are

@@ -16,9 +16,12 @@ const (
 	RequestsWaiting
 	PromptTokens
 	PromptBySource
+	PromptCachedBySource
 	GenerationTokens
 	RequestSuccess
+	AdmissionRejections
 	Preemptions
+	PreemptionsPerRequest
 	PrefixQueries
 	PrefixHits
 	ExternalQueries
@@ -145,9 +148,13 @@ var coreDescs = []Desc{
 	{RequestsWaiting, KindGauge, "vllm:num_requests_waiting", "", "0.8 –, V0", Unscaled},
 	{PromptTokens, KindCounter, "vllm:prompt_tokens_total", "", "0.8 –, V0", Unscaled},
 	{PromptBySource, KindCounter, "vllm:prompt_tokens_by_source_total", "source", "0.16 –", Unscaled},
+	{PromptCachedBySource, KindCounter, "vllm:prompt_tokens_cached_by_source_total", "source", "after 0.20, in 0.32", Unscaled},
 	{GenerationTokens, KindCounter, "vllm:generation_tokens_total", "", "0.8 –, V0", Unscaled},
 	{RequestSuccess, KindCounter, "vllm:request_success_total", "finished_reason", "0.8 –, V0", Unscaled},
+	// The front end's: its series have no label of an engine.
+	{AdmissionRejections, KindCounter, "vllm:admission_rejections_total", "reason", "after 0.20, in 0.32", Unscaled},
 	{Preemptions, KindCounter, "vllm:num_preemptions_total", "", "0.8 –, V0", Unscaled},
+	{PreemptionsPerRequest, KindHistogram, "vllm:request_num_preemptions", "", "after 0.20, in 0.32", Unscaled},
 	{PrefixQueries, KindCounter, "vllm:prefix_cache_queries_total", "", "0.9.2 –", Unscaled},
 	{PrefixQueries, KindCounter, "vllm:gpu_prefix_cache_queries_total", "", "0.8 – 0.11.2 (0.11 hides it by default; blocks in 0.8, tokens since), not V0", Unscaled},
 	{PrefixHits, KindCounter, "vllm:prefix_cache_hits_total", "", "0.9.2 –", Unscaled},

@@ -133,9 +133,13 @@ func Lookup(name string) (m Match, ok bool) {
 	return m, true
 }
 
-// IsWanted reports whether a sample or family name is read.
+// IsWanted reports whether the samples and TYPE lines of a name are kept: because it is read,
+// or because its presence is noted, see [UnreadFamily].
 func IsWanted(name string) bool {
-	_, ok := Lookup(name)
+	if _, ok := Lookup(name); ok {
+		return true
+	}
+	_, ok := UnreadFamily(name)
 	return ok
 }
 
