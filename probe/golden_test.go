@@ -90,8 +90,8 @@ func goldenReport(t *testing.T, name string, report aggregate.Output) {
 }
 
 // notRead matches the recorded families that no figure of the event is based on.
-var notRead = regexp.MustCompile(`^vllm:(estimated_.*|num_requests_waiting_by_reason|engine_sleep_state|prompt_tokens_cached.*|admission_rejections_total` +
-	`|request_(max_num_generation_tokens|params_n|params_max_tokens|num_preemptions|prefill_kv_computed_tokens)_(sum|count))$`)
+var notRead = regexp.MustCompile(`^vllm:(estimated_.*|num_requests_waiting_by_reason|engine_sleep_state|prompt_tokens_cached_total` +
+	`|request_(max_num_generation_tokens|params_n|params_max_tokens|prefill_kv_computed_tokens)_(sum|count))$`)
 
 // Every row of the tables that another program wrote for the recordings is either in the
 // event or of a family that is not read.
@@ -192,9 +192,12 @@ func figuresOf(report aggregate.Output) map[string]float64 {
 		one(name+"_hits_total", &c.Hits)
 	}
 	one("num_preemptions_total", g.Requests.Preemptions)
+	of("request_num_preemptions", g.Requests.PreemptionsPerRequest)
+	by("admission_rejections_total", g.Requests.Rejected)
 	by("request_success_total", g.Requests.Finished)
 	one("prompt_tokens_total", g.Tokens.Prompt)
 	by("prompt_tokens_by_source_total", g.Tokens.PromptBySource)
+	by("prompt_tokens_cached_by_source_total", g.Tokens.PromptCachedBySource)
 	one("generation_tokens_total", g.Tokens.Generation)
 	of("request_prompt_tokens", g.Tokens.PromptPerRequest)
 	of("request_generation_tokens", g.Tokens.GenerationPerRequest)

@@ -16,6 +16,8 @@ type Engine struct {
 	Scrapes *Scrapes `json:"scrapes"`
 	// Requests within the window.
 	Requests *Requests `json:"requests"`
+	// The API server's responses to generation requests by class of status, as `2xx`, refused ones included: those to the paths under /v1 and /inference, except the list of models, and to paths that it does not have. A stream counts by the status with which it began, once it has ended.
+	HTTP map[string]int64 `json:"http" schema:"nullable" kind:"counter" unit:"responses"`
 	// Tokens within the window.
 	Tokens *Tokens `json:"tokens"`
 	// Rates over the window's active time.
@@ -97,8 +99,12 @@ type Gauge struct {
 type Requests struct {
 	// Finished requests by vLLM's finished_reason.
 	Finished map[string]int64 `json:"finished" schema:"nullable" kind:"counter" unit:"requests"`
+	// Requests that a limit of the queue refused, by the limit: max_num_queued_reqs or max_num_queued_tokens.
+	Rejected map[string]int64 `json:"rejected" schema:"nullable" kind:"counter" unit:"requests" better:"lower"`
 	// Preemptions (events, not requests).
 	Preemptions *int64 `json:"preemptions" kind:"counter" unit:"preemptions" better:"lower"`
+	// Preemptions per finished request.
+	PreemptionsPerRequest *Distribution `json:"preemptions_per_request" unit:"preemptions" better:"lower"`
 	// Requests in execution batches.
 	Running *Gauge `json:"running" unit:"requests"`
 	// Requests waiting to be processed.
@@ -113,6 +119,8 @@ type Tokens struct {
 	Prompt *int64 `json:"prompt" kind:"counter" unit:"tokens"`
 	// Prompt tokens by where their KV came from.
 	PromptBySource map[string]int64 `json:"prompt_by_source" schema:"nullable" kind:"counter" unit:"tokens"`
+	// Prompt tokens found in a cache, by the cache's tier: device, host, disk, p2p (another engine) or external_unspecified. Counted when a request is first scheduled.
+	PromptCachedBySource map[string]int64 `json:"prompt_cached_by_source" schema:"nullable" kind:"counter" unit:"tokens"`
 	// Generated tokens.
 	Generation *int64 `json:"generation" kind:"counter" unit:"tokens"`
 	// Prompt tokens per finished request.
@@ -374,7 +382,7 @@ type Backpressure struct {
 
 // KVConnector describes one KV connector.
 type KVConnector struct {
-	// The connector's name: nixl, mooncake_store, hf3fs or hisparse.
+	// The connector's name: nixl, mooncake_store, hf3fs, hisparse or simple_cpu_offload.
 	Name string `json:"name"`
 	// Transfer times in seconds: of NIXL's transfers, of Mooncake's puts and gets, of 3FS's successful saves and loads.
 	Transfers *Distribution `json:"transfers" unit:"seconds" better:"lower"`
@@ -392,10 +400,40 @@ type KVConnector struct {
 	FailedNotifications *int64 `json:"failed_notifications" kind:"counter" unit:"notifications" better:"lower"`
 	// Requests whose KV expired before it was fetched, as counted by the prefill side.
 	ExpiredRequests *int64 `json:"expired_requests" kind:"counter" unit:"requests" better:"lower"`
+	// Notifications of a transfer's end for requests that were no longer tracked, mostly because their KV had expired: one for each rank that sent one.
+	LateNotifications *int64 `json:"late_notifications" kind:"counter" unit:"notifications" better:"lower"`
 	// The device's hot buffers, in look-ups.
 	Cache *CacheHits `json:"cache" unit:"lookups"`
+	// HiSparse's KV cache in the host's memory.
+	HostCache *HostCache `json:"host_cache"`
+	// The blocks that SimpleCPUOffload moves between the GPU and its pool in CPU memory or on disk.
+	OffloadBlocks *OffloadBlocks `json:"offload_blocks"`
 	// The connector's operations, by name.
 	Operations []KVOperation `json:"operations" schema:"nullable"`
+}
+
+// HostCache describes a connector's KV cache in the host's memory.
+type HostCache struct {
+	// Fraction in use, from 0 to 1; blocks that could be evicted count as free. Read only with full scrapes.
+	Usage *Gauge `json:"usage" unit:"fraction"`
+	// Transfers of pages from or to it that were not completed. Read only with full scrapes.
+	PendingTransfers *Gauge `json:"pending_transfers" unit:"transfers"`
+	// How long blocks stayed in it. Covers a sample of the blocks, and only with vLLM's `--kv-cache-metrics`.
+	Residency *KVResidency `json:"residency" unit:"seconds"`
+}
+
+// OffloadBlocks counts the blocks of an offload pool.
+type OffloadBlocks struct {
+	// Blocks by the decision on saving them, such as stored or dropped_cpu_full. A lazy connector's are not counted.
+	SaveOutcomes map[string]int64 `json:"save_outcomes" schema:"nullable" kind:"counter" unit:"blocks"`
+	// Blocks loaded to the GPU by phase: completed, which is all that some versions count, or issued.
+	Loaded map[string]int64 `json:"loaded" schema:"nullable" kind:"counter" unit:"blocks"`
+	// Blocks pinned by transfers or cache hits; not the pool's occupancy. Read only with full scrapes.
+	Pinned *Gauge `json:"pinned" unit:"blocks"`
+	// Blocks waiting to be stored. Read only with full scrapes.
+	PendingStores *Gauge `json:"pending_stores" unit:"blocks"`
+	// Size of the pools of all engines together.
+	Capacity *int64 `json:"capacity" kind:"configuration" unit:"blocks"`
 }
 
 // KVOperation describes one operation of a KV connector.

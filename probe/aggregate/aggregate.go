@@ -104,6 +104,7 @@ func (v view) aggregate(started time.Time) {
 	g.Window = v.window(started)
 	g.Scrapes = v.scrapes()
 	g.Requests = v.requests()
+	g.HTTP = v.http()
 	g.Tokens = v.tokens()
 	g.Throughput = v.throughput()
 	g.LatencySeconds = v.latency()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -21,10 +22,11 @@ func (v view) kvConnectors() []schema.KVConnector {
 		metrics     []metrics.ID
 		fill        func(path string, c *schema.KVConnector)
 	}{
-		{"nixl", "NIXL", []metrics.ID{metrics.NixlTransferTime, metrics.NixlPostTime, metrics.NixlBytes, metrics.NixlDescriptors, metrics.NixlFailedTransfers, metrics.NixlFailedNotifications, metrics.NixlExpiredRequests}, v.nixl},
+		{"nixl", "NIXL", []metrics.ID{metrics.NixlTransferTime, metrics.NixlPostTime, metrics.NixlBytes, metrics.NixlDescriptors, metrics.NixlFailedTransfers, metrics.NixlFailedNotifications, metrics.NixlExpiredRequests, metrics.NixlLateNotifications}, v.nixl},
 		{"mooncake_store", "Mooncake Store", []metrics.ID{metrics.MooncakeTime, metrics.MooncakeCalls, metrics.MooncakeKeys, metrics.MooncakeBytes, metrics.MooncakeFailedKeys}, v.mooncake},
 		{"hf3fs", "3FS", []metrics.ID{metrics.HF3FSSaveTime, metrics.HF3FSLoadTime, metrics.HF3FSFailedSaves, metrics.HF3FSFailedLoads}, v.hf3fs},
-		{"hisparse", "HiSparse", []metrics.ID{metrics.HisparseHits, metrics.HisparseMisses, metrics.HisparseBytes}, v.hisparse},
+		{"hisparse", "HiSparse", []metrics.ID{metrics.HisparseHits, metrics.HisparseMisses, metrics.HisparseBytes, metrics.HisparseHostUsage, metrics.HisparsePendingTransfers}, v.hisparse},
+		{"simple_cpu_offload", "SimpleCPUOffload", simpleOffloadMetrics, v.simpleOffload},
 	} {
 		if !v.everExported(c.metrics...) {
 			continue
@@ -40,7 +42,8 @@ func (v view) kvConnectors() []schema.KVConnector {
 			{"transfers", k.Transfers == nil}, {"bytes", k.Bytes == nil}, {"failures", k.Failures == nil},
 			{"post_seconds", k.PostSeconds == nil}, {"size_bytes", k.SizeBytes == nil}, {"descriptors", k.Descriptors == nil},
 			{"failed_notifications", k.FailedNotifications == nil}, {"expired_requests", k.ExpiredRequests == nil},
-			{"cache", k.Cache == nil}, {"operations", k.Operations == nil},
+			{"late_notifications", k.LateNotifications == nil}, {"cache", k.Cache == nil}, {"operations", k.Operations == nil},
+			{"host_cache", k.HostCache == nil}, {"offload_blocks", k.OffloadBlocks == nil},
 		} {
 			if field.missing {
 				v.Notes.Missing(path+field.name, "the connector of "+c.title+" does not export it")
@@ -49,7 +52,11 @@ func (v view) kvConnectors() []schema.KVConnector {
 		out = append(out, k)
 	}
 	if out == nil {
-		v.Notes.Missing("engine.kv_connectors", "no KV connector exports metrics (those of NIXL, Mooncake Store, 3FS and HiSparse do)")
+		why := "the engine exports no metrics of a KV connector that vobs reads: those of NIXL, Mooncake Store, 3FS, HiSparse and SimpleCPUOffload"
+		if unread := v.unreadFamilies(metrics.UnreadConnector); unread != "" {
+			why = "vobs reads nothing of this connector, although the page has " + unread
+		}
+		v.Notes.Missing("engine.kv_connectors", why)
 	}
 	return out
 }
@@ -67,6 +74,7 @@ func (v view) nixl(path string, c *schema.KVConnector) {
 	c.Descriptors = v.distribution(path+"descriptors", metrics.NixlDescriptors)
 	c.FailedNotifications = v.count(path+"failed_notifications", metrics.NixlFailedNotifications)
 	c.ExpiredRequests = v.count(path+"expired_requests", metrics.NixlExpiredRequests)
+	c.LateNotifications = v.count(path+"late_notifications", metrics.NixlLateNotifications)
 }
 
 // mooncake fills the operations of Mooncake Store: load_get and save_put, which move KV,
@@ -145,19 +153,85 @@ func (v view) hf3fs(path string, c *schema.KVConnector) {
 
 func (v view) hisparse(path string, c *schema.KVConnector) {
 	c.Bytes = v.count(path+"bytes", metrics.HisparseBytes)
+	c.Cache = v.hisparseCache(path + "cache")
+	path += "host_cache"
+	c.HostCache = &schema.HostCache{
+		Usage:            v.gauge(path+".usage", metrics.HisparseHostUsage),
+		PendingTransfers: v.gauge(path+".pending_transfers", metrics.HisparsePendingTransfers),
+	}
+	path += ".residency"
+	if !v.everExported(metrics.HisparseHostBlockLifetime, metrics.HisparseHostBlockIdleBeforeEvict, metrics.HisparseHostBlockReuseGap) {
+		v.Notes.Missing(path, "the engine exports no vllm:hisparse_host_block families: vLLM 0.32 exports them with --kv-cache-metrics")
+		return
+	}
+	c.HostCache.Residency = &schema.KVResidency{
+		LifetimeSeconds:        v.distribution(path+".lifetime_seconds", metrics.HisparseHostBlockLifetime),
+		IdleBeforeEvictSeconds: v.distribution(path+".idle_before_evict_seconds", metrics.HisparseHostBlockIdleBeforeEvict),
+		ReuseGapSeconds:        v.distribution(path+".reuse_gap_seconds", metrics.HisparseHostBlockReuseGap),
+	}
+}
+
+func (v view) hisparseCache(path string) *schema.CacheHits {
 	hits, why := v.counter(metrics.HisparseHits)
 	misses, whyMisses := v.counter(metrics.HisparseMisses)
 	if why == "" {
 		why = whyMisses
 	}
 	if why != "" {
-		v.Notes.Missing(path+"cache", why)
-		return
+		v.Notes.Missing(path, why)
+		return nil
 	}
-	c.Cache = &schema.CacheHits{Queries: hits + misses, Hits: hits}
-	if x, why := ratio(&c.Cache.Hits, &c.Cache.Queries, "", "nothing was looked up"); why == "" {
-		c.Cache.HitRate = schema.F(x)
+	c := &schema.CacheHits{Queries: hits + misses, Hits: hits}
+	if x, why := ratio(&c.Hits, &c.Queries, "", "nothing was looked up"); why == "" {
+		c.HitRate = schema.F(x)
 	} else {
-		v.Notes.Missing(path+"cache.hit_rate", why)
+		v.Notes.Missing(path+".hit_rate", why)
 	}
+	return c
+}
+
+// simpleOffloadMetrics are those of SimpleCPUOffloadConnector, which offloads to CPU memory or
+// to disk.
+var simpleOffloadMetrics = []metrics.ID{metrics.SimpleSaveOutcomes, metrics.SimpleLoadBlocks, metrics.SimplePinnedBlocks, metrics.SimplePendingStoreBlocks, metrics.SimpleInfo}
+
+func (v view) simpleOffload(path string, c *schema.KVConnector) {
+	path += "offload_blocks."
+	b := &schema.OffloadBlocks{
+		SaveOutcomes:  v.countByLabel(path+"save_outcomes", metrics.SimpleSaveOutcomes),
+		Loaded:        v.countByLabel(path+"loaded", metrics.SimpleLoadBlocks),
+		Pinned:        v.gauge(path+"pinned", metrics.SimplePinnedBlocks),
+		PendingStores: v.gauge(path+"pending_stores", metrics.SimplePendingStoreBlocks),
+		Capacity:      v.simpleCapacity(path + "capacity"),
+	}
+	if n, ok := b.Loaded[""]; ok { // 0.32 counts only finished loads, without a phase
+		delete(b.Loaded, "")
+		b.Loaded["completed"] += n
+	}
+	c.OffloadBlocks = b
+}
+
+// simpleCapacity adds up the sizes of the engines' offload pools, which a label has.
+func (v view) simpleCapacity(path string) *int64 {
+	sum, why := int64(0), ""
+	sizes := map[window.GaugeKey]bool{}
+	for k := range v.gauges.Keys(metrics.SimpleInfo) {
+		n, err := strconv.ParseInt(k.LabelValue, 10, 64)
+		if err != nil || n < 0 {
+			why = fmt.Sprintf("%s has capacity_blocks=%q, which is not a number", metrics.SimpleInfo.CanonicalName(), k.LabelValue)
+		}
+		sum += n
+		k.LabelValue = ""
+		if sizes[k] {
+			why = "an engine's pool changed its size"
+		}
+		sizes[k] = true
+	}
+	if why == "" && len(sizes) == 0 {
+		why = "the engine does not export " + metrics.SimpleInfo.CanonicalName()
+	}
+	if why != "" {
+		v.Notes.Missing(path, why)
+		return nil
+	}
+	return &sum
 }

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,7 +57,7 @@ const noTierMetrics = "the engine exports no vllm:kv_offload_tiering families: i
 func (v view) kvOffload() *schema.KVOffload {
 	const path = "engine.kv_offload"
 	if !v.everExported(slices.Concat(offloadMetrics, cpuMetrics, tierMetrics, []metrics.ID{metrics.PromotionAllocationFailures})...) {
-		v.Notes.Missing(path, "KV offloading is off: the engine exports no vllm:kv_offload families")
+		v.Notes.Missing(path, v.whyNoOffload())
 		return nil
 	}
 	if v.stage != "" {
@@ -91,6 +92,40 @@ func (v view) kvOffload() *schema.KVOffload {
 		v.Notes.Missing(path+".promotion_allocation_failures", noTierMetrics)
 	}
 	return o
+}
+
+// whyNoOffload returns why there are no figures of vLLM's own KV offloading. Other connectors
+// offload too, and some of them export nothing on the server's page (LMCache).
+func (v view) whyNoOffload() string {
+	why := "the engine exports no vllm:kv_offload families, which vLLM's OffloadingConnector has from 0.16 on"
+	if v.everExported(simpleOffloadMetrics...) {
+		why += "; it offloads with SimpleCPUOffloadConnector: see engine.kv_connectors"
+	}
+	if unread := v.unreadFamilies(metrics.UnreadConnector); unread != "" {
+		why += "; vobs does not read " + unread
+	}
+	return why
+}
+
+// unreadFamilies lists the families about a subject that a page has and that are not read.
+func (v view) unreadFamilies(subject metrics.Subject) string {
+	const shown = 3
+	found := map[string]bool{}
+	for _, e := range v.endpoints {
+		for family := range e.Counters.Unread {
+			if family.Subject == subject {
+				found[family.Name] = true
+			}
+		}
+	}
+	names := slices.Sorted(maps.Keys(found))
+	if len(names) > shown {
+		names = append(names[:shown], fmt.Sprintf("%d more families", len(names)-shown))
+	}
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
 // kvTransfer returns the figures of one direction.

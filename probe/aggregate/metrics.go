@@ -37,7 +37,7 @@ func (v view) selectMetrics(idOf func(*endpoint) metrics.ID, match func(*window.
 	exported, stageless := false, ""
 	for _, e := range v.endpoints {
 		id := idOf(e)
-		if !id.IsOmni() && e.lacksStage(v.stage) {
+		if !id.IsOmni() && !id.IsServer() && e.lacksStage(v.stage) {
 			continue
 		}
 		desc, none := e.Counters.SelectDesc(id)

@@ -8,10 +8,12 @@ import (
 
 func (v view) requests() *schema.Requests {
 	q := &schema.Requests{
-		Finished:    v.countByLabel("engine.requests.finished", metrics.RequestSuccess),
-		Preemptions: v.count("engine.requests.preemptions", metrics.Preemptions),
-		Running:     v.gauge("engine.requests.running", metrics.RequestsRunning),
-		Waiting:     v.gauge("engine.requests.waiting", metrics.RequestsWaiting),
+		Finished:              v.countByLabel("engine.requests.finished", metrics.RequestSuccess),
+		Rejected:              v.countByLabel("engine.requests.rejected", metrics.AdmissionRejections),
+		Preemptions:           v.count("engine.requests.preemptions", metrics.Preemptions),
+		PreemptionsPerRequest: v.distribution("engine.requests.preemptions_per_request", metrics.PreemptionsPerRequest),
+		Running:               v.gauge("engine.requests.running", metrics.RequestsRunning),
+		Waiting:               v.gauge("engine.requests.waiting", metrics.RequestsWaiting),
 	}
 	q.BatchUtilization = v.batchUtilization(q.Running)
 	return q

@@ -14,16 +14,21 @@ import (
 // SpeculationOff is the reason for missing figures of speculative decoding if it is off.
 const SpeculationOff = "the engine exports no vllm:spec_decode families: speculative decoding is off"
 
-// speculationOff reports whether the metrics show that speculative decoding is off.
+// speculationOff reports whether the metrics show that speculative decoding is off. They do not
+// if the page has families about it that are not read, or is a collector's: Ray exports a
+// counter from its first increment on.
 func (v view) speculationOff() bool {
 	vllm := slices.ContainsFunc(v.endpoints, func(e *endpoint) bool { _, has := e.Counters.HasOmni(); return has })
-	return vllm && !v.everExported(metrics.SpecDraftTokens)
+	renamed := slices.ContainsFunc(v.endpoints, func(e *endpoint) bool { return e.Counters.Naming != metrics.Native })
+	return vllm && !renamed && !v.everExported(metrics.SpecDraftTokens) && v.unreadFamilies(metrics.UnreadSpeculation) == ""
 }
 
 func (v view) speculative() *schema.Speculative {
 	if _, why := v.metricsOf(metrics.SpecDraftTokens); why != "" {
 		if v.speculationOff() {
 			why = SpeculationOff
+		} else if unread := v.unreadFamilies(metrics.UnreadSpeculation); unread != "" && !v.everExported(metrics.SpecDraftTokens) {
+			why += ", and vobs does not read " + unread
 		}
 		v.Notes.Missing("engine.speculative", why)
 		v.Notes.Missing("spec_accept_rate", why)

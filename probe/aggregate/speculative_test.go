@@ -76,3 +76,20 @@ func TestIncompleteSpeculation(t *testing.T) {
 		})
 	}
 }
+
+// Speculative decoding is called off only if an engine's own page has nothing about it.
+func TestSpeculationOff(t *testing.T) {
+	const engine = "vllm:generation_tokens_total{engine=\"0\"} 5\n"
+	for name, c := range map[string]struct{ page, why string }{
+		"nothing":            {engine, SpeculationOff},
+		"an unread family":   {engine + "vllm:spec_decode_tree_depth_sum{engine=\"0\"} 5\n", "vobs does not read vllm:spec_decode_tree_depth"},
+		"a collector's page": {strings.ReplaceAll(engine, "vllm:", "ray_vllm_"), "the engine does not export vllm:spec_decode_num_draft_tokens_total"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := viewAfter(t, c.page, c.page)
+			if s := v.speculative(); s != nil || !strings.Contains(reasonAt(v, "engine.speculative"), c.why) || name != "nothing" && strings.Contains(reasonAt(v, "engine.speculative"), "off") {
+				t.Errorf("%s, %q", testkit.JSON(s), reasonAt(v, "engine.speculative"))
+			}
+		})
+	}
+}

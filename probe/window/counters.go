@@ -40,6 +40,9 @@ type Counters struct {
 	Naming metrics.Naming
 	// Tokens is what all token counters gained together.
 	Tokens float64
+	// Unread are the families that are not read and whose presence matters, see
+	// [metrics.UnreadFamily].
+	Unread map[metrics.Unread]bool
 	// Configs has each engine's labels of vllm:cache_config_info.
 	Configs map[EngineID]*exposition.Labels
 
@@ -149,6 +152,7 @@ func NewCounters() *Counters {
 		byKey:   map[metricKey]*Metric{},
 		models:  map[string]bool{},
 		Configs: map[EngineID]*exposition.Labels{},
+		Unread:  map[metrics.Unread]bool{},
 
 		exported:     make([]bool, metrics.NumDescs()),
 		everExported: make([]bool, metrics.NumDescs()),
@@ -171,7 +175,7 @@ type Reading struct {
 // Delta is what a page changed.
 type Delta struct {
 	Gauges    []GaugeReading // valid until the next page
-	Moved     bool           // a counter or histogram gained
+	Moved     bool           // a counter or histogram of the engine gained
 	Restarted bool           // another process answers than before
 }
 
@@ -192,7 +196,11 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 		c.full = c.scrape
 		clear(c.exported)
 		for name, t := range page.Types {
-			if m, ok := metrics.Lookup(name); ok && c.reads(m.Desc) && declares(m, t) {
+			m, ok := metrics.Lookup(name)
+			switch {
+			case !ok:
+				c.noteUnread(name)
+			case c.reads(m.Desc) && declares(m, t):
 				c.exported[m.Desc] = true
 			}
 		}
@@ -357,7 +365,8 @@ func (c *Counters) accumulate(sample *pageSample, r Reading) (moved, reset bool)
 	case metrics.PromptTokens, metrics.GenerationTokens, metrics.OmniPrompt, metrics.OmniGeneration:
 		c.Tokens += gain
 	}
-	return gain != 0, reset
+	// Responses are counted for any request to the server, those of vobs included.
+	return gain != 0 && m.Desc.IsVLLM(), reset
 }
 
 func notFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }

@@ -30,6 +30,9 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 			sample = last[n]
 		} else {
 			m, ok := metrics.Lookup(s.Name)
+			if !ok {
+				c.noteUnread(s.Name)
+			}
 			if !ok || m.Part == metrics.PartFamily {
 				continue
 			}
@@ -53,7 +56,7 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 	for i := range c.samples {
 		desc := c.samples[i].match.Desc.Desc()
 		has[desc.Metric] = true
-		k.VLLM = k.VLLM || desc.Metric != metrics.ProcessStart
+		k.VLLM = k.VLLM || c.samples[i].match.Desc.IsVLLM()
 		k.HasHistogram = k.HasHistogram || desc.Kind == metrics.KindHistogram
 	}
 	k.HasPollNames = has[metrics.KVCacheUsage] && has[metrics.RequestsRunning] && has[metrics.GenerationTokens]
@@ -62,6 +65,18 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 		k.HasPollNames = !vllm // a vllm-omni server without vLLM's own statistics
 	}
 	return k
+}
+
+// maxUnread bounds the number of families in [Counters.Unread].
+const maxUnread = 256
+
+// noteUnread notes a name on a page that is not read.
+func (c *Counters) noteUnread(name string) {
+	if len(c.Unread) < maxUnread {
+		if family, ok := metrics.UnreadFamily(name); ok {
+			c.Unread[family] = true
+		}
+	}
 }
 
 // dropOtherNamings drops the samples of a page that are not in the page's naming: they are

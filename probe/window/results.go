@@ -39,9 +39,9 @@ func (c *Counters) MissedBaseline(desc metrics.DescID) bool {
 // vLLM's.
 func (c *Counters) HasOmni() (omni, vllm bool) {
 	for i, ever := range c.everExported {
-		if id := metrics.DescID(i).Metric(); ever {
-			omni = omni || id.IsOmni()
-			vllm = vllm || !id.IsOmni() && id != metrics.ProcessStart
+		if desc := metrics.DescID(i); ever && desc.IsVLLM() {
+			omni = omni || desc.Metric().IsOmni()
+			vllm = vllm || !desc.Metric().IsOmni()
 		}
 	}
 	return omni, vllm

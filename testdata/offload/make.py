@@ -274,7 +274,7 @@ def tiers(name, blocks, backpressure):
     s.offloading("lazy", True)
     s.tiering(blocks, backpressure)
     s.counter("vllm:kv_offload_stores_skipped", now=True)
-    # What nobody reads: branches, other connectors, a tier's own.
+    # What vobs does not read, a tier's own counter, and a gauge of another connector.
     s.counter("vllm:kv_offload_fs_evictions", ["tier"])
     s.gauge("vllm:simple_kv_offload_used_blocks", now=7)
     s.at("vllm:kv_offload_fs_evictions", "1:fs").inc(3)

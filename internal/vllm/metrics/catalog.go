@@ -9,16 +9,19 @@ import (
 type ID int
 
 // The metrics of a plain engine. Those of KV offloading and KV connectors are in
-// kvoffload.go, those of vllm-omni in omni.go.
+// kvoffload.go, those of vllm-omni in omni.go, those of the API server in http.go.
 const (
 	KVCacheUsage ID = iota
 	RequestsRunning
 	RequestsWaiting
 	PromptTokens
 	PromptBySource
+	PromptCachedBySource
 	GenerationTokens
 	RequestSuccess
+	AdmissionRejections
 	Preemptions
+	PreemptionsPerRequest
 	PrefixQueries
 	PrefixHits
 	ExternalQueries
@@ -46,7 +49,7 @@ const (
 )
 
 // NumMetrics is the number of IDs, from 0.
-const NumMetrics = endOfOmni
+const NumMetrics = endOfHTTP
 
 // IsCore reports whether the metric is a plain engine's: not one of KV offloading, of a
 // KV connector or of a diffusion model, and not vllm-omni's own.
@@ -126,7 +129,7 @@ type Desc struct {
 
 // descs has every name that is read, the newest name of a metric first. An engine may
 // export two names of a metric; they are never added up, package window selects one.
-var descs = slices.Concat(coreDescs, offloadDescs, omniDescs)
+var descs = slices.Concat(coreDescs, offloadDescs, omniDescs, httpDescs)
 
 // coreDescs are the names of a plain engine's metrics.
 // Source: vllm/v1/metrics/loggers.py and vllm/v1/spec_decode/metrics.py, tags
@@ -145,9 +148,13 @@ var coreDescs = []Desc{
 	{RequestsWaiting, KindGauge, "vllm:num_requests_waiting", "", "0.8 –, V0", Unscaled},
 	{PromptTokens, KindCounter, "vllm:prompt_tokens_total", "", "0.8 –, V0", Unscaled},
 	{PromptBySource, KindCounter, "vllm:prompt_tokens_by_source_total", "source", "0.16 –", Unscaled},
+	{PromptCachedBySource, KindCounter, "vllm:prompt_tokens_cached_by_source_total", "source", "after 0.20, in 0.32", Unscaled},
 	{GenerationTokens, KindCounter, "vllm:generation_tokens_total", "", "0.8 –, V0", Unscaled},
 	{RequestSuccess, KindCounter, "vllm:request_success_total", "finished_reason", "0.8 –, V0", Unscaled},
+	// The front end's: its series have no label of an engine.
+	{AdmissionRejections, KindCounter, "vllm:admission_rejections_total", "reason", "after 0.20, in 0.32", Unscaled},
 	{Preemptions, KindCounter, "vllm:num_preemptions_total", "", "0.8 –, V0", Unscaled},
+	{PreemptionsPerRequest, KindHistogram, "vllm:request_num_preemptions", "", "after 0.20, in 0.32", Unscaled},
 	{PrefixQueries, KindCounter, "vllm:prefix_cache_queries_total", "", "0.9.2 –", Unscaled},
 	{PrefixQueries, KindCounter, "vllm:gpu_prefix_cache_queries_total", "", "0.8 – 0.11.2 (0.11 hides it by default; blocks in 0.8, tokens since), not V0", Unscaled},
 	{PrefixHits, KindCounter, "vllm:prefix_cache_hits_total", "", "0.9.2 –", Unscaled},

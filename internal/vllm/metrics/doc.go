@@ -8,6 +8,6 @@
 // sample or family name on a page to its DescID.
 //
 // The descs are in catalog.go (a plain engine), kvoffload.go (KV offloading, KV
-// connectors, diffusion language models) and omni.go (vllm-omni); naming.go has the
-// namings and the lookup. The package does no I/O.
+// connectors, diffusion language models), omni.go (vllm-omni) and http.go (the API
+// server's HTTP front end); naming.go has the namings and the lookup. The package does no I/O.
 package metrics

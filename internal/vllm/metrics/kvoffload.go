@@ -49,6 +49,7 @@ const (
 	NixlFailedTransfers
 	NixlFailedNotifications
 	NixlExpiredRequests
+	NixlLateNotifications
 	MooncakeTime
 	MooncakeCalls
 	MooncakeKeys
@@ -61,6 +62,16 @@ const (
 	HisparseHits
 	HisparseMisses
 	HisparseBytes
+	HisparseHostUsage
+	HisparsePendingTransfers
+	HisparseHostBlockLifetime
+	HisparseHostBlockIdleBeforeEvict
+	HisparseHostBlockReuseGap
+	SimpleSaveOutcomes
+	SimpleLoadBlocks
+	SimplePinnedBlocks
+	SimplePendingStoreBlocks
+	SimpleInfo
 
 	KVBlockLifetime
 	KVBlockIdleBeforeEvict
@@ -78,7 +89,8 @@ const (
 // (get_connector_metric_definitions), vllm/v1/kv_offload/cpu/spec.py and
 // vllm/v1/kv_offload/tiering/ (build_metric_definitions; PRs 27942, 45958, 48798,
 // 50045), …/v1/nixl/stats.py, …/v1/mooncake/store/metrics.py,
-// …/v1/hf3fs/metrics.py, …/v1/hisparse/ (PR 56061), vllm/v1/metrics/loggers.py
+// …/v1/hf3fs/metrics.py, …/v1/hisparse/ (PR 56061; stats.py of 0.32.0),
+// vllm/v1/simple_kv_offload/metrics.py (0.32.0), vllm/v1/metrics/loggers.py
 // (kv_block_*), vllm/v1/spec_decode/metrics.py (PR 45163), read in August and
 // September 2026; none was checked against a running engine.
 var offloadDescs = []Desc{
@@ -130,6 +142,7 @@ var offloadDescs = []Desc{
 	{NixlFailedTransfers, KindCounter, "vllm:nixl_num_failed_transfers_total", "", "0.11.1 –", Unscaled},
 	{NixlFailedNotifications, KindCounter, "vllm:nixl_num_failed_notifications_total", "", "0.11.1 –", Unscaled},
 	{NixlExpiredRequests, KindCounter, "vllm:nixl_num_kv_expired_reqs_total", "", "0.15 –", Unscaled},
+	{NixlLateNotifications, KindCounter, "vllm:nixl_num_notifications_after_expiry_total", "", "after 0.20, in 0.32", Unscaled},
 	{MooncakeTime, KindHistogram, "vllm:mooncake_store_operation_time_seconds", "operation", "May 2026 –; also status", Unscaled},
 	{MooncakeCalls, KindCounter, "vllm:mooncake_store_operation_total", "operation", "May 2026 –; also status", Unscaled},
 	{MooncakeKeys, KindCounter, "vllm:mooncake_store_operation_keys_total", "operation", "May 2026 –; also status", Unscaled},
@@ -142,6 +155,20 @@ var offloadDescs = []Desc{
 	{HisparseHits, KindCounter, "vllm:hisparse_cache_hits_total", "", "0.30 –", Unscaled},
 	{HisparseMisses, KindCounter, "vllm:hisparse_cache_misses_total", "", "0.30 –", Unscaled},
 	{HisparseBytes, KindCounter, "vllm:hisparse_host_to_device_bytes_total", "", "0.30 –", Unscaled},
+	// Blocks that could be evicted count as free.
+	{HisparseHostUsage, KindGaugeMax, "vllm:hisparse_host_cache_usage_perc", "", "by 0.32", Unscaled},
+	{HisparsePendingTransfers, KindGauge, "vllm:hisparse_pending_page_transfers", "", "by 0.32", Unscaled},
+	{HisparseHostBlockLifetime, KindHistogram, "vllm:hisparse_host_block_lifetime_seconds", "", "by 0.32, with --kv-cache-metrics", Unscaled},
+	{HisparseHostBlockIdleBeforeEvict, KindHistogram, "vllm:hisparse_host_block_idle_before_evict_seconds", "", "by 0.32, with --kv-cache-metrics", Unscaled},
+	{HisparseHostBlockReuseGap, KindHistogram, "vllm:hisparse_host_block_reuse_gap_seconds", "", "by 0.32, with --kv-cache-metrics", Unscaled},
+	{SimpleSaveOutcomes, KindCounter, "vllm:simple_kv_offload_save_outcomes_total", "outcome", "by 0.31", Unscaled},
+	// 0.32 counts finished loads; other builds have the label phase, issued or completed.
+	{SimpleLoadBlocks, KindCounter, "vllm:simple_kv_offload_load_blocks_total", "phase", "by 0.31", Unscaled},
+	// Despite "used" in its name: the blocks pinned by transfers in flight or by cache hits.
+	{SimplePinnedBlocks, KindGauge, "vllm:simple_kv_offload_used_blocks", "", "by 0.31", Unscaled},
+	{SimplePendingStoreBlocks, KindGauge, "vllm:simple_kv_offload_pending_store_blocks", "", "by 0.31", Unscaled},
+	// Always 1: the size of the pool is in a label.
+	{SimpleInfo, KindGauge, "vllm:simple_kv_offload_info", "capacity_blocks", "by 0.31", Unscaled},
 
 	{KVBlockLifetime, KindHistogram, "vllm:kv_block_lifetime_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},
 	{KVBlockIdleBeforeEvict, KindHistogram, "vllm:kv_block_idle_before_evict_seconds", "", "0.12 –, with --kv-cache-metrics", Unscaled},

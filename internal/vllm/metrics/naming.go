@@ -70,14 +70,16 @@ func (id DescID) Naming() Naming { return Naming(int(id) / len(descs)) }
 // Name returns the name as a page with that naming writes it.
 func (id DescID) Name() string { return id.Desc().nameIn(id.Naming()) }
 
-// IsVLLM reports whether the metric is the engine's. The other one is
-// process_start_time_seconds, which any process may export.
-func (id DescID) IsVLLM() bool { return id.Metric() != ProcessStart }
+// IsVLLM reports whether the metric is the engine's. The others are those of a process or of
+// its HTTP front end, which any process may export.
+func (id DescID) IsVLLM() bool { return id.Metric().isVLLM() }
 
-// nameIn returns the desc's name in a naming. The metrics of the process have the same
+func (m ID) isVLLM() bool { return m != ProcessStart && !m.IsServer() }
+
+// nameIn returns the desc's name in a naming. The metrics that are not vLLM's have the same
 // name in each.
 func (d *Desc) nameIn(n Naming) string {
-	if d.Metric == ProcessStart {
+	if !d.Metric.isVLLM() {
 		return d.name
 	}
 	return n.Format(d.name)
@@ -131,9 +133,13 @@ func Lookup(name string) (m Match, ok bool) {
 	return m, true
 }
 
-// IsWanted reports whether a sample or family name is read.
+// IsWanted reports whether the samples and TYPE lines of a name are kept: because it is read,
+// or because its presence is noted, see [UnreadFamily].
 func IsWanted(name string) bool {
-	_, ok := Lookup(name)
+	if _, ok := Lookup(name); ok {
+		return true
+	}
+	_, ok := UnreadFamily(name)
 	return ok
 }
 
