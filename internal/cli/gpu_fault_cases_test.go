@@ -145,19 +145,19 @@ var gpuFaults = map[string]gpuFault{
 		script:  "rule nvmlInit_v2 hang",
 		command: "fault nvmlInit_v2",
 		want:    map[string]string{"gpus": "null", "peak_vram_gb": "null"},
-		reasons: map[string]string{"gpus": "still initialising", "peak_vram_gb": "still initialising"},
+		reasons: map[string]string{"gpus": "still initializing", "peak_vram_gb": "still initializing"},
 	},
 	"naming the devices hangs": {
 		script:  "devices 1\nrule nvmlDeviceGetName hang",
 		command: "fault nvmlDeviceGetName",
 		want:    map[string]string{"gpus": "null", "peak_vram_gb": "null"},
-		reasons: map[string]string{"gpus": "still initialising", "peak_vram_gb": "still initialising"},
+		reasons: map[string]string{"gpus": "still initializing", "peak_vram_gb": "still initializing"},
 	},
 	"an init of 3 s under 1 s": {
 		script:  "rule nvmlInit_v2 sleep=3s",
 		command: "sleep 1",
 		want:    map[string]string{"gpus": "null", "peak_vram_gb": "null"},
-		reasons: map[string]string{"gpus": "still initialising", "peak_vram_gb": "still initialising"},
+		reasons: map[string]string{"gpus": "still initializing", "peak_vram_gb": "still initializing"},
 	},
 	"an init that ends after the command": {
 		script:  oneGPU + "rule nvmlInit_v2 sleep=1200ms",

@@ -35,7 +35,7 @@ func TestSlowInit(t *testing.T) {
 				if (r.GPUs != nil) != c.sampled {
 					t.Errorf("sampled %v, want %v: %+v", r.GPUs != nil, c.sampled, r.Notes)
 				}
-				if !c.sampled && !strings.Contains(r.reason("gpus"), "still initialising") {
+				if !c.sampled && !strings.Contains(r.reason("gpus"), "still initializing") {
 					t.Errorf("reason %q", r.reason("gpus"))
 				}
 				if c.sampled && c.init > 2*time.Second && r.doubt("gpu_sampling_late") == "" {
@@ -54,7 +54,7 @@ func TestHangingInit(t *testing.T) {
 		if err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "NVML") {
 			t.Errorf("Ready: %v", err)
 		}
-		if r := s.Readings(); !strings.Contains(r.reason("gpus"), "still initialising") {
+		if r := s.Readings(); !strings.Contains(r.reason("gpus"), "still initializing") {
 			t.Errorf("before the end: %+v", r.Notes)
 		}
 		begin := time.Now()

@@ -199,8 +199,8 @@ func TestNoDriver(t *testing.T) {
 		"driver not loaded":   {lib, "rule nvmlInit_v2 code=DRIVER_NOT_LOADED", "not loaded"},
 		"versions differ":     {lib, "rule nvmlInit_v2 code=LIB_RM_VERSION_MISMATCH", "reboot"},
 		"count fails":         {lib, "rule nvmlDeviceGetCount* code=UNKNOWN", "counting the GPUs"},
-		"init hangs":          {lib, "rule nvmlInit_v2 hang", "still initialising"},
-		"init takes too long": {lib, "rule nvmlInit_v2 sleep=30s", "still initialising"},
+		"init hangs":          {lib, "rule nvmlInit_v2 hang", "still initializing"},
+		"init takes too long": {lib, "rule nvmlInit_v2 sleep=30s", "still initializing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
