@@ -31,7 +31,7 @@ import (
 // sees of the program. In addition to testscript's own commands there are:
 //
 //	status CODE|SIGNAL PROGRAM...   run, and compare how it ended
-//	status CODE|SIGNAL PROGRAM...   run, and compare how it ended
+//	event FILE PATH VALUE           the event has this value at PATH
 //	reason FILE FIELD [REGEXP]      `unavailable` explains FIELD; ! reason: it does not
 //	doubt FILE CODE [REGEXP]        `validity` has a note; ! doubt: it has none
 //	sound FILE...                   valid by vobs validate --strict, every null explained
@@ -376,7 +376,8 @@ func systemNVML() bool {
 }
 
 // untilSampledMain is `until-sampled DEVICES [ROUNDS]`, a command that ends once the processes
-// and the memory of so many devices have been read often enough, according to FAKE_NVML_LOG.
+// and the memory of so many devices have been read often enough, according to FAKE_NVML_LOG:
+// the gauges, which a round reads before the processes, then have three readings at least.
 func untilSampledMain(args []string) int {
 	devices, rounds := 1, 10
 	for i, to := range []*int{&devices, &rounds} {
@@ -399,7 +400,7 @@ func untilSampledMain(args []string) int {
 	const processes, memory = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"
 	p, m := count(processes), count(memory)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if count(processes) >= p+2*devices && count(memory) >= m+rounds*devices {
+		if count(processes) >= p+4*devices && count(memory) >= m+rounds*devices {
 			return 0
 		}
 	}

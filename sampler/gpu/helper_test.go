@@ -185,6 +185,11 @@ func untilTotalOn(device int, call, times string) string {
 // for two lists: the first one may have been made before the process existed.
 var untilListed = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", 2)
 
+// untilMeasured is shell code that waits until every gauge has three readings inside the
+// command's run: a round reads the gauges before the processes, and the first list may be
+// that of a round from before the start.
+var untilMeasured = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", minGaugeReadings+1)
+
 // run samples in a helper process with the fake library and this script. $DIR in the
 // script is a temporary directory, which the command has in its environment too. It fails
 // the test unless the helper exits with code 0 in time.
