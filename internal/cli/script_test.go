@@ -376,8 +376,9 @@ func systemNVML() bool {
 }
 
 // untilSampledMain is `until-sampled DEVICES [ROUNDS]`, a command that ends once the processes
-// and the memory of so many devices have been read often enough, according to FAKE_NVML_LOG:
-// the gauges, which a round reads before the processes, then have three readings at least.
+// and the memory of so many devices have been read often enough, according to FAKE_NVML_LOG.
+// Gauges have at least three readings then: the clocks are the last to be read in a round. On
+// a driver without them the process lists decide, of which a round may need two.
 func untilSampledMain(args []string) int {
 	devices, rounds := 1, 10
 	for i, to := range []*int{&devices, &rounds} {
@@ -397,10 +398,12 @@ func untilSampledMain(args []string) int {
 		}
 		return bytes.Count(calls, []byte(" "+call))
 	}
-	const processes, memory = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"
-	p, m := count(processes), count(memory)
+	const processes, memory, clocks = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocks"
+	p, m, c := count(processes), count(memory), count(clocks)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if count(processes) >= p+4*devices && count(memory) >= m+rounds*devices {
+		lists := count(processes) - p
+		measured := count(clocks) >= c+4*devices || lists >= 8*devices
+		if lists >= 2*devices && measured && count(memory) >= m+rounds*devices {
 			return 0
 		}
 	}

@@ -186,9 +186,8 @@ func untilTotalOn(device int, call, times string) string {
 var untilListed = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", 2)
 
 // untilMeasured is shell code that waits until every gauge has three readings inside the
-// command's run: a round reads the gauges before the processes, and the first list may be
-// that of a round from before the start.
-var untilMeasured = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", minGaugeReadings+1)
+// command's run, the processes two lists. A call is logged before it returns.
+var untilMeasured = until("nvmlDeviceGetCurrentClocks[A-Za-z]*", minGaugeReadings+1) + untilTotal("nvmlDeviceGetComputeRunningProcesses[_v23]*", "3")
 
 // run samples in a helper process with the fake library and this script. $DIR in the
 // script is a temporary directory, which the command has in its environment too. It fails
