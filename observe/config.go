@@ -89,5 +89,5 @@ func ParseMultiproc(s string) (Multiproc, error) {
 	case MultiprocAuto, MultiprocOn, MultiprocOff:
 		return m, nil
 	}
-	return "", fmt.Errorf("unknown mode %q of --multiproc: use auto, on or off", s)
+	return "", fmt.Errorf("unknown value %q: use auto, on or off", s)
 }

@@ -8,7 +8,7 @@
 // [Run] goes through these steps, in this order:
 //
 //  1. Prepare. The load averages are read, and the samplers of the host and the GPUs
-//     start (NVML initialises in the background). The prober gets the addresses of
+//     start (NVML initializes in the background). The prober gets the addresses of
 //     --metrics-url and of the command line. The directories of --multiproc and
 //     --instrument are made. If the command line starts a server, its port is checked: a
 //     server that answers there already is never read.

@@ -26,7 +26,7 @@ func ParseView(s string) (View, error) {
 	case Full, CoreOnly, Log:
 		return v, nil
 	}
-	return "", fmt.Errorf("unknown schema %q: use full, core or log", s)
+	return "", fmt.Errorf("unknown value %q: use full, core or log", s)
 }
 
 // recordMessage is the message of NeMo Safe Synthesizer's log record in its newest

@@ -46,7 +46,7 @@ func ParseForwardMode(s string) (ForwardMode, error) {
 	case "never":
 		return ForwardNever, nil
 	}
-	return ForwardAuto, fmt.Errorf("unknown mode %q for --forward-signals: use auto or never", s)
+	return ForwardAuto, fmt.Errorf("unknown value %q: use auto or never", s)
 }
 
 // String returns the spelling that ParseForwardMode reads.

@@ -14,7 +14,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -31,7 +30,7 @@ func Main(args []string) int {
 	}
 	code := exitUsage
 	if isRun(args) {
-		code = exitInternal
+		code = exitNotStarted
 	}
 	var e *exitError
 	if errors.As(err, &e) {
@@ -51,11 +50,12 @@ func isRun(args []string) bool { return len(args) > 1 && args[1] == "run" }
 func newApp(stdout, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:  "vobs",
-		Usage: "bracket a vLLM generation run and leave one honest JSON event",
+		Usage: "bracket a vLLM generation run and write one JSON event",
 		UsageText: `vobs run [flags] [--] COMMAND [ARGUMENT...]
+vobs schema [flags]
 vobs validate FILE...
-vobs wandb FILE...
-vobs scrape URL|FILE`,
+vobs scrape URL|FILE
+vobs wandb FILE...`,
 		Description: `vobs run starts COMMAND without getting in its way, samples the GPUs, the host and
 the vLLM engine while it runs, and writes one JSON event when it has ended:
 
@@ -69,13 +69,16 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 		ErrWriter:                 stderr,
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main ends the process
 		OnUsageError:              usageError,
-		CommandNotFound:           nil,
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return fail(exitUsage, withHint(fmt.Errorf("unknown subcommand %q", c.Args().First()),
-					"to run a command: vobs run -- "+strings.Join(c.Args().Slice(), " ")))
+			switch name := c.Args().First(); {
+			case name == "":
+				return cli.ShowAppHelp(c)
+			case name == helpName && c.NArg() <= 2:
+				return showHelp(c, c.Args().Get(1))
+			case name == helpName:
+				return fail(exitUsage, withHint(fmt.Errorf("expected one subcommand, got %d", c.NArg()-1), "vobs help COMMAND"))
 			}
-			return cli.ShowAppHelp(c)
+			return unknownSubcommand(c.App, c.Args().Slice())
 		},
 	}
 	app.Commands = []*cli.Command{
@@ -89,8 +92,16 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 		demoEngineCommand(),
 	}
 	for _, c := range app.Commands {
-		c.HideHelpCommand = true // else `run -- help` would print help
+		c.HideHelpCommand = true // otherwise `run -- help` would print help
 		c.OnUsageError = usageError
 	}
 	return app
+}
+
+// noArguments refuses arguments that a subcommand would ignore.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return fail(exitUsage, withHint(fmt.Errorf("unexpected argument %q", c.Args().First()), "see vobs "+c.Command.Name+" --help"))
+	}
+	return nil
 }

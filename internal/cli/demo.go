@@ -19,7 +19,7 @@ import (
 func demoEngineCommand() *cli.Command {
 	return &cli.Command{
 		Name:   "demo-engine",
-		Usage:  "a simulated vLLM engine: no model, no GPU, real metrics",
+		Usage:  "run a simulated vLLM engine: no model, no GPU, real metrics",
 		Hidden: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` of the metrics; port 0 takes a free one, unix:PATH a socket"},
@@ -27,6 +27,9 @@ func demoEngineCommand() *cli.Command {
 			&cli.StringFlag{Name: "memory-file", Usage: "`FILE` that the simulated GPU's used bytes are written to"},
 		},
 		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			cfg := demo.DefaultConfig()

@@ -172,6 +172,7 @@ func ask(args []string) error {
 	ready := f.String("ready", "", "file that holds the engine's address, sooner or later")
 	totals := f.String("totals", "", "file that gets what was served, as JSON")
 	scraped := f.Bool("scraped", false, "in the end, wait until somebody has read the whole metrics page")
+	sampled := f.Bool("sampled", false, "in the end, wait until the gauges of the GPU were read several times")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -200,9 +201,14 @@ func ask(args []string) error {
 		}
 	}
 	if *scraped {
-		_, err = post(client, address+"/test/scraped")
+		if _, err = post(client, address+"/test/scraped"); err != nil {
+			return err
+		}
 	}
-	return err
+	if *sampled && untilSampledMain(nil) != 0 {
+		return errors.New("the GPU was not sampled")
+	}
+	return nil
 }
 
 func post(client *http.Client, url string) ([]byte, error) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -11,10 +12,10 @@ import (
 // Exit codes. `vobs run` exits with the command's own code, except for 125 to 127,
 // which mean what they mean for coreutils' env and timeout.
 const (
-	exitOK       = 0
-	exitProblems = 1   // the answer is no: an event is not valid, or was not sent
-	exitUsage    = 2   // wrong usage, or something cannot be read; not of run
-	exitInternal = 125 // run: vobs failed before the command started
+	exitOK         = 0
+	exitProblems   = 1   // the answer is no: an event is not valid, or was not sent
+	exitUsage      = 2   // wrong usage, or something cannot be read; not of run
+	exitNotStarted = 125 // run: vobs failed before the command started
 )
 
 // exitError is an error with its exit code. A nil cause means that the error has
@@ -43,14 +44,48 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "vobs" {
 		name = "vobs " + c.Command.Name
 	}
-	message := err.Error()
+	return withHint(errors.New(flagMessage(err.Error())), "see "+name+" --help")
+}
+
+// flagMessage rewords a message of package flag or of urfave/cli; others stay.
+func flagMessage(message string) string {
+	var value, name string
 	if flag, ok := strings.CutPrefix(message, "flag provided but not defined: -"); ok {
-		if len(flag) > 1 { // package flag drops one of two dashes
-			flag = "-" + flag
-		}
-		message = "unknown flag -" + flag
+		return "unknown flag " + dashed(flag)
 	}
-	return withHint(errors.New(message), "see "+name+" --help")
+	if flag, ok := strings.CutPrefix(message, "flag needs an argument: -"); ok {
+		return dashed(flag) + " needs a value"
+	}
+	if n, _ := fmt.Sscanf(message, "invalid boolean value %q for -%s", &value, &name); n == 2 {
+		return fmt.Sprintf("%s %q: use true or false", dashed(strings.TrimSuffix(name, ":")), value)
+	}
+	if n, _ := fmt.Sscanf(message, "could not parse %q as bool value from environment variable %q", &value, &name); n == 2 {
+		return fmt.Sprintf("%s %q: use true or false", name, value)
+	}
+	// Only times are left.
+	if n, _ := fmt.Sscanf(message, "invalid value %q for flag -%s", &value, &name); n == 2 {
+		return fmt.Sprintf("%s %q: %s", dashed(strings.TrimSuffix(name, ":")), value, timeProblem(value))
+	}
+	if n, _ := fmt.Sscanf(message, "could not parse %q as duration value from environment variable %q", &value, &name); n == 2 {
+		return fmt.Sprintf("%s %q: %s", name, value, timeProblem(value))
+	}
+	return message
+}
+
+// dashed returns a flag with its dashes: package flag drops one of two.
+func dashed(flag string) string {
+	if len(flag) > 1 {
+		return "--" + flag
+	}
+	return "-" + flag
+}
+
+// timeProblem returns what is wrong with a time.
+func timeProblem(value string) string {
+	if _, err := strconv.ParseFloat(value, 64); err == nil {
+		return "needs a unit, as in " + value + "s"
+	}
+	return "not a time: use one like 30s or 2m"
 }
 
 // hintedError is an error with a hint at what to do about it.

@@ -29,15 +29,28 @@ var flagWords = map[string][]string{
 // autoInterval leaves an interval to vobs.
 const autoInterval = "auto"
 
+// variable returns the environment variable of a flag.
+func variable(name string) string {
+	return "VOBS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// source returns where a flag's value comes from, for messages: the flag, or its
+// variable.
+func source(c *cli.Context, name string) string {
+	if v := os.Getenv(variable(name)); v != "" && v == c.String(name) {
+		return variable(name)
+	}
+	return "--" + name
+}
+
 // list returns the values of a flag that can be given several times. Without the flag
 // they come from its environment variable, split at the separators.
 func list(c *cli.Context, name, separators string) []string {
 	if values := c.StringSlice(name); len(values) > 0 {
 		return values
 	}
-	variable := "VOBS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	var out []string
-	for _, v := range strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+	for _, v := range strings.FieldsFunc(os.Getenv(variable(name)), func(r rune) bool { return strings.ContainsRune(separators, r) }) {
 		if v = strings.TrimSpace(v); v != "" {
 			out = append(out, v)
 		}
@@ -95,10 +108,10 @@ func interval(c *cli.Context, name string, shortest time.Duration) (time.Duratio
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("--%s %q: use auto or a time like 250ms or 2s", name, text)
+		return 0, fmt.Errorf("%s %q: use auto or a time like 250ms or 2s", source(c, name), text)
 	}
 	if d < shortest || d > time.Hour {
-		return 0, fmt.Errorf("--%s %v: use auto or a time from %v to 1h", name, d, shortest)
+		return 0, fmt.Errorf("%s %v: use auto or a time from %v to 1h", source(c, name), d, shortest)
 	}
 	return d, nil
 }

@@ -86,7 +86,7 @@ var gpuFaults = map[string]gpuFault{
 	},
 	"memory hangs from the start": {
 		script:  oneGPU + "rule nvmlDeviceGetMemoryInfo_v2 hang",
-		command: "fault nvmlDeviceGetMemoryInfo_v2; until-called nvmlDeviceGetPowerUsage",
+		command: "fault nvmlDeviceGetMemoryInfo_v2; until-called nvmlDeviceGetPowerUsage 4",
 		want:    map[string]string{"gpus.len": "1", "peak_vram_gb": "null", "gpus.0.peak_bytes": "null", "gpus.0.power_watts.max": "250.0"},
 		reasons: map[string]string{
 			"gpus.0.memory_api": ".", "gpus.0.memory_total_bytes": ".", "gpus.0.memory_reserved_bytes": ".",
@@ -140,24 +140,24 @@ var gpuFaults = map[string]gpuFault{
 		doubts:  map[string]string{"gpu_driver_stuck": "."},
 	},
 
-	// Initialisation.
+	// Initialization.
 	"init hangs": {
 		script:  "rule nvmlInit_v2 hang",
 		command: "fault nvmlInit_v2",
 		want:    map[string]string{"gpus": "null", "peak_vram_gb": "null"},
-		reasons: map[string]string{"gpus": "still initialising", "peak_vram_gb": "still initialising"},
+		reasons: map[string]string{"gpus": "still initializing", "peak_vram_gb": "still initializing"},
 	},
 	"naming the devices hangs": {
 		script:  "devices 1\nrule nvmlDeviceGetName hang",
 		command: "fault nvmlDeviceGetName",
 		want:    map[string]string{"gpus": "null", "peak_vram_gb": "null"},
-		reasons: map[string]string{"gpus": "still initialising", "peak_vram_gb": "still initialising"},
+		reasons: map[string]string{"gpus": "still initializing", "peak_vram_gb": "still initializing"},
 	},
 	"an init of 3 s under 1 s": {
 		script:  "rule nvmlInit_v2 sleep=3s",
 		command: "sleep 1",
 		want:    map[string]string{"gpus": "null", "peak_vram_gb": "null"},
-		reasons: map[string]string{"gpus": "still initialising", "peak_vram_gb": "still initialising"},
+		reasons: map[string]string{"gpus": "still initializing", "peak_vram_gb": "still initializing"},
 	},
 	"an init that ends after the command": {
 		script:  oneGPU + "rule nvmlInit_v2 sleep=1200ms",
@@ -194,7 +194,7 @@ var gpuFaults = map[string]gpuFault{
 		want:    merge(undisturbedGPU(0, gib3), map[string]string{"gpus.0.sampling.errors": "0"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "does not support"},
 	},
-	"utilisation not supported": {
+	"utilization not supported": {
 		script:  oneGPU + "util unsupported",
 		command: "until-sampled 1",
 		want:    map[string]string{"gpus.0.peak_bytes": gib3, "gpus.0.power_watts.mean": "250.0", "gpus.0.sampling.errors": "0"},
@@ -209,11 +209,11 @@ var gpuFaults = map[string]gpuFault{
 	},
 
 	// Impossible values.
-	"energy goes back": {
+	"energy decreases": {
 		script:  oneGPU + "energy 0 file energy",
 		command: "until-sampled 1; echo 2000 >energy",
 		want:    undisturbedGPU(0, gib3),
-		reasons: map[string]string{"gpus.0.energy_joules": "went back from 5000.000 to 2000.000 J"},
+		reasons: map[string]string{"gpus.0.energy_joules": "decreased from 5000.000 to 2000.000 J"},
 	},
 	"more used than there is": {
 		script:  oneGPU + "overfull",

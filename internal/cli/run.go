@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -34,30 +35,30 @@ By default only the event goes to stdout, and COMMAND's stdout goes to stderr. W
 --output or --append COMMAND keeps stdout.
 
 The variable of a flag that can be repeated holds several values, separated by
-blanks; labels and headers are separated by newlines.`,
+whitespace; labels and headers are separated by newlines.`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, complete or not at all; pipes and devices are written directly (%h host, %p pid, %i run id, %r rank by SLURM_PROCID or RANK)"},
 			&cli.StringFlag{Name: "append", Usage: "append the event to `FILE` as one line, in one write under a lock (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the eight keys of NeMo Safe Synthesizer's GenerationObservability) or log (its log record)"},
 			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
 			&cli.StringSliceFlag{Name: "intend", Usage: "expect the engine to run with `NAME=VALUE`, named as vLLM's flag; flag_mismatches lists what did not engage (repeatable) [$VOBS_INTEND]"},
-			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "read such expectations from `FILE` (JSON or YAML): a file for vllm serve --config, or NeMo Safe Synthesizer's engine parameters"},
+			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "read --intend settings from `FILE` (JSON or YAML): a file for vllm serve --config, or NeMo Safe Synthesizer's engine parameters"},
 			&cli.StringSliceFlag{Name: "metrics-url", Usage: "read the engine's metrics at `URL`: http, https or unix:///PATH; without a path, /metrics (repeatable) [$VOBS_METRICS_URL]"},
 			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engine (repeatable) [$VOBS_METRICS_HEADER]"},
 			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines with the certificates in `FILE` (PEM); by default with the system's, and not at all on a loopback address"},
 			&cli.StringFlag{Name: "scrape-interval", Value: "auto", EnvVars: []string{"VOBS_SCRAPE_INTERVAL"}, Usage: "`TIME` between polls of the engine; auto is 100ms at first and 500ms after a minute, longer if requests would take over 1 % of the server, but at most 1s while the engine works"},
-			&cli.StringSliceFlag{Name: "device", Usage: "sample `GPU` instead of those in CUDA_VISIBLE_DEVICES: index, UUID or the start of one (repeatable) [$VOBS_DEVICE]"},
+			&cli.StringSliceFlag{Name: "device", Usage: "sample `GPU` instead of those in CUDA_VISIBLE_DEVICES: index, UUID or a UUID prefix (repeatable) [$VOBS_DEVICE]"},
 			&cli.StringFlag{Name: "interval", Value: "auto", EnvVars: []string{"VOBS_INTERVAL"}, Usage: "`TIME` between readings of GPU memory; auto is 5ms or as much longer as keeps them within 0.8 % of one core"},
 			&cli.StringFlag{Name: "forward-signals", Value: "auto", EnvVars: []string{"VOBS_FORWARD_SIGNALS"}, Usage: "`MODE`: auto forwards signals sent to vobs; never is for senders that signal the whole process group (timeout, some schedulers), so that COMMAND does not get them twice"},
-			&cli.StringFlag{Name: "multiproc", Value: "auto", EnvVars: []string{"VOBS_MULTIPROC"}, Usage: "`MODE`: on gives COMMAND a fresh directory for its engine's metrics (PROMETHEUS_MULTIPROC_DIR), auto only if it is vllm bench throughput or latency, off never, and reads none"},
-			&cli.BoolFlag{Name: "keep", EnvVars: []string{"VOBS_KEEP"}, Usage: "keep the directory that --multiproc made"},
+			&cli.StringFlag{Name: "multiproc", Value: "auto", EnvVars: []string{"VOBS_MULTIPROC"}, Usage: "`MODE`: on: give COMMAND a fresh directory for its engine's metrics (PROMETHEUS_MULTIPROC_DIR); auto: only for vllm bench throughput and latency; off: never, and existing files are not read"},
+			&cli.BoolFlag{Name: "keep", EnvVars: []string{"VOBS_KEEP"}, Usage: "keep the directory that --multiproc created"},
 			&cli.BoolFlag{Name: "dev-mode", EnvVars: []string{"VOBS_DEV_MODE"}, Usage: "set VLLM_SERVER_DEV_MODE=1 for COMMAND: a vLLM server it starts serves its configuration at /server_info, and opens its other development endpoints too"},
 			&cli.BoolFlag{Name: "instrument", EnvVars: []string{"VOBS_INSTRUMENT"}, Usage: "load a plugin into COMMAND's vLLM that reports the engine core's own configuration and torch's memory peaks; with --multiproc on, a script's LLM() records its statistics"},
 			&cli.BoolFlag{Name: "kill-leftovers", EnvVars: []string{"VOBS_KILL_LEFTOVERS"}, Usage: "end processes that outlive COMMAND: TERM, then KILL after 5 s; by default they are listed, warned about and left alone"},
 			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND (exit 125) unless NVML and every --metrics-url answer within 10 s"},
 			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print the summary on stderr even if that is not a terminal"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings and no summary"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print more on stderr"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print debug messages on stderr"},
 		}, wandbFlags(wandb.Disabled)...),
 		Action: runAction,
 	}
@@ -87,7 +88,7 @@ func runAction(c *cli.Context) error {
 	}
 	exit, err := observe.Run(cfg)
 	if err != nil {
-		return fail(exitInternal, err)
+		return fail(exitNotStarted, err)
 	}
 	exit.Mirror()
 	return nil
@@ -116,13 +117,13 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	}
 	// A variable that is set to the empty string counts as unset.
 	if cfg.View, err = schema.ParseView(cmp.Or(c.String("schema"), "full")); err != nil {
-		return cfg, err
+		return cfg, fmt.Errorf("%s: %w", source(c, "schema"), err)
 	}
 	if cfg.Forward, err = child.ParseForwardMode(cmp.Or(c.String("forward-signals"), "auto")); err != nil {
-		return cfg, err
+		return cfg, fmt.Errorf("%s: %w", source(c, "forward-signals"), err)
 	}
 	if cfg.Multiproc, err = observe.ParseMultiproc(cmp.Or(c.String("multiproc"), "auto")); err != nil {
-		return cfg, err
+		return cfg, fmt.Errorf("%s: %w", source(c, "multiproc"), err)
 	}
 	if cfg.Interval, err = interval(c, "interval", time.Millisecond); err != nil {
 		return cfg, err
@@ -148,6 +149,11 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	if cfg.Intents, err = intents(c); err != nil {
 		return cfg, err
 	}
+	for _, name := range []string{"output", "append"} {
+		if c.String(name) == "-" {
+			return cfg, withHint(fmt.Errorf("--%s -: not the name of a file", name), "the event goes to stdout if neither --output nor --append is given")
+		}
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return cfg, fmt.Errorf("making a run id: %w", err)
@@ -165,7 +171,10 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 func intents(c *cli.Context) (in intent.Intents, err error) {
 	if file := c.String("intend-file"); file != "" {
 		if in, err = intent.ReadFile(file); err != nil {
-			return in, withHint(err, "max-num-seqs: 256")
+			if _, unreadable := errors.AsType[*fs.PathError](err); unreadable {
+				return in, err
+			}
+			return in, withHint(err, "expected lines such as max-num-seqs: 256")
 		}
 	}
 	given, err := intent.ParsePairs(list(c, "intend", " \t\n"))

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +27,9 @@ func scrapeCommand() *cli.Command {
 			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify an https server with the certificates in `FILE` (PEM); by default with the system's, and not at all on a loopback address"},
 		},
 		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return fail(exitUsage, withHint(errors.New("no URL or file given"), "vobs scrape http://127.0.0.1:8000/metrics"))
+			}
 			if c.NArg() != 1 {
 				return fail(exitUsage, withHint(fmt.Errorf("expected one URL or file, got %d", c.NArg()), "vobs scrape http://127.0.0.1:8000/metrics"))
 			}
@@ -53,7 +57,11 @@ func scrapeCommand() *cli.Command {
 func readPage(c *cli.Context, from string) ([]byte, error) {
 	switch {
 	case from == "-":
-		return io.ReadAll(os.Stdin)
+		page, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			return nil, fmt.Errorf("reading stdin: %w", err)
+		}
+		return page, nil
 	case !strings.Contains(from, "://"):
 		if page, err := os.ReadFile(from); err == nil || !os.IsNotExist(err) || !strings.Contains(from, ":") {
 			return page, err

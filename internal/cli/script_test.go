@@ -31,7 +31,7 @@ import (
 // sees of the program. In addition to testscript's own commands there are:
 //
 //	status CODE|SIGNAL PROGRAM...   run, and compare how it ended
-//	status CODE|SIGNAL PROGRAM...   run, and compare how it ended
+//	event FILE PATH VALUE           the event has this value at PATH
 //	reason FILE FIELD [REGEXP]      `unavailable` explains FIELD; ! reason: it does not
 //	doubt FILE CODE [REGEXP]        `validity` has a note; ! doubt: it has none
 //	sound FILE...                   valid by vobs validate --strict, every null explained
@@ -377,6 +377,8 @@ func systemNVML() bool {
 
 // untilSampledMain is `until-sampled DEVICES [ROUNDS]`, a command that ends once the processes
 // and the memory of so many devices have been read often enough, according to FAKE_NVML_LOG.
+// Gauges have at least three readings then: the clocks are the last to be read in a round. On
+// a driver without them the process lists decide, of which a round may need two.
 func untilSampledMain(args []string) int {
 	devices, rounds := 1, 10
 	for i, to := range []*int{&devices, &rounds} {
@@ -396,10 +398,12 @@ func untilSampledMain(args []string) int {
 		}
 		return bytes.Count(calls, []byte(" "+call))
 	}
-	const processes, memory = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo"
-	p, m := count(processes), count(memory)
+	const processes, memory, clocks = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocks"
+	p, m, c := count(processes), count(memory), count(clocks)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if count(processes) >= p+2*devices && count(memory) >= m+rounds*devices {
+		lists := count(processes) - p
+		measured := count(clocks) >= c+4*devices || lists >= 8*devices
+		if lists >= 2*devices && measured && count(memory) >= m+rounds*devices {
 			return 0
 		}
 	}

@@ -74,10 +74,10 @@ func gpuText(g *schema.GPU) string {
 		parts = append(parts, text)
 	}
 	if g.JobPeakBytes != nil {
-		parts = append(parts, "the command's "+render.Bytes(*g.JobPeakBytes))
+		parts = append(parts, render.Bytes(*g.JobPeakBytes)+" by the command")
 	}
 	if g.Utilization != nil {
-		parts = append(parts, fmt.Sprintf("busy %.0f %%", 100*float64(g.Utilization.Mean)))
+		parts = append(parts, fmt.Sprintf("%.0f %% utilization", 100*float64(g.Utilization.Mean)))
 	}
 	if x, ok := g.EnergyJoules.Value(); ok {
 		parts = append(parts, fmt.Sprintf("%.0f J", x))
@@ -123,7 +123,7 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 			text += fmt.Sprintf(", %d preemptions", *q.Preemptions)
 		}
 		if q.Running != nil && q.Running.Peak != nil {
-			text += fmt.Sprintf(", at most %.0f running", float64(*q.Running.Peak))
+			text += fmt.Sprintf(", peak %.0f running", float64(*q.Running.Peak))
 		}
 		if q.Waiting != nil && q.Waiting.Peak != nil {
 			text += fmt.Sprintf(", %.0f waiting", float64(*q.Waiting.Peak))

@@ -44,6 +44,9 @@ func versionCommand() *cli.Command {
 		Name:  "version",
 		Usage: "print vobs's version",
 		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
 			_, err := fmt.Fprintf(c.App.Writer, "vobs %s %s/%s %s\n", Version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err
 		},

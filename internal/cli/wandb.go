@@ -46,7 +46,7 @@ type uploader struct {
 func newUploader(c *cli.Context, m *messages) (*uploader, error) {
 	mode, err := wandb.ParseMode(c.String("wandb"))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", source(c, "wandb"), err)
 	}
 	timeout := c.Duration("wandb-timeout")
 	if timeout <= 0 || timeout > time.Hour {
@@ -88,8 +88,7 @@ func (u *uploader) upload(ctx context.Context, e *schema.GenerationObservability
 	u.report(u.settings.Send(ctx, run, u.timeout))
 }
 
-// report prints where an event went, and reports whether it got to where it was meant
-// to be.
+// report prints where an event went, and reports whether it was delivered.
 func (u *uploader) report(out wandb.Outcome, err error) bool {
 	u.printWarnings()
 	notes := strings.Join(out.Notes, "; ")
@@ -100,7 +99,7 @@ func (u *uploader) report(out wandb.Outcome, err error) bool {
 	case err != nil:
 		u.warn(fmt.Sprintf("the event was neither sent to W&B nor saved as an offline run: %s%s", oneLine(err), notes))
 	case out.Failed != nil:
-		u.warn(fmt.Sprintf("the event was not sent to W&B: %s; it is saved in %s, send it with: %s%s", oneLine(out.Failed), out.Path, out.Sync, notes))
+		u.warn(fmt.Sprintf("the event was not sent to W&B: %s; saved in %s; upload it with: %s%s", oneLine(out.Failed), out.Path, out.Sync, notes))
 	case out.URL != "":
 		verb := "the event is at "
 		if out.Resumed {
@@ -109,7 +108,7 @@ func (u *uploader) report(out wandb.Outcome, err error) bool {
 		u.note(verb + out.URL + notes)
 		return true
 	default:
-		u.note("the event is saved in " + out.Path + ", send it with: " + out.Sync + notes)
+		u.note("the event is saved in " + out.Path + "; upload it with: " + out.Sync + notes)
 		return true
 	}
 	return false
@@ -143,15 +142,15 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 func wandbCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "wandb",
-		Usage:     "send events that exist already to Weights & Biases",
+		Usage:     "upload existing events to Weights & Biases",
 		ArgsUsage: "FILE... (- is stdin)",
 		Description: `Each FILE holds events as vobs run wrote them: one JSON document or JSON lines, full,
 core or log records. Sending an event twice gives the same run. Exits with 0 if every
-event got to where it was meant to be, with 1 if one did not, with 2 if a file cannot
+event was delivered, with 1 if one was not, with 2 if a file cannot
 be read or is not valid; then nothing is sent.`,
 		Flags: append(wandbFlags(wandb.Auto),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print more on stderr"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print debug messages on stderr"},
 		),
 		Action: wandbAction,
 	}

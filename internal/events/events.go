@@ -28,6 +28,9 @@ func Open(name string) (io.ReadCloser, error) {
 	if name == "-" {
 		return io.NopCloser(os.Stdin), nil
 	}
+	if name == "" {
+		return nil, errors.New("empty file name")
+	}
 	return os.Open(name)
 }
 

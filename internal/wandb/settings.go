@@ -45,7 +45,7 @@ func ParseMode(s string) (Mode, error) {
 	case Disabled, Auto, Online, Offline:
 		return m, nil
 	}
-	return "", fmt.Errorf("unknown mode %q for --wandb: use auto, online, offline or disabled", s)
+	return "", fmt.Errorf("unknown value %q: use auto, online, offline or disabled", s)
 }
 
 const (
@@ -219,7 +219,7 @@ func (s *Settings) resolveMode() error {
 		s.Mode = Offline
 	case "disabled":
 	default:
-		return fmt.Errorf("unknown mode %q in %s: use online, offline or disabled", mode, source)
+		return fmt.Errorf("%s: unknown value %q: use online, offline or disabled", source, mode)
 	}
 	if given == "shared" {
 		s.Shared = true

@@ -3,7 +3,7 @@
 //
 // # Parts
 //
-//   - [Sampler] (gpu.go, session.go) initialises NVML, makes the slow rounds
+//   - [Sampler] (gpu.go, session.go) initializes NVML, makes the slow rounds
 //     (readings.go, processes.go) and turns what was read into the event's group
 //     (report.go).
 //   - visible.go resolves CUDA_VISIBLE_DEVICES and --device to devices.

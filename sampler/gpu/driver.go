@@ -11,7 +11,7 @@ import (
 //
 // Any call may hang forever; none can be cancelled.
 type driver interface {
-	// start loads and initialises NVML. After an error no other method may be called.
+	// start loads and initializes NVML. After an error no other method may be called.
 	start() error
 	// version returns the version of the NVIDIA driver.
 	version() (string, error)
@@ -152,7 +152,7 @@ const (
 func codeText(code int) string {
 	switch code {
 	case codeUninitialized:
-		return "NVML is not initialised"
+		return "NVML is not initialized"
 	case codeInvalidArgument:
 		return "invalid argument"
 	case codeNotSupported:

@@ -10,7 +10,7 @@ import (
 // of one core, of which the GPUs get 0.8 %.
 const (
 	// gpuShare is the share of one core that sampling the GPUs may take, averaged over
-	// the run. It excludes initialising NVML and identifying the devices, which happens
+	// the run. It excludes initializing NVML and identifying the devices, which happens
 	// once; the budget of the whole process, behind Tick.Share, includes that.
 	gpuShare = budget.GPUs
 	// slowRoundShare is the part of gpuShare that the slow rounds may take, those that

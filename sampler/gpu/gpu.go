@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -103,7 +104,7 @@ type Sampler struct {
 	final        *Readings
 }
 
-// Start starts to sample and returns immediately: a goroutine initialises NVML, which
+// Start starts to sample and returns immediately: a goroutine initializes NVML, which
 // may take seconds.
 //
 // NVML is not shut down at the end: that call may hang like any other, and the process
@@ -194,7 +195,10 @@ func (s *Sampler) Stop(commandRan time.Duration) Readings {
 		s.mu.Lock()
 		if !closed(s.initDone) {
 			// run checks this and does not start to sample.
-			s.initErr = fmt.Errorf("NVML was still initialising when the command ended after %.1f s: without persistence mode a GPU takes seconds to initialise; enable it with nvidia-smi -pm 1, or use --strict, which waits", commandRan.Seconds())
+			s.initErr = errors.New("NVML was still initializing, and the command did not start")
+			if !s.started.IsZero() {
+				s.initErr = fmt.Errorf("NVML was still initializing when the command ended after %.1f s: without persistence mode a GPU takes seconds to initialize; enable it with nvidia-smi -pm 1, or use --strict, which waits", commandRan.Seconds())
+			}
 		}
 		s.mu.Unlock()
 	}

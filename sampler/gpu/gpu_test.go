@@ -35,7 +35,7 @@ func TestSlowInit(t *testing.T) {
 				if (r.GPUs != nil) != c.sampled {
 					t.Errorf("sampled %v, want %v: %+v", r.GPUs != nil, c.sampled, r.Notes)
 				}
-				if !c.sampled && !strings.Contains(r.reason("gpus"), "still initialising") {
+				if !c.sampled && !strings.Contains(r.reason("gpus"), "still initializing") {
 					t.Errorf("reason %q", r.reason("gpus"))
 				}
 				if c.sampled && c.init > 2*time.Second && r.doubt("gpu_sampling_late") == "" {
@@ -54,7 +54,7 @@ func TestHangingInit(t *testing.T) {
 		if err := s.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "NVML") {
 			t.Errorf("Ready: %v", err)
 		}
-		if r := s.Readings(); !strings.Contains(r.reason("gpus"), "still initialising") {
+		if r := s.Readings(); !strings.Contains(r.reason("gpus"), "still initializing") {
 			t.Errorf("before the end: %+v", r.Notes)
 		}
 		begin := time.Now()
@@ -162,7 +162,7 @@ func TestEnergy(t *testing.T) {
 		reason string
 	}{
 		"rises":       {func(s float64) (float64, error) { return 5 + 10*s, nil }, 30, ""},
-		"goes back":   {func(s float64) (float64, error) { return 500 - s, nil }, 0, "went back"},
+		"decreases":   {func(s float64) (float64, error) { return 500 - s, nil }, 0, "decreased"},
 		"constant":    {func(s float64) (float64, error) { return 500, nil }, 0, "did not move"},
 		"unsupported": {func(s float64) (float64, error) { return 0, &callError{"e", codeNotSupported} }, 0, "does not support"},
 		"lost at the end": {func(s float64) (float64, error) {
@@ -398,9 +398,44 @@ func TestTransientErrors(t *testing.T) {
 	})
 }
 
+// An average of one or two readings describes moments, not the run. Energy is a difference
+// and needs no more than two.
+func TestFewGaugeReadings(t *testing.T) {
+	for _, c := range []struct {
+		run  time.Duration
+		want string // in the reason; "" if there are averages
+	}{
+		{200 * time.Millisecond, "no reading of"},
+		{400 * time.Millisecond, "only 1 reading fell into the run: "},
+		{700 * time.Millisecond, "only 2 readings fell into the run: "},
+		{900 * time.Millisecond, ""},
+	} {
+		t.Run(c.run.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, hang chan struct{}) {
+				begin := time.Now()
+				joules := func(at time.Time) (float64, error) { return 100 * at.Sub(begin).Seconds(), nil }
+				gpu := &fakeGPU{used: steady(gib), joules: joules}
+				r, _ := sample(t, &fakeDriver{gpus: []*fakeGPU{gpu}}, Config{}, c.run)
+				d := r.GPUs[0]
+				if d.EnergyJoules == nil {
+					t.Errorf("no energy: %s", r.reason("gpus.0.energy_joules"))
+				}
+				for field, missing := range map[string]bool{
+					"power_watts": d.PowerWatts == nil, "utilization": d.Utilization == nil, "temperature_celsius_max": d.TemperatureCelsiusMax == nil,
+					"throttled_fraction": d.ThrottledFraction == nil, "throttle_reasons": d.ThrottleReasons == nil,
+				} {
+					if reason := r.reason("gpus.0." + field); missing != (c.want != "") || !strings.HasPrefix(reason, c.want) {
+						t.Errorf("%s: null %v, reason %q, want %q", field, missing, reason, c.want)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestStopWithoutCommand(t *testing.T) {
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
-		s := start(Config{}, &fakeDriver{gpus: []*fakeGPU{{used: steady(gib)}}})
+		s := start(Config{}, &fakeDriver{gpus: []*fakeGPU{{used: steady(gib), joules: func(time.Time) (float64, error) { return 100, nil }}}})
 		if err := s.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -408,8 +443,13 @@ func TestStopWithoutCommand(t *testing.T) {
 		if problems := unexplainedNulls(r); len(problems) > 0 {
 			t.Errorf("%v", problems)
 		}
-		if len(r.GPUs) != 1 || r.GPUs[0].PeakBytes != nil || !strings.Contains(r.reason("gpus.0.peak_bytes"), "did not start") {
+		if len(r.GPUs) != 1 || r.GPUs[0].PeakBytes != nil {
 			t.Errorf("%+v", r)
+		}
+		for _, field := range []string{"peak_vram_gb", "gpus.0.peak_bytes", "gpus.0.power_watts", "gpus.0.utilization", "gpus.0.energy_joules", "gpus.0.throttle_reasons"} {
+			if reason := r.reason(field); !strings.Contains(reason, "did not start") {
+				t.Errorf("%s: %q", field, reason)
+			}
 		}
 	})
 }

@@ -185,6 +185,10 @@ func untilTotalOn(device int, call, times string) string {
 // for two lists: the first one may have been made before the process existed.
 var untilListed = until("nvmlDeviceGetComputeRunningProcesses[_v23]*", 2)
 
+// untilMeasured is shell code that waits until every gauge has three readings inside the
+// command's run, the processes two lists. A call is logged before it returns.
+var untilMeasured = until("nvmlDeviceGetCurrentClocks[A-Za-z]*", minGaugeReadings+1) + untilTotal("nvmlDeviceGetComputeRunningProcesses[_v23]*", "3")
+
 // run samples in a helper process with the fake library and this script. $DIR in the
 // script is a temporary directory, which the command has in its environment too. It fails
 // the test unless the helper exits with code 0 in time.

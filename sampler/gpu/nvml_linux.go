@@ -47,7 +47,7 @@ func (d *nvmlDriver) start() error {
 		return fmt.Errorf("%s is not an NVML library: it has no nvmlInit", libraryName)
 	}
 	if rc := nvml.Init(); rc != nvml.SUCCESS {
-		return fmt.Errorf("NVML cannot be initialised: %w", &callError{"nvmlInit", int(rc)})
+		return fmt.Errorf("NVML cannot be initialized: %w", &callError{"nvmlInit", int(rc)})
 	}
 	return nil
 }

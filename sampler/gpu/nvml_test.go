@@ -27,7 +27,7 @@ func TestDevices(t *testing.T) {
 			if err := os.WriteFile(used, []byte("1GiB"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			wait := untilListed
+			wait := untilMeasured
 			if n == 0 {
 				wait = ""
 			}
@@ -199,8 +199,8 @@ func TestNoDriver(t *testing.T) {
 		"driver not loaded":   {lib, "rule nvmlInit_v2 code=DRIVER_NOT_LOADED", "not loaded"},
 		"versions differ":     {lib, "rule nvmlInit_v2 code=LIB_RM_VERSION_MISMATCH", "reboot"},
 		"count fails":         {lib, "rule nvmlDeviceGetCount* code=UNKNOWN", "counting the GPUs"},
-		"init hangs":          {lib, "rule nvmlInit_v2 hang", "still initialising"},
-		"init takes too long": {lib, "rule nvmlInit_v2 sleep=30s", "still initialising"},
+		"init hangs":          {lib, "rule nvmlInit_v2 hang", "still initializing"},
+		"init takes too long": {lib, "rule nvmlInit_v2 sleep=30s", "still initializing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -269,7 +269,7 @@ func TestOldDriver(t *testing.T) {
 		t.Parallel()
 		lib := fakeLibrary(t, "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetTemperatureV",
 			"nvmlDeviceGetComputeRunningProcesses_v2", "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2", "nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlInit_v2")
-		r := helperConfig{Command: []string{"sh", "-c", untilListed}, Strict: 20 * time.Second}.run(t, lib, "devices 1\nused 2GiB\nprocess pid=child mem=2GiB\nthrottle hw_slowdown")
+		r := helperConfig{Command: []string{"sh", "-c", untilMeasured}, Strict: 20 * time.Second}.run(t, lib, "devices 1\nused 2GiB\nprocess pid=child mem=2GiB\nthrottle hw_slowdown")
 		if len(r.GPUs) != 1 || *r.GPUs[0].MemoryAPI != "v1" || r.GPUs[0].UsedByJob == nil || !*r.GPUs[0].UsedByJob || strings.Join(r.GPUs[0].ThrottleReasons, "") != "hw_slowdown" || r.GPUs[0].TemperatureCelsiusMax == nil {
 			t.Errorf("%+v", r.Readings)
 		}
@@ -284,7 +284,7 @@ func TestOldDriver(t *testing.T) {
 	t.Run("newer names only", func(t *testing.T) {
 		t.Parallel()
 		lib := fakeLibrary(t, "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetTemperature", "nvmlDeviceGetCurrentClocksThrottleReasons", "nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex")
-		r := helperConfig{Command: []string{"sh", "-c", until("nvmlDeviceGetTemperatureV", 1)}, Strict: 20 * time.Second}.run(t, lib, "devices 1\nused 2GiB\ntemp 55")
+		r := helperConfig{Command: []string{"sh", "-c", until("nvmlDeviceGetTemperatureV", 4)}, Strict: 20 * time.Second}.run(t, lib, "devices 1\nused 2GiB\ntemp 55")
 		if len(r.GPUs) != 1 || *r.GPUs[0].MemoryAPI != "v2" || *r.GPUs[0].TemperatureCelsiusMax != 55 {
 			t.Errorf("%+v", r.Readings)
 		}
@@ -351,8 +351,8 @@ func TestFaultyDriver(t *testing.T) {
 				t.Errorf("%+v %+v", d, r.Notes)
 			}
 		}},
-		"energy goes back": {"devices 1\nenergy 0 step 5000 at=0s\nenergy file $DIR/energy", "echo -3000 >$DIR/energy", func(t *testing.T, r helperResult) {
-			if r.GPUs[0].EnergyJoules != nil || !strings.Contains(r.reason("gpus.0.energy_joules"), "went back") {
+		"energy decreases": {"devices 1\nenergy 0 step 5000 at=0s\nenergy file $DIR/energy", "echo -3000 >$DIR/energy", func(t *testing.T, r helperResult) {
+			if r.GPUs[0].EnergyJoules != nil || !strings.Contains(r.reason("gpus.0.energy_joules"), "decreased") {
 				t.Errorf("%+v", r.Notes)
 			}
 		}},

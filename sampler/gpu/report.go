@@ -21,11 +21,15 @@ const (
 	// counter is updated about every 100 ms (seen by the Zeus project: zeus-ml's
 	// skills/measuring-energy).
 	shortEnergy = 2 * time.Second
+	// minGaugeReadings is how many readings of a gauge an average has to rest on: one or
+	// two describe single moments, not the run.
+	minGaugeReadings = 3
 )
 
 // Reasons for figures that this package does not provide.
 const (
 	noActiveEnergy = "not available in this version: energy is not related to the engine's active time"
+	notStarted     = "the command did not start"
 	noTorch        = "needs --instrument: only the worker itself can read torch's allocator"
 )
 
@@ -34,7 +38,7 @@ func (s *Sampler) report() Readings {
 	var r Readings
 	err := s.initErr
 	if err == nil && !closed(s.initDone) {
-		err = errors.New("NVML is still initialising")
+		err = errors.New("NVML is still initializing")
 	}
 	if err != nil {
 		r.Notes.Missing("gpus", err.Error())
@@ -98,7 +102,7 @@ func (s *Sampler) reportDevice(i int, d *deviceState, m memoryStats, unmatched s
 		miss("sampling.max_gap_seconds", reason)
 	}
 	s.reportProcesses(&out, d, m, unmatched, miss)
-	reportGauges(&out, d, miss)
+	s.reportGauges(&out, d, miss)
 	s.reportEnergy(&out, i, d, miss, notes)
 	miss("energy_active_joules", noActiveEnergy)
 	miss("torch", noTorch)
@@ -133,7 +137,7 @@ func (s *Sampler) reportMemory(out *schema.GPU, d *deviceState, m memoryStats, m
 		reason := "no reading of its memory succeeded while the command ran"
 		switch {
 		case s.started.IsZero():
-			reason = "the command did not start"
+			reason = notStarted
 		case m.err != nil:
 			reason = fmt.Sprintf("%s: %v", reason, m.err)
 		}
@@ -194,6 +198,8 @@ func (s *Sampler) reportProcesses(out *schema.GPU, d *deviceState, m memoryStats
 	case d.lists == 0:
 		reason = "the driver did not list processes in time"
 	case reason != "":
+	case s.started.IsZero():
+		reason = notStarted
 	case s.cfg.OwnedPIDs == nil || !s.hasOwned:
 		reason = "no process of the command is known"
 	}
@@ -246,33 +252,23 @@ func (s *Sampler) jobMemoryUnknown(d *deviceState) bool {
 }
 
 // reportGauges fills in what is averaged over the periodic slow rounds.
-func reportGauges(out *schema.GPU, d *deviceState, miss func(field, reason string)) {
-	whyNone := func(a *statAccumulator, quantity string, hasInstances bool) string {
-		switch {
-		case a.unsupported && hasInstances && d.parent != nil:
-			return "NVML reports " + quantity + " for the whole GPU, not for a MIG instance"
-		case a.err != nil:
-			return fmt.Sprintf("the driver returned no %s: %v", quantity, a.err)
-		default:
-			return fmt.Sprintf("no reading of %s while the command ran: the first one comes %.2f s after the start, later if the driver is slow", quantity, TickInterval.Seconds())
-		}
-	}
-	if a := &d.power; a.n > 0 {
+func (s *Sampler) reportGauges(out *schema.GPU, d *deviceState, miss func(field, reason string)) {
+	if a := &d.power; a.n >= minGaugeReadings {
 		out.PowerWatts = &schema.MeanMax{Mean: schema.Float(a.mean()), Max: schema.Float(a.max)}
 	} else {
-		miss("power_watts", whyNone(a, "power", true))
+		miss("power_watts", s.whyNoGauge(d, a, "power", true))
 	}
-	if a := &d.utilization; a.n > 0 {
+	if a := &d.utilization; a.n >= minGaugeReadings {
 		out.Utilization = &schema.MeanMax{Mean: schema.Float(a.mean()), Max: schema.Float(a.max)}
 	} else {
-		miss("utilization", whyNone(a, "utilization", true))
+		miss("utilization", s.whyNoGauge(d, a, "utilization", true))
 	}
-	if a := &d.temperature; a.n > 0 {
+	if a := &d.temperature; a.n >= minGaugeReadings {
 		out.TemperatureCelsiusMax = schema.Ptr(int(a.max))
 	} else {
-		miss("temperature_celsius_max", whyNone(a, "temperature", false))
+		miss("temperature_celsius_max", s.whyNoGauge(d, a, "temperature", false))
 	}
-	if a := &d.clocks; a.n > 0 {
+	if a := &d.clocks; a.n >= minGaugeReadings {
 		out.ThrottledFraction = schema.F(float64(d.throttledReadings) / float64(a.n))
 		out.ThrottleReasons = []string{}
 		for _, t := range throttleNames {
@@ -281,10 +277,28 @@ func reportGauges(out *schema.GPU, d *deviceState, miss func(field, reason strin
 			}
 		}
 	} else {
-		reason := whyNone(a, "throttle reasons", false)
+		reason := s.whyNoGauge(d, a, "throttle reasons", false)
 		miss("throttled_fraction", reason)
 		miss("throttle_reasons", reason)
 	}
+}
+
+// whyNoGauge returns why a has too few readings. hasInstances reports whether a MIG
+// instance could have readings of its own.
+func (s *Sampler) whyNoGauge(d *deviceState, a *statAccumulator, quantity string, hasInstances bool) string {
+	switch {
+	case a.unsupported && hasInstances && d.parent != nil:
+		return "NVML reports " + quantity + " for the whole GPU, not for a MIG instance"
+	case a.err != nil:
+		return fmt.Sprintf("the driver returned no %s: %v", quantity, a.err)
+	case s.started.IsZero():
+		return notStarted
+	case a.n == 1:
+		return fmt.Sprintf("only 1 reading fell into the run: one moment does not describe the run, at least %d are needed", minGaugeReadings)
+	case a.n > 0:
+		return fmt.Sprintf("only %d readings fell into the run: at least %d are needed", a.n, minGaugeReadings)
+	}
+	return fmt.Sprintf("no reading of %s while the command ran: the first one comes %.2f s after the start, later if the driver is slow", quantity, TickInterval.Seconds())
 }
 
 // reportEnergy fills in the energy, the difference of two readings of the counter, if
@@ -298,6 +312,8 @@ func (s *Sampler) reportEnergy(out *schema.GPU, i int, d *deviceState, miss func
 		reason = "NVML counts the energy of the whole GPU, not of a MIG instance"
 	case e.err != nil:
 		reason = fmt.Sprintf("the driver returned no energy: %v", e.err)
+	case s.started.IsZero():
+		reason = notStarted
 	case s.stopped && !closed(s.done):
 		reason = "the driver did not return from reading power, energy or processes: the counter was not read at the end"
 	case !s.stopped && (e.firstAt.IsZero() || window <= 0):
@@ -305,7 +321,7 @@ func (s *Sampler) reportEnergy(out *schema.GPU, i int, d *deviceState, miss func
 	case e.firstAt.IsZero() || window <= 0:
 		reason = "the counter was not read twice"
 	case e.last < e.first:
-		reason = fmt.Sprintf("the device's counter went back from %.3f to %.3f J: the driver was reloaded, or the device reset", e.first, e.last)
+		reason = fmt.Sprintf("the device's counter decreased from %.3f to %.3f J: the driver was reloaded, or the device reset", e.first, e.last)
 	case e.last == e.first:
 		reason = fmt.Sprintf("the device's counter did not move in %.2f s", window.Seconds())
 	}
@@ -342,7 +358,11 @@ func (s *Sampler) reportPeakVRAM(r *Readings) {
 		}
 	}
 	if best < 0 {
-		r.Notes.Missing("peak_vram_gb", "no reading of a GPU's memory succeeded while the command ran")
+		reason := "no reading of a GPU's memory succeeded while the command ran"
+		if s.started.IsZero() {
+			reason = notStarted
+		}
+		r.Notes.Missing("peak_vram_gb", reason)
 		return
 	}
 	r.PeakVRAMGB = schema.F(float64(*r.GPUs[best].PeakBytes) / (1 << 30))

@@ -77,7 +77,7 @@ func (s *Sampler) firstInterval() time.Duration {
 	return minInterval
 }
 
-// open initialises NVML and determines the devices to sample.
+// open initializes NVML and determines the devices to sample.
 func (s *Sampler) open() error {
 	if err := s.driver.start(); err != nil {
 		return err

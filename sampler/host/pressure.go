@@ -85,7 +85,7 @@ func pressureDelta(before, after pressureReading, notes *schema.Notes) *schema.P
 		case after.errs[i] != nil:
 			reasons[i] = pressureReason(after.errs[i])
 		case after.totals[i] < before.totals[i]:
-			reasons[i] = "the kernel's total of stalled time went backwards"
+			reasons[i] = "the kernel's total of stalled time decreased"
 		default:
 			*fields[i] = schema.F((after.totals[i] - before.totals[i]).Seconds())
 			continue

@@ -47,7 +47,7 @@ func TestPressureDelta(t *testing.T) {
 		t.Errorf("notes %v; (-want +got):\n%s", notes, diff)
 	}
 
-	// One file is malformed, another total went backwards.
+	// One file is malformed, another total decreased.
 	f.Write("pressure/cpu", "some\n")
 	f.Write("pressure/io", pressureText("999999"))
 	got = pressureDelta(before, readPressure(f.Root), &notes)

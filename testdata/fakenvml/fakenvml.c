@@ -64,7 +64,7 @@ typedef struct { unsigned pid; unsigned long long used; } nvmlProcessInfo_v1_t;
 typedef struct { unsigned pid; unsigned long long used; unsigned gi, ci; } nvmlProcessInfo_t;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Atomic int initialised;
+static _Atomic int initialized;
 static FILE *call_log;
 
 static void load(void) {
@@ -122,14 +122,14 @@ static nvmlReturn_t enter(const char *call, const struct device *d) {
 }
 
 #define ENTER(d) do { \
-    if (!atomic_load(&initialised)) return UNINITIALIZED; \
+    if (!atomic_load(&initialized)) return UNINITIALIZED; \
     if ((d) == NULL) return INVALID_ARGUMENT; \
     nvmlReturn_t rc_ = enter(__func__, (d)); \
     if (rc_ != SUCCESS) return rc_; \
 } while (0)
 
 #define ENTER_SYSTEM() do { \
-    if (!atomic_load(&initialised)) return UNINITIALIZED; \
+    if (!atomic_load(&initialized)) return UNINITIALIZED; \
     nvmlReturn_t rc_ = enter(__func__, NULL); \
     if (rc_ != SUCCESS) return rc_; \
 } while (0)
@@ -137,14 +137,14 @@ static nvmlReturn_t enter(const char *call, const struct device *d) {
 nvmlReturn_t nvmlInit_v2(void) {
     pthread_once(&once, load);
     nvmlReturn_t rc = enter("nvmlInit_v2", NULL);
-    if (rc == SUCCESS) atomic_store(&initialised, 1);
+    if (rc == SUCCESS) atomic_store(&initialized, 1);
     return rc;
 }
 nvmlReturn_t nvmlInit(void) { return nvmlInit_v2(); }
 nvmlReturn_t nvmlInitWithFlags(unsigned flags) { (void)flags; return nvmlInit_v2(); }
 nvmlReturn_t nvmlShutdown(void) {
     ENTER_SYSTEM();
-    atomic_store(&initialised, 0);
+    atomic_store(&initialized, 0);
     return SUCCESS;
 }
 const char *nvmlErrorString(nvmlReturn_t rc) { return rc == SUCCESS ? "Success" : "Error set by the script"; }

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// helpName is the word that prints help. It is not a subcommand of urfave/cli, which
+// would add it to every subcommand: `vobs run -- help` runs a command called help.
+const helpName = "help"
+
+// showHelp prints what --help prints, of vobs itself if name is "".
+func showHelp(c *cli.Context, name string) error {
+	if name == "" || name == helpName {
+		return cli.ShowAppHelp(c)
+	}
+	if c.App.Command(name) == nil {
+		return unknownSubcommand(c.App, []string{name})
+	}
+	return cli.ShowCommandHelp(c, name)
+}
+
+// unknownSubcommand returns the error about args[0], with the nearest subcommand as a
+// hint. If none is near, args may be a command to run.
+func unknownSubcommand(app *cli.App, args []string) error {
+	hint := "to run a command: vobs run -- " + strings.Join(args, " ")
+	if name := nearest(app, args[0]); name != "" {
+		hint = "did you mean vobs " + name + "?"
+	}
+	return fail(exitUsage, withHint(fmt.Errorf("unknown subcommand %q", args[0]), hint))
+}
+
+// nearest returns the subcommand that word begins or differs from in at most two
+// letters, or "".
+func nearest(app *cli.App, word string) string {
+	best, least := "", 3
+	for _, name := range append(strings.Fields(names(visible(app))), helpName) {
+		d := distance(word, name)
+		if len(word) > 1 && strings.HasPrefix(name, word) {
+			d = 0
+		}
+		if d < least && d < len(name)-1 {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// distance returns the number of letters to insert, delete or replace, or of neighbors
+// to swap, that turns a into b.
+func distance(a, b string) int {
+	d := make([][]int, len(a)+1)
+	for i := range d {
+		d[i] = make([]int, len(b)+1)
+		for j := range d[i] {
+			if i == 0 || j == 0 {
+				d[i][j] = i + j
+				continue
+			}
+			replace := d[i-1][j-1]
+			if a[i-1] != b[j-1] {
+				replace++
+			}
+			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, replace)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
+			}
+		}
+	}
+	return d[len(a)][len(b)]
+}
