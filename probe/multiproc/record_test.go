@@ -59,7 +59,7 @@ func record(t *testing.T, r *Reader, page *exposition.Page) {
 // lastRound waits for an invalid round, with which the recording ends, and returns its error.
 func lastRound(t *testing.T, r *Reader, page *exposition.Page) error {
 	t.Helper()
-	for {
+	for range 5000 {
 		if _, err := nextRound(t, r, page); err != nil {
 			if _, _, ok, _ := r.Recorded(page); ok || r.recorder != nil || r.Record(quick) {
 				t.Error("the recording has not ended, or begins again without a reading")
@@ -67,6 +67,8 @@ func lastRound(t *testing.T, r *Reader, page *exposition.Page) error {
 			return err
 		}
 	}
+	t.Fatal("the recording does not end")
+	return nil
 }
 
 // A round has what a poll would have read at its time, and rounds are returned in order.
