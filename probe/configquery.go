@@ -168,6 +168,12 @@ func (e *endpoint) queryFailure(q configQuery, resp scrape.Response) string {
 // clearAnswers drops the answers of a process that has been replaced. The Prober's lock
 // is held.
 func (e *endpoint) clearAnswers() {
+	e.compareAnswers()
+	for q := range numConfigQueries {
+		if e.answers[q].Values != nil {
+			e.answersBefore[q] = e.answers[q]
+		}
+	}
 	e.restarts++
 	e.answers = [numConfigQueries]aggregate.Answer{}
 	e.version = ""

@@ -64,12 +64,17 @@ type endpoint struct {
 	lastCounted              error // of the latest failed request that errors counts
 	version                  string
 	answers                  [numConfigQueries]aggregate.Answer
-	querying                 bool  // configuration queries are in progress
-	restarts                 int   // of the process behind the address
-	maxNumSeqs               int   // of each of its engines; 0 if unknown
-	omni                     bool  // polls request vllm-omni's gauges too
-	partial                  error // what the last page from files lacks
-	recording                bool  // the files are being recorded
+	querying                 bool // configuration queries are in progress
+	restarts                 int  // of the process behind the address
+	// answersBefore are those of the process before the last restart; changed describes how
+	// answers differ between two processes that followed each other, by what differs.
+	answersBefore  [numConfigQueries]aggregate.Answer
+	changed        map[string]string
+	replacedTokens window.KVTokens
+	maxNumSeqs     int   // of each of its engines; 0 if unknown
+	omni           bool  // polls request vllm-omni's gauges too
+	partial        error // what the last page from files lacks
+	recording      bool  // the files are being recorded
 
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
@@ -80,6 +85,7 @@ type endpoint struct {
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	e := &endpoint{
 		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs,
+		changed: map[string]string{}, replacedTokens: window.KVTokens{},
 		sem: make(chan struct{}, 1),
 	}
 	if t.Started {
@@ -246,6 +252,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	e.up, e.notVLLM = true, false
 	delta := e.counters.Apply(&e.page, window.Reading{Full: full, Complete: resp.Complete, Baseline: first && e.base != aggregate.BaseZero})
 	if delta.Restarted {
+		e.replacedTokens.AddReplaced(e.p.gauges[e.target.Origin], e.index, delta.Replaced)
 		e.clearAnswers()
 	}
 	if first || delta.Restarted {

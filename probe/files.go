@@ -110,7 +110,11 @@ func (e *endpoint) pollRecording(ctx context.Context, full bool) (done bool) {
 	case <-ctx.Done():
 		return false
 	}
-	rounds := e.ingestRecorded()
+	rounds, valid := e.ingestRecorded()
+	if !valid { // the files have to be read themselves
+		e.recording = false
+		return false
+	}
 	interval := filesInterval
 	if e.budgetWait() > 0 {
 		interval = budget.Tick
@@ -122,15 +126,16 @@ func (e *endpoint) pollRecording(ctx context.Context, full bool) (done bool) {
 }
 
 // ingestRecorded ingests the rounds recorded since the last reading and returns how many
-// were good. e.sem is held.
-func (e *endpoint) ingestRecorded() (rounds int) {
+// were good. valid is false if one was not: the recording has ended, and the next reading of
+// the files finds the same fault, or none. e.sem is held.
+func (e *endpoint) ingestRecorded() (rounds int, valid bool) {
 	for {
 		at, took, ok, err := e.files.Recorded(&e.page)
 		if !ok {
-			return rounds
+			return rounds, true
 		}
 		if err != nil {
-			continue // the next reading of the files finds the same fault, or none
+			return rounds, false
 		}
 		e.p.mu.Lock()
 		if _, err = e.ingest(at, scrape.Response{Latency: took, Complete: true, Partial: e.partial}, false, phaseDuring); err == nil {

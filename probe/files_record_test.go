@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,4 +83,45 @@ func TestShortPeakIsRecorded(t *testing.T) {
 		t.Skip("SKIPPED in part: the files cannot be recorded here and were read directly")
 	}
 	checkNulls(t, report)
+}
+
+// The files of a second process appear while those of the first are recorded: what both
+// counted is exact, and nothing looks like a restart.
+func TestSecondProcessWhileRecording(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("multiproc/testdata/serve_dp2/db")); err != nil {
+		t.Fatal(err)
+	}
+	p := New(quick)
+	p.Add(Directory(dir, true))
+	p.ScrapeBaseline(context.Background())
+	p.Start(time.Now())
+	e := p.endpoints[0]
+	state := func() (tokens float64, readings int64) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return e.tokens, e.count
+	}
+	testkit.Await(t, "recorded rounds", func() bool { _, now := state(); return now >= 12 })
+	const tokens = 11555 // of the process whose files are copied
+	for n := 2; n < 5; n++ {
+		for _, kind := range []string{"counter", "gauge_mostrecent", "histogram"} {
+			data, err := os.ReadFile(filepath.Join(dir, kind+"_32303.db"))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, kind+"_99"+string(rune('0'+n))+".db"), data, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, before := state()
+		testkit.Await(t, "readings after it", func() bool { _, now := state(); return now >= before+12 })
+		if got, _ := state(); got != tokens*float64(n-1) {
+			t.Errorf("%v tokens of %d new processes, want %v", got, n-1, tokens*(n-1))
+		}
+	}
+	out := p.Finish(context.Background(), time.Now())
+	if out.Engine == nil || out.Engine.Window.Resets != 0 || strings.Contains(testkit.Codes(out.Notes), "counter_reset") {
+		t.Errorf("%s %s", testkit.JSON(out.Engine), testkit.JSON(out.Notes))
+	}
 }

@@ -52,6 +52,7 @@ func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull, ScrapeShare: e.schedule.Excess(),
 		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
 		MaxNumSeqs: e.maxNumSeqs, Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
+		Changes: e.changes(), ReplacedKVTokens: e.replacedTokens,
 	}
 }
 

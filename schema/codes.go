@@ -9,6 +9,7 @@ const (
 	CodeShortWindow      Code = "short_window"
 	CodeLateBase         Code = "late_base"
 	CodeCounterReset     Code = "counter_reset"
+	CodeEngineChanged    Code = "engine_changed"
 	CodeUnsettled        Code = "unsettled"
 	CodeFinalReadingLost Code = "final_reading_lost"
 	CodeEngineDied       Code = "engine_died"
@@ -94,6 +95,7 @@ func Codes() []CodeGroup {
 			{CodeShortWindow, info, "Too few polls saw the engine active. Rates are over the whole window, idle time included."},
 			{CodeLateBase, warning, "An endpoint first answered as an engine after the command had started. What its engine did before that is not counted."},
 			{CodeCounterReset, warning, "The engine's counters restarted inside the window. What they gained between the last reading and the restart is lost."},
+			{CodeEngineChanged, warning, "Another engine answers at an address than before: another version, model, setting or size of the KV cache. Settings, version and sizes in the event are those of the last one; counters, latencies and peaks cover all of them. The message names what changed."},
 			{CodeUnsettled, warning, "The engine was still busy, or its counters still moved, when the final reading was taken. Other clients use it, or the command left requests behind."},
 			{CodeFinalReadingLost, warning, "The engine was gone, or did not answer, when the command had ended. Its figures are those of the last reading that succeeded, `engine.window.final_age_seconds` before the end."},
 			{CodeEngineDied, failure, "An engine core on this host ended while its API server was still running, and nothing had asked it to."},
@@ -104,7 +106,7 @@ func Codes() []CodeGroup {
 			{CodeEndpointNotRead, warning, "One of several addresses given by the user returned no engine metrics. No figure includes its engines."},
 			{CodeEngineNotOurs, warning, "Another server already answered on the port where the command was going to listen. It is not read."},
 			{CodeSeveralServers, warning, "Several servers answer in turn at one address, as behind a load balancer. Its counters are left out, and its gauges mix the servers."},
-			{CodeDelayedMetrics, warning, "A collector, such as Ray, renames the engine's metrics and passes them on with a delay. The engine's last activity may be missing, and activity just before the start may be included."},
+			{CodeDelayedMetrics, warning, "The page is not the engine's own. A collector, such as Ray or a router, passes the engine's metrics on with a delay. The engine's last activity may be missing, and activity just before the start may be included."},
 			{CodeFilesNotRead, warning, "Some of the engine's multiprocess metrics files could not be read. What they hold is in no figure."},
 			{CodeNoMetricsDirectory, warning, "The directory for the engine's multiprocess metrics files could not be created, so nothing was recorded there."},
 		}},

@@ -33,8 +33,13 @@ func (v view) endpointList() []schema.Endpoint {
 			entry.ProcessStartTime = &started
 		} else {
 			why := "the page has no process_start_time_seconds (prometheus_client omits it in multiprocess mode)"
-			if e.Counters.Naming != metrics.Native {
+			switch n := len(e.Counters.ProcessStarts()); {
+			case e.Counters.Naming != metrics.Native || e.Counters.Collector:
 				why = "the page is not the engine's own but a metrics collector's"
+			case n > 1:
+				why = fmt.Sprintf("the page has the process_start_time_seconds of %d processes (merged pages, as by Istio's agent?), and which one is the engine's is unknown", n)
+			case n == 1:
+				why = "the page's process_start_time_seconds is not a date"
 			}
 			v.Notes.Missing(path+"process_start_time", why)
 		}

@@ -101,6 +101,11 @@ type Endpoint struct {
 	Version string
 	// Answers are what the server returned of its configuration.
 	Answers Answers
+	// Changes describes what differs between the engines that answered at the address one
+	// after the other, in the event's own terms.
+	Changes []string
+	// ReplacedKVTokens is what the caches of the engines held that have been replaced.
+	ReplacedKVTokens window.KVTokens
 	// Counters are read, never changed.
 	Counters *window.Counters
 }

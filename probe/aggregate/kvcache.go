@@ -83,24 +83,28 @@ func (v view) blocks() (sum int64, why string) {
 	return sum, ""
 }
 
-// peakTokens returns the largest number of tokens that one engine's cache held.
-// kv_cache_size_tokens is the size of one engine's cache.
+// peakTokens returns the largest number of tokens that one engine's cache held, each engine
+// at the peak of its own cache's usage. kv_cache_size_tokens is the size of one engine's
+// cache. An engine that was replaced inside the window counts with the size that it had.
 func (v view) peakTokens() (most int64, why string) {
 	found := false
-	for i, e := range v.endpoints {
-		sizes, noSize := v.cacheConfigAt(i, "kv_cache_size_tokens")
+	for _, e := range v.endpoints {
+		if replaced, ok := e.ReplacedKVTokens[v.stage]; ok {
+			if !replaced.Known {
+				return 0, "the size in tokens of the cache of an engine that was replaced inside the window is unknown"
+			}
+			most, found = max(most, replaced.Tokens), true
+		}
 		for k := range v.gauges.Keys(metrics.KVCacheUsage) {
-			usage := v.gauges.At(metrics.KVCacheUsage, k)
-			if k.Endpoint != e.Index || k.Engine.Stage != v.stage || !usage.InRun {
+			peak, inRun := v.gauges.EpochPeak(metrics.KVCacheUsage, k)
+			if k.Endpoint != e.Index || k.Engine.Stage != v.stage || !inRun {
 				continue
 			}
-			text, ok := sizes[k.Engine]
-			size, notNumber := parseConfigNumber("", text)
-			if noSize != "" || !ok || notNumber != "" {
+			tokens, ok := window.TokensAt(peak, e.Counters.Configs[k.Engine])
+			if !ok {
 				return 0, "the cache's size in tokens is unknown"
 			}
-			most = max(most, int64(usage.Peak*float64(size)))
-			found = true
+			most, found = max(most, tokens), true
 		}
 	}
 	if !found {
@@ -125,6 +129,8 @@ func (v view) cacheConfigAt(endpoint int, name string) (values map[window.Engine
 		}
 	}
 	switch {
+	case !exported && v.endpoints[endpoint].Counters.EverExported(metrics.CacheConfig):
+		return nil, "the engine was replaced inside the window, and no whole page of the new one with vllm:cache_config_info was read"
 	case !exported:
 		return nil, "the engine does not export vllm:cache_config_info"
 	case len(values) == 0:

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -86,6 +87,9 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 	if e.Base == BaseLate {
 		v.Notes.Doubt(schema.CodeLateBase, schema.Warning, fmt.Sprintf("no engine's metrics were read at %s before the command started: what its engine did before the first successful reading, %.1f s into the run, is not counted", name, e.BaseAt.Sub(started).Seconds()), nil)
 	}
+	if c.Naming == metrics.Native && c.Collector {
+		v.Notes.Doubt(schema.CodeDelayedMetrics, schema.Warning, fmt.Sprintf("the page at %s is not an engine's own: a router or another collector copies the metrics of engines there, from time to time, so the engine's last work may be missing, and work from just before the start may be included; give the address of each engine instead", name), nil)
+	}
 	if c.Naming != metrics.Native {
 		v.Notes.Doubt(schema.CodeDelayedMetrics, schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): the collector that renames them forwards them only periodically (Ray: every 10 s by default, metrics_report_interval_ms), so the engine's last work may be missing, and work from just before the start may be included", name, c.Naming.Format("vllm:…")), nil)
 	}
@@ -94,6 +98,9 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 		v.Notes.Doubt(schema.CodeSeveralServers, schema.Warning, fmt.Sprintf("several servers answer at %s in turn (behind a load balancer?): its counters are meaningless and left out, and its gauges mix the servers; give the address of each one", name), nil)
 	case c.Resets > 0:
 		v.Notes.Doubt(schema.CodeCounterReset, schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they counted between the last reading before a restart and the restart is lost", name, c.Resets), &schema.Evidence{Field: "engine.window.resets", Value: c.Resets, Threshold: 0})
+	}
+	if changes := slices.Concat(c.ChangedLabels(), e.Changes); len(changes) > 0 && !c.LoadBalanced {
+		v.Notes.Doubt(schema.CodeEngineChanged, schema.Warning, fmt.Sprintf("another engine answers at %s than before (%s): its settings, its version and the size of its KV cache in the event are those of the last one, while counters, latencies and peaks cover all of them", name, strings.Join(changes, "; ")), &schema.Evidence{Field: "engine.window.resets", Value: c.Resets, Threshold: 0})
 	}
 	switch {
 	case c.Conflicts > 0:

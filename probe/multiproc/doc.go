@@ -40,6 +40,10 @@
 // what one read returns is consistent. If it is not (on a network file system, for
 // example), the file is read again, and the next reading may find it valid.
 //
+// Programs that are not prometheus_client may rewrite a file: cp truncates it first. A file
+// that had entries and is empty, or shorter than its header says, is being rewritten. It is
+// invalid then, and nothing that it had counted is lost.
+//
 // Files are opened for each reading and closed after it, and never mapped. Truncating a
 // file under a mapping kills the reader (SIGBUS), and on NFS an open file makes the removal
 // of its directory fail, which the command would notice.

@@ -180,13 +180,21 @@ func retryEINTR(call func() (int, error)) (int, error) {
 	}
 }
 
-// errChanged is returned for a file whose known keys have changed.
-var errChanged = errors.New("its keys have changed")
+var (
+	// errChanged is returned for a file whose known keys have changed.
+	errChanged = errors.New("its keys have changed")
+	// errEmptied is returned for a file that had entries and is empty. prometheus_client never
+	// truncates one: a program like cp is about to write it again.
+	errEmptied = errors.New("it is empty, and was not before: it is being rewritten")
+)
 
 // parse brings the entries of f up to date with data, the current used part of the file.
 // After an error the entries before the fault remain. confirmed reports whether the file
 // has been read again: only then changed keys mean that the file has been replaced.
 func (r *Reader) parse(f *file, data []byte, confirmed bool) error {
+	if len(data) == 0 && len(f.entries) > 0 {
+		return errEmptied
+	}
 	known, pos := 0, min(headLength, len(data))
 	for ; known < len(f.entries); known++ {
 		e := &f.entries[known]

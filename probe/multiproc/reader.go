@@ -132,6 +132,10 @@ type Reader struct {
 	recorder *recorder
 	recorded []*file
 	readAt   time.Time // when the directory was read last
+	// modified is when the directory had last been modified when it was listed, in ns of Unix
+	// time. listIsCurrent reports whether any later change shows in that time.
+	modified      int64
+	listIsCurrent bool
 }
 
 // limits are maxFiles, maxAll and maxSeries, or smaller ones in tests.
@@ -173,12 +177,15 @@ func (r *Reader) Read(page *exposition.Page, full bool) error {
 	r.readAt = time.Now()
 	dir, err := openDir(r.dir)
 	if err != nil {
+		r.StopRecord()
+		r.listIsCurrent = false
 		if errors.Is(err, fs.ErrNotExist) {
 			r.removeUnlisted()
 		}
 		return fmt.Errorf("reading the directory %s: %w", r.dir, err)
 	}
 	defer unix.Close(dir)
+	r.checkList(dir)
 	if err := r.list(dir); err != nil {
 		return fmt.Errorf("reading the directory %s: %w", r.dir, err)
 	}

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 enum { slots = 8 };
 
 typedef struct {
-    int64_t began, took;
+    int64_t began, took, modified;
     int32_t *got;
     char *data;
 } slot;
@@ -26,7 +27,7 @@ struct vobs_record {
     int stopping;
     int64_t interval;
     int n;
-    int *fds;
+    int dir, *fds;
     uint32_t *lengths;
     size_t size; // of one round's data
     int first, count; // of the waiting rounds
@@ -37,6 +38,14 @@ static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// modified_ns returns when a directory was last modified: a file was created, removed or
+// renamed there.
+static int64_t modified_ns(int dir) {
+    struct stat st;
+    if (fstat(dir, &st) != 0) return -1;
+    return (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
 }
 
 static void release(vobs_record *r) {
@@ -63,6 +72,7 @@ static void *run(void *p) {
             to += r->lengths[i];
         }
         own->took = now_ns() - own->began;
+        own->modified = modified_ns(r->dir); // after the files: unchanged means that they were all there
         pthread_mutex_lock(&r->mutex);
         if (r->count == slots) r->first = (r->first + 1) % slots, r->count--;
         slot *free_slot = &r->ring[(r->first + r->count++) % slots], swap = *free_slot;
@@ -77,11 +87,12 @@ static void *run(void *p) {
     }
     pthread_mutex_unlock(&r->mutex);
     for (int i = 0; i < r->n; i++) close(r->fds[i]);
+    close(r->dir);
     release(r);
     return NULL;
 }
 
-vobs_record *vobs_record_start(const int *fds, const uint32_t *lengths, int n, int64_t interval) {
+vobs_record *vobs_record_start(int dir, const int *fds, const uint32_t *lengths, int n, int64_t interval) {
     vobs_record *r = calloc(1, sizeof *r);
     if (r == NULL) return NULL;
     pthread_mutex_init(&r->mutex, NULL);
@@ -90,7 +101,7 @@ vobs_record *vobs_record_start(const int *fds, const uint32_t *lengths, int n, i
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&r->wake, &attr);
     pthread_condattr_destroy(&attr);
-    r->n = n, r->interval = interval;
+    r->dir = dir, r->n = n, r->interval = interval;
     r->fds = calloc(n, sizeof *r->fds), r->lengths = calloc(n, sizeof *r->lengths);
     int whole = r->fds != NULL && r->lengths != NULL;
     for (int i = 0; whole && i < n; i++) r->fds[i] = fds[i], r->lengths[i] = lengths[i], r->size += lengths[i];
@@ -126,7 +137,7 @@ void vobs_record_set_interval(vobs_record *r, int64_t interval) {
     pthread_mutex_unlock(&r->mutex);
 }
 
-int vobs_record_take(vobs_record *r, char *data, int32_t *got, int64_t *ago, int64_t *took) {
+int vobs_record_take(vobs_record *r, char *data, int32_t *got, int64_t *ago, int64_t *took, int64_t *modified) {
     pthread_mutex_lock(&r->mutex);
     int some = r->count > 0;
     if (some) {
@@ -138,7 +149,7 @@ int vobs_record_take(vobs_record *r, char *data, int32_t *got, int64_t *ago, int
             if (s->got[i] > 0) memcpy(data + (from - s->data), from, s->got[i]);
             from += r->lengths[i];
         }
-        *ago = now_ns() - s->began, *took = s->took;
+        *ago = now_ns() - s->began, *took = s->took, *modified = s->modified;
     }
     pthread_mutex_unlock(&r->mutex);
     return some;

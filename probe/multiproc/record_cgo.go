@@ -41,31 +41,32 @@ func recordable(dir int) bool {
 // zfsMagic is ZFS_SUPER_MAGIC of OpenZFS (include/sys/fs/zfs.h).
 const zfsMagic = 0x2fc12fc1
 
-// newRecorder starts a recorder, which owns fds. If it cannot start, it closes them and
-// returns nil.
-func newRecorder(fds []int, lengths []uint32, interval time.Duration) *recorder {
+// newRecorder starts a recorder of files in the directory dir. It owns the descriptors. If
+// it cannot start, it closes them and returns nil.
+func newRecorder(dir int, fds []int, lengths []uint32, interval time.Duration) *recorder {
 	size := 0
 	ints, lens, starts := make([]C.int, len(fds)), make([]C.uint32_t, len(fds)), make([]int, len(fds))
 	for i := range fds {
 		ints[i], lens[i], starts[i] = C.int(fds[i]), C.uint32_t(lengths[i]), size
 		size += int(lengths[i])
 	}
-	c := C.vobs_record_start(&ints[0], &lens[0], C.int(len(fds)), C.int64_t(interval))
+	c := C.vobs_record_start(C.int(dir), &ints[0], &lens[0], C.int(len(fds)), C.int64_t(interval))
 	if c == nil {
-		closeAll(fds)
+		closeAll(append(fds, dir))
 		return nil
 	}
 	return &recorder{c: c, starts: starts, data: make([]byte, size), got: make([]C.int32_t, len(fds))}
 }
 
-// next takes the oldest waiting round; ok is false if there is none.
-func (r *recorder) next() (at time.Time, took time.Duration, ok bool) {
-	var ago, lasted C.int64_t
+// next takes the oldest waiting round; ok is false if there is none. modified is when the
+// directory was last modified as of the end of the round, in ns of Unix time.
+func (r *recorder) next() (at time.Time, took time.Duration, modified int64, ok bool) {
+	var ago, lasted, changed C.int64_t
 	now := time.Now()
-	if C.vobs_record_take(r.c, (*C.char)(unsafe.Pointer(&r.data[0])), &r.got[0], &ago, &lasted) == 0 {
-		return at, 0, false
+	if C.vobs_record_take(r.c, (*C.char)(unsafe.Pointer(&r.data[0])), &r.got[0], &ago, &lasted, &changed) == 0 {
+		return at, 0, 0, false
 	}
-	return now.Add(-time.Duration(ago)), time.Duration(lasted), true
+	return now.Add(-time.Duration(ago)), time.Duration(lasted), int64(changed), true
 }
 
 // image returns the round's copy of the nth file, nil if it could not be read. It is valid

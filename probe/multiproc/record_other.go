@@ -9,12 +9,12 @@ type recorder struct{}
 
 func recordable(int) bool { return false }
 
-func newRecorder(fds []int, _ []uint32, _ time.Duration) *recorder {
-	closeAll(fds)
+func newRecorder(dir int, fds []int, _ []uint32, _ time.Duration) *recorder {
+	closeAll(append(fds, dir))
 	return nil
 }
 
-func (*recorder) next() (at time.Time, took time.Duration, ok bool) { return }
-func (*recorder) image(int) []byte                                  { return nil }
-func (*recorder) setInterval(time.Duration)                         {}
-func (*recorder) stop()                                             {}
+func (*recorder) next() (at time.Time, took time.Duration, modified int64, ok bool) { return }
+func (*recorder) image(int) []byte                                                  { return nil }
+func (*recorder) setInterval(time.Duration)                                         {}
+func (*recorder) stop()                                                             {}

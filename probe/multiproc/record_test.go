@@ -35,15 +35,40 @@ func nextRound(t *testing.T, r *Reader, page *exposition.Page) (at time.Time, er
 func startRecording(t *testing.T) (dir string, r *Reader, page *exposition.Page) {
 	t.Helper()
 	dir, page = good(t), &exposition.Page{}
-	r = New(dir, nil)
-	if err := r.Read(page, true); err != nil {
-		t.Fatal(err)
-	}
-	if !r.Record(quick) {
+	if !recordingWorks(t) {
 		t.Skip("SKIPPED: recording is not possible here: the directory for temporary files is on a file system that is not known to be local; set TMPDIR")
 	}
+	r = New(dir, nil)
+	record(t, r, page)
 	t.Cleanup(r.StopRecord)
 	return dir, r, page
+}
+
+// record reads the directory until its files can be recorded: it must not have changed a
+// moment before.
+func record(t *testing.T, r *Reader, page *exposition.Page) {
+	t.Helper()
+	testkit.Await(t, "a recording", func() bool {
+		if err := r.Read(page, true); err != nil {
+			t.Fatal(err)
+		}
+		return r.Record(quick)
+	})
+}
+
+// lastRound waits for an invalid round, with which the recording ends, and returns its error.
+func lastRound(t *testing.T, r *Reader, page *exposition.Page) error {
+	t.Helper()
+	for range 5000 {
+		if _, err := nextRound(t, r, page); err != nil {
+			if _, _, ok, _ := r.Recorded(page); ok || r.recorder != nil || r.Record(quick) {
+				t.Error("the recording has not ended, or begins again without a reading")
+			}
+			return err
+		}
+	}
+	t.Fatal("the recording does not end")
+	return nil
 }
 
 // A round has what a poll would have read at its time, and rounds are returned in order.
@@ -64,9 +89,7 @@ func TestRecord(t *testing.T) {
 	for {
 		_, err := nextRound(t, r, page)
 		if errors.Is(err, errBadRound) { // the file was half written
-			if err := r.Read(page, false); err != nil || !r.Record(quick) {
-				t.Fatal(err)
-			}
+			record(t, r, page)
 			continue
 		}
 		if err != nil {
@@ -82,6 +105,9 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := r.readAt
+	if r.recorder == nil {
+		t.Fatal("a reading that finds nothing new has ended the recording")
+	}
 	if at, err := nextRound(t, r, page); err != nil || at.Before(read) {
 		t.Errorf("a round of %v after a reading at %v: %v", at, read, err)
 	}
@@ -96,9 +122,10 @@ func TestRecordRestarts(t *testing.T) {
 		t.Error("the recording of the same files was restarted")
 	}
 	newDB().entry("d", "d_total", "", 2).write(t, dir+"/counter_2.db")
-	if err := r.Read(page, false); err != nil || !r.Record(quick) || r.recorder == first {
-		t.Fatalf("a new file: %v", err)
+	if err := lastRound(t, r, page); !errors.Is(err, errOldList) {
+		t.Errorf("a new file: %v", err)
 	}
+	record(t, r, page)
 	if _, err := nextRound(t, r, page); err != nil || flat(t, page)["d_total{}"] == "" {
 		t.Errorf("a round without the new file: %v %v", flat(t, page), err)
 	}
@@ -107,20 +134,10 @@ func TestRecordRestarts(t *testing.T) {
 		grown.entry("c", "c_total", fmt.Sprintf(`"i": "%d"`, i), 1)
 	}
 	grown.write(t, dir+"/counter_1.db")
-	for {
-		if _, err := nextRound(t, r, page); err != nil {
-			if !errors.Is(err, errBadRound) {
-				t.Fatal(err)
-			}
-			break
-		}
-	}
-	if _, _, ok, _ := r.Recorded(page); ok || r.recorder != nil {
-		t.Error("the recording has not ended")
-	}
-	if err := r.Read(page, false); err != nil || !r.Record(quick) {
+	if err := lastRound(t, r, page); !errors.Is(err, errBadRound) {
 		t.Fatal(err)
 	}
+	record(t, r, page)
 	if _, err := nextRound(t, r, page); err != nil || len(flat(t, page)) != 203 {
 		t.Errorf("%d series: %v", len(flat(t, page)), err)
 	}
@@ -128,9 +145,12 @@ func TestRecordRestarts(t *testing.T) {
 	for i := range 100 {
 		newDB().entry("e", "e_total", fmt.Sprintf(`"i": "%d"`, i), 1).write(t, fmt.Sprintf("%s/counter_9%d.db", dir, i))
 	}
-	if err := r.Read(page, false); err != nil || r.Record(quick) || r.recorder != nil {
-		t.Errorf("a large directory is recorded: %v", err)
-	}
+	testkit.Await(t, "a reading of an unchanged directory", func() bool {
+		if err := r.Read(page, false); err != nil || r.Record(quick) || r.recorder != nil {
+			t.Fatalf("a large directory is recorded: %v", err)
+		}
+		return r.listIsCurrent
+	})
 }
 
 // Files are open only while they are recorded, and the directory can be removed meanwhile.
@@ -145,10 +165,9 @@ func TestRecordClosesFiles(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nextRound(t, r, page); err != nil {
+	if err := lastRound(t, r, page); !errors.Is(err, errOldList) {
 		t.Error(err)
 	}
-	r.StopRecord()
 	testkit.Await(t, "all files are closed", func() bool { return openFiles(t, dir) == 0 })
 	if _, _, ok, _ := r.Recorded(page); ok {
 		t.Error("a round after the end of the recording")
@@ -177,6 +196,11 @@ func BenchmarkRecorded(b *testing.B) {
 	r := New(dir, nil)
 	if err := r.Read(page, true); err != nil {
 		b.Fatal(err)
+	}
+	for !r.listIsCurrent {
+		if err := r.Read(page, true); err != nil {
+			b.Fatal(err)
+		}
 	}
 	if !r.Record(time.Microsecond) {
 		b.Skip("SKIPPED: recording is not possible here")

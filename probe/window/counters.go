@@ -1,6 +1,7 @@
 package window
 
 import (
+	"maps"
 	"math"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -36,6 +37,9 @@ type Counters struct {
 	InvalidDesc metrics.DescID
 	// LoadBalanced reports whether several servers answer at the address in turn.
 	LoadBalanced bool
+	// Collector reports whether a page is not an engine's own, but has metrics that a program
+	// copied from one or several engines: see collectorLabels.
+	Collector bool
 	// Naming is how the last page writes names.
 	Naming metrics.Naming
 	// Tokens is what all token counters gained together.
@@ -43,7 +47,8 @@ type Counters struct {
 	// Unread are the families that are not read and whose presence matters, see
 	// [metrics.UnreadFamily].
 	Unread map[metrics.Unread]bool
-	// Configs has each engine's labels of vllm:cache_config_info.
+	// Configs has each engine's labels of vllm:cache_config_info. After a restart they are
+	// those of the new process.
 	Configs map[EngineID]*exposition.Labels
 
 	series map[seriesKey]*series
@@ -74,8 +79,15 @@ type Counters struct {
 	// sameProcess reports whether the current page and the one before it have the same
 	// process start time.
 	sameProcess bool
-	baseNaming  metrics.Naming // of the baseline page
-	labelBytes  int            // total length of the labels of all series
+	starts      startTimes
+	// configsBefore are the Configs of the process before the current one; changedLabels
+	// describes the labels that differ, by name.
+	configsBefore map[EngineID]*exposition.Labels
+	changedLabels map[string]string
+	// newConfigs are those on the current page.
+	newConfigs map[EngineID]*exposition.Labels
+	baseNaming metrics.Naming // of the baseline page
+	labelBytes int            // total length of the labels of all series
 
 	// By DescID: exported has the names that the last full page declared or sampled, or a
 	// filtered one since; everExported those of any page; inBaseline those of the baseline
@@ -154,6 +166,9 @@ func NewCounters() *Counters {
 		Configs: map[EngineID]*exposition.Labels{},
 		Unread:  map[metrics.Unread]bool{},
 
+		changedLabels: map[string]string{},
+		newConfigs:    map[EngineID]*exposition.Labels{},
+
 		exported:     make([]bool, metrics.NumDescs()),
 		everExported: make([]bool, metrics.NumDescs()),
 		inBaseline:   make([]bool, metrics.NumDescs()),
@@ -177,6 +192,8 @@ type Delta struct {
 	Gauges    []GaugeReading // valid until the next page
 	Moved     bool           // a counter or histogram of the engine gained
 	Restarted bool           // another process answers than before
+	// Replaced has the Configs of the process before a restart.
+	Replaced map[EngineID]*exposition.Labels
 }
 
 // GaugeReading is one gauge of one engine on one page.
@@ -212,10 +229,11 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 	if r.Baseline {
 		c.setBaseline(r.Complete)
 	}
-	if d.Restarted = c.findRestart(); d.Restarted {
+	if d.Restarted = c.findRestart(r.Full); d.Restarted {
 		c.epoch++
 		c.Resets++
 		c.restartedAt = c.scrape
+		d.Replaced = c.replaceConfigs()
 		for _, m := range c.all {
 			m.maxSeries = 0
 			if m.firstScrape == c.scrape {
@@ -232,6 +250,7 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 			}
 		}
 	}
+	maps.Copy(c.Configs, c.newConfigs)
 	c.lateSeries, c.withoutBaseline = c.lateSeries[:0], c.withoutBaseline[:0]
 	c.gauges = c.gauges[:0]
 	decreased := false
@@ -296,6 +315,8 @@ func (c *Counters) setBaseline(complete bool) {
 
 // resolve assigns the values of the current page to their series.
 func (c *Counters) resolve(page *exposition.Page) {
+	c.starts.page = c.starts.page[:0]
+	clear(c.newConfigs)
 	for i := range c.samples {
 		sample, value := &c.samples[i], page.Samples[i].Value
 		c.exported[sample.match.Desc] = true
@@ -305,8 +326,17 @@ func (c *Counters) resolve(page *exposition.Page) {
 			}
 		}
 		s := sample.series
-		if sample.match.Desc.Metric() == metrics.CacheConfig && len(c.Configs) < MaxSeries {
-			c.Configs[s.engine] = sample.labels
+		switch sample.match.Desc.Metric() {
+		case metrics.CacheConfig:
+			if len(c.Configs)+len(c.newConfigs) < MaxSeries {
+				c.newConfigs[s.engine] = sample.labels
+			}
+		case metrics.ProcessStart:
+			// Several processes may export it under the same labels: see startTimes.
+			c.starts.add(value)
+			if s.scrape == c.scrape && s.pending != value {
+				continue
+			}
 		}
 		if s.scrape == c.scrape { // the page has the series twice
 			switch {

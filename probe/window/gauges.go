@@ -80,6 +80,9 @@ type gaugeState struct {
 	live    bool    // the endpoint's last page had it
 	invalid bool    // its value there was invalid
 	stale   bool    // the process that exported it does not any more
+
+	epochPeak  float64 // during the run, since the process restarted
+	epochInRun bool    // there was a reading during the run since then
 }
 
 // gaugeFamily is one metric: each of its gauges, and the groups that they form.
@@ -144,8 +147,15 @@ func (f *gaugeFamily) add(id metrics.ID, scrape, endpoint int, at time.Time, rea
 		s.stale = had && !s.live && !restarted
 		if restarted {
 			s.lastTime = time.Time{}
+			s.epochInRun = false
 		}
 		if s.live && !s.invalid {
+			if during {
+				if !s.epochInRun || s.value > s.epochPeak {
+					s.epochPeak = s.value
+				}
+				s.epochInRun = true
+			}
 			s.add(at, s.value, s.value, during)
 		}
 		if f.groups[k.group()] == nil {

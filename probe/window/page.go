@@ -38,6 +38,7 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 			}
 			sample = pageSample{name: s.Name, labels: s.Labels, match: m}
 			sample.series = c.series[seriesKey{s.Name, s.Labels.Key()}]
+			c.Collector = c.Collector || m.Desc.IsVLLM() && isCopied(s.Labels)
 		}
 		if desc := sample.match.Desc; desc.IsVLLM() {
 			best, worst = min(best, desc.Naming()), max(worst, desc.Naming())
@@ -49,7 +50,7 @@ func (c *Counters) Classify(page *exposition.Page, full bool) (k PageKind) {
 	if best != metrics.NumNamings {
 		c.Naming = best
 	}
-	if worst != metrics.Native {
+	if worst != metrics.Native || c.Collector {
 		c.dropOtherNamings(page)
 	}
 	var has [metrics.NumMetrics]bool
@@ -79,13 +80,31 @@ func (c *Counters) noteUnread(name string) {
 	}
 }
 
+// collectorLabels are labels that say where a program got a sample from. vLLM's own samples
+// have none of them. vLLM production-stack's router has `server` on its copies of the
+// engines' gauges (src/vllm_router/services/metrics_service); Prometheus adds job and
+// instance to what it scrapes, which its /federate page has too, and renames such labels of
+// others to exported_job and exported_instance.
+var collectorLabels = [...]string{"server", "instance", "job", "exported_instance", "exported_job"}
+
+// isCopied reports whether a sample's labels show that a collector copied it.
+func isCopied(labels *exposition.Labels) bool {
+	for _, name := range collectorLabels {
+		if labels.Get(name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // dropOtherNamings drops the samples of a page that are not in the page's naming: they are
-// copies, or belong to other engines. The process start time on a page in another naming
-// than vLLM's is that of the collector, not of the engine.
+// copies, or belong to other engines. The process start time on a collector's page is that of
+// the collector, not of the engine.
 func (c *Counters) dropOtherNamings(page *exposition.Page) {
 	n := 0
 	for i, sample := range c.samples {
-		if c.reads(sample.match.Desc) {
+		ofCollector := c.Collector && sample.match.Desc.Metric() == metrics.ProcessStart
+		if c.reads(sample.match.Desc) && !ofCollector {
 			c.samples[n], page.Samples[n] = sample, page.Samples[i]
 			n++
 		}

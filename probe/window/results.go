@@ -78,7 +78,7 @@ func (c *Counters) WhyNotQueryable(name string) string {
 	switch {
 	case c.LoadBalanced:
 		return "several servers answer at " + name + " in turn"
-	case c.Naming != metrics.Native:
+	case c.Naming != metrics.Native, c.Collector:
 		return "the page at " + name + " is not the engine's own but a metrics collector's"
 	}
 	return ""
