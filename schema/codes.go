@@ -7,6 +7,7 @@ type Code string
 // Codes about what part of the run the engine's figures cover.
 const (
 	CodeShortWindow      Code = "short_window"
+	CodeFewRequests      Code = "few_requests"
 	CodeLateBase         Code = "late_base"
 	CodeCounterReset     Code = "counter_reset"
 	CodeUnsettled        Code = "unsettled"
@@ -91,6 +92,7 @@ func Codes() []CodeGroup {
 	return []CodeGroup{
 		{"Coverage of the run", []CodeInfo{
 			{CodeShortWindow, info, "Too few polls saw the engine active. Rates are over the whole window, idle time included."},
+			{CodeFewRequests, info, "A 99th percentile rests on fewer than 100 observations, or a 95th on fewer than 20: it is nearly the highest of them. The message names the distributions."},
 			{CodeLateBase, warning, "An endpoint first answered as an engine after the command had started. What its engine did before that is not counted."},
 			{CodeCounterReset, warning, "The engine's counters restarted inside the window. What they gained between the last reading and the restart is lost."},
 			{CodeUnsettled, warning, "The engine was still busy, or its counters still moved, when the final reading was taken. Other clients use it, or the command left requests behind."},
