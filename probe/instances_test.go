@@ -326,7 +326,7 @@ func TestEndpointNotRead(t *testing.T) {
 	pl.p.endpoints[1].lastError = fmt.Errorf("scraping %s: connection refused", dead.Name())
 	pl.run(runPages{pre, pre, post})
 	report := pl.report(10)
-	if got := report.Notes.Validity; len(got) != 2 || got[0].Code != "endpoint_not_read" || !strings.Contains(got[0].Message, "8001/metrics yielded no metrics") || !strings.Contains(got[0].Message, "refused") || got[1].Code != "short_window" {
+	if got := report.Notes.Validity; len(got) != 3 || got[0].Code != "endpoint_not_read" || !strings.Contains(got[0].Message, "8001/metrics yielded no metrics") || !strings.Contains(got[0].Message, "refused") || got[1].Code != "short_window" || got[2].Code != "few_requests" {
 		t.Errorf("%s", testkit.JSON(got))
 	}
 }

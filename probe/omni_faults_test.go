@@ -95,7 +95,7 @@ func TestOmniFaults(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		report := reportOf(t, pre, mid, post)
 		checkOmniExcept(t, report)
-		if got := testkit.Codes(report.Notes); got != "short_window streaming_only undercounted_scheduler_stats" {
+		if got := testkit.Codes(report.Notes); got != "short_window streaming_only undercounted_scheduler_stats few_requests" {
 			t.Errorf("doubts %s", got)
 		}
 		a := report.Omni.Stages[1].Audio
@@ -311,7 +311,8 @@ func TestOmniTransfersOverlap(t *testing.T) {
 	}
 	report := reportOf(t, page(1, 1), page(5, 9), page(5, 9))
 	e := report.Omni.Transfers
-	if len(e) != 1 || e[0].TxSeconds.Count != 4 || e[0].RxSeconds.Count != 8 || e[0].RxSeconds.Sum != 160 || !testkit.Near(e[0].LatencyMeanSeconds, 40) || !testkit.Near(e[0].TxSeconds.P50Est, 35) {
+	// The median of 4 times of at least 10 s that add up to 80 s is at most 30 s, rounded up.
+	if len(e) != 1 || e[0].TxSeconds.Count != 4 || e[0].RxSeconds.Count != 8 || e[0].RxSeconds.Sum != 160 || !testkit.Near(e[0].LatencyMeanSeconds, 40) || !testkit.Near(e[0].TxSeconds.P50Est, 30.0001) {
 		t.Fatalf("%s", testkit.JSON(e))
 	}
 	if note := messages(report, "transfers_incomplete"); !strings.Contains(note, "from 0/0 to 1/0 without in_flight_seconds") {

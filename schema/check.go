@@ -218,7 +218,14 @@ func notApplicable(event *value, path []string) bool {
 	case "run.exit_code":
 		return running || run.get("signal").given() || run.get("start_error").given()
 	}
-	return path[len(path)-1] == "above"
+	n := len(path)
+	switch {
+	case path[n-1] == "above":
+		return true
+	case n > 1 && path[n-1] == "1" && strings.HasSuffix(path[n-2], "_bounds"):
+		return true // nothing bounds the figure from above
+	}
+	return n > 2 && path[n-1] == "0" && path[n-3] == "buckets" // the bucket's bound is +Inf
 }
 
 // plausible warns about numbers that are impossible for the figure.
@@ -282,8 +289,36 @@ func (c *checker) quantiles(v *value) {
 			c.atMost(v, estimates[i-1], name)
 		}
 	}
+	for i, name := range estimates {
+		c.withinBounds(v, name, []string{"p50_bounds", "p90_bounds", "p95_bounds", "p99_bounds"}[i])
+	}
 	if above := v.get("above"); above.given() && given == len(estimates) {
 		c.in("above", func() { c.warn(above.line, "expected null: no estimate lies beyond the highest bucket bound") })
+	}
+}
+
+// withinBounds warns if the member name lies outside the interval in the member bounds, or
+// if the interval is empty.
+func (c *checker) withinBounds(v *value, name, bounds string) {
+	b := v.get(bounds)
+	if b == nil || b.kind != kindArray || len(b.elems) != 2 {
+		return
+	}
+	low, hasLow := b.elems[0].float()
+	high, hasHigh := b.elems[1].float()
+	if hasLow && hasHigh && low > high {
+		c.in(bounds, func() {
+			c.warn(b.line, "the lower end is greater than the upper one: %s > %s", b.elems[0].text, b.elems[1].text)
+		})
+		return
+	}
+	x, ok := v.get(name).float()
+	if !ok {
+		return
+	}
+	slack := 1e-9 * math.Abs(x)
+	if hasLow && x < low-slack || hasHigh && x > high+slack {
+		c.in(name, func() { c.warn(v.get(name).line, "outside %s: %s", bounds, v.get(name).text) })
 	}
 }
 

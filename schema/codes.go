@@ -7,6 +7,7 @@ type Code string
 // Codes about what part of the run the engine's figures cover.
 const (
 	CodeShortWindow      Code = "short_window"
+	CodeFewRequests      Code = "few_requests"
 	CodeLateBase         Code = "late_base"
 	CodeCounterReset     Code = "counter_reset"
 	CodeEngineChanged    Code = "engine_changed"
@@ -93,6 +94,7 @@ func Codes() []CodeGroup {
 	return []CodeGroup{
 		{"Coverage of the run", []CodeInfo{
 			{CodeShortWindow, info, "Too few polls saw the engine active. Rates are over the whole window, idle time included."},
+			{CodeFewRequests, info, "A 99th percentile rests on fewer than 100 observations, or a 95th on fewer than 20: it is nearly the highest of them. The message names the distributions."},
 			{CodeLateBase, warning, "An endpoint first answered as an engine after the command had started. What its engine did before that is not counted."},
 			{CodeCounterReset, warning, "The engine's counters restarted inside the window. What they gained between the last reading and the restart is lost."},
 			{CodeEngineChanged, warning, "Another engine answers at an address than before: another version, model, setting or size of the KV cache. Settings, version and sizes in the event are those of the last one; counters, latencies and peaks cover all of them. The message names what changed."},
@@ -112,7 +114,7 @@ func Codes() []CodeGroup {
 		}},
 		{"What the engine exports", []CodeInfo{
 			{CodeDuplicateSeries, []Severity{Warning, Info}, "A page held the same series twice. Warning: the values differed, and neither was taken. Info: they were equal, and the series was counted once."},
-			{CodeInvalidValues, warning, "The engine exported impossible values: NaN, infinite, or a negative count. They were left out."},
+			{CodeInvalidValues, warning, "The engine exported impossible values: NaN, infinite, a negative count, or a sum that decreased. They were left out."},
 			{CodeInconsistentCounters, warning, "Counters of the engine that must agree contradict each other. The message names them."},
 			{CodePrefixCacheInBlocks, info, "vLLM 0.8 counts prefix-cache queries and hits in blocks, not tokens. The hit rate is right."},
 			{CodeKVOffloadUndercounted, warning, "vllm-omni may drop some KV-offloading counts, so totals may be too low. Rates per second of transfer time, hit rates and mean sizes hold."},

@@ -158,7 +158,8 @@ type Throughput struct {
 }
 
 // Distribution is a histogram's increase over the window. Quantiles are
-// estimated as Prometheus does, by linear interpolation within a bucket.
+// estimated as Prometheus does, by linear interpolation within a bucket. An
+// estimate that the sum refutes is the nearer one of its bounds.
 type Distribution struct {
 	// Number of observations.
 	Count int64 `json:"count" kind:"counter" unit:"observations" better:"neither"`
@@ -176,6 +177,16 @@ type Distribution struct {
 	P99Est *Float `json:"p99_est" kind:"quantile"`
 	// The highest finite bucket bound; set if an estimate is null because it lies beyond that bound.
 	Above *Float `json:"above" kind:"bound" better:"neither"`
+	// What buckets, count and sum prove of the median: it is at least the first number and at most the second; null instead of the second if nothing bounds it.
+	P50Bounds *Bounds `json:"p50_bounds" kind:"bound" better:"neither"`
+	// The same of the 90th percentile.
+	P90Bounds *Bounds `json:"p90_bounds" kind:"bound" better:"neither"`
+	// The same of the 95th percentile.
+	P95Bounds *Bounds `json:"p95_bounds" kind:"bound" better:"neither"`
+	// The same of the 99th percentile.
+	P99Bounds *Bounds `json:"p99_bounds" kind:"bound" better:"neither"`
+	// The buckets that observations fell into: the bucket's upper bound, null for +Inf, and the number of observations up to it.
+	Buckets []Bucket `json:"buckets" schema:"nullable" kind:"counter" unit:"observations" better:"neither"`
 }
 
 // Latency holds the latency distributions that the engine exports, under vLLM's

@@ -133,7 +133,7 @@ func TestFieldsAgreeWithNames(t *testing.T) {
 		steps := strings.Split(f.Path, ".")
 		for i, step := range steps {
 			for _, s := range suffixes {
-				observations := i < len(steps)-1 && steps[len(steps)-1] == "count"
+				observations := i < len(steps)-1 && (steps[len(steps)-1] == "count" || slices.Contains(steps[i+1:], "buckets"))
 				if !strings.HasSuffix(step, s.suffix) || observations {
 					continue
 				}

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"encoding/json"
 	"math"
 	"strconv"
 )
@@ -18,6 +19,51 @@ func F(x float64) *Float {
 	}
 	f := Float(x)
 	return &f
+}
+
+// Bounds is an interval that a figure lies in, both ends included: the lower end and
+// the upper one, which is nil if nothing bounds the figure from above.
+type Bounds [2]*Float
+
+// High returns the upper end, and whether there is one.
+func (b *Bounds) High() (float64, bool) {
+	if b == nil {
+		return 0, false
+	}
+	return b[1].Value()
+}
+
+// Low returns the lower end, and whether there is one.
+func (b *Bounds) Low() (float64, bool) {
+	if b == nil {
+		return 0, false
+	}
+	return b[0].Value()
+}
+
+// Bucket is one bucket of a histogram: its upper bound, nil for +Inf, and the number of
+// observations up to that bound.
+type Bucket [2]*float64
+
+// MarshalJSON writes both numbers in their shortest form, as [0.02,40]: an event may
+// have hundreds of buckets.
+func (b Bucket) MarshalJSON() ([]byte, error) {
+	text := []byte{'['}
+	for i, x := range b {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		if x == nil || math.IsNaN(*x) || math.IsInf(*x, 0) {
+			text = append(text, "null"...)
+			continue
+		}
+		number, err := json.Marshal(*x)
+		if err != nil {
+			return nil, err
+		}
+		text = append(text, number...)
+	}
+	return append(text, ']'), nil
 }
 
 // Ptr returns a pointer to v, for nullable fields.

@@ -150,14 +150,36 @@ func latencyLine(line func(name, text string), name string, d *schema.Distributi
 	mean, _ := d.Mean.Value()
 	text := "mean " + render.Seconds(mean)
 	for _, q := range []struct {
-		name  string
-		value *schema.Float
-	}{{"p50", d.P50Est}, {"p99", d.P99Est}} {
-		if x, ok := q.value.Value(); ok {
-			text += fmt.Sprintf(", %s about %s", q.name, render.Seconds(x))
+		name   string
+		value  *schema.Float
+		bounds *schema.Bounds
+	}{{"p50", d.P50Est, d.P50Bounds}, {"p99", d.P99Est, d.P99Bounds}} {
+		if about := quantileText(q.value, q.bounds); about != "" {
+			text += ", " + q.name + " " + about
 		}
 	}
 	line(name, text)
+}
+
+// widestBounds is how wide the bounds of an estimate may be, as a share of the estimate,
+// to be called "about" it.
+const widestBounds = 0.25
+
+// quantileText describes a quantile by its estimate if its bounds are narrow, and by its
+// bounds otherwise; "" if nothing is known. Events of earlier versions have no bounds.
+func quantileText(estimate *schema.Float, bounds *schema.Bounds) string {
+	x, known := estimate.Value()
+	low, _ := bounds.Low()
+	high, bounded := bounds.High()
+	switch {
+	case known && (bounds == nil || bounded && high-low <= widestBounds*x):
+		return "about " + render.Seconds(x)
+	case bounded:
+		return "at most " + render.SecondsAtMost(high)
+	case low > 0:
+		return "at least " + render.Seconds(low)
+	}
+	return ""
 }
 
 // headlineReasons returns why the groups that a reader looks for first are missing.

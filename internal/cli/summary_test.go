@@ -45,6 +45,29 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// Quantiles with wide bounds are described by what is proven.
+func TestQuantileText(t *testing.T) {
+	between := func(low, high float64) *schema.Bounds { return &schema.Bounds{schema.F(low), schema.F(high)} }
+	for _, c := range []struct {
+		estimate *schema.Float
+		bounds   *schema.Bounds
+		want     string
+	}{
+		{schema.F(0.00166), between(0, 0.00166), "at most 2 ms"},
+		{schema.F(0.15), between(0.1, 0.25), "at most 250 ms"},
+		{schema.F(9.5), between(9, 10), "about 9.50 s"},
+		{schema.F(0), between(0, 0), "about 0.0 ms"},
+		{schema.F(9.5), nil, "about 9.50 s"},
+		{nil, &schema.Bounds{schema.F(7680), nil}, "at least 7680.00 s"},
+		{nil, between(7680, 9000), "at most 9000 s"},
+		{nil, nil, ""},
+	} {
+		if got := quantileText(c.estimate, c.bounds); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
 // On a terminal, the summary is printed without --summary.
 func TestSummaryOnATerminal(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -189,6 +189,14 @@ func TestNumbers(t *testing.T) {
 		{Seconds(0.0125), "12.5 ms"},
 		{Seconds(1), "1.00 s"},
 		{Seconds(90.5), "90.50 s"},
+		{SecondsAtMost(0), "0 ms"},
+		{SecondsAtMost(0.0000333), "0.1 ms"},
+		{SecondsAtMost(0.001), "1 ms"},
+		{SecondsAtMost(0.00166), "2 ms"},
+		{SecondsAtMost(0.29), "290 ms"},
+		{SecondsAtMost(0.9991), "1 s"},
+		{SecondsAtMost(2.501), "2.51 s"},
+		{SecondsAtMost(7.5), "7.5 s"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

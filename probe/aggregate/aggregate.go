@@ -41,6 +41,7 @@ type aggregator struct {
 	ended         time.Time
 	settings      effectiveConfig
 	introspection Introspection
+	few           []fewObservations
 }
 
 // endpoint is an Endpoint with what its counters imply.
@@ -117,6 +118,7 @@ func (v view) aggregate(started time.Time) {
 	v.runtimeConfig()
 	v.Omni = v.omni()
 	v.doubtConsistency()
+	v.doubtFew()
 }
 
 // noteForeign notes the servers that were there before the command.

@@ -1,8 +1,10 @@
 package aggregate
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
 	"github.com/vobs/vobs/probe/window"
@@ -192,22 +194,74 @@ func (v view) distributionOf(path string, found []*window.Metric, why string, id
 		v.Notes.Missing(path, nothingObserved)
 		return nil
 	}
+	why = "the histogram's buckets are not valid"
+	if !found[0].Desc.Desc().Encoding.HasQuantiles() {
+		why = "the engine's bucket bounds do not fit the values"
+	}
+	if d.Buckets == nil {
+		v.Notes.Missing(path+".buckets", why)
+	}
+	if d.Above != nil {
+		why = "the quantile lies beyond the last finite bucket bound"
+	}
 	for _, q := range []struct {
-		name  string
-		value *schema.Float
-	}{{"p50_est", d.P50Est}, {"p90_est", d.P90Est}, {"p95_est", d.P95Est}, {"p99_est", d.P99Est}} {
-		if q.value == nil {
-			why := "the histogram's buckets are not valid"
-			switch {
-			case d.Above != nil:
-				why = "the quantile lies beyond the last finite bucket bound"
-			case !found[0].Desc.Desc().Encoding.HasQuantiles():
-				why = "the engine's bucket bounds do not fit the values"
-			}
-			v.Notes.Missing(path+"."+q.name, why)
+		name     string
+		estimate *schema.Float
+		bounds   *schema.Bounds
+	}{{"p50", d.P50Est, d.P50Bounds}, {"p90", d.P90Est, d.P90Bounds}, {"p95", d.P95Est, d.P95Bounds}, {"p99", d.P99Est, d.P99Bounds}} {
+		if q.estimate == nil {
+			v.Notes.Missing(path+"."+q.name+"_est", why)
+		}
+		if q.bounds == nil {
+			v.Notes.Missing(path+"."+q.name+"_bounds", "the sum of the observations is not a number")
 		}
 	}
+	v.noteFew(path, d)
 	return d
+}
+
+// A quantile of fewer observations is the highest of them, or nearly.
+const minForP95, minForP99 = 20, 100
+
+// noteFew remembers a distribution with a quantile of too few observations.
+func (v view) noteFew(path string, d *schema.Distribution) {
+	if d.Count < minForP99 {
+		v.few = append(v.few, fewObservations{path, d.Count})
+	}
+}
+
+// fewObservations is a distribution with few observations.
+type fewObservations struct {
+	path  string
+	count int64
+}
+
+// doubtFew notes, once for the event, which distributions have quantiles of too few
+// observations.
+func (v view) doubtFew() {
+	if len(v.few) == 0 {
+		return
+	}
+	smallest := slices.MinFunc(v.few, func(a, b fewObservations) int { return cmp.Compare(a.count, b.count) })
+	var groups []string
+	names := map[string][]string{}
+	for _, f := range v.few {
+		i := strings.LastIndex(f.path, ".")
+		group, name := f.path[:i], f.path[i+1:]
+		if names[group] == nil {
+			groups = append(groups, group)
+		}
+		if f.count < minForP95 {
+			name += " (also p95)"
+		}
+		names[group] = append(names[group], name)
+	}
+	var all []string
+	for _, group := range groups {
+		all = append(all, group+": "+strings.Join(names[group], ", "))
+	}
+	v.Notes.Doubt(schema.CodeFewRequests, schema.Info, fmt.Sprintf("fewer than %d observations, so that the p99 is nearly the highest of them (p95: fewer than %d): %s", minForP99, minForP95, strings.Join(all, "; ")),
+		&schema.Evidence{Field: smallest.path + ".count", Value: smallest.count, Threshold: minForP99})
 }
 
 // gauge returns a gauge for the field at path; nil, with the reason noted, if it is unknown.

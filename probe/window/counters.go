@@ -14,6 +14,9 @@ const (
 	MaxSeries = 1 << 16
 	// MaxLabelBytes bounds the total length of their labels, which may carry payloads.
 	MaxLabelBytes = 64 << 20
+	// sumRounding is by how much of itself a sum may decrease: a float64 has 16 digits, and
+	// an exporter may add up the sums of several processes in another order each time.
+	sumRounding = 1e-9
 	// MaxExact is 2^53: up to it a float64 represents every integer.
 	MaxExact = 1 << 53
 )
@@ -31,8 +34,8 @@ type Counters struct {
 	// Duplicates counts series that were on a page twice with one value, Conflicts those
 	// with two values.
 	Duplicates, Conflicts int64
-	// Invalid counts values that were not finite, and negative counts. InvalidDesc is the
-	// name of the latest one.
+	// Invalid counts impossible values: not finite, negative counts, sums that decreased.
+	// InvalidDesc is the name of the latest one.
 	Invalid     int64
 	InvalidDesc metrics.DescID
 	// LoadBalanced reports whether several servers answer at the address in turn.
@@ -388,6 +391,12 @@ func (c *Counters) accumulate(sample *pageSample, r Reading) (moved, reset bool)
 	case m.resetAt == c.scrape:
 		gain = s.pending
 		reset = true
+	}
+	// A sum of observations that are not negative decreases only by rounding.
+	if sample.match.Part == metrics.PartSum && gain < -sumRounding*math.Abs(s.value) {
+		c.Invalid++
+		c.InvalidDesc = m.Desc
+		m.unusable = m.Desc.Name() + "_sum decreased although its count did not: no observation can be negative"
 	}
 	*s.total += gain
 	s.value, s.epoch = s.pending, c.epoch

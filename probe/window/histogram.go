@@ -1,7 +1,9 @@
 package window
 
 import (
+	"math"
 	"sort"
+	"strconv"
 
 	"github.com/vobs/vobs/schema"
 )
@@ -76,6 +78,61 @@ func (h Histogram) quantile(q float64) (estimate *schema.Float, above *schema.Fl
 	return schema.F(lower + (upper-lower)*(rank-below)/within), nil
 }
 
+// estimate is quantile kept within the bounds that the sum proves. Prometheus's rule
+// assumes observations that are spread evenly over a bucket: 80 waits of 0.00133 s in all
+// have an estimated median of 0.15 s if the first bucket ends at 0.3 s.
+func (h Histogram) estimate(q float64) (estimate, above *schema.Float, bounds *schema.Bounds) {
+	estimate, above = h.quantile(q)
+	b, ok := h.QuantileBounds(q)
+	if !ok {
+		return estimate, above, nil
+	}
+	low, high := roundDown(b.Low), roundUp(b.High)
+	if h.Sum == 0 && low == 0 {
+		high, estimate = 0, schema.F(0)
+	}
+	if estimate != nil {
+		estimate = schema.F(min(max(float64(*estimate), low), high))
+	}
+	return estimate, above, &schema.Bounds{schema.F(low), schema.F(high)}
+}
+
+// boundDigits is to how many significant digits bounds are rounded, outwards.
+const boundDigits = 6
+
+// roundUp returns the smallest number of boundDigits digits that is at least x, which is
+// not negative.
+func roundUp(x float64) float64 {
+	y, unit := roundBound(x)
+	if y < x {
+		y, _ = roundBound(y + unit)
+	}
+	return y
+}
+
+// roundDown returns the largest number of boundDigits digits that is at most x, which is
+// not negative.
+func roundDown(x float64) float64 {
+	y, unit := roundBound(x)
+	if y > x {
+		y, _ = roundBound(y - unit)
+	}
+	return y
+}
+
+// roundBound returns the number of boundDigits digits that is nearest to x, and the unit
+// of the last digit.
+func roundBound(x float64) (y, unit float64) {
+	if x == 0 || notFinite(x) {
+		return x, 0
+	}
+	y, err := strconv.ParseFloat(strconv.FormatFloat(x, 'e', boundDigits-1, 64), 64)
+	if err != nil {
+		return x, 0 // beyond the largest float
+	}
+	return y, math.Pow(10, math.Floor(math.Log10(x))-boundDigits+1)
+}
+
 // Distribution returns the histogram in the event's form; nil without observations.
 func (h Histogram) Distribution() *schema.Distribution {
 	if h.Count <= 0 {
@@ -83,13 +140,27 @@ func (h Histogram) Distribution() *schema.Distribution {
 	}
 	d := &schema.Distribution{Count: int64(h.Count), Sum: schema.Float(h.Sum), Mean: schema.F(h.Sum / h.Count)}
 	for _, q := range []struct {
-		q    float64
-		into **schema.Float
-	}{{0.5, &d.P50Est}, {0.9, &d.P90Est}, {0.95, &d.P95Est}, {0.99, &d.P99Est}} {
-		estimate, above := h.quantile(q.q)
-		*q.into = estimate
+		q        float64
+		estimate **schema.Float
+		bounds   **schema.Bounds
+	}{
+		{0.5, &d.P50Est, &d.P50Bounds}, {0.9, &d.P90Est, &d.P90Bounds}, {0.95, &d.P95Est, &d.P95Bounds}, {0.99, &d.P99Est, &d.P99Bounds},
+	} {
+		estimate, above, bounds := h.estimate(q.q)
+		*q.estimate, *q.bounds = estimate, bounds
 		if above != nil {
 			d.Above = above
+		}
+	}
+	below := 0.0
+	for _, b := range h.Buckets {
+		if b.Count > below {
+			bucket := schema.Bucket{nil, schema.Ptr(b.Count)}
+			if !notFinite(b.UpperBound) {
+				bucket[0] = schema.Ptr(b.UpperBound)
+			}
+			d.Buckets = append(d.Buckets, bucket)
+			below = b.Count
 		}
 	}
 	return d

@@ -74,9 +74,8 @@ func (c *Counters) findRestart(full bool) (restarted bool) {
 		if s == nil || s.scrape != c.scrape || s.invalid || s.metric == nil || s.fresh || s.epoch != c.epoch {
 			continue
 		}
-		// A sum may decrease by rounding or with negative observations; counts may not.
 		switch count := sample.match.Part == metrics.PartValue || sample.match.Part == metrics.PartCount; {
-		case sample.match.Part == metrics.PartSum:
+		case sample.match.Part == metrics.PartSum: // no evidence of a restart: see accumulate
 		case s.pending < s.value:
 			s.metric.resetAt = c.scrape
 			if count {

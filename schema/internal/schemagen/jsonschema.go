@@ -156,7 +156,7 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag, pointerIsNull b
 			s["enum"] = values
 		}
 	case reflect.Array:
-		s = map[string]any{"type": "array", "items": g.value(t.Elem(), "", false), "minItems": t.Len(), "maxItems": t.Len()}
+		s = map[string]any{"type": "array", "items": g.value(t.Elem(), "", true), "minItems": t.Len(), "maxItems": t.Len()}
 	case reflect.Slice:
 		s = map[string]any{"type": "array", "items": g.value(t.Elem(), "", false)}
 	case reflect.Map:

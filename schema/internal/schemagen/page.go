@@ -216,8 +216,11 @@ func (p *pageWriter) link(t reflect.Type, noun string) string {
 }
 
 func plural(t reflect.Type) string {
-	if t.Kind() == reflect.Interface {
+	switch t.Kind() {
+	case reflect.Interface:
 		return "any values"
+	case reflect.Array:
+		return fmt.Sprintf("lists of %d numbers", t.Len())
 	}
 	return scalar(t) + "s"
 }
