@@ -93,7 +93,7 @@ func (e *endpoint) allQueried() bool {
 // newQueryClient returns a client of its own for queries, so that no poll waits for them.
 func (e *endpoint) newQueryClient() *scrape.Client {
 	c := scrape.NewClient(e.target, e.p.cfg.Headers, e.p.cfg.CA)
-	c.Limit = maxConfigBytes
+	c.Limit, c.Dial = maxConfigBytes, e.p.cfg.Dial
 	return c
 }
 

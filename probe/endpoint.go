@@ -90,6 +90,7 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 		return e
 	}
 	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
+	e.client.Dial = p.cfg.Dial
 	e.parser = exposition.NewParser(metrics.IsWanted)
 	e.schedule = scrape.NewSchedule(p.cfg.Interval)
 	if t.ExactPath || t.URL.RawQuery != "" {

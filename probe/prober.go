@@ -32,6 +32,9 @@ type Config struct {
 	// CA verifies https servers; nil means the system's CAs, with no verification of a
 	// loopback server.
 	CA *x509.CertPool
+	// Dial, if set, connects to the engines instead of a net.Dialer, for tests on a
+	// simulated network.
+	Dial scrape.DialFunc
 }
 
 // Prober reads the engines of one run. Its methods are safe for concurrent use. Their

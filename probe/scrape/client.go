@@ -56,7 +56,13 @@ type Client struct {
 	Limit int64
 	// ContentType is that of the response being read.
 	ContentType string
+	// Dial, if set, connects to the server instead of a net.Dialer, for tests on a
+	// simulated network.
+	Dial DialFunc
 }
+
+// DialFunc connects to an address, as [net.Dialer.DialContext] does.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // NewClient returns a client of the server at t that sends headers with every
 // request. ca verifies https servers; nil means the system's CAs, with no
@@ -64,7 +70,7 @@ type Client struct {
 func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 	// net/http lets a dial outlive its request; it must end with the client.
 	dialCtx, cancelDial := context.WithCancel(context.Background())
-	dialer := &net.Dialer{}
+	var c *Client
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
@@ -72,7 +78,11 @@ func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 		if t.Socket != "" {
 			network, address = "unix", t.Socket
 		}
-		conn, err := dialer.DialContext(ctx, network, address)
+		connect := c.Dial
+		if connect == nil {
+			connect = (&net.Dialer{}).DialContext
+		}
+		conn, err := connect(ctx, network, address)
 		if err != nil || t.URL.Scheme != "https" {
 			return conn, err
 		}
@@ -85,7 +95,7 @@ func NewClient(t Target, headers http.Header, ca *x509.CertPool) *Client {
 		}
 		return secured, nil
 	}
-	c := &Client{
+	c = &Client{
 		target: t, headers: headers, cancelDial: cancelDial, Timeout: requestTimeout, Limit: defaultGetLimit,
 		transport: &http.Transport{
 			Proxy:                  nil, // engines are reached directly
