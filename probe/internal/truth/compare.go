@@ -476,13 +476,15 @@ func (c *comparer) distributions() {
 	} {
 		_, values := c.counted(observations(f.id))
 		n, given := c.number(f.path + ".count")
+		x := comparison{kind: aCount, path: f.path + ".count", given: given}
 		if given && int(n) != len(values) {
-			c.add(comparison{kind: aCount, path: f.path + ".count", given: true, wrong: fmt.Sprintf("%v, truth %d", n, len(values))})
+			x.wrong = fmt.Sprintf("%v, truth %d", n, len(values))
 		}
+		c.add(x)
 		if len(values) == 0 {
 			continue
 		}
-		x := comparison{kind: anExact, path: f.path + ".mean", due: c.promptly()}
+		x = comparison{kind: anExact, path: f.path + ".mean", due: c.promptly()}
 		if got, ok := c.number(f.path + ".mean"); ok {
 			want := total(values) / float64(len(values))
 			x = near(anExact, x.path, got, want, want, 1e-9)

@@ -47,9 +47,8 @@ type network struct {
 	readings []reading // pages that were delivered
 	pages    []*pageTemplate
 
-	listeners []*pipeListener
-	httpd     []*http.Server
-	serving   sync.WaitGroup
+	httpd   []*http.Server
+	serving sync.WaitGroup
 }
 
 // newNetwork returns the network of a simulation that began at its epoch.
@@ -74,30 +73,37 @@ func newNetwork(s *simulation, late lateness, seed uint64) *network {
 // lifeKey is the context key of the process that accepted a connection.
 type lifeKey struct{}
 
-// listen serves in-memory connections, which dial makes.
-func (n *network) listen() {
+// inMemory serves a network over in-memory connections and returns the dialer for them.
+func inMemory(n *network) func(context.Context, string, string) (net.Conn, error) {
+	listeners := map[string]*pipeListener{}
 	for i := range n.httpd {
-		l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{}), address: n.sim.servers[i].address}
-		n.listeners = append(n.listeners, l)
+		l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		listeners[n.sim.servers[i].address] = l
 		n.serving.Go(func() { _ = n.httpd[i].Serve(l) })
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !n.isUp(address) {
+			return nil, refused(network)
+		}
+		return listeners[address].dial(ctx)
 	}
 }
 
-// dial connects to a server. A server that is down refuses.
-func (n *network) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	for i, l := range n.listeners {
-		if l.address != address {
-			continue
-		}
-		n.mu.Lock()
-		n.sim.advance(n.elapsed())
-		up := n.sim.servers[i].up
-		n.mu.Unlock()
-		if up {
-			return l.dial(ctx)
+// isUp reports whether the server at an address accepts connections now.
+func (n *network) isUp(address string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sim.advance(n.elapsed())
+	for _, s := range n.sim.servers {
+		if s.address == address {
+			return s.up
 		}
 	}
-	return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+	return false
+}
+
+func refused(network string) error {
+	return &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 }
 
 func (n *network) elapsed() time.Duration { return time.Since(n.sim.epoch) }
@@ -193,10 +199,9 @@ func (n *network) answer(i int, r *http.Request, filtered bool) (status int, con
 
 // pipeListener is a listener of in-memory connections.
 type pipeListener struct {
-	address string
-	conns   chan net.Conn
-	closed  chan struct{}
-	once    sync.Once
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
 }
 
 func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
@@ -209,7 +214,7 @@ func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 	}
 	client.Close()
 	server.Close()
-	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	return nil, refused("tcp")
 }
 
 func (l *pipeListener) Accept() (net.Conn, error) {

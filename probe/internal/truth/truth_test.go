@@ -29,39 +29,42 @@ func TestFigures(t *testing.T) {
 		}
 		sc := newScenario(seed, i, 200*time.Millisecond, 30*time.Second)
 		synctest.Test(t, func(t *testing.T) {
-			p, err := sc.play(func(n *network) scrape.DialFunc {
-				n.listen()
-				return n.dial
-			})
+			p, err := sc.play(func(n *network) scrape.DialFunc { return inMemory(n) })
 			if err != nil {
 				t.Fatalf("%v: %v", sc, err)
 			}
-			event, err := p.event()
-			if err != nil {
-				t.Fatalf("%v: %v", sc, err)
-			}
-			comparisons, err := p.compare(event)
-			if err != nil {
-				t.Errorf("%v: %v", sc, err)
-			}
-			mix.add(p)
-			for _, c := range comparisons {
-				all.add(sc.String(), c)
-				if *onlyRun >= 0 {
-					t.Logf("%+v", c)
-				}
-			}
+			all.addRun(t, p, &mix)
 			if *onlyRun >= 0 {
 				logRun(t, p)
 			}
 		})
 	}
 	t.Logf("seed %d, %v\n%s", seed, mix, all.table())
-	all.check(t)
+	all.check(t, seed)
+}
+
+// addRun compares a run and adds what was found.
+func (r *report) addRun(t *testing.T, p *played, mix *mixture) {
+	t.Helper()
+	event, err := p.event()
+	if err != nil {
+		t.Fatalf("%v: %v", p.scenario, err)
+	}
+	comparisons, err := p.compare(event)
+	if err != nil {
+		t.Errorf("%v: %v", p.scenario, err)
+	}
+	mix.add(p)
+	for _, c := range comparisons {
+		r.add(p.scenario.String(), c)
+		if *onlyRun >= 0 {
+			t.Logf("%+v", c)
+		}
+	}
 }
 
 // check fails the test for every figure that does not hold or is withheld too often.
-func (r *report) check(t *testing.T) {
+func (r *report) check(t *testing.T, seed uint64) {
 	t.Helper()
 	const examples = 3
 	for _, tl := range r.sorted() {
