@@ -193,13 +193,13 @@ func (sc *scenario) drawNetwork(d dice) {
 	case 3:
 		sc.late = lateness{name: "tunnel", roundTrip: d.duration(10*time.Millisecond, 80*time.Millisecond), jitter: 2 * time.Millisecond}
 	case 4:
-		sc.late = lateness{name: "busy loop", roundTrip: near, busyLoop: d.duration(5*time.Millisecond, 90*time.Millisecond)}
+		sc.late = lateness{name: "busy loop", roundTrip: near, jitter: near, busyLoop: d.duration(5*time.Millisecond, 90*time.Millisecond)}
 	case 5:
-		sc.late = lateness{name: "very busy loop", roundTrip: near, busyLoop: d.duration(100*time.Millisecond, 500*time.Millisecond)}
+		sc.late = lateness{name: "very busy loop", roundTrip: near, jitter: near, busyLoop: d.duration(100*time.Millisecond, 500*time.Millisecond)}
 	case 6:
-		sc.late = lateness{name: "some late", roundTrip: near, lateShare: d.between(0.02, 0.3), lateBy: 500 * time.Millisecond}
+		sc.late = lateness{name: "some late", roundTrip: near, jitter: near, lateShare: d.between(0.02, 0.3), lateBy: 500 * time.Millisecond}
 	case 7:
-		sc.late = lateness{name: "all late", roundTrip: near, lateShare: 1, lateBy: d.duration(100*time.Millisecond, 500*time.Millisecond)}
+		sc.late = lateness{name: "all late", roundTrip: near, jitter: near, lateShare: 1, lateBy: d.duration(100*time.Millisecond, 500*time.Millisecond)}
 	}
 }
 

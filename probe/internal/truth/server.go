@@ -3,6 +3,7 @@ package truth
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -43,7 +44,7 @@ type network struct {
 	mu       sync.Mutex
 	sim      *simulation
 	late     lateness
-	rng      *rand.Rand
+	seed     uint64
 	readings []reading // pages that were delivered
 	pages    []*pageTemplate
 
@@ -53,7 +54,7 @@ type network struct {
 
 // newNetwork returns the network of a simulation that began at its epoch.
 func newNetwork(s *simulation, late lateness, seed uint64) *network {
-	n := &network{sim: s, late: late, rng: rand.New(rand.NewPCG(seed, 2))}
+	n := &network{sim: s, late: late, seed: seed}
 	for i, server := range s.servers {
 		n.pages = append(n.pages, newPageTemplate(server))
 		n.httpd = append(n.httpd, &http.Server{
@@ -129,7 +130,7 @@ func (n *network) handler(i int) http.Handler {
 		case strings.TrimSuffix(r.URL.Path, "/") == "/metrics":
 			service = wholePageTime
 		}
-		before, after := n.delays(i)
+		before, after := n.delays(i, r.URL.Path)
 		time.Sleep(before)
 		status, contentType, body, page := n.answer(i, r, filtered)
 		time.Sleep(service + after)
@@ -151,15 +152,21 @@ func (n *network) handler(i int) http.Handler {
 	})
 }
 
-// delays returns how long a request takes to be turned to, and its answer to arrive.
-func (n *network) delays(i int) (before, after time.Duration) {
+// delays returns how long a request takes to be turned to, and its answer to arrive. Both
+// follow from the request and the instant alone, so that a run can be repeated whatever the
+// order of its goroutines.
+func (n *network) delays(i int, path string) (before, after time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.sim.advance(n.elapsed())
-	upTo := func(d time.Duration) time.Duration { return time.Duration(n.rng.Float64() * float64(d)) }
+	now := n.elapsed()
+	n.sim.advance(now)
+	hash := fnv.New64a()
+	fmt.Fprint(hash, i, path, int64(now))
+	rng := rand.New(rand.NewPCG(n.seed, hash.Sum64()))
+	upTo := func(d time.Duration) time.Duration { return time.Duration(rng.Float64() * float64(d)) }
 	before = n.late.roundTrip/2 + upTo(n.late.jitter)/2
 	after = n.late.roundTrip/2 + upTo(n.late.jitter)/2
-	if n.rng.Float64() < n.late.lateShare {
+	if rng.Float64() < n.late.lateShare {
 		before += upTo(n.late.lateBy)
 	}
 	for _, e := range n.sim.servers[i].engines {
