@@ -56,9 +56,10 @@ type comparison struct {
 // comparer compares one run.
 type comparer struct {
 	*played
-	event  map[string]any
-	window window
-	out    []comparison
+	event map[string]any
+	// window ends with the last whole page, polled with the last page of any kind.
+	window, polled window
+	out            []comparison
 }
 
 // event returns the reader's part of the event, as a user gets it.
@@ -77,8 +78,8 @@ func (p *played) compare(event map[string]any) ([]comparison, error) {
 	if event["engine"] == nil {
 		return nil, errors.New("no engine was read")
 	}
-	if !c.findWindow() {
-		return nil, errors.New("an engine is reported, and not every server delivered a whole page")
+	if err := c.findWindow(); err != nil {
+		return nil, err
 	}
 	c.counts()
 	c.rates()
@@ -88,27 +89,54 @@ func (p *played) compare(event map[string]any) ([]comparison, error) {
 	return c.out, nil
 }
 
-// findWindow finds the time between the first and the last whole page of each server.
-func (c *comparer) findWindow() bool {
-	for i := range c.facts.servers {
-		from, to := time.Duration(-1), time.Duration(-1)
-		for _, r := range c.readings {
-			if r.server == i && r.whole {
-				if from < 0 {
-					from = r.at
-				}
-				to = max(to, r.at)
+// findWindow finds the time between the first and the last page of each server. Servers
+// that were not read are no part of the facts if the event notes that.
+func (c *comparer) findWindow() error {
+	c.window = window{map[int]time.Duration{}, map[int]time.Duration{}}
+	c.polled = window{c.window.from, map[int]time.Duration{}}
+	facts := *c.facts
+	facts.servers = nil
+	for _, s := range c.facts.servers {
+		if !c.isRead(s) {
+			if !c.noted("endpoint_not_read") {
+				return fmt.Errorf("the server at %s is not read, and nothing is noted", s.address)
 			}
+			continue
 		}
-		if from < 0 {
-			return false
+		facts.servers = append(facts.servers, s)
+		for _, r := range c.readings {
+			if r.server != s.index {
+				continue
+			}
+			c.polled.to[s.index] = max(c.polled.to[s.index], r.at)
+			if !r.whole {
+				continue
+			}
+			if _, ok := c.window.from[s.index]; !ok {
+				c.window.from[s.index] = r.at
+			}
+			c.window.to[s.index] = max(c.window.to[s.index], r.at)
 		}
 		if c.scenario.coldStart > 0 {
-			from = c.started // counters count from zero
+			c.window.from[s.index] = c.started // counters count from zero
 		}
-		c.window.from, c.window.to = append(c.window.from, from), append(c.window.to, to)
+		if c.window.to[s.index] == 0 {
+			return fmt.Errorf("the server at %s is read, although it delivered no whole page", s.address)
+		}
 	}
-	return true
+	p := *c.played
+	p.facts = &facts
+	c.played = &p
+	return nil
+}
+
+// isRead reports whether a server is among the endpoints that were read.
+func (c *comparer) isRead(s *server) bool {
+	endpoints, _ := c.lookup("engine.endpoints").([]any)
+	return slices.ContainsFunc(endpoints, func(x any) bool {
+		url, _ := x.(map[string]any)["url"].(string)
+		return strings.Contains(url, s.address+"/")
+	})
 }
 
 // lookup returns what is at a path of the event: nil if it is null or absent.
@@ -138,7 +166,7 @@ func (c *comparer) add(x comparison) { c.out = append(c.out, x) }
 
 // promptly reports whether the run is one in which figures are due.
 func (c *comparer) promptly() bool {
-	finished, _ := c.counted(observations(e2eLatency))
+	finished, _ := c.counted(finishedRequests, false)
 	return c.ended-c.started >= longRun && len(finished) >= manyRequests && c.scenario.late.most() < promptAnswer
 }
 
@@ -164,20 +192,19 @@ func finishedRequests(f *engineFacts) []observation {
 	return out
 }
 
-func (c *comparer) counted(pick func(*engineFacts) []observation) (all, visible []float64) {
-	return c.facts.counted(pick, c.window, c.readings)
+// counted returns what was counted up to the last whole page, or for a counter that is
+// polled, up to the last page of any kind. visible is what whole pages showed.
+func (c *comparer) counted(pick func(*engineFacts) []observation, polled bool) (all, visible []float64) {
+	w := c.window
+	if polled {
+		w = c.polled
+	}
+	return c.facts.counted(pick, w, c.readings)
 }
 
-// counters are the counters that are compared.
-var counterFigures = []struct {
-	path string
-	pick func(*engineFacts) []observation
-}{
-	{"engine.requests.finished.length", finishedRequests},
-	{"engine.requests.preemptions", func(f *engineFacts) []observation { return f.preempted }},
-	{"engine.tokens.prompt", func(f *engineFacts) []observation { return f.prompted }},
-	{"engine.tokens.generation", generated},
-}
+func prompted(f *engineFacts) []observation { return f.prompted }
+
+func preempted(f *engineFacts) []observation { return f.preempted }
 
 // restarted reports whether a process ended within the run. What it counted after its
 // last page is lost, and the event notes that.
@@ -202,8 +229,17 @@ func (c *comparer) noted(code string) bool {
 // counts compares totals, which are exact. Across a restart they are what pages showed at
 // least, and what happened at most.
 func (c *comparer) counts() {
-	for _, f := range counterFigures {
-		all, visible := c.counted(f.pick)
+	for _, f := range []struct {
+		path   string
+		pick   func(*engineFacts) []observation
+		polled bool
+	}{
+		{"engine.requests.finished.length", finishedRequests, false},
+		{"engine.requests.preemptions", preempted, false},
+		{"engine.tokens.prompt", prompted, true},
+		{"engine.tokens.generation", generated, true},
+	} {
+		all, visible := c.counted(f.pick, f.polled)
 		low, high := total(visible), total(all)
 		got, given := c.number(f.path)
 		x := comparison{kind: aCount, path: f.path, given: given}
@@ -211,14 +247,14 @@ func (c *comparer) counts() {
 		case !given:
 		case got < low || got > high:
 			x.wrong = fmt.Sprintf("%v, truth %v", got, between(low, high))
-		case got < high && !c.noted("counter_reset"):
+		case got < high && !c.noted("counter_reset") && !c.noted("final_reading_lost"):
 			x.wrong = fmt.Sprintf("%v, truth %v, and nothing is noted", got, high)
 		}
 		c.add(x)
 	}
 	// What the server answered. Its own /v1/models queries are not the command's.
 	if c.exists("engine.http.2xx") && !c.restarted() && c.scenario.history == 0 {
-		finished, _ := c.counted(finishedRequests)
+		finished, _ := c.counted(finishedRequests, false)
 		got, given := c.number("engine.http.2xx")
 		x := comparison{kind: aCount, path: "engine.http.2xx", given: given}
 		low, high := total(finished), total(finished)+float64(c.modelsQueries+c.facts.client.givenUp)
@@ -270,34 +306,39 @@ func round(x float64) float64 {
 	return math.Round(x*digits) / digits
 }
 
-// activeSeconds is the time of the window in which any engine had requests.
-func (c *comparer) activeSeconds() float64 {
-	from, to := c.window.span()
+// activeSeconds is the time of a window in which any engine had requests.
+func (c *comparer) activeSeconds(w window) float64 {
+	from, to := w.span()
 	return combine(c.facts.traces(func(f *engineFacts) *trace { return &f.busy }), highest).integral(from, to)
 }
 
 func (c *comparer) rates() {
-	from, to := c.window.span()
 	_, active := c.number("engine.window.active_seconds_est")
 	if over, ok := c.lookup("engine.throughput.over").(string); ok {
 		active = over == "active"
 	}
-	seconds := (to - from).Seconds()
-	if active {
-		seconds = c.activeSeconds()
-	}
 	for _, f := range []struct {
-		name string
-		pick func(*engineFacts) []observation
+		name   string
+		pick   func(*engineFacts) []observation
+		polled bool
 	}{
-		{"requests_per_second", finishedRequests},
-		{"prompt_tokens_per_second", counterFigures[2].pick},
-		{"generation_tokens_per_second", generated},
+		{"requests_per_second", finishedRequests, false},
+		{"prompt_tokens_per_second", prompted, true},
+		{"generation_tokens_per_second", generated, true},
 	} {
 		path := "engine.throughput." + f.name
-		all, visible := c.counted(f.pick)
 		x := comparison{kind: aRate, path: path}
 		if got, ok := c.number(path); ok {
+			w := c.window
+			if f.polled {
+				w = c.polled
+			}
+			from, to := w.span()
+			seconds := (to - from).Seconds()
+			if active {
+				seconds = c.activeSeconds(w)
+			}
+			all, visible := c.counted(f.pick, f.polled)
 			x = near(aRate, path, got, total(visible)/seconds, total(all)/seconds, 0)
 		}
 		x.due = c.promptly()
@@ -343,7 +384,7 @@ func (c *comparer) means() {
 	if got, ok := c.number(path); ok {
 		from, to := c.window.span()
 		running := combine(c.facts.traces(func(f *engineFacts) *trace { return &f.running }), sum)
-		want := running.integral(from, to) / c.activeSeconds() / float64(c.scenario.engine.maxNumSeqs*len(c.facts.engines()))
+		want := running.integral(from, to) / c.activeSeconds(c.window) / float64(c.scenario.engine.maxNumSeqs*len(c.facts.engines()))
 		x = near(aMean, path, got, want, want, 0)
 	}
 	x.due = c.promptly()
@@ -474,7 +515,7 @@ func (c *comparer) distributions() {
 		{"engine.tokens.generation_per_request", generationPerRequest},
 		{"engine.tokens.per_iteration", iterationTokens},
 	} {
-		_, values := c.counted(observations(f.id))
+		_, values := c.counted(observations(f.id), false)
 		n, given := c.number(f.path + ".count")
 		x := comparison{kind: aCount, path: f.path + ".count", given: given}
 		if given && int(n) != len(values) {

@@ -33,16 +33,19 @@ func TestComparison(t *testing.T) {
 		}
 		// The true figures of the run, as the comparison knows them.
 		c := &comparer{played: p}
-		if !c.findWindow() {
-			t.Fatal("not read")
+		if c.event, err = p.event(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.findWindow(); err != nil {
+			t.Fatal(err)
 		}
 		facts := p.facts.engines()[0].facts
 		from, to := c.window.span()
-		values, _ := c.counted(observations(e2eLatency))
+		values, _ := c.counted(observations(e2eLatency), false)
 		p99 := quantile(values, 0.99)
 		mean := facts.running.mean(from, to)
 		peak := facts.runningGauge.peak(p.started, p.ended)
-		rate := float64(len(values)) / c.activeSeconds()
+		rate := float64(len(values)) / c.activeSeconds(c.window)
 
 		for _, x := range []struct {
 			path  string
@@ -63,8 +66,8 @@ func TestComparison(t *testing.T) {
 			{"engine.throughput.requests_per_second", rate, false},
 			{"engine.throughput.requests_per_second", rate * 1.2, true},
 			{"engine.throughput.requests_per_second", rate * 0.8, true},
-			{"engine.tokens.generation", total(must(c.counted(generated))), false},
-			{"engine.tokens.generation", total(must(c.counted(generated))) - 1, true},
+			{"engine.tokens.generation", total(must(c.counted(generated, true))), false},
+			{"engine.tokens.generation", total(must(c.counted(generated, true))) - 1, true},
 			{"engine.requests.finished.length", float64(len(values) + 1), true},
 			{"engine.requests.unaccounted_min", 0.0, false},
 			{"engine.requests.unaccounted_min", 1.0, true},

@@ -1,6 +1,7 @@
 package truth
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -57,27 +58,27 @@ type reading struct {
 	whole  bool
 }
 
-// window is the time between the first and the last whole page of each server.
-type window struct {
-	from, to []time.Duration // per server
-}
+// window is the time between the first and the last page of each server, by its index.
+type window struct{ from, to map[int]time.Duration }
 
 // span returns the time from the earliest beginning to the latest end.
-func (w window) span() (from, to time.Duration) { return slices.Min(w.from), slices.Max(w.to) }
+func (w window) span() (from, to time.Duration) {
+	return slices.Min(slices.Collect(maps.Values(w.from))), slices.Max(slices.Collect(maps.Values(w.to)))
+}
 
 // counted returns the values that were counted within the window, over all engines, sorted.
 // Those in visible were on a whole page before their process ended.
 func (s *simulation) counted(pick func(*engineFacts) []observation, w window, seen []reading) (all, visible []float64) {
-	for i, server := range s.servers {
+	for _, server := range s.servers {
 		last := map[int]time.Duration{} // last whole page of each process
 		for _, r := range seen {
-			if r.server == i && r.whole {
+			if r.server == server.index && r.whole {
 				last[r.life] = max(last[r.life], r.at)
 			}
 		}
 		for _, e := range server.engines {
 			for _, o := range pick(e.facts) {
-				if o.at <= w.from[i] || o.at > w.to[i] {
+				if o.at <= w.from[server.index] || o.at > w.to[server.index] {
 					continue
 				}
 				all = append(all, o.value)

@@ -207,7 +207,7 @@ func (sc *scenario) drawNetwork(d dice) {
 func (sc scenario) build(epoch time.Time) (s *simulation, startCommand func()) {
 	s = &simulation{epoch: epoch}
 	for i, engines := range sc.layout {
-		server := &server{sim: s, address: fmt.Sprintf("10.0.0.%d:8000", i+1)}
+		server := &server{sim: s, index: i, address: fmt.Sprintf("10.0.0.%d:8000", i+1)}
 		for label := range engines {
 			server.engines = append(server.engines, newEngine(server, sc.engine, label, sc.seed+uint64(10*i)))
 		}

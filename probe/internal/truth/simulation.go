@@ -60,6 +60,7 @@ func (s *simulation) advance(to time.Duration) {
 // whole.
 type server struct {
 	sim     *simulation
+	index   int    // of all servers
 	address string // host:port
 	engines []*engine
 	up      bool
