@@ -25,7 +25,7 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 
 .PHONY: build demo install clean help \
 	test check-long check-shared soak race test-plugin fuzz lint \
-	e2e e2e-nvml e2e-gpu e2e-wandb e2e-vllm bench bench-long bench-vllm
+	e2e e2e-truth e2e-nvml e2e-gpu e2e-wandb e2e-vllm bench bench-long bench-vllm
 
 ##@ Build and run
 
@@ -108,7 +108,10 @@ lint: $(RUFF) ## check formatting, go vet, staticcheck, ruff, go.mod, generated 
 
 ##@ End to end
 
-e2e: e2e-nvml e2e-gpu e2e-wandb e2e-vllm ## run all end-to-end tests
+e2e: e2e-truth e2e-nvml e2e-gpu e2e-wandb e2e-vllm ## run all end-to-end tests
+
+e2e-truth: ## read simulated engines in real time over HTTP, and compare with what really happened (part of check-long)
+	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -v -run '^TestFiguresOverHTTP$$' ./probe/internal/truth
 
 e2e-nvml: bin/vobs ## test with NVIDIA's real library from Debian, without a driver
 	e2e/nvml/run.sh
