@@ -78,3 +78,24 @@ func TestReadCommandLine(t *testing.T) {
 		t.Error("SilencesMetrics is wrong about --disable-access-log-for-endpoints")
 	}
 }
+
+func TestKVRoleInCommandLine(t *testing.T) {
+	for want, lines := range map[string][][]string{
+		"kv_producer": {
+			{"vllm", "serve", "m", "--kv-transfer-config", `{"kv_connector":"NixlConnector","kv_role":"kv_producer"}`},
+			{"vllm", "serve", "m", `--kv_transfer_config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}`},
+			{"vllm", "serve", "m", "--kv-transfer-config.kv_connector", "NixlConnector", "--kv-transfer-config.kv_role=kv_producer"},
+		},
+		"": {
+			{"vllm", "serve", "m"}, {"vllm", "serve", "m", "--kv-transfer-config", "{"}, {"vllm", "serve", "m", "--kv-transfer-config", `{"kv_role":1}`},
+			{"client", "--kv-transfer-config", `{"kv_role":"kv_producer"}`},
+		},
+	} {
+		for _, line := range lines {
+			c := ReadCommandLine(args.Parse(line, ""))
+			if c.KVRole != want || len(c.Targets) > 0 && c.Targets[0].KVRole != want {
+				t.Errorf("%q: %q, want %q", line, c.KVRole, want)
+			}
+		}
+	}
+}

@@ -135,6 +135,7 @@ func (e *endpoint) recordAnswer(q configQuery, body []byte, resp scrape.Response
 		a.Values, err = config.FromModels(body)
 	case queryServerInfo:
 		a.Values, a.AsText, err = config.FromServerInfo(body)
+		a.KVRole = config.KVRole(body)
 	}
 	if err != nil {
 		a.Reason = scrape.Truncate(fmt.Sprintf("%s at %s: %v", q.path(), e.target.Name(), err))
