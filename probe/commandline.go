@@ -26,6 +26,8 @@ type CommandLine struct {
 	Targets []scrape.Target
 	// MaxNumSeqs is a server's --max-num-seqs; 0 if it is absent or not a number.
 	MaxNumSeqs int
+	// KVRole is the kv_role in a server's --kv-transfer-config; "" if there is none.
+	KVRole string
 }
 
 // vLLM's flags for access logs: vllm/entrypoints/openai/cli_args.py.
@@ -56,9 +58,9 @@ var settingsFlags = []string{"model-args"}
 // meant as an engine.
 func ReadCommandLine(line args.CommandLine) CommandLine {
 	if line.Role == args.Server {
-		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(line.Args)}
+		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(line.Args), KVRole: kvRole(line.Options)}
 		if t, ok := serverTarget(line); ok {
-			t.MaxNumSeqs = c.MaxNumSeqs
+			t.MaxNumSeqs, t.KVRole = c.MaxNumSeqs, c.KVRole
 			c.Targets = []scrape.Target{t}
 		}
 		return c
@@ -259,6 +261,16 @@ func maxNumSeqs(args []string) int {
 		return 0
 	}
 	return n
+}
+
+// kvRole returns the kv_role of --kv-transfer-config (vllm/config/kv_transfer.py), or "".
+func kvRole(options *args.Options) string {
+	if options == nil {
+		return ""
+	}
+	transfer, _ := options.Values["kv_transfer_config"].(map[string]any)
+	role, _ := transfer["kv_role"].(string)
+	return role
 }
 
 // SilencesMetrics reports whether a vLLM server's arguments keep exactly the path

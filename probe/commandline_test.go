@@ -147,3 +147,24 @@ func TestReadCommandLineOfScript(t *testing.T) {
 		}
 	}
 }
+
+func TestKVRoleInCommandLine(t *testing.T) {
+	for want, lines := range map[string][][]string{
+		"kv_producer": {
+			{"vllm", "serve", "m", "--kv-transfer-config", `{"kv_connector":"NixlConnector","kv_role":"kv_producer"}`},
+			{"vllm", "serve", "m", `--kv_transfer_config={"kv_connector":"NixlConnector","kv_role":"kv_producer"}`},
+			{"vllm", "serve", "m", "--kv-transfer-config.kv_connector", "NixlConnector", "--kv-transfer-config.kv_role=kv_producer"},
+		},
+		"": {
+			{"vllm", "serve", "m"}, {"vllm", "serve", "m", "--kv-transfer-config", "{"}, {"vllm", "serve", "m", "--kv-transfer-config", `{"kv_role":1}`},
+			{"client", "--kv-transfer-config", `{"kv_role":"kv_producer"}`},
+		},
+	} {
+		for _, line := range lines {
+			c := ReadCommandLine(args.Parse(line, ""))
+			if c.KVRole != want || len(c.Targets) > 0 && c.Targets[0].KVRole != want {
+				t.Errorf("%q: %q, want %q", line, c.KVRole, want)
+			}
+		}
+	}
+}

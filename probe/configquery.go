@@ -137,6 +137,7 @@ func (e *endpoint) recordAnswer(q configQuery, body []byte, resp scrape.Response
 		if a.Values, a.AsText, err = config.FromServerInfo(body); err == nil {
 			a.Reported = config.AllFromServerInfo(body)
 		}
+		a.KVRole = config.KVRole(body)
 	}
 	if err != nil {
 		a.Reason = scrape.Truncate(fmt.Sprintf("%s at %s: %v", q.path(), e.target.Name(), err))

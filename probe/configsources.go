@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 
@@ -39,6 +40,25 @@ func (p *Prober) configSourcesLocked() (out []*endpoint) {
 	}
 	return out
 }
+
+// sharedKVRole returns the kv_role that all servers have in common, or "". mixed reports
+// whether some of them prefill and others decode. There must be at least one server. The lock
+// is held.
+func sharedKVRole(servers []*endpoint) (role string, mixed bool) {
+	has := map[string]bool{}
+	for _, e := range servers {
+		role = e.kvRoleNow()
+		has[role] = true
+	}
+	if len(has) > 1 {
+		role = ""
+	}
+	return role, has["kv_producer"] && has["kv_consumer"]
+}
+
+// kvRoleNow returns the kv_role that the server reports or that its command line has; "" if it
+// is unknown. The Prober's lock is held.
+func (e *endpoint) kvRoleNow() string { return cmp.Or(e.answers[queryServerInfo].KVRole, e.kvRole) }
 
 // sharedConfig returns the answers, version and max_num_seqs that all servers have in
 // common: it is unknown which server's engine wrote which file. There must be at least

@@ -71,10 +71,12 @@ type endpoint struct {
 	answersBefore  [numConfigQueries]aggregate.Answer
 	changed        map[string]string
 	replacedTokens window.KVTokens
-	maxNumSeqs     int   // of each of its engines; 0 if unknown
-	omni           bool  // polls request vllm-omni's gauges too
-	partial        error // what the last page from files lacks
-	recording      bool  // the files are being recorded
+	maxNumSeqs     int            // of each of its engines; 0 if unknown
+	kvRole         string         // in its command line; "" if unknown
+	gauges         *window.Gauges // its own; the Prober's are those of all endpoints of an origin
+	omni           bool           // polls request vllm-omni's gauges too
+	partial        error          // what the last page from files lacks
+	recording      bool           // the files are being recorded
 
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
@@ -84,7 +86,7 @@ type endpoint struct {
 
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	e := &endpoint{
-		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs,
+		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs, kvRole: t.KVRole, gauges: window.NewGauges(),
 		changed: map[string]string{}, replacedTokens: window.KVTokens{},
 		sem: make(chan struct{}, 1),
 	}
@@ -205,6 +207,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known to be down, or to be removing its files at its exit.
 		e.p.gauges[e.target.Origin].Clear(e.index)
+		e.gauges.Clear(e.index)
 		e.working = false
 	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
@@ -265,7 +268,9 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	}
 	e.p.markYielded(e.target.Origin)
 	gauges := e.p.gauges[e.target.Origin]
-	gauges.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+	for _, g := range []*window.Gauges{gauges, e.gauges} {
+		g.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+	}
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
 	if !first && (tokens > e.tokens || running > 0 || e.running > 0) {

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net/http"
@@ -119,20 +120,24 @@ func (p *Prober) SetServerFlags(t scrape.Target, line CommandLine) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.endpoints {
-		if e.target.Same(t) && line.MaxNumSeqs > 0 {
+		if !e.target.Same(t) {
+			continue
+		}
+		if line.MaxNumSeqs > 0 {
 			e.maxNumSeqs = line.MaxNumSeqs
 		}
+		e.kvRole = cmp.Or(line.KVRole, e.kvRole)
 	}
 }
 
-// Targets returns the targets known so far, with their current MaxNumSeqs.
+// Targets returns the targets known so far, with their current MaxNumSeqs and KVRole.
 func (p *Prober) Targets() []scrape.Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []scrape.Target
 	for _, e := range p.endpoints {
 		t := e.target
-		t.MaxNumSeqs = e.maxNumSeqs
+		t.MaxNumSeqs, t.KVRole = e.maxNumSeqs, e.kvRole
 		out = append(out, t)
 	}
 	return out

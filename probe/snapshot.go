@@ -33,6 +33,7 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 			if e := &in.Endpoints[i]; e.Files {
 				e.Answers, e.Version = toAnswers(answers), version
 				e.MaxNumSeqs = cmp.Or(e.MaxNumSeqs, maxNumSeqs)
+				e.KVRole, e.MixedKVRoles = sharedKVRole(servers)
 			}
 		}
 	}
@@ -51,7 +52,7 @@ func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 		Base: e.base, BaseAt: e.baseAt, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.lastAt, Final: e.final(settled),
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull, ScrapeShare: e.schedule.Excess(),
 		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
-		MaxNumSeqs: e.maxNumSeqs, Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
+		MaxNumSeqs: e.maxNumSeqs, KVRole: e.kvRoleNow(), Gauges: e.gauges, Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
 		Changes: e.changes(), ReplacedKVTokens: e.replacedTokens,
 	}
 }

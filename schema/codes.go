@@ -24,6 +24,7 @@ const (
 	CodeEngineNotOurs      Code = "engine_not_ours"
 	CodeSeveralServers     Code = "several_servers"
 	CodeDelayedMetrics     Code = "delayed_metrics"
+	CodeRolesUnknown       Code = "roles_unknown"
 	CodeFilesNotRead       Code = "files_not_read"
 	CodeNoMetricsDirectory Code = "no_metrics_directory"
 )
@@ -109,6 +110,7 @@ func Codes() []CodeGroup {
 			{CodeEngineNotOurs, warning, "Another server already answered on the port where the command was going to listen. It is not read."},
 			{CodeSeveralServers, warning, "Several servers answer in turn at one address, as behind a load balancer. Its counters are left out, and its gauges mix the servers."},
 			{CodeDelayedMetrics, warning, "The page is not the engine's own. A collector, such as Ray or a router, passes the engine's metrics on with a delay. The engine's last activity may be missing, and activity just before the start may be included."},
+			{CodeRolesUnknown, warning, "Some servers receive KV from others, so that a request may pass several servers, and which ones prefill or decode is unknown. Their counters are not added up; `engine.instances` has each engine's."},
 			{CodeFilesNotRead, warning, "Some of the engine's multiprocess metrics files could not be read. What they hold is in no figure."},
 			{CodeNoMetricsDirectory, warning, "The directory for the engine's multiprocess metrics files could not be created, so nothing was recorded there."},
 		}},

@@ -10,6 +10,8 @@ type Engine struct {
 	Models []string `json:"models"`
 	// The pipeline stage that these figures belong to; null for an engine without stages.
 	Stage *string `json:"stage"`
+	// Each server in its role, if some of them prefill prompts and others decode; empty if they do not. A request passes a server of each role, so roles are never added up: the groups of `engine` are those of the decoding servers, except `endpoints`, `window`, `scrapes`, `kv_connectors` and `instances`. Null if the roles are unknown.
+	Roles []Role `json:"roles" schema:"nullable"`
 	// The time that the figures cover.
 	Window *Window `json:"window"`
 	// How often the engine was read.
@@ -50,6 +52,20 @@ type Endpoint struct {
 	Source string `json:"source" enum:"http,multiprocess"`
 	// Start of the process behind it (UTC, RFC 3339).
 	ProcessStartTime *string `json:"process_start_time"`
+}
+
+// Role holds the figures of one server in its role.
+type Role struct {
+	// `prefill`, `decode`, or `both` for a server that does both for its requests.
+	Role string `json:"role" enum:"prefill,decode,both"`
+	// Index into `engine.endpoints`.
+	Endpoint int `json:"endpoint" kind:"identity"`
+	// Requests that finished within the window. A prefilling server finishes a request with its first token.
+	RequestsFinished *int64 `json:"requests_finished" kind:"counter" unit:"requests"`
+	// Prompt tokens within the window, including those received from another server.
+	PromptTokens *int64 `json:"prompt_tokens" kind:"counter" unit:"tokens"`
+	// Tokens generated within the window.
+	GenerationTokens *int64 `json:"generation_tokens" kind:"counter" unit:"tokens"`
 }
 
 // Window is the time between the two readings whose difference gives the

@@ -35,13 +35,17 @@ type Output struct {
 // aggregator turns an Input into an Output.
 type aggregator struct {
 	Output
-	endpoints     []*endpoint
-	gauges        *window.Gauges
-	active        *window.ActiveTime
-	ended         time.Time
-	settings      effectiveConfig
-	introspection Introspection
-	few           []fewObservations
+	all      []*endpoint
+	gauges   *window.Gauges
+	active   *window.ActiveTime
+	ended    time.Time
+	settings effectiveConfig
+	// split has the role of each of all endpoints; nil if they have none. whySplitUnknown is
+	// the reason why their counters must not be added up, or "".
+	split           []role
+	whySplitUnknown string
+	introspection   Introspection
+	few             []fewObservations
 }
 
 // endpoint is an Endpoint with what its counters imply.
@@ -63,47 +67,67 @@ func (e *endpoint) whyUnusable(m *window.Metric) string {
 // or "".
 func (e *endpoint) whyNotQueryable() string { return e.Counters.WhyNotQueryable(e.Name) }
 
-// view is the aggregator's look at one stage; the stage is "" without stages.
+// view is the aggregator's look at one stage of the engines behind some endpoints; the stage is
+// "" without stages. The endpoints are those of one role, see roles.go, or all.
 type view struct {
 	*aggregator
-	stage string
+	stage     string
+	endpoints []*endpoint
 }
 
+// newView returns the view of all endpoints, without a stage.
+func newView(a *aggregator) view { return view{aggregator: a, endpoints: a.all} }
+
 // at returns the view of a stage.
-func (v view) at(stage string) view { return view{v.aggregator, stage} }
+func (v view) at(stage string) view {
+	v.stage = stage
+	return v
+}
+
+// of returns the view of some endpoints.
+func (v view) of(endpoints ...*endpoint) view {
+	v.endpoints = endpoints
+	return v
+}
+
+// ofAll returns the view of the endpoints of all roles.
+func (v view) ofAll() view { return v.of(v.all...) }
 
 // newAggregator prepares an Input: it goes through every endpoint's counters once.
 func newAggregator(in Input) *aggregator {
 	a := &aggregator{gauges: in.Gauges, active: in.Active, ended: in.Ended, introspection: in.Introspection}
 	for _, e := range in.Endpoints {
-		a.endpoints = append(a.endpoints, &endpoint{Endpoint: e, stages: stagesIn(e.Counters), unrecorded: unrecordedIn(e.Counters)})
+		a.all = append(a.all, &endpoint{Endpoint: e, stages: stagesIn(e.Counters), unrecorded: unrecordedIn(e.Counters)})
 	}
 	return a
 }
 
 // Aggregate turns an Input into the event's groups.
 func Aggregate(in Input) Output {
-	v := view{aggregator: newAggregator(in)}
+	v := newView(newAggregator(in))
 	v.noteForeign(in)
 	if len(in.Endpoints) == 0 {
 		v.noEngine(in.Others)
 		return v.Output
 	}
 	v.noteUnreadTargets(in.Others)
+	v = v.chooseRole()
 	v.stage = v.chooseStage()
 	v.aggregate(in.Started)
 	return v.Output
 }
 
-// aggregate fills the groups of the view's stage.
+// aggregate fills the groups. The figures are those of the view's stage and endpoints, except
+// where they are about the reading of the servers, or about each engine on its own.
 func (v view) aggregate(started time.Time) {
 	v.configure()
 	g := &schema.Engine{Source: v.endpoints[0].source(), Stage: notEmpty(v.stage)}
 	v.Engine = g
-	g.Endpoints = v.endpointList()
-	g.Models = v.models()
-	g.Window = v.window(started)
-	g.Scrapes = v.scrapes()
+	g.Endpoints = v.ofAll().endpointList()
+	g.Models = v.ofAll().models()
+	g.Window = v.ofAll().window(started)
+	g.Scrapes = v.ofAll().scrapes()
+	g.Roles = v.roles()
 	g.Requests = v.requests()
 	g.HTTP = v.http()
 	g.Tokens = v.tokens()
@@ -113,11 +137,11 @@ func (v view) aggregate(started time.Time) {
 	g.PrefixCache = v.prefixCache()
 	g.Speculative = v.speculative()
 	g.KVOffload = v.kvOffload()
-	g.KVConnectors = v.kvConnectors()
-	g.Instances = v.instances()
+	g.KVConnectors = v.ofAll().kvConnectors()
+	g.Instances = v.ofAll().instances()
 	v.runtimeConfig()
 	v.Omni = v.omni()
-	v.doubtConsistency()
+	v.ofAll().doubtConsistency()
 	v.doubtFew()
 }
 

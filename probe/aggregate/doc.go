@@ -13,5 +13,7 @@
 // it is there.
 //
 // With a vllm-omni pipeline, the engine's groups show one stage, the first whose counters
-// moved, and stages are never added up. A [view] is the aggregator's look at one stage.
+// moved, and stages are never added up. In the same way, if some servers prefill prompts for
+// others, the groups show those that decode. A [view] is the aggregator's look at one stage of
+// the servers of one role.
 package aggregate

@@ -16,12 +16,13 @@ const maxUnix = 253402300800
 
 func (v view) endpointList() []schema.Endpoint {
 	var out []schema.Endpoint
+	sameRole := v.split == nil // otherwise the settings are those of one role's servers
 	for i, e := range v.endpoints {
 		entry := schema.Endpoint{URL: e.Name, Source: e.source()}
 		path := fmt.Sprintf("engine.endpoints.%d.", i)
 		if e.Version != "" {
 			entry.Version = schema.Ptr(e.Version)
-		} else if version, ok := v.settings.common["vllm_version"].Value.(string); ok {
+		} else if version, ok := v.settings.common["vllm_version"].Value.(string); ok && sameRole {
 			entry.Version = &version
 		} else if e.Files {
 			v.Notes.Missing(path+"version", "the engine's metric files do not include it")

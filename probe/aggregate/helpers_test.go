@@ -57,7 +57,7 @@ func readPages(t *testing.T, fromZero bool, pages ...testPage) (*window.Counters
 
 // viewOf is the view of one endpoint with these counters and gauges.
 func viewOf(c *window.Counters, g *window.Gauges) view {
-	return view{aggregator: newAggregator(Input{Endpoints: []Endpoint{{Counters: c}}, Gauges: g, Active: &window.ActiveTime{}})}
+	return newView(newAggregator(Input{Endpoints: []Endpoint{{Counters: c}}, Gauges: g, Active: &window.ActiveTime{}}))
 }
 
 // viewAfter is the view of one endpoint after full pages, without its gauges.

@@ -97,6 +97,13 @@ type Endpoint struct {
 
 	// MaxNumSeqs is --max-num-seqs in the server's command line; 0 if unknown.
 	MaxNumSeqs int
+	// KVRole is the server's kv_role, as vLLM writes it: kv_producer, kv_consumer or kv_both;
+	// "" if unknown. MixedKVRoles reports whether files are read that servers with different
+	// roles may write.
+	KVRole       string
+	MixedKVRoles bool
+	// Gauges are those of this endpoint alone, by Index too.
+	Gauges *window.Gauges
 	// Version is the server's answer at /version; "" if unknown.
 	Version string
 	// Answers are what the server returned of its configuration.
@@ -135,6 +142,8 @@ type Answer struct {
 	Reported config.Reported
 	// AsText reports whether /server_info came as text, which has fewer settings.
 	AsText bool
+	// KVRole is the kv_role in /server_info; "" if it has none.
+	KVRole string
 	// Reason is why there are no values; "" if there are.
 	Reason string
 }

@@ -106,6 +106,9 @@ func (v view) engineCounts(e *endpoint) (engines map[window.EngineID]map[metrics
 	unusable := map[window.EngineID][]metrics.ID{}
 	for _, metric := range instanceCounters {
 		desc, why := e.Counters.SelectDesc(metric)
+		if e.MixedKVRoles {
+			why = v.whySplitUnknown // engines of several servers may have one number
+		}
 		if why != "" {
 			reasons[metric] = why
 			continue

@@ -75,7 +75,7 @@ func (v view) introspectedConfig() (layers []config.Layer, differ map[string][2]
 	front := config.FromFrontEnd(v.introspection.DataParallelSizes)
 	// The sum is that of one server if all of its engines were seen: none is on another
 	// machine, and none replaced another.
-	if everywhere && len(cores) > 0 && len(v.endpoints) < 2 && len(ranks) == len(cores) && front["data_parallel_size"] == int64(len(cores)) {
+	if everywhere && len(cores) > 0 && len(v.all) < 2 && len(ranks) == len(cores) && front["data_parallel_size"] == int64(len(cores)) {
 		common["num_gpu_blocks"] = blocks
 	}
 	if v.introspection.Version != "" && len(cores) > 0 {

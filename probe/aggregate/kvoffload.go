@@ -99,7 +99,7 @@ func (v view) kvOffload() *schema.KVOffload {
 func (v view) whyNoOffload() string {
 	why := "the engine exports no vllm:kv_offload families, which vLLM's OffloadingConnector has from 0.16 on"
 	if v.everExported(simpleOffloadMetrics...) {
-		why += "; it offloads with SimpleCPUOffloadConnector: see engine.kv_connectors"
+		why += "; the engine offloads with SimpleCPUOffloadConnector: see engine.kv_connectors"
 	}
 	if unread := v.unreadFamilies(metrics.UnreadConnector); unread != "" {
 		why += "; vobs does not read " + unread

@@ -36,6 +36,9 @@ func (v view) metricsWithLabel(id metrics.ID, value string) (found []*window.Met
 // selectMetrics is metricsOf for a metric that depends on the endpoint, and for those
 // that match.
 func (v view) selectMetrics(idOf func(*endpoint) metrics.ID, match func(*window.Metric) bool) (found []*window.Metric, why string) {
+	if v.whySplitUnknown != "" {
+		return nil, v.whySplitUnknown
+	}
 	exported, stageless := false, ""
 	for _, e := range v.endpoints {
 		id := idOf(e)
@@ -270,17 +273,21 @@ func (v view) gauge(path string, id metrics.ID) *schema.Gauge { return v.gaugeWi
 // gaugeWithLabel is gauge at one value of the label that splits the metric.
 func (v view) gaugeWithLabel(path string, id metrics.ID, value string) *schema.Gauge {
 	group := window.GroupKey{Stage: v.stage, LabelValue: value}
-	g := v.gauges.Group(id, group).Gauge()
-	if g == nil || v.overflowed(id) || v.whyZeroMeansNothing(id) != "" {
+	g, stale := v.combinedGauge(id, group)
+	if g == nil || v.whyNotAddedUp(id) != "" || v.overflowed(id) || v.whyZeroMeansNothing(id) != "" {
 		v.Notes.Missing(path, v.whyNoGauge(id, value))
 		return nil
 	}
-	if v.gauges.Stale(id, group) {
+	if stale {
 		g.Last = nil
 		v.Notes.Missing(path+".last", id.CanonicalName()+vanished)
 	}
 	if g.Peak == nil {
-		v.Notes.Missing(path+".peak", "there was no poll during the run")
+		why := "there was no poll during the run"
+		if len(v.endpoints) < len(v.all) && len(v.endpoints) > 1 {
+			why = "the servers of the role were polled at different times: the peak of their sum is unknown, see engine.instances for each one's"
+		}
+		v.Notes.Missing(path+".peak", why)
 	}
 	if g.Mean == nil {
 		v.Notes.Missing(path+".mean", "there were fewer than two polls during the run")
@@ -311,6 +318,9 @@ func (v view) overflowed(id metrics.ID) bool {
 // whyNoGauge returns why there is no reading of a gauge at one value of the label that
 // splits the metric.
 func (v view) whyNoGauge(id metrics.ID, value string) string {
+	if why := v.whyNotAddedUp(id); why != "" {
+		return why
+	}
 	if v.overflowed(id) {
 		return id.CanonicalName() + " has more series than vobs tracks"
 	}

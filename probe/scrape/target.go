@@ -48,6 +48,8 @@ type Target struct {
 	// MaxNumSeqs is --max-num-seqs on the server's command line, the most requests
 	// that each of its engines runs at once; 0 if unknown.
 	MaxNumSeqs int
+	// KVRole is the kv_role in the server's --kv-transfer-config; "" if unknown.
+	KVRole string
 }
 
 // ParseTarget parses an address as users write it: http://HOST:PORT[/PATH],

@@ -50,6 +50,23 @@ func FromServerInfo(body []byte) (v Values, asText bool, err error) {
 	return nil, false, errNotVLLM
 }
 
+// KVRole returns the role of the engine in the transfer of KV between servers, such as
+// kv_producer (vllm/config/kv_transfer.py), from a response of GET /server_info; "" if it has
+// none, or comes as text.
+func KVRole(body []byte) string {
+	var response struct {
+		Config struct {
+			Transfer struct {
+				Role string `json:"kv_role"`
+			} `json:"kv_transfer_config"`
+		} `json:"vllm_config"`
+	}
+	if json.Unmarshal(body, &response) != nil {
+		return ""
+	}
+	return response.Config.Transfer.Role
+}
+
 // fromConfig reads a VllmConfig as pydantic dumps it.
 func fromConfig(config []byte) (Values, error) {
 	all, err := members(config)

@@ -164,3 +164,17 @@ func FuzzResponses(f *testing.F) {
 		checkValues(t, v, err)
 	})
 }
+
+func TestKVRole(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"vllm_config":{"kv_transfer_config":{"kv_connector":"NixlConnector","kv_role":"kv_producer"},"scheduler_config":{}}}`: "kv_producer",
+		`{"vllm_config":{"kv_transfer_config":null}}`:          "",
+		`{"vllm_config":"model='m'"}`:                          "",
+		`{"vllm_config":{"kv_transfer_config":{"kv_role":3}}}`: "",
+		`{`: "",
+	} {
+		if got := KVRole([]byte(body)); got != want {
+			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}
