@@ -101,7 +101,6 @@ func FromModels(body []byte) (Values, error) {
 			ID          *string `json:"id"`
 			Root        *string `json:"root"`
 			Parent      *string `json:"parent"`
-			OwnedBy     string  `json:"owned_by"`
 			MaxModelLen *int64  `json:"max_model_len"`
 		} `json:"data"`
 	}
@@ -139,6 +138,17 @@ func FromModels(body []byte) (Values, error) {
 		}
 	}
 	return v, nil
+}
+
+// OwnedByVLLM reports whether a response of GET /v1/models is vLLM's: other servers have the
+// same path and their own name in it.
+func OwnedByVLLM(body []byte) bool {
+	var response struct {
+		Data []struct {
+			OwnedBy string `json:"owned_by"`
+		} `json:"data"`
+	}
+	return json.Unmarshal(body, &response) == nil && len(response.Data) > 0 && response.Data[0].OwnedBy == "vllm"
 }
 
 // FromVersion reads a response of GET /version.
