@@ -28,7 +28,7 @@ func members(b []byte) (map[string]json.RawMessage, error) {
 // (vllm/entrypoints/serve/dev/server_info/api_router.py). From 0.11 on, vllm_config is an
 // object for ?config_format=json; otherwise, and always in older versions, it is
 // str(VllmConfig). vLLM's front-end in Rust returns its own arguments in other forms, which
-// are refused. Only the settings of this package are read: the response also has secrets.
+// are refused. Only the settings in keys are read: the response also has secrets.
 func FromServerInfo(body []byte) (v Values, asText bool, err error) {
 	response, err := members(body)
 	if err != nil {
