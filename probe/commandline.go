@@ -108,8 +108,12 @@ func (c *CommandLine) add(address string, origin scrape.Origin) {
 	c.Targets = append(c.Targets, t)
 }
 
+// maxArguments bounds the arguments that are searched for addresses: xargs can pass 100,000.
+const maxArguments = 4096
+
 // clientAddresses returns the URLs of engines in a client's arguments.
 func clientAddresses(argv []string) (out []string) {
+	argv = argv[:min(len(argv), maxArguments)]
 	for i, arg := range argv {
 		name, value, isFlag := clientFlag(argv, i)
 		if isFlag && slices.Contains(clientFlags, name) {

@@ -42,8 +42,9 @@ func (q configQuery) path() string {
 	return [...]string{vllm.VersionPath, vllm.ModelsPath, vllm.ServerInfoPath}[q]
 }
 
-// queryConfig starts the queries not yet sent to an engine that is up. After the
-// command's end, with last set, it also repeats those that got no response at all.
+// queryConfig starts the queries not yet sent to an engine that is up, or to a server
+// without samples, which may be vLLM with --disable-log-stats. After the command's end, with
+// last set, it also repeats those that got no response at all.
 func (e *endpoint) queryConfig(last bool) {
 	if e.client == nil {
 		return // files have no configuration
@@ -56,7 +57,7 @@ func (e *endpoint) queryConfig(last bool) {
 			todo = append(todo, q)
 		}
 	}
-	if !e.up || e.querying || len(todo) == 0 || e.whyNotQueryable() != "" {
+	if !e.up && !e.silent || e.querying || len(todo) == 0 || e.whyNotQueryable() != "" {
 		return
 	}
 	e.querying = true
@@ -133,9 +134,11 @@ func (e *endpoint) recordAnswer(q configQuery, body []byte, resp scrape.Response
 		}
 	case queryModels:
 		a.Values, err = config.FromModels(body)
+		e.identified = e.identified || config.OwnedByVLLM(body)
 	case queryServerInfo:
 		if a.Values, a.AsText, err = config.FromServerInfo(body); err == nil {
 			a.Reported = config.AllFromServerInfo(body)
+			e.identified = true
 		}
 		a.KVRole = config.KVRole(body)
 	}

@@ -43,6 +43,8 @@ type endpoint struct {
 	// mu is the Prober's.
 	up             bool // has returned vLLM samples
 	notVLLM        bool // responds, without any vLLM sample
+	silent         bool // has responded without any vLLM sample, and never with one
+	identified     bool // has returned an answer about its configuration that only vLLM returns
 	foreign        bool // responds, but is not the server that the command starts
 	portFreeBefore bool // nothing listened there before the start
 	base           aggregate.Base
@@ -196,7 +198,8 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 	}
 	// A request that ran out of vobs's own time explains less than an earlier failure.
 	explains := ctx.Err() == nil || e.lastError == nil || e.up && e.failedAt.Before(e.lastAt)
-	if explains {
+	// That a server without samples has ended explains less than that it had none.
+	if explains && !(e.silent && !resp.Reached) {
 		e.lastError = err
 	}
 	e.failedAt = at
@@ -242,6 +245,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		if resp.Bytes == 0 {
 			return window.Delta{}, e.scrapeError(errEmpty)
 		}
+		e.silent = !e.up
 		return window.Delta{}, e.scrapeError(errNotVLLM)
 	}
 	if !e.up {
@@ -252,7 +256,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		e.setBase(at, ph)
 	}
 	first := !e.up
-	e.up, e.notVLLM = true, false
+	e.up, e.notVLLM, e.silent = true, false, false
 	delta := e.counters.Apply(&e.page, window.Reading{Full: full, Complete: resp.Complete, Baseline: first && e.base != aggregate.BaseZero})
 	if delta.Restarted {
 		e.replacedTokens.AddReplaced(e.p.gauges[e.target.Origin], e.index, delta.Replaced)
@@ -428,7 +432,7 @@ func (e *endpoint) loop(ctx context.Context) {
 		if !e.pollRecording(ctx, full) {
 			// read records its own failures; polling goes on after one.
 			_, err := e.read(ctx, full, phaseDuring)
-			if err == nil {
+			if err == nil || errors.Is(err, errNotVLLM) {
 				e.queryConfig(false)
 				e.measureRoundTrip(ctx)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -209,6 +210,22 @@ func (p *Prober) selected() []*endpoint {
 	return out
 }
 
+// silent returns the servers that responded without samples if no engine yielded figures.
+func (p *Prober) silent() []*endpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.yielded {
+		return nil
+	}
+	var out []*endpoint
+	for _, e := range p.endpoints {
+		if e.silent && e.notVLLM {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 // forEach calls f for every endpoint, concurrently, and waits for all.
 func (p *Prober) forEach(endpoints []*endpoint, f func(*endpoint)) {
 	var wg sync.WaitGroup
@@ -271,6 +288,10 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.O
 	for _, e := range append(selected, p.configSources()...) {
 		e.queryConfig(true)
 	}
+	silent := p.silent()
+	for _, e := range silent {
+		e.queryConfig(true)
+	}
 	var mu sync.Mutex
 	settled := map[*endpoint]bool{}
 	p.forEach(selected, func(e *endpoint) {
@@ -285,7 +306,7 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.O
 			toQuery = append(toQuery, e)
 		}
 	}
-	p.finishConfigQueries(ctx, append(toQuery, p.configSources()...))
+	p.finishConfigQueries(ctx, slices.Concat(toQuery, p.configSources(), silent))
 	for _, e := range p.allEndpoints() {
 		if e.client != nil {
 			e.client.Close()

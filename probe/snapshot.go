@@ -39,6 +39,9 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 	}
 	for _, e := range p.endpoints {
 		if !slices.Contains(selected, e) {
+			if e.silent && !e.foreign && (e.identified || e.target.Started) {
+				in.Silent = append(in.Silent, e.aggregateInput(false))
+			}
 			in.Others = append(in.Others, aggregate.Unread{Name: e.target.Name(), Given: e.target.Origin == scrape.FromFlag, Foreign: e.foreign, LastError: e.lastError})
 		}
 	}

@@ -46,6 +46,7 @@ func serve(args []string) error {
 	f.StringVar(&cfg.MemoryFile, "memory-file", "", "")
 	f.DurationVar(&cfg.Duration, "duration", time.Second, "")
 	f.IntVar(&cfg.Engines, "data-parallel-size", 1, "")
+	silent := f.Bool("disable-log-stats", false, "")
 	if err := f.Parse(args[2:]); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func serve(args []string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: core.health(controlled(ctx, e))}
+	server := &http.Server{Handler: core.health(controlled(ctx, e, *silent))}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	url := "http://" + l.Addr().String()
@@ -91,19 +92,31 @@ func serve(args []string) error {
 	}
 }
 
-// controlled adds endpoints for tests to those of vLLM.
-func controlled(ctx context.Context, e *demo.Engine) http.Handler {
+// controlled adds endpoints for tests to those of vLLM. If silent is set, /metrics has none of
+// vLLM's samples, and is requested so rarely that any earlier request counts as the next one.
+func controlled(ctx context.Context, e *demo.Engine, silent bool) http.Handler {
 	var mu sync.Mutex
 	scraped := make(chan struct{}) // closed at the next response with a whole page
 	engine := e.Handler()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		engine.ServeHTTP(w, r)
+		if silent && strings.HasPrefix(r.URL.Path, "/metrics") {
+			_, _ = io.WriteString(w, "# TYPE process_open_fds gauge\nprocess_open_fds 7.0\n")
+		} else {
+			engine.ServeHTTP(w, r)
+		}
 		if strings.HasPrefix(r.URL.Path, "/metrics") && r.URL.RawQuery == "" {
 			mu.Lock()
 			defer mu.Unlock()
-			close(scraped)
-			scraped = make(chan struct{})
+			select {
+			case <-scraped: // silent
+				return
+			default:
+				close(scraped)
+			}
+			if !silent {
+				scraped = make(chan struct{})
+			}
 		}
 	})
 	// One generation phase; the response is what its client would have counted.

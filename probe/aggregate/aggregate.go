@@ -96,10 +96,14 @@ func (v view) ofAll() view { return v.of(v.all...) }
 // newAggregator prepares an Input: it goes through every endpoint's counters once.
 func newAggregator(in Input) *aggregator {
 	a := &aggregator{gauges: in.Gauges, active: in.Active, ended: in.Ended, introspection: in.Introspection}
-	for _, e := range in.Endpoints {
+	a.add(in.Endpoints)
+	return a
+}
+
+func (a *aggregator) add(endpoints []Endpoint) {
+	for _, e := range endpoints {
 		a.all = append(a.all, &endpoint{Endpoint: e, stages: stagesIn(e.Counters), unrecorded: unrecordedIn(e.Counters)})
 	}
-	return a
 }
 
 // Aggregate turns an Input into the event's groups.
@@ -107,7 +111,7 @@ func Aggregate(in Input) Output {
 	v := newView(newAggregator(in))
 	v.noteForeign(in)
 	if len(in.Endpoints) == 0 {
-		v.noEngine(in.Others)
+		v.noEngine(in)
 		return v.Output
 	}
 	v.noteUnreadTargets(in.Others)
@@ -163,10 +167,10 @@ func (v view) noteForeign(in Input) {
 }
 
 // noEngine notes why no engine was read.
-func (v view) noEngine(others []Unread) {
+func (v view) noEngine(in Input) {
 	reason := "no engine was found: give its address with --metrics-url http://HOST:PORT/metrics; for an engine without a port (LLM() in a script), use --instrument --multiproc on"
 	var failures []string
-	for _, e := range others {
+	for _, e := range in.Others {
 		if e.LastError != nil {
 			failures = append(failures, e.LastError.Error())
 		}
@@ -178,11 +182,36 @@ func (v view) noEngine(others []Unread) {
 			reason += fmt.Sprintf(" (and %d more addresses)", len(failures)-1)
 		}
 	}
+	if len(in.Silent) > 0 {
+		reason = fmt.Sprintf("the engine at %s has no figures: it answered without vLLM's samples (--disable-log-stats)", in.Silent[0].Name)
+		if len(in.Silent) > 1 {
+			reason += fmt.Sprintf(" (and %d more engines)", len(in.Silent)-1)
+		}
+	}
 	reason += v.introspection.reasonSuffix()
 	for _, field := range []string{"engine", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "omni"} {
 		v.Notes.Missing(field, reason)
 	}
-	v.configFromIntrospection(reason)
+	if !v.configOfSilent(in.Silent) {
+		v.configFromIntrospection(reason)
+	}
+}
+
+// configOfSilent fills the core's engine_runtime_config from the answers of servers without
+// samples, and reports whether it did. What --instrument reported takes precedence if it
+// is not about these servers.
+func (v view) configOfSilent(silent []Endpoint) bool {
+	v.add(silent)
+	v = v.ofAll()
+	covered := slices.ContainsFunc(v.endpoints, v.introspectionCovers)
+	if len(v.endpoints) == 0 || len(v.introspection.Cores) > 0 && !covered {
+		v.all = nil
+		return false
+	}
+	v.configure()
+	v.fillRuntimeConfig()
+	v.noteMissingSettings("engine_runtime_config", "engine_runtime_config", coreSettings[:])
+	return true
 }
 
 // noteUnreadTargets notes the addresses that the user gave and that are in no figure: the

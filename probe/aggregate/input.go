@@ -16,6 +16,8 @@ type Input struct {
 	Endpoints []Endpoint
 	// Others are the known addresses that are in no figure.
 	Others []Unread
+	// Silent are those of Others where vLLM answered without its samples.
+	Silent []Endpoint
 	// Gauges are those of all endpoints, by [Endpoint.Index].
 	Gauges *window.Gauges
 	// Active is the time in which an endpoint worked.

@@ -1,7 +1,7 @@
 // Package args reads vLLM's command lines as vLLM's own parser does.
 //
 // [Parse] finds the vLLM command in a command line, after launchers such as `env`, `uv run`
-// or `srun`, and parses its options. The options of the commands that start an engine are
+// or `srun` and in `docker run`, and parses its options. The options of the commands that start an engine are
 // recorded from vLLM itself (options.tsv). The parser follows the steps of vLLM's
 // FlexibleArgumentParser (vllm/utils/argparse_utils.py) and of Python's argparse, so that an
 // abbreviation, a dotted name or a file of options has the same meaning. A test compares the

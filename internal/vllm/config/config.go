@@ -3,8 +3,9 @@
 // of --instrument reports from inside vLLM's processes.
 //
 // Each source becomes a [Layer], a flat map by the event's names, and [Merge] combines
-// the layers key by key; the most trusted source wins. The package does no I/O: readers
-// hand it the bytes that they have read.
+// the layers key by key; the most trusted source wins. [Reported] holds everything else
+// that a source has, for comparisons only. The package does no I/O: readers hand it the
+// bytes that they have read.
 package config
 
 import (

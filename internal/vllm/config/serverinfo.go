@@ -28,7 +28,7 @@ func members(b []byte) (map[string]json.RawMessage, error) {
 // (vllm/entrypoints/serve/dev/server_info/api_router.py). From 0.11 on, vllm_config is an
 // object for ?config_format=json; otherwise, and always in older versions, it is
 // str(VllmConfig). vLLM's front-end in Rust returns its own arguments in other forms, which
-// are refused. Only the settings of this package are read: the response also has secrets.
+// are refused. Only the settings in keys are read: the response also has secrets.
 func FromServerInfo(body []byte) (v Values, asText bool, err error) {
 	response, err := members(body)
 	if err != nil {
@@ -118,7 +118,6 @@ func FromModels(body []byte) (Values, error) {
 			ID          *string `json:"id"`
 			Root        *string `json:"root"`
 			Parent      *string `json:"parent"`
-			OwnedBy     string  `json:"owned_by"`
 			MaxModelLen *int64  `json:"max_model_len"`
 		} `json:"data"`
 	}
@@ -156,6 +155,17 @@ func FromModels(body []byte) (Values, error) {
 		}
 	}
 	return v, nil
+}
+
+// OwnedByVLLM reports whether a response of GET /v1/models is vLLM's: other servers have the
+// same path and their own name in it.
+func OwnedByVLLM(body []byte) bool {
+	var response struct {
+		Data []struct {
+			OwnedBy string `json:"owned_by"`
+		} `json:"data"`
+	}
+	return json.Unmarshal(body, &response) == nil && len(response.Data) > 0 && response.Data[0].OwnedBy == "vllm"
 }
 
 // FromVersion reads a response of GET /version.

@@ -138,6 +138,13 @@ func TestFromModels(t *testing.T) {
 			t.Errorf("%s: %v\n%s", body, err, diff)
 		}
 	}
+	for body, want := range map[string]bool{
+		`{"data":[{"id":"a","owned_by":"vllm"}]}`: true, `{"data":[{"id":"a","owned_by":"sglang"}]}`: false, `{"data":[{"id":"a"}]}`: false, `{"data":[]}`: false, "": false,
+	} {
+		if got := OwnedByVLLM([]byte(body)); got != want {
+			t.Errorf("%s: OwnedByVLLM is %v", body, got)
+		}
+	}
 	for _, body := range []string{`{"data":[]}`, `{"data":{}}`, `{"data":[{"id":1}]}`, `{"data":[{"id":"a","max_model_len":1.5}]}`} {
 		if got, err := FromModels([]byte(body)); err == nil {
 			t.Errorf("%s: %v", body, got)
