@@ -361,7 +361,7 @@ func TestOverdrawnBudgetDelaysPolls(t *testing.T) {
 	}{
 		{0, false, MinInterval},
 		{200 * time.Microsecond, false, MinInterval},
-		{6 * ms, false, 3 * time.Second},
+		{6 * ms, false, 2 * time.Second},
 		{time.Second, false, 4 * time.Second},
 		{6 * ms, true, time.Second},
 		{time.Second, true, time.Second},
