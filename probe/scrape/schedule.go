@@ -289,7 +289,7 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 	switch {
 	case status.NotVLLM:
 		return notVLLMInterval, true
-	case status.Up && full && status.IdleSinceFull && !s.last.Failed && s.hasReserve():
+	case status.Up && full && status.IdleSinceFull && !s.last.Failed && !s.last.Full && s.hasReserve():
 		// The engine's figures are complete, and a script may end it next.
 		return 0, true
 	case s.Interval > 0:

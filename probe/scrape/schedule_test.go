@@ -447,6 +447,10 @@ func TestDrainedPage(t *testing.T) {
 		if wait, full := s.Next(now.Add(101*ms), TargetStatus{Up: true, IdleSinceFull: true}); wait != 0 || !full {
 			t.Errorf("interval %v: wait %v, full %v", interval, wait, full)
 		}
+		s.Record(Poll{Began: now.Add(101 * ms), Latency: ms, Full: true})
+		if wait, _ := s.Next(now.Add(102*ms), TargetStatus{Up: true, IdleSinceFull: true}); wait < 90*ms {
+			t.Errorf("interval %v, after a full page: wait %v", interval, wait)
+		}
 		s.Record(Poll{Began: now.Add(101 * ms), Latency: ms, Full: true, Failed: true})
 		if wait, full := s.Next(now.Add(102*ms), TargetStatus{Up: true, IdleSinceFull: true}); wait < 90*ms || full {
 			t.Errorf("interval %v, after a failure: wait %v, full %v", interval, wait, full)
