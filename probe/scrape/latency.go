@@ -38,7 +38,8 @@ func (r *LatencyRing) lowest() (lowest time.Duration) {
 	return lowest
 }
 
-// median returns the median of the latencies held, or 0 if there is none.
+// median returns the median of the latencies held, the lower one of two, or 0 if there is
+// none.
 func (r *LatencyRing) median() time.Duration {
 	var sorted [maxLatencies]time.Duration
 	held := sorted[:copy(sorted[:], r.List())]
@@ -46,5 +47,5 @@ func (r *LatencyRing) median() time.Duration {
 		return 0
 	}
 	slices.Sort(held)
-	return held[len(held)/2]
+	return held[(len(held)-1)/2]
 }

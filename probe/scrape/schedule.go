@@ -24,8 +24,10 @@ const (
 	// saved up. The first page of a fresh server takes about 100 ms (seen with vLLM
 	// 0.32.0, while everything is cold).
 	serverCredit = 150 * time.Millisecond
-	// selfCredit is the same for vobs's own CPU time: what its share is in five seconds.
+	// selfCredit is the same for vobs's own CPU time: what its share is in five seconds. The
+	// first coldPolls are part of the start of vobs.
 	selfCredit = 15 * time.Millisecond
+	coldPolls  = 2
 	// maxDebt is the debt down to which the full page of a drained engine is read at once,
 	// and the first few pages, which show what one costs.
 	// Polls that MaxBusyInterval makes too frequent go into debt for half of it at most.
@@ -36,11 +38,6 @@ const (
 	maxFullFactor, maxFullSelfFactor = 10, 100
 	// maxLightFactor keeps even a filtered poll from taking more than half of the server.
 	maxLightFactor = 2
-
-	// overdrawnFactor bounds how long a poll waits because vobs as a whole is above its
-	// budget: at 500 times its CPU time it takes 0.2 % of a core. The engine may end at any
-	// time, and what was not read by then is lost.
-	overdrawnFactor = 500
 
 	// MinFullInterval and maxFullInterval bound the time between two full pages among
 	// filtered polls, so that a recent one exists if the server goes away. Cheap pages
@@ -191,10 +188,15 @@ func (s *Schedule) charge(p Poll) {
 	} else {
 		s.server.charge(cost)
 	}
+	// What vobs starts meanwhile, and whatever the first requests find cold, is no cost of polls.
+	self := min(p.Self, s.selfCost(p.Full))
+	if s.fullSelf.Count+s.filteredSelf.Count <= coldPolls {
+		self = 0
+	}
 	if s.flooredSelf {
-		s.self.chargeUpTo(selfCredit, p.Self)
+		s.self.chargeUpTo(selfCredit, self)
 	} else {
-		s.self.charge(p.Self)
+		s.self.charge(self)
 	}
 	if !s.cost.since.IsZero() {
 		s.cost.spent += cost
@@ -287,7 +289,7 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 	switch {
 	case status.NotVLLM:
 		return notVLLMInterval, true
-	case status.Up && full && status.IdleSinceFull && !s.last.Failed && s.hasReserve():
+	case status.Up && full && status.IdleSinceFull && !s.last.Failed && !s.last.Full && s.hasReserve():
 		// The engine's figures are complete, and a script may end it next.
 		return 0, true
 	case s.Interval > 0:
@@ -299,7 +301,10 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 	fullOnly := s.Filter == FilterRefused
 	service, self := s.service(fullOnly), s.selfCost(fullOnly)
 	byServer, bySelf := s.server.interval(service), s.self.interval(self)
-	interval := max(s.baseInterval(now), byServer, bySelf, min(status.Overdrawn, overdrawnFactor*self))
+	// If all of vobs is above its budget, polls spend no savings. They wait for no longer than
+	// that: the engine may end at any time, and what was not read by then is lost.
+	byAll := min(status.Overdrawn, s.self.balanced(self))
+	interval := max(s.baseInterval(now), byServer, bySelf, byAll)
 	if status.Working {
 		limit := max(MaxBusyInterval, maxLightFactor*service)
 		if fullOnly {

@@ -361,7 +361,7 @@ func TestOverdrawnBudgetDelaysPolls(t *testing.T) {
 	}{
 		{0, false, MinInterval},
 		{200 * time.Microsecond, false, MinInterval},
-		{6 * ms, false, 3 * time.Second},
+		{6 * ms, false, 2 * time.Second},
 		{time.Second, false, 4 * time.Second},
 		{6 * ms, true, time.Second},
 		{time.Second, true, time.Second},
@@ -446,6 +446,10 @@ func TestDrainedPage(t *testing.T) {
 		s.Record(Poll{Began: now.Add(100 * ms), Latency: ms})
 		if wait, full := s.Next(now.Add(101*ms), TargetStatus{Up: true, IdleSinceFull: true}); wait != 0 || !full {
 			t.Errorf("interval %v: wait %v, full %v", interval, wait, full)
+		}
+		s.Record(Poll{Began: now.Add(101 * ms), Latency: ms, Full: true})
+		if wait, _ := s.Next(now.Add(102*ms), TargetStatus{Up: true, IdleSinceFull: true}); wait < 90*ms {
+			t.Errorf("interval %v, after a full page: wait %v", interval, wait)
 		}
 		s.Record(Poll{Began: now.Add(101 * ms), Latency: ms, Full: true, Failed: true})
 		if wait, full := s.Next(now.Add(102*ms), TargetStatus{Up: true, IdleSinceFull: true}); wait < 90*ms || full {
