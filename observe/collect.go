@@ -37,7 +37,7 @@ func (r *run) finish(command *child.Command, loadPost *schema.LoadAvg) {
 	got := readings{loadPost: loadPost}
 	r.collect(ctx, command, exit, &got)
 
-	left := leftovers{command: command, host: r.host, gpus: r.gpus, redactor: r.redactor, warn: r.cfg.Warn}
+	left := leftovers{command: command, host: r.host, gpus: r.gpus, redactor: r.redactor, warn: r.cfg.Warn, willKill: r.cfg.KillLeftovers}
 	var listed []schema.Leftover
 	r.recovered("run.leftovers", func() {
 		var notes schema.Notes
@@ -132,7 +132,7 @@ func (r *run) deliver(e *schema.GenerationObservability) {
 		r.cfg.Debug("unavailable: " + u.Field + ": " + u.Reason)
 	}
 	if err := r.cfg.Output.Write(line); err != nil {
-		r.cfg.Warn(fmt.Sprintf("%v; it follows here", err))
+		r.cfg.Warn(fmt.Sprintf("%v; the event follows", err))
 		if _, err := os.Stderr.Write(line); err != nil {
 			return // stderr is gone too
 		}

@@ -157,7 +157,7 @@ func (d *discovery) findOwners() {
 			continue // no process yet, or one that vobs may not inspect
 		}
 		d.ownerKnown[name] = true
-		d.debug(fmt.Sprintf("process %d listens at %s: it and its descendants count as the command's", pid, name))
+		d.debug(fmt.Sprintf("process %d listens at %s: treating it and its children as part of the command", pid, name))
 		d.addOwner(pid, t)
 	}
 }

@@ -192,7 +192,7 @@ func (m *coreMonitor) awaitExit(e processExit) {
 	default:
 		m.coreEnded(e)
 	}
-	m.debug(fmt.Sprintf("examined the end of process %d (%s)", e.process.PID, e.process.Comm))
+	m.debug(fmt.Sprintf("checked how process %d ended (%s)", e.process.PID, e.process.Comm))
 }
 
 // workerEnded records a death if the server reports a dead engine while the worker's core is

@@ -119,7 +119,7 @@ func (r *run) identity() schema.Run {
 		VobsVersion: r.cfg.Version,
 	}
 	for name, value := range r.cfg.Labels {
-		about.Labels[r.redactor.Text(name)] = r.redactor.Text(value)
+		about.Labels[r.redactor.Text(name)] = r.redactor.Value(name, value)
 	}
 	if name, err := os.Hostname(); err == nil {
 		about.Hostname = name

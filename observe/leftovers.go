@@ -32,6 +32,7 @@ type leftovers struct {
 	gpus     *gpu.Sampler
 	redactor *redact.Redactor
 	warn     func(string)
+	willKill bool // --kill-leftovers
 }
 
 // list describes the leftovers and warns about them.
@@ -61,13 +62,29 @@ func (l *leftovers) list() (out []schema.Leftover, notes schema.Notes) {
 		out = append(out, leftover)
 	}
 	if len(out) > 0 {
-		l.warn(fmt.Sprintf("%d processes of the command are still running: %s", len(out), pidList(alive)))
+		l.warn(l.describe(alive))
 	}
 	return out, notes
 }
 
+// describe returns which processes remain and what becomes of them.
+func (l *leftovers) describe(alive []host.Leftover) string {
+	what, ended := fmt.Sprintf("%d processes of the command are", len(alive)), "ending them"
+	if len(alive) == 1 {
+		what, ended = "1 process of the command is", "ending it"
+	}
+	text := what + " still running: " + pidList(alive)
+	if l.willKill {
+		text += "; " + ended
+	}
+	return text
+}
+
 func pidList(alive []host.Leftover) string {
 	text := "pids"
+	if len(alive) == 1 {
+		text = "pid"
+	}
 	for i, p := range alive {
 		if i == 20 {
 			return fmt.Sprintf("%s and %d more", text, len(alive)-i)
@@ -99,7 +116,7 @@ func (l *leftovers) kill() {
 				}
 				signalled[p.PID] = p.StartTicks
 				if err := unix.Kill(p.PID, step.signal); err != nil {
-					l.warn(fmt.Sprintf("ending process %d, which outlived the command: %v", p.PID, err))
+					l.warn(fmt.Sprintf("cannot end leftover process %d: %v", p.PID, err))
 				}
 			}
 			select {

@@ -13,7 +13,7 @@ import (
 // partialInterval is how often FILE.partial is written.
 const partialInterval = time.Minute
 
-// partialWriter writes the event so far to FILE.partial, in case vobs itself is killed:
+// partialWriter writes the partial event to FILE.partial, in case vobs itself is killed:
 // every minute, and upon the first shutdown signal.
 type partialWriter struct {
 	output    *deliver.Output
@@ -87,7 +87,7 @@ func (w *partialWriter) write() error {
 	return w.output.WritePartial(event)
 }
 
-// partialEvent assembles the event so far.
+// partialEvent assembles the partial event.
 func (r *run) partialEvent(command *child.Command) *schema.GenerationObservability {
 	now := time.Now()
 	notes := r.notes.copy()

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// heavy lists what must not be linked into the binary: whatever is linked is initialised
+// heavy lists what must not be linked into the binary: whatever is linked is initialized
 // at every `vobs run`. Tools that need these have their own go.mod.
 var heavy = []struct{ packages, except []string }{
 	{[]string{"github.com/prometheus/client_golang/..."}, nil},
@@ -63,13 +63,13 @@ func TestNoHeavyPackages(t *testing.T) {
 	}
 }
 
-// An allocation is what a package's initialisation allocates.
+// An allocation is what a package's initialization allocates.
 type allocation struct {
 	name          string
 	bytes, number int
 }
 
-// Bounds on what packages allocate while they are initialised: it stands for the time that
+// Bounds on what packages allocate while they are initialized: it stands for the time that
 // this takes at every start, and does not depend on the machine. Measured with Go 1.26:
 // all of vobs 394 KB in 2280 allocations.
 var (

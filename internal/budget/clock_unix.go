@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// started approximates the start of the process: packages are initialised some
+// started approximates the start of the process: packages are initialized some
 // milliseconds after it.
 var started = time.Now()
 

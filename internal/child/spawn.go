@@ -169,6 +169,8 @@ func notFound(name string, env []string) *StartError {
 	case name == "":
 		e.Err = fmt.Errorf("cannot run %q: the command's name is empty: %w", name, syscall.ENOENT)
 		e.Hint = "is the variable that should hold it unset?"
+	case isAssignment(name):
+		e.Hint = assignmentHint(name)
 	case strings.ContainsAny(name, " \t\n;|&"):
 		e.Hint = shellHint(name)
 	case hereErr == nil && here.Mode().IsRegular():
@@ -181,12 +183,29 @@ func notFound(name string, env []string) *StartError {
 	return e
 }
 
+// isAssignment reports whether name is NAME=VALUE, which a shell takes as a variable of
+// the command that follows.
+func isAssignment(name string) bool {
+	variable, _, ok := strings.Cut(name, "=")
+	return ok && variable != "" && !strings.ContainsFunc(variable, func(c rune) bool {
+		return !(c == '_' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z')
+	})
+}
+
+func assignmentHint(name string) string {
+	if len(name) > 200 || strings.ContainsFunc(name, func(c rune) bool { return c < ' ' || strings.ContainsRune(" '\"\\$`;|&<>()*?", c) }) {
+		name, _, _ = strings.Cut(name, "=")
+		name += "=VALUE"
+	}
+	return "NAME=VALUE before a command is shell syntax: use vobs run -- env " + name + " COMMAND"
+}
+
 // shellHint is the hint for a whole command line given as one word.
 func shellHint(name string) string {
 	if len(name) > 200 {
-		return "it is one word with spaces in it; did you mean sh -c '...'?"
+		return "this is a single argument containing spaces; did you mean sh -c '...'?"
 	}
-	return "it is one word with spaces in it; did you mean sh -c '" + strings.ReplaceAll(name, "'", `'\''`) + "'?"
+	return "this is a single argument containing spaces; did you mean sh -c '" + strings.ReplaceAll(name, "'", `'\''`) + "'?"
 }
 
 // startError turns the kernel's error from execve(path) into an error for users.
@@ -202,9 +221,12 @@ func startError(name, path string, err error) *StartError {
 	switch {
 	case errors.Is(err, syscall.ENOENT) && statErr != nil:
 		e.Code = 127
-		if strings.ContainsAny(name, " \t\n;|&") {
+		switch {
+		case isAssignment(name):
+			e.Hint = assignmentHint(name)
+		case strings.ContainsAny(name, " \t\n;|&"):
 			e.Hint = shellHint(name)
-		} else {
+		default:
 			e.Hint = "check the path"
 		}
 	case errors.Is(err, syscall.ENOENT) && isScript:

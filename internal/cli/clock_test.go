@@ -92,7 +92,7 @@ func (c *clock) freeze(t *testing.T) {
 // untilGo is a command that ends with code 5 once the file go exists.
 var untilGo = []string{"sh", "-c", ": >up; until [ -e go ]; do sleep 0.05; done; exit 5"}
 
-// FILE.partial holds the event so far every 60 s, and is what remains if vobs is killed.
+// FILE.partial holds the partial event every 60 s, and is what remains if vobs is killed.
 func TestPartialEveryMinute(t *testing.T) {
 	t.Parallel()
 	clock := newClock(t)

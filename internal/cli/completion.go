@@ -8,6 +8,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// shells are the shells for which there is a script.
+const shells = "bash zsh fish"
+
 // completionCommand prints scripts made from the app's own flags. They do not call
 // vobs while a user types, as urfave/cli's do: its --generate-bash-completion at the
 // end of the line would be taken away from a command that has such a flag.
@@ -15,7 +18,7 @@ func completionCommand(app *cli.App) *cli.Command {
 	return &cli.Command{
 		Name:      "completion",
 		Usage:     "print a completion script for a shell",
-		ArgsUsage: "bash|zsh|fish",
+		ArgsUsage: strings.ReplaceAll(shells, " ", "|"),
 		Description: `bash: source <(vobs completion bash)
 zsh:  source <(vobs completion zsh)
 fish: vobs completion fish | source`,
@@ -86,14 +89,26 @@ func options(c *cli.Command) (all, withValue []string) {
 func bashCompletion(app *cli.App) string {
 	var b strings.Builder
 	b.WriteString(`# bash completion for vobs
+_vobs_words() {
+	COMPREPLY=($(compgen -W "$1" -- "$cur"))
+}
+_vobs_files() { # names may hold spaces; bash 3 and zsh have no compopt
+	local name
+	compopt -o filenames 2>/dev/null
+	COMPREPLY=()
+	while IFS= read -r name; do
+		COMPREPLY+=("$name")
+	done < <(compgen -f -- "$cur")
+}
 _vobs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		COMPREPLY=($(compgen -W "` + names(visible(app)) + ` --help --version" -- "$cur"))
+		_vobs_words "` + names(visible(app)) + ` ` + helpName + ` --help --version"
 		return
 	fi
 	case ${COMP_WORDS[1]} in
+	` + helpName + `) [ "$COMP_CWORD" -eq 2 ] && _vobs_words "` + names(visible(app)) + `" ;;
 `)
 	for _, c := range visible(app) {
 		all, withValue := options(c)
@@ -114,7 +129,7 @@ _vobs() {
 			elif declare -F _command_offset >/dev/null; then
 				_command_offset "$i"
 			else
-				COMPREPLY=($(compgen -f -- "$cur"))
+				_vobs_files
 			fi
 			return
 		fi
@@ -123,24 +138,36 @@ _vobs() {
 		if len(withValue) > 0 {
 			fmt.Fprintf(&b, "\t\tcase $prev in %s) %s return ;; esac\n", strings.Join(withValue, "|"), bashValues(c))
 		}
-		fmt.Fprintf(&b, "\t\tcase $cur in -*) COMPREPLY=($(compgen -W %q -- \"$cur\")) ;; *) COMPREPLY=($(compgen %s -- \"$cur\")) ;; esac\n\t\t;;\n",
-			strings.Join(all, " "), map[bool]string{true: "-c", false: "-f"}[c.Name == "run"])
+		fmt.Fprintf(&b, "\t\tcase $cur in -*) _vobs_words %q ;; *) %s ;; esac\n\t\t;;\n", strings.Join(all, " "), bashArguments(c))
 	}
 	b.WriteString("\tesac\n}\ncomplete -o default -F _vobs vobs\n")
 	return b.String()
 }
 
+// bashArguments returns the bash code that completes an argument of a subcommand.
+func bashArguments(c *cli.Command) string {
+	switch {
+	case c.Name == "run":
+		return `COMPREPLY=($(compgen -c -- "$cur"))`
+	case c.Name == "completion":
+		return fmt.Sprintf(`[ "$COMP_CWORD" -eq 2 ] && _vobs_words %q`, shells)
+	case c.ArgsUsage == "":
+		return ":"
+	}
+	return "_vobs_files"
+}
+
 // bashValues returns the bash code that completes the value of the flag in $prev: with
-// the flag's words if it takes words, else with files.
+// the flag's words if it takes words, otherwise with files.
 func bashValues(c *cli.Command) string {
 	var b strings.Builder
 	b.WriteString("case $prev in ")
 	for _, f := range c.Flags {
 		if words := flagWords[f.Names()[0]]; words != nil {
-			fmt.Fprintf(&b, `%s) COMPREPLY=($(compgen -W %q -- "$cur")) ;; `, strings.Join(spellings(f), "|"), strings.Join(words, " "))
+			fmt.Fprintf(&b, `%s) _vobs_words %q ;; `, strings.Join(spellings(f), "|"), strings.Join(words, " "))
 		}
 	}
-	b.WriteString(`*) COMPREPLY=($(compgen -f -- "$cur")) ;; esac;`)
+	b.WriteString(`*) _vobs_files ;; esac;`)
 	return b.String()
 }
 
@@ -153,11 +180,11 @@ func fishCompletion(app *cli.App) string {
 	var b strings.Builder
 	b.WriteString("# fish completion for vobs\ncomplete -c vobs -f\n")
 	for _, c := range visible(app) {
-		fmt.Fprintf(&b, "complete -c vobs -n __fish_use_subcommand -a %s -d %q\n", c.Name, c.Usage)
+		fmt.Fprintf(&b, "complete -c vobs -n __fish_use_subcommand -a %s -d %s\n", c.Name, fishQuote(c.Usage))
 		for _, f := range c.Flags {
 			usage := ""
 			if d, ok := f.(cli.DocGenerationFlag); ok {
-				usage = strings.ReplaceAll(d.GetUsage(), "`", "")
+				usage, _, _ = strings.Cut(strings.ReplaceAll(d.GetUsage(), "`", ""), " [$VOBS_")
 			}
 			fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from %s'", c.Name)
 			for _, name := range f.Names() {
@@ -173,12 +200,18 @@ func fishCompletion(app *cli.App) string {
 			case takesValue(f):
 				b.WriteString(" -r -F")
 			}
-			fmt.Fprintf(&b, " -d %q\n", usage)
+			fmt.Fprintf(&b, " -d %s\n", fishQuote(usage))
 		}
 		if c.Name == "validate" || c.Name == "scrape" || c.Name == "wandb" {
 			fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from %s' -F\n", c.Name)
 		}
 	}
+	fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from completion' -a %s\n", fishQuote(shells))
 	b.WriteString("complete -c vobs -n '__fish_seen_subcommand_from run' -xa '(__fish_complete_subcommand --fcs-skip=2)'\n")
 	return b.String()
+}
+
+// fishQuote returns a text as fish reads it: between single quotes nothing is expanded.
+func fishQuote(text string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
 }

@@ -83,7 +83,7 @@ throttle sw_power_cap at=0s for=1h
 			t.Fatal(err)
 		}
 		event := runVobs(t, dir, []string{"LD_LIBRARY_PATH=" + library, "FAKE_NVML_SCRIPT=" + filepath.Join(dir, "gpu"), "FAKE_NVML_LOG=" + filepath.Join(dir, "calls"), "CUDA_VISIBLE_DEVICES=0"},
-			"run", "--strict", "--metrics-url", "unix://s.sock", "--scrape-interval", "50ms", "--label", "case=golden", "--", "client", "-sampled", "-ready", "ready")
+			"run", "--strict", "--metrics-url", "unix://s.sock", "--scrape-interval", "1s", "--interval", "200ms", "--label", "case=golden", "--", "client", "-sampled", "-ready", "ready")
 		golden(t, "engine_gpu.json", event)
 	})
 }

@@ -25,7 +25,8 @@ const referenceHead = `# Command line
 vobs reads flags and environment variables, and no configuration file. A flag takes precedence over its variable; a
 variable that is set to the empty string counts as unset. Boolean variables take ` + "`true`, `1`, `false` or `0`" + `.
 
-Results go to stdout. Everything else goes to stderr, one line each, prefixed with ` + "`vobs:`" + `.
+Results go to stdout. Messages go to stderr, one line each, prefixed with ` + "`vobs:`" + `; so does the summary of a run,
+which has several lines.
 
 | command | exit code |
 |---|---|

@@ -209,6 +209,6 @@ func TestCtrlCWhileSettling(t *testing.T) {
 		t.Errorf("leftovers %+v, partial %v", e.Run.Leftovers, e.Partial)
 	}
 	if _, err := os.Stat(filepath.Join(p.Dir, "e.json.partial")); err == nil {
-		t.Error("the event so far is still there beside the whole one")
+		t.Error("the partial event is still there beside the whole one")
 	}
 }

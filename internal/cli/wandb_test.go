@@ -303,7 +303,7 @@ func TestWandbJobsRun(t *testing.T) {
 // Wrong settings are reported before the command starts.
 func TestWandbRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"run --wandb sometimes -- touch started":                 `unknown mode "sometimes" for --wandb`,
+		"run --wandb sometimes -- touch started":                 `--wandb: unknown value "sometimes"`,
 		"run --wandb auto --wandb-run-id a/b -- touch started":   "--wandb-run-id",
 		"run --wandb auto --wandb-project a/b -- touch started":  "--wandb-project",
 		"run --wandb auto --wandb-timeout 0s -- touch started":   "--wandb-timeout",
@@ -312,7 +312,7 @@ func TestWandbRefused(t *testing.T) {
 		"wandb nowhere.json":               "nowhere.json",
 		"wandb bad.json":                   "bad.json",
 		"wandb none.json":                  "empty: expected an event",
-		"wandb --wandb sometimes bad.json": "unknown mode",
+		"wandb --wandb sometimes bad.json": "unknown value",
 	} {
 		b, url := wandbServer(t)
 		p := withWandb(t, url, strings.Fields(args)...)

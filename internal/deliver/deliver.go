@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ type Spec struct {
 type Output struct {
 	write func(event []byte) error
 	name  string
-	// partial is the file for the event so far; "" if the target has none.
+	// partial is the file for the partial event; "" if the target has none.
 	partial string
 	// OwnsStdout reports that only the event goes to stdout: the command's own stdout
 	// must go elsewhere.
@@ -51,9 +52,17 @@ func Open(s Spec) (*Output, error) {
 	case s.File != "" && s.Append != "":
 		return nil, errors.New("--output and --append cannot be combined: the event goes to one file")
 	case s.File != "":
-		return openFile(expand(s.File, s.RunID))
+		name, err := expand(s.File, s.RunID)
+		if err != nil {
+			return nil, fmt.Errorf("output %s: %w", s.File, err)
+		}
+		return openFile(name)
 	case s.Append != "":
-		return openAppend(expand(s.Append, s.RunID))
+		name, err := expand(s.Append, s.RunID)
+		if err != nil {
+			return nil, fmt.Errorf("append %s: %w", s.Append, err)
+		}
+		return openAppend(name)
 	}
 	return &Output{name: "stdout", OwnsStdout: true, write: func(event []byte) error {
 		_, err := os.Stdout.Write(event)
@@ -61,47 +70,46 @@ func Open(s Spec) (*Output, error) {
 	}}, nil
 }
 
-// Write delivers the event: one line with its newline. It then removes the event so
-// far; if Write fails, that stays.
+// Write delivers the event: one line with its newline. It then removes the event partial
+// event; if Write fails, that stays.
 func (o *Output) Write(event []byte) error {
 	if err := o.write(event); err != nil {
 		return fmt.Errorf("writing the event to %s: %w", o.name, err)
 	}
 	if o.partial != "" {
 		if err := os.Remove(o.partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing the event so far: %w", err)
+			return fmt.Errorf("removing the partial event: %w", err)
 		}
 	}
 	return nil
 }
 
-// KeepsPartial reports whether the event so far can be kept: next to a file given with
+// KeepsPartial reports whether the partial event can be kept: next to a file given with
 // --output.
 func (o *Output) KeepsPartial() bool { return o.partial != "" }
 
-// WritePartial replaces FILE.partial with the event so far, in case vobs itself is
+// WritePartial replaces FILE.partial with the partial event, in case vobs itself is
 // killed.
 func (o *Output) WritePartial(event []byte) error {
 	if err := replace(o.partial, nil, event); err != nil {
-		return fmt.Errorf("writing the event so far to %s: %w", o.partial, err)
+		return fmt.Errorf("writing the partial event to %s: %w", o.partial, err)
 	}
 	return nil
 }
 
 // expand replaces %h with the host name, %p with the process id, %i with the run id,
 // %r with the rank of the process in its job (SLURM_PROCID or RANK, 0 without either)
-// and %% with %.
-func expand(name, runID string) string {
-	if !strings.Contains(name, "%") {
-		return name
-	}
+// and %% with %. Any other % is an error: it would be part of the name unnoticed.
+func expand(name, runID string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(name); i++ {
-		if name[i] != '%' || i+1 == len(name) {
+		if name[i] != '%' {
 			b.WriteByte(name[i])
 			continue
 		}
-		i++
+		if i++; i == len(name) {
+			return "", errors.New("it ends with a single %: write %% for a % in the name")
+		}
 		switch name[i] {
 		case 'h':
 			host, err := os.Hostname()
@@ -118,11 +126,11 @@ func expand(name, runID string) string {
 		case '%':
 			b.WriteByte('%')
 		default:
-			b.WriteByte('%')
-			b.WriteByte(name[i])
+			placeholder, _ := utf8.DecodeRuneInString(name[i:])
+			return "", fmt.Errorf("unknown placeholder %%%c: use %%h, %%p, %%i or %%r, and %%%% for a %% in the name", placeholder)
 		}
 	}
-	return b.String()
+	return b.String(), nil
 }
 
 func rank() string {
@@ -158,12 +166,15 @@ func openFile(name string) (*Output, error) {
 		return nil, fmt.Errorf("output %s: no permission to write", name)
 	}
 	dir := filepath.Dir(path)
-	probe, err := os.CreateTemp(dir, ".vobs-*")
-	if err != nil {
+	trial, err := os.CreateTemp(dir, ".vobs-*")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("output %s: directory %s does not exist", name, dir)
+	case err != nil:
 		return nil, fmt.Errorf("output %s: cannot create a file in its directory: %w", name, err)
 	}
-	probe.Close()
-	if err := os.Remove(probe.Name()); err != nil {
+	trial.Close()
+	if err := os.Remove(trial.Name()); err != nil {
 		return nil, fmt.Errorf("output %s: %w", name, err)
 	}
 	return &Output{name: name, partial: path + ".partial", write: func(event []byte) error { return replace(path, info, event) }}, nil
@@ -269,10 +280,17 @@ func writeDirect(path string, event []byte) error {
 	}
 }
 
-// openAppend prepares a file of events.
+// openAppend prepares a file of events. One of this process's own streams is written
+// through its descriptor, as openFile does it.
 func openAppend(name string) (*Output, error) {
+	if path, err := resolve(name); err == nil && isStream(path) {
+		return openFile(name)
+	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, 0o666)
-	if err != nil {
+	switch dir := filepath.Dir(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("append %s: directory %s does not exist", name, dir)
+	case err != nil:
 		return nil, fmt.Errorf("append %s: %w", name, err)
 	}
 	defer f.Close()

@@ -79,14 +79,14 @@ func TestPartial(t *testing.T) {
 	path := filepath.Join(dir, "event.json")
 	o := open(t, Spec{File: path})
 	if !o.KeepsPartial() {
-		t.Fatal("a file keeps no event so far")
+		t.Fatal("a file keeps no partial event")
 	}
 	for _, so := range []string{"{\"partial\":1}\n", "{\"partial\":2}\n"} {
 		if err := o.WritePartial([]byte(so)); err != nil {
 			t.Fatal(err)
 		}
 		if got := content(t, path+".partial"); got != so {
-			t.Errorf("event so far %q", got)
+			t.Errorf("partial event %q", got)
 		}
 	}
 	if err := o.Write([]byte(event)); err != nil {
@@ -96,7 +96,7 @@ func TestPartial(t *testing.T) {
 		t.Errorf("after the end: %v", entries)
 	}
 	if o := open(t, Spec{Append: filepath.Join(dir, "a")}); o.KeepsPartial() {
-		t.Error("a file of many events has no place for one so far")
+		t.Error("a file of many events has no place for a partial one")
 	}
 }
 
@@ -239,12 +239,17 @@ func TestExpand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := expand("a-%h-%p-%i-%r-100%%-%x-%", "ID")
-	if want := fmt.Sprintf("a-%s-%d-ID-3-100%%-%%x-%%", host, os.Getpid()); got != want {
-		t.Errorf("%s, want %s", got, want)
+	got, err := expand("a-%h-%p-%i-%r-100%%-%%x", "ID")
+	if want := fmt.Sprintf("a-%s-%d-ID-3-100%%-%%x", host, os.Getpid()); got != want || err != nil {
+		t.Errorf("%s, %v, want %s", got, err, want)
+	}
+	for _, name := range []string{"%x", "a%", "%", "%é"} {
+		if got, err := expand(name, ""); err == nil {
+			t.Errorf("%q becomes %q", name, got)
+		}
 	}
 	t.Setenv("RANK", "../../etc")
-	if got := expand("%r", ""); got != "0" {
-		t.Errorf("rank %q", got)
+	if got, err := expand("%r", ""); got != "0" || err != nil {
+		t.Errorf("rank %q, %v", got, err)
 	}
 }

@@ -147,7 +147,7 @@ func (c *Config) check() error {
 		return fmt.Errorf("demo: MaxNumSeqs is %d, want %d at most", c.MaxNumSeqs, maxBatchedTokens)
 	}
 	if c.Duration < 0 || c.Startup < 0 || c.Linger < 0 {
-		return errors.New("demo: a duration is negative")
+		return errors.New("negative duration")
 	}
 	need := (c.maxPrompt() + c.MaxTokens + draftTokens + c.BlockSize - 1) / c.BlockSize
 	if need > c.NumGPUBlocks-1 {

@@ -86,6 +86,15 @@ func (r *Redactor) Text(s string) string {
 	return s
 }
 
+// Value returns a value for an event: redacted as a whole if its name is a secret's, otherwise as
+// Text does it.
+func (r *Redactor) Value(name, value string) string {
+	if IsSecretName(name) && value != "" {
+		return redacted
+	}
+	return r.Text(value)
+}
+
 // Command returns the arguments of a command, redacted and cut at 64 KiB.
 func (r *Redactor) Command(argv []string) []string {
 	out := make([]string, 0, len(argv))

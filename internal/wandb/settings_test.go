@@ -95,7 +95,7 @@ func TestModes(t *testing.T) {
 	}
 	in := place(t, nil)
 	in.Mode, in.Environ = Auto, []string{"WANDB_MODE=on"}
-	if _, err := Load(in); err == nil || !strings.Contains(err.Error(), `"on" in WANDB_MODE`) {
+	if _, err := Load(in); err == nil || !strings.Contains(err.Error(), `WANDB_MODE: unknown value "on"`) {
 		t.Errorf("WANDB_MODE=on: %v", err)
 	}
 	for _, good := range []string{"", "auto", "online", "offline", "disabled"} {

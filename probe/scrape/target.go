@@ -1,11 +1,13 @@
 package scrape
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/vobs/vobs/internal/vllm"
@@ -63,13 +65,18 @@ func ParseTarget(s string) (Target, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		// url.Error repeats the whole address, which may contain a password.
-		return Target{}, fmt.Errorf("metrics address: not a URL: use http://HOST:PORT/metrics or unix:///PATH")
+		return Target{}, errors.New("metrics address is not a valid URL: use http://HOST:PORT/metrics or unix:///PATH")
 	}
 	t := Target{URL: u}
 	switch u.Scheme {
 	case "http", "https":
 		if u.Hostname() == "" {
-			return Target{}, fmt.Errorf("metrics address %s: no host: use http://HOST:PORT/metrics", u.Redacted())
+			return Target{}, fmt.Errorf("metrics address %s has no host: use http://HOST:PORT/metrics", u.Redacted())
+		}
+		if port := u.Port(); port != "" {
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return Target{}, fmt.Errorf("metrics address %s: port %s is out of range: use 1 to 65535", u.Redacted(), port)
+			}
 		}
 		if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsUnspecified() {
 			loopback := "127.0.0.1"
@@ -84,12 +91,12 @@ func ParseTarget(s string) (Target, error) {
 			socket = path.Join(u.Host, u.Path)
 		}
 		if socket == "" {
-			return Target{}, fmt.Errorf("metrics address %q: no path: use unix:///PATH/TO.sock", s)
+			return Target{}, fmt.Errorf("metrics address %q has no path: use unix:///PATH/TO.sock", s)
 		}
 		t.Socket = socket
 		t.URL = &url.URL{Scheme: "http", Host: "localhost", User: u.User}
 	default:
-		return Target{}, fmt.Errorf("metrics address: scheme %q: use http, https or unix", u.Scheme)
+		return Target{}, fmt.Errorf("metrics address has scheme %q: use http, https or unix", u.Scheme)
 	}
 	if t.URL.Path == "" || t.URL.Path == "/" {
 		t.URL.Path = vllm.MetricsPath

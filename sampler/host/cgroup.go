@@ -96,19 +96,19 @@ func readCgroupMap(procRoot string) (cgroupPaths, []cgroupMount, error) {
 	self := filepath.Join(procRoot, "self")
 	data, err := proc.ReadFile(filepath.Join(self, "cgroup"), proc.MaxSmallFile)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the process's cgroups: %w", err)
+		return nil, nil, fmt.Errorf("reading the process's cgroups: %w", err)
 	}
 	paths, err := parseCgroup(data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the process's cgroups: %w", err)
+		return nil, nil, fmt.Errorf("reading the process's cgroups: %w", err)
 	}
 	data, err = proc.ReadFile(filepath.Join(self, "mountinfo"), proc.MaxTableFile)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the mount points: %w", err)
+		return nil, nil, fmt.Errorf("reading the mount points: %w", err)
 	}
 	mounts, err := parseMountInfo(data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the mount points: %w", err)
+		return nil, nil, fmt.Errorf("reading the mount points: %w", err)
 	}
 	return paths, mounts, nil
 }
@@ -170,19 +170,19 @@ func readCPULimit(dir string, v2 bool) (float64, error) {
 	}
 	limit, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
-		return 0, fmt.Errorf("read the CPU limit: %w", err)
+		return 0, fmt.Errorf("reading the CPU limit: %w", err)
 	}
 	parse := func() (float64, error) { return parseCPUMax(limit) }
 	if !v2 {
 		period, err := proc.ReadFile(filepath.Join(dir, "cpu.cfs_period_us"), proc.MaxSmallFile)
 		if err != nil {
-			return 0, fmt.Errorf("read the period of the CPU limit: %w", err)
+			return 0, fmt.Errorf("reading the period of the CPU limit: %w", err)
 		}
 		parse = func() (float64, error) { return parseCFSQuota(limit, period) }
 	}
 	cpus, err := parse()
 	if err != nil {
-		return 0, fmt.Errorf("read the CPU limit: %s: %w", filepath.Join(dir, name), err)
+		return 0, fmt.Errorf("reading the CPU limit: %s: %w", filepath.Join(dir, name), err)
 	}
 	return cpus, nil
 }
@@ -195,11 +195,11 @@ func readMemoryLimit(dir string, v2 bool) (int64, error) {
 	}
 	data, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
-		return 0, fmt.Errorf("read the memory limit: %w", err)
+		return 0, fmt.Errorf("reading the memory limit: %w", err)
 	}
 	bytes, err := parseMemoryMax(data)
 	if err != nil {
-		return 0, fmt.Errorf("read the memory limit: %s: %w", filepath.Join(dir, name), err)
+		return 0, fmt.Errorf("reading the memory limit: %s: %w", filepath.Join(dir, name), err)
 	}
 	return bytes, nil
 }
@@ -214,11 +214,11 @@ func readCPUSet(dir string, v2 bool) (int, error) {
 	}
 	data, err := proc.ReadFile(filepath.Join(dir, name), proc.MaxSmallFile)
 	if err != nil {
-		return 0, fmt.Errorf("read the set of CPUs: %w", err)
+		return 0, fmt.Errorf("reading the set of CPUs: %w", err)
 	}
 	n, err := parseCPUList(data)
 	if err != nil {
-		return 0, fmt.Errorf("read the set of CPUs: %s: %w", filepath.Join(dir, name), err)
+		return 0, fmt.Errorf("reading the set of CPUs: %s: %w", filepath.Join(dir, name), err)
 	}
 	return n, nil
 }

@@ -278,7 +278,7 @@ func readStaticInfo(procRoot, cgroupRoot string) *staticInfo {
 		info.memory, err = parseMemTotal(data)
 	}
 	if err != nil {
-		info.memErr = fmt.Errorf("read the size of the memory in %s: %w", memPath, err)
+		info.memErr = fmt.Errorf("reading the size of the memory in %s: %w", memPath, err)
 	}
 	info.limits = readCgroupLimits(procRoot, cgroupRoot, info.cpus)
 	return &info

@@ -28,14 +28,14 @@ func ReadLoadAvg(procRoot string) (*schema.LoadAvg, error) {
 	path := filepath.Join(procRoot, "loadavg")
 	data, err := proc.ReadFile(path, proc.MaxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read load averages: %s does not exist; only Linux has it: %w", path, err)
+		return nil, fmt.Errorf("reading the load averages: %s does not exist; only Linux has it: %w", path, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read load averages: %w", err)
+		return nil, fmt.Errorf("reading the load averages: %w", err)
 	}
 	avg, err := parseLoadAvg(data)
 	if err != nil {
-		return nil, fmt.Errorf("read load averages: %s: %w", path, err)
+		return nil, fmt.Errorf("reading the load averages: %s: %w", path, err)
 	}
 	return avg, nil
 }

@@ -50,7 +50,7 @@ func (r *readings) report(notes *schema.Notes) schema.Host {
 	var host schema.Host
 	host.TreeCPUSeconds = r.treeCPU(notes)
 	if !r.hasProcFS {
-		reason := fmt.Sprintf("read from %s, which this system does not have; only Linux has it", r.procRoot)
+		reason := fmt.Sprintf("comes from %s, which this system does not have; only Linux has it", r.procRoot)
 		for _, field := range []string{"cpu_count", "cpu_limit", "memory_total_bytes", "memory_limit_bytes",
 			"tree_peak_rss_bytes", "pressure_some_seconds", "sampling"} {
 			notes.Missing("host."+field, reason)

@@ -128,7 +128,7 @@ func (t *Tree) walkChildren() (supported bool, err error) {
 				}
 			}
 			if readErr != nil && !gone(readErr) && err == nil {
-				err = fmt.Errorf("read a children list: %w", readErr)
+				err = fmt.Errorf("reading a list of children: %w", readErr)
 			}
 			kept := queue[:first]
 			for _, pid := range queue[first:] {
@@ -193,7 +193,7 @@ func (t *Tree) scanProc(full bool) error {
 			// hardly descendants.
 			s.unrelated[pid] = s.passes
 		case !gone(err) && firstErr == nil:
-			firstErr = fmt.Errorf("read the status of a process: %w", err)
+			firstErr = fmt.Errorf("reading the status of a process: %w", err)
 		}
 	}
 	for pid, seen := range s.unrelated {

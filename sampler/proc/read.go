@@ -35,7 +35,7 @@ const (
 func CommandLine(procRoot string, pid int) ([]string, error) {
 	data, err := ReadFile(procPath(procRoot, pid, "cmdline"), maxArgFile)
 	if err != nil {
-		return nil, fmt.Errorf("read the command line of process %d: %w", pid, err)
+		return nil, fmt.Errorf("reading the command line of process %d: %w", pid, err)
 	}
 	return parseCommandLine(data), nil
 }
@@ -46,7 +46,7 @@ func CommandLine(procRoot string, pid int) ([]string, error) {
 func Environ(procRoot string, pid int) ([]string, error) {
 	data, err := ReadFile(procPath(procRoot, pid, "environ"), maxArgFile)
 	if err != nil {
-		return nil, fmt.Errorf("read the environment of process %d: %w", pid, err)
+		return nil, fmt.Errorf("reading the environment of process %d: %w", pid, err)
 	}
 	return parseEnviron(data), nil
 }

@@ -58,7 +58,7 @@ func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
 	for _, pid := range slices.Sorted(trueKeys(pids)) {
 		inodes, err := socketInodes(procRoot, pid)
 		if err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("read the descriptors of process %d: %w", pid, err))
+			errs = append(errs, fmt.Errorf("reading the descriptors of process %d: %w", pid, err))
 		}
 		if len(inodes) == 0 {
 			continue
@@ -72,7 +72,7 @@ func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
 		if !known {
 			table, err = listeningSockets(filepath.Join(procRoot, strconv.Itoa(pid), "net"))
 			if err != nil && !gone(err) {
-				errs = append(errs, fmt.Errorf("read the sockets of process %d: %w", pid, err))
+				errs = append(errs, fmt.Errorf("reading the sockets of process %d: %w", pid, err))
 			}
 			if err == nil { // a process that ended halfway must not hide the others' tables
 				tables[namespace] = table

@@ -152,7 +152,7 @@ func (t *Tree) refresh() (rss int64, err error) {
 			t.forget(i)
 			continue // the last member is at i now
 		case err == nil:
-			err = fmt.Errorf("read the resident memory of process %d: %w", t.members[i].PID, readErr)
+			err = fmt.Errorf("reading the resident memory of process %d: %w", t.members[i].PID, readErr)
 		}
 		i++
 	}
@@ -415,7 +415,7 @@ func Descendants(procRoot string, pid int) ([]Process, error) {
 	t.keepFDs = false
 	s, err := readStat(procRoot, pid, t.buf[:])
 	if err != nil {
-		return nil, fmt.Errorf("read the status of process %d: %w", pid, err)
+		return nil, fmt.Errorf("reading the status of process %d: %w", pid, err)
 	}
 	self := processOf(s)
 	err = t.Discover()

@@ -364,7 +364,7 @@ func oneLine(s string) string {
 }
 
 // shorten cuts a text to what fits into a warning. Secrets have been removed before: half
-// a key would not be recognised.
+// a key would not be recognized.
 func shorten(s string) string {
 	const most = 300
 	if len(s) <= most {

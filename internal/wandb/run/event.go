@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -173,14 +174,28 @@ func (e *source) exitCode() int {
 			return 128 + n
 		}
 		return 1
-	case r.StartError != nil && strings.Contains(*r.StartError, "not found"):
-		return 127
 	case r.StartError != nil:
-		return 126
+		return startErrorCode(*r.StartError)
 	case e.CoreOnly:
 		return 0
 	}
 	return 1
+}
+
+// startErrorCode returns the exit code of a run whose command could not be started, by the
+// text of run.start_error: `cannot run "NAME" (PATH): REASON; HINT`. It is 127 exactly if the
+// kernel's error is ENOENT (package child), whose text ends REASON.
+func startErrorCode(text string) int {
+	if rest, ok := strings.CutPrefix(text, "cannot run "); ok {
+		if quoted, err := strconv.QuotedPrefix(rest); err == nil { // a name may contain anything
+			text = rest[len(quoted):]
+		}
+	}
+	reason := unix.ENOENT.Error()
+	if strings.HasSuffix(text, ": "+reason) || strings.Contains(text, ": "+reason+"; ") {
+		return 127
+	}
+	return 126
 }
 
 func (e *source) payload(prefix string) ([]Item, error) {

@@ -178,7 +178,11 @@ func TestExitCodes(t *testing.T) {
 		{"killed", schema.Run{Signal: schema.Ptr("SIGKILL")}, false, 137},
 		{"a real-time signal", schema.Run{Signal: schema.Ptr("SIG34")}, false, 162},
 		{"an unknown signal", schema.Run{Signal: schema.Ptr("SIGWHAT")}, false, 1},
-		{"not found", schema.Run{StartError: schema.Ptr(`cannot run "x": not found`)}, false, 127},
+		{"not found", schema.Run{StartError: schema.Ptr(`cannot run "x": not found in PATH: no such file or directory; check its spelling`)}, false, 127},
+		{"not found, redacted", schema.Run{StartError: schema.Ptr(`cannot run "KEY=<redacted>": no such file or directory; NAME=VALUE before a command is shell syntax`)}, false, 127},
+		{"no hint", schema.Run{StartError: schema.Ptr(`cannot run "x": its interpreter "/y" was not found: no such file or directory`)}, false, 127},
+		{"empty", schema.Run{StartError: schema.Ptr(`cannot run "": the command's name is empty: no such file or directory; is the variable that should hold it unset?`)}, false, 127},
+		{"a name like an error", schema.Run{StartError: schema.Ptr(`cannot run "./\"x\": not found: no such file or directory; ": permission denied; make it executable`)}, false, 126},
 		{"not executable", schema.Run{StartError: schema.Ptr(`cannot run "x": permission denied`)}, false, 126},
 		{"an unknown end", schema.Run{}, false, 1},
 		{"the core alone", schema.Run{}, true, 0},
@@ -210,7 +214,7 @@ func TestPartialEvents(t *testing.T) {
 	e.Partial, e.GenerationObservability.Run.EndedAt, e.GenerationObservability.Run.ExitCode = true, nil, nil
 	r := render(t, e, Options{})
 	if got := configOf(t, r)["partial"]; got != true || r.ExitCode == 0 {
-		t.Errorf("an event so far: partial is %v, the exit code %d", got, r.ExitCode)
+		t.Errorf("a partial event: partial is %v, the exit code %d", got, r.ExitCode)
 	}
 }
 
