@@ -384,7 +384,11 @@ func (c *comparer) means() {
 	x := comparison{kind: aMean, path: path}
 	if got, ok := c.number(path); ok {
 		from, to := c.window.span()
-		running := combine(c.facts.traces(func(f *engineFacts) *trace { return &f.running }), sum)
+		pick := func(f *engineFacts) *trace { return &f.runningGauge }
+		if method := c.lookup("engine.requests.running.method"); method != nil && method != "polled" {
+			pick = func(f *engineFacts) *trace { return &f.running }
+		}
+		running := combine(c.facts.traces(pick), sum)
 		want := running.integral(from, to) / c.activeSeconds(c.window) / float64(c.scenario.engine.maxNumSeqs*len(c.facts.engines()))
 		x = near(aMean, path, got, want, want, 0)
 	}
