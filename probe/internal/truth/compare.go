@@ -346,9 +346,10 @@ func (c *comparer) rates() {
 	}
 }
 
-// means compares the means of gauges. One by Little's law is that of the window and of
-// what the scheduler did; one that is polled is that of the command's run and of what the
-// gauge showed.
+// means compares the means of gauges. One that rests on Little's law is that of the window
+// and of what the scheduler did. One that is polled is that of the command's run and of
+// what the gauge showed, which lags behind the scheduler: vLLM updates it at the end of a
+// step, so that the first step of each request is missing.
 func (c *comparer) means() {
 	for _, f := range []struct {
 		path         string
@@ -358,12 +359,12 @@ func (c *comparer) means() {
 	}{
 		{"engine.requests.running", func(f *engineFacts) *trace { return &f.running }, func(f *engineFacts) *trace { return &f.runningGauge }, sum, fewRequests},
 		{"engine.requests.waiting", func(f *engineFacts) *trace { return &f.waiting }, func(f *engineFacts) *trace { return &f.waitingGauge }, sum, fewRequests},
-		{"engine.kv_cache.usage", nil, func(f *engineFacts) *trace { return &f.usageGauge }, average, littleUsage},
+		{"engine.kv_cache.usage", func(f *engineFacts) *trace { return &f.usage }, func(f *engineFacts) *trace { return &f.usageGauge }, average, littleUsage},
 	} {
 		path := f.path + ".mean"
 		x := comparison{kind: aMean, path: path}
 		if got, ok := c.number(path); ok {
-			if c.lookup(f.path+".method") == "littles_law" {
+			if method := c.lookup(f.path + ".method"); method != nil && method != "polled" {
 				from, to := c.window.span()
 				want := combine(c.facts.traces(f.state), f.over).mean(from, to)
 				x = near(aMean, path, got, want, want, f.floor)
@@ -374,7 +375,7 @@ func (c *comparer) means() {
 		}
 		x.due = c.promptly()
 		c.add(x)
-		if bounds, ok := c.lookup(f.path + ".mean_bounds").([]any); ok && f.state != nil {
+		if bounds, ok := c.lookup(f.path + ".mean_bounds").([]any); ok {
 			from, to := c.window.span()
 			c.within(f.path+".mean_bounds", bounds, combine(c.facts.traces(f.state), f.over).mean(from, to), tolerance)
 		}
@@ -383,11 +384,16 @@ func (c *comparer) means() {
 	x := comparison{kind: aMean, path: path}
 	if got, ok := c.number(path); ok {
 		from, to := c.window.span()
-		running := combine(c.facts.traces(func(f *engineFacts) *trace { return &f.running }), sum)
+		pick := func(f *engineFacts) *trace { return &f.runningGauge }
+		if method := c.lookup("engine.requests.running.method"); method != nil && method != "polled" {
+			pick = func(f *engineFacts) *trace { return &f.running }
+		}
+		running := combine(c.facts.traces(pick), sum)
 		want := running.integral(from, to) / c.activeSeconds(c.window) / float64(c.scenario.engine.maxNumSeqs*len(c.facts.engines()))
 		x = near(aMean, path, got, want, want, 0)
 	}
-	x.due = c.promptly()
+	// It is the mean over the active time, so it is due only if that is known.
+	x.due = c.promptly() && c.lookup("engine.throughput.over") != "window"
 	c.add(x)
 }
 

@@ -352,6 +352,7 @@ func (e *engine) recordState() {
 	now := e.sim.now
 	e.facts.running.set(now, float64(len(e.running)))
 	e.facts.waiting.set(now, float64(len(e.waiting)))
+	e.facts.usage.set(now, e.usage())
 	e.facts.busy.set(now, float64(min(1, len(e.running)+len(e.waiting)+len(e.input))))
 }
 

@@ -16,8 +16,9 @@ type observation struct {
 
 // engineFacts is what happened in one engine.
 type engineFacts struct {
-	// What the scheduler did: requests running and waiting, and 1 while there are any.
-	running, waiting, busy trace
+	// What the scheduler did: requests running and waiting, 1 while there are any, and the
+	// share of KV blocks in use.
+	running, waiting, busy, usage trace
 	// What the gauges showed, which change at the end of a step.
 	runningGauge, waitingGauge, usageGauge trace
 	observations                           [numHistograms][]observation
