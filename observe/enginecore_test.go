@@ -141,7 +141,7 @@ cat >/dev/null
 		t.Fatal(err)
 	}
 	s.monitor = newCoreMonitor("/proc", probe.Config{}, func(message string) {
-		if strings.Contains(message, "examined") {
+		if strings.Contains(message, "checked how process") {
 			s.examined <- message
 		}
 	}, notRecovered)
