@@ -131,6 +131,7 @@ func (r *run) prepare() {
 	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
 	probeConfig := cfg.Probe
 	probeConfig.Wait = governor.Wait
+	probeConfig.SameListener = func(a, b scrape.Target) bool { return sameListener(cfg.ProcRoot, a, b) }
 	r.prober = probe.New(probeConfig)
 	r.cores = newCoreMonitor(cfg.ProcRoot, cfg.Probe, cfg.Debug, r.recovered)
 	r.discovery = newDiscovery(discoveryConfig{

@@ -56,7 +56,7 @@ func (e *endpoint) queryConfig(last bool) {
 			todo = append(todo, q)
 		}
 	}
-	if !e.up || e.querying || len(todo) == 0 || e.whyNotQueryable() != "" {
+	if !e.up || e.duplicateOf != nil || e.querying || len(todo) == 0 || e.whyNotQueryable() != "" {
 		return
 	}
 	e.querying = true

@@ -78,7 +78,15 @@ type endpoint struct {
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
 	maxGap        time.Duration
-	latencies     scrape.LatencyRing
+
+	// duplicateOf is the endpoint at which the same server is read; nil if this one counts.
+	// duplicateForSure is set if that cannot change.
+	duplicateOf      *endpoint
+	duplicateForSure bool
+	sameListener     []*endpoint // that the same process listens for
+	sightings        []sighting
+	mismatches       int // in a row, with the pages of duplicateOf
+	latencies        scrape.LatencyRing
 }
 
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
@@ -96,7 +104,7 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 		return e
 	}
 	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
-	e.parser = exposition.NewParser(metrics.IsWanted)
+	e.parser = exposition.NewParser(wantedOnPage)
 	e.schedule = scrape.NewSchedule(p.cfg.Interval)
 	if t.ExactPath || t.URL.RawQuery != "" {
 		e.schedule.Filter = scrape.FilterRefused
@@ -139,6 +147,9 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 		resp = e.readFiles(full)
 	} else {
 		resp = e.client.Scrape(ctx, !full, e.parse)
+		if resp.Err == nil {
+			e.findListener()
+		}
 	}
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
@@ -203,6 +214,10 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 
 // ingest adds the parsed page to the counters and gauges. The Prober's lock is held.
 func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phase) (window.Delta, error) {
+	var created []float64
+	if e.client != nil {
+		created = createdTimes(&e.page)
+	}
 	content := e.counters.Classify(&e.page, full)
 	if e.client != nil && content.VLLM && e.client.Naming != e.counters.Naming {
 		e.client.SetFilter(e.counters.Naming, e.omni)
@@ -247,11 +262,18 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		}
 	}
 	e.p.markYielded(e.target.Origin)
+	if full {
+		e.see(at, resp.Latency, created, first)
+	}
 	gauges := e.p.gauges[e.target.Origin]
-	gauges.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+	if e.duplicateOf != nil {
+		delta.Gauges = nil // they are those of the other endpoint
+	} else {
+		gauges.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+	}
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
-	if !first && (tokens > e.tokens || running > 0 || e.running > 0) {
+	if !first && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
 		from := e.lastAt
 		if delta.Restarted && e.failedAt.After(from) {
 			from = e.failedAt // it was down until then
@@ -264,7 +286,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
 		e.activeAtFull = e.p.active[e.target.Origin].Seconds()
 	}
-	e.idleSinceFull = tokens != e.fullTokens && !gauges.BusyNow(e.index)
+	e.idleSinceFull = e.duplicateOf == nil && tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return delta, nil
 }
 
@@ -330,6 +352,9 @@ func (e *endpoint) nextRead() (wait time.Duration, full bool) {
 	if e.files != nil {
 		return e.nextFileRead()
 	}
+	if e.duplicateOf != nil {
+		return budget.AlignToTick(duplicateInterval), true
+	}
 	wait, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, IdleSinceFull: e.idleSinceFull})
 	if e.schedule.Interval == 0 && e.p.cfg.Wait != nil {
 		wait = budget.AlignToTick(max(wait, min(e.p.cfg.Wait(), e.longestWait())))
@@ -374,7 +399,7 @@ func (e *endpoint) loop(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if e.p.superseded(e) {
+		if e.p.superseded(e) || e.p.isSure(e) {
 			return
 		}
 		if !e.pollRecording(ctx, full) {

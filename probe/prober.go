@@ -32,6 +32,9 @@ type Config struct {
 	// CA verifies https servers; nil means the system's CAs, with no verification of a
 	// loopback server.
 	CA *x509.CertPool
+	// SameListener, if set, reports whether the same process of this host listens at two
+	// addresses.
+	SameListener func(a, b scrape.Target) bool
 }
 
 // Prober reads the engines of one run. Its methods are safe for concurrent use. Their
@@ -139,7 +142,7 @@ func (p *Prober) markYielded(o scrape.Origin) {
 // all endpoints of an origin. The lock is held.
 func (p *Prober) watermark(o scrape.Origin) (at time.Time) {
 	for _, e := range p.endpoints {
-		if e.up && e.target.Origin == o && (at.IsZero() || e.lastAt.Before(at)) {
+		if e.up && e.duplicateOf == nil && e.target.Origin == o && (at.IsZero() || e.lastAt.Before(at)) {
 			at = e.lastAt
 		}
 	}
@@ -168,7 +171,7 @@ func (p *Prober) selected() []*endpoint {
 	defer p.mu.Unlock()
 	var out []*endpoint
 	for _, e := range p.endpoints {
-		if e.up && e.target.Origin == p.best {
+		if e.up && e.target.Origin == p.best && e.duplicateOf == nil {
 			out = append(out, e)
 		}
 	}
@@ -232,15 +235,15 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.O
 	ctx, cancel := context.WithTimeout(ctx, aggregate.SettleTimeout)
 	defer cancel()
 	p.tryUnread(ctx)
-	selected := p.selected()
 	var mu sync.Mutex
 	settled := map[*endpoint]bool{}
-	p.forEach(selected, func(e *endpoint) {
+	p.forEach(append(p.selected(), p.duplicates()...), func(e *endpoint) {
 		ok := e.settle(ctx)
 		mu.Lock()
 		settled[e] = ok
 		mu.Unlock()
 	})
+	selected := p.selected() // an address may have turned out to be another server's
 	var toQuery []*endpoint
 	for e, ok := range settled {
 		if ok {

@@ -37,7 +37,7 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 		}
 	}
 	for _, e := range p.endpoints {
-		if !slices.Contains(selected, e) {
+		if !slices.Contains(selected, e) && e.duplicateOf == nil {
 			in.Others = append(in.Others, aggregate.Unread{Name: e.target.Name(), Given: e.target.Origin == scrape.FromFlag, Foreign: e.foreign, LastError: e.lastError})
 		}
 	}
