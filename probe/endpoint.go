@@ -100,6 +100,9 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	}
 	if t.Dir != "" {
 		e.files = multiproc.New(t.Dir, wantedInFiles)
+		if p.cfg.Engines != nil {
+			e.files.SetEngines(p.cfg.Engines(t.Dir))
+		}
 		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}

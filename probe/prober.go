@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/multiproc"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/probe/window"
 )
@@ -35,6 +36,9 @@ type Config struct {
 	// SameListener, if set, reports whether the same process of this host listens at two
 	// addresses.
 	SameListener func(a, b scrape.Target) bool
+	// Engines, if set, distinguishes the engines whose processes share a directory of
+	// multiprocess files.
+	Engines func(dir string) multiproc.Engines
 }
 
 // Prober reads the engines of one run. Its methods are safe for concurrent use. Their
