@@ -17,6 +17,7 @@ import (
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/probe/multiproc"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
@@ -131,6 +132,8 @@ func (r *run) prepare() {
 	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
 	probeConfig := cfg.Probe
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
+	probeConfig.Engines = func(dir string) multiproc.Engines { return fileEngines{cfg.ProcRoot, dir} }
+	probeConfig.SameListener = func(a, b scrape.Target) bool { return sameListener(cfg.ProcRoot, a, b) }
 	r.prober = probe.New(probeConfig)
 	r.cores = newCoreMonitor(cfg.ProcRoot, cfg.Probe, cfg.Debug, r.recovered)
 	r.discovery = newDiscovery(discoveryConfig{

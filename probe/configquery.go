@@ -57,7 +57,7 @@ func (e *endpoint) queryConfig(last bool) {
 			todo = append(todo, q)
 		}
 	}
-	if !e.up && !e.silent || e.querying || len(todo) == 0 || e.whyNotQueryable() != "" {
+	if !e.up && !e.silent || e.duplicateOf != nil || e.querying || len(todo) == 0 || e.whyNotQueryable() != "" {
 		return
 	}
 	e.querying = true

@@ -34,7 +34,7 @@ func (p *Prober) configSourcesLocked() (out []*endpoint) {
 		return nil
 	}
 	for _, e := range p.endpoints {
-		if e.up && e.target.Origin > p.best && p.isConfigSource(e.target) && e.whyNotQueryable() == "" {
+		if e.up && e.duplicateOf == nil && e.target.Origin > p.best && p.isConfigSource(e.target) && e.whyNotQueryable() == "" {
 			out = append(out, e)
 		}
 	}

@@ -83,7 +83,15 @@ type endpoint struct {
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
 	maxGap        time.Duration
-	latencies     scrape.LatencyRing
+
+	// duplicateOf is the endpoint at which the same server is read; nil if this one counts.
+	// duplicateForSure is set if that cannot change.
+	duplicateOf      *endpoint
+	duplicateForSure bool
+	sameListener     []*endpoint // that the same process listens for
+	sightings        []sighting
+	mismatches       int // in a row, with the pages of duplicateOf
+	latencies        scrape.LatencyRing
 }
 
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
@@ -98,12 +106,15 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	if t.Dir != "" {
 		e.files = multiproc.New(t.Dir, wantedInFiles)
 		e.schedule = scrape.NewSchedule(0)
+		if p.cfg.Engines != nil {
+			e.files.SetEngines(p.cfg.Engines(t.Dir))
+		}
 		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}
 	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
 	e.client.Dial = p.cfg.Dial
-	e.parser = exposition.NewParser(metrics.IsWanted)
+	e.parser = exposition.NewParser(wantedOnPage)
 	e.schedule, e.self.CPU = scrape.NewSchedule(p.cfg.Interval), p.cfg.CPU
 	if t.ExactPath || t.URL.RawQuery != "" {
 		e.schedule.Filter = scrape.FilterRefused
@@ -147,6 +158,9 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 	} else {
 		e.self.Begin(at)
 		resp = e.client.Scrape(ctx, !full, e.parse)
+		if resp.Err == nil {
+			e.findListener()
+		}
 	}
 	e.p.mu.Lock()
 	defer e.p.mu.Unlock()
@@ -223,6 +237,10 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 // ingest adds the parsed page, rendered at a time, to the counters and gauges. The
 // Prober's lock is held.
 func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phase) (window.Delta, error) {
+	var created []float64
+	if e.client != nil {
+		created = createdTimes(&e.page)
+	}
 	content := e.counters.Classify(&e.page, full)
 	if e.client != nil && content.VLLM && e.client.Naming != e.counters.Naming {
 		e.client.SetFilter(e.counters.Naming, e.omni)
@@ -271,13 +289,20 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		}
 	}
 	e.p.markYielded(e.target.Origin)
+	if full {
+		e.see(at, resp.Latency, created, first)
+	}
 	gauges := e.p.gauges[e.target.Origin]
-	for _, g := range []*window.Gauges{gauges, e.gauges} {
-		g.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+	if e.duplicateOf != nil {
+		delta.Gauges = nil // they are those of the other endpoint
+	} else {
+		for _, g := range []*window.Gauges{gauges, e.gauges} {
+			g.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+		}
 	}
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
-	if !first && (tokens > e.tokens || running > 0 || e.running > 0) {
+	if !first && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
 		from := e.lastAt
 		if delta.Restarted && e.failedAt.After(from) {
 			from = e.failedAt // it was down until then
@@ -291,7 +316,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
 		e.activeAtFull = e.p.active[e.target.Origin].Seconds()
 	}
-	e.idleSinceFull = tokens != e.fullTokens && !gauges.BusyNow(e.index)
+	e.idleSinceFull = e.duplicateOf == nil && tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return delta, nil
 }
 
@@ -356,6 +381,9 @@ func (e *endpoint) countReading(at time.Time, latency time.Duration) {
 func (e *endpoint) nextRead() (wait time.Duration, full bool) {
 	if e.files != nil {
 		return e.nextFileRead()
+	}
+	if e.duplicateOf != nil {
+		return budget.AlignToTick(duplicateInterval), true
 	}
 	status := scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, Working: e.working, IdleSinceFull: e.idleSinceFull, Servers: e.p.polledServers()}
 	if e.p.cfg.Wait != nil {
@@ -426,7 +454,7 @@ func (e *endpoint) loop(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		if e.p.superseded(e) {
+		if e.p.superseded(e) || e.p.isSure(e) {
 			return
 		}
 		if !e.pollRecording(ctx, full) {

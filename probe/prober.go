@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/multiproc"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/probe/window"
 )
@@ -40,6 +41,12 @@ type Config struct {
 	// Dial, if set, connects to the engines instead of a net.Dialer, for tests on a
 	// simulated network.
 	Dial scrape.DialFunc
+	// SameListener, if set, reports whether the same process of this host listens at two
+	// addresses.
+	SameListener func(a, b scrape.Target) bool
+	// Engines, if set, distinguishes the engines whose processes share a directory of
+	// multiprocess files.
+	Engines func(dir string) multiproc.Engines
 }
 
 // Prober reads the engines of one run. Its methods are safe for concurrent use. Their
@@ -164,7 +171,7 @@ func (p *Prober) markYielded(o scrape.Origin) {
 // all endpoints of an origin. The lock is held.
 func (p *Prober) watermark(o scrape.Origin) (at time.Time) {
 	for _, e := range p.endpoints {
-		if e.up && e.target.Origin == o && (at.IsZero() || e.lastAt.Before(at)) {
+		if e.up && e.duplicateOf == nil && e.target.Origin == o && (at.IsZero() || e.lastAt.Before(at)) {
 			at = e.lastAt
 		}
 	}
@@ -203,7 +210,7 @@ func (p *Prober) selected() []*endpoint {
 	defer p.mu.Unlock()
 	var out []*endpoint
 	for _, e := range p.endpoints {
-		if e.up && e.target.Origin == p.best {
+		if e.up && e.target.Origin == p.best && e.duplicateOf == nil {
 			out = append(out, e)
 		}
 	}
@@ -294,12 +301,13 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.O
 	}
 	var mu sync.Mutex
 	settled := map[*endpoint]bool{}
-	p.forEach(selected, func(e *endpoint) {
+	p.forEach(slices.Concat(selected, p.duplicates()), func(e *endpoint) {
 		ok := e.settle(ctx)
 		mu.Lock()
 		settled[e] = ok
 		mu.Unlock()
 	})
+	selected = p.selected() // an address may have turned out to be another server's
 	var toQuery []*endpoint
 	for e, ok := range settled {
 		if ok {

@@ -38,7 +38,7 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 		}
 	}
 	for _, e := range p.endpoints {
-		if !slices.Contains(selected, e) {
+		if !slices.Contains(selected, e) && e.duplicateOf == nil {
 			if e.silent && !e.foreign && (e.identified || e.target.Started) {
 				in.Silent = append(in.Silent, e.aggregateInput(false))
 			}

@@ -139,7 +139,7 @@ func Codes() []CodeGroup {
 			{CodeForeignProcesses, warning, "Processes that are not the command's had memory on one of its GPUs. The GPU's peak, power and energy include theirs."},
 			{CodeDeviceOrderUnknown, warning, "CUDA may number the GPUs in a different order than NVML, so the sampled GPUs may not be the ones that the command used."},
 			{CodeGPUSamplingLate, warning, "The first reading of a GPU came late. A peak before it is unknown."},
-			{CodeGPUSamplingBroke, warning, "Sampling the GPUs failed before the command ended."},
+			{CodeGPUSamplingBroke, warning, "Sampling a GPU failed before the command ended. A later peak is unknown; `sampling.max_gap_seconds` has the time without a reading."},
 			{CodeGPUDriverStuck, warning, "A call into the GPU driver did not return. Only readings before it count."},
 			{CodeShortEnergyWindow, info, "The energy of a GPU covers so short a time that the steps of its counter, about 0.1 s, matter."},
 		}},

@@ -19,6 +19,8 @@
 //     whatever file comes first in the directory.
 //   - The id of a process whose name has underscores is kept whole (gauge_all_host_1.db:
 //     "host_1"). The collector cuts it.
+//   - Gauges of mode mostrecent that different engines write under the same labels are
+//     returned side by side if [Reader.SetEngines] was called.
 //   - Names are returned as they are. generate_latest writes _ for every character that
 //     an old Prometheus would reject.
 //   - Files that vanish: see below.

@@ -35,7 +35,8 @@ type file struct {
 	name, id string
 	kind     kind
 	live     bool
-	listed   int // number of the last reading that found it in the directory
+	engine   string // that writes it; "" if it is unknown or does not matter
+	listed   int    // number of the last reading that found it in the directory
 
 	// image has the used bytes from which entries were parsed. A key never changes, but
 	// the file may have been replaced, so each reading compares the keys with it.

@@ -50,6 +50,9 @@ func (r *Reader) list(dir int) error {
 			if len(r.files) >= r.limits.files {
 				return ErrTooMany
 			}
+			if f.kind == gaugeMostRecent && r.engines != nil {
+				f.engine = r.engines.Of(f.id, f.name)
+			}
 			f.listed = r.reading
 			r.files[f.name] = f
 			r.listed = append(r.listed, f)

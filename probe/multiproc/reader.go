@@ -128,6 +128,12 @@ type Reader struct {
 	lostAt   int
 	lostFile string
 
+	// engines distinguishes engines; nil if it does not matter. severalEngines is set once
+	// there were several, of which ended has those that have ended.
+	engines        Engines
+	severalEngines bool
+	ended          map[string]bool
+
 	// recorder copies the files in recorded; nil if nothing is being recorded.
 	recorder *recorder
 	recorded []*file
@@ -189,6 +195,7 @@ func (r *Reader) Read(page *exposition.Page, full bool) error {
 	if err := r.list(dir); err != nil {
 		return fmt.Errorf("reading the directory %s: %w", r.dir, err)
 	}
+	r.checkEngines()
 	r.limitMemory()
 	least := InPolls
 	if full {
@@ -225,7 +232,11 @@ func (r *Reader) emit(page *exposition.Page, least Wanted) error {
 			}
 			continue
 		}
-		fam.emit(page, least, r.reading)
+		if r.severalEngines {
+			fam.emit(page, least, r.ended, r.reading)
+		} else {
+			fam.emit(page, least, nil, r.reading)
+		}
 	}
 	if len(r.problems) > 0 {
 		return &PartialError{Dir: r.dir, Problems: r.problems, More: r.more}
@@ -278,6 +289,9 @@ func (r *Reader) accumulate(f *file, data []byte, least Wanted) {
 		}
 		value := floatAt(data, e.value)
 		s.accumulate(value, floatAt(data, e.value+8), r.reading)
+		if f.engine != "" {
+			s.accumulateOf(f.engine, value, floatAt(data, e.value+8), r.reading)
+		}
 		if !cumulative {
 			continue
 		}

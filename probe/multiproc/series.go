@@ -48,6 +48,7 @@ type series struct {
 
 	value, stamp float64
 	seen         int // number of the last reading with a value of it
+	parts        []enginePart
 }
 
 // accumulate adds one process's value to those of the others, like _accumulate_metrics in
@@ -251,8 +252,9 @@ func (r *Reader) wantedIn(name string) Wanted {
 	return v
 }
 
-// emit adds the samples of a family to the page.
-func (fam *family) emit(page *exposition.Page, least Wanted, reading int) {
+// emit adds the samples of a family to the page. If several engines write its gauges, ended
+// has those of them that have ended.
+func (fam *family) emit(page *exposition.Page, least Wanted, ended map[string]bool, reading int) {
 	if fam.wanted >= least {
 		page.Types[fam.typeName] = kindTable[fam.kind].typ
 	}
@@ -260,7 +262,10 @@ func (fam *family) emit(page *exposition.Page, least Wanted, reading int) {
 		h.emit(page, least, reading)
 	}
 	for _, s := range fam.plain {
-		if s.histogram == nil {
+		switch {
+		case s.histogram != nil:
+		case ended != nil && s.wanted >= least && s.emitParts(page, ended, reading):
+		default:
 			s.emit(page, s.value, least, reading)
 		}
 	}

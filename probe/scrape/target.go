@@ -133,18 +133,35 @@ func (t Target) Name() string {
 	return u.String()
 }
 
-// Same reports whether two addresses are the same, with `localhost` as 127.0.0.1. An
-// engine read at two addresses would count twice.
-func (t Target) Same(other Target) bool {
-	canonical := func(t Target) string {
-		if t.Socket == "" && t.URL.Hostname() == "localhost" {
-			u := *t.URL
-			u.Host = HostPort("127.0.0.1", u.Port())
-			t.URL = &u
-		}
-		return t.Name()
+// Same reports whether two addresses differ in their spelling only: `localhost` is 127.0.0.1,
+// as is [::ffff:127.0.0.1], hosts have no upper case, default ports may be left out, and vLLM
+// serves the same page at /metrics and /metrics/. An engine read at two addresses would count
+// twice.
+func (t Target) Same(other Target) bool { return t.canonical() == other.canonical() }
+
+// canonical returns one spelling of the address.
+func (t Target) canonical() string {
+	u := url.URL{Scheme: t.URL.Scheme, Path: path.Clean(t.URL.Path), RawQuery: t.URL.RawQuery}
+	if t.Socket != "" {
+		return path.Clean(t.Socket) + " " + u.String()
 	}
-	return canonical(t) == canonical(other)
+	host := strings.TrimSuffix(strings.ToLower(t.URL.Hostname()), ".")
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	u.Host = HostPort(host, t.Port())
+	return u.String()
+}
+
+// Port returns the TCP port, the scheme's default if the address has none; "" for a directory.
+func (t Target) Port() string {
+	if p := t.URL.Port(); p != "" {
+		return p
+	}
+	return map[string]string{"http": "80", "https": "443"}[t.URL.Scheme]
 }
 
 // redactQuery replaces all values of a query, because any may be a secret.

@@ -45,6 +45,8 @@ type Counters struct {
 	Collector bool
 	// Naming is how the last page writes names.
 	Naming metrics.Naming
+	// PageSum is the sum of all counters and counts of histograms on the last page.
+	PageSum float64
 	// Tokens is what all token counters gained together.
 	Tokens float64
 	// Unread are the families that are not read and whose presence matters, see
@@ -256,6 +258,7 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 	maps.Copy(c.Configs, c.newConfigs)
 	c.lateSeries, c.withoutBaseline = c.lateSeries[:0], c.withoutBaseline[:0]
 	c.gauges = c.gauges[:0]
+	c.PageSum = 0
 	decreased := false
 	for i := range c.samples {
 		sample := &c.samples[i]
@@ -267,6 +270,9 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 		if s.metric == nil {
 			c.addGauge(sample)
 			continue
+		}
+		if part := sample.match.Part; !s.invalid && (part == metrics.PartValue || part == metrics.PartCount) {
+			c.PageSum += s.pending
 		}
 		moved, reset := c.accumulate(sample, r)
 		d.Moved = d.Moved || moved

@@ -89,6 +89,7 @@ type Sampler struct {
 	stopped      bool
 	initErr      error     // why no GPU is sampled; valid once initDone is closed
 	started      time.Time // when the command started; zero before
+	ended        time.Time // when it ended; zero before Stop
 	watcher      watcher   // nil without devices
 	devices      []*deviceState
 	visible      visible
@@ -204,6 +205,9 @@ func (s *Sampler) Stop(commandRan time.Duration) Readings {
 	}
 	s.mu.Lock()
 	s.stopped = true
+	if !s.started.IsZero() {
+		s.ended = s.started.Add(commandRan)
+	}
 	watcher := s.watcher
 	s.mu.Unlock()
 	close(s.stopping)

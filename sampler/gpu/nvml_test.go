@@ -318,6 +318,12 @@ func TestFaultyDriver(t *testing.T) {
 				t.Errorf("the other GPU: %+v", r.GPUs[0])
 			}
 		}},
+		"blind at the end": {"devices 1\nused 2GiB\nrule nvmlDevice* code=UNKNOWN when=$DIR/fault", memory(5) + fault + "sleep 2", func(t *testing.T, r helperResult) {
+			gap, ok := r.GPUs[0].Sampling.MaxGapSeconds.Value()
+			if !ok || gap < 1.9 || gap > r.Ran.Seconds() || *r.GPUs[0].PeakBytes != 2*gib || !strings.Contains(r.doubt("gpu_sampling_broke"), "a later peak is unknown") {
+				t.Errorf("gap %v, peak %d, %+v", gap, *r.GPUs[0].PeakBytes, r.Notes)
+			}
+		}},
 		"lost from the start": {"devices 2\nrule nvmlDeviceGetUUID device=1 code=GPU_IS_LOST", memory(5), func(t *testing.T, r helperResult) {
 			if len(r.GPUs) != 1 || !strings.Contains(r.reason("gpus"), "GPU 1 cannot be sampled") {
 				t.Errorf("%+v", r.Notes)

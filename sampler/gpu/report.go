@@ -95,7 +95,7 @@ func (s *Sampler) reportDevice(i int, d *deviceState, m memoryStats, unmatched s
 	if m.samples >= 2 {
 		span := m.countedLast.Sub(m.countedFirst).Seconds()
 		out.Sampling.PeriodSeconds = schema.F(span / float64(m.samples-1))
-		out.Sampling.MaxGapSeconds = schema.F(m.maxGap.Seconds())
+		out.Sampling.MaxGapSeconds = schema.F(max(m.maxGap, s.blindTail(m)).Seconds())
 	} else {
 		reason := fmt.Sprintf("needs at least two readings, there were %d", m.samples)
 		miss("sampling.period_seconds", reason)
@@ -107,6 +107,18 @@ func (s *Sampler) reportDevice(i int, d *deviceState, m memoryStats, unmatched s
 	miss("energy_active_joules", noActiveEnergy)
 	miss("torch", noTorch)
 	return out
+}
+
+// blindTail returns how long the command went on after the last reading of a device's memory.
+func (s *Sampler) blindTail(m memoryStats) time.Duration {
+	end := s.ended
+	if end.IsZero() {
+		end = time.Now() // for a partial event
+	}
+	if s.started.IsZero() || m.samples == 0 {
+		return 0
+	}
+	return max(0, end.Sub(m.countedLast))
 }
 
 // reportMemory fills in the figures of the device's memory.
@@ -392,6 +404,15 @@ func (s *Sampler) noteGaps(r *Readings, memory []memoryStats, state watcherState
 	for i, m := range memory {
 		if m.samples == 0 || s.started.IsZero() {
 			continue
+		}
+		if tail := s.blindTail(m); s.stuckIn == "" && tail > lateTolerance+m.maxGap {
+			why := ""
+			if m.err != nil {
+				why = fmt.Sprintf(" (%v)", m.err)
+			}
+			r.Notes.Doubt(schema.CodeGPUSamplingBroke, schema.Warning,
+				fmt.Sprintf("no reading of GPU %d's memory succeeded in the last %.3f s of the command%s: a later peak is unknown", r.GPUs[i].Index, tail.Seconds(), why),
+				&schema.Evidence{Field: fmt.Sprintf("gpus.%d.sampling.max_gap_seconds", i), Value: schema.Float(tail.Seconds()), Threshold: schema.Float(lateTolerance.Seconds())})
 		}
 		if late := m.countedFirst.Sub(s.started); late > lateTolerance+m.maxGap {
 			r.Notes.Doubt(schema.CodeGPUSamplingLate, schema.Warning,

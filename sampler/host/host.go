@@ -280,6 +280,19 @@ func readStaticInfo(procRoot, cgroupRoot string) *staticInfo {
 	if err != nil {
 		info.memErr = fmt.Errorf("reading the size of the memory in %s: %w", memPath, err)
 	}
+	if overlaid(procRoot, "meminfo") {
+		if total, ok := hostMemory(); ok {
+			info.memory, info.memErr = total, nil
+		}
+	}
+	if overlaid(procRoot, "stat") {
+		var ok bool
+		if info.cpus, ok = hostCPUs(); ok {
+			info.cpusErr = nil
+		} else {
+			info.cpusErr = fmt.Errorf("count the CPUs in %s: another file is mounted there (LXCFS?), which describes a container, not the host", statPath)
+		}
+	}
 	info.limits = readCgroupLimits(procRoot, cgroupRoot, info.cpus)
 	return &info
 }

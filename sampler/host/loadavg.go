@@ -23,8 +23,14 @@ import (
 // as floats, further words ignored, no range check, and no getloadavg(3), hence an
 // error if there is no /proc (macOS). It differs for values that JSON lacks: NaN and
 // the infinities, which Python's float accepts, are errors. The figures are those of
-// the whole host even inside a container.
+// the whole host even inside a container, also one in which LXCFS has mounted a loadavg of
+// its own over the kernel's: the host's are then those of sysinfo(2).
 func ReadLoadAvg(procRoot string) (*schema.LoadAvg, error) {
+	if overlaid(procRoot, "loadavg") {
+		if avg, ok := hostLoadAvg(); ok {
+			return avg, nil
+		}
+	}
 	path := filepath.Join(procRoot, "loadavg")
 	data, err := proc.ReadFile(path, proc.MaxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {

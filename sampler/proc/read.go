@@ -85,6 +85,19 @@ func readStat(procRoot string, pid int, buf []byte) (stat, error) {
 	return s, nil
 }
 
+// Read returns a process that is alive. One that has ended and was not waited for is not.
+func Read(procRoot string, pid int) (Process, error) {
+	var buf [4096]byte
+	s, err := readStat(procRoot, pid, buf[:])
+	switch {
+	case err != nil:
+		return Process{}, err
+	case s.dead():
+		return Process{}, unix.ESRCH
+	}
+	return processOf(s), nil
+}
+
 // readOnce reads a file with one read: all of it, for a file of /proc with a single
 // record.
 func readOnce(path string, buf []byte) (int, error) {
