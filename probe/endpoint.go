@@ -57,17 +57,19 @@ type endpoint struct {
 	// fullTokens are the tokens, and activeAtFull the active seconds, as of the last full
 	// page.
 	fullTokens, activeAtFull float64
-	idleSinceFull            bool  // idle, and has counted tokens since the last full page
-	lastError                error // of the latest failed request
-	lastCounted              error // of the latest failed request that errors counts
-	version                  string
-	answers                  [numConfigQueries]aggregate.Answer
-	querying                 bool  // configuration queries are in progress
-	restarts                 int   // of the process behind the address
-	maxNumSeqs               int   // of each of its engines; 0 if unknown
-	omni                     bool  // polls request vllm-omni's gauges too
-	partial                  error // what the last page from files lacks
-	recording                bool  // the files are being recorded
+	// atBase and atFull are the requests on the base page and on the last full page.
+	atBase, atFull window.Load
+	idleSinceFull  bool  // idle, and has counted tokens since the last full page
+	lastError      error // of the latest failed request
+	lastCounted    error // of the latest failed request that errors counts
+	version        string
+	answers        [numConfigQueries]aggregate.Answer
+	querying       bool  // configuration queries are in progress
+	restarts       int   // of the process behind the address
+	maxNumSeqs     int   // of each of its engines; 0 if unknown
+	omni           bool  // polls request vllm-omni's gauges too
+	partial        error // what the last page from files lacks
+	recording      bool  // the files are being recorded
 
 	bytes         int64 // size of the latest response's body
 	count, errors int64 // good readings, and failed ones while the engine was up
@@ -241,7 +243,14 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	}
 	e.p.markYielded(e.target.Origin)
 	gauges := e.p.gauges[e.target.Origin]
-	gauges.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+	gauges.Add(e.index, window.GaugePage{
+		At: at, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
+		Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens,
+	})
+	load := gauges.LoadNow(e.index)
+	if first {
+		e.atBase = load
+	}
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
 	if !first && (tokens > e.tokens || running > 0 || e.running > 0) {
@@ -249,13 +258,14 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		if delta.Restarted && e.failedAt.After(from) {
 			from = e.failedAt // it was down until then
 		}
-		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin))
+		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin), running > 0 && e.running > 0 && !delta.Restarted)
 	}
 	e.tokens, e.running = tokens, running
 	e.lastAt = at
 	if full {
 		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
 		e.activeAtFull = e.p.active[e.target.Origin].Seconds()
+		e.atFull = load
 	}
 	e.idleSinceFull = tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return delta, nil

@@ -79,6 +79,9 @@ type Endpoint struct {
 	MaxGap time.Duration
 	// Latencies are the wall times of the latest requests.
 	Latencies []time.Duration
+	// AtBase and AtFull are the requests on the page that counters count from and on the
+	// last full page. An engine that started inside the run began without any.
+	AtBase, AtFull window.Load
 	// ActiveAtFull is the active time up to the last full page, in seconds.
 	ActiveAtFull float64
 
