@@ -60,14 +60,16 @@ type endpoint struct {
 	// fullTokens are the tokens, and activeAtFull the active seconds, as of the last full
 	// page.
 	fullTokens, activeAtFull float64
-	working                  bool  // as of the last good reading; see scrape.TargetStatus
-	idleSinceFull            bool  // idle, and has counted tokens since the last full page
-	lastError                error // of the latest failed request
-	lastCounted              error // of the latest failed request that errors counts
-	version                  string
-	answers                  [numConfigQueries]aggregate.Answer
-	querying                 bool // configuration queries are in progress
-	restarts                 int  // of the process behind the address
+	// atBase and atFull are the requests on the base page and on the last full page.
+	atBase, atFull window.Load
+	working        bool  // as of the last good reading; see scrape.TargetStatus
+	idleSinceFull  bool  // idle, and has counted tokens since the last full page
+	lastError      error // of the latest failed request
+	lastCounted    error // of the latest failed request that errors counts
+	version        string
+	answers        [numConfigQueries]aggregate.Answer
+	querying       bool // configuration queries are in progress
+	restarts       int  // of the process behind the address
 	// answersBefore are those of the process before the last restart; changed describes how
 	// answers differ between two processes that followed each other, by what differs.
 	answersBefore  [numConfigQueries]aggregate.Answer
@@ -297,8 +299,15 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		delta.Gauges = nil // they are those of the other endpoint
 	} else {
 		for _, g := range []*window.Gauges{gauges, e.gauges} {
-			g.Add(e.index, at, delta.Gauges, full, ph == phaseDuring || ph == phaseBeforeSignal, delta.Restarted)
+			g.Add(e.index, window.GaugePage{
+				At: at, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
+				Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens,
+			})
 		}
+	}
+	load := gauges.LoadNow(e.index)
+	if first {
+		e.atBase = load
 	}
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
@@ -307,7 +316,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		if delta.Restarted && e.failedAt.After(from) {
 			from = e.failedAt // it was down until then
 		}
-		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin))
+		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin), running > 0 && e.running > 0 && !delta.Restarted)
 	}
 	e.working = gauges.BusyNow(e.index) || !first && tokens > e.tokens
 	e.tokens, e.running = tokens, running
@@ -315,6 +324,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	if full {
 		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
 		e.activeAtFull = e.p.active[e.target.Origin].Seconds()
+		e.atFull = load
 	}
 	e.idleSinceFull = e.duplicateOf == nil && tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return delta, nil

@@ -84,7 +84,7 @@ func TestFilterStopsWorking(t *testing.T) {
 			engine.set(testkit.Recorded(t, "serve_default_post"))
 			report := p.finishWithin(t)
 			checkRecordedRun(t, report)
-			if g := report.Engine; *g.Requests.Running.Peak != 3 || (g.Scrapes.Errors == 0) != (name == "all names") || g.Scrapes.Errors > 4 {
+			if g := report.Engine; *g.Requests.Running.Peak != 3000 || (g.Scrapes.Errors == 0) != (name == "all names") || g.Scrapes.Errors > 4 {
 				t.Errorf("running %s, scrapes %s", testkit.JSON(g.Requests.Running), testkit.JSON(g.Scrapes))
 			}
 		})

@@ -183,10 +183,10 @@ func figuresOf(report aggregate.Output) map[string]float64 {
 		got["vllm:"+family+"_count "] = float64(d.Count)
 		got["vllm:"+family+"_sum "] = float64(d.Sum)
 	}
-	last := func(sample string, gauge *schema.Gauge) { got["vllm:"+sample+" "] = float64(*gauge.Last) }
-	last("num_requests_running", g.Requests.Running)
-	last("num_requests_waiting", g.Requests.Waiting)
-	last("kv_cache_usage_perc", g.KVCache.Usage)
+	last := func(sample string, x *schema.Float) { got["vllm:"+sample+" "] = float64(*x) }
+	last("num_requests_running", g.Requests.Running.Last)
+	last("num_requests_waiting", g.Requests.Waiting.Last)
+	last("kv_cache_usage_perc", g.KVCache.Usage.Last)
 	for name, c := range map[string]*schema.CacheHits{"prefix_cache": g.PrefixCache.Local, "external_prefix_cache": g.PrefixCache.External, "mm_cache": g.PrefixCache.Multimodal} {
 		one(name+"_queries_total", &c.Queries)
 		one(name+"_hits_total", &c.Hits)

@@ -17,12 +17,13 @@ const (
 )
 
 // underLoad returns a page from the middle of the recorded run: half way from pre to post
-// in what the tests look at, with three requests running. (The recorded
-// serve_default_during is of a later load.)
+// in what the tests look at. Many requests are running, because tests replay the run in a
+// fraction of the time that its requests took. (The recorded serve_default_during is of a
+// later load.)
 func underLoad(t testing.TB) string {
 	t.Helper()
 	return testkit.SetValues(t, testkit.Recorded(t, "serve_default_pre"),
-		`vllm:num_requests_running{engine="0",model_name="tiny"} 3.0`,
+		`vllm:num_requests_running{engine="0",model_name="tiny"} 3000.0`,
 		usage+"0.0005493499359091603",
 		generated+"2800.0")
 }

@@ -78,7 +78,7 @@ func (pl *player) report(ended float64) aggregate.Output {
 type runPages struct{ pre, load, post string }
 
 // run plays the usual run on all endpoints: a reading before the start, polls under load
-// each second from 1 to 9, the command's end at 10 s and two final pages.
+// each second from 1 to 9 and near both ends, the command's end at 10 s and two final pages.
 func (pl *player) run(endpoints ...runPages) {
 	pl.t.Helper()
 	each := func(seconds float64, ph phase, full bool, page func(runPages) string) {
@@ -89,9 +89,12 @@ func (pl *player) run(endpoints ...runPages) {
 		}
 	}
 	each(-0.1, phaseBefore, true, func(e runPages) string { return e.pre })
+	load := func(e runPages) string { return e.load }
+	each(0.1, phaseDuring, false, load)
 	for s := 1; s < 10; s++ {
-		each(float64(s), phaseDuring, s%5 == 1, func(e runPages) string { return e.load })
+		each(float64(s), phaseDuring, s%5 == 1, load)
 	}
+	each(9.9, phaseDuring, false, load)
 	each(10.1, phaseAfter, true, func(e runPages) string { return e.post })
 	each(10.2, phaseAfter, true, func(e runPages) string { return e.post })
 }

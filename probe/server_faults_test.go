@@ -295,7 +295,7 @@ func testFaultInBetween(t *testing.T) {
 		if g.Window.Final != "settled" || g.Scrapes.Errors == 0 || g.Window.Resets != 0 || *g.KVCache.Usage.Peak != 0.0005493499359091603 {
 			t.Errorf("window %s, scrapes %s, usage %s", testkit.JSON(g.Window), testkit.JSON(g.Scrapes), testkit.JSON(g.KVCache.Usage))
 		}
-		if testkit.Codes(report.Notes) != "scrapes_failed few_requests" || !strings.Contains(testkit.JSON(report.Notes.Validity), quoted(f.want)) {
+		if codesOfReplay(report) != "scrapes_failed few_requests" || !strings.Contains(testkit.JSON(report.Notes.Validity), quoted(f.want)) {
 			t.Errorf("validity %s", testkit.JSON(report.Notes.Validity))
 		}
 	})

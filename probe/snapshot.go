@@ -7,6 +7,7 @@ import (
 
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/scrape"
+	"github.com/vobs/vobs/probe/window"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -54,10 +55,19 @@ func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 		Index: e.index, Name: e.target.Name(), Files: e.files != nil, Local: e.isLocal(), Foreign: e.foreign,
 		Base: e.base, BaseAt: e.baseAt, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.lastAt, Final: e.final(settled),
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull, ScrapeShare: e.schedule.Excess(),
+		AtBase: e.loadAtBase(), AtFull: e.atFull,
 		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
 		MaxNumSeqs: e.maxNumSeqs, KVRole: e.kvRoleNow(), Gauges: e.gauges, Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
 		Changes: e.changes(), ReplacedKVTokens: e.replacedTokens,
 	}
+}
+
+// loadAtBase returns the requests on the base page; none if counters count from zero.
+func (e *endpoint) loadAtBase() window.Load {
+	if e.base == aggregate.BaseZero {
+		return window.Load{Known: true}
+	}
+	return e.atBase
 }
 
 // final returns how the endpoint's last full page was read.

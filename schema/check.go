@@ -210,6 +210,8 @@ func notApplicable(event *value, path []string) bool {
 	partial := event.get("partial")
 	running := partial != nil && partial.kind == kindBool && partial.text == "true"
 	switch strings.Join(pattern, ".") {
+	case "engine.requests.running.mean_bounds", "engine.requests.waiting.mean_bounds":
+		return true
 	case "run.signal", "run.start_error", "gpus.*.mig_of", "engine.stage", "engine.instances.*.stage",
 		"engine.instances.*.replica", "validity.*.evidence":
 		return true
@@ -257,9 +259,12 @@ func (c *checker) consistent(name string, v *value) {
 		c.atMost(v, "hits", "queries")
 	case "Speculative":
 		c.atMost(v, "accepted_tokens", "draft_tokens")
-	case "Gauge":
+	case "Gauge", "RequestGauge":
 		c.atMost(v, "last", "peak")
-		c.atMost(v, "mean", "peak")
+		if method := v.get("method"); !method.given() || method.text == "polled" {
+			c.atMost(v, "mean", "peak")
+		}
+		c.withinBounds(v, "mean", "mean_bounds")
 	case "MeanMax":
 		c.atMost(v, "mean", "max")
 	case "GPU":

@@ -14,6 +14,7 @@ const (
 	CodeUnsettled        Code = "unsettled"
 	CodeFinalReadingLost Code = "final_reading_lost"
 	CodeEngineDied       Code = "engine_died"
+	CodeEngineShared     Code = "engine_shared"
 )
 
 // Codes about how the engine was read.
@@ -94,13 +95,14 @@ func Codes() []CodeGroup {
 	info, warning, failure := []Severity{Info}, []Severity{Warning}, []Severity{Error}
 	return []CodeGroup{
 		{"Coverage of the run", []CodeInfo{
-			{CodeShortWindow, info, "Too few polls saw the engine active. Rates are over the whole window, idle time included."},
+			{CodeShortWindow, info, "The polls do not resolve the time in which the engine worked to a tenth. Rates are over the whole window, idle time included."},
 			{CodeFewRequests, info, "A 99th percentile rests on fewer than 100 observations, or a 95th on fewer than 20: it is nearly the highest of them. The message names the distributions."},
 			{CodeLateBase, warning, "An endpoint first answered as an engine after the command had started. What its engine did before that is not counted."},
 			{CodeCounterReset, warning, "The engine's counters restarted inside the window. What they gained between the last reading and the restart is lost."},
 			{CodeEngineChanged, warning, "Another engine answers at an address than before: another version, model, setting or size of the KV cache. Settings, version and sizes in the event are those of the last one; counters, latencies and peaks cover all of them. The message names what changed."},
 			{CodeUnsettled, warning, "The engine was still busy, or its counters still moved, when the final reading was taken. Other clients use it, or the command left requests behind."},
 			{CodeFinalReadingLost, warning, "The engine was gone, or did not answer, when the command had ended. Its figures are those of the last reading that succeeded, `engine.window.final_age_seconds` before the end."},
+			{CodeEngineShared, warning, "The engine already had requests when the command started. Its figures are not the command's alone."},
 			{CodeEngineDied, failure, "An engine core on this host ended while its API server was still running, and nothing had asked it to."},
 		}},
 		{"Reading the engine", []CodeInfo{

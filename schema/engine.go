@@ -22,7 +22,7 @@ type Engine struct {
 	HTTP map[string]int64 `json:"http" schema:"nullable" kind:"counter" unit:"responses"`
 	// Tokens within the window.
 	Tokens *Tokens `json:"tokens"`
-	// Rates over the window's active time.
+	// Rates.
 	Throughput *Throughput `json:"throughput"`
 	// Latencies measured by the engine.
 	LatencySeconds *Latency `json:"latency_seconds" unit:"seconds" better:"lower"`
@@ -79,8 +79,10 @@ type Window struct {
 	FinalAgeSeconds Float `json:"final_age_seconds" kind:"coverage" unit:"seconds"`
 	// Length of the window.
 	DurationSeconds Float `json:"duration_seconds" kind:"duration" unit:"seconds"`
-	// Estimated time in which the engine worked: the intervals between polls in which a token counter rose, or at either end of which requests were running.
+	// Estimated time in which the engine worked: the intervals between polls in which a token counter rose, or at either end of which requests were running. Null if fewer than three, or if those that requests were not running at both ends of are more than a tenth of it.
 	ActiveSecondsEst *Float `json:"active_seconds_est" kind:"estimate" unit:"seconds"`
+	// The number of these intervals.
+	ActiveIntervals *int64 `json:"active_intervals" kind:"coverage" unit:"intervals"`
 	// How long after the command's end the last reading was taken, waiting for the counters to come to rest.
 	SettleSeconds Float `json:"settle_seconds" kind:"coverage" unit:"seconds"`
 	// How often the engine's counters restarted within the window.
@@ -111,6 +113,16 @@ type Gauge struct {
 	Peak *Float `json:"peak" kind:"sampled peak"`
 }
 
+// RequestGauge summarises a gauge of requests, whose mean the engine's own
+// counters may prove.
+type RequestGauge struct {
+	Gauge
+	// How the mean was obtained: `littles_law`, the time that the engine's requests spent running (or waiting), by its histograms, divided by the length of the window; `polled`, from the readings of the gauge. Null without a mean.
+	Method *string `json:"method" enum:"littles_law,polled"`
+	// The interval that the counters prove for the mean if it cannot be computed from them; null without one.
+	MeanBounds *Bounds `json:"mean_bounds" kind:"bound" better:"neither"`
+}
+
 // Requests counts the requests within the window.
 type Requests struct {
 	// Finished requests by vLLM's finished_reason.
@@ -122,10 +134,12 @@ type Requests struct {
 	// Preemptions per finished request.
 	PreemptionsPerRequest *Distribution `json:"preemptions_per_request" unit:"preemptions" better:"lower"`
 	// Requests in execution batches.
-	Running *Gauge `json:"running" unit:"requests"`
+	Running *RequestGauge `json:"running" unit:"requests"`
 	// Requests waiting to be processed.
-	Waiting *Gauge `json:"waiting" unit:"requests" better:"lower"`
-	// Mean number of running requests divided by the number that the engines may run at once (max_num_seqs each).
+	Waiting *RequestGauge `json:"waiting" unit:"requests" better:"lower"`
+	// Requests that left without being counted as finished, at least: those with a first token less those that finished. vLLM counts aborted requests nowhere. Null unless the engine was idle at both ends of the window.
+	UnaccountedMin *int64 `json:"unaccounted_min" kind:"counter" unit:"requests" better:"lower"`
+	// Mean number of running requests over the window's active time, divided by the number that the engines may run at once (max_num_seqs each).
 	BatchUtilization *Float `json:"batch_utilization" kind:"sampled mean" unit:"fraction"`
 }
 
@@ -163,7 +177,8 @@ type DiffusionDecoding struct {
 	CommittedTokensPerStep *Float `json:"committed_tokens_per_step" kind:"ratio" unit:"tokens/step" better:"higher"`
 }
 
-// Throughput holds rates over the active time of the window.
+// Throughput holds rates over the active time of the window, or over the whole
+// window.
 type Throughput struct {
 	// Finished requests per second.
 	RequestsPerSecond *Float `json:"requests_per_second" kind:"ratio" unit:"requests/second" better:"higher"`
@@ -171,6 +186,8 @@ type Throughput struct {
 	PromptTokensPerSecond *Float `json:"prompt_tokens_per_second" kind:"ratio" unit:"tokens/second" better:"higher"`
 	// Generated tokens per second.
 	GenerationTokensPerSecond *Float `json:"generation_tokens_per_second" kind:"ratio" unit:"tokens/second" better:"higher"`
+	// What the rates are over: `active`, `engine.window.active_seconds_est`; `window`, `engine.window.duration_seconds`, idle time included, if the active time is unknown.
+	Over *string `json:"over" enum:"active,window"`
 }
 
 // Distribution is a histogram's increase over the window. Quantiles are

@@ -63,7 +63,7 @@ func TestFieldsComplete(t *testing.T) {
 func TestFieldTags(t *testing.T) {
 	units := map[string]bool{}
 	for _, u := range strings.Fields(`allocations blocks bytes calls celsius chunks configuration CPUs descriptors drafts fraction GiB
-		gigabytes images items jobs joules keys lookups MiB milliseconds notifications observations pixels positions preemptions
+		gigabytes images intervals items jobs joules keys lookups MiB milliseconds notifications observations pixels positions preemptions
 		promotions readings request requests responses restarts samples second seconds step steps stores tasks token tokens transfers watts GPU`) {
 		units[u] = true
 	}

@@ -22,7 +22,7 @@ func TestGoldenOmni(t *testing.T) {
 		address := s.listen()
 		r := startControlled(t, []string{"--label", "case=golden", "--scrape-interval", "20ms", "--metrics-url", address}, []string{"sh", "-c", waitForLine})
 		s.set(page("mid"))
-		s.await("enough polls for a mean", func() bool { return s.polls >= 12 })
+		s.await("enough polls to resolve the active time", func() bool { return s.polls >= 60 })
 		s.set(page("post"))
 		r.finish()
 		if late := r.doubt("late_base") + r.doubt("short_window"); late != "" {

@@ -97,9 +97,9 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`(gpus\.\d|host)\.sampling\.(period_seconds|samples|max_gap_seconds)`,
 	`gpus\.\d\.(energy_joules|energy_active_joules|peak_at_seconds)`,
 	`engine\.endpoints\.\d\.process_start_time`,
-	`engine\.(window\.(duration_seconds|active_seconds_est|settle_seconds|final_age_seconds))`,
+	`engine\.(window\.(duration_seconds|active_seconds_est|active_intervals|settle_seconds|final_age_seconds))`,
 	`engine\.scrapes\.(count|period_seconds|median_seconds|max_gap_seconds)`,
-	`engine\.requests\.(running|waiting)\.(mean|peak)`, `engine\.requests\.batch_utilization`,
+	`engine\.requests\.(running|waiting)\.(mean|peak|mean_bounds\.\d)`, `engine\.requests\.batch_utilization`,
 	`engine\.kv_cache\.(usage\.(mean|peak)|peak_tokens)`,
 	`engine\.throughput\..*`,
 	`engine\.kv_offload\.(load|store)\.gigabytes_per_second_wall`,
@@ -127,8 +127,17 @@ func golden(t *testing.T, name string, event []byte) {
 	}
 	out.WriteByte('\n')
 	shape := loaderSays.ReplaceAll(out.Bytes(), []byte("NVML cannot be loaded: <why>: check"))
+	shape = activeBetween.ReplaceAll(shape, []byte("active for <seconds> to <seconds> s"))
+	shape = activeIntervals.ReplaceAll(shape, []byte(`$1"<number>"$2"<number>"`))
 	testkit.Golden(t, filepath.Join("testdata", "golden", name), shape)
 }
+
+// activeBetween and activeIntervals match what depends on the times of polls in the note
+// short_window and in the reason for a missing active time.
+var (
+	activeBetween   = regexp.MustCompile(`active for [0-9.]+ to [0-9.]+ s`)
+	activeIntervals = regexp.MustCompile(`("field": "engine\.window\.active_intervals",\s*"value": )\d+(,\s*"threshold": )\d+`)
+)
 
 // normalise copies one JSON value, indented, with its keys in order, and volatile values
 // replaced by their kind. Reasons about this machine are left out.

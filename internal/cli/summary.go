@@ -101,7 +101,9 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 		if x, ok := k.Usage.Mean.Value(); ok {
 			parts = append(parts, "mean "+render.Percent(x))
 		}
-		line("KV cache", strings.Join(parts, ", "))
+		if len(parts) > 0 {
+			line("KV cache", strings.Join(parts, ", "))
+		}
 	}
 	if p := g.PrefixCache; p != nil && p.Local != nil {
 		if x, ok := p.Local.HitRate.Value(); ok {
@@ -122,13 +124,7 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 		if q.Preemptions != nil {
 			text += fmt.Sprintf(", %d preemptions", *q.Preemptions)
 		}
-		if q.Running != nil && q.Running.Peak != nil {
-			text += fmt.Sprintf(", peak %.0f running", float64(*q.Running.Peak))
-		}
-		if q.Waiting != nil && q.Waiting.Peak != nil {
-			text += fmt.Sprintf(", %.0f waiting", float64(*q.Waiting.Peak))
-		}
-		line("requests", text)
+		line("requests", text+requestsText(q))
 	}
 	if t := g.Tokens; t != nil && t.Prompt != nil && t.Generation != nil {
 		text := fmt.Sprintf("%d prompt, %d generated", *t.Prompt, *t.Generation)
@@ -141,6 +137,23 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 		latencyLine(line, "TTFT", l.TimeToFirstToken)
 		latencyLine(line, "E2E", l.E2ERequestLatency)
 	}
+}
+
+// requestsText describes how many requests were running and waiting. A peak of 0 is not
+// worth a word, and without a peak the means are.
+func requestsText(q *schema.Requests) (text string) {
+	if q.Running == nil {
+		return ""
+	}
+	if peak, ok := q.Running.Peak.Value(); ok && peak > 0 {
+		text = fmt.Sprintf(", peak %.0f running", peak)
+		if q.Waiting != nil && q.Waiting.Peak != nil {
+			text += fmt.Sprintf(", %.0f waiting", float64(*q.Waiting.Peak))
+		}
+	} else if mean, ok := q.Running.Mean.Value(); ok && mean > 0 {
+		text = fmt.Sprintf(", on average %.2g running", mean)
+	}
+	return text
 }
 
 func latencyLine(line func(name, text string), name string, d *schema.Distribution) {

@@ -106,3 +106,25 @@ func TestSummaryOnATerminal(t *testing.T) {
 		})
 	}
 }
+
+// A peak of 0 beside finished requests is never shown.
+func TestRequestsText(t *testing.T) {
+	gauge := func(mean, peak *schema.Float) *schema.RequestGauge {
+		return &schema.RequestGauge{Gauge: schema.Gauge{Mean: mean, Peak: peak}}
+	}
+	for _, c := range []struct {
+		running, waiting *schema.RequestGauge
+		want             string
+	}{
+		{gauge(schema.F(7.5), schema.F(16)), gauge(schema.F(0.2), schema.F(3)), ", at most 16 running, 3 waiting"},
+		{gauge(schema.F(7.5), schema.F(16)), gauge(nil, nil), ", at most 16 running"},
+		{gauge(schema.F(2.37), nil), gauge(schema.F(0.2), nil), ", on average 2.4 running"},
+		{gauge(schema.F(0), schema.F(0)), gauge(schema.F(0), schema.F(0)), ""},
+		{gauge(nil, nil), nil, ""},
+		{nil, nil, ""},
+	} {
+		if got := requestsText(&schema.Requests{Running: c.running, Waiting: c.waiting}); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}

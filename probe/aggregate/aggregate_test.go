@@ -22,7 +22,7 @@ func purityInput(t *testing.T, pages ...string) Input {
 	at := func(seconds int) time.Time { return began.Add(time.Duration(seconds) * time.Second) }
 	in := Input{Active: &window.ActiveTime{}, Started: at(0), Ended: at(10)}
 	for i := range 4 {
-		in.Active.Add(at(2*i), at(2*i+1), at(0))
+		in.Active.Add(at(2*i), at(2*i+1), at(0), true)
 	}
 	e := Endpoint{
 		Name: "http://127.0.0.1:8000/metrics", Local: true,

@@ -42,7 +42,7 @@ func countersAfter(t *testing.T, fromZero bool, pages ...testPage) *window.Count
 func readPages(t *testing.T, fromZero bool, pages ...testPage) (*window.Counters, *window.Gauges) {
 	t.Helper()
 	c, g := window.NewCounters(), window.NewGauges()
-	parser := exposition.NewParser(metrics.IsWanted)
+	parser, tokens := exposition.NewParser(metrics.IsWanted), 0.0
 	for i, p := range pages {
 		var page exposition.Page
 		if err := parser.Parse([]byte(p.text), &page); err != nil {
@@ -50,7 +50,11 @@ func readPages(t *testing.T, fromZero bool, pages ...testPage) (*window.Counters
 		}
 		c.Classify(&page, !p.filtered)
 		got := c.Apply(&page, window.Reading{Full: !p.filtered, Complete: !p.cut, Baseline: i == 0 && !fromZero})
-		g.Add(0, time.Unix(int64(i), 0), got.Gauges, !p.filtered, i > 0 && i < len(pages)-1, got.Restarted)
+		g.Add(0, window.GaugePage{
+			At: time.Unix(int64(i), 0), Gauges: got.Gauges, Full: !p.filtered, During: i > 0 && i < len(pages)-1,
+			Restarted: got.Restarted, TokensRose: c.Tokens > tokens,
+		})
+		tokens = c.Tokens
 	}
 	return c, g
 }

@@ -84,6 +84,9 @@ type Endpoint struct {
 	// ScrapeShare is the share of one core that polls took of the server, if that is more
 	// than their budget; 0 otherwise.
 	ScrapeShare float64
+	// AtBase and AtFull are the requests on the page that counters count from and on the
+	// last full page. An engine that started inside the run began without any.
+	AtBase, AtFull window.Load
 	// ActiveAtFull is the active time up to the last full page, in seconds.
 	ActiveAtFull float64
 

@@ -82,9 +82,12 @@ func (v view) instances() []schema.Instance {
 			in.PromptTokens = count("prompt_tokens", metrics.PromptTokens)
 			in.GenerationTokens = count("generation_tokens", metrics.GenerationTokens)
 			peak := func(field string, metric metrics.ID) *schema.Float {
-				g, why := v.gauges.At(metric, window.GaugeKey{Endpoint: e.Index, Engine: id}).Gauge(), e.unrecorded[id.Stage]
+				stats, why := v.gauges.At(metric, window.GaugeKey{Endpoint: e.Index, Engine: id}), e.unrecorded[id.Stage]
+				g := stats.Gauge()
 				if g != nil && g.Peak != nil && (why == "" || *g.Peak > 0) {
-					return g.Peak
+					if why = v.whyInstanceUnseen(e, metric, stats, engines[id]); why == "" {
+						return g.Peak
+					}
 				}
 				v.Notes.Missing(path+field, cmp.Or(why, "it was not polled during the run"))
 				return nil

@@ -12,7 +12,19 @@ import (
 )
 
 func (v view) kvCache() *schema.KVCache {
-	k := &schema.KVCache{Usage: v.gauge("engine.kv_cache.usage", metrics.KVCacheUsage)}
+	k := &schema.KVCache{}
+	usage, missing, why := v.readGauge(metrics.KVCacheUsage, "")
+	if why != "" {
+		v.Notes.Missing("engine.kv_cache.usage", why)
+	} else {
+		if peak, ok := usage.Peak.Value(); ok {
+			if why := v.whyNeverFull(peak); why != "" {
+				usage.Peak, missing.peak = nil, why
+			}
+		}
+		v.noteGauge("engine.kv_cache.usage", usage, missing)
+		k.Usage = usage
+	}
 	switch {
 	case k.Usage == nil:
 		v.Notes.Missing("kv_cache_usage_perc", v.whyNoGauge(metrics.KVCacheUsage, ""))
@@ -34,7 +46,9 @@ func (v view) kvCache() *schema.KVCache {
 	k.BlockSize = known("block_size", n, why)
 	n, why = v.configNumber("kv_cache_size_tokens")
 	k.SizeTokens = known("size_tokens", n, why)
-	n, why = v.peakTokens()
+	if n, why = v.peakTokens(); why == "" && (k.Usage == nil || k.Usage.Peak == nil) {
+		why = "the cache's peak usage is unknown"
+	}
 	k.PeakTokens = known("peak_tokens", n, why)
 	k.Residency = v.residency()
 	return k

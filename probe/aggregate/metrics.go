@@ -272,27 +272,55 @@ func (v view) gauge(path string, id metrics.ID) *schema.Gauge { return v.gaugeWi
 
 // gaugeWithLabel is gauge at one value of the label that splits the metric.
 func (v view) gaugeWithLabel(path string, id metrics.ID, value string) *schema.Gauge {
+	g, missing, why := v.readGauge(id, value)
+	if why != "" {
+		v.Notes.Missing(path, why)
+		return nil
+	}
+	v.noteGauge(path, g, missing)
+	return g
+}
+
+// gaugeReasons are the reasons for the missing figures of a gauge.
+type gaugeReasons struct{ last, peak, mean string }
+
+// noteGauge notes the reasons for the missing figures of the gauge at path.
+func (v view) noteGauge(path string, g *schema.Gauge, missing gaugeReasons) {
+	for _, f := range []struct {
+		name  string
+		value *schema.Float
+		why   string
+	}{{"last", g.Last, missing.last}, {"peak", g.Peak, missing.peak}, {"mean", g.Mean, missing.mean}} {
+		if f.value == nil {
+			v.Notes.Missing(path+"."+f.name, f.why)
+		}
+	}
+}
+
+// readGauge returns a gauge at one value of the label that splits the metric, and the
+// reasons for those of its figures that are missing.
+func (v view) readGauge(id metrics.ID, value string) (g *schema.Gauge, missing gaugeReasons, why string) {
 	group := window.GroupKey{Stage: v.stage, LabelValue: value}
 	g, stale := v.combinedGauge(id, group)
 	if g == nil || v.whyNotAddedUp(id) != "" || v.overflowed(id) || v.whyZeroMeansNothing(id) != "" {
-		v.Notes.Missing(path, v.whyNoGauge(id, value))
-		return nil
+		return nil, missing, v.whyNoGauge(id, value)
+	}
+	missing = gaugeReasons{peak: "there was no poll during the run", mean: "there were fewer than two polls during the run"}
+	if len(v.endpoints) < len(v.all) && len(v.endpoints) > 1 {
+		missing.peak = "the servers of the role were polled at different times: the peak of their sum is unknown, see engine.instances for each one's"
 	}
 	if stale {
-		g.Last = nil
-		v.Notes.Missing(path+".last", id.CanonicalName()+vanished)
+		g.Last, missing.last = nil, id.CanonicalName()+vanished
 	}
-	if g.Peak == nil {
-		why := "there was no poll during the run"
-		if len(v.endpoints) < len(v.all) && len(v.endpoints) > 1 {
-			why = "the servers of the role were polled at different times: the peak of their sum is unknown, see engine.instances for each one's"
+	if why := v.whyUnseen(id); why != "" {
+		if g.Peak != nil {
+			g.Peak, missing.peak = nil, why
 		}
-		v.Notes.Missing(path+".peak", why)
+		if g.Mean != nil {
+			g.Mean, missing.mean = nil, why
+		}
 	}
-	if g.Mean == nil {
-		v.Notes.Missing(path+".mean", "there were fewer than two polls during the run")
-	}
-	return g
+	return g, missing, ""
 }
 
 // whyZeroMeansNothing returns why a gauge of vLLM's own that was always 0 has no meaning; ""

@@ -1,8 +1,12 @@
 package aggregate
 
 import (
+	"cmp"
+	"fmt"
+
 	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/metrics"
+	"github.com/vobs/vobs/probe/window"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -12,25 +16,95 @@ func (v view) requests() *schema.Requests {
 		Rejected:              v.countByLabel("engine.requests.rejected", metrics.AdmissionRejections),
 		Preemptions:           v.count("engine.requests.preemptions", metrics.Preemptions),
 		PreemptionsPerRequest: v.distribution("engine.requests.preemptions_per_request", metrics.PreemptionsPerRequest),
-		Running:               v.gauge("engine.requests.running", metrics.RequestsRunning),
-		Waiting:               v.gauge("engine.requests.waiting", metrics.RequestsWaiting),
+		Running:               v.requestGauge("engine.requests.running", metrics.RequestsRunning),
+		Waiting:               v.requestGauge("engine.requests.waiting", metrics.RequestsWaiting),
+	}
+	if n, why := v.unaccounted(); why != "" {
+		v.Notes.Missing("engine.requests.unaccounted_min", why)
+	} else {
+		q.UnaccountedMin = &n
 	}
 	q.BatchUtilization = v.batchUtilization(q.Running)
 	return q
 }
 
-// batchUtilization is the mean number of running requests divided by the largest number
-// that the engines may run at once.
-func (v view) batchUtilization(running *schema.Gauge) *schema.Float {
+// polledTolerance is by how much, as a factor, a polled mean may miss what the counters
+// prove to be taken for the nearer bound.
+const polledTolerance = 1.1
+
+// requestGauge is gauge for requests, whose mean the engine's histograms may prove.
+func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
+	g, missing, why := v.readGauge(id, "")
+	if why != "" {
+		v.Notes.Missing(path, why)
+		return nil
+	}
+	r := &schema.RequestGauge{Gauge: *g}
+	if r.Mean != nil {
+		r.Mean = v.meanOverWindow(id)
+	}
+	counted, whyNotCounted := v.countedMean(id)
+	switch {
+	case whyNotCounted != "":
+	case counted.exact:
+		r.Mean = schema.F(counted.high)
+	default:
+		r.MeanBounds = &schema.Bounds{schema.F(counted.low), schema.F(counted.high)}
+		switch x, ok := r.Mean.Value(); {
+		case !ok:
+		case x >= counted.low/polledTolerance && x <= counted.high*polledTolerance:
+			r.Mean = schema.F(min(max(x, counted.low), counted.high)) // like a quantile's estimate
+		default:
+			r.Mean, missing.mean = nil, fmt.Sprintf("the polls found %.3g on average, and the engine's own times prove that it is between %.3g and %.3g: they missed its work", x, counted.low, counted.high)
+		}
+	}
+	if mean, ok := r.Mean.Value(); ok {
+		r.Method = schema.Ptr("polled")
+		if counted.exact && whyNotCounted == "" {
+			r.Method = schema.Ptr("littles_law")
+		}
+		// A few short waits between polls are no contradiction.
+		if peak, ok := r.Peak.Value(); ok && mean > 1.02*peak+0.05 {
+			r.Peak, missing.peak = nil, fmt.Sprintf("the highest poll found %.0f, and the mean by the engine's own times is %.3g: the polls missed the peak", peak, mean)
+		}
+	} else {
+		v.Notes.Missing(path+".method", cmp.Or(missing.mean, "there is no mean"))
+	}
+	v.noteGauge(path, &r.Gauge, missing)
+	return r
+}
+
+// meanOverWindow returns the mean of a gauge of requests by the polls, over the same time as
+// the mean by the engine's histograms: the window, if no requests were under way at its
+// ends, otherwise the time between the first and the last reading.
+func (v view) meanOverWindow(id metrics.ID) *schema.Float {
+	area, seconds := v.gauges.Group(id, window.GroupKey{Stage: v.stage}).Integral()
+	if v.whyNotIdleAtEnds() == "" {
+		seconds = max(seconds, float64(v.Engine.Window.DurationSeconds))
+	}
+	peak, _ := v.gauges.Group(id, window.GroupKey{Stage: v.stage}).Gauge().Peak.Value()
+	return schema.F(min(area/seconds, peak)) // a request from before the run is in no peak
+}
+
+// batchUtilization is the mean number of running requests while the engine worked, divided
+// by the largest number that the engines may run at once.
+func (v view) batchUtilization(running *schema.RequestGauge) *schema.Float {
 	most, why := v.maxConcurrency()
-	if why == "" && (running == nil || running.Mean == nil) {
+	w := v.Engine.Window
+	switch {
+	case why != "":
+	case running == nil || running.Mean == nil:
 		why = "the mean number of running requests is unknown"
+	case w.ActiveSecondsEst == nil:
+		why = "the time in which the engine worked is not resolved: see engine.window.active_seconds_est"
 	}
 	if why != "" {
 		v.Notes.Missing("engine.requests.batch_utilization", why)
 		return nil
 	}
-	return schema.F(float64(*running.Mean) / float64(most))
+	// Outside the active time nothing runs: the mean over the window has all of the work.
+	whileActive := float64(*running.Mean) * float64(w.DurationSeconds) / float64(*w.ActiveSecondsEst)
+	return schema.F(min(whileActive/float64(most), 1)) // the active time is exact to a tenth
 }
 
 // maxConcurrency returns max_num_seqs, which holds for each engine, times the number of

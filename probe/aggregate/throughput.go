@@ -47,7 +47,12 @@ func (v view) throughput() *schema.Throughput {
 	finished, whyFinished := v.counter(metrics.RequestSuccess)
 	prompt, whyPrompt := v.counter(metrics.PromptTokens)
 	generation, whyGeneration := v.counter(metrics.GenerationTokens)
+	over := "window"
+	if v.Engine.Window.ActiveSecondsEst != nil {
+		over = "active"
+	}
 	return &schema.Throughput{
+		Over:                      &over,
 		RequestsPerSecond:         rate("requests_per_second", finished, whyFinished, toFull),
 		PromptTokensPerSecond:     rate("prompt_tokens_per_second", prompt, whyPrompt, toLast),
 		GenerationTokensPerSecond: rate("generation_tokens_per_second", generation, whyGeneration, toLast),

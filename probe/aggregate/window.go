@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -10,9 +11,14 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// minActiveIntervals is the number of active intervals between polls from which on rates
-// are taken over the active time, not over the whole window.
-const minActiveIntervals = 3
+const (
+	// minActiveIntervals is the number of active intervals between polls from which on
+	// rates are taken over the active time, not over the whole window.
+	minActiveIntervals = 3
+	// mostUncertain is the largest part of the active time that the polls may leave open
+	// for that.
+	mostUncertain = 0.1
+)
 
 // serverShare is the share of one core that polls may take of a server.
 const serverShare = 0.01
@@ -55,13 +61,31 @@ func (v view) window(started time.Time) *schema.Window {
 		}
 		v.Notes.Doubt(schema.CodeFinalReadingLost, schema.Warning, fmt.Sprintf("%s: its figures are from %s, and what it did after that is not counted", how, v.ages(w.FinalAgeSeconds)), &schema.Evidence{Field: "engine.window.final_age_seconds", Value: w.FinalAgeSeconds, Threshold: 0})
 	}
-	if v.active.Intervals() >= minActiveIntervals {
-		w.ActiveSecondsEst = schema.F(v.active.Seconds())
+	w.ActiveIntervals = schema.Ptr(int64(v.active.Intervals()))
+	if needed, why := v.whyActiveUnresolved(); why != "" {
+		v.Notes.Missing("engine.window.active_seconds_est", why)
+		v.Notes.Doubt(schema.CodeShortWindow, schema.Info, "rates are over the whole window, including idle time: "+why, &schema.Evidence{Field: "engine.window.active_intervals", Value: *w.ActiveIntervals, Threshold: needed})
 	} else {
-		v.Notes.Missing("engine.window.active_seconds_est", fmt.Sprintf("the engine was active in fewer than %d intervals between polls", minActiveIntervals))
-		v.Notes.Doubt(schema.CodeShortWindow, schema.Info, "too few polls found the engine active: rates are over the whole window, including idle time", &schema.Evidence{Field: "engine.scrapes.count", Value: v.readings(), Threshold: minActiveIntervals})
+		w.ActiveSecondsEst = schema.F(v.active.Seconds())
 	}
 	return w
+}
+
+// whyActiveUnresolved returns why the polls do not resolve the time in which the engines
+// worked, and how many active intervals that takes; "" if they do. At the edges of each
+// stretch of work the engine may have worked for any part of an interval between two
+// polls.
+func (v view) whyActiveUnresolved() (needed int, why string) {
+	n, longest, uncertain := v.active.Intervals(), v.active.Seconds(), v.active.UncertainSeconds()
+	switch {
+	case n < minActiveIntervals:
+		return minActiveIntervals, fmt.Sprintf("the engine was active in %d of the intervals between polls, and %d are needed", n, minActiveIntervals)
+	case uncertain > mostUncertain*longest:
+		// The edges are two intervals of every stretch: these many would make them a tenth.
+		needed = max(n+1, int(math.Ceil(float64(v.active.Edges())/mostUncertain)))
+		return needed, fmt.Sprintf("the polls only show that the engine was active for %.2f to %.2f s", longest-uncertain, longest)
+	}
+	return 0, ""
 }
 
 // ages returns how long before the command's end the figures were read. Filtered scrapes
@@ -89,6 +113,9 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 	}
 	if c.Naming == metrics.Native && c.Collector {
 		v.Notes.Doubt(schema.CodeDelayedMetrics, schema.Warning, fmt.Sprintf("the page at %s is not an engine's own: a router or another collector copies the metrics of engines there, from time to time, so the engine's last work may be missing, and work from just before the start may be included; give the address of each engine instead", name), nil)
+	}
+	if e.Base == BaseScraped && !e.Files && e.AtBase.Requests > 0 {
+		v.Notes.Doubt(schema.CodeEngineShared, schema.Warning, fmt.Sprintf("%s already had %.0f running or waiting requests when the command started: the engine's figures are not the command's alone", name, e.AtBase.Requests), &schema.Evidence{Field: "engine.requests.running", Value: schema.Float(e.AtBase.Requests), Threshold: 0})
 	}
 	if c.Naming != metrics.Native {
 		v.Notes.Doubt(schema.CodeDelayedMetrics, schema.Warning, fmt.Sprintf("%s has vLLM's metrics under other names (%s): the collector that renames them forwards them only periodically (Ray: every 10 s by default, metrics_report_interval_ms), so the engine's last work may be missing, and work from just before the start may be included", name, c.Naming.Format("vllm:…")), nil)

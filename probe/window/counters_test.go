@@ -24,7 +24,7 @@ func TestSameSeriesAllocateNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Classify(&page, true)
-		g.Add(0, at, c.Apply(&page, Reading{Full: true}).Gauges, true, true, false)
+		g.Add(0, GaugePage{At: at, Gauges: c.Apply(&page, Reading{Full: true}).Gauges, Full: true, During: true})
 	}
 	poll()
 	if n := testing.AllocsPerRun(20, poll); n > 3 {

@@ -18,8 +18,11 @@ type GaugeStats struct {
 	Peak  float64 // during the run
 
 	meanInput float64   // at the last reading: the value that the mean is taken of
+	during    bool      // whether that was during the run
 	area      float64   // integral of meanInput over time, by trapezoids
 	seconds   float64   // that area spans
+	edgeArea  float64   // what the times between the readings at the run's ends and those before and after it add
+	edgeTime  float64   // in seconds
 	lastTime  time.Time // of the reading at which the next trapezoid begins
 }
 
@@ -28,19 +31,33 @@ type GaugeStats struct {
 // reading before the command's start, or after its end while the engine settles, counts
 // only as the last value.
 func (g *GaugeStats) add(at time.Time, value, meanInput float64, during bool) {
-	if during {
-		if g.InRun && !g.lastTime.IsZero() {
-			dt := at.Sub(g.lastTime).Seconds()
+	if !g.lastTime.IsZero() {
+		dt := at.Sub(g.lastTime).Seconds()
+		if during && g.during {
 			g.area += (g.meanInput + meanInput) / 2 * dt
 			g.seconds += dt
+		} else {
+			g.edgeArea += (g.meanInput + meanInput) / 2 * dt
+			g.edgeTime += dt
 		}
+	}
+	if during {
 		if !g.InRun || value > g.Peak {
 			g.Peak = value
 		}
 		g.InRun = true
-		g.lastTime = at
 	}
+	g.lastTime, g.during = at, during
 	g.Last, g.meanInput, g.Known = value, meanInput, true
+}
+
+// Integral returns the integral of the gauge over the time between its first and its last
+// reading, those before and after the run included, and the length of that time.
+func (g *GaugeStats) Integral() (area, seconds float64) {
+	if g == nil {
+		return 0, 0
+	}
+	return g.area + g.edgeArea, g.seconds + g.edgeTime
 }
 
 // Gauge returns the statistics in the event's form; nil without a reading.
@@ -93,17 +110,39 @@ type gaugeFamily struct {
 	groups map[GroupKey]*GaugeStats // extended only while every gauge of the group is known
 }
 
+// GaugePage is what [Gauges.Add] takes from one page of one endpoint.
+type GaugePage struct {
+	At     time.Time
+	Gauges []GaugeReading
+	// Full reports whether the page has all gauges, During whether it was read while the
+	// command ran.
+	Full, During bool
+	// Restarted reports whether another process answers than before: the time since the
+	// page before is not part of any mean.
+	Restarted bool
+	// TokensRose reports whether the token counters rose since the page before.
+	TokensRose bool
+}
+
+// Polls counts the readings of an endpoint during the command's run.
+type Polls struct {
+	// AtWork are those that saw the engine at work: requests were running or waiting, or
+	// tokens had been counted since the reading before. Busy are those that found requests.
+	AtWork, Busy int
+}
+
 // Gauges follows the gauges of all engines, each one separately and all of a stage
 // together: requests are added up; of fractions, the highest and the mean count.
 type Gauges struct {
 	families [metrics.NumMetrics]gaugeFamily // empty for metrics that are not gauges
 	ids      []metrics.ID                    // the metrics that are
+	polls    map[int]Polls                   // by endpoint
 	scrape   int
 }
 
 // NewGauges returns Gauges without a reading.
 func NewGauges() *Gauges {
-	g := &Gauges{}
+	g := &Gauges{polls: map[int]Polls{}}
 	for id := range metrics.NumMetrics {
 		if !id.Kind().IsGauge() {
 			continue
@@ -114,26 +153,38 @@ func NewGauges() *Gauges {
 	return g
 }
 
-// Add adds the gauges of one page of one endpoint; full reports whether the page has all
-// gauges, during whether it was read while the command ran. After a restart, the time since
-// the page before is not part of any mean.
-func (g *Gauges) Add(endpoint int, at time.Time, readings []GaugeReading, full, during, restarted bool) {
+// Add adds the gauges of one page of one endpoint.
+func (g *Gauges) Add(endpoint int, p GaugePage) {
 	g.scrape++
 	for _, id := range g.ids {
-		if full || g.families[id].polled {
-			g.families[id].add(id, g.scrape, endpoint, at, readings, during, restarted)
+		if p.Full || g.families[id].polled {
+			g.families[id].add(id, g.scrape, endpoint, p)
 		}
 	}
+	if !p.During {
+		return
+	}
+	n, busy := g.polls[endpoint], g.BusyNow(endpoint)
+	if busy {
+		n.Busy++
+	}
+	if busy || p.TokensRose {
+		n.AtWork++
+	}
+	g.polls[endpoint] = n
 }
 
-func (f *gaugeFamily) add(id metrics.ID, scrape, endpoint int, at time.Time, readings []GaugeReading, during, restarted bool) {
+// PollsOf returns how many readings of an endpoint found its engines at work.
+func (g *Gauges) PollsOf(endpoint int) Polls { return g.polls[endpoint] }
+
+func (f *gaugeFamily) add(id metrics.ID, scrape, endpoint int, p GaugePage) {
 	desc := metrics.DescID(-1) // the newest name on the page: an older one is a copy
-	for _, r := range readings {
+	for _, r := range p.Gauges {
 		if r.desc.Metric() == id && (desc < 0 || r.desc < desc) {
 			desc = r.desc
 		}
 	}
-	for _, r := range readings {
+	for _, r := range p.Gauges {
 		if r.desc == desc {
 			f.read(r, scrape, endpoint)
 		}
@@ -144,33 +195,33 @@ func (f *gaugeFamily) add(id metrics.ID, scrape, endpoint int, at time.Time, rea
 		}
 		had := s.live || s.stale
 		s.live = s.scrape == scrape
-		s.stale = had && !s.live && !restarted
-		if restarted {
+		s.stale = had && !s.live && !p.Restarted
+		if p.Restarted {
 			s.lastTime = time.Time{}
 			s.epochInRun = false
 		}
 		if s.live && !s.invalid {
-			if during {
+			if p.During {
 				if !s.epochInRun || s.value > s.epochPeak {
 					s.epochPeak = s.value
 				}
 				s.epochInRun = true
 			}
-			s.add(at, s.value, s.value, during)
+			s.add(p.At, s.value, s.value, p.During)
 		}
 		if f.groups[k.group()] == nil {
 			f.groups[k.group()] = &GaugeStats{}
 		}
 	}
 	for k, stats := range f.groups {
-		if restarted {
+		if p.Restarted {
 			stats.lastTime = time.Time{}
 		}
 		if desc < 0 {
 			continue
 		}
 		if value, meanInput, known := f.combine(k); known {
-			stats.add(at, value, meanInput, during)
+			stats.add(p.At, value, meanInput, p.During)
 		}
 	}
 }
@@ -252,6 +303,34 @@ func (g *Gauges) Stale(id metrics.ID, k GroupKey) bool {
 		}
 	}
 	return false
+}
+
+// Load is how many requests an endpoint had at one moment.
+type Load struct {
+	// Known reports whether the endpoint exported valid gauges of its requests.
+	Known bool
+	// Requests are those that were running or waiting.
+	Requests float64
+}
+
+// Idle reports whether there were certainly no requests.
+func (l Load) Idle() bool { return l.Known && l.Requests == 0 }
+
+// LoadNow returns the load on an endpoint's last page.
+func (g *Gauges) LoadNow(endpoint int) (l Load) {
+	for _, id := range []metrics.ID{metrics.RequestsRunning, metrics.RequestsWaiting} {
+		for k, s := range g.families[id].states {
+			switch {
+			case k.Endpoint != endpoint:
+			case s.stale, s.live && s.invalid:
+				return Load{}
+			case s.live:
+				l.Known = l.Known || id == metrics.RequestsRunning
+				l.Requests += s.value
+			}
+		}
+	}
+	return l
 }
 
 // RunningNow returns the number of running requests on an endpoint's last page. The count

@@ -142,8 +142,12 @@ func (p *pageWriter) table(t reflect.Type, prefix, unit string) {
 func (p *pageWriter) rows(t reflect.Type, prefix, group string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		if f.Anonymous {
-			continue // the core has a table of its own
+		switch {
+		case f.Type == reflect.TypeFor[schema.Core]():
+			continue // it has a table of its own
+		case f.Anonymous:
+			p.rows(f.Type, prefix, group)
+			continue
 		}
 		inner, kind := structIn(f.Type), f.Tag.Get("kind")
 		unit, ok := f.Tag.Lookup("unit")
