@@ -58,17 +58,19 @@ var gpuFaults = map[string]gpuFault{
 	// Lost devices.
 	"lost in the middle": {
 		script:  twoGPUs + "rule nvmlDevice* device=1 code=GPU_IS_LOST when=fault",
-		command: "until-sampled 2; fault nvmlDevice; echo 5GiB >used; until-sampled 2",
+		command: "until-sampled 2; fault nvmlDevice; echo 5GiB >used; until-sampled 2; sleep 2",
 		want: merge(undisturbedGPU(0, gib5), undisturbedGPU(1, gib3), map[string]string{
 			"peak_vram_gb": "5.0", "gpus.0.sampling.errors": "0", "gpus.1.sampling.errors": "/^[1-9]/", "gpus.1.energy_joules": "null",
 		}),
 		reasons: map[string]string{"gpus.1.energy_joules": "the GPU is lost"},
+		doubts:  map[string]string{"gpu_sampling_broke": "GPU 1's memory .* in the last [0-9.]+ s.*the GPU is lost.*: a later peak is unknown"},
 	},
 	"all lost in the middle": {
 		script:  oneGPU + "rule nvml* code=GPU_IS_LOST when=fault",
-		command: "until-sampled 1; fault nvmlDeviceGetComputeRunningProcesses; echo 5GiB >used",
+		command: "until-sampled 1; fault nvmlDeviceGetComputeRunningProcesses; echo 5GiB >used; sleep 2",
 		want:    merge(undisturbedGPU(0, gib3), map[string]string{"peak_vram_gb": "3.0", "gpus.0.sampling.errors": "/^[1-9]/"}),
 		reasons: map[string]string{"gpus.0.energy_joules": "the GPU is lost"},
+		doubts:  map[string]string{"gpu_sampling_broke": "GPU 0's memory .* in the last [0-9.]+ s.*the GPU is lost.*: a later peak is unknown"},
 	},
 	"lost before": {
 		script:  twoGPUs + "rule nvmlDeviceGetUUID device=1 code=GPU_IS_LOST",
