@@ -128,7 +128,7 @@ func TestProgramTwoWays(t *testing.T) {
 // syncDirs returns the arguments of the `wandb sync` command that vobs printed.
 func syncDirs(t *testing.T, said string) []string {
 	t.Helper()
-	m := regexp.MustCompile(`send it with: wandb sync ([^(\n]+)`).FindStringSubmatch(said)
+	m := regexp.MustCompile(`upload it with: wandb sync ([^(\n]+)`).FindStringSubmatch(said)
 	if m == nil {
 		t.Fatalf("no command in:\n%s", said)
 	}

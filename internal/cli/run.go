@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -171,7 +171,7 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 func intents(c *cli.Context) (in intent.Intents, err error) {
 	if file := c.String("intend-file"); file != "" {
 		if in, err = intent.ReadFile(file); err != nil {
-			if _, unreadable := errors.AsType[*fs.PathError](err); unreadable {
+			if _, unreadable := errors.AsType[syscall.Errno](err); unreadable {
 				return in, err
 			}
 			return in, withHint(err, "expected lines such as max-num-seqs: 256")

@@ -146,12 +146,12 @@ func TestWandbModes(t *testing.T) {
 		{"--wandb auto -q", "", 1, 0, ""},
 		{"--wandb auto", "WANDB_SILENT=true", 1, 0, ""},
 		{"--wandb auto", "WANDB_MODE=disabled", 0, 0, ""},
-		{"--wandb auto", "WANDB_MODE=offline", 0, 1, "send it with: wandb sync /"},
+		{"--wandb auto", "WANDB_MODE=offline", 0, 1, "upload it with: wandb sync /"},
 		{"--wandb online", "WANDB_MODE=offline", 1, 0, "the event is at"},
-		{"--wandb offline", "WANDB_API_KEY=", 0, 1, "send it with: wandb sync /"},
+		{"--wandb offline", "WANDB_API_KEY=", 0, 1, "upload it with: wandb sync /"},
 		{"--wandb online", "WANDB_API_KEY=", 0, 1, "warning: the event was not sent to W&B: no key for W&B: set WANDB_API_KEY"},
 		{"--wandb online", "WANDB_API_KEY=short", 0, 1, "has 5 characters"},
-		{"", "VOBS_WANDB=offline", 0, 1, "send it with"},
+		{"", "VOBS_WANDB=offline", 0, 1, "upload it with"},
 	} {
 		t.Run(c.flags+" "+c.env, func(t *testing.T) {
 			t.Parallel()
@@ -230,7 +230,7 @@ func TestWandbFaults(t *testing.T) {
 			if len(runs) != 1 {
 				t.Fatalf("offline runs %q; said:\n%s", runs, said)
 			}
-			want := "send it with: wandb sync " + filepath.Dir(runs[0])
+			want := "upload it with: wandb sync " + filepath.Dir(runs[0])
 			if !strings.HasPrefix(said, "vobs: warning: the event was not sent to W&B: ") || strings.Count(said, "\n") != 1 || !strings.Contains(said, want) || !strings.Contains(said, c.said) {
 				t.Errorf("said %q, want one warning with %q and %q", said, c.said, want)
 			}
