@@ -36,6 +36,8 @@ type aggregator struct {
 	settings      effectiveConfig
 	introspection Introspection
 	few           []fewObservations
+	// contradictions describe counters that contradict each other.
+	contradictions []string
 }
 
 // endpoint is an Endpoint with what its counters imply.

@@ -126,7 +126,7 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 		v.Notes.Doubt(schema.CodeDuplicateSeries, schema.Info, fmt.Sprintf("%s exported the same series twice on a page with the same value, %d times: it was counted once", name, c.Duplicates), nil)
 	}
 	if c.Invalid > 0 {
-		v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d invalid values (NaN, infinite, a negative count, or a sum that decreased), the last one of %s: they were ignored", name, c.Invalid, c.InvalidDesc.Name()), nil)
+		v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d invalid values (NaN, infinite, negative, a sum that decreased, or a fraction above 1), the last one of %s: they were ignored", name, c.Invalid, c.InvalidDesc.Name()), nil)
 	}
 	if e.Errors > 0 && e.LastCounted != nil {
 		v.Notes.Doubt(schema.CodeScrapesFailed, schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and its gauges at those times are unknown; the last failure: %v", e.Errors, e.Errors+e.Scrapes, e.LastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.Errors, Threshold: 0})
