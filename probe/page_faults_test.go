@@ -116,7 +116,7 @@ func TestInvalidGauges(t *testing.T) {
 	// If it is always NaN, the usage is null and the reason says so.
 	nan := testkit.ReplaceLines(t, pre, usage, usage+"NaN\n")
 	report := bracket(t, nan, nan, nan)
-	if why := testkit.Reason(report.Notes, "kv_cache_usage_perc"); report.Engine.KVCache.Usage != nil || !strings.Contains(why, "NaN or infinite") {
+	if why := testkit.Reason(report.Notes, "kv_cache_usage_perc"); report.Engine.KVCache.Usage != nil || !strings.Contains(why, "was invalid: NaN, infinite") {
 		t.Errorf("%s: %q", testkit.JSON(report.Engine.KVCache), why)
 	}
 }

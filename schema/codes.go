@@ -118,7 +118,7 @@ func Codes() []CodeGroup {
 		}},
 		{"What the engine exports", []CodeInfo{
 			{CodeDuplicateSeries, []Severity{Warning, Info}, "A page held the same series twice. Warning: the values differed, and neither was taken. Info: they were equal, and the series was counted once."},
-			{CodeInvalidValues, warning, "The engine exported impossible values: NaN, infinite, a negative count, or a sum that decreased. They were left out."},
+			{CodeInvalidValues, warning, "The engine or the driver reported impossible values: NaN, infinite, negative, a sum that decreased, a fraction above 1, more hits than queries, more accepted tokens than drafted ones, more than 2 kW. They were left out."},
 			{CodeInconsistentCounters, warning, "Counters of the engine that must agree contradict each other. The message names them."},
 			{CodePrefixCacheInBlocks, info, "vLLM 0.8 counts prefix-cache queries and hits in blocks, not tokens. The hit rate is right."},
 			{CodeKVOffloadUndercounted, warning, "vllm-omni may drop some KV-offloading counts, so totals may be too low. Rates per second of transfer time, hit rates and mean sizes hold."},

@@ -46,6 +46,8 @@ type aggregator struct {
 	whySplitUnknown string
 	introspection   Introspection
 	few             []fewObservations
+	// contradictions describe counters that contradict each other.
+	contradictions []string
 }
 
 // endpoint is an Endpoint with what its counters imply.

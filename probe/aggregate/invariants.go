@@ -13,7 +13,7 @@ import (
 // doubtConsistency compares counters that must agree. If they do not, the engine or
 // something between it and vobs reports wrong values.
 func (v view) doubtConsistency() {
-	var breaks []string
+	breaks := v.contradictions
 	differ := func(a string, x float64, b string, y float64) {
 		if x != y {
 			breaks = append(breaks, fmt.Sprintf("%s gained %.0f and %s %.0f", a, x, b, y))
@@ -81,4 +81,12 @@ func (e *endpoint) unequalBuckets() (found *window.Metric) {
 		}
 	}
 	return found
+}
+
+// noteImpossible notes that what the counters gained cannot be, and returns that as a
+// reason.
+func (v view) noteImpossible(format string, args ...any) (why string) {
+	why = fmt.Sprintf(format, args...)
+	v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, why+": these figures were left out", nil)
+	return why
 }

@@ -254,6 +254,12 @@ func (v view) fillTier(path string, t *schema.KVTier) {
 	sampled := func(ids ...metrics.ID) bool { return v.labelValues(ids...)[t.Tier] }
 	t.Queries = count("queries", metrics.TierQueries)
 	t.Hits = count("hits", metrics.TierHits)
+	if t.Queries != nil && t.Hits != nil && *t.Hits > *t.Queries {
+		why := v.noteImpossible("%s gained %d at tier %s, more than %s, which gained %d", metrics.TierHits.CanonicalName(), *t.Hits, t.Tier, metrics.TierQueries.CanonicalName(), *t.Queries)
+		t.Queries, t.Hits = nil, nil
+		v.Notes.Missing(path+"queries", why)
+		v.Notes.Missing(path+"hits", why)
+	}
 	if x, why := ratio(t.Hits, t.Queries, "the queries or the hits are unknown", "there were no queries"); why == "" {
 		t.HitRate = schema.F(x)
 	} else {

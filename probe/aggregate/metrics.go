@@ -357,7 +357,7 @@ func (v view) whyNoGauge(id metrics.ID, value string) string {
 	}
 	for k := range v.gauges.Keys(id) {
 		if k.Engine.Stage == v.stage && k.LabelValue == value {
-			return "every reading of " + id.CanonicalName() + " was invalid: NaN or infinite, or two different values on one page"
+			return "every reading of " + id.CanonicalName() + " was invalid: NaN, infinite, negative, a fraction above 1, or two different values on one page"
 		}
 	}
 	if v.everExported(id) {

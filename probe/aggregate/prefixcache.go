@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -13,18 +14,12 @@ func (v view) prefixCache() *schema.PrefixCache {
 	if why != "" {
 		v.Notes.Missing("engine.prefix_cache.local", why)
 	} else {
-		c.Local = v.cacheHits("engine.prefix_cache.local", metrics.PrefixQueries, metrics.PrefixHits, "tokens")
+		c.Local, why = v.cacheHits("engine.prefix_cache.local", metrics.PrefixQueries, metrics.PrefixHits, "tokens")
 	}
-	c.External = v.cacheHits("engine.prefix_cache.external", metrics.ExternalQueries, metrics.ExternalHits, "tokens")
-	c.Multimodal = v.cacheHits("engine.prefix_cache.multimodal", metrics.MultimodalQueries, metrics.MultimodalHits, "items")
+	c.External, _ = v.cacheHits("engine.prefix_cache.external", metrics.ExternalQueries, metrics.ExternalHits, "tokens")
+	c.Multimodal, _ = v.cacheHits("engine.prefix_cache.multimodal", metrics.MultimodalQueries, metrics.MultimodalHits, "items")
 	switch {
 	case why != "":
-		v.Notes.Missing("prefix_cache_hit_rate", why)
-	case c.Local == nil:
-		_, why := v.counter(metrics.PrefixQueries)
-		if why == "" {
-			_, why = v.counter(metrics.PrefixHits)
-		}
 		v.Notes.Missing("prefix_cache_hit_rate", why)
 	case c.Local.HitRate == nil:
 		v.Notes.Missing("prefix_cache_hit_rate", "no tokens were looked up")
@@ -34,24 +29,50 @@ func (v view) prefixCache() *schema.PrefixCache {
 	return c
 }
 
-// cacheHits returns the queries and hits of one cache, which are counted in a unit.
-func (v view) cacheHits(path string, queriesID, hitsID metrics.ID, unit string) *schema.CacheHits {
+// cacheHits returns the queries and hits of one cache, which are counted in a unit; nil,
+// with the reason noted at path, if they are unknown.
+func (v view) cacheHits(path string, queriesID, hitsID metrics.ID, unit string) (h *schema.CacheHits, why string) {
 	queries, why := v.counter(queriesID)
 	hits, whyHits := v.counter(hitsID)
-	if why == "" {
+	switch {
+	case why != "":
+	case whyHits != "":
 		why = whyHits
+	case hits > queries:
+		why = v.noteImpossible("%s gained %d, more than %s, which gained %d", hitsID.CanonicalName(), hits, queriesID.CanonicalName(), queries)
+	case hitsID == metrics.PrefixHits && hits == 0:
+		why = v.whyHitsContradicted()
 	}
 	if why != "" {
 		v.Notes.Missing(path, why)
-		return nil
+		return nil, why
 	}
-	h := &schema.CacheHits{Queries: queries, Hits: hits}
+	h = &schema.CacheHits{Queries: queries, Hits: hits}
 	if queries > 0 {
 		h.HitRate = schema.F(float64(hits) / float64(queries))
 	} else {
 		v.Notes.Missing(path+".hit_rate", "no "+unit+" were looked up")
 	}
-	return h
+	return h, ""
+}
+
+// whyHitsContradicted returns why the prefix cache cannot have had no hits, or "": the
+// engine counts the prompt tokens that came from it elsewhere too. A request that was under
+// way when the window began had its hits counted before.
+func (v view) whyHitsContradicted() string {
+	for _, e := range v.endpoints {
+		if !e.lacksStage(v.stage) && !e.AtBase.Idle() {
+			return ""
+		}
+	}
+	found, why := v.metricsWithLabel(metrics.PromptBySource, "local_cache_hit")
+	n := gainOf(found)
+	if why != "" || n <= 0 {
+		return ""
+	}
+	why = fmt.Sprintf("%s gained 0, although %s gained %.0f for local_cache_hit", metrics.PrefixHits.CanonicalName(), metrics.PromptBySource.CanonicalName(), n)
+	v.contradictions = append(v.contradictions, why)
+	return why
 }
 
 // whyUnitsUnknown returns why the engines' counts of the prefix cache cannot be added up, or

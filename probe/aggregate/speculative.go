@@ -40,6 +40,12 @@ func (v view) speculative() *schema.Speculative {
 		DraftTokens:    v.count(path+"draft_tokens", metrics.SpecDraftTokens),
 		AcceptedTokens: v.count(path+"accepted_tokens", metrics.SpecAccepted),
 	}
+	if drafted, accepted := s.DraftTokens, s.AcceptedTokens; drafted != nil && accepted != nil && *accepted > *drafted {
+		why := v.noteImpossible("%s gained %d, more than %s, which gained %d", metrics.SpecAccepted.CanonicalName(), *accepted, metrics.SpecDraftTokens.CanonicalName(), *drafted)
+		s.DraftTokens, s.AcceptedTokens = nil, nil
+		v.Notes.Missing(path+"draft_tokens", why)
+		v.Notes.Missing(path+"accepted_tokens", why)
+	}
 	if setIfKnown(&v.settings, "speculative_method", &s.Method); s.Method == nil {
 		v.Notes.Missing(path+"method", "no metric reports it: "+cmp.Or(v.settings.reasons["speculative_method"], v.settings.notReported["speculative_method"]))
 	}

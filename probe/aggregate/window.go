@@ -136,7 +136,7 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 		v.Notes.Doubt(schema.CodeDuplicateSeries, schema.Info, fmt.Sprintf("%s exported the same series twice on a page with the same value, %d times: it was counted once", name, c.Duplicates), nil)
 	}
 	if c.Invalid > 0 {
-		v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d invalid values (NaN, infinite, a negative count, or a sum that decreased), the last one of %s: they were ignored", name, c.Invalid, c.InvalidDesc.Name()), nil)
+		v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d invalid values (NaN, infinite, negative, a sum that decreased, or a fraction above 1), the last one of %s: they were ignored", name, c.Invalid, c.InvalidDesc.Name()), nil)
 	}
 	if e.ScrapeShare > 0 {
 		v.Notes.Doubt(schema.CodeScrapeCost, schema.Info, fmt.Sprintf("polls took %.1f %% of a core of the server at %s: its requests are expensive, and an engine at work is polled each second nevertheless; --scrape-interval sets a longer time", 100*e.ScrapeShare, name), &schema.Evidence{Field: "engine.scrapes", Value: schema.Float(e.ScrapeShare), Threshold: schema.Float(serverShare)})

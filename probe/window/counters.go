@@ -17,6 +17,8 @@ const (
 	// sumRounding is by how much of itself a sum may decrease: a float64 has 16 digits, and
 	// an exporter may add up the sums of several processes in another order each time.
 	sumRounding = 1e-9
+	// fractionRounding is by how much a fraction may exceed 1.
+	fractionRounding = 1e-9
 	// MaxExact is 2^53: up to it a float64 represents every integer.
 	MaxExact = 1 << 53
 )
@@ -34,7 +36,8 @@ type Counters struct {
 	// Duplicates counts series that were on a page twice with one value, Conflicts those
 	// with two values.
 	Duplicates, Conflicts int64
-	// Invalid counts impossible values: not finite, negative counts, sums that decreased.
+	// Invalid counts impossible values: not finite, negative, sums that decreased, fractions
+	// above 1.
 	// InvalidDesc is the name of the latest one.
 	Invalid     int64
 	InvalidDesc metrics.DescID
@@ -207,7 +210,7 @@ type GaugeReading struct {
 	engine     EngineID
 	labelValue string // of the label that splits the metric
 	value      float64
-	invalid    bool // value is not finite, or the page has two different ones
+	invalid    bool // value is not finite or impossible, or the page has two different ones
 	perProcess bool // each process of the server has a series of its own
 }
 
@@ -296,9 +299,15 @@ func (c *Counters) addGauge(sample *pageSample) {
 	if !desc.Kind.IsGauge() {
 		return
 	}
+	value, invalid := sample.series.pending*desc.Encoding.Scale(), sample.series.invalid
+	if !invalid && (value < 0 || value > 1+fractionRounding && desc.Metric.IsFraction()) {
+		invalid = true
+		c.Invalid++
+		c.InvalidDesc = sample.match.Desc
+	}
 	c.gauges = append(c.gauges, GaugeReading{
 		desc: sample.match.Desc, engine: sample.series.engine, labelValue: sample.labels.Get(desc.Label),
-		value: sample.series.pending * desc.Encoding.Scale(), invalid: sample.series.invalid,
+		value: value, invalid: invalid,
 		perProcess: sample.labels.Get("pid") != "",
 	})
 }

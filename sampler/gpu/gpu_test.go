@@ -97,6 +97,59 @@ func TestHangWhileSampling(t *testing.T) {
 	}
 }
 
+// More power than any GPU can draw is left out, and so is such an energy.
+func TestImpossiblePower(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		from                float64 // seconds from which on the power is 3.7 MW
+		watts, joulesPerSec float64
+		power, energy       bool
+		doubts              int
+	}{
+		{"sound", 1e9, 700, 700, true, true, 0},
+		{"one reading", 9, 700, 700, true, true, 1},
+		{"always", 0, 700, 700, false, true, 1},
+		{"energy", 1e9, 700, 3.7e6, true, false, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, _ chan struct{}) {
+				begin := time.Now()
+				gpu := &fakeGPU{
+					used:   func(time.Time) (uint64, error) { return gib, nil },
+					joules: func(at time.Time) (float64, error) { return c.joulesPerSec * at.Sub(begin).Seconds(), nil },
+					watts: func(at time.Time) (float64, error) {
+						if at.Sub(begin).Seconds() >= c.from {
+							return 3.7e6, nil
+						}
+						return c.watts, nil
+					},
+					procs: listing(process{7, gib, true}),
+				}
+				s := start(Config{OwnedPIDs: pidSet(7), ProcRoot: procRoot(t, 7)}, &fakeDriver{gpus: []*fakeGPU{gpu}})
+				s.CommandStarted(time.Now())
+				time.Sleep(10 * time.Second)
+				r := s.Stop(10 * time.Second)
+				d := r.GPUs[0]
+				if (d.PowerWatts != nil) != c.power || c.power && float64(d.PowerWatts.Max) != c.watts || !c.power && !strings.Contains(r.reason("gpus.0.power_watts"), "impossible") {
+					t.Errorf("power %+v: %q", d.PowerWatts, r.reason("gpus.0.power_watts"))
+				}
+				if (d.EnergyJoules != nil) != c.energy || !c.energy && !strings.Contains(r.reason("gpus.0.energy_joules"), "more than any GPU can draw") {
+					t.Errorf("energy %v: %q", d.EnergyJoules, r.reason("gpus.0.energy_joules"))
+				}
+				doubts := 0
+				for _, v := range r.Notes.Validity {
+					if v.Code == schema.CodeInvalidValues {
+						doubts++
+					}
+				}
+				if doubts != c.doubts || len(unexplainedNulls(r)) > 0 {
+					t.Errorf("%d doubts, want %d; %v", doubts, c.doubts, unexplainedNulls(r))
+				}
+			})
+		})
+	}
+}
+
 func TestPeakAndGauges(t *testing.T) {
 	inBubble(t, func(t *testing.T, hang chan struct{}) {
 		begin := time.Now()

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 )
@@ -17,13 +18,17 @@ type deviceState struct {
 	gpu    device // the GPU itself; of a MIG instance, its parent
 
 	power, utilization, temperature, clocks statAccumulator
-	throttledReadings                       int64  // readings with a throttle reason
-	throttleReasons                         uint64 // every throttle reason seen
+	impossibleWatts                         float64 // the last reading above maxWatts; 0 if there was none
+	throttledReadings                       int64   // readings with a throttle reason
+	throttleReasons                         uint64  // every throttle reason seen
 	energy                                  energyCounter
 	errors                                  int64 // failed readings of anything but the memory
 
 	deviceProcesses
 }
+
+// maxWatts is more power than any GPU can draw: a GB300 is specified for 1400 W.
+const maxWatts = 2000
 
 // statAccumulator accumulates the readings of one quantity.
 type statAccumulator struct {
@@ -113,6 +118,12 @@ func (s *Sampler) readEnergy(d *deviceState, running bool) {
 func (s *Sampler) readGauges(d *deviceState) {
 	if !d.power.unsupported {
 		watts, err := d.dev.power()
+		if err == nil && watts > maxWatts {
+			s.mu.Lock()
+			d.impossibleWatts = watts
+			s.mu.Unlock()
+			err = fmt.Errorf("a power of %.0f W is impossible", watts)
+		}
 		s.record(d, &d.power, watts, err)
 	}
 	if !d.utilization.unsupported {

@@ -103,6 +103,9 @@ func (s *Sampler) reportDevice(i int, d *deviceState, m memoryStats, unmatched s
 	}
 	s.reportProcesses(&out, d, m, unmatched, miss)
 	s.reportGauges(&out, d, miss)
+	if d.impossibleWatts > 0 {
+		notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("the driver reported a power of %.0f W for GPU %d, more than any GPU can draw: such readings were left out", d.impossibleWatts, d.index), nil)
+	}
 	s.reportEnergy(&out, i, d, miss, notes)
 	miss("energy_active_joules", noActiveEnergy)
 	miss("torch", noTorch)
@@ -334,6 +337,9 @@ func (s *Sampler) reportEnergy(out *schema.GPU, i int, d *deviceState, miss func
 		reason = "the counter was not read twice"
 	case e.last < e.first:
 		reason = fmt.Sprintf("the device's counter decreased from %.3f to %.3f J: the driver was reloaded, or the device reset", e.first, e.last)
+	case e.last-e.first > maxWatts*(window+shortEnergy).Seconds():
+		reason = fmt.Sprintf("the device's counter rose by %.0f J in %.2f s, which is more than any GPU can draw", e.last-e.first, window.Seconds())
+		notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("GPU %d: %s", d.index, reason), nil)
 	case e.last == e.first:
 		reason = fmt.Sprintf("the device's counter did not move in %.2f s", window.Seconds())
 	}

@@ -71,6 +71,15 @@ func (m ID) IsPolled() bool {
 	return false
 }
 
+// IsFraction reports whether the metric is a gauge from 0 to 1.
+func (m ID) IsFraction() bool {
+	switch m {
+	case KVCacheUsage, OffloadCPUPinned, OffloadCPUPinnedWrite, OffloadCPUPinnedRead, TierPinnedWrite, TierPinnedRead:
+		return true
+	}
+	return false
+}
+
 // Kind is a metric's Prometheus type. Gauges have two kinds, by how the values of
 // several engines combine.
 type Kind uint8
