@@ -348,6 +348,8 @@ class Check(unittest.TestCase):
         event["validity"].append({"code": "short_window", "evidence": None})
         window["active_seconds_est"] = None
         event["engine"]["requests"]["batch_utilization"] = None
+        for field in ("engine.window.active_seconds_est", "engine.requests.batch_utilization"):
+            event["unavailable"].append({"field": field, "reason": "too few polls"})
         event["engine"]["throughput"] = {
             "requests_per_second": 100 / 9.1,
             "prompt_tokens_per_second": 30000 / 9.1,
