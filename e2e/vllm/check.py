@@ -19,7 +19,7 @@ import re
 import sys
 
 # Nulls that mean "does not apply" and need no reason.
-BARE_NULLS = {"mig_of", "stage", "replica", "above", "evidence"}
+BARE_NULLS = {"mig_of", "stage", "replica", "above", "mean_bounds", "evidence"}
 BARE_PATHS = {"run.signal", "run.start_error"}
 
 
@@ -95,6 +95,8 @@ def check_nulls(c):
         dotted = ".".join(path)
         if path[-1] in BARE_NULLS or "evidence" in path or dotted in BARE_PATHS:
             continue
+        if len(path) > 2 and (path[-2].endswith("_bounds") and path[-1] == "1" or path[-3] == "buckets" and path[-1] == "0"):
+            continue  # nothing bounds the figure from above; a bucket up to +Inf
         if dotted == "run.exit_code" and c.event.get("run", {}).get("signal"):
             continue
         above = {".".join(path[: n + 1]) for n in range(len(path))}
