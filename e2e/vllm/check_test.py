@@ -136,7 +136,7 @@ def right_event(case):
     if case == "d":
         engine["endpoints"].append({"url": "http://127.0.0.1:4001/metrics"})
         engine["kv_cache"]["num_gpu_blocks"] = 32768
-        engine["requests"].update(waiting={"last": 0, "mean": 9.0, "peak": 12}, running={"last": 0, "mean": 15.0, "peak": 20}, batch_utilization=0.75)
+        engine["requests"].update(waiting={"last": 0, "mean": 9.0, "peak": 12}, running={"last": 0, "mean": 15.0, "peak": 20}, batch_utilization=15.0 * 9.1 / active / 20)
         first = engine["instances"][0]
         first.update(requests_finished=100, prompt_tokens=30000, generation_tokens=8000)
         engine["instances"].append(dict(first, endpoint=1, requests_finished=80, prompt_tokens=24000, generation_tokens=6000))
@@ -148,7 +148,7 @@ def right_event(case):
         }
         values = {"max_model_len": 512, "enforce_eager": True, "load_format": "dummy", "dtype": "bfloat16", "tensor_parallel_size": 1, "scheduling_policy": "fcfs", "vllm_version": "0.32.0"}
         engine["config"] = {"values": values, "sources": {key: "version" if key == "vllm_version" else "server_info" for key in values}}
-        engine["requests"]["batch_utilization"] = 15.0 / seqs
+        engine["requests"]["batch_utilization"] = 15.0 * engine["window"]["duration_seconds"] / active / seqs
     if case == "n":
         engine["source"], engine["endpoints"] = "multiprocess", [{"url": "file:///tmp/x", "source": "multiprocess"}]
     if case == "e":
@@ -346,7 +346,10 @@ class Check(unittest.TestCase):
         event = right_event("a")
         window = event["engine"]["window"]
         event["validity"].append({"code": "short_window", "evidence": None})
-        window["active_seconds_est"] = 1.0
+        window["active_seconds_est"] = None
+        event["engine"]["requests"]["batch_utilization"] = None
+        for field in ("engine.window.active_seconds_est", "engine.requests.batch_utilization"):
+            event["unavailable"].append({"field": field, "reason": "too few polls"})
         event["engine"]["throughput"] = {
             "requests_per_second": 100 / 9.1,
             "prompt_tokens_per_second": 30000 / 9.1,
