@@ -252,11 +252,12 @@ func TestShortWorkIsSeen(t *testing.T) {
 				seen++
 			}
 		}
-		if r := report.Engine.Requests.Running; seen < 9 || *r.Peak != 3 {
+		if r := report.Engine.Requests.Running; seen < 9 || r.Peak == nil || *r.Peak != 3000 || r.Mean == nil {
 			t.Errorf("%d polls saw the work; %s", seen, testkit.JSON(r))
 		}
-		if active := report.Engine.Window.ActiveSecondsEst; active == nil || *active < 1.0 || *active > 1.3 {
-			t.Errorf("active %v", testkit.JSON(active))
+		// Eleven polls resolve a second to a fifth: not well enough for rates over it.
+		if w := report.Engine.Window; w.ActiveSecondsEst != nil || w.ActiveIntervals == nil || *w.ActiveIntervals < 9 {
+			t.Errorf("window %v", testkit.JSON(w))
 		}
 	})
 }
@@ -288,7 +289,7 @@ func TestScrapeCostIsNoted(t *testing.T) {
 				if gap, n := e.longestGap(); gap > c.gap {
 					t.Errorf("%d polls, up to %v apart, want %v", n, gap, c.gap)
 				}
-				if got := testkit.Codes(report.Notes); got != c.want {
+				if got := strings.TrimSpace(strings.ReplaceAll(testkit.Codes(report.Notes), "few_requests", "")); got != c.want {
 					t.Fatalf("doubts %q, want %q", got, c.want)
 				}
 				if c.want != "scrape_cost" {

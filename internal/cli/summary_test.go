@@ -116,8 +116,8 @@ func TestRequestsText(t *testing.T) {
 		running, waiting *schema.RequestGauge
 		want             string
 	}{
-		{gauge(schema.F(7.5), schema.F(16)), gauge(schema.F(0.2), schema.F(3)), ", at most 16 running, 3 waiting"},
-		{gauge(schema.F(7.5), schema.F(16)), gauge(nil, nil), ", at most 16 running"},
+		{gauge(schema.F(7.5), schema.F(16)), gauge(schema.F(0.2), schema.F(3)), ", peak 16 running, 3 waiting"},
+		{gauge(schema.F(7.5), schema.F(16)), gauge(nil, nil), ", peak 16 running"},
 		{gauge(schema.F(2.37), nil), gauge(schema.F(0.2), nil), ", on average 2.4 running"},
 		{gauge(schema.F(0), schema.F(0)), gauge(schema.F(0), schema.F(0)), ""},
 		{gauge(nil, nil), nil, ""},

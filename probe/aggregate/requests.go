@@ -78,12 +78,27 @@ func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
 // the mean by the engine's histograms: the window, if no requests were under way at its
 // ends, otherwise the time between the first and the last reading.
 func (v view) meanOverWindow(id metrics.ID) *schema.Float {
-	area, seconds := v.gauges.Group(id, window.GroupKey{Stage: v.stage}).Integral()
-	if v.whyNotIdleAtEnds() == "" {
-		seconds = max(seconds, float64(v.Engine.Window.DurationSeconds))
+	group := window.GroupKey{Stage: v.stage}
+	all := []*window.GaugeStats{v.gauges.Group(id, group)}
+	if len(v.endpoints) < len(v.all) { // those of one role add up by themselves
+		all = nil
+		for _, e := range v.endpoints {
+			all = append(all, e.Gauges.Group(id, group))
+		}
 	}
-	peak, _ := v.gauges.Group(id, window.GroupKey{Stage: v.stage}).Gauge().Peak.Value()
-	return schema.F(min(area/seconds, peak)) // a request from before the run is in no peak
+	mean := 0.0
+	for _, g := range all {
+		area, seconds := g.Integral()
+		if v.whyNotIdleAtEnds() == "" {
+			seconds = max(seconds, float64(v.Engine.Window.DurationSeconds))
+		}
+		if seconds <= 0 {
+			return nil
+		}
+		peak, _ := g.Gauge().Peak.Value()
+		mean += min(area/seconds, peak) // a request from before the run is in no peak
+	}
+	return schema.F(mean)
 }
 
 // batchUtilization is the mean number of running requests while the engine worked, divided

@@ -458,9 +458,9 @@ func TestFewGaugeReadings(t *testing.T) {
 		run  time.Duration
 		want string // in the reason; "" if there are averages
 	}{
-		{200 * time.Millisecond, "no reading of"},
-		{400 * time.Millisecond, "only 1 reading fell into the run: "},
-		{700 * time.Millisecond, "only 2 readings fell into the run: "},
+		{200 * time.Millisecond, "only 1 reading fell into the run: "},
+		{400 * time.Millisecond, "only 2 readings fell into the run: "},
+		{700 * time.Millisecond, ""},
 		{900 * time.Millisecond, ""},
 	} {
 		t.Run(c.run.String(), func(t *testing.T) {
