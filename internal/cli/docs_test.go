@@ -180,7 +180,7 @@ func (b *block) check(t *testing.T) (changed bool) {
 	return changed
 }
 
-// runExample gives what a shell prints that runs a command, and how it ended, as $? has it.
+// runExample runs a command in a shell and returns what it printed and its $?.
 func runExample(t *testing.T, dir, command string) (output string, status int) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -258,7 +258,7 @@ func demoLines(want, got string) (string, string) {
 	return wanted.String(), printed.String()
 }
 
-// demoScript gives a copy of what `make demo` runs, in a tree in which bin/vobs is this
+// demoScript returns a copy of what `make demo` runs, in a tree in which bin/vobs is this
 // test's and the fake NVML library is built.
 func demoScript(t *testing.T) string {
 	t.Helper()
