@@ -165,7 +165,11 @@ func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error 
 			if err != nil {
 				return err
 			}
-			out.WriteString(strconv.FormatFloat(x, 'g', 9, 64))
+			rounded := strconv.FormatFloat(x, 'g', 9, 64)
+			if !strings.ContainsAny(rounded, ".e") {
+				rounded += ".0" // as the event writes it if nothing had to be rounded
+			}
+			out.WriteString(rounded)
 		default:
 			out.Write(b)
 		}
