@@ -138,7 +138,7 @@ func (e *endpoint) see(at time.Time, latency time.Duration, created []float64, f
 func (p *Prober) markDuplicate(index, of int, sure bool) {
 	e := p.endpoints[index]
 	e.duplicateOf, e.duplicateForSure = p.endpoints[of], sure
-	p.gauges[e.target.Origin].Clear(index)
+	p.gauges[e.target.Origin].Drop(index)
 }
 
 // contradicts reports whether the pages of two endpoints cannot be of one process.

@@ -51,12 +51,15 @@ type endpoint struct {
 	baseAt         time.Time
 	fullAt         time.Time // when the last good full page was rendered
 	lastAt         time.Time // when the last good reading was
-	failedAt       time.Time // when the last failed request began
-	lastPhase      phase     // of the last good full page
-	schedule       scrape.Schedule
-	counters       *window.Counters
-	tokens         float64 // all tokens as of the last good reading
-	running        float64 // running requests as of the last good reading
+	// baseWritten and fullWritten are the times between which the page at baseAt, and the one
+	// at fullAt, were written.
+	baseWritten, fullWritten [2]time.Time
+	failedAt                 time.Time // when the last failed request began
+	lastPhase                phase     // of the last good full page
+	schedule                 scrape.Schedule
+	counters                 *window.Counters
+	tokens                   float64 // all tokens as of the last good reading
+	running                  float64 // running requests as of the last good reading
 	// fullTokens are the tokens, and activeAtFull the active seconds, as of the last full
 	// page.
 	fullTokens, activeAtFull float64
@@ -75,12 +78,11 @@ type endpoint struct {
 	answersBefore  [numConfigQueries]aggregate.Answer
 	changed        map[string]string
 	replacedTokens window.KVTokens
-	maxNumSeqs     int            // of each of its engines; 0 if unknown
-	kvRole         string         // in its command line; "" if unknown
-	gauges         *window.Gauges // its own; the Prober's are those of all endpoints of an origin
-	omni           bool           // polls request vllm-omni's gauges too
-	partial        error          // what the last page from files lacks
-	recording      bool           // the files are being recorded
+	maxNumSeqs     int    // of each of its engines; 0 if unknown
+	kvRole         string // in its command line; "" if unknown
+	omni           bool   // polls request vllm-omni's gauges too
+	partial        error  // what the last page from files lacks
+	recording      bool   // the files are being recorded
 
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
@@ -98,7 +100,7 @@ type endpoint struct {
 
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	e := &endpoint{
-		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs, kvRole: t.KVRole, gauges: window.NewGauges(),
+		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs, kvRole: t.KVRole,
 		changed: map[string]string{}, replacedTokens: window.KVTokens{},
 		sem: make(chan struct{}, 1),
 	}
@@ -225,8 +227,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 		e.schedule.Filter = scrape.FilterRefused // the filter is at fault, not the engine
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known to be down, or to be removing its files at its exit.
-		e.p.gauges[e.target.Origin].Clear(e.index)
-		e.gauges.Clear(e.index)
+		e.p.gauges[e.target.Origin].Clear(e.index, at)
 		e.working = false
 	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
@@ -239,6 +240,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 // ingest adds the parsed page, rendered at a time, to the counters and gauges. The
 // Prober's lock is held.
 func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phase) (window.Delta, error) {
+	written := e.written(at, resp.Latency, full)
 	var created []float64
 	if e.client != nil {
 		created = createdTimes(&e.page)
@@ -274,6 +276,10 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 			return window.Delta{}, e.scrapeError(errForeign)
 		}
 		e.setBase(at, ph)
+		e.baseWritten = written
+		if e.base == aggregate.BaseZero {
+			e.baseWritten = [2]time.Time{e.baseAt, e.baseAt}
+		}
 	}
 	first := !e.up
 	e.up, e.notVLLM, e.silent = true, false, false
@@ -295,15 +301,16 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		e.see(at, resp.Latency, created, first)
 	}
 	gauges := e.p.gauges[e.target.Origin]
+	if first && e.base == aggregate.BaseZero && !e.p.started.IsZero() && e.failedAt.Before(e.p.started) {
+		gauges.Clear(e.index, e.p.started) // the process did not exist yet
+	}
 	if e.duplicateOf != nil {
 		delta.Gauges = nil // they are those of the other endpoint
 	} else {
-		for _, g := range []*window.Gauges{gauges, e.gauges} {
-			g.Add(e.index, window.GaugePage{
-				At: at, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
-				Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens,
-			})
-		}
+		gauges.Add(e.index, window.GaugePage{
+			At: at, Written: written, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
+			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens,
+		})
 	}
 	load := gauges.LoadNow(e.index)
 	if first {
@@ -311,9 +318,13 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	}
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
-	if !first && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
+	counted := !first || e.base == aggregate.BaseZero && !e.p.started.IsZero() // what came before this page
+	if counted && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
 		from := e.lastAt
-		if delta.Restarted && e.failedAt.After(from) {
+		if first {
+			from = e.p.started
+		}
+		if (first || delta.Restarted) && e.failedAt.After(from) {
 			from = e.failedAt // it was down until then
 		}
 		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin), running > 0 && e.running > 0 && !delta.Restarted)
@@ -322,12 +333,21 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	e.tokens, e.running = tokens, running
 	e.lastAt = at
 	if full {
-		e.fullAt, e.lastPhase, e.fullTokens = at, ph, tokens
+		e.fullAt, e.fullWritten, e.lastPhase, e.fullTokens = at, written, ph, tokens
 		e.activeAtFull = e.p.active[e.target.Origin].Seconds()
 		e.atFull = load
 	}
 	e.idleSinceFull = e.duplicateOf == nil && tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return delta, nil
+}
+
+// written returns the times between which a page was written that is taken to be of a time.
+func (e *endpoint) written(at time.Time, latency time.Duration, full bool) [2]time.Time {
+	if e.client == nil {
+		return [2]time.Time{at, at.Add(latency)}
+	}
+	back := e.schedule.ReturnTrip(full, latency)
+	return [2]time.Time{at.Add(back - latency), at.Add(back)}
 }
 
 // setBase decides, at the first good page, what counters count from.
@@ -400,7 +420,11 @@ func (e *endpoint) nextRead() (wait time.Duration, full bool) {
 		status.Overdrawn = e.p.cfg.Wait()
 	}
 	wait, full = e.schedule.Next(time.Now(), status)
-	if e.schedule.Interval == 0 && e.p.cfg.Wait != nil && wait >= minAligned {
+	switch {
+	case e.schedule.Interval != 0:
+	case status.Servers > 1:
+		wait = e.schedule.AlignTo(e.p.started, time.Now(), wait)
+	case e.p.cfg.Wait != nil && wait >= minAligned:
 		wait = budget.AlignBack(wait) // a longer one would make a gap
 	}
 	return wait, full

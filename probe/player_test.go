@@ -34,6 +34,12 @@ func newPlayer(t *testing.T, targets ...scrape.Target) *player {
 // at feeds a page to the nth endpoint, seconds after the command's start.
 func (pl *player) at(seconds float64, n int, ph phase, full bool, page string) {
 	pl.t.Helper()
+	pl.late(seconds, 8*time.Millisecond, n, ph, full, page)
+}
+
+// late is at for a page whose request took that long.
+func (pl *player) late(seconds float64, latency time.Duration, n int, ph phase, full bool, page string) {
+	pl.t.Helper()
 	pl.p.started = pl.began
 	e := pl.p.endpoints[n]
 	if !full {
@@ -43,7 +49,7 @@ func (pl *player) at(seconds float64, n int, ph phase, full bool, page string) {
 		pl.t.Fatal(err)
 	}
 	at := pl.began.Add(time.Duration(seconds * float64(time.Second)))
-	if _, err := e.ingest(at, scrape.Response{Latency: 8 * time.Millisecond, Complete: true, Bytes: int64(len(page))}, full, ph); err != nil {
+	if _, err := e.ingest(at, scrape.Response{Latency: latency, Complete: true, Bytes: int64(len(page))}, full, ph); err != nil {
 		pl.t.Fatal(err)
 	}
 	pl.answer(e)

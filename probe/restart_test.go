@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/testkit"
+	"github.com/vobs/vobs/probe/scrape"
 )
 
 // restartedStart is the process start time of an engine that replaces the recorded one.
@@ -137,4 +138,51 @@ func TestCollectorsPage(t *testing.T) {
 	if report := bracket(t, testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_pre"), testkit.Recorded(t, "serve_default_post")); strings.Contains(testkit.Codes(report.Notes), "delayed_metrics") {
 		t.Error("an engine's own page is taken for a collector's")
 	}
+}
+
+// The times of the requests that a process finished after its last whole page are lost with
+// it: the mean is what the counters have, and what the polls found after that page.
+func TestMeanAcrossRestart(t *testing.T) {
+	pre, post := casePages(t, "preempt")
+	const running = `vllm:num_requests_running{engine="0",model_name="tiny"} `
+	const preemptions = `vllm:num_preemptions_total{engine="0",model_name="tiny"} `
+	post = testkit.ReplaceAll(t, post, preemptions+"25.0", preemptions+"0.0")
+	at := func(n string) string { return testkit.SetValues(t, post, running+n) }
+	pl := newPlayer(t, target(t, "http://127.0.0.1:9940"))
+	pl.at(-0.1, 0, phaseBefore, true, pre)
+	for s := 1.0; s <= 5; s++ {
+		pl.at(s, 0, phaseDuring, false, testkit.SetValues(t, pre, running+"2.0"))
+	}
+	pl.at(6, 0, phaseDuring, true, at("0.0")) // all that the first process counted
+	for i := 1; i <= 14; i++ {
+		pl.at(6+float64(i)/5, 0, phaseDuring, false, at("4.0"))
+	}
+	refused := pl.began.Add(9 * time.Second)
+	pl.p.gauges[scrape.FromFlag].Clear(0, refused)
+	pl.at(9.9, 0, phaseDuring, true, testkit.SetValues(t, newer(t, pre), running+"0.0"))
+	pl.at(10.1, 0, phaseAfter, true, testkit.SetValues(t, newer(t, pre), running+"0.0"))
+	report := pl.report(10)
+	r := report.Engine.Requests.Running
+	// From 6 s on: up to 4 within 0.2 s, 4 until 8.8 s, and down to 0 at 9 s.
+	want := (17.34081239599982 + 0.4 + 4*2.6 + 0.4) / 10.2
+	if r.Method == nil || *r.Method != "littles_law_with_polls" || !testkit.Near(r.Mean, want) || r.MeanBounds == nil || r.MeanBounds[1] != nil {
+		t.Errorf("running %s, want %v: %s", testkit.JSON(r), want, testkit.Reason(report.Notes, "engine.requests.running.mean"))
+	}
+}
+
+// newer returns a page of a process that replaces the one of a case's pages, and has counted
+// nothing.
+func newer(t *testing.T, page string) string {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(page) {
+		switch {
+		case strings.HasPrefix(line, "process_start_time_seconds "):
+			line = "process_start_time_seconds 1.9e+09\n"
+		case strings.HasPrefix(line, "vllm:") && !strings.Contains(line, "_created") && !strings.HasPrefix(line, "vllm:cache_config_info"):
+			line = line[:strings.LastIndexByte(line, ' ')] + " 0.0\n"
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "")
 }

@@ -53,11 +53,11 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 	return aggregate.Endpoint{
 		Index: e.index, Name: e.target.Name(), Files: e.files != nil, Local: e.isLocal(), Foreign: e.foreign,
-		Base: e.base, BaseAt: e.baseAt, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.lastAt, Final: e.final(settled),
+		Base: e.base, BaseAt: e.baseAt, BaseWritten: e.baseWritten, FullWritten: e.fullWritten, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.lastAt, Final: e.final(settled),
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull, ScrapeShare: e.schedule.Excess(),
 		AtBase: e.loadAtBase(), AtFull: e.atFull,
 		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
-		MaxNumSeqs: e.maxNumSeqs, KVRole: e.kvRoleNow(), Gauges: e.gauges, Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
+		MaxNumSeqs: e.maxNumSeqs, KVRole: e.kvRoleNow(), Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
 		Changes: e.changes(), ReplacedKVTokens: e.replacedTokens,
 	}
 }

@@ -117,10 +117,17 @@ type Gauge struct {
 // counters may prove.
 type RequestGauge struct {
 	Gauge
-	// How the mean was obtained: `littles_law`, the time that the engine's requests spent running (or waiting), by its histograms, divided by the length of the window; `polled`, from the readings of the gauge. Null without a mean.
-	Method *string `json:"method" enum:"littles_law,polled"`
+	// How the mean was obtained: `littles_law`, the time that the engine's requests spent running (or waiting), by its histograms, divided by the length of the window; `littles_law_with_polls`, that, and readings of the gauge for what the histograms leave open (with preemptions, how many of the requests were running; with a restart, what the process that ended had not reported); `polled`, from the readings alone. Null without a mean.
+	Method *string `json:"method" enum:"littles_law,littles_law_with_polls,polled"`
 	// The interval that the counters prove for the mean if it cannot be computed from them; null without one.
 	MeanBounds *Bounds `json:"mean_bounds" kind:"bound" better:"neither"`
+}
+
+// KVUsage summarises the usage of the KV cache.
+type KVUsage struct {
+	Gauge
+	// How the mean was obtained: `per_running_request`, the usage per running request, from the readings, times `engine.requests.running.mean`, which counters prove; `polled`, from the readings alone. Null without a mean.
+	Method *string `json:"method" enum:"per_running_request,polled"`
 }
 
 // Requests counts the requests within the window.
@@ -246,7 +253,7 @@ type Latency struct {
 // KVCache describes how full the KV cache was.
 type KVCache struct {
 	// Fraction of KV blocks in use, from 0 to 1; the highest over all engines.
-	Usage *Gauge `json:"usage" unit:"fraction"`
+	Usage *KVUsage `json:"usage" unit:"fraction"`
 	// KV blocks of all engines together.
 	NumGPUBlocks *int64 `json:"num_gpu_blocks" kind:"configuration" unit:"blocks"`
 	// Tokens per block.

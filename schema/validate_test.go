@@ -100,7 +100,7 @@ func TestFullEvent(t *testing.T) {
 			want: `warning: engine.prefix_cache.local.hits: greater than queries: 2048312 > 2048311`},
 		{name: "percent for a fraction", old: `"kv_cache_usage_peak": 0.973`, new: `"kv_cache_usage_peak": 97.3`,
 			want: `warning: engine.instances.0.kv_cache_usage_peak: expected a fraction from 0 to 1, found 97.3`},
-		{name: "percent in a gauge", old: `"usage": {"last": 0.0, "mean": 0.61, "peak": 0.973}`, new: `"usage": {"last": 0.0, "mean": 0.61, "peak": 97.3}`,
+		{name: "percent in a gauge", old: `"usage": {"last": 0.0, "mean": 0.61, "peak": 0.973, "method": "per_running_request"}`, new: `"usage": {"last": 0.0, "mean": 0.61, "peak": 97.3}`,
 			want: `warning: engine.kv_cache.usage.peak: expected a fraction from 0 to 1, found 97.3`},
 		{name: "mean above the peak", old: `"mean": 92.4`, new: `"mean": 128.5`,
 			want: `warning: engine.requests.running.mean: greater than peak: 128.5 > 128`},

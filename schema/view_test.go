@@ -249,7 +249,7 @@ func TestEmptyLists(t *testing.T) {
 	for _, g := range []*RequestGauge{e.Engine.Requests.Running, e.Engine.Requests.Waiting} {
 		g.Method = nil // "" is not one of its values
 	}
-	e.Engine.Throughput.Over = nil
+	e.Engine.KVCache.Usage.Method, e.Engine.Throughput.Over = nil, nil
 	check(&e)
 }
 

@@ -74,7 +74,10 @@ type Endpoint struct {
 	// BaseAt is when counters count from, FirstAt the first reading, FullAt the last
 	// full page, LastAt the last reading of any kind.
 	BaseAt, FirstAt, FullAt, LastAt time.Time
-	Final                           Final
+	// BaseWritten and FullWritten are the times between which the pages at BaseAt and FullAt
+	// were written: a late answer leaves open when that was.
+	BaseWritten, FullWritten [2]time.Time
+	Final                    Final
 	// Scrapes counts successful readings, Errors those that failed while the engine was up.
 	Scrapes, Errors int64
 	// MaxGap is the longest time between two successful readings.
@@ -107,8 +110,6 @@ type Endpoint struct {
 	// roles may write.
 	KVRole       string
 	MixedKVRoles bool
-	// Gauges are those of this endpoint alone, by Index too.
-	Gauges *window.Gauges
 	// Version is the server's answer at /version; "" if unknown.
 	Version string
 	// Answers are what the server returned of its configuration.

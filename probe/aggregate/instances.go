@@ -83,10 +83,9 @@ func (v view) instances() []schema.Instance {
 			in.GenerationTokens = count("generation_tokens", metrics.GenerationTokens)
 			peak := func(field string, metric metrics.ID) *schema.Float {
 				stats, why := v.gauges.At(metric, window.GaugeKey{Endpoint: e.Index, Engine: id}), e.unrecorded[id.Stage]
-				g := stats.Gauge()
-				if g != nil && g.Peak != nil && (why == "" || *g.Peak > 0) {
+				if stats.PeakKnown && (why == "" || stats.Peak > 0) {
 					if why = v.whyInstanceUnseen(e, metric, stats, engines[id]); why == "" {
-						return g.Peak
+						return schema.F(stats.Peak)
 					}
 				}
 				v.Notes.Missing(path+field, cmp.Or(why, "it was not polled during the run"))

@@ -22,8 +22,7 @@ func (v view) kvCache() *schema.KVCache {
 				usage.Peak, missing.peak = nil, why
 			}
 		}
-		v.noteGauge("engine.kv_cache.usage", usage, missing)
-		k.Usage = usage
+		k.Usage = v.kvUsage(usage, missing)
 	}
 	switch {
 	case k.Usage == nil:
@@ -52,6 +51,44 @@ func (v view) kvCache() *schema.KVCache {
 	k.PeakTokens = known("peak_tokens", n, why)
 	k.Residency = v.residency()
 	return k
+}
+
+// minBusyPolls is how many polls have to find running requests for the KV-cache usage of one.
+const minBusyPolls = 7
+
+// maxRatioError is the largest standard error of that usage, as a fraction of it. It is mostly
+// too high: what the readings of a slowly changing usage differ by is no error.
+const maxRatioError = 0.08
+
+// kvUsage returns the usage with its mean. If the counters tell the mean number of running
+// requests, it is that times the polled usage per running request: polls that missed work then
+// do not matter, as long as they saw typical requests.
+func (v view) kvUsage(g *schema.Gauge, missing gaugeReasons) *schema.KVUsage {
+	const path = "engine.kv_cache.usage"
+	u := &schema.KVUsage{Gauge: *g}
+	method := polled
+	r := v.Engine.Requests.Running
+	if r != nil && r.Mean != nil && *r.Method != polled {
+		each, ok := v.gauges.UsagePerRequest(v.stage, v.indices())
+		if ok && each.Busy >= minBusyPolls && each.Error <= maxRatioError {
+			u.Mean, method = schema.F(each.Ratio*float64(*r.Mean)/float64(each.Engines)), "per_running_request"
+		}
+	}
+	if u.Mean != nil {
+		u.Method = &method
+	} else {
+		v.Notes.Missing(path+".method", missing.mean)
+	}
+	v.noteGauge(path, &u.Gauge, missing)
+	return u
+}
+
+// indices returns the numbers of the view's endpoints in the gauges.
+func (v view) indices() (out []int) {
+	for _, e := range v.endpoints {
+		out = append(out, e.Index)
+	}
+	return out
 }
 
 func (v view) residency() *schema.KVResidency {

@@ -93,9 +93,9 @@ func (v view) omniReplicas() []string {
 // peakMemory returns the highest reading of a stage's peak. If the stage did nothing in the
 // window, the gauge shows a request before it.
 func (v view) peakMemory(path string) *int64 {
-	g := v.gauges.Group(metrics.OmniPeakMemory, window.GroupKey{Stage: v.stage})
+	g := v.combinedGauge(metrics.OmniPeakMemory, "")
 	switch {
-	case g == nil || !g.Known || v.overflowed(metrics.OmniPeakMemory):
+	case !g.Known || v.overflowed(metrics.OmniPeakMemory):
 		v.Notes.Missing(path, v.whyNoGauge(metrics.OmniPeakMemory, ""))
 	case !v.stageWorked():
 		v.Notes.Missing(path, "the stage finished nothing in the window: the gauge shows a request before it")

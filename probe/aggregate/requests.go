@@ -3,10 +3,10 @@ package aggregate
 import (
 	"cmp"
 	"fmt"
+	"math"
 
 	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/metrics"
-	"github.com/vobs/vobs/probe/window"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -28,10 +28,6 @@ func (v view) requests() *schema.Requests {
 	return q
 }
 
-// polledTolerance is by how much, as a factor, a polled mean may miss what the counters
-// prove to be taken for the nearer bound.
-const polledTolerance = 1.1
-
 // requestGauge is gauge for requests, whose mean the engine's histograms may prove.
 func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
 	g, missing, why := v.readGauge(id, "")
@@ -40,29 +36,27 @@ func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
 		return nil
 	}
 	r := &schema.RequestGauge{Gauge: *g}
-	if r.Mean != nil {
-		r.Mean = v.meanOverWindow(id)
-	}
-	counted, whyNotCounted := v.countedMean(id)
-	switch {
-	case whyNotCounted != "":
-	case counted.exact:
-		r.Mean = schema.F(counted.high)
-	default:
-		r.MeanBounds = &schema.Bounds{schema.F(counted.low), schema.F(counted.high)}
+	method := polled
+	if counted, why := v.countedMean(id); why == "" {
+		if counted.method != littlesLaw {
+			r.MeanBounds = &schema.Bounds{schema.F(counted.low), nil}
+			if !math.IsInf(counted.high, 1) {
+				r.MeanBounds[1] = schema.F(counted.high)
+			}
+		}
 		switch x, ok := r.Mean.Value(); {
-		case !ok:
-		case x >= counted.low/polledTolerance && x <= counted.high*polledTolerance:
+		case counted.method != "" && isPrecise(counted.mean, counted.err):
+			r.Mean, method = schema.F(counted.mean), counted.method
+		case ok && counted.missed != "":
+			r.Mean, missing.mean = nil, counted.missed
+		case ok && (x < counted.low/polledTolerance || x > counted.high*polledTolerance):
+			r.Mean, missing.mean = nil, fmt.Sprintf("the polls found %.3g on average, and the engine's own times prove that it is %s: they missed its work", x, counted.bounds())
+		case ok:
 			r.Mean = schema.F(min(max(x, counted.low), counted.high)) // like a quantile's estimate
-		default:
-			r.Mean, missing.mean = nil, fmt.Sprintf("the polls found %.3g on average, and the engine's own times prove that it is between %.3g and %.3g: they missed its work", x, counted.low, counted.high)
 		}
 	}
 	if mean, ok := r.Mean.Value(); ok {
-		r.Method = schema.Ptr("polled")
-		if counted.exact && whyNotCounted == "" {
-			r.Method = schema.Ptr("littles_law")
-		}
+		r.Method = &method
 		// A few short waits between polls are no contradiction.
 		if peak, ok := r.Peak.Value(); ok && mean > 1.02*peak+0.05 {
 			r.Peak, missing.peak = nil, fmt.Sprintf("the highest poll found %.0f, and the mean by the engine's own times is %.3g: the polls missed the peak", peak, mean)
@@ -72,33 +66,6 @@ func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
 	}
 	v.noteGauge(path, &r.Gauge, missing)
 	return r
-}
-
-// meanOverWindow returns the mean of a gauge of requests by the polls, over the same time as
-// the mean by the engine's histograms: the window, if no requests were under way at its
-// ends, otherwise the time between the first and the last reading.
-func (v view) meanOverWindow(id metrics.ID) *schema.Float {
-	group := window.GroupKey{Stage: v.stage}
-	all := []*window.GaugeStats{v.gauges.Group(id, group)}
-	if len(v.endpoints) < len(v.all) { // those of one role add up by themselves
-		all = nil
-		for _, e := range v.endpoints {
-			all = append(all, e.Gauges.Group(id, group))
-		}
-	}
-	mean := 0.0
-	for _, g := range all {
-		area, seconds := g.Integral()
-		if v.whyNotIdleAtEnds() == "" {
-			seconds = max(seconds, float64(v.Engine.Window.DurationSeconds))
-		}
-		if seconds <= 0 {
-			return nil
-		}
-		peak, _ := g.Gauge().Peak.Value()
-		mean += min(area/seconds, peak) // a request from before the run is in no peak
-	}
-	return schema.F(mean)
 }
 
 // batchUtilization is the mean number of running requests while the engine worked, divided
@@ -118,7 +85,15 @@ func (v view) batchUtilization(running *schema.RequestGauge) *schema.Float {
 		return nil
 	}
 	// Outside the active time nothing runs: the mean over the window has all of the work.
-	whileActive := float64(*running.Mean) * float64(w.DurationSeconds) / float64(*w.ActiveSecondsEst)
+	seconds := float64(w.DurationSeconds)
+	active, activeToLast := v.activeSeconds()
+	if *running.Method == polled {
+		seconds, active = v.secondsToLast(), activeToLast
+	}
+	if active <= 0 {
+		active = activeToLast
+	}
+	whileActive := float64(*running.Mean) * seconds / active
 	return schema.F(min(whileActive/float64(most), 1)) // the active time is exact to a tenth
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
-	"github.com/vobs/vobs/probe/window"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -184,62 +183,4 @@ func (v view) whyNotAddedUp(id metrics.ID) string {
 		return v.whySplitUnknown
 	}
 	return ""
-}
-
-// combinedGauge returns a group's gauge over the view's endpoints; nil without a reading. stale
-// reports whether an engine stopped exporting it. The gauges of all endpoints, and those of
-// each one, were combined while they were polled. Those of one role were not, because the roles
-// are known only at the end: the peak of a sum over several endpoints is unknown.
-func (v view) combinedGauge(id metrics.ID, group window.GroupKey) (combined *schema.Gauge, stale bool) {
-	switch {
-	case len(v.endpoints) == len(v.all):
-		return v.gauges.Group(id, group).Gauge(), v.gauges.Stale(id, group)
-	case len(v.endpoints) == 1:
-		g := v.endpoints[0].Gauges
-		return g.Group(id, group).Gauge(), g.Stale(id, group)
-	}
-	var last, mean, peak []*schema.Float // of each engine
-	for _, e := range v.endpoints {
-		for k := range e.Gauges.Keys(id) {
-			if g := e.Gauges.At(id, k).Gauge(); g != nil && k.Engine.Stage == group.Stage && k.LabelValue == group.LabelValue {
-				last, mean, peak = append(last, g.Last), append(mean, g.Mean), append(peak, g.Peak)
-			}
-		}
-		stale = stale || e.Gauges.Stale(id, group)
-	}
-	if len(last) == 0 {
-		return nil, stale
-	}
-	if id.Kind() != metrics.KindGaugeMax {
-		return &schema.Gauge{Last: sumOf(last), Mean: sumOf(mean)}, stale
-	}
-	combined = &schema.Gauge{Last: highestOf(last), Mean: sumOf(mean), Peak: highestOf(peak)}
-	if combined.Mean != nil {
-		*combined.Mean /= schema.Float(len(mean))
-	}
-	return combined, stale
-}
-
-// sumOf adds up values; nil if one of them is nil.
-func sumOf(values []*schema.Float) *schema.Float {
-	sum := schema.Float(0)
-	for _, x := range values {
-		if x == nil {
-			return nil
-		}
-		sum += *x
-	}
-	return &sum
-}
-
-// highestOf returns the highest value; nil if one of them is nil.
-func highestOf(values []*schema.Float) *schema.Float {
-	highest := schema.Float(0)
-	for _, x := range values {
-		if x == nil {
-			return nil
-		}
-		highest = max(highest, *x)
-	}
-	return &highest
 }

@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -34,10 +35,15 @@ func (v view) activeSeconds() (toFull, toLast float64) {
 
 func (v view) throughput() *schema.Throughput {
 	toFull, toLast := v.activeSeconds()
+	uncertain := ""
+	if v.Engine.Window.ActiveSecondsEst == nil {
+		uncertain = v.whyWindowUncertain()
+	}
 	rate := func(field string, n int64, why string, seconds float64) *schema.Float {
 		if why == "" && seconds <= 0 {
 			why = emptyWindow
 		}
+		why = cmp.Or(why, uncertain)
 		if why != "" {
 			v.Notes.Missing("engine.throughput."+field, why)
 			return nil

@@ -7,14 +7,23 @@ import (
 	"github.com/vobs/vobs/probe/window"
 )
 
-// minPollsAtWork is how many polls have to see the engine at work for a polled peak or
-// mean to describe its work.
-const minPollsAtWork = 3
+// minPollsAtWork is how many polls have to see the engine at work for a polled peak to
+// describe its work, and minPollsForMean how many for a mean: fewer do not show how much a
+// gauge changes.
+const (
+	minPollsAtWork  = 3
+	minPollsForMean = 10
+)
 
 // whyUnseen returns why the polls of a gauge do not describe the engines' work, or "".
 // Only gauges that every poll requests are meant; if the engines did nothing, so do the
 // polls of a few moments.
-func (v view) whyUnseen(id metrics.ID) string {
+func (v view) whyUnseen(id metrics.ID) string { return v.whyTooFew(id, minPollsAtWork) }
+
+// whyMeanUnseen is whyUnseen for a mean.
+func (v view) whyMeanUnseen(id metrics.ID) string { return v.whyTooFew(id, minPollsForMean) }
+
+func (v view) whyTooFew(id metrics.ID, needed int) string {
 	if !id.IsPolled() || !v.worked() {
 		return ""
 	}
@@ -27,14 +36,14 @@ func (v view) whyUnseen(id metrics.ID) string {
 		}
 	}
 	switch {
-	case polls.AtWork < minPollsAtWork:
-		return fmt.Sprintf("%d of the polls saw the engine at work, and %d are needed%s", polls.AtWork, minPollsAtWork, v.pollingHint())
+	case polls.AtWork < needed:
+		return fmt.Sprintf("%d of the polls saw the engine at work, and %d are needed%s", polls.AtWork, needed, v.pollingHint())
 	case polls.Busy == 0:
 		return "every poll found the engine without a request, although it worked between them" + v.pollingHint()
 	}
 	switch id {
 	case metrics.RequestsRunning, metrics.KVCacheUsage:
-		if why := v.whyPeakRefuted(id, v.gauges.Group(id, window.GroupKey{Stage: v.stage}), v.generated()); why != "" {
+		if why := v.whyPeakRefuted(id, v.combinedGauge(id, ""), v.generated()); why != "" {
 			return why + v.pollingHint()
 		}
 	}
@@ -43,8 +52,8 @@ func (v view) whyUnseen(id metrics.ID) string {
 
 // whyPeakRefuted returns why a gauge that shows nothing contradicts the tokens that were
 // generated meanwhile, or "".
-func (v view) whyPeakRefuted(id metrics.ID, g *window.GaugeStats, generated int64) string {
-	if g == nil || !g.InRun || g.Peak > 0 || generated <= 0 {
+func (v view) whyPeakRefuted(id metrics.ID, g window.GaugeStats, generated int64) string {
+	if !g.PeakKnown || g.Peak > 0 || generated <= 0 {
 		return ""
 	}
 	return fmt.Sprintf("every poll found 0 for %s, although %d tokens were generated", id.CanonicalName(), generated)
@@ -71,7 +80,7 @@ func (v view) whyNeverFull(peak float64) string {
 }
 
 // whyInstanceUnseen is whyUnseen for the gauge of one engine with these counts.
-func (v view) whyInstanceUnseen(e *endpoint, id metrics.ID, g *window.GaugeStats, counts map[metrics.ID]int64) string {
+func (v view) whyInstanceUnseen(e *endpoint, id metrics.ID, g window.GaugeStats, counts map[metrics.ID]int64) string {
 	finished, generated := counts[metrics.RequestSuccess], counts[metrics.GenerationTokens]
 	if finished == 0 && generated == 0 && counts[metrics.PromptTokens] == 0 {
 		return ""

@@ -71,6 +71,32 @@ func (v view) window(started time.Time) *schema.Window {
 	return w
 }
 
+// windowSeconds returns the shortest and the longest time that the window may have lasted: the
+// answers of a busy or distant server leave open when its pages were written.
+func (v view) windowSeconds() (shortest, longest float64) {
+	first, last := v.endpoints[0], v.endpoints[0]
+	for _, e := range v.endpoints {
+		if e.BaseAt.Before(first.BaseAt) {
+			first = e
+		}
+		if e.FullAt.After(last.FullAt) {
+			last = e
+		}
+	}
+	between := func(from, to time.Time) float64 { return max(0, to.Sub(from).Seconds()) }
+	return between(first.BaseWritten[1], last.FullWritten[0]), between(first.BaseWritten[0], last.FullWritten[1])
+}
+
+// whyWindowUncertain returns why the window's length is not known to a tenth, or "".
+func (v view) whyWindowUncertain() string {
+	shortest, longest := v.windowSeconds()
+	seconds := float64(v.Engine.Window.DurationSeconds)
+	if seconds-shortest <= mostUncertain*seconds && longest-seconds <= mostUncertain*seconds {
+		return ""
+	}
+	return fmt.Sprintf("the window lasted between %.2f and %.2f s: the engine's answers came late, and it is unknown at what moment the first and the last page were written", shortest, longest)
+}
+
 // whyActiveUnresolved returns why the polls do not resolve the time in which the engines
 // worked, and how many active intervals that takes; "" if they do. At the edges of each
 // stretch of work the engine may have worked for any part of an interval between two

@@ -321,6 +321,21 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 	return wait, full
 }
 
+// AlignTo changes a wait that Next returned so that the polls of several servers coincide: what
+// they show together is then of one moment. They are multiples of the interval between cheap
+// polls away from origin. A wait becomes shorter, or if it would nearly vanish, a little longer.
+func (s *Schedule) AlignTo(origin, now time.Time, wait time.Duration) time.Duration {
+	grid := s.baseInterval(now)
+	if wait <= 0 || origin.IsZero() {
+		return wait
+	}
+	over := now.Add(wait).Sub(origin) % grid
+	if over = (over + grid) % grid; over < wait*3/4 {
+		return wait - over
+	}
+	return wait + grid - over
+}
+
 // baseInterval returns the time between two polls that cost next to nothing.
 func (s *Schedule) baseInterval(now time.Time) time.Duration {
 	switch age := now.Sub(s.seenAt); {

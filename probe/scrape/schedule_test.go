@@ -1,6 +1,7 @@
 package scrape
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -491,5 +492,31 @@ func TestFullPageIntervalByCost(t *testing.T) {
 		if s.nextIsFull(began.Add(want-time.Millisecond), TargetStatus{Up: true}) || !s.nextIsFull(began.Add(want), TargetStatus{Up: true}) {
 			t.Errorf("a page of %v is not read every %v", cost, want)
 		}
+	}
+}
+
+// The polls of several servers coincide.
+func TestAlignTo(t *testing.T) {
+	origin := time.Unix(1e9, 0)
+	at := func(seconds float64) time.Time { return origin.Add(time.Duration(seconds * 1e9)) }
+	s := NewSchedule(0)
+	s.RecordSeen(origin)
+	for _, c := range []struct{ now, wait, want float64 }{
+		{0, 0.1, 0.1},
+		{1.03, 0.1, 0.07}, // at 1.1
+		{1.03, 0.05, 0.07},
+		{1.03, 0.02, 0.07},
+		{1.03, 0, 0},
+		{1.03, 0.4, 0.37}, // a stretched wait
+		{20.03, 0.25, 0.22},
+		{20.2, 0.25, 0.3},
+		{100.2, 0.5, 0.3},
+	} {
+		if got := s.AlignTo(origin, at(c.now), time.Duration(c.wait*1e9)).Seconds(); math.Abs(got-c.want) > 1e-6 {
+			t.Errorf("at %v s, a wait of %v s becomes %v, want %v", c.now, c.wait, got, c.want)
+		}
+	}
+	if got := s.AlignTo(time.Time{}, at(1.03), time.Second); got != time.Second {
+		t.Errorf("without an origin: %v", got)
 	}
 }

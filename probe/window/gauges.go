@@ -2,78 +2,10 @@ package window
 
 import (
 	"iter"
-	"maps"
 	"time"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
-	"github.com/vobs/vobs/schema"
 )
-
-// GaugeStats has the last value, the peak and the mean over time of one gauge, or of the
-// gauges of several engines combined.
-type GaugeStats struct {
-	Known bool // there was a reading
-	InRun bool // there was one during the command's run
-	Last  float64
-	Peak  float64 // during the run
-
-	meanInput float64   // at the last reading: the value that the mean is taken of
-	during    bool      // whether that was during the run
-	area      float64   // integral of meanInput over time, by trapezoids
-	seconds   float64   // that area spans
-	edgeArea  float64   // what the times between the readings at the run's ends and those before and after it add
-	edgeTime  float64   // in seconds
-	lastTime  time.Time // of the reading at which the next trapezoid begins
-}
-
-// add adds a reading: its value, and the value that the mean is taken of. The two differ
-// only for gauges that do not add up: of several engines, the value is the highest one. A
-// reading before the command's start, or after its end while the engine settles, counts
-// only as the last value.
-func (g *GaugeStats) add(at time.Time, value, meanInput float64, during bool) {
-	if !g.lastTime.IsZero() {
-		dt := at.Sub(g.lastTime).Seconds()
-		if during && g.during {
-			g.area += (g.meanInput + meanInput) / 2 * dt
-			g.seconds += dt
-		} else {
-			g.edgeArea += (g.meanInput + meanInput) / 2 * dt
-			g.edgeTime += dt
-		}
-	}
-	if during {
-		if !g.InRun || value > g.Peak {
-			g.Peak = value
-		}
-		g.InRun = true
-	}
-	g.lastTime, g.during = at, during
-	g.Last, g.meanInput, g.Known = value, meanInput, true
-}
-
-// Integral returns the integral of the gauge over the time between its first and its last
-// reading, those before and after the run included, and the length of that time.
-func (g *GaugeStats) Integral() (area, seconds float64) {
-	if g == nil {
-		return 0, 0
-	}
-	return g.area + g.edgeArea, g.seconds + g.edgeTime
-}
-
-// Gauge returns the statistics in the event's form; nil without a reading.
-func (g *GaugeStats) Gauge() *schema.Gauge {
-	if g == nil || !g.Known {
-		return nil
-	}
-	out := &schema.Gauge{Last: schema.F(g.Last)}
-	if g.InRun {
-		out.Peak = schema.F(g.Peak)
-	}
-	if g.seconds > 0 {
-		out.Mean = schema.F(min(g.area/g.seconds, g.Peak)) // rounding may lift it above
-	}
-	return out
-}
 
 // GaugeKey identifies a gauge of a metric: one engine of one endpoint, and the value of
 // the label that splits the metric.
@@ -91,7 +23,10 @@ func (k GaugeKey) group() GroupKey { return GroupKey{k.Engine.Stage, k.LabelValu
 
 // gaugeState is the state of one gauge.
 type gaugeState struct {
-	GaugeStats
+	integral
+	known   bool    // there was a valid reading
+	inRun   bool    // there was one during the command's run
+	peak    float64 // during the run
 	value   float64 // at the last reading; several series of one engine are combined
 	scrape  int     // number of that reading
 	live    bool    // the endpoint's last page had it
@@ -102,18 +37,55 @@ type gaugeState struct {
 	epochInRun bool    // there was a reading during the run since then
 }
 
-// gaugeFamily is one metric: each of its gauges, and the groups that they form.
+// gaugeFamily is one metric at all endpoints.
 type gaugeFamily struct {
-	kind   metrics.Kind
-	polled bool // filtered scrapes request it
+	kind      metrics.Kind
+	polled    bool // filtered scrapes request it
+	endpoints map[int]*endpointGauges
+	sums      map[GroupKey]*sumPeak // over all endpoints, of metrics that add up
+}
+
+// endpointGauges are the gauges of one metric at one endpoint: each one, and the groups that
+// they form.
+type endpointGauges struct {
 	states map[GaugeKey]*gaugeState
-	groups map[GroupKey]*GaugeStats // extended only while every gauge of the group is known
+	groups map[GroupKey]*groupState
+	down   downTime // since the last page
+}
+
+// groupState is what the gauges of a group at one endpoint show together. It changes only
+// while every gauge of the group is known.
+type groupState struct {
+	known, inRun bool
+	last, peak   float64
+	at           time.Time // of the last reading
+}
+
+func (f *gaugeFamily) at(endpoint int) *endpointGauges {
+	e := f.endpoints[endpoint]
+	if e == nil {
+		e = &endpointGauges{states: map[GaugeKey]*gaugeState{}, groups: map[GroupKey]*groupState{}}
+		f.endpoints[endpoint] = e
+	}
+	return e
+}
+
+// sum returns the sum of a group over all endpoints.
+func (f *gaugeFamily) sum(k GroupKey) *sumPeak {
+	s := f.sums[k]
+	if s == nil {
+		s = &sumPeak{}
+		f.sums[k] = s
+	}
+	return s
 }
 
 // GaugePage is what [Gauges.Add] takes from one page of one endpoint.
 type GaugePage struct {
-	At     time.Time
-	Gauges []GaugeReading
+	// At is when the page was written, as far as is known: between the two times of Written.
+	At      time.Time
+	Written [2]time.Time
+	Gauges  []GaugeReading
 	// Full reports whether the page has all gauges, During whether it was read while the
 	// command ran.
 	Full, During bool
@@ -131,23 +103,31 @@ type Polls struct {
 	AtWork, Busy int
 }
 
-// Gauges follows the gauges of all engines, each one separately and all of a stage
-// together: requests are added up; of fractions, the highest and the mean count.
+// Gauges follows the gauges of all engines, each one separately and those of a stage
+// together: see [Gauges.Combine].
 type Gauges struct {
 	families [metrics.NumMetrics]gaugeFamily // empty for metrics that are not gauges
 	ids      []metrics.ID                    // the metrics that are
 	polls    map[int]Polls                   // by endpoint
-	scrape   int
+	// covariations are those of the KV-cache usage with the running requests.
+	covariations map[endpointStage]*covariation
+	scrape       int
+}
+
+// endpointStage identifies a stage's engines at an endpoint.
+type endpointStage struct {
+	endpoint int
+	stage    string
 }
 
 // NewGauges returns Gauges without a reading.
 func NewGauges() *Gauges {
-	g := &Gauges{polls: map[int]Polls{}}
+	g := &Gauges{polls: map[int]Polls{}, covariations: map[endpointStage]*covariation{}}
 	for id := range metrics.NumMetrics {
 		if !id.Kind().IsGauge() {
 			continue
 		}
-		g.families[id] = gaugeFamily{kind: id.Kind(), polled: id.IsPolled(), states: map[GaugeKey]*gaugeState{}, groups: map[GroupKey]*GaugeStats{}}
+		g.families[id] = gaugeFamily{kind: id.Kind(), polled: id.IsPolled(), endpoints: map[int]*endpointGauges{}, sums: map[GroupKey]*sumPeak{}}
 		g.ids = append(g.ids, id)
 	}
 	return g
@@ -156,15 +136,24 @@ func NewGauges() *Gauges {
 // Add adds the gauges of one page of one endpoint.
 func (g *Gauges) Add(endpoint int, p GaugePage) {
 	g.scrape++
+	busyBefore := g.BusyNow(endpoint)
 	for _, id := range g.ids {
 		if p.Full || g.families[id].polled {
-			g.families[id].add(id, g.scrape, endpoint, p)
+			g.families[id].read(id, g.scrape, endpoint, p)
 		}
 	}
+	busy := g.BusyNow(endpoint)
+	hidden := p.TokensRose && !busy && !busyBefore
+	for _, id := range g.ids {
+		if p.Full || g.families[id].polled {
+			g.families[id].integrate(endpoint, p, hidden)
+		}
+	}
+	g.addCovariations(endpoint, p)
 	if !p.During {
 		return
 	}
-	n, busy := g.polls[endpoint], g.BusyNow(endpoint)
+	n := g.polls[endpoint]
 	if busy {
 		n.Busy++
 	}
@@ -177,69 +166,130 @@ func (g *Gauges) Add(endpoint int, p GaugePage) {
 // PollsOf returns how many readings of an endpoint found its engines at work.
 func (g *Gauges) PollsOf(endpoint int) Polls { return g.polls[endpoint] }
 
-func (f *gaugeFamily) add(id metrics.ID, scrape, endpoint int, p GaugePage) {
+// read takes the metric's values from a page.
+func (f *gaugeFamily) read(id metrics.ID, scrape, endpoint int, p GaugePage) {
 	desc := metrics.DescID(-1) // the newest name on the page: an older one is a copy
 	for _, r := range p.Gauges {
 		if r.desc.Metric() == id && (desc < 0 || r.desc < desc) {
 			desc = r.desc
 		}
 	}
+	e := f.at(endpoint)
 	for _, r := range p.Gauges {
 		if r.desc == desc {
-			f.read(r, scrape, endpoint)
+			e.read(r, f.kind, scrape, endpoint)
 		}
 	}
-	for k, s := range f.states {
-		if k.Endpoint != endpoint {
-			continue
-		}
+	e.down = downTime{}
+	for k, s := range e.states {
 		had := s.live || s.stale
 		s.live = s.scrape == scrape
 		s.stale = had && !s.live && !p.Restarted
 		if p.Restarted {
-			s.lastTime = time.Time{}
+			s.interrupt()
 			s.epochInRun = false
 		}
-		if s.live && !s.invalid {
-			if p.During {
-				if !s.epochInRun || s.value > s.epochPeak {
-					s.epochPeak = s.value
-				}
-				s.epochInRun = true
-			}
-			s.add(p.At, s.value, s.value, p.During)
-		}
-		if f.groups[k.group()] == nil {
-			f.groups[k.group()] = &GaugeStats{}
+		if e.groups[k.group()] == nil {
+			e.groups[k.group()] = &groupState{}
 		}
 	}
-	for k, stats := range f.groups {
-		if p.Restarted {
-			stats.lastTime = time.Time{}
-		}
-		if desc < 0 {
-			continue
-		}
-		if value, meanInput, known := f.combine(k); known {
-			stats.add(p.At, value, meanInput, p.During)
+	if desc < 0 {
+		return
+	}
+	for k, group := range e.groups {
+		if value, known := e.combine(k, f.kind); known {
+			group.add(p.At, value, p.During)
+			if f.kind != metrics.KindGaugeMax {
+				sum := f.sum(k)
+				if p.Restarted {
+					sum.add(endpoint, p.Written[0], p.Written[0], 0, false)
+				}
+				sum.add(endpoint, p.Written[0], p.Written[1], value, p.During)
+			}
 		}
 	}
 }
 
+// integrate adds the values that read found to the peaks and integrals of each gauge.
+func (f *gaugeFamily) integrate(endpoint int, p GaugePage, hidden bool) {
+	for _, s := range f.at(endpoint).states {
+		if s.live && !s.invalid {
+			s.addReading(p, hidden)
+		}
+	}
+}
+
+// addCovariations adds the KV-cache usage and the running requests on a page.
+func (g *Gauges) addCovariations(endpoint int, p GaugePage) {
+	usage, running := g.families[metrics.KVCacheUsage].endpoints[endpoint], g.families[metrics.RequestsRunning].endpoints[endpoint]
+	if usage == nil || running == nil {
+		return
+	}
+	for k := range usage.groups {
+		used, known := usage.combine(k, metrics.KindGauge)
+		run, alsoKnown := running.combine(k, metrics.KindGauge)
+		if !known || !alsoKnown || running.groups[k] == nil {
+			continue
+		}
+		key := endpointStage{endpoint, k.Stage}
+		c := g.covariations[key]
+		if c == nil {
+			c = &covariation{}
+			g.covariations[key] = c
+		}
+		c.add(p.At, used, run, p.Restarted)
+	}
+}
+
+// engines returns the number of a stage's engines at an endpoint that export their usage.
+func (g *Gauges) engines(stage string, endpoint int) (n int) {
+	for k := range g.states(metrics.KVCacheUsage, endpoint) {
+		if k.Engine.Stage == stage {
+			n++
+		}
+	}
+	return n
+}
+
+// addReading adds the state's value on a page.
+func (s *gaugeState) addReading(p GaugePage, hidden bool) {
+	if p.During {
+		if !s.epochInRun || s.value > s.epochPeak {
+			s.epochPeak = s.value
+		}
+		if !s.inRun || s.value > s.peak {
+			s.peak = s.value
+		}
+		s.epochInRun, s.inRun = true, true
+	}
+	s.known = true
+	s.integral.add(p.At, s.value, p.Full, hidden)
+}
+
+func (g *groupState) add(at time.Time, value float64, during bool) {
+	if during {
+		if !g.inRun || value > g.peak {
+			g.peak = value
+		}
+		g.inRun = true
+	}
+	g.last, g.at, g.known = value, at, true
+}
+
 // read sets the value of one gauge, or combines it with that of another series of the same
 // engine on the same page.
-func (f *gaugeFamily) read(r GaugeReading, scrape, endpoint int) {
+func (e *endpointGauges) read(r GaugeReading, kind metrics.Kind, scrape, endpoint int) {
 	k := GaugeKey{endpoint, r.engine, r.labelValue}
-	s := f.states[k]
+	s := e.states[k]
 	if s == nil {
-		s = &gaugeState{}
-		f.states[k] = s
+		s = &gaugeState{integral: integral{down: e.down}}
+		e.states[k] = s
 	}
 	switch {
 	case s.scrape != scrape:
 		s.scrape, s.value, s.invalid = scrape, r.value, r.invalid
 		return
-	case r.perProcess || f.kind == metrics.KindGaugeMax:
+	case r.perProcess || kind == metrics.KindGaugeMax:
 		s.value = max(s.value, r.value)
 	default:
 		s.value += r.value
@@ -249,60 +299,84 @@ func (f *gaugeFamily) read(r GaugeReading, scrape, endpoint int) {
 
 // combine combines the last values of a group. known reports whether all of them are
 // valid and current.
-func (f *gaugeFamily) combine(k GroupKey) (value, meanInput float64, known bool) {
-	known = true
-	sum, highest, n := 0.0, 0.0, 0
-	for key, s := range f.states {
-		if key.group() != k {
-			continue
-		}
-		known = known && !s.stale && !(s.live && s.invalid)
-		if s.live {
-			sum += s.value
-			highest = max(highest, s.value)
-			n++
+func (e *endpointGauges) combine(k GroupKey, kind metrics.Kind) (value float64, known bool) {
+	for key, s := range e.states {
+		switch {
+		case key.group() != k:
+		case s.stale, s.live && s.invalid:
+			return 0, false
+		case !s.live:
+		case kind == metrics.KindGaugeMax:
+			value = max(value, s.value)
+		default:
+			value += s.value
 		}
 	}
-	if f.kind == metrics.KindGaugeMax {
-		return highest, sum / float64(max(n, 1)), known
-	}
-	return sum, sum, known
+	return value, true
 }
 
-// Clear records that nothing listens at an endpoint: its engines have no requests.
-func (g *Gauges) Clear(endpoint int) {
+// Clear records that nothing listens at an endpoint at a time: its engines have no requests.
+func (g *Gauges) Clear(endpoint int, at time.Time) {
 	for _, id := range g.ids {
-		for k, s := range g.families[id].states {
-			if k.Endpoint == endpoint {
-				s.live, s.stale = false, false
+		f := &g.families[id]
+		e := f.at(endpoint)
+		e.down.add(at)
+		for _, s := range e.states {
+			s.live, s.stale = false, false
+			s.down.add(at)
+		}
+		for k, sum := range f.sums {
+			if e.groups[k] != nil {
+				sum.add(endpoint, at, at, 0, false)
 			}
 		}
 	}
 }
 
-// Keys yields the gauges of a metric, in no particular order.
-func (g *Gauges) Keys(id metrics.ID) iter.Seq[GaugeKey] { return maps.Keys(g.families[id].states) }
+// Drop forgets an endpoint whose gauges are those of another one. Peaks of sums begin anew.
+func (g *Gauges) Drop(endpoint int) {
+	for _, id := range g.ids {
+		f := &g.families[id]
+		if f.endpoints[endpoint] != nil {
+			delete(f.endpoints, endpoint)
+			clear(f.sums)
+		}
+	}
+	delete(g.polls, endpoint)
+	for k := range g.covariations {
+		if k.endpoint == endpoint {
+			delete(g.covariations, k)
+		}
+	}
+}
 
-// At returns the statistics of one gauge; nil if there is none.
-func (g *Gauges) At(id metrics.ID, k GaugeKey) *GaugeStats {
-	if s := g.families[id].states[k]; s != nil {
-		return &s.GaugeStats
+// Keys yields the gauges of a metric, in no particular order.
+func (g *Gauges) Keys(id metrics.ID) iter.Seq[GaugeKey] {
+	return func(yield func(GaugeKey) bool) {
+		for _, e := range g.families[id].endpoints {
+			for k := range e.states {
+				if !yield(k) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// state returns the state of one gauge; nil if there is none.
+func (g *Gauges) state(id metrics.ID, k GaugeKey) *gaugeState {
+	if e := g.families[id].endpoints[k.Endpoint]; e != nil {
+		return e.states[k]
 	}
 	return nil
 }
 
-// Group returns the statistics of a group of gauges together; nil if there is none.
-func (g *Gauges) Group(id metrics.ID, k GroupKey) *GaugeStats { return g.families[id].groups[k] }
-
-// Stale reports whether an engine stopped exporting a gauge of the group while its process
-// went on.
-func (g *Gauges) Stale(id metrics.ID, k GroupKey) bool {
-	for key, s := range g.families[id].states {
-		if s.stale && key.group() == k {
-			return true
-		}
+// states yields the gauges of a metric at an endpoint.
+func (g *Gauges) states(id metrics.ID, endpoint int) map[GaugeKey]*gaugeState {
+	if e := g.families[id].endpoints[endpoint]; e != nil {
+		return e.states
 	}
-	return false
+	return nil
 }
 
 // Load is how many requests an endpoint had at one moment.
@@ -319,9 +393,8 @@ func (l Load) Idle() bool { return l.Known && l.Requests == 0 }
 // LoadNow returns the load on an endpoint's last page.
 func (g *Gauges) LoadNow(endpoint int) (l Load) {
 	for _, id := range []metrics.ID{metrics.RequestsRunning, metrics.RequestsWaiting} {
-		for k, s := range g.families[id].states {
+		for _, s := range g.states(id, endpoint) {
 			switch {
-			case k.Endpoint != endpoint:
 			case s.stale, s.live && s.invalid:
 				return Load{}
 			case s.live:
@@ -348,8 +421,8 @@ func (g *Gauges) BusyNow(endpoint int) bool {
 
 func (g *Gauges) now(id metrics.ID, endpoint int) float64 {
 	n := 0.0
-	for k, s := range g.families[id].states {
-		if k.Endpoint == endpoint && s.live && !s.invalid {
+	for _, s := range g.states(id, endpoint) {
+		if s.live && !s.invalid {
 			n += s.value
 		}
 	}

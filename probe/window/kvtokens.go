@@ -23,8 +23,8 @@ type KVTokensPeak struct {
 // before the restarted process's gauges are added. configs are its labels of
 // vllm:cache_config_info.
 func (t KVTokens) AddReplaced(g *Gauges, endpoint int, configs map[EngineID]*exposition.Labels) {
-	for k, s := range g.families[metrics.KVCacheUsage].states {
-		if k.Endpoint == endpoint && s.epochInRun {
+	for k, s := range g.states(metrics.KVCacheUsage, endpoint) {
+		if s.epochInRun {
 			t.add(k.Engine.Stage, s.epochPeak, configs[k.Engine])
 		}
 	}
@@ -56,7 +56,7 @@ func TokensAt(usage float64, config *exposition.Labels) (tokens int64, ok bool) 
 // EpochPeak returns the peak of a gauge during the run since the process behind its endpoint
 // last restarted; ok is false without a reading since then.
 func (g *Gauges) EpochPeak(id metrics.ID, k GaugeKey) (peak float64, ok bool) {
-	s := g.families[id].states[k]
+	s := g.state(id, k)
 	if s == nil || !s.epochInRun {
 		return 0, false
 	}

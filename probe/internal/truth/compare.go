@@ -27,6 +27,9 @@ const (
 	promptAnswer = 100 * time.Millisecond
 )
 
+// Means that only polls tell are due if the engines worked for manyPeriods of the polls.
+const manyPeriods = 20
+
 // kindOfFigure is how a figure is held against the truth.
 type kindOfFigure string
 
@@ -168,6 +171,12 @@ func (c *comparer) add(x comparison) { c.out = append(c.out, x) }
 func (c *comparer) promptly() bool {
 	finished, _ := c.counted(finishedRequests, false)
 	return c.ended-c.started >= longRun && len(finished) >= manyRequests && c.scenario.late.most() < promptAnswer
+}
+
+// workedFor reports whether the engines worked for a number of polling periods in all.
+func (c *comparer) workedFor(periods float64) bool {
+	period, ok := c.number("engine.scrapes.period_seconds")
+	return ok && c.activeSeconds(c.window) >= periods*period
 }
 
 func observations(h histogramID) func(*engineFacts) []observation {
@@ -346,10 +355,10 @@ func (c *comparer) rates() {
 	}
 }
 
-// means compares the means of gauges. One that rests on Little's law is that of the window
-// and of what the scheduler did. One that is polled is that of the command's run and of
-// what the gauge showed, which lags behind the scheduler: vLLM updates it at the end of a
-// step, so that the first step of each request is missing.
+// means compares the means of gauges over the window. One that rests on Little's law is that
+// of what the scheduler did. One that is polled is that of what the gauge showed, which lags
+// behind the scheduler: vLLM updates it at the end of a step, so that the first step of each
+// request is missing.
 func (c *comparer) means() {
 	for _, f := range []struct {
 		path         string
@@ -373,7 +382,9 @@ func (c *comparer) means() {
 				x = near(aMean, path, got, low, high, f.floor)
 			}
 		}
-		x.due = c.promptly()
+		// Little's law is the scheduler's own account. What only polls tell is due if enough of
+		// them found the engines at work.
+		x.due = c.promptly() && (c.lookup(f.path+".method") == "littles_law" || c.workedFor(manyPeriods))
 		c.add(x)
 		if bounds, ok := c.lookup(f.path + ".mean_bounds").([]any); ok {
 			from, to := c.window.span()
@@ -397,16 +408,17 @@ func (c *comparer) means() {
 	c.add(x)
 }
 
-// gaugeMean returns the mean over the command's run, and over that part of it in which all
-// servers answered: while one is down its gauges are unknown.
+// gaugeMean returns the mean over the window up to the last reading, and over that part of it in which all servers
+// answered: while one is down its gauges are unknown.
 func (c *comparer) gaugeMean(t *trace) (low, high float64) {
-	whole := t.mean(c.started, c.ended)
-	up := combine(c.facts.upTraces(), slices.Min).integral(c.started, c.ended)
-	if up <= 0 {
+	from, to := c.polled.span()
+	whole := t.mean(from, to)
+	up := combine(c.facts.upTraces(), slices.Min).integral(from, to)
+	if up <= 0 || !c.restarted() {
 		return whole, whole
 	}
 	answering := combine([]*trace{t, combine(c.facts.upTraces(), slices.Min)}, func(v []float64) float64 { return v[0] * v[1] })
-	part := answering.integral(c.started, c.ended) / up
+	part := answering.integral(from, to) / up
 	return min(whole, part), max(whole, part)
 }
 

@@ -28,19 +28,7 @@ func TestFiguresOverHTTP(t *testing.T) {
 		all.addRun(t, p, &mix)
 	}
 	t.Logf("seed %d, %v\n%s", seed+1, mix, all.table())
-	// As notYet, for these runs; real time makes them differ a little.
-	all.check(t, seed+1, map[string]int{
-		"engine.kv_cache.usage.mean":   10,
-		"engine.requests.running.mean": 10,
-		"engine.requests.waiting.mean": 10,
-
-		"engine.requests.batch_utilization":              4,
-		"engine.requests.running.peak":                   4,
-		"engine.requests.waiting.peak":                   4,
-		"engine.throughput.generation_tokens_per_second": 4,
-		"engine.throughput.prompt_tokens_per_second":     4,
-		"engine.throughput.requests_per_second":          4,
-	})
+	all.check(t, seed+1, 1) // real time makes the runs differ a little
 }
 
 // overTCP serves a network on ports of this host. The reader dials the addresses of the

@@ -40,28 +40,7 @@ func TestFigures(t *testing.T) {
 		})
 	}
 	t.Logf("seed %d, %v\n%s", seed, mix, all.table())
-	all.check(t, seed, notYet)
-}
-
-// notYet has the figures that do not hold in every run yet, each with the number of the
-// [runs] runs in which it may be wrong. The numbers only go down.
-//
-//   - The mean KV usage is polled, and a short run has few polls that saw the engine at work.
-//   - The means of requests are polled where Little's law does not apply: preemptions,
-//     requests given up, restarts.
-//   - Peaks over several servers add up readings of different moments.
-//   - Rates of a server that comes up inside the run are over the time since the first
-//     reading.
-var notYet = map[string]int{
-	"engine.kv_cache.usage.mean":                     75,
-	"engine.requests.running.mean":                   33,
-	"engine.requests.waiting.mean":                   26,
-	"engine.requests.running.peak":                   6,
-	"engine.requests.waiting.peak":                   6,
-	"engine.requests.batch_utilization":              6,
-	"engine.throughput.generation_tokens_per_second": 7,
-	"engine.throughput.prompt_tokens_per_second":     7,
-	"engine.throughput.requests_per_second":          7,
+	all.check(t, seed, 0)
 }
 
 // addRun compares a run and adds what was found.
@@ -84,13 +63,13 @@ func (r *report) addRun(t *testing.T, p *played, mix *mixture) {
 	}
 }
 
-// check fails the test for every figure that is wrong in more runs than allowed has for it,
-// or that is withheld too often.
-func (r *report) check(t *testing.T, seed uint64, allowed map[string]int) {
+// check fails the test for every figure that is wrong in more runs than allowed, or that is
+// withheld too often.
+func (r *report) check(t *testing.T, seed uint64, allowed int) {
 	t.Helper()
 	const examples = 3
 	for _, tl := range r.sorted() {
-		if tl.wrong > allowed[tl.path] {
+		if tl.wrong > allowed {
 			t.Errorf("%s is wrong in %d of %d runs (seed %d):", tl.path, tl.wrong, tl.given, seed)
 			for _, x := range tl.examples[:min(examples, tl.wrong)] {
 				t.Logf("    %s", x)
@@ -111,6 +90,9 @@ func logRun(t *testing.T, p *played) {
 	c := p.facts.client
 	t.Logf("client: %d sent, %d finished, %d given up, %d failed", c.sent, c.finished, c.givenUp, c.failed)
 	t.Logf("readings: %v", p.readings)
+	for _, u := range p.output.Notes.Unavailable {
+		t.Logf("%s: %s", u.Field, u.Reason)
+	}
 	for _, v := range p.output.Notes.Validity {
 		t.Logf("%s: %s", v.Code, v.Message)
 	}
