@@ -81,6 +81,7 @@ type endpoint struct {
 	omni           bool           // polls request vllm-omni's gauges too
 	partial        error          // what the last page from files lacks
 	recording      bool           // the files are being recorded
+	gaugeFiles     gaugeFiles     // of a server whose gauges are in files
 
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
@@ -114,6 +115,7 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}
+	e.gaugeFiles.e = e
 	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
 	e.client.Dial = p.cfg.Dial
 	e.parser = exposition.NewParser(wantedOnPage)
@@ -152,6 +154,9 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 	case <-ctx.Done():
 		return window.Delta{}, e.scrapeError(errors.New("another request is in progress"))
 	}
+	if e.client != nil {
+		e.gaugeFiles.beforePage(full, ph)
+	}
 	at := time.Now()
 	var resp scrape.Response
 	if e.files != nil {
@@ -162,6 +167,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 		resp = e.client.Scrape(ctx, !full, e.parse)
 		if resp.Err == nil {
 			e.findListener()
+			e.gaugeFiles.afterPage(ph)
 		}
 	}
 	e.p.mu.Lock()
@@ -225,8 +231,8 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 		e.schedule.Filter = scrape.FilterRefused // the filter is at fault, not the engine
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known to be down, or to be removing its files at its exit.
-		e.p.gauges[e.target.Origin].Clear(e.index)
-		e.gauges.Clear(e.index)
+		e.clearGauges()
+		e.gaugeFiles.serverEnded()
 		e.working = false
 	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
@@ -298,14 +304,13 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	if e.duplicateOf != nil {
 		delta.Gauges = nil // they are those of the other endpoint
 	} else {
-		for _, g := range []*window.Gauges{gauges, e.gauges} {
-			g.Add(e.index, window.GaugePage{
-				At: at, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
-				Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens,
-			})
-		}
+		e.addGauges(window.GaugePage{
+			At: at, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
+			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens, Covers: e.gaugeFiles.coversPage,
+		})
+		e.gaugeFiles.pageCounts(at, delta.Restarted)
 	}
-	load := gauges.LoadNow(e.index)
+	load := e.gaugeFiles.load(gauges.LoadNow(e.index))
 	if first {
 		e.atBase = load
 	}
@@ -328,6 +333,18 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	}
 	e.idleSinceFull = e.duplicateOf == nil && tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return delta, nil
+}
+
+// addGauges adds the gauges of a page, and clearGauges records that there are none any more.
+// The Prober's lock is held.
+func (e *endpoint) addGauges(page window.GaugePage) {
+	e.p.gauges[e.target.Origin].Add(e.index, page)
+	e.gauges.Add(e.index, page)
+}
+
+func (e *endpoint) clearGauges() {
+	e.p.gauges[e.target.Origin].Clear(e.index)
+	e.gauges.Clear(e.index)
 }
 
 // setBase decides, at the first good page, what counters count from.

@@ -3,6 +3,7 @@ package window
 import (
 	"iter"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -122,6 +123,17 @@ type GaugePage struct {
 	Restarted bool
 	// TokensRose reports whether the token counters rose since the page before.
 	TokensRose bool
+	// Covers, if set, reports whether the page is the source of a metric. The other metrics
+	// come from elsewhere, and stay as they are; a restart ends their means too.
+	Covers func(metrics.ID) bool
+}
+
+// covers reports whether the page is the source of a metric.
+func (p *GaugePage) covers(id metrics.ID) bool { return p.Covers == nil || p.Covers(id) }
+
+// Shows reports whether gauges of a page have a metric.
+func Shows(gauges []GaugeReading, id metrics.ID) bool {
+	return slices.ContainsFunc(gauges, func(r GaugeReading) bool { return r.desc.Metric() == id })
 }
 
 // Polls counts the readings of an endpoint during the command's run.
@@ -157,11 +169,16 @@ func NewGauges() *Gauges {
 func (g *Gauges) Add(endpoint int, p GaugePage) {
 	g.scrape++
 	for _, id := range g.ids {
-		if p.Full || g.families[id].polled {
+		switch {
+		case !p.covers(id):
+			if p.Restarted {
+				g.families[id].add(id, g.scrape, endpoint, GaugePage{At: p.At, Restarted: true})
+			}
+		case p.Full || g.families[id].polled:
 			g.families[id].add(id, g.scrape, endpoint, p)
 		}
 	}
-	if !p.During {
+	if !p.During || !p.covers(metrics.RequestsRunning) {
 		return
 	}
 	n, busy := g.polls[endpoint], g.BusyNow(endpoint)
