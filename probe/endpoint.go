@@ -103,6 +103,7 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 		changed: map[string]string{}, replacedTokens: window.KVTokens{},
 		sem: make(chan struct{}, 1),
 	}
+	e.gaugeFiles.e = e
 	if t.Started {
 		e.base = aggregate.BaseZero
 	}
@@ -115,7 +116,6 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}
-	e.gaugeFiles.e = e
 	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
 	e.client.Dial = p.cfg.Dial
 	e.parser = exposition.NewParser(wantedOnPage)
