@@ -78,7 +78,7 @@ func processPath(procRoot string, pid int, dir string) string {
 	process := filepath.Join(procRoot, strconv.Itoa(pid))
 	through, plain := filepath.Join(process, "root", dir), dir
 	if !filepath.IsAbs(dir) {
-		through = filepath.Join(process, "cwd", dir)
+		through = process + "/cwd/" + dir // not cleaned: cwd is a link
 		cwd, err := os.Readlink(filepath.Join(process, "cwd"))
 		if err != nil {
 			return through
