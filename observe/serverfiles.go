@@ -3,6 +3,7 @@ package observe
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -153,7 +154,7 @@ func (s *serverProcesses) findGauges() error {
 			return nil
 		}
 	}
-	if err != nil && len(names) == 0 {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading %s: %w", s.dir, err)
 	}
 	return errNoLivingWriter
