@@ -118,7 +118,7 @@ func (g *gaugeFiles) afterPage(ph phase) {
 // look looks for the files, unless that has been done too often. g.mu is held.
 func (g *gaugeFiles) look() {
 	now := time.Now()
-	if g.reader != nil || g.looks >= maxFileLooks || g.allLooks >= maxAllFileLooks || now.Before(g.nextLook) {
+	if g.reader != nil || g.looks >= maxFileLooks || g.allLooks >= maxAllFileLooks || now.Before(g.nextLook) || !g.useful() {
 		return
 	}
 	g.looks++
@@ -137,6 +137,15 @@ func (g *gaugeFiles) look() {
 	g.e.p.mu.Lock()
 	defer g.e.p.mu.Unlock()
 	g.foundAt = time.Now()
+}
+
+// useful reports whether files of the server would count for this endpoint. The directory of
+// a server that the command started is an endpoint of its own, which has all figures.
+func (g *gaugeFiles) useful() bool {
+	e := g.e
+	e.p.mu.Lock()
+	defer e.p.mu.Unlock()
+	return e.duplicateOf == nil && (!e.target.Started || e.target.Origin == scrape.FromFlag)
 }
 
 // read takes in the rounds that were recorded, and reads the files if direct is set or

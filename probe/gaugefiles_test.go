@@ -236,6 +236,33 @@ func TestGaugesFromPage(t *testing.T) {
 	}
 }
 
+// The command's own server is not looked into: its directory is an endpoint of its own. With
+// --metrics-url it is, because that precedes directories.
+func TestFilesOfOwnServer(t *testing.T) {
+	t.Parallel()
+	for origin, want := range map[scrape.Origin]string{scrape.FromTree: "http", scrape.FromFlag: "multiprocess"} {
+		s := newAPIServer(t)
+		s.running.Store(5)
+		s.waiting.Store(6)
+		s.usage.Store(75)
+		f := s.process(t, "1")
+		f.Set(runningName, 5)
+		f.Set(waitingName, 6)
+		f.Set(usageName, 0.75)
+		cfg := quick
+		cfg.ServerFiles = s.files
+		p := New(cfg)
+		tg := target(t, s.URL)
+		tg.Origin, tg.Started = origin, true
+		p.Add(tg)
+		p.Start(time.Now())
+		testkit.Await(t, "a page", func() bool { return p.runningNow() == 5 })
+		s.tokens.Add(9)
+		p.awaitPages(t, 8)
+		checkGauges(t, p.finishWithin(t), want, 5, 6, 0.75)
+	}
+}
+
 func noFiles(scrape.Target) (*ServerFiles, error)      { return nil, nil }
 func failingFiles(scrape.Target) (*ServerFiles, error) { return nil, errors.New("not permitted") }
 
