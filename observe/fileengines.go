@@ -28,12 +28,18 @@ func (e fileEngines) Of(process, file string) string {
 	if err != nil {
 		return ""
 	}
+	return strconv.Itoa(serverOf(e.procRoot, p))
+}
+
+// serverOf returns the `vllm serve` that started an API server; any other process is the
+// server itself.
+func serverOf(procRoot string, p proc.Process) (pid int) {
 	if strings.HasPrefix(p.Comm, vllm.TitlePrefix) {
-		if argv, err := proc.CommandLine(e.procRoot, p.PPID); err == nil && args.Parse(argv, "").Role == args.Server {
-			pid = p.PPID
+		if argv, err := proc.CommandLine(procRoot, p.PPID); err == nil && args.Parse(argv, "").Role == args.Server {
+			return p.PPID
 		}
 	}
-	return strconv.Itoa(pid)
+	return p.PID
 }
 
 // hasOpen reports whether a process has a file of the directory open.

@@ -134,6 +134,9 @@ func (r *run) prepare() {
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
 	probeConfig.Engines = func(dir string) multiproc.Engines { return fileEngines{cfg.ProcRoot, dir} }
 	probeConfig.SameListener = func(a, b scrape.Target) bool { return sameListener(cfg.ProcRoot, a, b) }
+	if cfg.Multiproc != MultiprocOff {
+		probeConfig.ServerFiles = func(t scrape.Target) (*probe.ServerFiles, error) { return findServerFiles(cfg.ProcRoot, t, cfg.Debug) }
+	}
 	r.prober = probe.New(probeConfig)
 	r.cores = newCoreMonitor(cfg.ProcRoot, cfg.Probe, cfg.Debug, r.recovered)
 	r.discovery = newDiscovery(discoveryConfig{

@@ -13,6 +13,7 @@
 //   - prober.go: [Prober], the targets of a run and the phases of reading them.
 //   - endpoint.go: one target: scraping it, ingesting its pages, settling.
 //   - files.go: what differs for a directory of multiprocess files.
+//   - gaugefiles.go: a server on this host whose gauges are read from its processes' files.
 //   - configquery.go: the one-time queries for an engine's configuration (/version,
 //     /v1/models, /server_info).
 //   - configsources.go: servers whose configuration describes engines read from files.

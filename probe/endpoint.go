@@ -78,11 +78,12 @@ type endpoint struct {
 	answersBefore  [numConfigQueries]aggregate.Answer
 	changed        map[string]string
 	replacedTokens window.KVTokens
-	maxNumSeqs     int    // of each of its engines; 0 if unknown
-	kvRole         string // in its command line; "" if unknown
-	omni           bool   // polls request vllm-omni's gauges too
-	partial        error  // what the last page from files lacks
-	recording      bool   // the files are being recorded
+	maxNumSeqs     int        // of each of its engines; 0 if unknown
+	kvRole         string     // in its command line; "" if unknown
+	omni           bool       // polls request vllm-omni's gauges too
+	partial        error      // what the last page from files lacks
+	recording      bool       // the files are being recorded
+	gaugeFiles     gaugeFiles // of a server whose gauges are in files
 
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
@@ -104,6 +105,7 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 		changed: map[string]string{}, replacedTokens: window.KVTokens{},
 		sem: make(chan struct{}, 1),
 	}
+	e.gaugeFiles.e = e
 	if t.Started {
 		e.base = aggregate.BaseZero
 	}
@@ -154,6 +156,9 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 	case <-ctx.Done():
 		return window.Delta{}, e.scrapeError(errors.New("another request is in progress"))
 	}
+	if e.client != nil {
+		e.gaugeFiles.beforePage(full, ph)
+	}
 	at := time.Now()
 	var resp scrape.Response
 	if e.files != nil {
@@ -164,6 +169,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 		resp = e.client.Scrape(ctx, !full, e.parse)
 		if resp.Err == nil {
 			e.findListener()
+			e.gaugeFiles.afterPage(ph)
 		}
 	}
 	e.p.mu.Lock()
@@ -228,6 +234,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known to be down, or to be removing its files at its exit.
 		e.p.gauges[e.target.Origin].Clear(e.index, at)
+		e.gaugeFiles.serverEnded()
 		e.working = false
 	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
@@ -309,10 +316,11 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	} else {
 		gauges.Add(e.index, window.GaugePage{
 			At: at, Written: written, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
-			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens,
+			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens, Covers: e.gaugeFiles.coversPage,
 		})
+		e.gaugeFiles.pageCounts(at, delta.Restarted)
 	}
-	load := gauges.LoadNow(e.index)
+	load := e.gaugeFiles.load(gauges.LoadNow(e.index))
 	if first {
 		e.atBase = load
 	}

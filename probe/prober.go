@@ -44,6 +44,9 @@ type Config struct {
 	// SameListener, if set, reports whether the same process of this host listens at two
 	// addresses.
 	SameListener func(a, b scrape.Target) bool
+	// ServerFiles, if set, returns the files in which the processes of a server on this host
+	// share their metrics; nil if there are none. After an error it may be called again.
+	ServerFiles func(t scrape.Target) (*ServerFiles, error)
 	// Engines, if set, distinguishes the engines whose processes share a directory of
 	// multiprocess files.
 	Engines func(dir string) multiproc.Engines

@@ -52,7 +52,7 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 // aggregateInput returns the endpoint's part of an Input. The Prober's lock is held.
 func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 	return aggregate.Endpoint{
-		Index: e.index, Name: e.target.Name(), Files: e.files != nil, Local: e.isLocal(), Foreign: e.foreign,
+		Index: e.index, Name: e.target.Name(), Files: e.files != nil, GaugesFromFiles: e.gaugeFiles.used, Local: e.isLocal(), Foreign: e.foreign,
 		Base: e.base, BaseAt: e.baseAt, BaseWritten: e.baseWritten, FullWritten: e.fullWritten, FirstAt: e.firstAt, FullAt: e.fullAt, LastAt: e.lastAt, Final: e.final(settled),
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull, ScrapeShare: e.schedule.Excess(),
 		AtBase: e.loadAtBase(), AtFull: e.atFull,

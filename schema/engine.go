@@ -50,6 +50,8 @@ type Endpoint struct {
 	Version *string `json:"version"`
 	// How it was read: `http`, or `multiprocess` for metrics files.
 	Source string `json:"source" enum:"http,multiprocess"`
+	// Where the polled gauges (running and waiting requests, KV cache usage) were read: `http`, on the page; `multiprocess`, 20 times a second in files. For a server on this host these are the files in its PROMETHEUS_MULTIPROC_DIR.
+	GaugesFrom *string `json:"gauges_from" enum:"http,multiprocess"`
 	// Start of the process behind it (UTC, RFC 3339).
 	ProcessStartTime *string `json:"process_start_time"`
 }

@@ -18,7 +18,7 @@ func (v view) endpointList() []schema.Endpoint {
 	var out []schema.Endpoint
 	sameRole := v.split == nil // otherwise the settings are those of one role's servers
 	for i, e := range v.endpoints {
-		entry := schema.Endpoint{URL: e.Name, Source: e.source()}
+		entry := schema.Endpoint{URL: e.Name, Source: e.source(), GaugesFrom: schema.Ptr(e.gaugesFrom())}
 		path := fmt.Sprintf("engine.endpoints.%d.", i)
 		if e.Version != "" {
 			entry.Version = schema.Ptr(e.Version)

@@ -64,6 +64,8 @@ type Endpoint struct {
 	Name string
 	// Files reports whether prometheus_client's shared files were read, not a server.
 	Files bool
+	// GaugesFromFiles reports whether the polled gauges of a server were read from such files.
+	GaugesFromFiles bool
 	// Local reports whether its server runs on this host.
 	Local bool
 	// Foreign reports whether a server that was there before the command once
@@ -129,6 +131,14 @@ func (e *Endpoint) source() string {
 		return "multiprocess"
 	}
 	return "http"
+}
+
+// gaugesFrom returns the source of the polled gauges as the event names it.
+func (e *Endpoint) gaugesFrom() string {
+	if e.GaugesFromFiles {
+		return "multiprocess"
+	}
+	return e.source()
 }
 
 // Answers are a server's answers about its configuration. If files are read, they are

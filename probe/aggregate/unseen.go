@@ -129,7 +129,7 @@ func (v view) worked() bool {
 // files of an engine that the command starts are read 20 times a second.
 func (v view) pollingHint() string {
 	for _, e := range v.endpoints {
-		if e.Files || !e.Local || e.Base != BaseZero {
+		if e.Files || e.GaugesFromFiles || !e.Local || e.Base != BaseZero {
 			return ""
 		}
 	}

@@ -21,6 +21,7 @@
 //     "host_1"). The collector cuts it.
 //   - Gauges of mode mostrecent that different engines write under the same labels are
 //     returned side by side if [Reader.SetEngines] was called.
+//   - Gauges can be restricted to those of living processes: [Reader.OnlyGaugesOf].
 //   - Names are returned as they are. generate_latest writes _ for every character that
 //     an old Prometheus would reject.
 //   - Files that vanish: see below.

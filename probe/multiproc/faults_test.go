@@ -527,7 +527,7 @@ func TestVanished(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.readFile(fd, newFile(fd, name, unix.DT_REG), InFull)
+		r.readFile(fd, newFile(fd, name, unix.DT_REG, true), InFull)
 		unix.Close(fd)
 		if err := r.checkCleared(); errors.Is(err, ErrCleared) != cleared || len(r.problems) > 0 {
 			t.Errorf("%s: %v, %v", name, err, r.problems)

@@ -35,6 +35,8 @@ type file struct {
 	name, id string
 	kind     kind
 	live     bool
+	noFollow bool   // it must not be a link
+	skipped  bool   // by the last reading, see [Reader.OnlyGaugesOf]
 	engine   string // that writes it; "" if it is unknown or does not matter
 	listed   int    // number of the last reading that found it in the directory
 
@@ -75,11 +77,13 @@ func openDir(path string) (fd int, err error) {
 }
 
 // open opens a regular file of a directory and returns its status in st.
-func open(dir int, name string, st *unix.Stat_t) (fd int, err error) {
-	fd, err = retryEINTR(func() (int, error) {
-		// O_NONBLOCK: if it has become a FIFO, do not wait for its other end.
-		return unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	})
+func open(dir int, f *file, st *unix.Stat_t) (fd int, err error) {
+	// O_NONBLOCK: if it has become a FIFO, do not wait for its other end.
+	flags := unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	if f.noFollow {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err = retryEINTR(func() (int, error) { return unix.Openat(dir, f.name, flags, 0) })
 	if err != nil {
 		return -1, err
 	}
@@ -97,7 +101,7 @@ func open(dir int, name string, st *unix.Stat_t) (fd int, err error) {
 // enlarged if necessary.
 func load(dir int, f *file, buf []byte) (data, room []byte, err error) {
 	var st unix.Stat_t
-	fd, err := open(dir, f.name, &st)
+	fd, err := open(dir, f, &st)
 	if err != nil {
 		return nil, buf, err
 	}

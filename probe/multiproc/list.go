@@ -43,7 +43,7 @@ func (r *Reader) list(dir int) error {
 			if len(name) < 3 || string(name[len(name)-3:]) != ".db" || name[0] == '.' {
 				continue // like glob's *.db
 			}
-			f := newFile(dir, string(name), typ)
+			f := newFile(dir, string(name), typ, r.writes == nil)
 			if f == nil {
 				continue // not one of prometheus_client's
 			}
@@ -83,19 +83,23 @@ func (r *Reader) removeUnlisted() {
 }
 
 // newFile returns a file with a name and type from the directory; nil if it is not one of
-// prometheus_client's, or neither a regular file nor a link to one.
-func newFile(dir int, name string, typ uint8) *file {
+// prometheus_client's, or neither a regular file nor, if links are followed, a link to one.
+func newFile(dir int, name string, typ uint8, followLinks bool) *file {
 	k, id, live, ok := fileKind(name)
 	if !ok {
 		return nil
 	}
 	if typ != unix.DT_REG {
+		flags := 0
+		if !followLinks {
+			flags = unix.AT_SYMLINK_NOFOLLOW
+		}
 		var st unix.Stat_t
-		if unix.Fstatat(dir, name, &st, 0) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		if unix.Fstatat(dir, name, &st, flags) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 			return nil
 		}
 	}
-	return &file{name: name, id: id, kind: k, live: live}
+	return &file{name: name, id: id, kind: k, live: live, noFollow: !followLinks}
 }
 
 // The offsets of a directory entry's fields.

@@ -134,6 +134,9 @@ type Reader struct {
 	severalEngines bool
 	ended          map[string]bool
 
+	// writes restricts the reader to some files; nil if it reads all. See OnlyGaugesOf.
+	writes func(process, file string) bool
+
 	// recorder copies the files in recorded; nil if nothing is being recorded.
 	recorder *recorder
 	recorded []*file
@@ -202,7 +205,7 @@ func (r *Reader) Read(page *exposition.Page, full bool) error {
 		least = InFull
 	}
 	for _, f := range r.listed {
-		if full || f.kind.polled() {
+		if f.skipped = !r.reads(f); !f.skipped && (full || f.kind.polled()) {
 			r.readFile(dir, f, least)
 		}
 	}

@@ -69,7 +69,7 @@ func (r *Reader) Record(interval time.Duration) bool {
 	var lengths []uint32
 	size := 0
 	for _, f := range r.listed {
-		if f.kind.polled() {
+		if f.kind.polled() && !f.skipped {
 			files, lengths = append(files, f), append(lengths, uint32(len(f.image)+slack))
 			size += len(f.image) + slack
 		}
@@ -88,7 +88,7 @@ func (r *Reader) Record(interval time.Duration) bool {
 	var fds []int
 	for _, f := range files {
 		var st unix.Stat_t
-		fd, err := open(dir, f.name, &st)
+		fd, err := open(dir, f, &st)
 		if err != nil {
 			closeAll(append(fds, dir))
 			return false

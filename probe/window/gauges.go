@@ -2,6 +2,7 @@ package window
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -82,7 +83,8 @@ func (f *gaugeFamily) sum(k GroupKey) *sumPeak {
 
 // GaugePage is what [Gauges.Add] takes from one page of one endpoint.
 type GaugePage struct {
-	// At is when the page was written, as far as is known: between the two times of Written.
+	// At is when the page was written, as far as is known: between the two times of Written,
+	// which are both At if they are zero.
 	At      time.Time
 	Written [2]time.Time
 	Gauges  []GaugeReading
@@ -94,6 +96,17 @@ type GaugePage struct {
 	Restarted bool
 	// TokensRose reports whether the token counters rose since the page before.
 	TokensRose bool
+	// Covers, if set, reports whether the page is the source of a metric. The other metrics
+	// come from elsewhere, and stay as they are; a restart ends their means too.
+	Covers func(metrics.ID) bool
+}
+
+// covers reports whether the page is the source of a metric.
+func (p *GaugePage) covers(id metrics.ID) bool { return p.Covers == nil || p.Covers(id) }
+
+// Shows reports whether gauges of a page have a metric.
+func Shows(gauges []GaugeReading, id metrics.ID) bool {
+	return slices.ContainsFunc(gauges, func(r GaugeReading) bool { return r.desc.Metric() == id })
 }
 
 // Polls counts the readings of an endpoint during the command's run.
@@ -135,19 +148,28 @@ func NewGauges() *Gauges {
 
 // Add adds the gauges of one page of one endpoint.
 func (g *Gauges) Add(endpoint int, p GaugePage) {
+	if p.Written[0].IsZero() {
+		p.Written = [2]time.Time{p.At, p.At}
+	}
 	g.scrape++
 	busyBefore := g.BusyNow(endpoint)
 	for _, id := range g.ids {
-		if p.Full || g.families[id].polled {
+		switch {
+		case !p.covers(id):
+			g.families[id].pass(id, g.scrape, endpoint, p)
+		case p.Full || g.families[id].polled:
 			g.families[id].read(id, g.scrape, endpoint, p)
 		}
 	}
 	busy := g.BusyNow(endpoint)
 	hidden := p.TokensRose && !busy && !busyBefore
 	for _, id := range g.ids {
-		if p.Full || g.families[id].polled {
+		if p.covers(id) && (p.Full || g.families[id].polled) {
 			g.families[id].integrate(endpoint, p, hidden)
 		}
+	}
+	if !p.covers(metrics.RequestsRunning) {
+		return
 	}
 	g.addCovariations(endpoint, p)
 	if !p.During {
@@ -206,6 +228,18 @@ func (f *gaugeFamily) read(id metrics.ID, scrape, endpoint int, p GaugePage) {
 				}
 				sum.add(endpoint, p.Written[0], p.Written[1], value, p.During)
 			}
+		}
+	}
+}
+
+// pass takes in that there was a page which is not the source of the metric.
+func (f *gaugeFamily) pass(id metrics.ID, scrape, endpoint int, p GaugePage) {
+	if p.Restarted {
+		f.read(id, scrape, endpoint, GaugePage{At: p.At, Written: p.Written, Restarted: true})
+	}
+	if p.Full {
+		for _, s := range f.at(endpoint).states {
+			s.mark() // the counters are those of this page
 		}
 	}
 }
@@ -329,6 +363,16 @@ func (g *Gauges) Clear(endpoint int, at time.Time) {
 			if e.groups[k] != nil {
 				sum.add(endpoint, at, at, 0, false)
 			}
+		}
+	}
+}
+
+// ChangeSource records that the gauges of an endpoint come from elsewhere from now on. Those
+// that the new source does not have are no longer current.
+func (g *Gauges) ChangeSource(endpoint int) {
+	for _, id := range g.ids {
+		for _, s := range g.states(id, endpoint) {
+			s.live, s.stale = false, false
 		}
 	}
 }

@@ -196,3 +196,47 @@ func TestCombineSeveral(t *testing.T) {
 		t.Errorf("polls %s", n)
 	}
 }
+
+// A metric that comes from elsewhere keeps its readings whatever the page shows, and a restart
+// ends its mean. Pages without the running requests are no polls.
+func TestCovers(t *testing.T) {
+	g := gaugePages{NewGauges(), t}
+	ofFiles := func(id metrics.ID) bool { return id == metrics.RequestsRunning }
+	ofPage := func(id metrics.ID) bool { return !ofFiles(id) }
+	files := func(s, running float64) {
+		g.page(0, s, running, 0.9, GaugePage{During: true, Covers: ofFiles})
+	}
+	server := func(s, usage float64, restarted bool) {
+		g.page(0, s, 50, usage, GaugePage{Full: true, During: true, Restarted: restarted, Covers: ofPage})
+	}
+	files(0, 2)
+	server(0, 0.25, false)
+	files(1, 4)
+	server(2, 0.5, false)
+	check := func(id metrics.ID, last, peak, mean float64) {
+		t.Helper()
+		got := g.Combine(id, GroupKey{}, []Span{{0, 0}})
+		if got.Last != last || got.Peak != peak || !near(got.Mean, mean) {
+			t.Errorf("%s: %+v, want %v, %v, %v", id.CanonicalName(), got, last, peak, mean)
+		}
+	}
+	check(metrics.RequestsRunning, 4, 4, 3)
+	check(metrics.KVCacheUsage, 0.5, 0.5, 0.375)
+	if n := g.PollsOf(0); n.AtWork != 2 || n.Busy != 2 {
+		t.Errorf("%+v", n)
+	}
+	server(10, 0.5, true)
+	files(10, 1)
+	files(11, 1)
+	check(metrics.RequestsRunning, 1, 4, 2)
+	check(metrics.KVCacheUsage, 0.5, 0.5, 0.375)
+	// What follows on a whole page of the server is uncounted if its process ends.
+	files(12, 3)
+	server(12, 0.5, false)
+	files(13, 3)
+	g.Clear(0, at(14))
+	files(15, 0)
+	if s := g.Combine(metrics.RequestsRunning, GroupKey{}, []Span{{0, 0}}); !near(s.Uncounted, (3+1.5)/6) || s.LostMost != 3 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -80,9 +80,12 @@ func (g *integral) add(at time.Time, value float64, whole, hidden bool) {
 	}
 	g.step(reading{at, value})
 	if whole {
-		g.atPage, g.lastAtPage = g.total, value
+		g.mark()
 	}
 }
+
+// mark records that the process's counters have been read at the time of the last reading.
+func (g *integral) mark() { g.atPage, g.lastAtPage = g.total, g.last.value }
 
 // step adds the trapezoid up to a reading. The variance of its area is that of a gauge whose
 // readings have nothing to do with each other, such as one of short requests: the square of
