@@ -128,13 +128,17 @@ func golden(t *testing.T, name string, event []byte) {
 	out.WriteByte('\n')
 	shape := loaderSays.ReplaceAll(out.Bytes(), []byte("NVML cannot be loaded: <why>: check"))
 	shape = activeBetween.ReplaceAll(shape, []byte("active for <seconds> to <seconds> s"))
+	shape = pollsAtWork.ReplaceAll(shape, []byte(`"<number> of the polls saw`))
+	shape = errorOfMean.ReplaceAll(shape, []byte("an error of <number> in a mean of <number>"))
 	shape = activeIntervals.ReplaceAll(shape, []byte(`$1"<number>"$2"<number>"`))
 	testkit.Golden(t, filepath.Join("testdata", "golden", name), shape)
 }
 
-// activeBetween and activeIntervals match what depends on the times of polls in the note
-// short_window and in the reason for a missing active time.
+// These match what depends on the times of polls: in the note short_window, and in the reasons
+// for a missing active time and for missing means.
 var (
+	pollsAtWork     = regexp.MustCompile(`"\d+ of the polls saw`)
+	errorOfMean     = regexp.MustCompile(`an error of [0-9.e-]+ in a mean of [0-9.e-]+`)
 	activeBetween   = regexp.MustCompile(`active for [0-9.]+ to [0-9.]+ s`)
 	activeIntervals = regexp.MustCompile(`("field": "engine\.window\.active_intervals",\s*"value": )\d+(,\s*"threshold": )\d+`)
 )
