@@ -158,6 +158,10 @@ func publicPrograms(t *testing.T, args ...string) *process {
 }
 
 func copyProgram(to string, mode os.FileMode) error {
+	// A process that another test starts meanwhile would hold the file open for writing
+	// until it executes its program, and a program that is being written cannot be started.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	self, err := os.Executable()
 	if err != nil {
 		return err
