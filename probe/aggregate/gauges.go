@@ -47,8 +47,12 @@ func (v view) readGauge(id metrics.ID, value string) (g *schema.Gauge, missing g
 		return nil, missing, v.whyNoGauge(id, value)
 	}
 	missing = gaugeReasons{peak: "there was no poll during the run", mean: "there were fewer than two readings"}
-	if stats.InRun && !stats.PeakKnown {
+	switch {
+	case stats.PeakKnown || !stats.InRun:
+	case len(v.endpoints) < len(v.all):
 		missing.peak = "the servers of the role were polled at different times: the peak of their sum is unknown, see engine.instances for each one's"
+	default:
+		missing.peak = "the readings of the servers are of different moments and differ much: the peak of their sum is unknown, see engine.instances for each one's"
 	}
 	g = &schema.Gauge{Last: schema.F(stats.Last)}
 	if stats.PeakKnown {
