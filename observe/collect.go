@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
@@ -50,7 +51,7 @@ func (r *run) finish(command *child.Command, loadPost *schema.LoadAvg) {
 		r.notes.add(notes)
 	})
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
-	r.deliver(event)
+	r.deliver(ctx, event)
 	r.metricsDir.inUse = len(listed) > 0
 	if r.cfg.KillLeftovers && len(listed) > 0 {
 		r.recovered("run.leftovers", left.kill)
@@ -117,23 +118,35 @@ func (r *run) finishUnstarted(start *child.StartError) {
 		r.notes.add(notes)
 	})
 	event := r.assemble(r.unstarted(ended, start), got, r.notes.copy())
-	r.deliver(event)
+	r.deliver(context.Background(), event)
 	r.upload(context.Background(), event)
 }
 
-// deliver writes the event to the output, or to stderr if that fails.
-func (r *run) deliver(e *schema.GenerationObservability) {
+// lastResortTimeout bounds the writing of the event to stderr if its own stream was given up.
+const lastResortTimeout = 2 * time.Second
+
+// deliver writes the event to the output, or to stderr if that fails. Messages that were held
+// back follow it: a terminal that takes none would keep the event back, too.
+func (r *run) deliver(ctx context.Context, e *schema.GenerationObservability) {
+	defer r.messages.release()
 	line, err := e.Encode(r.cfg.View)
 	if err != nil {
 		r.cfg.Warn(err.Error()) // not reachable: every value of an event can be encoded
 		return
 	}
+	err = r.cfg.Output.Write(ctx, line)
+	r.messages.release()
 	for _, u := range e.Unavailable {
 		r.cfg.Debug("unavailable: " + u.Field + ": " + u.Reason)
 	}
-	if err := r.cfg.Output.Write(line); err != nil {
+	if err != nil {
 		r.cfg.Warn(fmt.Sprintf("%v; the event follows", err))
-		if _, err := os.Stderr.Write(line); err != nil {
+		if ctx.Err() != nil {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(context.Background(), lastResortTimeout)
+			defer cancel()
+		}
+		if _, err := deliver.WriteStream(ctx, os.Stderr, line); err != nil {
 			return // stderr is gone too
 		}
 	}

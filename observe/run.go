@@ -42,6 +42,7 @@ type run struct {
 	intents  intent.Intents   // of the user over those of line
 	env      []string         // as vobs got it
 	redactor *redact.Redactor
+	messages *messages
 	notes    sharedNotes
 
 	host          *host.Sampler
@@ -63,6 +64,7 @@ type run struct {
 func Run(cfg Config) (child.Exit, error) {
 	r := newRun(cfg)
 	r.prepare()
+	cfg = r.cfg
 	defer func() { r.metricsDir.remove(cfg.Warn) }()
 	defer func() { r.introspection.remove(cfg.Warn) }()
 	if cfg.Strict {
@@ -100,6 +102,7 @@ func Run(cfg Config) (child.Exit, error) {
 	stopDiscovery := r.startDiscovery()
 
 	<-command.Done()
+	r.messages.hold()
 	loadPost := r.readLoad("loadavg_post")
 	stopDiscovery()
 	r.cores.stop()
@@ -113,8 +116,11 @@ func newRun(cfg Config) *run {
 	}
 	env := child.Environ()
 	line := args.Parse(cfg.Args, "")
+	messages := &messages{}
+	cfg.Warn, cfg.Debug = messages.through(cfg.Warn), messages.through(cfg.Debug)
 	r := &run{
 		cfg:      cfg,
+		messages: messages,
 		line:     line,
 		intents:  cfg.Intents.Over(intent.FromCommandLine(line)),
 		env:      env,

@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/vobs/vobs/internal/deliver"
 )
 
 // messages writes messages for people.
@@ -39,11 +44,36 @@ func (m *messages) error(err error) {
 	}
 }
 
-// line writes a message with one write, so that the lines of several processes do
-// not mix.
+// line writes a message at once, so that the lines of several processes do not mix.
 func (m *messages) line(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// If stderr is gone, there is nowhere left to report it.
 	_, _ = fmt.Fprintf(m.w, "vobs: %s\n", strings.TrimRight(text, "\n"))
+}
+
+// messageTimeout is how long a message waits for a stream that takes nothing.
+const messageTimeout = 2 * time.Second
+
+var errStopped = errors.New("nothing reads the stream")
+
+// messageStream is a stream for messages. A stopped terminal or a full pipe, which nobody
+// reads, delays none for more than messageTimeout, and then drops them until it goes on.
+type messageStream struct {
+	f       *os.File
+	mu      sync.Mutex
+	stopped bool // the last message was dropped
+}
+
+func (s *messageStream) Write(b []byte) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped && !deliver.HasRoom(s.f) {
+		return 0, errStopped
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), messageTimeout)
+	defer cancel()
+	n, err = deliver.WriteStream(ctx, s.f, b)
+	s.stopped = ctx.Err() != nil
+	return n, err
 }

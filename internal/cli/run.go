@@ -65,7 +65,8 @@ whitespace; labels and headers are separated by newlines.`,
 }
 
 func runAction(c *cli.Context) error {
-	m := &messages{w: os.Stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
+	stderr := &messageStream{f: os.Stderr}
+	m := &messages{w: stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
 	upload, err := newUploader(c, m)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func runAction(c *cli.Context) error {
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
 			if text := summarize(e); text != "" {
-				_, _ = os.Stderr.WriteString(text) // if stderr is gone, there is nowhere left to report it
+				_, _ = stderr.Write([]byte(text)) // if stderr is gone, there is nowhere left to report it
 			}
 		}
 	}

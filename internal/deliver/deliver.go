@@ -5,6 +5,10 @@
 package deliver
 
 import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,10 +34,12 @@ type Spec struct {
 
 // Output is an event's opened target.
 type Output struct {
-	write func(event []byte) error
+	write func(ctx context.Context, event []byte) error
 	name  string
 	// partial is the file for the partial event; "" if the target has none.
 	partial string
+	// hasPartial reports whether that file is there, and ours.
+	hasPartial bool
 	// OwnsStdout reports that only the event goes to stdout: the command's own stdout
 	// must go elsewhere.
 	OwnsStdout bool
@@ -44,6 +50,9 @@ func (o *Output) Name() string { return o.name }
 
 // lockTimeout bounds the wait for other writers of an append file.
 const lockTimeout = time.Second
+
+// readerTimeout bounds the wait for somebody to open a named pipe for reading.
+const readerTimeout = time.Second
 
 // Open checks the target and prepares it. It leaves nothing behind if the event is
 // never written: a new file appears only with the event.
@@ -64,19 +73,25 @@ func Open(s Spec) (*Output, error) {
 		}
 		return openAppend(name)
 	}
-	return &Output{name: "stdout", OwnsStdout: true, write: func(event []byte) error {
-		_, err := os.Stdout.Write(event)
-		return err
-	}}, nil
+	return &Output{name: "stdout", OwnsStdout: true, write: toStream(os.Stdout)}, nil
 }
 
-// Write delivers the event: one line with its newline. It then removes the event partial
-// event; if Write fails, that stays.
-func (o *Output) Write(event []byte) error {
-	if err := o.write(event); err != nil {
+// toStream returns the function that writes to one of this process's own streams.
+func toStream(f *os.File) func(context.Context, []byte) error {
+	return func(ctx context.Context, event []byte) error {
+		_, err := WriteStream(ctx, f, event)
+		return err
+	}
+}
+
+// Write delivers the event: one line with its newline. It then removes the partial event; if
+// Write fails, that stays. A stream is waited for as long as it has a reader and ctx lasts. A
+// file is written whatever becomes of ctx.
+func (o *Output) Write(ctx context.Context, event []byte) error {
+	if err := o.write(ctx, event); err != nil {
 		return fmt.Errorf("writing the event to %s: %w", o.name, err)
 	}
-	if o.partial != "" {
+	if o.hasPartial {
 		if err := os.Remove(o.partial); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing the partial event: %w", err)
 		}
@@ -94,6 +109,7 @@ func (o *Output) WritePartial(event []byte) error {
 	if err := replace(o.partial, nil, event); err != nil {
 		return fmt.Errorf("writing the partial event to %s: %w", o.partial, err)
 	}
+	o.hasPartial = true
 	return nil
 }
 
@@ -166,7 +182,7 @@ func openFile(name string) (*Output, error) {
 		return nil, fmt.Errorf("output %s: no permission to write", name)
 	}
 	dir := filepath.Dir(path)
-	trial, err := os.CreateTemp(dir, ".vobs-*")
+	trial, err := createTemporary(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("output %s: directory %s does not exist", name, dir)
@@ -177,7 +193,50 @@ func openFile(name string) (*Output, error) {
 	if err := os.Remove(trial.Name()); err != nil {
 		return nil, fmt.Errorf("output %s: %w", name, err)
 	}
-	return &Output{name: name, partial: path + ".partial", write: func(event []byte) error { return replace(path, info, event) }}, nil
+	o := &Output{name: name, write: func(_ context.Context, event []byte) error { return replace(path, info, event) }}
+	if len(filepath.Base(path)) <= maxName-len(partialSuffix) {
+		o.partial = path + partialSuffix
+		if o.hasPartial, err = isPartialEvent(o.partial); err != nil {
+			return nil, fmt.Errorf("output %s: vobs would replace %s, which %w: move it away, or name another output", name, o.partial, err)
+		}
+	}
+	return o, nil
+}
+
+// partialSuffix is what the name of the partial event ends in. A name is at most maxName bytes
+// long (NAME_MAX of every Linux file system): without room for the suffix there is no partial
+// event.
+const (
+	partialSuffix = ".partial"
+	maxName       = 255
+)
+
+// maxPartialSize is the size above which a file is certainly not a partial event.
+const maxPartialSize = 16 << 20
+
+// isPartialEvent reports whether there is a partial event at path, which an earlier run left
+// that was killed. A file that is something else is an error.
+func isPartialEvent(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("cannot be examined (%w)", err)
+	case !info.Mode().IsRegular():
+		return false, errors.New("is not a regular file")
+	}
+	text := []byte(nil)
+	if info.Size() <= maxPartialSize {
+		if text, err = os.ReadFile(path); err != nil {
+			return false, fmt.Errorf("cannot be read (%w)", err)
+		}
+	}
+	// The first key of every view of an event.
+	if !json.Valid(text) || !bytes.Contains(text, []byte(`"peak_vram_gb":`)) {
+		return false, errors.New("is not a partial event")
+	}
+	return true, nil
 }
 
 // resolve follows symbolic links, including that of the last element, so that the
@@ -212,8 +271,7 @@ func isStream(path string) bool {
 // replace writes the event to a temporary file next to path and renames it. It keeps
 // the mode of the file it replaces.
 func replace(path string, old fs.FileInfo, event []byte) (err error) {
-	mode := fs.FileMode(0o666)
-	f, err := os.OpenFile(fmt.Sprintf("%s/.%s.%d.vobs", filepath.Dir(path), filepath.Base(path), os.Getpid()), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	f, err := createTemporary(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
@@ -242,27 +300,37 @@ func replace(path string, old fs.FileInfo, event []byte) (err error) {
 	return os.Rename(f.Name(), path)
 }
 
+// createTemporary creates a file with a random name, which nobody can have prepared, and with
+// the permissions of any new file.
+func createTemporary(dir string) (f *os.File, err error) {
+	for range 10 {
+		f, err = os.OpenFile(filepath.Join(dir, ".vobs-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return f, err
+}
+
 // openDirect prepares a pipe, a device, or one of our own streams. A stream is written
 // through its own descriptor: opened anew by its name, the file behind it would be
 // written from the beginning, over what the command wrote there.
 func openDirect(name, path string, info fs.FileInfo) (*Output, error) {
 	for _, stream := range []*os.File{os.Stdout, os.Stderr} {
 		if own, err := stream.Stat(); err == nil && os.SameFile(own, info) {
-			return &Output{name: name, write: func(event []byte) error {
-				_, err := stream.Write(event)
-				return err
-			}}, nil
+			return &Output{name: name, write: toStream(stream)}, nil
 		}
 	}
 	if unix.Access(path, unix.W_OK) != nil {
 		return nil, fmt.Errorf("output %s: no permission to write", name)
 	}
-	return &Output{name: name, write: func(event []byte) error { return writeDirect(path, event) }}, nil
+	return &Output{name: name, write: func(ctx context.Context, event []byte) error { return writeDirect(ctx, path, event) }}, nil
 }
 
-// writeDirect waits at most lockTimeout for a reader of a named pipe.
-func writeDirect(path string, event []byte) error {
-	deadline := time.Now().Add(lockTimeout)
+// writeDirect waits at most readerTimeout for a reader of a named pipe, and for a reader to
+// take the event as long as ctx lasts.
+func writeDirect(ctx context.Context, path string, event []byte) error {
+	deadline := time.Now().Add(readerTimeout)
 	for {
 		f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 		if errors.Is(err, unix.ENXIO) && time.Now().Before(deadline) {
@@ -272,10 +340,9 @@ func writeDirect(path string, event []byte) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		// Pipes support deadlines; a device does not, and does not block for long.
-		_ = f.SetWriteDeadline(time.Now().Add(lockTimeout))
-		_, err = f.Write(event)
+		if _, err = WriteStream(ctx, f, event); err == nil {
+			err = f.Close() // not after an error: a write may be in progress
+		}
 		return err
 	}
 }
@@ -301,24 +368,35 @@ func openAppend(name string) (*Output, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("append %s is not a regular file: use --output", name)
 	}
-	return &Output{name: name, write: func(event []byte) error { return appendLine(name, event) }}, nil
+	return &Output{name: name, write: func(_ context.Context, event []byte) error { return appendLine(name, event) }}, nil
 }
 
 // appendLine appends the event with one write under an advisory lock, so that the
 // lines of several writers do not mix. If the file does not end with a newline, as
 // `vllm bench serve --append-result` leaves it, it gets one first.
 func appendLine(name string, event []byte) error {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NOCTTY, 0o666)
+	// The file may have been replaced by a pipe since it was checked.
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, 0o666)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it was replaced by something else than a regular file")
+	}
 	// Without the lock (somebody else holds it, or the file system has none) the
 	// write still appends the whole line; only a missing newline may go unnoticed.
-	lock(f)
-	if info, err := f.Stat(); err == nil && info.Size() > 0 {
+	locked := lock(f)
+	if info, err = f.Stat(); err != nil {
+		return err
+	}
+	if size := info.Size(); size > 0 {
 		last := make([]byte, 1)
-		if _, err := f.ReadAt(last, info.Size()-1); err == nil && last[0] != '\n' {
+		if _, err := f.ReadAt(last, size-1); err == nil && last[0] != '\n' {
 			event = append([]byte{'\n'}, event...)
 		}
 	}
@@ -326,14 +404,29 @@ func appendLine(name string, event []byte) error {
 	if err == nil && n < len(event) {
 		err = errors.New("the line was cut short")
 	}
+	if err != nil && n > 0 {
+		removeStump(f, info.Size(), int64(n), locked)
+	}
 	return err
 }
 
-// lock takes the lock, or gives up after lockTimeout.
-func lock(f *os.File) {
+// removeStump removes the first n bytes of a line, which were appended to a file of that size.
+// If somebody else has written meanwhile, it only ends the line.
+func removeStump(f *os.File, size, n int64, locked bool) {
+	info, err := f.Stat()
+	if err == nil && locked && info.Size() == size+n && f.Truncate(size) == nil {
+		return
+	}
+	// On a full disk this fails, too, unless the newline still fits into the last block.
+	_, _ = f.Write([]byte{'\n'})
+}
+
+// lock takes the lock, or gives up after lockTimeout. It reports whether it has the lock.
+func lock(f *os.File) bool {
 	for deadline := time.Now().Add(lockTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return
+			return err == nil
 		}
 	}
+	return false
 }

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 		o, err := Open(spec)
 		if err == nil {
 			fmt.Print("command's output\n")
-			err = o.Write([]byte(event))
+			err = o.Write(context.Background(), []byte(event))
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -63,7 +64,7 @@ func TestFile(t *testing.T) {
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
 		t.Errorf("Open left %v behind", entries)
 	}
-	if err := o.Write([]byte(event)); err != nil {
+	if err := o.Write(context.Background(), []byte(event)); err != nil {
 		t.Fatal(err)
 	}
 	if got := content(t, path); got != event {
@@ -89,7 +90,7 @@ func TestPartial(t *testing.T) {
 			t.Errorf("partial event %q", got)
 		}
 	}
-	if err := o.Write([]byte(event)); err != nil {
+	if err := o.Write(context.Background(), []byte(event)); err != nil {
 		t.Fatal(err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 || content(t, path) != event {
@@ -109,7 +110,7 @@ func TestFileKeepsModeAndLink(t *testing.T) {
 	if err := os.Symlink("event.json", link); err != nil {
 		t.Fatal(err)
 	}
-	if err := open(t, Spec{File: link}).Write([]byte(event)); err != nil {
+	if err := open(t, Spec{File: link}).Write(context.Background(), []byte(event)); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Lstat(link)
@@ -154,7 +155,7 @@ func TestDirectoryVanishes(t *testing.T) {
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Write([]byte(event)); !errors.Is(err, fs.ErrNotExist) {
+	if err := o.Write(context.Background(), []byte(event)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -165,7 +166,7 @@ func TestFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := open(t, Spec{File: path})
-	if err := o.Write([]byte(event)); !errors.Is(err, unix.ENXIO) {
+	if err := o.Write(context.Background(), []byte(event)); !errors.Is(err, unix.ENXIO) {
 		t.Errorf("without a reader: %v", err)
 	}
 	read := make(chan string)
@@ -173,11 +174,115 @@ func TestFIFO(t *testing.T) {
 		b, err := os.ReadFile(path)
 		read <- fmt.Sprint(string(b), err)
 	}()
-	if err := o.Write([]byte(event)); err != nil {
+	if err := o.Write(context.Background(), []byte(event)); err != nil {
 		t.Fatal(err)
 	}
 	if got := <-read; got != event+"<nil>" {
 		t.Errorf("read %q", got)
+	}
+}
+
+// Nobody can prepare the name of the temporary file, and it is no longer than any other.
+func TestTemporaryName(t *testing.T) {
+	dir := t.TempDir()
+	victim := filepath.Join(dir, "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := strings.Repeat("n", maxName)
+	o := open(t, Spec{File: filepath.Join(dir, name)})
+	if o.KeepsPartial() {
+		t.Error("a partial event's name would be too long")
+	}
+	for _, link := range []string{".vobs", fmt.Sprintf(".%s.%d.vobs", name[:200], os.Getpid())} {
+		if err := os.Symlink(victim, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.Write(context.Background(), []byte(event)); err != nil || content(t, filepath.Join(dir, name)) != event {
+		t.Errorf("%v", err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 4 || content(t, victim) != "precious" {
+		t.Errorf("left %v; the victim has %q", entries, content(t, victim))
+	}
+	names := map[string]bool{}
+	for range 3 {
+		f, err := createTemporary(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		names[f.Name()] = true
+	}
+	if len(names) != 3 {
+		t.Errorf("%v", names)
+	}
+}
+
+// A file of the user's that happens to have the partial event's name is kept.
+func TestForeignPartial(t *testing.T) {
+	for name, c := range map[string]struct {
+		content string
+		refused bool
+	}{
+		"notes":                  {"my notes\n", true},
+		"other JSON":             {"{\"a\":1}\n", true},
+		"half an event":          {"{\"peak_vram_gb\":1.5,", true},
+		"an earlier run's event": {"{\"peak_vram_gb\":1.5,\"partial\":true}\n", false},
+	} {
+		path := filepath.Join(t.TempDir(), "e.json")
+		if err := os.WriteFile(path+".partial", []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, err := Open(Spec{File: path})
+		if (err != nil) != c.refused || err != nil && !strings.Contains(err.Error(), "is not a partial event: move it away") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if c.refused {
+			if got := content(t, path+".partial"); got != c.content {
+				t.Errorf("%s: %q is left", name, got)
+			}
+			continue
+		}
+		if err := o.Write(context.Background(), []byte(event)); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path + ".partial"); err == nil {
+			t.Errorf("%s: it stays beside the whole event", name)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "e.json")
+	if err := os.Symlink("elsewhere", path+".partial"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Spec{File: path}); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+		t.Errorf("a link: %v", err)
+	}
+}
+
+// An appended line that does not fit leaves nothing behind, unless others append too.
+func TestAppendIsCutBack(t *testing.T) {
+	const before = "{\"b\":1}\n"
+	for _, c := range []struct{ mode, want string }{
+		{"deliver-append-full", before},
+		{"deliver-append-raced", before + "{\"a\":1}\n"[:4] + "\n"},
+	} {
+		path := filepath.Join(t.TempDir(), "events.jsonl")
+		if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("{\"a\":1}\n"[:4]); err != nil {
+			t.Fatal(err)
+		}
+		removeStump(f, int64(len(before)), 4, c.mode == "deliver-append-full")
+		f.Close()
+		if got := content(t, path); got != c.want {
+			t.Errorf("%s: %q", c.mode, got)
+		}
 	}
 }
 
@@ -207,12 +312,27 @@ func TestAppend(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := open(t, Spec{Append: path}).Write([]byte(event)); err != nil {
+		if err := open(t, Spec{Append: path}).Write(context.Background(), []byte(event)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got, want := content(t, path), "{\"no\":\"newline\"}\n"+event+event; got != want {
 		t.Errorf("file has %q, want %q", got, want)
+	}
+}
+
+// The file of events may be replaced by a pipe while the command runs.
+func TestAppendTargetReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	o := open(t, Spec{Append: path})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Write(context.Background(), []byte(event)); err == nil || !strings.Contains(err.Error(), "it was replaced by something else than a regular file") {
+		t.Errorf("%v", err)
 	}
 }
 
