@@ -154,6 +154,7 @@ func driverMain() {
 
 var signalNames = map[string]syscall.Signal{
 	"INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR2": syscall.SIGUSR2,
+	"ALRM": syscall.SIGALRM, "VTALRM": syscall.SIGVTALRM, "XCPU": syscall.SIGXCPU,
 }
 
 // catchMain is a command that handles the signals named by its arguments. On USR1 and

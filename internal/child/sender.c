@@ -2,12 +2,13 @@
 
 /* Four facts that Go hides: which signals were ignored before the Go runtime
  * installed its handlers, which were blocked, which standard streams were closed
- * (the runtime opens /dev/null in their place), and who sent an INT or QUIT. */
+ * (the runtime opens /dev/null in their place), and who sent a signal. */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "sender.h"
 
@@ -56,11 +57,12 @@ void vobs_child_unmask(void) {
 
 /* Counts the sender, then runs Go's handler on the same stack. The kernel's own
  * signals have a positive si_code (sigaction(2)): a terminal's Ctrl-C is SI_KERNEL;
- * kill, tgkill and sigqueue give SI_USER (0) or less. */
+ * kill, tgkill and sigqueue give SI_USER (0) or less. What a thread of this process
+ * sends to it, as abort does, does not count. */
 static void count(int sig, siginfo_t *info, void *context) {
 	if (info != NULL && info->si_code > 0)
 		__atomic_add_fetch(&from_kernel[sig], 1, __ATOMIC_SEQ_CST);
-	else
+	else if (info == NULL || info->si_code != SI_TKILL || info->si_pid != getpid())
 		__atomic_add_fetch(&from_process[sig], 1, __ATOMIC_SEQ_CST);
 	previous[sig].sa_sigaction(sig, info, context);
 }

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// senderKnown reports whether the sender of INT and QUIT is known (si_code), or guessed
-// from the terminal's foreground group.
+// senderKnown reports whether the sender of a signal is known (si_code), or guessed from the
+// terminal's foreground group.
 const senderKnown = true
 
 // runtimeSignals are never passed to the command as ignored: Go's runtime needs their

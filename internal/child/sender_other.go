@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// senderKnown reports whether the sender of INT and QUIT is known (si_code), or guessed
+// senderKnown reports whether the sender of a signal is known (si_code), or guessed
 // from the terminal's foreground group.
 const senderKnown = false
 

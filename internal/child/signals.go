@@ -14,20 +14,38 @@ import (
 // shutdownSignals are the signals that ask a program to end.
 var shutdownSignals = []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP}
 
-// caughtSignals are all signals that vobs handles. The others are left to the kernel
-// and the Go runtime: job control (TSTP, CONT, TTIN, TTOU) so that Ctrl-Z and fg work,
-// CHLD, and URG, which the runtime itself uses.
-var caughtSignals = []syscall.Signal{
+// caughtSignals are all signals that vobs handles: those that would end a program which does
+// not handle them, or that it may wait for. A timer that was set before vobs was executed
+// (ALRM) is the command's too. The others are left to the kernel and the Go runtime: job
+// control (TSTP, CONT, TTIN, TTOU) so that Ctrl-Z and fg work, CHLD, WINCH, which a terminal
+// sends to the whole group, and URG and PROF, which the runtime itself uses.
+var caughtSignals = slices.Concat([]syscall.Signal{
 	syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
+	syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGXCPU, syscall.SIGIO,
+}, platformSignals(), faultSignals())
+
+// faultSignals are the signals of faults, which the command gets if another process sent them
+// to vobs: to end a program that hangs with a core dump, say. It is none where the sender is
+// unknown, because a fault in vobs itself must not end the command.
+func faultSignals() []syscall.Signal {
+	if !senderKnown {
+		return nil
+	}
+	return []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL}
 }
 
-// A sender is who sent an INT or QUIT.
+// watchedSignals are those whose sender matters.
+func watchedSignals() []syscall.Signal {
+	return append([]syscall.Signal{syscall.SIGINT, syscall.SIGQUIT}, faultSignals()...)
+}
+
+// A sender is who sent a signal.
 type sender int
 
 const (
 	fromProcess    sender = iota // kill(2): only vobs got it, and the command needs it
 	fromTerminal                 // a key: the kernel signalled the whole group
-	alreadyHandled               // two signals coalesced into one, which was handled
+	alreadyHandled               // two signals coalesced into one, which was handled, or vobs sent it
 )
 
 // catchEarly installs the handlers before the command starts. Signals that were ignored
@@ -68,9 +86,9 @@ func (c *Command) catch(sigs []os.Signal) {
 	c.watch(sigs)
 }
 
-// watch records who sends INT and QUIT, for those of them that are in sigs.
+// watch records who sends the watched signals that are in sigs.
 func (c *Command) watch(sigs []os.Signal) {
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
+	for _, sig := range watchedSignals() {
 		if slices.Contains(sigs, os.Signal(sig)) && watchSender(sig) && !slices.Contains(c.watched, sig) {
 			c.watched = append(c.watched, sig)
 		}
@@ -115,7 +133,7 @@ func (c *Command) signalLoop() {
 
 func (c *Command) handle(sig syscall.Signal) {
 	from := fromProcess
-	if sig == syscall.SIGINT || sig == syscall.SIGQUIT {
+	if slices.Contains(watchedSignals(), sig) {
 		if from = senderOf(sig); from == alreadyHandled {
 			return
 		}

@@ -259,3 +259,21 @@ func TestParseForwardMode(t *testing.T) {
 		t.Errorf("Auto: %v", err)
 	}
 }
+
+// A fault signal that another process sends to vobs is for the command, as are signals for
+// real time: vobs ends as the command does, after its event.
+func TestSentFaultSignals(t *testing.T) {
+	t.Parallel()
+	if !senderKnown {
+		t.Skip("SKIPPED: without cgo, the sender of a signal is unknown, and faults are vobs's own: build with cgo")
+	}
+	for _, sig := range append(faultSignals(), platformSignals()...) {
+		s := startDriver(t, nil, nil, []string{"sh", "-c", "ulimit -c 0; echo ready; exec sleep 100"})
+		s.out.wait(t, "ready")
+		s.send(t, sig)
+		ws, r := s.finish(t)
+		if !ws.Signaled() || ws.Signal() != sig || r.Exit.Signal != sig || r.Exit.Interrupted {
+			t.Errorf("%v: the driver ended with %#x, %+v; output:\n%s", sig, ws, r, s.out)
+		}
+	}
+}

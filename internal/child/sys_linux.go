@@ -11,6 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// platformSignals are signals of Linux alone that vobs handles, those for real time included.
+// The C library and Go's runtime use 32 to 34.
+func platformSignals() []syscall.Signal {
+	sigs := []syscall.Signal{syscall.SIGPWR, syscall.SIGSTKFLT}
+	for n := syscall.Signal(35); n <= 64; n++ {
+		sigs = append(sigs, n)
+	}
+	return sigs
+}
+
 // adoptOrphans makes vobs the parent of descendants whose own parent has ended, so that
 // they can still be found and their CPU time counts. The command does not inherit the
 // setting (prctl(2), PR_SET_CHILD_SUBREAPER).

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// platformSignals are signals of this platform alone that vobs handles.
+func platformSignals() []syscall.Signal { return nil }
+
 // adoptOrphans does nothing: only Linux has a subreaper.
 func adoptOrphans() error { return nil }
 
