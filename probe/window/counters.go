@@ -1,8 +1,10 @@
 package window
 
 import (
+	"cmp"
 	"maps"
 	"math"
+	"slices"
 
 	"github.com/vobs/vobs/internal/vllm/metrics"
 	"github.com/vobs/vobs/probe/exposition"
@@ -73,6 +75,8 @@ type Counters struct {
 	// lateSeries are the metrics to which the current page adds a series, although others
 	// of their series were on the baseline page.
 	lateSeries []*Metric
+	// unsorted are the histograms to which the current page adds buckets out of order.
+	unsorted []*Metric
 	// withoutBaseline are the metrics that are new on the current page and whose family was
 	// not on the baseline page.
 	withoutBaseline []*Metric
@@ -142,8 +146,10 @@ type Metric struct {
 
 	Total   float64   // of a counter
 	Buckets []*Bucket // of a histogram, sorted by bound
-	Count   float64   // of a histogram
-	sum     float64
+	// unsorted reports whether they have to be sorted before the current page is added up.
+	unsorted bool
+	Count    float64 // of a histogram
+	sum      float64
 
 	firstScrape int // number of the first page with the metric
 	lastFull    int // number of the last full page with it
@@ -231,6 +237,11 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 		}
 	}
 	c.resolve(page)
+	for _, m := range c.unsorted {
+		slices.SortFunc(m.Buckets, func(a, b *Bucket) int { return cmp.Compare(a.UpperBound, b.UpperBound) })
+		m.unsorted = false
+	}
+	c.unsorted = c.unsorted[:0]
 	for i, exported := range c.exported {
 		c.everExported[i] = c.everExported[i] || exported
 	}

@@ -1,6 +1,10 @@
 package window
 
 import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,5 +61,51 @@ func TestMaxLabelBytes(t *testing.T) {
 	}
 	if len(c.series) != 2 || !strings.Contains(why, "more series than vobs tracks") {
 		t.Errorf("%d series, reason %q", len(c.series), why)
+	}
+}
+
+// histogramPage is a page with one histogram of n buckets, in a random order.
+func histogramPage(n int) []byte {
+	var b strings.Builder
+	b.WriteString("# TYPE vllm:e2e_request_latency_seconds histogram\n")
+	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(n) {
+		fmt.Fprintf(&b, "vllm:e2e_request_latency_seconds_bucket{le=\"%d\"} %d\n", i, i)
+	}
+	fmt.Fprintf(&b, "vllm:e2e_request_latency_seconds_bucket{le=\"+Inf\"} %d\nvllm:e2e_request_latency_seconds_count %d\nvllm:e2e_request_latency_seconds_sum %d\n", n, n, n)
+	return []byte(b.String())
+}
+
+// Buckets are sorted whatever their order on the page.
+func TestBucketsInAnyOrder(t *testing.T) {
+	c := NewCounters()
+	var page exposition.Page
+	if err := exposition.NewParser(metrics.IsWanted).Parse(histogramPage(1000), &page); err != nil {
+		t.Fatal(err)
+	}
+	c.Classify(&page, true)
+	c.Apply(&page, Reading{Full: true})
+	m := c.Metrics()[0]
+	if len(m.Buckets) != 1001 || !slices.IsSortedFunc(m.Buckets, func(a, b *Bucket) int { return cmp.Compare(a.UpperBound, b.UpperBound) }) {
+		t.Errorf("%d buckets", len(m.Buckets))
+	}
+}
+
+// The time for a histogram is in proportion to its buckets.
+func BenchmarkBuckets(b *testing.B) {
+	for _, n := range []int{1000, 60_000} {
+		text := histogramPage(n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				c := NewCounters()
+				var page exposition.Page
+				if err := exposition.NewParser(metrics.IsWanted).Parse(text, &page); err != nil {
+					b.Fatal(err)
+				}
+				c.Classify(&page, true)
+				c.Apply(&page, Reading{Full: true})
+				MergeHistograms(c.Metrics()).Distribution()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/bucket")
+		})
 	}
 }

@@ -3,7 +3,6 @@ package window
 import (
 	"math"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -65,8 +64,11 @@ func (c *Counters) attach(s *series, sample *pageSample) bool {
 	switch sample.match.Part {
 	case metrics.PartBucket:
 		b := &Bucket{UpperBound: bound}
+		if n := len(m.Buckets); n > 0 && bound < m.Buckets[n-1].UpperBound && !m.unsorted {
+			m.unsorted = true
+			c.unsorted = append(c.unsorted, m)
+		}
 		m.Buckets = append(m.Buckets, b)
-		sort.Slice(m.Buckets, func(i, j int) bool { return m.Buckets[i].UpperBound < m.Buckets[j].UpperBound })
 		s.total = &b.Count
 	case metrics.PartSum:
 		s.total = &m.sum
