@@ -41,22 +41,22 @@ type endpoint struct {
 	self scrape.SelfMeter
 
 	// mu is the Prober's.
-	up             bool // has returned vLLM samples
-	notVLLM        bool // responds, without any vLLM sample
-	silent         bool // has responded without any vLLM sample, and never with one
-	identified     bool // has returned an answer about its configuration that only vLLM returns
-	foreign        bool // responds, but is not the server that the command starts
-	portFreeBefore bool // nothing listened there before the start
-	base           aggregate.Base
-	baseAt         time.Time
-	fullAt         time.Time // when the last good full page was rendered
-	lastAt         time.Time // when the last good reading was
-	failedAt       time.Time // when the last failed request began
-	lastPhase      phase     // of the last good full page
-	schedule       scrape.Schedule
-	counters       *window.Counters
-	tokens         float64 // all tokens as of the last good reading
-	running        float64 // running requests as of the last good reading
+	up         bool // has returned vLLM samples
+	notVLLM    bool // responds, without any vLLM sample
+	silent     bool // has responded without any vLLM sample, and never with one
+	identified bool // has returned an answer about its configuration that only vLLM returns
+	foreign    bool // responds, but is not the server that the command starts
+	portFree   bool // nothing listened there before the start, or at a poll before the first page
+	base       aggregate.Base
+	baseAt     time.Time
+	fullAt     time.Time // when the last good full page was rendered
+	lastAt     time.Time // when the last good reading was
+	failedAt   time.Time // when the last failed request began
+	lastPhase  phase     // of the last good full page
+	schedule   scrape.Schedule
+	counters   *window.Counters
+	tokens     float64 // all tokens as of the last good reading
+	running    float64 // running requests as of the last good reading
 	// fullTokens are the tokens, and activeAtFull the active seconds, as of the last full
 	// page.
 	fullTokens, activeAtFull float64
@@ -225,6 +225,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 		e.schedule.Filter = scrape.FilterRefused // the filter is at fault, not the engine
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known to be down, or to be removing its files at its exit.
+		e.portFree = e.portFree || !e.up
 		e.p.gauges[e.target.Origin].Clear(e.index)
 		e.gauges.Clear(e.index)
 		e.working = false
@@ -337,11 +338,11 @@ func (e *endpoint) setBase(at time.Time, ph phase) {
 	case ph == phaseBefore:
 		e.base = aggregate.BaseScraped
 	case e.base == aggregate.BaseZero:
-	case e.portFreeBefore || e.youngerThanRun():
+	case e.portFree && !e.olderThanRun() || e.youngerThanRun():
 		e.base = aggregate.BaseZero
 	default:
-		// Before the start something listened that was no engine, or the address was not
-		// known: only a process younger than the run counts from zero.
+		// Something listened there all the time that was no engine, or the engine is older than
+		// the run and was behind a tunnel: what it did before this page is unknown.
 		e.base = aggregate.BaseLate
 	}
 	if e.base == aggregate.BaseZero {
