@@ -75,8 +75,9 @@ func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
 }
 
 // meanOverWindow returns the mean of a gauge of requests by the polls, over the same time as
-// the mean by the engine's histograms: the window, if no requests were under way at its
-// ends, otherwise the time between the first and the last reading.
+// the mean by the engine's histograms: the window. While no process answered, before the
+// engine came up or between two of its processes, no request was running. Polls that followed
+// the last full page make the time longer.
 func (v view) meanOverWindow(id metrics.ID) *schema.Float {
 	group := window.GroupKey{Stage: v.stage}
 	all := []*window.GaugeStats{v.gauges.Group(id, group)}
@@ -89,9 +90,7 @@ func (v view) meanOverWindow(id metrics.ID) *schema.Float {
 	mean := 0.0
 	for _, g := range all {
 		area, seconds := g.Integral()
-		if v.whyNotIdleAtEnds() == "" {
-			seconds = max(seconds, float64(v.Engine.Window.DurationSeconds))
-		}
+		seconds = max(seconds, float64(v.Engine.Window.DurationSeconds))
 		if seconds <= 0 {
 			return nil
 		}
