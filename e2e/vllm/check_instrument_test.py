@@ -106,6 +106,8 @@ class Instrument(unittest.TestCase):
             self.assertTrue(failures(check_flags, changed(SETTINGS, path, value), "ngram", MISMATCH, True), path)
         self.assertTrue(failures(check_flags, SETTINGS, "ngram", None, True))
         self.assertTrue(failures(check_flags, SETTINGS, "ngram", MISMATCH, False))
+        self.assertTrue(failures(check_flags, SETTINGS, "ngram", MISMATCH, True, "auto"))
+        self.assertEqual(failures(check_flags, changed(SETTINGS, "engine_runtime_config.kv_cache_dtype", "auto"), "ngram", MISMATCH, True, "auto"), [])
 
 
 if __name__ == "__main__":
