@@ -62,8 +62,8 @@ def page(name, base, blocks):
 
 def watch(running, usage):
     return {
-        "readings": 900, "longest_gap": 0.03, "busy_seconds": 8.0, "running": {"peak": running, "integral": RUNNING - PREFILL},
-        "waiting": {"peak": 12.0, "integral": WAITING}, "usage": {"peak": usage, "integral": 3.0},
+        "readings": 900, "longest_gap": 0.03, "busy_seconds": 8.0, "running": {"peak": running, "integral": RUNNING - PREFILL, "held": [[15.0, 0.4], [16.0, 0.1]]},
+        "waiting": {"peak": 12.0, "integral": WAITING, "held": []}, "usage": {"peak": usage, "integral": 3.0, "held": [[15 / 23, 0.4], [usage, 0.1]]},
     }  # fmt: skip
 
 
@@ -192,6 +192,7 @@ WRONG = [
     ("engine.requests.running.mean", None),
     ("engine.requests.waiting.mean", 0.0),
     ("engine.requests.waiting.peak", 0),
+    ("engine.requests.waiting.peak", 8),
     ("engine.requests.waiting.peak", None),
     ("engine.requests.running.peak", 0),
     ("engine.requests.running.peak", 14),
@@ -211,6 +212,7 @@ WRONG = [
     ("engine.kv_cache.usage.peak", 0.0),
     ("engine.kv_cache.usage.peak", None),
     ("engine.kv_cache.usage.peak", 15.5 / 23),
+    ("engine.kv_cache.usage.peak", 14 / 23),
     ("engine.kv_cache.usage.peak", 18 / 23),
     ("engine.kv_cache.usage.last", 1 / 23),
     ("engine.kv_cache.num_gpu_blocks", 23),
@@ -332,7 +334,7 @@ class CheckFigures(unittest.TestCase):
             self.assertEqual(status, wanted, out)
 
     def test_watch(self):
-        for change in ({"readings": 0}, {"longest_gap": 2.1}, {"running": {"peak": 16.0, "integral": 44.0}}, {"running": {"peak": 14.0, "integral": RUNNING - PREFILL}}, {"busy_seconds": 9.3}):
+        for change in ({"readings": 0}, {"longest_gap": 2.1}, {"running": {"peak": 16.0, "integral": 44.0, "held": []}}, {"running": {"peak": 14.0, "integral": RUNNING - PREFILL, "held": []}}, {"busy_seconds": 9.3}):
             with self.subTest(change=change):
                 status, out = run_check("saturated", right_event("saturated"), watches=[dict(watch(16.0, 16 / 23), **change)])
                 self.assertEqual(status, 1, out)

@@ -6,8 +6,8 @@ code with vobs and costs the engine nothing.
     watch_files.py DIRECTORY OUT.json
     watch_files.py --server PID OUT.json    the directory that vLLM made for its API servers
 
-OUT.json gets the summary: for each gauge its peak and its integral over the time, and for
-how long requests were running.
+OUT.json gets the summary: for each gauge its peak, its integral over the time and how long
+each level was held at most, and for how long requests were running.
 """
 
 import glob
@@ -45,13 +45,30 @@ def read(directory):
     return {key: values.get(name, 0.0) for key, name in GAUGES.items()}
 
 
+def held(history, key):
+    """Returns for each value of a gauge the longest time for which it was at least that. history
+    has the readings at which any gauge changed, and the last one."""
+    out = []
+    for level in sorted({values[key] for _, values in history} - {0.0}):
+        longest, since = 0.0, None
+        for at, values in history:
+            if since is not None:
+                longest = max(longest, at - since)
+            if values[key] < level:
+                since = None
+            elif since is None:
+                since = at
+        out.append((level, longest))
+    return out
+
+
 def main():
     directory = directory_of(int(sys.argv[2])) if sys.argv[1] == "--server" else sys.argv[1]
     out = sys.argv[-1]
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     summary = {"directory": directory, "readings": 0, "longest_gap": 0.0, "busy_seconds": 0.0, **{key: {"peak": 0.0, "integral": 0.0} for key in GAUGES}}
-    before, last = None, time.monotonic()
+    before, last, history = None, time.monotonic(), []
     while not stop:
         now = time.monotonic()
         try:
@@ -67,8 +84,14 @@ def main():
             if before and before["running"] > 0:
                 summary["busy_seconds"] += now - last
             summary["longest_gap"] = max(summary["longest_gap"], now - last)
+            if values != before:
+                history.append((now, values))
             before, last = values, now
         time.sleep(max(0.0, now + PERIOD - time.monotonic()))
+    if before:
+        history.append((last, before))
+    for key in GAUGES:
+        summary[key]["held"] = held(history, key)
     with open(out, "w", encoding="utf-8") as f:
         json.dump(summary, f, indent=1)
 
