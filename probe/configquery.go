@@ -19,8 +19,8 @@ const (
 	maxConfigBytes = 4 << 20
 	// serverInfoTimeout is the longest that /server_info may take, concurrently with the
 	// polls. vLLM runs a dozen programs to describe the system at the first request, which
-	// took 3.5 s on two cores (0.32.0); later ones take 5 ms.
-	serverInfoTimeout = 10 * time.Second
+	// took 3.5 s on two idle cores and over 10 s on busy ones (0.32.0); later ones take 5 ms.
+	serverInfoTimeout = time.Minute
 	// maxQueryCost is the most latency that one query counts for in the schedule: a server
 	// that waits for those programs is not at work, and must not delay polls.
 	maxQueryCost = 20 * time.Millisecond
@@ -122,8 +122,12 @@ func (e *endpoint) query(q configQuery, client *scrape.Client, restarts int) {
 // recordAnswer stores the answer to a query. The Prober's lock is held.
 func (e *endpoint) recordAnswer(q configQuery, body []byte, resp scrape.Response) {
 	a := &e.answers[q]
+	before := a.Reason
 	*a = aggregate.Answer{Asked: true, Answered: resp.Reached, Reason: e.queryFailure(q, resp)}
 	if resp.Err != nil {
+		if before != "" && scrape.IsRefused(resp.Err) {
+			a.Reason = before // that the server has ended since explains less
+		}
 		return
 	}
 	var err error

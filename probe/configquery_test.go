@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -212,6 +213,18 @@ func TestConfigQueryIsRepeated(t *testing.T) {
 	})
 	if report := bracketReplay(t, r, underLoad(t), testkit.Recorded(t, "serve_default_post")); report.EngineRuntimeConfig.MaxNumSeqs == nil {
 		t.Errorf("%d requests: %q", broken, testkit.Reason(report.Notes, "engine_runtime_config"))
+	}
+}
+
+// If the server is gone when the query is repeated, the first failure remains the reason.
+func TestReasonOfAQueryBeforeTheServerEnded(t *testing.T) {
+	pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
+	e := pl.p.endpoints[0]
+	for _, failure := range []error{context.DeadlineExceeded, syscall.ECONNREFUSED} {
+		e.recordAnswer(queryServerInfo, nil, scrape.Response{Err: fmt.Errorf("requesting /server_info: %w", failure)})
+	}
+	if why := e.answers[queryServerInfo].Reason; !strings.Contains(why, context.DeadlineExceeded.Error()) {
+		t.Errorf("reason %q", why)
 	}
 }
 

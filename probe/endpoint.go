@@ -41,16 +41,16 @@ type endpoint struct {
 	self scrape.SelfMeter
 
 	// mu is the Prober's.
-	up             bool // has returned vLLM samples
-	notVLLM        bool // responds, without any vLLM sample
-	silent         bool // has responded without any vLLM sample, and never with one
-	identified     bool // has returned an answer about its configuration that only vLLM returns
-	foreign        bool // responds, but is not the server that the command starts
-	portFreeBefore bool // nothing listened there before the start
-	base           aggregate.Base
-	baseAt         time.Time
-	fullAt         time.Time // when the last good full page was rendered
-	lastAt         time.Time // when the last good reading was
+	up         bool // has returned vLLM samples
+	notVLLM    bool // responds, without any vLLM sample
+	silent     bool // has responded without any vLLM sample, and never with one
+	identified bool // has returned an answer about its configuration that only vLLM returns
+	foreign    bool // responds, but is not the server that the command starts
+	portFree   bool // nothing listened there before the start, or at a poll before the first page
+	base       aggregate.Base
+	baseAt     time.Time
+	fullAt     time.Time // when the last good full page was rendered
+	lastAt     time.Time // when the last good reading was
 	// baseWritten and fullWritten are the times between which the page at baseAt, and the one
 	// at fullAt, were written.
 	baseWritten, fullWritten [2]time.Time
@@ -233,6 +233,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 		e.schedule.Filter = scrape.FilterRefused // the filter is at fault, not the engine
 	case scrape.IsRefused(err), errors.Is(err, multiproc.ErrCleared):
 		// The engine is known to be down, or to be removing its files at its exit.
+		e.portFree = e.portFree || !e.up
 		e.p.gauges[e.target.Origin].Clear(e.index, at)
 		e.gaugeFiles.serverEnded()
 		e.working = false
@@ -365,11 +366,11 @@ func (e *endpoint) setBase(at time.Time, ph phase) {
 	case ph == phaseBefore:
 		e.base = aggregate.BaseScraped
 	case e.base == aggregate.BaseZero:
-	case e.portFreeBefore || e.youngerThanRun():
+	case e.portFree && !e.olderThanRun() || e.youngerThanRun():
 		e.base = aggregate.BaseZero
 	default:
-		// Before the start something listened that was no engine, or the address was not
-		// known: only a process younger than the run counts from zero.
+		// Something listened there all the time that was no engine, or the engine is older than
+		// the run and was behind a tunnel: what it did before this page is unknown.
 		e.base = aggregate.BaseLate
 	}
 	if e.base == aggregate.BaseZero {

@@ -17,31 +17,65 @@ import (
 	"github.com/vobs/vobs/probe/scrape"
 )
 
-// An engine that starts during the run counts from zero.
+// An engine that starts during the run counts from zero, whether its address is known before
+// the start or found during it. Its start time is relative to the boot time, which the kernel
+// rounds to seconds, and may be before that of the run. An engine that is older than the run
+// was there all the time, behind a tunnel that opened during the run.
 func TestEngineStartsDuringRun(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "vllm.sock")
-	p := New(quick)
-	p.Add(target(t, "unix://"+socket))
-	p.ScrapeBaseline(context.Background()) // nothing listens yet
-	p.Start(time.Now())
-	r := newReplay(t, testkit.Recorded(t, "serve_default_post"))
-	ln, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewUnstartedServer(r)
-	server.Listener = ln
-	server.Start()
-	defer server.Close()
-	r.await("filtered", 2)
-	report := p.Finish(context.Background(), time.Now())
-	checkNulls(t, report)
-	g := report.Engine
-	if g == nil || g.Window.Base != "zero" || *g.Tokens.Prompt != 14570 || *g.Tokens.Generation != 5753 || g.Requests.Finished["length"] != 62 {
-		t.Fatalf("engine %s, want it counted from zero", testkit.JSON(g))
-	}
-	if g.Endpoints[0].URL != "unix://"+socket {
-		t.Errorf("endpoint %s", testkit.JSON(g.Endpoints))
+	for name, c := range map[string]struct {
+		found bool          // during the run
+		age   time.Duration // of the engine at the run's start
+		base  string
+	}{
+		"given":          {false, 0, "zero"},
+		"found":          {true, 900 * time.Millisecond, "zero"},
+		"given, tunnel":  {false, time.Minute, "scraped"},
+		"found, tunnel":  {true, time.Minute, "scraped"},
+		"given, rounded": {false, 900 * time.Millisecond, "zero"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "vllm.sock")
+			p := New(quick)
+			engine := target(t, "unix://"+socket)
+			if !c.found {
+				p.Add(engine)
+			}
+			p.ScrapeBaseline(context.Background()) // nothing listens yet
+			started := time.Now()
+			p.Start(started)
+			if c.found {
+				p.Add(engine)
+				testkit.Await(t, "a poll is refused", func() bool {
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					return scrape.IsRefused(p.endpoints[0].lastError)
+				})
+			}
+			born := fmt.Sprintf("process_start_time_seconds %.2f\n", float64(started.Add(-c.age).UnixMilli())/1000)
+			r := newReplay(t, testkit.ReplaceLines(t, testkit.Recorded(t, "serve_default_post"), processStartLine, born))
+			ln, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(r)
+			server.Listener = ln
+			server.Start()
+			defer server.Close()
+			r.await("filtered", 2)
+			report := p.Finish(context.Background(), time.Now())
+			checkNulls(t, report)
+			g := report.Engine
+			want := map[string]int64{"zero": 1, "scraped": 0}[c.base]
+			if g == nil || g.Window.Base != c.base || *g.Tokens.Prompt != want*14570 || *g.Tokens.Generation != want*5753 || g.Requests.Finished["length"] != want*62 {
+				t.Fatalf("engine %s, want base %s", testkit.JSON(g), c.base)
+			}
+			if late := strings.Contains(testkit.Codes(report.Notes), "late_base"); late != (c.base == "scraped") {
+				t.Errorf("doubts %s", testkit.Codes(report.Notes))
+			}
+			if g.Endpoints[0].URL != "unix://"+socket {
+				t.Errorf("endpoint %s", testkit.JSON(g.Endpoints))
+			}
+		})
 	}
 }
 

@@ -251,10 +251,7 @@ func (p *Prober) ScrapeBaseline(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, baselineTimeout)
 	defer cancel()
 	p.forEach(p.allEndpoints(), func(e *endpoint) {
-		_, err := e.read(ctx, true, phaseBefore)
-		p.mu.Lock()
-		e.portFreeBefore = err != nil && scrape.IsRefused(err)
-		p.mu.Unlock()
+		_, _ = e.read(ctx, true, phaseBefore) // a failure is kept
 	})
 }
 

@@ -64,6 +64,40 @@ func TestReplacedEngineHasItsOwnCacheSize(t *testing.T) {
 	}
 }
 
+// The engine is replaced after it was down for most of the run: the mean is that of the window
+// all the same, and batch_utilization is over the time in which the engines worked.
+func TestMeanAcrossDownTime(t *testing.T) {
+	page := func(start, running string) string {
+		return start + enginePage("60", "7680", running, "0.25") + "# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting{engine=\"0\",model_name=\"tiny\"} 0.0\n"
+	}
+	tg := target(t, "http://127.0.0.1:8000")
+	tg.MaxNumSeqs = 8
+	pl := newPlayer(t, tg)
+	pl.at(-1, 0, phaseBefore, true, page(processStartLine, "0.0"))
+	for i := range 50 {
+		pl.at(float64(i), 0, phaseDuring, false, page(processStartLine, "8.0"))
+	}
+	pl.at(50, 0, phaseDuring, true, page(processStartLine, "0.0"))
+	for _, second := range []time.Duration{51, 499} { // refused
+		at := pl.began.Add(second * time.Second)
+		pl.p.endpoints[0].failedAt = at
+		pl.p.gauges[scrape.FromFlag].Clear(0, at)
+	}
+	for i := range 50 {
+		pl.at(float64(500+i), 0, phaseDuring, i == 0, page(restartedStart, map[bool]string{true: "0.0", false: "4.0"}[i == 0]))
+	}
+	pl.at(550, 0, phaseAfter, true, page(restartedStart, "0.0"))
+	report := pl.report(550)
+	const area = 50*8 + 49*4.0
+	q := report.Engine.Requests
+	if mean := float64(*q.Running.Mean); *q.Running.Method != "polled" || mean < 0.99*area/551 || mean > 1.01*area/551 {
+		t.Errorf("running %s, want a mean of %.3f", testkit.JSON(q.Running), area/551)
+	}
+	if used := q.BatchUtilization; used == nil || *used < 0.95*area/100/8 || *used > 1.05*area/100/8 {
+		t.Errorf("batch_utilization %s, want %.3f: %s", testkit.JSON(used), area/100/8, testkit.Reason(report.Notes, "engine.requests.batch_utilization"))
+	}
+}
+
 // A restart that only a filtered page has shown: the new engine's cache is unknown, and the
 // old one's labels are not taken for it.
 func TestReplacedEngineWithoutWholePage(t *testing.T) {

@@ -125,7 +125,7 @@ def read_page(path):
     samples = {}
     with open(path, encoding="utf-8") as f:
         for line in f:
-            m = re.match(r"(vllm:\w+)\{(.*)\} (\S+)$", line)
+            m = re.match(r"(vllm:\w+|http_requests_total)\{(.*)\} (\S+)$", line)
             if m:
                 samples[m[1], frozenset(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m[2]))] = float(m[3])
     return samples

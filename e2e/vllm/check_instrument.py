@@ -3,7 +3,8 @@
 
     check_instrument.py plain  --event PLAIN.json
     check_instrument.py forced --event FORCED.json --log FORCED.log --own OWN.json
-    check_instrument.py flags  --event EVENT.json [--method ngram] [--mismatch LINE] [--no-engine]
+    check_instrument.py flags  --event EVENT.json [--kv-cache-dtype TYPE] [--method ngram]
+        [--mismatch LINE] [--no-engine]
 
 plain: a script that leaves its statistics off, without --instrument. forced: the same
 script with --instrument, compared with what it printed and with the event of a run that
@@ -75,11 +76,12 @@ def check_forced(c, counted, own):
     no_trouble(c)
 
 
-def check_flags(c, method, mismatch, engine):
+def check_flags(c, method, mismatch, engine, kv_cache_dtype=FLAGS["kv_cache_dtype"]):
     c.equal("run.exit_code", 0, "the command's")
-    for name, value in FLAGS.items():
+    for name, value in {**FLAGS, "kv_cache_dtype": kv_cache_dtype}.items():
         c.equal(f"engine_runtime_config.{name}", value, "the flag")
-        c.expect(name in (c.get("flags_checked") or []), f"{name} was not compared")
+        # "auto" leaves a setting to the engine: there is nothing to compare.
+        c.expect((name in (c.get("flags_checked") or [])) == (value != "auto"), f"flags_checked: {c.event.get('flags_checked')}, {name} was {value!r}")
     if method:
         c.equal("engine_runtime_config.speculative_method", method, "the flag")
     c.equal("flag_mismatches", [mismatch] if mismatch else [], "the setting that the engine overrides")
@@ -104,6 +106,7 @@ def main(arguments=None):
     p.add_argument("--event", required=True)
     p.add_argument("--log")
     p.add_argument("--own")
+    p.add_argument("--kv-cache-dtype", default=FLAGS["kv_cache_dtype"])
     p.add_argument("--method")
     p.add_argument("--mismatch")
     p.add_argument("--no-engine", action="store_true")
@@ -121,7 +124,7 @@ def main(arguments=None):
             counted = json.loads(re.search(r"RESULT (\{.*\})", f.read()).group(1))
         check_forced(c, counted, load(args.own))
     else:
-        check_flags(c, args.method, args.mismatch, not args.no_engine)
+        check_flags(c, args.method, args.mismatch, not args.no_engine, args.kv_cache_dtype)
     for failure in dict.fromkeys(c.failures):
         print(f"e2e-vllm: FAIL ({args.case}) {args.event}: {failure}", file=sys.stderr)
     if c.failures:

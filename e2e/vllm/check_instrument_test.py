@@ -106,6 +106,11 @@ class Instrument(unittest.TestCase):
             self.assertTrue(failures(check_flags, changed(SETTINGS, path, value), "ngram", MISMATCH, True), path)
         self.assertTrue(failures(check_flags, SETTINGS, "ngram", None, True))
         self.assertTrue(failures(check_flags, SETTINGS, "ngram", MISMATCH, False))
+        self.assertTrue(failures(check_flags, SETTINGS, "ngram", MISMATCH, True, "auto"))
+        event = changed(SETTINGS, "engine_runtime_config.kv_cache_dtype", "auto")
+        self.assertTrue(failures(check_flags, event, "ngram", MISMATCH, True, "auto"))
+        event["flags_checked"] = [name for name in event["flags_checked"] if name != "kv_cache_dtype"]
+        self.assertEqual(failures(check_flags, event, "ngram", MISMATCH, True, "auto"), [])
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 """Sends streaming completion requests to an OpenAI-compatible server and counts.
 
 Prompts are sent as token ids, so that the number of tokens sent is known exactly; the
-usage that the server reports is counted too. It needs the standard library only.
+usage that the server reports is counted too. With --abort and --refuse there are further
+requests among them, which are not counted with the others: some whose connection is closed
+after the first token, and some whose prompt is too long. It needs the standard library
+only.
 
     client.py --url http://127.0.0.1:8000 --model tiny --requests 64 --out summary.json
 
-Exit status: 0 if every request was answered, 1 otherwise.
+Exit status: 0 if every request was answered (or refused, as intended), 1 otherwise.
 """
 
 import argparse
@@ -33,6 +36,9 @@ def parse_arguments():
     p.add_argument("--max-tokens", type=int, default=64, help="longest answer")
     p.add_argument("--spread", type=float, default=0.5, help="the shortest prompt and answer are this fraction shorter")
     p.add_argument("--shared-prefix", type=int, default=0, help="tokens that every prompt begins with")
+    p.add_argument("--abort", type=int, default=0, metavar="N", help="N more requests that are aborted after their first token")
+    p.add_argument("--refuse", type=int, default=0, metavar="N", help="N more requests that the server refuses: longer than --max-model-len")
+    p.add_argument("--max-model-len", type=int, default=512, help="of the server")
     p.add_argument("--vocabulary", type=int, default=1024)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--temperature", type=float, default=1.0, help="0 makes a small model repeat itself")
@@ -97,6 +103,15 @@ def make_requests(args):
     return out
 
 
+def make_extra_requests(args):
+    """Returns the requests that are not to finish: (kind, prompt, length of the answer). An
+    aborted request asks for as long an answer as the server allows, so that it cannot
+    finish before the server notices."""
+    prompt = [FIRST_TOKEN + i % (args.vocabulary - FIRST_TOKEN) for i in range(args.max_model_len + 1)]
+    short = args.max_model_len // 8
+    return [("abort", prompt[i : i + short], args.max_model_len - short) for i in range(args.abort)] + [("refuse", prompt, 1)] * args.refuse
+
+
 def drop(connections):
     if getattr(connections, "connection", None):
         connections.connection.close()
@@ -120,8 +135,9 @@ def send(args, connections, body):
                 raise
 
 
-def one_request(args, connections, prompt, max_tokens):
-    """Sends one request and returns its result. Times are monotonic, in seconds."""
+def one_request(args, connections, kind, prompt, max_tokens):
+    """Sends one request and returns its result; it is ok if it ends as its kind should: an
+    empty one is to finish. Times are monotonic, in seconds."""
     body = json.dumps(
         {
             "model": args.model,
@@ -134,16 +150,20 @@ def one_request(args, connections, prompt, max_tokens):
             "stream_options": {"include_usage": True},
         }
     )
-    result = {"ok": False, "error": None, "usage": None, "ttft": None, "e2e": None}
+    result = {"kind": kind, "ok": False, "error": None, "usage": None, "ttft": None, "e2e": None}
     start = result["start"] = time.monotonic()
     try:
         response = send(args, connections, body)
-        if response.status != 200:
+        if response.status != (400 if kind == "refuse" else 200):
             raise ValueError(f"status {response.status}: {response.read(500)!r}")
+        if kind == "refuse":
+            response.read()
         first = last = done = None
         while line := response.readline():
             if not line.startswith(b"data: "):
                 continue
+            if kind == "abort":
+                break
             now = time.monotonic()
             data = line[6:].strip()
             if data == b"[DONE]":
@@ -157,9 +177,13 @@ def one_request(args, connections, prompt, max_tokens):
                 last = now
             if chunk.get("usage"):
                 result["usage"] = chunk["usage"]
-        if not (first and done and result["usage"]):
-            raise ValueError("the stream ended early")
-        result.update(ok=True, ttft=first - start, e2e=last - start)
+        if kind == "abort":
+            drop(connections)
+        elif not kind:
+            if not (first and done and result["usage"]):
+                raise ValueError("the stream ended early")
+            result.update(ttft=first - start, e2e=last - start)
+        result["ok"] = True
     except (OSError, http.client.HTTPException, ValueError) as error:
         result["error"] = f"{type(error).__name__}: {error}"
         drop(connections)
@@ -170,27 +194,39 @@ def one_request(args, connections, prompt, max_tokens):
 def main():
     args = parse_arguments()
     waited = wait_for_health(args.url, args.wait, args.wait_pid) if args.wait else None
-    requests = make_requests(args)
+    requests = [("", *r) for r in make_requests(args)]
+    extra = make_extra_requests(args)
+    todo = list(requests)
+    for i, request in enumerate(extra):  # spread among the others
+        todo.insert((i + 1) * (len(requests) + len(extra)) // (len(extra) + 1), request)
     connections = threading.local()
     begin = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(max(1, args.concurrency)) as pool:
-        results = list(pool.map(lambda r: one_request(args, connections, *r), requests))
+        results = list(pool.map(lambda r: one_request(args, connections, *r), todo))
     wall = (max(r["end"] for r in results) - min(r["start"] for r in results)) if results else 0.0
-    good = [r for r in results if r["ok"]]
+    good = [r for r in results if r["ok"] and not r["kind"]]
     summary = {
         "requests": len(requests),
         "ok": len(good),
         "concurrency": args.concurrency,
         "prompt_tokens": sum(r["usage"]["prompt_tokens"] for r in good),
         "completion_tokens": sum(r["usage"]["completion_tokens"] for r in good),
-        "sent_prompt_tokens": sum(len(prompt) for prompt, _ in requests),
-        "sent_max_tokens": sum(n for _, n in requests),
+        "sent_prompt_tokens": sum(len(prompt) for _, prompt, _ in requests),
+        "sent_max_tokens": sum(n for _, _, n in requests),
+        "aborted": sum(r["ok"] for r in results if r["kind"] == "abort"),
+        "refused": sum(r["ok"] for r in results if r["kind"] == "refuse"),
         "shared_prefix": args.shared_prefix,
         "wall_seconds": wall,
         "total_seconds": time.monotonic() - begin,
         "waited_seconds": waited,
         "ttft_sum_seconds": sum(r["ttft"] for r in good),
         "e2e_sum_seconds": sum(r["e2e"] for r in good),
+        "each": {
+            "prompt_tokens": sorted(r["usage"]["prompt_tokens"] for r in good),
+            "completion_tokens": sorted(r["usage"]["completion_tokens"] for r in good),
+            "ttft_seconds": sorted(r["ttft"] for r in good),
+            "e2e_seconds": sorted(r["e2e"] for r in good),
+        },
         "model": args.model,
         "pid": os.getpid(),
         "errors": sorted({r["error"] for r in results if r["error"]}),
@@ -209,7 +245,7 @@ def main():
     )
     for error in summary["errors"][:5]:
         print(f"client: {error}", file=sys.stderr)
-    return 0 if len(good) == len(requests) else 1
+    return 0 if all(r["ok"] for r in results) else 1
 
 
 if __name__ == "__main__":

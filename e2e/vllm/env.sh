@@ -36,3 +36,9 @@ engine_command() {
     --host 127.0.0.1 --port "$1" --served-model-name "$E2E_MODEL_NAME"
     --enforce-eager --load-format dummy --max-model-len 512)
 }
+
+# page PORT FILE saves the server's page.
+page() {
+  "$E2E_PYTHON" -c 'import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1], timeout=30).read())' \
+    "http://127.0.0.1:$1/metrics" >"$2"
+}

@@ -41,7 +41,10 @@ case_h() {
   rm -rf "$out"
   mkdir -p "$out"
   export VLLM_PLUGINS=other
-  local flags=(--max-num-seqs 24 --max-num-batched-tokens 3072 --no-enable-chunked-prefill --no-enable-prefix-caching --kv-cache-dtype fp8_e5m2)
+  # On a CPU vLLM has no other type than these, and the first only with AVX-512.
+  local kv=fp8_e5m2
+  grep -qw -e avx512f -e amx_tile /proc/cpuinfo || kv=auto
+  local flags=(--max-num-seqs 24 --max-num-batched-tokens 3072 --no-enable-chunked-prefill --no-enable-prefix-caching --kv-cache-dtype "$kv")
 
   port=$(free_port)
   engine_command "$port"
@@ -54,18 +57,18 @@ case_h() {
   kill -TERM "$server"
   await 60 "$server" || status=$?
   [ "$status" = 0 ] || die "(h serve) vobs run ended with $status"
-  check_instrument flags --event "$out/serve.json" --mismatch 'async_scheduling: intended=True actual=False' || failed=1
+  check_instrument flags --kv-cache-dtype "$kv" --event "$out/serve.json" --mismatch 'async_scheduling: intended=True actual=False' || failed=1
 
   local ngram='{"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":3}'
   bracketed bench --instrument -- "$E2E_VENV/bin/vllm" bench throughput --model "$E2E_MODEL" --enforce-eager --load-format dummy --max-model-len 2048 \
     "${flags[@]}" --speculative-config "$ngram" --num-prompts 10
-  check_instrument flags --event "$out/bench.json" --method ngram || failed=1
+  check_instrument flags --kv-cache-dtype "$kv" --event "$out/bench.json" --method ngram || failed=1
 
   # Without a directory for metrics the settings are reported all the same.
   bracketed script --instrument --intend max_num_seqs=24 --intend max_num_batched_tokens=3072 --intend enable_chunked_prefill=false \
-    --intend enable_prefix_caching=false --intend kv_cache_dtype=fp8_e5m2 -- "$E2E_PYTHON" "$E2E_SRC/offline.py" "$E2E_MODEL" \
-    "{\"max_num_seqs\": 24, \"max_num_batched_tokens\": 3072, \"enable_chunked_prefill\": false, \"enable_prefix_caching\": false, \"kv_cache_dtype\": \"fp8_e5m2\", \"speculative_config\": $ngram}"
-  check_instrument flags --event "$out/script.json" --method ngram --no-engine || failed=1
+    --intend enable_prefix_caching=false --intend kv_cache_dtype="$kv" -- "$E2E_PYTHON" "$E2E_SRC/offline.py" "$E2E_MODEL" \
+    "{\"max_num_seqs\": 24, \"max_num_batched_tokens\": 3072, \"enable_chunked_prefill\": false, \"enable_prefix_caching\": false, \"kv_cache_dtype\": \"$kv\", \"speculative_config\": $ngram}"
+  check_instrument flags --kv-cache-dtype "$kv" --event "$out/script.json" --method ngram --no-engine || failed=1
   unset VLLM_PLUGINS
   for name in serve bench script; do "$vobs" validate --strict "$out/$name.json" || failed=1; done
   return "$failed"

@@ -12,14 +12,16 @@
 #   (g) a script with LLM() that leaves its statistics off, with and without
 #       --instrument (instrument.sh);
 #   (h) --instrument with a server, a benchmark and a script: the settings;
+#   (k) loads of many kinds on few servers: every polled or estimated figure
+#       compared with the engine's multiprocess files (figures.sh);
 #   (n) as (b), with --api-server-count 2.
 #
 # In all but (c) the event's figures must equal what the clients counted, and in
-# (d) and (e) the difference of the servers' own pages before and after (check.py).
+# (d), (e) and (k) the difference of the servers' own pages before and after.
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. If vLLM's packages cannot
 # be fetched, it prints "e2e-vllm: SKIPPED" and exits with status 0.
 #
-#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [n]    all by default
+#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [k] [n]    all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -28,6 +30,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$E2E_SRC/deaths.sh"
 # shellcheck source=e2e/vllm/instrument.sh
 source "$E2E_SRC/instrument.sh"
+# shellcheck source=e2e/vllm/figures.sh
+source "$E2E_SRC/figures.sh"
 
 vobs=${VOBS:-$E2E_ROOT/bin/vobs}
 load=(--requests 192 --concurrency 16 --prompt-tokens 320 --shared-prefix 256 --max-tokens 96)
@@ -122,12 +126,6 @@ case_a() {
   [ "$status" = 0 ] || die "(a) vobs run ended with $status"
   check a --event "$out/event_a.json" --client "$out/load.json" --port "$port" || return 1
   validate "$out/event_a.json" a
-}
-
-# page PORT FILE saves the server's page.
-page() {
-  "$E2E_PYTHON" -c 'import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1], timeout=30).read())' \
-    "http://127.0.0.1:$1/metrics" >"$2"
 }
 
 # warm PORT SERVER OUT waits for a server and sends it a few requests, so that the
@@ -244,12 +242,12 @@ main() {
   engine_env
   # Settings of vobs in the user's environment.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c d e f g h n
+  [ $# -gt 0 ] || set -- a b c d e f g h k n
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c | d | e | f | g | h | n) "case_$case" || failed=1 ;;
+    a | b | c | d | e | f | g | h | k | n) "case_$case" || failed=1 ;;
     *) die "unknown case: $case" ;;
     esac
     stop_all
