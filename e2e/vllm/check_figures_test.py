@@ -86,11 +86,15 @@ def right_event(name):
         spent = SPENT.get(family, 40.0)
         latency[key] = distribution(ok + lost if key == "time_to_first_token" else ok, spent * servers)
     usage = {"preempted": 1.0}.get(name, 16 / 23)
+    usage_mean = {"mean": mean(3.0), "method": "polled"}
+    if counted or name == "preempted":
+        usage_mean = {"mean": mean(3.0 * RUNNING / (RUNNING - PREFILL)), "method": "per_running_request"}
     event = {
         "partial": False,
         "run": {"exit_code": 0, "signal": None, "start_error": None},
         "engine": {
             "source": "multiprocess" if name == "files" else "http",
+            "endpoints": [{"gauges_from": "http" if name == "turn" else "multiprocess"}],
             "window": {"final": {"files": "files", "turn": "last_good"}.get(name, "settled"), "duration_seconds": WINDOW, "active_seconds_est": 8.2 * servers, "resets": servers - 1},
             "scrapes": {"count": 90, "max_gap_seconds": 0.2},
             "requests": {
@@ -110,7 +114,7 @@ def right_event(name):
             "throughput": {"over": "active", "prompt_tokens_per_second": prompt / 8.2 / servers, "generation_tokens_per_second": generated / 8.2 / servers},
             "latency_seconds": latency,
             "kv_cache": {
-                "usage": {"last": 0.0, "peak": usage},
+                "usage": {"last": 0.0, "peak": usage, **usage_mean},
                 "num_gpu_blocks": blocks,
                 "block_size": 128,
                 "size_tokens": blocks * 128,
@@ -122,7 +126,10 @@ def right_event(name):
         "unavailable": [],
     }
     requests = event["engine"]["requests"]
+    if name in ("aborted", "turn"):
+        requests["running"]["mean_bounds"], requests["waiting"]["mean_bounds"] = [mean(RUNNING), None], [mean(WAITING), None]
     if name == "preempted":
+        requests["running"]["method"] = "littles_law_with_polls"
         requests["running"]["mean_bounds"] = [0.0, RUNNING / WINDOW]
         requests["waiting"]["mean_bounds"] = [WAITING / WINDOW, (WAITING + RUNNING) / WINDOW]
     if name == "turn":
@@ -164,7 +171,7 @@ def changed(name, path, value):
     group = event
     *above, last = path.split(".")
     for key in above:
-        group = group[key]
+        group = group[int(key) if isinstance(group, list) else key]
     group[last] = value
     return event
 
@@ -215,6 +222,10 @@ WRONG = [
     ("engine.kv_cache.usage.peak", 14 / 23),
     ("engine.kv_cache.usage.peak", 18 / 23),
     ("engine.kv_cache.usage.last", 1 / 23),
+    ("engine.kv_cache.usage.mean", 0.0),
+    ("engine.kv_cache.usage.mean", None),
+    ("engine.kv_cache.usage.method", None),
+    ("engine.endpoints.0.gauges_from", "http"),
     ("engine.kv_cache.num_gpu_blocks", 23),
     ("engine.kv_cache.peak_tokens", 1000),
     ("engine.kv_cache.block_size", 16),
@@ -238,6 +249,8 @@ MORE = {
         ("engine.requests.unaccounted_min", 0),
         ("engine.requests.running.method", "littles_law"),
         ("engine.requests.running.mean_bounds", [0.0, 6.0]),
+        ("engine.requests.running.mean_bounds", [RUNNING / WINDOW, 6.0]),
+        ("engine.requests.running.mean_bounds", None),
         ("engine.http.2xx", OK),
         ("engine.http.4xx", 0),
         ("engine.latency_seconds.time_to_first_token.count", OK),
@@ -251,6 +264,7 @@ MORE = {
         ("engine.tokens.prompt", 10**6),
         ("engine.requests.running.peak", 4),
         ("engine.requests.running.mean", 0.1),
+        ("engine.requests.running.mean_bounds", [1.0, None]),
     ],
     "turn": [
         ("engine.kv_cache.peak_tokens", int(16 / 23 * 48 * 128)),  # one server's peak with the other's capacity
@@ -315,6 +329,7 @@ class CheckFigures(unittest.TestCase):
             event = right_event("preempted")
             running = event["engine"]["requests"]["running"]
             running["mean"] = running["method"] = None
+            event["engine"]["kv_cache"]["usage"].update(mean=3.0 / WINDOW, method="polled")
             event["unavailable"] += [{"field": f"engine.requests.running.{key}", "reason": reason} for key in ("mean", "method")]
             status, out = run_check("preempted", event)
             self.assertEqual(status, wanted, out)
