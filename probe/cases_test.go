@@ -238,7 +238,7 @@ func TestRefutedByCounters(t *testing.T) {
 		{"never full, but preempted", under("2.0", "0.5"), post, false, true, true, "littles_law_with_polls", "must have been full for 25 preemptions"},
 		{"fewer than the times prove, and preempted", under("1.0", "0.97"), post, true, true, true, "", ""},
 		{"never full, not preempted", under("8.0", "0.5"), noPreemptions, true, true, true, "littles_law", ""},
-		{"nothing running, but tokens", under("0.0", "0.0"), noPreemptions, false, false, false, "littles_law", "1 of the polls saw the engine at work"},
+		{"nothing running, but tokens", under("0.0", "0.0"), noPreemptions, false, false, false, "littles_law", "2 of the polls saw the engine at work"},
 		{"no usage, but tokens", under("8.0", "0.0"), noPreemptions, false, false, true, "littles_law", "found 0 for vllm:kv_cache_usage_perc, although 9600 tokens were generated"},
 		{"fewer running than on average", under("1.0", "0.5"), noPreemptions, true, true, false, "littles_law", ""},
 	} {

@@ -316,7 +316,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		delta.Gauges = nil // they are those of the other endpoint
 	} else {
 		gauges.Add(e.index, window.GaugePage{
-			At: at, Written: written, Gauges: delta.Gauges, Full: full, During: ph == phaseDuring || ph == phaseBeforeSignal,
+			At: at, Written: written, Gauges: delta.Gauges, Full: full, During: ph != phaseBefore,
 			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens, Covers: e.gaugeFiles.coversPage,
 		})
 		e.gaugeFiles.pageCounts(at, delta.Restarted)

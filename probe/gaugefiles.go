@@ -156,7 +156,7 @@ func (g *gaugeFiles) read(direct, hold bool, ph phase) {
 		return
 	}
 	g.recording = g.drain() && g.recording
-	during := ph == phaseDuring || ph == phaseBeforeSignal
+	during := ph != phaseBefore
 	if direct || !g.recording {
 		at := time.Now()
 		if err := g.reader.Read(&g.page, false); err != nil || !g.add(at, hold, during) {

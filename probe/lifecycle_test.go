@@ -305,7 +305,7 @@ func TestEngineEndsWhileBusy(t *testing.T) {
 	if g := report.Engine; *g.Tokens.Generation != 2784 || g.LatencySeconds.TimeToFirstToken != nil || g.Window.FinalAgeSeconds != 4 {
 		t.Errorf("window %s, tokens %s, TTFT %s", testkit.JSON(g.Window), testkit.JSON(g.Tokens), testkit.JSON(g.LatencySeconds.TimeToFirstToken))
 	}
-	const want = "the engine was gone when the command ended: its figures are from 4.00 s earlier (tokens.prompt, tokens.generation, their rates and the gauges, which are polled more often: 0.25 s earlier), and what it did after that is not counted"
+	const want = "the engine was gone when the command ended: its figures are from 4.00 s earlier (tokens, their rates and the gauges, which are polled more often: 0.25 s earlier), and what it did after that is not counted"
 	if !strings.Contains(testkit.JSON(report.Notes.Validity), want) {
 		t.Errorf("validity %s", testkit.JSON(report.Notes.Validity))
 	}

@@ -95,7 +95,7 @@ func Codes() []CodeGroup {
 	info, warning, failure := []Severity{Info}, []Severity{Warning}, []Severity{Error}
 	return []CodeGroup{
 		{"Coverage of the run", []CodeInfo{
-			{CodeShortWindow, info, "The polls do not resolve the time in which the engine worked to a tenth. Rates are over the whole window, idle time included."},
+			{CodeShortWindow, info, "The polls do not resolve the time in which the engine worked to a tenth. Rates are over the whole window, idle time included. The evidence is the number of active intervals, and how many it would take for their edges to be a tenth."},
 			{CodeFewRequests, info, "A 99th percentile rests on fewer than 100 observations, or a 95th on fewer than 20: it is nearly the highest of them. The message names the distributions."},
 			{CodeLateBase, warning, "An endpoint first answered as an engine after the command had started. What its engine did before that is not counted."},
 			{CodeCounterReset, warning, "The engine's counters restarted inside the window. What they gained between the last reading and the restart is lost."},

@@ -81,7 +81,7 @@ type Window struct {
 	FinalAgeSeconds Float `json:"final_age_seconds" kind:"coverage" unit:"seconds"`
 	// Length of the window.
 	DurationSeconds Float `json:"duration_seconds" kind:"duration" unit:"seconds"`
-	// Estimated time in which the engine worked: the intervals between polls in which a token counter rose, or at either end of which requests were running. Null if fewer than three, or if those that requests were not running at both ends of are more than a tenth of it.
+	// Estimated time in which the engine worked: the intervals between polls in which a token counter rose, or at either end of which requests were running. Null with fewer than three such intervals, or if those with running requests at only one end, or at neither, make up more than a tenth of it.
 	ActiveSecondsEst *Float `json:"active_seconds_est" kind:"estimate" unit:"seconds"`
 	// The number of these intervals.
 	ActiveIntervals *int64 `json:"active_intervals" kind:"coverage" unit:"intervals"`
@@ -254,7 +254,7 @@ type Latency struct {
 
 // KVCache describes how full the KV cache was.
 type KVCache struct {
-	// Fraction of KV blocks in use, from 0 to 1; the highest over all engines.
+	// Fraction of KV blocks in use, from 0 to 1: `last` and `peak` are those of the fullest engine, `mean` is the average over the engines.
 	Usage *KVUsage `json:"usage" unit:"fraction"`
 	// KV blocks of all engines together.
 	NumGPUBlocks *int64 `json:"num_gpu_blocks" kind:"configuration" unit:"blocks"`

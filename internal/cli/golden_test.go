@@ -204,7 +204,7 @@ func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error 
 		if err := normalise(dec, &item, strings.TrimPrefix(path+"."+key, "."), indent+"\t"); err != nil {
 			return err
 		}
-		if path == "unavailable" && (strings.Contains(item.String(), `"field": "host.`) || strings.Contains(item.String(), "the readings are too few")) {
+		if path == "unavailable" && (strings.Contains(item.String(), `"field": "host.`) || strings.Contains(item.String(), "too few polls for a gauge")) {
 			continue
 		}
 		if n++; n > 1 {

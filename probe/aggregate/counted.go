@@ -94,7 +94,7 @@ func (v view) countedMean(id metrics.ID) (mean countedMean, why string) {
 		mean.low = 0
 	}
 	lost, whyUnknown := v.unaccounted()
-	uncertain := v.whyWindowUncertain() != ""
+	uncertain := v.whyWindowUncertain(v.Engine.Window) != ""
 	switch {
 	case whyUnknown == "" && lost == 0 && preemptions == 0:
 		mean.high, mean.mean, mean.method = counted, counted, littlesLaw

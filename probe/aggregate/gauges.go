@@ -61,7 +61,7 @@ func (v view) readGauge(id metrics.ID, value string) (g *schema.Gauge, missing g
 	switch {
 	case !stats.MeanKnown || !stats.InRun:
 	case !isPrecise(stats.Mean, stats.MeanError):
-		missing.mean = fmt.Sprintf("the readings are too few for how much they differ: they leave an error of %.2g in a mean of %.2g%s", stats.MeanError, stats.Mean, v.pollingHint())
+		missing.mean = fmt.Sprintf("too few polls for a gauge that varies this much: %.3g ± %.2g, and at most ± %.0f %% is accepted%s", stats.Mean, stats.MeanError, 100*maxError, v.pollingHint())
 	default:
 		g.Mean = schema.F(stats.Mean)
 		if stats.PeakKnown { // there may have been more before the run

@@ -108,7 +108,7 @@ func TestFewRequests(t *testing.T) {
 			if len(got) > 0 {
 				t.Errorf("%+v: %s", c, testkit.JSON(got))
 			}
-		case len(got) != 1 || got[0].Code != schema.CodeFewRequests || !strings.HasSuffix(got[0].Message, ": "+c.want) || got[0].Evidence.Value != c.smallest || got[0].Evidence.Threshold != 100:
+		case len(got) != 1 || got[0].Code != schema.CodeFewRequests || !strings.HasSuffix(got[0].Message, ", in "+c.want) || got[0].Evidence.Value != c.smallest || got[0].Evidence.Threshold != 100:
 			t.Errorf("%+v: %s", c, testkit.JSON(got))
 		}
 	}

@@ -88,7 +88,16 @@ func (v view) instances() []schema.Instance {
 						return schema.F(stats.Peak)
 					}
 				}
-				v.Notes.Missing(path+field, cmp.Or(why, "it was not polled during the run"))
+				switch {
+				case why != "":
+				case !e.Counters.EverExported(metric):
+					why = "the engine does not export " + metric.CanonicalName()
+				case !stats.Known:
+					why = "every reading of " + metric.CanonicalName() + " was invalid"
+				default:
+					why = "it was not polled during the run"
+				}
+				v.Notes.Missing(path+field, why)
 				return nil
 			}
 			in.KVCacheUsagePeak = peak("kv_cache_usage_peak", metrics.KVCacheUsage)

@@ -52,7 +52,7 @@ func (v view) kvConnectors() []schema.KVConnector {
 		out = append(out, k)
 	}
 	if out == nil {
-		why := "the engine exports no metrics of a KV connector that vobs reads: those of NIXL, Mooncake Store, 3FS, HiSparse and SimpleCPUOffload"
+		why := "the engine exports no metrics of a KV connector that vobs reads (NIXL, Mooncake Store, 3FS, HiSparse, SimpleCPUOffload)"
 		if unread := v.unreadFamilies(metrics.UnreadConnector); unread != "" {
 			why = "vobs reads nothing of this connector, although the page has " + unread
 		}

@@ -263,7 +263,7 @@ func (v view) doubtFew() {
 	for _, group := range groups {
 		all = append(all, group+": "+strings.Join(names[group], ", "))
 	}
-	v.Notes.Doubt(schema.CodeFewRequests, schema.Info, fmt.Sprintf("fewer than %d observations, so that the p99 is nearly the highest of them (p95: fewer than %d): %s", minForP99, minForP95, strings.Join(all, "; ")),
+	v.Notes.Doubt(schema.CodeFewRequests, schema.Info, fmt.Sprintf("the p99 rests on fewer than %d observations (the p95 on fewer than %d), so it is nearly the highest of them, in %s", minForP99, minForP95, strings.Join(all, "; ")),
 		&schema.Evidence{Field: smallest.path + ".count", Value: smallest.count, Threshold: minForP99})
 }
 

@@ -37,7 +37,7 @@ func (v view) throughput() *schema.Throughput {
 	toFull, toLast := v.activeSeconds()
 	uncertain := ""
 	if v.Engine.Window.ActiveSecondsEst == nil {
-		uncertain = v.whyWindowUncertain()
+		uncertain = v.whyWindowUncertain(v.Engine.Window)
 	}
 	rate := func(field string, n int64, why string, seconds float64) *schema.Float {
 		if why == "" && seconds <= 0 {
@@ -53,12 +53,17 @@ func (v view) throughput() *schema.Throughput {
 	finished, whyFinished := v.counter(metrics.RequestSuccess)
 	prompt, whyPrompt := v.counter(metrics.PromptTokens)
 	generation, whyGeneration := v.counter(metrics.GenerationTokens)
-	over := "window"
-	if v.Engine.Window.ActiveSecondsEst != nil {
-		over = "active"
+	var over *string
+	switch {
+	case v.Engine.Window.ActiveSecondsEst != nil:
+		over = schema.Ptr("active")
+	case uncertain == "":
+		over = schema.Ptr("window")
+	default:
+		v.Notes.Missing("engine.throughput.over", uncertain)
 	}
 	return &schema.Throughput{
-		Over:                      &over,
+		Over:                      over,
 		RequestsPerSecond:         rate("requests_per_second", finished, whyFinished, toFull),
 		PromptTokensPerSecond:     rate("prompt_tokens_per_second", prompt, whyPrompt, toLast),
 		GenerationTokensPerSecond: rate("generation_tokens_per_second", generation, whyGeneration, toLast),

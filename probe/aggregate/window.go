@@ -64,7 +64,11 @@ func (v view) window(started time.Time) *schema.Window {
 	w.ActiveIntervals = schema.Ptr(int64(v.active.Intervals()))
 	if needed, why := v.whyActiveUnresolved(); why != "" {
 		v.Notes.Missing("engine.window.active_seconds_est", why)
-		v.Notes.Doubt(schema.CodeShortWindow, schema.Info, "rates are over the whole window, including idle time: "+why, &schema.Evidence{Field: "engine.window.active_intervals", Value: *w.ActiveIntervals, Threshold: needed})
+		over := "rates are over the whole window, including idle time: "
+		if v.whyWindowUncertain(w) != "" {
+			over = "rates are unknown: "
+		}
+		v.Notes.Doubt(schema.CodeShortWindow, schema.Info, over+why, &schema.Evidence{Field: "engine.window.active_intervals", Value: *w.ActiveIntervals, Threshold: needed})
 	} else {
 		w.ActiveSecondsEst = schema.F(v.active.Seconds())
 	}
@@ -88,9 +92,9 @@ func (v view) windowSeconds() (shortest, longest float64) {
 }
 
 // whyWindowUncertain returns why the window's length is not known to a tenth, or "".
-func (v view) whyWindowUncertain() string {
+func (v view) whyWindowUncertain(w *schema.Window) string {
 	shortest, longest := v.windowSeconds()
-	seconds := float64(v.Engine.Window.DurationSeconds)
+	seconds := float64(w.DurationSeconds)
 	if seconds-shortest <= mostUncertain*seconds && longest-seconds <= mostUncertain*seconds {
 		return ""
 	}
@@ -114,6 +118,14 @@ func (v view) whyActiveUnresolved() (needed int, why string) {
 	return 0, ""
 }
 
+// times returns how often something happened, in words.
+func times(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
 // ages returns how long before the command's end the figures were read. Filtered scrapes
 // that followed the last full page made some figures more recent than the others.
 func (v view) ages(full schema.Float) string {
@@ -125,7 +137,7 @@ func (v view) ages(full schema.Float) string {
 	if all == some {
 		return all
 	}
-	return fmt.Sprintf("%s (tokens.prompt, tokens.generation, their rates and the gauges, which are polled more often: %s)", all, some)
+	return fmt.Sprintf("%s (tokens, their rates and the gauges, which are polled more often: %s)", all, some)
 }
 
 // doubtEndpoint notes what casts doubt on one endpoint's counters and gauges.
@@ -150,7 +162,7 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 	case c.LoadBalanced:
 		v.Notes.Doubt(schema.CodeSeveralServers, schema.Warning, fmt.Sprintf("several servers answer at %s in turn (behind a load balancer?): its counters are meaningless and left out, and its gauges mix the servers; give the address of each one", name), nil)
 	case c.Resets > 0:
-		v.Notes.Doubt(schema.CodeCounterReset, schema.Warning, fmt.Sprintf("the counters of %s restarted %d times inside the window: what they counted between the last reading before a restart and the restart is lost", name, c.Resets), &schema.Evidence{Field: "engine.window.resets", Value: c.Resets, Threshold: 0})
+		v.Notes.Doubt(schema.CodeCounterReset, schema.Warning, fmt.Sprintf("the counters of %s restarted %s inside the window: what they counted between the last reading before a restart and the restart is lost", name, times(c.Resets)), &schema.Evidence{Field: "engine.window.resets", Value: c.Resets, Threshold: 0})
 	}
 	if changes := slices.Concat(c.ChangedLabels(), e.Changes); len(changes) > 0 && !c.LoadBalanced {
 		v.Notes.Doubt(schema.CodeEngineChanged, schema.Warning, fmt.Sprintf("another engine answers at %s than before (%s): its settings, its version and the size of its KV cache in the event are those of the last one, while counters, latencies and peaks cover all of them", name, strings.Join(changes, "; ")), &schema.Evidence{Field: "engine.window.resets", Value: c.Resets, Threshold: 0})
@@ -165,7 +177,7 @@ func (v view) doubtEndpoint(e *endpoint, started time.Time) {
 		v.Notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("%s exported %d invalid values (NaN, infinite, negative, a sum that decreased, or a fraction above 1), the last one of %s: they were ignored", name, c.Invalid, c.InvalidDesc.Name()), nil)
 	}
 	if e.ScrapeShare > 0 {
-		v.Notes.Doubt(schema.CodeScrapeCost, schema.Info, fmt.Sprintf("polls took %.1f %% of a core of the server at %s: its requests are expensive, and an engine at work is polled each second nevertheless; --scrape-interval sets a longer time", 100*e.ScrapeShare, name), &schema.Evidence{Field: "engine.scrapes", Value: schema.Float(e.ScrapeShare), Threshold: schema.Float(serverShare)})
+		v.Notes.Doubt(schema.CodeScrapeCost, schema.Info, fmt.Sprintf("polls took up to %.1f %% of a core of the server at %s, by its fastest answers: its requests are expensive, and an engine at work is polled each second nevertheless; --scrape-interval sets a longer time", 100*e.ScrapeShare, name), &schema.Evidence{Field: "engine.scrapes", Value: schema.Float(e.ScrapeShare), Threshold: schema.Float(serverShare)})
 	}
 	if e.Errors > 0 && e.LastCounted != nil {
 		v.Notes.Doubt(schema.CodeScrapesFailed, schema.Warning, fmt.Sprintf("%d of %d readings failed while the engine was up, and its gauges at those times are unknown; the last failure: %v", e.Errors, e.Errors+e.Scrapes, e.LastCounted), &schema.Evidence{Field: "engine.scrapes.errors", Value: e.Errors, Threshold: 0})

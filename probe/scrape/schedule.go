@@ -15,6 +15,10 @@ const (
 	// they then take more than their share.
 	MaxBusyInterval = time.Second
 
+	// maxIdleInterval is the longest time between two cheap polls of an idle engine, which may
+	// be given work at any time.
+	maxIdleInterval = 2 * time.Second
+
 	// serverShare is the share of one core that requests may take of the server.
 	serverShare = 0.01
 	// selfShare is the share of one core that all polls may take of vobs's own CPU time:
@@ -46,9 +50,9 @@ const (
 	maxFullInterval = 5 * time.Second
 	// minKnownPages is the number of full pages from which on their lowest latency is a
 	// usable estimate of a page's cost: the first one is cold. Until then, pages are read
-	// at firstFullFactor times the latency of those known.
-	minKnownPages   = 3
-	firstFullFactor = 20
+	// at firstFactor times the latency of those known, and so are filtered ones.
+	minKnownPages = 3
+	firstFactor   = 20
 
 	// notVLLMInterval is the time between two requests to a server that responds without
 	// any vLLM sample.
@@ -303,16 +307,22 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 	byServer, bySelf := s.server.interval(service), s.self.interval(self)
 	// If all of vobs is above its budget, polls spend no savings. They wait for no longer than
 	// that: the engine may end at any time, and what was not read by then is lost.
-	byAll := min(status.Overdrawn, s.self.balanced(self))
+	byAll := min(status.Overdrawn, s.self.balanced(self), maxIdleInterval)
 	interval := max(s.baseInterval(now), byServer, bySelf, byAll)
+	// Debts delay the polls of an idle engine by little, and the first ones, which are cold, by
+	// nothing: what one costs is not known yet.
+	limit := max(maxIdleInterval, s.server.balanced(service)*3/2, bySelf)
+	if !fullOnly && s.FilteredLatency.Count < minKnownPages {
+		limit = max(MaxBusyInterval, firstFactor*service)
+	}
 	if status.Working {
-		limit := max(MaxBusyInterval, maxLightFactor*service)
+		limit = max(MaxBusyInterval, maxLightFactor*service)
 		if fullOnly {
 			limit = max(MaxBusyInterval, maxFullFactor*service, time.Duration(maxFullSelfFactor*servers)*self)
 		}
 		s.floored, s.flooredSelf = byServer > limit, bySelf > limit
-		interval = min(interval, limit)
 	}
+	interval = min(interval, limit)
 	// A response that is late has used up the time until the next request.
 	wait = max(0, s.last.Began.Add(interval).Sub(now))
 	if late := s.consecutiveTimeouts - patientTimeouts; late >= 0 {
@@ -367,7 +377,7 @@ func (s *Schedule) nextIsFull(now time.Time, status TargetStatus) bool {
 	// is credit for it.
 	half := max(s.server.balanced(2*service), s.self.balanced(2*s.selfCost(true)))
 	if s.FullLatency.Count < minKnownPages && s.hasReserve() {
-		return since >= min(maxFullInterval, max(MinFullInterval, firstFullFactor*service))
+		return since >= min(maxFullInterval, max(MinFullInterval, firstFactor*service))
 	}
 	if since < min(maxFullInterval, max(MinFullInterval, half)) {
 		return false

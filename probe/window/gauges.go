@@ -88,8 +88,8 @@ type GaugePage struct {
 	At      time.Time
 	Written [2]time.Time
 	Gauges  []GaugeReading
-	// Full reports whether the page has all gauges, During whether it was read while the
-	// command ran.
+	// Full reports whether the page has all gauges, During whether it was read after the
+	// command's start.
 	Full, During bool
 	// Restarted reports whether another process answers than before: the time since the
 	// page before is not part of any mean.

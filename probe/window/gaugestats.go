@@ -31,7 +31,7 @@ type GaugeStats struct {
 }
 
 // Span is the time over which the gauges of an endpoint are known: at least Seconds. They are 0
-// outside the time between their first and their last reading.
+// outside the time between their first and their last reading, if that one is.
 type Span struct {
 	Endpoint int
 	Seconds  float64
@@ -48,7 +48,7 @@ func (s *gaugeState) stats(atLeast float64) GaugeStats {
 	}
 	out := GaugeStats{Known: true, Stale: s.stale, Last: s.value, InRun: s.inRun, PeakKnown: s.inRun, Peak: s.peak}
 	seconds := s.seconds
-	if !s.stale && !s.gaps {
+	if !s.stale && !s.gaps && s.last.value == 0 { // otherwise its value after that reading is unknown
 		seconds = max(seconds, atLeast)
 	}
 	if out.MeanKnown = seconds > 0; out.MeanKnown {

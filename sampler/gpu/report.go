@@ -390,7 +390,7 @@ func (s *Sampler) reportPeakVRAM(r *Readings) {
 			why = reason
 		}
 		r.Notes.Doubt(schema.CodeDevicesNotMatched, schema.Warning,
-			fmt.Sprintf("%s: peak_vram_gb is the highest peak of all %d sampled GPUs", why, len(r.GPUs)),
+			fmt.Sprintf("%s: peak_vram_gb is the highest peak of all sampled GPUs (%d)", why, len(r.GPUs)),
 			&schema.Evidence{Field: "peak_vram_gb", Value: *r.PeakVRAMGB})
 	}
 }

@@ -483,8 +483,10 @@ func (c *comparer) peak(name, path string, truth *trace) {
 func (c *comparer) peakOf(name string, figure any, truth *trace) {
 	got, given := figure.(float64)
 	x := comparison{kind: aPeak, path: name, given: given}
-	want := truth.peak(c.started, c.ended)
-	burst := truth.longest(c.started, c.ended, want/2)
+	_, to := c.polled.span()
+	to = max(to, c.ended)
+	want := truth.peak(c.started, to)
+	burst := truth.longest(c.started, to, want/2)
 	if period, ok := c.number("engine.scrapes.period_seconds"); ok && want > 0 {
 		x.due = c.promptly() && burst.Seconds() >= 3*period
 	}
