@@ -44,7 +44,7 @@ whitespace; labels and headers are separated by newlines.`,
 			&cli.StringSliceFlag{Name: "intend", Usage: "expect the engine to run with `NAME=VALUE`, named as vLLM's flag; flag_mismatches lists what did not engage (repeatable) [$VOBS_INTEND]"},
 			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "read --intend settings from `FILE` (JSON or YAML): a file for vllm serve --config, or NeMo Safe Synthesizer's engine parameters"},
 			&cli.StringSliceFlag{Name: "metrics-url", Usage: "read the engine's metrics at `URL`: http, https or unix:///PATH; without a path, /metrics (repeatable) [$VOBS_METRICS_URL]"},
-			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engine (repeatable) [$VOBS_METRICS_HEADER]"},
+			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the addresses of --metrics-url, and to no other (repeatable) [$VOBS_METRICS_HEADER]"},
 			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines with the certificates in `FILE` (PEM); by default with the system's, and not at all on a loopback address"},
 			&cli.StringFlag{Name: "scrape-interval", Value: "auto", EnvVars: []string{"VOBS_SCRAPE_INTERVAL"}, Usage: "`TIME` between polls of the engine; auto is 100ms at first and 500ms after a minute, longer if requests would take over 1 % of the server, but at most 1s while the engine works"},
 			&cli.StringSliceFlag{Name: "device", Usage: "sample `GPU` instead of those in CUDA_VISIBLE_DEVICES: index, UUID or a UUID prefix (repeatable) [$VOBS_DEVICE]"},
@@ -79,6 +79,9 @@ func runAction(c *cli.Context) error {
 		cfg.Upload = upload.upload
 	}
 	cfg.Warn, cfg.Debug, cfg.StartFailed = m.warn, m.debug, m.error
+	if len(cfg.Probe.Headers) > 0 && len(cfg.Targets) == 0 {
+		cfg.Warn(source(c, "metrics-header") + " is not used: it goes to the addresses of --metrics-url only, and there is none")
+	}
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
 			if text := summarize(e); text != "" {
