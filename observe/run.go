@@ -42,6 +42,7 @@ type run struct {
 	intents  intent.Intents   // of the user over those of line
 	env      []string         // as vobs got it
 	redactor *redact.Redactor
+	command  func() []string // the arguments as the event shows them
 	notes    sharedNotes
 
 	host          *host.Sampler
@@ -120,6 +121,8 @@ func newRun(cfg Config) *run {
 		env:      env,
 		redactor: redact.New(env),
 	}
+	r.redactor.Show(cfg.Command)
+	r.command = sync.OnceValue(func() []string { return r.redactor.Command(cfg.Args) })
 	r.partial = newPartialWriter(cfg.Output, cfg.Warn, r.recovered)
 	return r
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
@@ -40,6 +41,7 @@ whitespace; labels and headers are separated by newlines.`,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, complete or not at all; pipes and devices are written directly (%h host, %p pid, %i run id, %r rank by SLURM_PROCID or RANK)"},
 			&cli.StringFlag{Name: "append", Usage: "append the event to `FILE` as one line, in one write under a lock (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the eight keys of NeMo Safe Synthesizer's GenerationObservability) or log (its log record)"},
+			&cli.StringFlag{Name: "command", Value: string(redact.CommandFull), EnvVars: []string{"VOBS_COMMAND"}, Usage: "`HOW` the event shows command lines: full, without secrets; names: the program and the names of its flags; none: a digest"},
 			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
 			&cli.StringSliceFlag{Name: "intend", Usage: "expect the engine to run with `NAME=VALUE`, named as vLLM's flag; flag_mismatches lists what did not engage (repeatable) [$VOBS_INTEND]"},
 			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "read --intend settings from `FILE` (JSON or YAML): a file for vllm serve --config, or NeMo Safe Synthesizer's engine parameters"},
@@ -80,7 +82,7 @@ func runAction(c *cli.Context) error {
 	}
 	cfg.Warn, cfg.Debug, cfg.StartFailed = m.warn, m.debug, m.error
 	if len(cfg.Probe.Headers) > 0 && len(cfg.Targets) == 0 {
-		cfg.Warn(source(c, "metrics-header") + " is not used: it goes to the addresses of --metrics-url only, and there is none")
+		cfg.Warn("--metrics-header is not sent: it goes only to the addresses of --metrics-url, and there is none")
 	}
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
@@ -127,6 +129,9 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	}
 	if cfg.Multiproc, err = observe.ParseMultiproc(cmp.Or(c.String("multiproc"), "auto")); err != nil {
 		return cfg, fmt.Errorf("%s: %w", source(c, "multiproc"), err)
+	}
+	if cfg.Command, err = redact.ParseCommandMode(cmp.Or(c.String("command"), string(redact.CommandFull))); err != nil {
+		return cfg, fmt.Errorf("%s: %w", source(c, "command"), err)
 	}
 	if cfg.Interval, err = interval(c, "interval", time.Millisecond); err != nil {
 		return cfg, err
