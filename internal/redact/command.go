@@ -89,15 +89,14 @@ func (r *Redactor) names(argv []string) []string {
 // flagName returns the name of a flag, "" if an argument is none. Of a flag with one dash it is
 // the first letter, because a value may follow that, unless vLLM has the flag.
 func flagName(arg string) string {
-	if !isFlag(arg) {
-		return ""
-	}
 	name, _, _ := strings.Cut(arg, "=")
-	if strings.HasPrefix(name, "--") {
+	switch {
+	case strings.HasPrefix(name, "--") && isFlag(arg):
 		name, _, _ = strings.Cut(name, ":")
 		return name
-	}
-	if args.IsShortFlag(name) {
+	case len(name) < 2 || name[0] != '-' || !isLetter(name[1]):
+		return ""
+	case args.IsShortFlag(name):
 		return name
 	}
 	return name[:2]

@@ -176,3 +176,47 @@ func TestCommandIsCut(t *testing.T) {
 		t.Errorf("%d bytes", size)
 	}
 }
+
+func TestCommandModes(t *testing.T) {
+	argv := []string{"/usr/bin/vllm", "serve", "N", "--api-key", "S", "-tp", "2", "-O3", "--x=N", "-pS", "-eA=N", "--a.b_c", "--hello world", "--", "-1", "-", "--S9xaQ"}
+	r := New(nil)
+	r.Show(CommandNames)
+	if diff := cmp.Diff([]string{"/usr/bin/vllm", "--api-key", "-tp", "-O", "--x", "-p", "-e", "--a.b_c"}, r.Command(argv)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if got := r.Line(nil, "name"); got != "name" {
+		t.Errorf("Line: %q", got)
+	}
+	r.Show(CommandNone)
+	// printf 'vllm\0serve\0' | sha256sum
+	if got := r.Line([]string{"vllm", "serve"}, ""); got != "sha256:b1c7fa6dd9d61b91f6b78a5b9344a5a9ad2f60c82b2899365c0cd12728a67612" {
+		t.Errorf("Line: %q", got)
+	}
+	if a, b := r.Command([]string{"x", "--api-key", "S"}), r.Command([]string{"x", "--api-key", "T"}); a[0] != b[0] || len(a) != 1 {
+		t.Errorf("the digest depends on a secret: %q, %q", a, b)
+	}
+	// Nothing is left out of a long command.
+	long := []string{"x", strings.Repeat("a", maxCommandBytes), "b"}
+	a := r.Command(long)
+	long[2] = "c"
+	if b := r.Command(long); a[0] == b[0] {
+		t.Error("two commands have one digest")
+	}
+	if _, err := ParseCommandMode("some"); err == nil {
+		t.Error("an unknown mode is accepted")
+	}
+}
+
+// The messages of other packages quote arguments.
+func TestQuoting(t *testing.T) {
+	r := New(nil)
+	argv := []string{"vllm", "--hftoken", "S", "--x=u:S@h", "N"}
+	text := `"S" follows --hftoken; "u:S@h" and "N" too`
+	if got := r.Quoting(text, argv); got != `"<redacted>" follows --hftoken; "<redacted>@h" and "N" too` {
+		t.Error(got)
+	}
+	r.Show(CommandNames)
+	if got := r.Quoting(text, argv); got != `"<redacted>" follows --hftoken; "<redacted>" and "<redacted>" too` {
+		t.Error(got)
+	}
+}
