@@ -157,6 +157,9 @@ func (a *argumentState) next(arg string) (clean string) {
 	if a.pending != public && !isFlag(arg) && !(a.hadValue && strings.HasPrefix(arg, "-")) {
 		level := a.pending
 		a.hadValue = true
+		if isScheme(arg) && strings.HasSuffix(a.previous, ":") {
+			return arg // Authorization: Bearer
+		}
 		if !a.multipleValues {
 			a.pending, a.hadValue = public, false
 		}
@@ -169,7 +172,7 @@ func (a *argumentState) next(arg string) (clean string) {
 		return a.r.Text(arg)
 	case a.set:
 		a.set = false
-		if isName(arg) {
+		if isPath(arg) {
 			a.pending = sensitivityOf(arg)
 			return a.r.Text(arg)
 		}
@@ -198,6 +201,8 @@ func (a *argumentState) next(arg string) (clean string) {
 	clean, a.pending = a.r.argument(arg, isProgramFlag(a.previous), 0)
 	if isHeaderName(arg) { // NAME VALUE
 		a.pending = secret
+	} else if _, value, level := cutHeader(arg); value == "" { // NAME: VALUE without quotes
+		a.pending = max(a.pending, level)
 	}
 	return clean
 }
@@ -219,7 +224,7 @@ func (r *Redactor) argument(arg string, isProgram bool, nesting int) (clean stri
 	name, value, assigned := strings.Cut(arg, "=")
 	if assigned && value != "" && !isProgram && isPath(name) {
 		// The whole value, blanks and quotes included.
-		switch level := sensitivityOf(name); {
+		switch level := assignedSensitivity(name); {
 		case level == secret, level == countable && !isNumbers(value):
 			return r.Text(name) + "=" + redacted, public
 		}

@@ -71,6 +71,8 @@ func TestCommand(t *testing.T) {
 		{"name and value", []string{"aws", "configure", "set", "aws_secret_access_key", "S", "N"}, []string{"aws", "configure", "set", "aws_secret_access_key", r, "N"}},
 		{"header and value", []string{"client", "--header", "Authorization", "Bearer S", "N"}, []string{"client", "--header", "Authorization", r, "N"}},
 		{"curl", []string{"curl", "-u", "u:S", "-uu:S", "--user=u:S", "-b", "a=S", "N"}, []string{"curl", "-u", r, "-u" + r, "--user=" + r, "-b", r, "N"}},
+		{"headers without quotes", []string{"curl", "-H", "Authorization:", "Bearer", "S", "N"}, []string{"curl", "-H", "Authorization:", "Bearer", r, "N"}},
+		{"hosts", []string{"secrets.example.com:443", "x", "auth.example.com:80"}, nil},
 		{"lm_eval", []string{"--model_args", "pretrained=N,token=S"}, []string{"--model_args", "pretrained=N,token=" + r}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -133,6 +135,10 @@ func TestCommandProgram(t *testing.T) {
 		`vllm serve --return-tokens-as-token-ids --max-num-seqs KEEP --api-key SECRET`,
 		`login --token --port KEEP`,
 		`login --token; KEEP`,
+		`for key in keys: KEEP(key); tokens = tokenizer.KEEP(text); keys = sorted(KEEP); n_tokens = KEEP; len(tokens) == KEEP`,
+		`if key == "SECRET" or token != 'SECRET' or token == KEEP: KEEP`,
+		`d["tokens"] = "SECRET"; x.tokens=SECRET KEEP; docker run -eKEY=SECRET KEEP`,
+		"a: KEEP\ndb.password: SECRET\nb: KEEP\npassword: |\n  SECRET\n",
 		`print(sorted(x, key=KEEP), max(d,key=KEEP), f(KEEP, key="SECRET"), f(key='SECRET'))`,
 		`api_keys = ["SECRET", 'SECRET']; KEEP; keys=("SECRET","SECRET"); KEEP; tokens=[1, 2]; KEEP`,
 		`h = {"Authorization": f"Bearer SECRET", 'Cookie': 'SECRET' "SECRET", "k": "KEEP"}`,

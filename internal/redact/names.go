@@ -34,7 +34,7 @@ const (
 	// secretWords make a name a secret's wherever they stand in it.
 	secretWords wordList = " secret secrets password passwords passwd passwds passphrase passphrases passcode passcodes " +
 		"credential credentials cred creds bearer jwt "
-	// owners are whom or what a key or token is for.
+	// owners are the people, programs and services that a key or token is for.
 	owners wordList = " access account admin ai anthropic api app auth aws azure bearer bot claude client cohere csrf " +
 		"databricks db deepseek deploy dev discord docker encryption gcp gemini gh git github gitlab gl " +
 		"google grok groq hf hub hugging huggingface id jwt llm login master mistral mongo mongodb my mysql " +
@@ -99,7 +99,7 @@ func sensitivityOf(name string) sensitivity {
 		case "token":
 			ordinary = afterToken.has(after) || beforeToken.has(before)
 		case "tokens": // what a model reads and writes, unless an owner or nothing stands before it
-			ordinary = before != "" && !owners.has(before) || afterToken.has(after)
+			ordinary = before != "" && !owners.has(before) && !strings.EqualFold(lastComponent(name), word) || afterToken.has(after)
 			last = false
 		case "key":
 			keyValue := (after == "value" || after == "values") && (i+2 < len(words) || beforeKey.has(before))
@@ -135,6 +135,24 @@ func sensitivityOf(name string) sensitivity {
 		}
 	}
 	return found
+}
+
+// lastComponent returns what follows the last dot, bracket or the like in a name, such as
+// d["tokens"] and x.tokens.
+func lastComponent(name string) string {
+	separates := func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) && c != '_' && c != '-' }
+	name = strings.TrimRightFunc(name, separates)
+	return name[strings.LastIndexFunc(name, separates)+1:]
+}
+
+// assignedSensitivity returns what the name before = implies. It may be joined to a flag of one
+// letter, as in -eKEY=VALUE.
+func assignedSensitivity(name string) sensitivity {
+	level := sensitivityOf(name)
+	if level == public && len(name) > 2 && name[0] == '-' && name[1] != '-' {
+		return sensitivityOf(name[2:])
+	}
+	return level
 }
 
 // maxOptionName is longer than the name of any option.
@@ -223,13 +241,22 @@ func isOwners(s string) bool {
 func isSecretHeader(name string) bool {
 	const longest = len("authorization")
 	name = strings.ToLower(name[max(0, len(name)-longest):])
-	return strings.HasSuffix(name, "authorization") || strings.HasSuffix(name, "cookie") || strings.HasSuffix(name, "cookies")
+	return strings.HasSuffix(name, "authorization") || strings.HasSuffix(name, "cookie")
 }
 
 // isHeaderName reports whether s is the name of such a header, by itself.
 func isHeaderName(s string) bool {
 	switch strings.ToLower(s) {
 	case "authorization", "proxy-authorization", "x-authorization", "cookie", "set-cookie":
+		return true
+	}
+	return false
+}
+
+// isScheme reports whether s is a scheme of the Authorization header, which the secret follows.
+func isScheme(s string) bool {
+	switch strings.ToLower(s) {
+	case "bearer", "basic", "token", "digest", "apikey":
 		return true
 	}
 	return false

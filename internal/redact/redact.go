@@ -1,5 +1,5 @@
 // Package redact removes secrets from the command lines, messages and settings that an
-// event contains. docs/secrets.md describes what it takes for a secret.
+// event contains. docs/secrets.md has the policy.
 //
 //   - names.go: names whose values are secrets
 //   - tokens.go: tokens of known forms

@@ -70,11 +70,11 @@ func (t *shellText) write(text string, n int) {
 
 // separator copies a blank or an operator.
 func (t *shellText) separator(c byte) {
-	isCall := t.out.Len() > 0 && isIdentifier(t.lastWritten())
+	called := t.out.Len() > 0 && isIdentifier(t.lastWritten())
 	switch c {
 	case ' ', '\t', '\r':
 	case '(':
-		if isCall {
+		if called {
 			t.calls++
 		}
 	case ')':
@@ -126,13 +126,15 @@ func (t *shellText) word() {
 	name, value, assigned := strings.Cut(raw, "=")
 	level := public
 	if assigned {
-		level = sensitivityOf(name)
+		level = assignedSensitivity(name)
 	}
 	switch {
 	case t.values != public:
 		clean = valueFor(t.values, raw, bare)
 	case pending != public && !byFlag && raw == "-": // an entry of a list in YAML
 		t.pending, t.list = pending, pending
+	case pending != public && !byFlag && isCall(raw, t.rest[n:]): // tokens = encode(text)
+		clean, _ = redactQuotedWord(raw, unquoted)
 	case pending != public:
 		clean = valueFor(pending, raw, bare)
 		if strings.HasPrefix(next, "- ") {
@@ -147,6 +149,10 @@ func (t *shellText) word() {
 		t.pending = sensitivityOf(unquoted)
 	case (unquoted == "=" || unquoted == ":") && sensitivityOf(t.previous) != public: // api_key = "…"
 		if !strings.HasPrefix(strings.TrimLeft(next, quotes+`\`), redacted) {
+			t.pending = sensitivityOf(t.previous)
+		}
+	case isComparison(unquoted) && sensitivityOf(t.previous) != public: // if token == "…"
+		if next != "" && strings.IndexByte(quotes, next[0]) >= 0 {
 			t.pending = sensitivityOf(t.previous)
 		}
 	case strings.HasPrefix(unquoted, "=") && sensitivityOf(t.previous) != public:
@@ -229,6 +235,15 @@ func (t *shellText) isArgumentOfCall(name, value string) bool {
 	return before[len(before)-1] == ','
 }
 
+// isCall reports whether a word is the function of a call: nothing quoted, and a parenthesis
+// follows.
+func isCall(raw, rest string) bool {
+	return strings.HasPrefix(rest, "(") && isIdentifier(raw[len(raw)-1]) && isPath(raw)
+}
+
+// isComparison reports whether a word is an operator that compares, in a program.
+func isComparison(s string) bool { return s == "==" || s == "===" || s == "!=" }
+
 // isIdentifier reports whether c may end the name of a function.
 func isIdentifier(c byte) bool { return isAlphanumeric(c) || c == '_' }
 
@@ -237,10 +252,10 @@ func isIdentifier(c byte) bool { return isAlphanumeric(c) || c == '_' }
 func redactQuotedWord(raw, unquoted string) (clean string, follows sensitivity) {
 	if name, value, level := cutHeader(strings.TrimLeft(raw, quotes+`\`)); level != public {
 		value = strings.Trim(value, shellBlanks+quotes+`\`)
-		switch value {
-		case "":
+		switch {
+		case value == "":
 			return raw, level
-		case "Bearer", "Basic", "Token", "token", "bearer", "basic":
+		case isScheme(value):
 			return raw, secret
 		}
 		if level == countable && isNumbers(strings.TrimRight(value, ",]})")) {
@@ -252,7 +267,7 @@ func redactQuotedWord(raw, unquoted string) (clean string, follows sensitivity) 
 		return redactWord(raw)
 	}
 	if name, value, ok := strings.Cut(raw, "="); ok && !strings.ContainsAny(name, shellBreaks) && !strings.Contains(name, "://") {
-		level := sensitivityOf(name)
+		level := assignedSensitivity(name)
 		if level == secret || level == countable && !isNumber(strings.Trim(value, quotes)) {
 			return requote(raw, name+"="+redacted), public
 		}

@@ -34,7 +34,7 @@ func redactWord(w string) (clean string, follows sensitivity) {
 			i += n
 		}
 		name, value := w[:i], w[i+1:]
-		level := sensitivityOf(name)
+		level := assignedSensitivity(name)
 		if value != "" && (level == secret || level == countable && !isNumbers(value)) {
 			out.WriteString(name + "=" + redacted)
 			return out.String(), public
@@ -131,7 +131,8 @@ func cutHeader(s string) (name, value string, level sensitivity) {
 		return "", "", public
 	}
 	header := strings.TrimLeft(name[strings.LastIndexByte(name, '=')+1:], "{[,")
-	if !isName(header) {
+	// A host may have dots, and then its port follows.
+	if !isName(header) && !(isPath(header) && (value == "" || strings.IndexByte(shellBlanks+quotes, value[0]) >= 0)) {
 		return "", "", public
 	}
 	if isSecretHeader(header) {
