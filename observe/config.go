@@ -8,6 +8,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
@@ -19,6 +20,8 @@ type Config struct {
 	Args []string
 	// RunID identifies the run.
 	RunID string
+	// Command is how much of command lines the event shows; "" means all but secrets.
+	Command redact.CommandMode
 	// Labels are copied into the event.
 	Labels map[string]string
 	// Intents are the intended engine settings of --intend and --intend-file. They take

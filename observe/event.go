@@ -113,7 +113,7 @@ func (r *run) redact(e *schema.GenerationObservability) {
 func (r *run) identity() schema.Run {
 	about := schema.Run{
 		ID:          r.cfg.RunID,
-		Command:     r.redactor.Command(r.cfg.Args),
+		Command:     r.command(),
 		Labels:      map[string]string{},
 		StartedAt:   r.startedAt.UTC().Format(timeLayout),
 		VobsVersion: r.cfg.Version,
@@ -147,7 +147,7 @@ func (r *run) ended(exit child.Exit, leftovers []schema.Leftover) schema.Run {
 func (r *run) unstarted(ended time.Time, start *child.StartError) schema.Run {
 	about := r.identity()
 	about.EndedAt = r.wallTime(ended)
-	about.StartError = schema.Ptr(startErrorText(r.redactor, start, r.cfg.Args[0]))
+	about.StartError = schema.Ptr(r.startErrorInEvent(start))
 	return about
 }
 

@@ -51,7 +51,7 @@ func (r *run) compareIntents(e *schema.GenerationObservability, engine *aggregat
 	}
 	for i := range e.FlagsUnchecked {
 		e.FlagsUnchecked[i].Flag = r.redactor.Text(e.FlagsUnchecked[i].Flag)
-		e.FlagsUnchecked[i].Reason = r.redactor.Text(e.FlagsUnchecked[i].Reason)
+		e.FlagsUnchecked[i].Reason = r.redactor.Text(r.redactor.Quoting(e.FlagsUnchecked[i].Reason, r.cfg.Args))
 	}
 }
 

@@ -43,6 +43,7 @@ type run struct {
 	env      []string         // as vobs got it
 	redactor *redact.Redactor
 	messages *messages
+	command  func() []string // the arguments as the event shows them
 	notes    sharedNotes
 
 	host          *host.Sampler
@@ -126,6 +127,8 @@ func newRun(cfg Config) *run {
 		env:      env,
 		redactor: redact.New(env),
 	}
+	r.redactor.Show(cfg.Command)
+	r.command = sync.OnceValue(func() []string { return r.redactor.Command(cfg.Args) })
 	r.partial = newPartialWriter(cfg.Output, cfg.Warn, r.recovered)
 	return r
 }

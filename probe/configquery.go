@@ -93,7 +93,7 @@ func (e *endpoint) allQueried() bool {
 
 // newQueryClient returns a client of its own for queries, so that no poll waits for them.
 func (e *endpoint) newQueryClient() *scrape.Client {
-	c := scrape.NewClient(e.target, e.p.cfg.Headers, e.p.cfg.CA)
+	c := e.p.cfg.newClient(e.target)
 	c.Limit, c.Dial = maxConfigBytes, e.p.cfg.Dial
 	return c
 }
@@ -164,7 +164,7 @@ func (e *endpoint) queryFailure(q configQuery, resp scrape.Response) string {
 	case errors.As(resp.Err, &status) && status.Status == http.StatusNotFound:
 		return fmt.Sprintf("the server at %s has no %s", e.target.Name(), q.path())
 	case errors.As(resp.Err, &status) && (status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden):
-		return fmt.Sprintf("the server at %s answers %d to %s: give its credentials with --metrics-header", e.target.Name(), status.Status, q.path())
+		return fmt.Sprintf("the server at %s answers %d to %s: give its credentials with --metrics-header, and its address with --metrics-url", e.target.Name(), status.Status, q.path())
 	case errors.As(resp.Err, &status):
 		return fmt.Sprintf("the server at %s answers %d to %s", e.target.Name(), status.Status, q.path())
 	case errors.Is(resp.Err, context.Canceled):

@@ -118,7 +118,7 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 		e.schedule.Filter = scrape.FilterWorks
 		return e
 	}
-	e.client = scrape.NewClient(t, p.cfg.Headers, p.cfg.CA)
+	e.client = p.cfg.newClient(t)
 	e.client.Dial = p.cfg.Dial
 	e.parser = exposition.NewParser(wantedOnPage)
 	e.schedule, e.self.CPU = scrape.NewSchedule(p.cfg.Interval), p.cfg.CPU

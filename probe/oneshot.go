@@ -46,7 +46,7 @@ func Check(ctx context.Context, cfg Config, t scrape.Target) error {
 
 // Fetch returns the whole page at t as the server sent it.
 func Fetch(ctx context.Context, cfg Config, t scrape.Target) (page []byte, err error) {
-	c := scrape.NewClient(t, cfg.Headers, cfg.CA)
+	c := cfg.newClient(t)
 	defer c.Close()
 	resp := c.Scrape(ctx, false, func(r io.Reader) (err error) {
 		page, err = io.ReadAll(r)
@@ -62,7 +62,7 @@ func Fetch(ctx context.Context, cfg Config, t scrape.Target) (page []byte, err e
 // returns 200, and 503 once it knows that its engine is dead
 // (vllm/entrypoints/serve/instrumentator/health.py).
 func Health(ctx context.Context, cfg Config, t scrape.Target) (status int, err error) {
-	c := scrape.NewClient(t, cfg.Headers, cfg.CA)
+	c := cfg.newClient(t)
 	defer c.Close()
 	_, resp := c.Get(ctx, vllm.HealthPath, "")
 	var statusErr *scrape.StatusError

@@ -27,7 +27,8 @@ type Config struct {
 	// Interval is the time between two polls; 0 means `auto`: 100 ms at first, then 250 and
 	// 500 ms, longer by what requests cost the server and vobs.
 	Interval time.Duration
-	// Headers are sent with every request.
+	// Headers are sent with every request to an address that the user gave, and to no other:
+	// they may contain credentials.
 	Headers http.Header
 	// Wait, if set, returns how long to pause until the CPU time that vobs has spent fits
 	// its budget. Under `auto` expensive polls wait for that.
@@ -50,6 +51,16 @@ type Config struct {
 	// Engines, if set, distinguishes the engines whose processes share a directory of
 	// multiprocess files.
 	Engines func(dir string) multiproc.Engines
+}
+
+// newClient returns a client for a server, which gets the headers if the user named its
+// address.
+func (c *Config) newClient(t scrape.Target) *scrape.Client {
+	var headers http.Header
+	if t.Origin == scrape.FromFlag {
+		headers = c.Headers
+	}
+	return scrape.NewClient(t, headers, c.CA)
 }
 
 // Prober reads the engines of one run. Its methods are safe for concurrent use. Their

@@ -125,7 +125,7 @@ type FlagUnchecked struct {
 type Run struct {
 	// Identity of this run: a version 7 UUID, which sorts by time.
 	ID string `json:"id"`
-	// The command's arguments, with secrets replaced by `<redacted>`; at most 64 KiB in all.
+	// The command's arguments, with secrets replaced by `<redacted>`; at most 64 KiB in all. With `--command names` the program and the names of its flags; with `--command none` one text, `sha256:` and the SHA-256 of the redacted arguments, each followed by a NUL.
 	Command []string `json:"command"`
 	// Labels given with `--label`.
 	Labels map[string]string `json:"labels"`
@@ -157,7 +157,7 @@ type Run struct {
 type Leftover struct {
 	// Process id.
 	PID int `json:"pid" kind:"identity"`
-	// Its command line, or its name if it has none, with secrets redacted.
+	// Its command line, or its name if it has none, with secrets redacted; shown as `run.command` is.
 	Command string `json:"command"`
 	// Resident memory; null if it could not be read.
 	RSSBytes *int64 `json:"rss_bytes" kind:"reading" unit:"bytes"`

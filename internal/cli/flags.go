@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/schema"
@@ -19,6 +20,7 @@ import (
 // TestFlagWords compares them with what the flags accept.
 var flagWords = map[string][]string{
 	"schema":          {string(schema.Full), string(schema.CoreOnly), string(schema.Log)},
+	"command":         {string(redact.CommandFull), string(redact.CommandNames), string(redact.CommandNone)},
 	"forward-signals": {child.ForwardAuto.String(), child.ForwardNever.String()},
 	"multiproc":       {string(observe.MultiprocAuto), string(observe.MultiprocOn), string(observe.MultiprocOff)},
 	"interval":        {autoInterval},

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/schema"
@@ -21,6 +22,7 @@ import (
 // flagParsers parse the flags that take words.
 var flagParsers = map[string]func(string) error{
 	"schema":          func(s string) error { _, err := schema.ParseView(s); return err },
+	"command":         func(s string) error { _, err := redact.ParseCommandMode(s); return err },
 	"forward-signals": func(s string) error { _, err := child.ParseForwardMode(s); return err },
 	"multiproc":       func(s string) error { _, err := observe.ParseMultiproc(s); return err },
 	"wandb":           func(s string) error { _, err := wandb.ParseMode(s); return err },

@@ -14,6 +14,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
@@ -40,11 +41,12 @@ whitespace; labels and headers are separated by newlines.`,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, complete or not at all; pipes and devices are written directly (%h host, %p pid, %i run id, %r rank by SLURM_PROCID or RANK)"},
 			&cli.StringFlag{Name: "append", Usage: "append the event to `FILE` as one line, in one write under a lock (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the eight keys of NeMo Safe Synthesizer's GenerationObservability) or log (its log record)"},
+			&cli.StringFlag{Name: "command", Value: string(redact.CommandFull), EnvVars: []string{"VOBS_COMMAND"}, Usage: "`MODE` in which the event shows command lines: full, without secrets; names, the program and the names of its flags; none, a digest"},
 			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
 			&cli.StringSliceFlag{Name: "intend", Usage: "expect the engine to run with `NAME=VALUE`, named as vLLM's flag; flag_mismatches lists what did not engage (repeatable) [$VOBS_INTEND]"},
 			&cli.StringFlag{Name: "intend-file", EnvVars: []string{"VOBS_INTEND_FILE"}, Usage: "read --intend settings from `FILE` (JSON or YAML): a file for vllm serve --config, or NeMo Safe Synthesizer's engine parameters"},
 			&cli.StringSliceFlag{Name: "metrics-url", Usage: "read the engine's metrics at `URL`: http, https or unix:///PATH; without a path, /metrics (repeatable) [$VOBS_METRICS_URL]"},
-			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engine (repeatable) [$VOBS_METRICS_HEADER]"},
+			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the addresses of --metrics-url, and to no other (repeatable) [$VOBS_METRICS_HEADER]"},
 			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines with the certificates in `FILE` (PEM); by default with the system's, and not at all on a loopback address"},
 			&cli.StringFlag{Name: "scrape-interval", Value: "auto", EnvVars: []string{"VOBS_SCRAPE_INTERVAL"}, Usage: "`TIME` between polls of the engine; auto is 100ms at first and 500ms after a minute, longer if requests would take over 1 % of the server, but at most 1s while the engine works"},
 			&cli.StringSliceFlag{Name: "device", Usage: "sample `GPU` instead of those in CUDA_VISIBLE_DEVICES: index, UUID or a UUID prefix (repeatable) [$VOBS_DEVICE]"},
@@ -80,6 +82,9 @@ func runAction(c *cli.Context) error {
 		cfg.Upload = upload.upload
 	}
 	cfg.Warn, cfg.Debug, cfg.StartFailed = m.warn, m.debug, m.error
+	if len(cfg.Probe.Headers) > 0 && len(cfg.Targets) == 0 {
+		cfg.Warn("--metrics-header is not sent: it goes only to the addresses of --metrics-url, and there is none")
+	}
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
 			if text := summarize(e); text != "" {
@@ -125,6 +130,9 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	}
 	if cfg.Multiproc, err = observe.ParseMultiproc(cmp.Or(c.String("multiproc"), "auto")); err != nil {
 		return cfg, fmt.Errorf("%s: %w", source(c, "multiproc"), err)
+	}
+	if cfg.Command, err = redact.ParseCommandMode(cmp.Or(c.String("command"), string(redact.CommandFull))); err != nil {
+		return cfg, fmt.Errorf("%s: %w", source(c, "command"), err)
 	}
 	if cfg.Interval, err = interval(c, "interval", time.Millisecond); err != nil {
 		return cfg, err

@@ -1,88 +1,283 @@
 package redact
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 const (
 	shellBlanks = " \t\r\n"
 	shellBreaks = shellBlanks + ";&|()`"
 	quotes      = `'"`
+	brackets    = "[{("
 )
 
 // redactShellText redacts a text of several words, such as a program for sh -c. It splits
 // words as a shell does, but keeps their quotes. What is quoted may be such a text again.
 func redactShellText(s string) string {
-	var out strings.Builder
-	isValue := false // the next word is the value of a secret
-	previous := ""   // the word before, without its quotes
-	for len(s) > 0 {
-		if strings.HasPrefix(s, "\\\n") { // a continued line
-			out.WriteString(s[:2])
-			s = s[2:]
-			continue
-		}
-		if strings.IndexByte(shellBreaks, s[0]) >= 0 {
-			if s[0] == ';' || s[0] == '\n' {
-				previous = ""
-			}
-			out.WriteByte(s[0])
-			s = s[1:]
-			continue
-		}
-		n := wordEnd(s)
-		raw := s[:n]
-		s = s[n:]
-		unquoted := strings.NewReplacer(`'`, "", `"`, "", `\`, "").Replace(raw)
-		next := strings.TrimLeft(s, shellBlanks)
-		switch {
-		case isValue:
-			raw = redacted
-			isValue = isSecretFlag(unquoted) // then the flag before was a switch
-		case (unquoted == "=" || unquoted == ":") && IsSecretName(previous): // api_key = "…"
-			isValue = !strings.HasPrefix(strings.TrimLeft(next, quotes+`\`), redacted)
-		case strings.HasPrefix(unquoted, "=") && IsSecretName(previous):
-			raw = "=" + redacted
-		default:
-			raw, isValue = redactQuotedWord(raw, unquoted)
-			if isValue && isSecretHeader(strings.TrimSuffix(unquoted, ":")) && (next == "" || strings.IndexByte(quotes+`\`, next[0]) < 0) {
-				// -H "Authorization: Bearer …" whose quotes were removed: redact up to their end.
-				end := strings.IndexAny(s, quotes+`\`+"\n")
-				if end < 0 {
-					end = len(s)
-				}
-				raw, s, isValue = raw+" "+redacted, s[end:], false
-			}
-			name, assigned := strings.CutSuffix(unquoted, "=")
-			if assigned && IsSecretName(name) && next != "" && strings.IndexByte(quotes, next[0]) >= 0 { // api_key= "…"
-				raw, isValue = name+"=", true
-			}
-		}
-		previous = unquoted
-		out.WriteString(raw)
+	t := shellText{rest: s}
+	for len(t.rest) > 0 {
+		t.step()
 	}
-	return out.String()
+	return t.out.String()
 }
 
-// redactQuotedWord redacts a word that may contain quotes; unquoted is the word without
-// them.
-func redactQuotedWord(raw, unquoted string) (clean string, valueFollows bool) {
-	if name, value, ok := cutHeader(strings.TrimLeft(raw, quotes+`\`)); ok {
-		if strings.Trim(value, shellBlanks+quotes+`\`) == "" {
-			return raw, true
+// shellText is a text that is being redacted.
+type shellText struct {
+	rest string // to be read
+	out  strings.Builder
+	// pending is what the text so far implies about the next word, and byFlag whether it was
+	// a flag.
+	pending sensitivity
+	byFlag  bool
+	// previous is the word before, without its quotes; "" at the beginning of a command.
+	previous string
+	// list is what the name before a list in YAML implies about its entries.
+	list sensitivity
+	// last is the last character that was not a blank, calls the open parentheses of calls.
+	last  byte
+	calls int
+	command
+}
+
+// command is what is known of the command that a word belongs to.
+type command struct {
+	setter   bool        // set or setenv: the next word that is not a flag is a name
+	values   sensitivity // of all words that follow
+	oneValue bool        // aws configure set: a name and a value follow
+	curl     bool
+}
+
+// step reads a break between words, or a word.
+func (t *shellText) step() {
+	switch c := t.rest[0]; {
+	case strings.HasPrefix(t.rest, "\\\n"): // a continued line
+		t.write(t.rest[:2], 2)
+	case t.pending != public && strings.IndexByte(brackets, c) >= 0:
+		t.bracket()
+	case strings.IndexByte(shellBreaks, c) >= 0:
+		t.separator(c)
+	default:
+		t.word()
+	}
+}
+
+// write writes text for the next n bytes.
+func (t *shellText) write(text string, n int) {
+	t.out.WriteString(text)
+	t.rest = t.rest[n:]
+}
+
+// separator copies a blank or an operator.
+func (t *shellText) separator(c byte) {
+	called := t.out.Len() > 0 && isIdentifier(t.lastWritten())
+	switch c {
+	case ' ', '\t', '\r':
+	case '(':
+		if called {
+			t.calls++
 		}
-		return requote(raw, name+": "+redacted), false
+	case ')':
+		t.calls = max(0, t.calls-1)
+	default:
+		if t.byFlag {
+			t.pending = public
+		}
+	}
+	if c != ' ' && c != '\t' && c != '\r' && c != ')' {
+		t.command, t.previous = command{}, ""
+	}
+	if strings.IndexByte(shellBlanks, c) < 0 {
+		t.last = c
+	}
+	t.write(t.rest[:1], 1)
+}
+
+// lastWritten returns the last byte of the output, which is not empty.
+func (t *shellText) lastWritten() byte {
+	s := t.out.String() // no copy
+	return s[len(s)-1]
+}
+
+// bracket redacts the list, tuple or array that the next word begins with.
+func (t *shellText) bracket() {
+	n := bracketEnd(t.rest)
+	text := redacted
+	if t.pending == countable && isNumbers(t.rest[:n]) {
+		text = t.rest[:n]
+	}
+	t.write(text, n)
+	t.pending, t.last = public, ')'
+}
+
+// word redacts the next word.
+func (t *shellText) word() {
+	n := wordEnd(t.rest)
+	raw := t.rest[:n]
+	unquoted := removeQuotes(raw)
+	bare := strings.TrimRight(unquoted, ",])}")
+	clean := raw
+	pending, byFlag := t.pending, t.byFlag
+	if pending != public && byFlag && isFlag(bare) {
+		pending = public // the flag before was a switch
+	}
+	t.pending, t.byFlag = public, false
+	next := strings.TrimLeft(t.rest[n:], shellBlanks)
+	name, value, assigned := strings.Cut(raw, "=")
+	level := public
+	if assigned {
+		level = assignedSensitivity(name)
+	}
+	switch {
+	case t.values != public:
+		clean = valueFor(t.values, raw, bare)
+	case pending != public && !byFlag && raw == "-": // an entry of a list in YAML
+		t.pending, t.list = pending, pending
+	case pending != public && !byFlag && isCall(raw, t.rest[n:]): // tokens = encode(text)
+		clean, _ = redactQuotedWord(raw, unquoted)
+	case pending != public:
+		clean = valueFor(pending, raw, bare)
+		if strings.HasPrefix(next, "- ") {
+			t.pending = t.list
+		}
+	case t.setter && !strings.HasPrefix(unquoted, "-"):
+		t.setter, t.values = false, sensitivityOf(unquoted)
+		clean, _ = redactQuotedWord(raw, unquoted)
+	case t.oneValue:
+		t.oneValue = false
+		clean, _ = redactQuotedWord(raw, unquoted)
+		t.pending = sensitivityOf(unquoted)
+	case (unquoted == "=" || unquoted == ":") && sensitivityOf(t.previous) != public: // api_key = "…"
+		if !strings.HasPrefix(strings.TrimLeft(next, quotes+`\`), redacted) {
+			t.pending = sensitivityOf(t.previous)
+		}
+	case isComparison(unquoted) && sensitivityOf(t.previous) != public: // if token == "…"
+		if next != "" && strings.IndexByte(quotes, next[0]) >= 0 {
+			t.pending = sensitivityOf(t.previous)
+		}
+	case strings.HasPrefix(unquoted, "=") && sensitivityOf(t.previous) != public:
+		clean = "=" + valueFor(sensitivityOf(t.previous), strings.TrimPrefix(raw, "="), strings.TrimPrefix(bare, "="))
+	case assigned && t.isArgumentOfCall(name, value):
+		// sorted(x, key=f)
+	case level != public && value == "" && next != "" && (strings.IndexByte(quotes+"[{", next[0]) >= 0 || t.rest[n] == '('): // api_key= "…", TOKENS=(…)
+		t.pending = level
+	case level != public && value != "" && strings.IndexByte(brackets, value[0]) >= 0: // api_keys=["…", "…"]
+		t.write(name+"=", len(name)+1)
+		t.pending = level
+		t.bracket()
+		return
+	default:
+		clean, t.pending = redactQuotedWord(raw, unquoted)
+		t.byFlag = t.pending != public && strings.HasPrefix(strings.TrimLeft(unquoted, brackets), "-")
+		if t.pending != public && isSecretHeader(strings.TrimSuffix(unquoted, ":")) && strings.HasSuffix(unquoted, ":") && (next == "" || strings.IndexByte(quotes+`\`, next[0]) < 0) {
+			// -H "Authorization: Bearer …" whose quotes were removed: redact up to their end.
+			end := strings.IndexAny(t.rest[n:], quotes+`\`+"\n")
+			if end < 0 {
+				end = len(t.rest) - n
+			}
+			clean, n, t.pending = clean+" "+redacted, n+end, public
+		}
+		if name, ok := strings.CutSuffix(strings.TrimLeft(unquoted, brackets), ","); ok && isHeaderName(name) && next != "" && strings.IndexByte(quotes, next[0]) >= 0 {
+			t.pending = secret // ("Authorization", "…")
+		}
+		switch {
+		case unquoted == "set" || unquoted == "setenv":
+			t.setter = startsCommand(t.previous)
+			t.oneValue = isConfig(t.previous)
+		case path.Base(unquoted) == "curl":
+			t.curl = true
+		case t.curl && t.pending == public:
+			if keep, ok := curlUser(unquoted); ok && keep == unquoted {
+				t.pending, t.byFlag = secret, true
+			} else if ok {
+				clean = keep + redacted
+			}
+		}
+	}
+	t.previous, t.last = unquoted, raw[len(raw)-1]
+	t.write(clean, n)
+}
+
+// startsCommand reports whether a command begins after a word, which is "" after an operator.
+func startsCommand(previous string) bool {
+	switch previous {
+	case "", "then", "do", "else", "and", "or", "not", "begin", "exec", "builtin":
+		return true
+	}
+	return false
+}
+
+// isConfig reports whether set NAME VALUE after a word stores a setting, as in aws configure
+// set and npm config set.
+func isConfig(previous string) bool {
+	return previous == "configure" || previous == "config" || previous == "npm"
+}
+
+// valueFor returns the replacement for a word that is a value. bare is the word without quotes
+// and punctuation.
+func valueFor(level sensitivity, raw, bare string) string {
+	if level == countable && isNumber(bare) {
+		return raw
+	}
+	return redacted
+}
+
+// isArgumentOfCall reports whether name=value is the argument `key` of a call whose value is an
+// expression, as in sorted(x, key=len).
+func (t *shellText) isArgumentOfCall(name, value string) bool {
+	before, ok := strings.CutSuffix(name, "key")
+	if !ok || t.calls == 0 || value == "" || strings.ContainsAny(value, quotes) {
+		return false
+	}
+	if before == "" {
+		return t.last == '(' || t.last == ','
+	}
+	return before[len(before)-1] == ','
+}
+
+// isCall reports whether a word is the function of a call: nothing quoted, and a parenthesis
+// follows.
+func isCall(raw, rest string) bool {
+	return strings.HasPrefix(rest, "(") && isIdentifier(raw[len(raw)-1]) && isPath(raw)
+}
+
+// isComparison reports whether a word is an operator that compares, in a program.
+func isComparison(s string) bool { return s == "==" || s == "===" || s == "!=" }
+
+// isIdentifier reports whether c may end the name of a function.
+func isIdentifier(c byte) bool { return isAlphanumeric(c) || c == '_' }
+
+// redactQuotedWord redacts a word that may contain quotes; unquoted is the word without
+// them. follows is what the word implies about the next one.
+func redactQuotedWord(raw, unquoted string) (clean string, follows sensitivity) {
+	if name, value, level := cutHeader(strings.TrimLeft(raw, quotes+`\`)); level != public {
+		value = strings.Trim(value, shellBlanks+quotes+`\`)
+		switch {
+		case value == "":
+			return raw, level
+		case isScheme(value):
+			return raw, secret
+		}
+		if level == countable && isNumbers(strings.TrimRight(value, ",]})")) {
+			return raw, public
+		}
+		return requote(raw, name+": "+redacted), public
 	}
 	if raw == unquoted {
 		return redactWord(raw)
 	}
-	if name, _, ok := strings.Cut(raw, "="); ok && !strings.ContainsAny(name, shellBreaks) && !strings.Contains(name, "://") && IsSecretName(name) {
-		return requote(raw, name+"="+redacted), false
+	if name, value, ok := strings.Cut(raw, "="); ok && !strings.ContainsAny(name, shellBreaks) && !strings.Contains(name, "://") {
+		level := assignedSensitivity(name)
+		if level == secret || level == countable && !isNumber(strings.Trim(value, quotes)) {
+			return requote(raw, name+"="+redacted), public
+		}
 	}
 	if !strings.ContainsAny(unquoted, shellBreaks) {
-		if isSecretFlag(unquoted) {
-			return raw, true
+		if level := flagSensitivity(strings.TrimLeft(unquoted, brackets)); level != public {
+			return raw, level
 		}
 		clean, _ = redactWord(raw)
-		return clean, false
+		return clean, public
 	}
 	// Quoted texts, with or without other characters around them.
 	var out strings.Builder
@@ -104,7 +299,21 @@ func redactQuotedWord(raw, unquoted string) (clean string, valueFollows bool) {
 		out.WriteByte(raw[end])
 		raw = raw[end+1:]
 	}
-	return out.String(), false
+	return out.String(), public
+}
+
+// removeQuotes removes all quotes and backslashes.
+func removeQuotes(s string) string {
+	if !strings.ContainsAny(s, quotes+`\`) {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c != '\'' && c != '"' && c != '\\' {
+			out = append(out, c)
+		}
+	}
+	return string(out)
 }
 
 // requote puts the quotes of raw, if they enclose all of it, around the redacted word.
@@ -116,8 +325,11 @@ func requote(raw, clean string) string {
 }
 
 // wordEnd returns the length of the word at the beginning of s. A quote that is never
-// closed is an ordinary character, because the text need not be a program.
+// closed is an ordinary character, because the text need not be a program. A word that
+// begins with a quote or a bracket also ends after a comma that follows a quote, as in
+// ["--api-key","…"].
 func wordEnd(s string) int {
+	inList := strings.IndexByte(quotes+brackets, s[0]) >= 0
 	for i := 0; i < len(s); i++ {
 		switch {
 		case strings.IndexByte(shellBreaks, s[i]) >= 0:
@@ -127,6 +339,9 @@ func wordEnd(s string) int {
 		case strings.IndexByte(quotes, s[i]) >= 0:
 			if end := closingQuote(s, i); end > 0 {
 				i = end
+				if inList && strings.HasPrefix(s[i+1:], ",") {
+					return i + 2
+				}
 			}
 		}
 	}
@@ -148,25 +363,4 @@ func closingQuote(s string, open int) int {
 		}
 	}
 	return -1
-}
-
-// redactWord redacts an argument without blanks, or one word of an argument. valueFollows
-// reports whether it is a secret's flag without a value.
-func redactWord(w string) (clean string, valueFollows bool) {
-	if name, value, ok := cutHeader(w); ok && value != "" {
-		return name + ":" + redacted, false
-	}
-	name, value, assigned := strings.Cut(w, "=")
-	switch {
-	case assigned && strings.Contains(name, "://"):
-		return redactURLs(w), false
-	case assigned && IsSecretName(name) && value != "":
-		return name + "=" + redacted, false
-	case assigned:
-		clean, _ = redactWord(value)
-		return name + "=" + clean, false
-	case isSecretFlag(w):
-		return w, true
-	}
-	return redactURLs(w), false
 }

@@ -361,7 +361,7 @@ func (e *StatusError) Error() string {
 	message := fmt.Sprintf("the server answers %d %s", e.Status, http.StatusText(e.Status))
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		message += ": give its credentials with --metrics-header"
+		message += ": give its credentials with --metrics-header, and its address with --metrics-url"
 	case http.StatusNotFound:
 		message += ": vLLM serves its page at /metrics"
 	}

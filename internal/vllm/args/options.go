@@ -2,6 +2,7 @@ package args
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -75,6 +76,43 @@ var commandOptions = sync.OnceValue(func() map[string]*grammar {
 func IsOption(name string) bool {
 	for _, g := range commandOptions() {
 		if g.byFlag["--"+strings.ReplaceAll(name, "_", "-")] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// secretOptions are the options whose values are secrets: the keys that clients need, and the
+// token for the Hugging Face Hub.
+var secretOptions = []string{"--api-key", "--hf-token"}
+
+// IsSecretOption reports whether a vLLM option of this name has a secret for its value.
+func IsSecretOption(name string) bool {
+	return slices.Contains(secretOptions, "--"+strings.ReplaceAll(name, "_", "-"))
+}
+
+// IsSecretFlag reports whether a vLLM command reads this flag, which may be abbreviated, as
+// that of a secret. A value after = is ignored.
+func (c Command) IsSecretFlag(flag string) bool {
+	name, _, _ := strings.Cut(flag, "=")
+	if len(name) < 3 || !strings.HasPrefix(name, "--") || c.Name == "" {
+		return false
+	}
+	name = strings.ReplaceAll(name, "_", "-")
+	return slices.ContainsFunc(secretOptions, func(secret string) bool {
+		if !strings.HasPrefix(secret, name) {
+			return false
+		}
+		// Abbreviations stand for one option only.
+		others := func(other string) bool { return other != secret && strings.HasPrefix(other, name) }
+		return name == secret || !slices.ContainsFunc(commandOptions()["serve"].flags, others)
+	})
+}
+
+// IsShortFlag reports whether a vLLM command has this flag with one dash, such as -tp.
+func IsShortFlag(flag string) bool {
+	for _, g := range commandOptions() {
+		if !strings.HasPrefix(flag, "--") && g.byFlag[flag] != nil {
 			return true
 		}
 	}
