@@ -349,7 +349,7 @@ class CheckFigures(unittest.TestCase):
             self.assertEqual(status, wanted, out)
 
     def test_watch(self):
-        for change in ({"readings": 0}, {"longest_gap": 2.1}, {"running": {"peak": 16.0, "integral": 44.0, "held": []}}, {"running": {"peak": 14.0, "integral": RUNNING - PREFILL, "held": []}}, {"busy_seconds": 9.3}):
+        for change in ({"readings": 0}, {"longest_gap": 2.1}, {"running": {"peak": 16.0, "integral": 44.0, "held": []}}, {"waiting": {"peak": 12.0, "integral": 31.5, "held": []}}, {"waiting": {"peak": 12.0, "integral": 15.0, "held": []}}, {"running": {"peak": 14.0, "integral": RUNNING - PREFILL, "held": []}}, {"busy_seconds": 9.3}):
             with self.subTest(change=change):
                 status, out = run_check("saturated", right_event("saturated"), watches=[dict(watch(16.0, 16 / 23), **change)])
                 self.assertEqual(status, 1, out)

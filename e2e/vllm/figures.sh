@@ -40,14 +40,17 @@ serve() {
   }
 }
 
-# watch OUT.json ARGUMENT... starts watch_files.py.
+# watch OUT.json ARGUMENT... starts watch_files.py, and waits until it reads.
 watch() {
   start "$1.log" "$E2E_PYTHON" -B "$E2E_SRC/watch_files.py" "${@:2}" "$1"
   watchers+=("$started")
+  until grep -q '^watching' "$1.log"; do
+    kill -0 "$started" 2>/dev/null || die "(k) watch_files.py: $(tail -n 1 "$1.log")"
+    sleep 0.1
+  done
 }
 end_watch() {
   local watcher
-  sleep 0.3 # a watcher may have just been started
   for watcher in "${watchers[@]}"; do kill -TERM "$watcher"; done
   for watcher in "${watchers[@]}"; do await 30 "$watcher" || die "(k) watch_files.py ended with $?"; done
   watchers=()

@@ -69,6 +69,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     summary = {"directory": directory, "readings": 0, "longest_gap": 0.0, "busy_seconds": 0.0, **{key: {"peak": 0.0, "integral": 0.0} for key in GAUGES}}
     before, last, history = None, time.monotonic(), []
+    print("watching", directory, flush=True)
     while not stop:
         now = time.monotonic()
         try:
