@@ -124,7 +124,7 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 		if q.Preemptions != nil {
 			text += fmt.Sprintf(", %d preemptions", *q.Preemptions)
 		}
-		line("requests", text+requestsText(q))
+		line("requests", text+lostText(g)+requestsText(q))
 	}
 	if t := g.Tokens; t != nil && t.Prompt != nil && t.Generation != nil {
 		text := fmt.Sprintf("%d prompt, %d generated", *t.Prompt, *t.Generation)
@@ -137,6 +137,20 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 		latencyLine(line, "TTFT", l.TimeToFirstToken)
 		latencyLine(line, "E2E", l.E2ERequestLatency)
 	}
+}
+
+// lostText describes the requests that did not finish: those that the server refused, and
+// those that ended without being recorded.
+func lostText(g *schema.Engine) (text string) {
+	for _, status := range []string{"4xx", "5xx"} {
+		if n := g.HTTP[status]; n > 0 {
+			text += fmt.Sprintf(", %d refused (%s)", n, status)
+		}
+	}
+	if n := g.Requests.UnaccountedMin; n != nil && *n > 0 {
+		text += fmt.Sprintf(", at least %d not recorded", *n)
+	}
+	return text
 }
 
 // requestsText describes how many requests were running and waiting. A peak of 0 is not
