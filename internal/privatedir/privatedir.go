@@ -53,8 +53,23 @@ func Make(prefix string, keep bool) (path string, err error) {
 	return "", errors.New(strings.Join(problems, "; "))
 }
 
-// Remove removes a directory and its contents. No process may use it any more.
-func Remove(path string) error { return os.RemoveAll(path) }
+// Remove removes a directory and its contents. No process may use it any more. The lease goes
+// last: if vobs is ended meanwhile, a later run removes the rest.
+func Remove(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == leaseFile {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(path)
+}
 
 // place is a directory for this user's directory.
 type place struct {

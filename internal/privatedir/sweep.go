@@ -1,7 +1,6 @@
 package privatedir
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +19,10 @@ const (
 	// sweepTimeout bounds a sweep: reading a process can hang as long as that process
 	// hangs in the kernel.
 	sweepTimeout = time.Second
-	// maxScans is how often the processes are read if some of them ended meanwhile: these
-	// may have left children that the list does not have.
-	maxScans = 3
-	// maxEnviron, in bytes, suffices for every environment: the kernel limits it to 6 MiB
-	// (execve(2)).
-	maxEnviron = 16 << 20
+	// maxPasses is how often the processes that are new since the pass before are read, with
+	// passPause between two passes.
+	maxPasses = 50
+	passPause = 2 * time.Millisecond
 )
 
 // Sweep removes the directories that earlier runs left behind and that no process uses any
@@ -71,8 +67,11 @@ func sweep(procRoot, home string, debug func(string)) {
 		return
 	}
 	for _, d := range dirs {
-		if used[d.path] {
-			debug(d.path + " of an earlier run stays: a process uses it")
+		if user, ok := used[d.path]; ok {
+			debug(fmt.Sprintf("%s of an earlier run stays: process %d may use it", d.path, user.PID))
+			if user.certain {
+				_ = Leave(d.path, []proc.Process{user.Process}) // so that nothing is scanned while it lives
+			}
 			continue
 		}
 		if err := Remove(d.path); err != nil {
@@ -103,125 +102,94 @@ func abandonedIn(procRoot, home string) (dirs []abandoned) {
 	return dirs
 }
 
-// errProcessesChange means that processes ended during each scan.
-var errProcessesChange = errors.New("processes end too quickly to read them all")
+// errProcessesChange means that processes ended in each pass before they could be read.
+var errProcessesChange = errors.New("processes end too quickly to be read")
 
-// usedDirs returns which directories a living process uses.
-func usedDirs(procRoot string, dirs []abandoned) (map[string]bool, error) {
-	for range maxScans {
-		used, complete, err := scan(procRoot, dirs)
-		if err != nil || complete || len(used) == len(dirs) {
-			return used, err
+// user is a process that uses a directory.
+type user struct {
+	proc.Process
+	certain bool // the directory is in its environment
+}
+
+// usedDirs returns for each directory that a living process may use one such process. A process
+// has a directory's path from its parent. One that ends before it is read may leave a child
+// that was not listed yet, so new processes are read until a pass misses none.
+func usedDirs(procRoot string, dirs []abandoned) (map[string]user, error) {
+	s := scan{procRoot: procRoot, dirs: dirs, known: map[process]bool{}, ended: map[int]bool{}, used: map[string]user{}}
+	for range maxPasses {
+		missed, err := s.pass()
+		if err != nil || !missed || len(s.used) == len(dirs) {
+			return s.used, err
 		}
+		time.Sleep(passPause)
 	}
 	return nil, errProcessesChange
 }
 
-// scan looks for the directories in the environment of every process. complete is false if
-// a process ended meanwhile.
-func scan(procRoot string, dirs []abandoned) (used map[string]bool, complete bool, err error) {
-	entries, err := os.ReadDir(procRoot)
+// scan looks for directories in the environments of all processes.
+type scan struct {
+	procRoot string
+	dirs     []abandoned
+	known    map[process]bool // that have been read
+	ended    map[int]bool     // by pid
+	used     map[string]user  // by path
+}
+
+// pass reads the processes that are not known yet, and reports whether it missed one.
+func (s *scan) pass() (missed bool, err error) {
+	entries, err := os.ReadDir(s.procRoot)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
-	used, complete = map[string]bool{}, true
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		p, err := proc.Read(procRoot, pid)
+		p, err := proc.Read(s.procRoot, pid)
 		if err != nil {
-			if _, err := os.Lstat(filepath.Join(procRoot, e.Name())); err != nil {
-				complete = false // gone; a zombie is still there
-			}
+			missed = s.sawEnded(pid) || missed // it is gone, or a zombie
 			continue
 		}
-		candidates := slices.DeleteFunc(slices.Clone(dirs), func(d abandoned) bool { return used[d.path] || p.StartTicks < d.start })
-		if len(candidates) == 0 {
+		if s.known[process{p.PID, p.StartTicks}] {
 			continue
 		}
-		switch uses, err := usersOf(procRoot, p, candidates); {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
-			complete = false
+		switch err := s.read(p); {
+		case errors.Is(err, errNoProgram):
+			missed = s.sawEnded(pid) || missed
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH), errors.Is(err, errStarting):
+			missed = true
 		case err != nil:
-			return nil, false, err
+			return false, err
 		default:
-			for _, path := range uses {
-				used[path] = true
-			}
+			s.known[process{p.PID, p.StartTicks}] = true
 		}
 	}
-	return used, complete, nil
+	return missed, nil
 }
 
-// usersOf returns which of the directories a process may use.
-func usersOf(procRoot string, p proc.Process, dirs []abandoned) (paths []string, err error) {
-	all := make([]string, len(dirs))
-	for i, d := range dirs {
-		all[i] = d.path
-	}
-	root := filepath.Join(procRoot, strconv.Itoa(p.PID))
-	environ, err := proc.ReadFile(filepath.Join(root, "environ"), maxEnviron)
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		// Of another user's processes only root's can enter the directory, and those that
-		// a command left are in the lease.
-		ours, err := hasUser(root, os.Geteuid())
-		if !ours || slices.Contains(hidden, p.Comm) {
-			return nil, err
-		}
-		return all, nil
-	case err != nil:
-		return nil, err
-	}
-	for _, path := range all {
-		if bytes.Contains(environ, []byte(path)) {
-			paths = append(paths, path)
-		}
-	}
-	if len(paths) == 0 && isOverwritten(environ) && isPython(root) {
-		return all, nil
-	}
-	return paths, nil
+// sawEnded records that a process has ended, and reports whether this is new: it may have left
+// a child after the processes were listed.
+func (s *scan) sawEnded(pid int) (isNew bool) {
+	isNew = !s.ended[pid]
+	s.ended[pid] = true
+	return isNew
 }
 
-// hidden are the names of common processes of a user that let nobody read them and run no
-// Python themselves; the shells that sshd starts can be read.
-var hidden = []string{"sshd", "sshd-session", "ssh-agent", "gpg-agent", "(sd-pam)"}
-
-// hasUser reports whether a process has a user id (real, effective, saved or for files).
-func hasUser(root string, uid int) (bool, error) {
-	status, err := proc.ReadFile(filepath.Join(root, "status"), proc.MaxSmallFile)
-	if err != nil {
-		return false, err
+// read records which directories a process may use.
+func (s *scan) read(p proc.Process) error {
+	candidates := slices.DeleteFunc(slices.Clone(s.dirs), func(d abandoned) bool { return has(s.used, d.path) || p.StartTicks < d.start })
+	if len(candidates) == 0 {
+		return nil
 	}
-	for line := range strings.Lines(string(status)) {
-		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
-			return slices.Contains(strings.Fields(ids), strconv.Itoa(uid)), nil
-		}
+	paths, certain, err := dirsOf(s.procRoot, p, candidates)
+	for _, path := range paths {
+		s.used[path] = user{p, certain}
 	}
-	return false, nil
+	return err
 }
 
-// isOverwritten reports whether an environment may have been overwritten by a title
-// (setproctitle, which vLLM's processes use). A process without variables looks the same.
-func isOverwritten(environ []byte) bool {
-	first, _, _ := bytes.Cut(environ, []byte{0})
-	return bytes.IndexByte(first, '=') <= 0
-}
-
-// isPython reports whether a process runs Python, or may do so: only Python reads the
-// variables that name the directories. Others pass them on, which shows in the environment
-// of what they start.
-func isPython(root string) bool {
-	exe, err := os.Readlink(filepath.Join(root, "exe"))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false // a thread of the kernel
-	case err != nil:
-		return true
-	}
-	name := filepath.Base(exe)
-	return strings.Contains(name, "py") || strings.Contains(name, "vllm")
+func has(used map[string]user, path string) bool {
+	_, ok := used[path]
+	return ok
 }

@@ -2,7 +2,6 @@ package privatedir
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -59,8 +58,8 @@ func isThere(path string) bool {
 	return err == nil
 }
 
-// user starts a process with an environment, which ends when stop is called.
-func user(t *testing.T, env ...string) (p proc.Process, stop func()) {
+// startUser starts a process with an environment, which ends when stop is called.
+func startUser(t *testing.T, env ...string) (p proc.Process, stop func()) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", "echo up; read -r line")
 	cmd.Env = env
@@ -135,16 +134,19 @@ func TestSweep(t *testing.T) {
 func TestSweepLeavesUsed(t *testing.T) {
 	inTemp(t)
 	path := leave(t, nil)
-	_, stop := user(t, "A=1", "PYTHONPATH=/mine:"+path+"/plugin", "PATH="+os.Getenv("PATH"))
+	p, stop := startUser(t, "A=1", "PYTHONPATH=/mine:"+path+"/plugin", "PATH="+os.Getenv("PATH"))
 	other := leave(t, nil)
 	sweepUntilGone(t, other)
 	if !isThere(path) {
 		t.Fatal("a directory was removed that a process has in its environment")
 	}
+	if l := readLease(path); len(l.Processes) != 2 || l.Processes[1] != (process{p.PID, p.StartTicks}) {
+		t.Errorf("lease %+v: process %d, which uses the directory, was not recorded", l, p.PID)
+	}
 	stop()
 	sweepUntilGone(t, path)
 
-	p, stop := user(t, "A=1")
+	p, stop = startUser(t, "A=1")
 	path = leave(t, nil)
 	if err := Leave(path, []proc.Process{p}); err != nil {
 		t.Fatal(err)
@@ -168,36 +170,59 @@ func TestSweepWithoutDirectory(t *testing.T) {
 
 // What processes of a fixture are taken to use.
 func TestUsedDirs(t *testing.T) {
+	const denied = "denied" // the environment cannot be read
+	const python, shell = "/opt/venv/bin/python3.11", "/usr/bin/bash"
+	ours, theirs := fmt.Sprintf("Uid:\t%d\t%[1]d\t%[1]d\t%[1]d\n", os.Geteuid()), "Uid:\t54321\t54321\t54321\t54321\n"
 	dirs := []abandoned{{"/t/a", 100}, {"/t/b", 200}}
-	const ours, theirs = "Uid:\t%d\t%[1]d\t%[1]d\t%[1]d\n", "Uid:\t54321\t54321\t54321\t54321\n"
-	self := fmt.Sprintf(ours, os.Geteuid())
 	for _, c := range []struct {
-		name, comm string
-		start      int
-		environ    string // "denied": not readable
-		status     string
-		exe        string // "" if there is none
-		want       string
+		name      string
+		processes []fixture
+		want      string
+		doubt     bool // the process is not certain to use it
 	}{
-		{name: "names one", start: 300, environ: "A=1\x00PYTHONPATH=/t/a/plugin:/x\x00", exe: "/bin/sleep", want: "/t/a"},
-		{name: "names both", start: 300, environ: "X=/t/a/m\x00Y=/t/b\x00", exe: "/bin/sleep", want: "/t/a /t/b"},
-		{name: "names none", start: 300, environ: "A=1\x00", exe: "/usr/bin/python3.11"},
-		{name: "older than one", start: 150, environ: "X=/t/a\x00Y=/t/b\x00", exe: "/bin/sleep", want: "/t/a"},
-		{name: "older than both", start: 50, environ: "X=/t/a\x00Y=/t/b\x00", exe: "/bin/sleep"},
-		{name: "overwritten, Python", start: 300, environ: "\x00\x00\x00\x00", exe: "/opt/venv/bin/python3.11", want: "/t/a /t/b"},
-		{name: "overwritten by a title, Python", start: 300, environ: "ngineCore\x00\x00", exe: "/opt/venv/bin/python3.11", want: "/t/a /t/b"},
-		{name: "overwritten, older Python", start: 150, environ: "", exe: "/opt/venv/bin/python3.11", want: "/t/a"},
-		{name: "overwritten, not Python", start: 300, environ: "\x00\x00", exe: "/usr/sbin/nginx"},
-		{name: "kernel thread", start: 300},
+		{"names one", []fixture{{pid: 7, start: 300, environ: "A=1\x00PYTHONPATH=/t/a/plugin:/x\x00"}}, "/t/a", false},
+		{"names both", []fixture{{pid: 7, start: 300, environ: "X=/t/a/m\x00Y=/t/b\x00"}}, "/t/a /t/b", false},
+		{"one each", []fixture{{pid: 7, start: 300, environ: "X=/t/a/m\x00"}, {pid: 8, start: 200, environ: "X=/t/b\x00"}}, "/t/a /t/b", false},
+		{"names none", []fixture{{pid: 7, start: 300, environ: "A=1\x00", exe: python}}, "", false},
+		{"older than one", []fixture{{pid: 7, start: 150, environ: "X=/t/a\x00Y=/t/b\x00"}}, "/t/a", false},
+		{"older than both", []fixture{{pid: 7, start: 50, environ: "X=/t/a\x00Y=/t/b\x00"}}, "", false},
+		{"overwritten, Python", []fixture{{pid: 7, start: 300, environ: "\x00\x00\x00\x00", exe: python}}, "/t/a /t/b", true},
+		{"overwritten by a title, Python", []fixture{{pid: 7, start: 300, environ: "ngineCore\x00\x00", exe: python}}, "/t/a /t/b", true},
+		{"overwritten, older Python", []fixture{{pid: 7, start: 150, exe: python}}, "/t/a", true},
+		{"overwritten, not Python", []fixture{{pid: 7, start: 300, environ: "\x00\x00", exe: "/usr/sbin/nginx"}}, "", false},
+		{"a child without", []fixture{{pid: 7, ppid: 6, start: 300, exe: python}, {pid: 6, start: 300, environ: "A=1\x00", exe: python}}, "", false},
+		{"a child with one", []fixture{{pid: 7, ppid: 6, start: 300, exe: python}, {pid: 6, start: 300, environ: "A=/t/a\x00", exe: shell}}, "/t/a", false},
+		{"a grandchild without", []fixture{{pid: 7, ppid: 6, start: 300, exe: python}, {pid: 6, ppid: 5, start: 300, exe: python}, {pid: 5, start: 300, environ: "A=1\x00", exe: shell}}, "", false},
+		{"a child of an older one", []fixture{{pid: 7, ppid: 6, start: 300, exe: python}, {pid: 6, start: 150, environ: "A=/t/b\x00", exe: shell}}, "", false},
+		{"adopted", []fixture{{pid: 7, ppid: 6, start: 300, exe: python}, {pid: 6, start: 50, environ: "A=1\x00", exe: "/usr/lib/systemd/systemd"}}, "/t/a /t/b", true},
+		{"adopted by process 1", []fixture{{pid: 7, ppid: 1, start: 300, exe: python}, {pid: 1, start: 50, environ: "A=1\x00", exe: shell}}, "/t/a /t/b", true},
+		{"kernel thread", []fixture{{pid: 7, start: 300}}, "", false},
+		{"unreadable", []fixture{{pid: 7, start: 300, environ: denied, status: ours}}, "/t/a /t/b", true},
+		{"unreadable and older", []fixture{{pid: 7, start: 150, environ: denied, status: ours}}, "/t/a", true},
+		{"unreadable, of another user", []fixture{{pid: 7, start: 300, environ: denied, status: theirs}}, "", false},
+		{"unreadable, of sshd", []fixture{{pid: 7, start: 300, environ: denied, status: ours, comm: "sshd"}}, "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := t.TempDir()
-			writeProcess(t, root, "sh", c.start, c.environ, self, c.exe)
+			for _, p := range c.processes {
+				p.write(t, root)
+				if p.environ == denied {
+					if os.Geteuid() == 0 {
+						t.Skip("SKIPPED: needs a user who may not read everything: run the tests without root")
+					}
+					if err := os.Chmod(filepath.Join(root, "7", "environ"), 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 			used, err := usedDirs(root, dirs)
 			var got []string
 			for _, d := range dirs {
-				if used[d.path] {
+				if has(used, d.path) {
 					got = append(got, d.path)
+					if used[d.path].certain == c.doubt && c.processes[0].environ != "" {
+						t.Errorf("%s: certain %v", d.path, !c.doubt)
+					}
 				}
 			}
 			if err != nil || strings.Join(got, " ") != c.want {
@@ -205,34 +230,45 @@ func TestUsedDirs(t *testing.T) {
 			}
 		})
 	}
-	// Root can read everything in a fixture, so the two parts are called one by one.
 	root := t.TempDir()
-	for status, want := range map[string]bool{self: true, theirs: os.Geteuid() == 54321, "Uid:\t0\t0\t" + fmt.Sprint(os.Geteuid()) + "\t0\n": true, "": false} {
-		writeProcess(t, root, "x", 1, "", status, "")
+	fixture{pid: 7, start: 300, exe: shell, starting: true}.write(t, root)
+	if used, err := usedDirs(root, dirs); err == nil {
+		t.Errorf("a process without an environment yet: used %v", used)
+	}
+	for status, want := range map[string]bool{ours: true, theirs: os.Geteuid() == 54321, "Uid:\t0\t0\t" + fmt.Sprint(os.Geteuid()) + "\t0\n": true, "": false} {
+		root := t.TempDir()
+		fixture{pid: 7, status: status}.write(t, root)
 		if got, err := hasUser(filepath.Join(root, "7"), os.Geteuid()); got != want || err != nil {
 			t.Errorf("%q: %v, %v", status, got, err)
 		}
 	}
 }
 
-func writeProcess(t *testing.T, root, comm string, start int, environ, status, exe string) {
+// fixture is a process below a directory in the place of /proc.
+type fixture struct {
+	pid, ppid, start           int
+	comm, environ, status, exe string // exe is "" if there is none
+	starting                   bool   // a program, so that it has no arguments yet
+}
+
+func (p fixture) write(t *testing.T, root string) {
 	t.Helper()
-	dir := filepath.Join(root, "7")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := filepath.Join(root, fmt.Sprint(p.pid))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	var stat bytes.Buffer
-	fmt.Fprintf(&stat, "7 (%s) S 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0\n", comm, start)
-	for name, text := range map[string]string{"stat": stat.String(), "environ": environ, "status": status} {
+	stat := fmt.Sprintf("%d (%s) S %d 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0\n", p.pid, p.comm, p.ppid, p.start)
+	args := "x\x00"
+	if p.starting {
+		args = ""
+	}
+	for name, text := range map[string]string{"stat": stat, "environ": p.environ, "status": p.status, "cmdline": args} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if exe != "" {
-		if err := os.Symlink(exe, filepath.Join(dir, "exe")); err != nil {
+	if p.exe != "" {
+		if err := os.Symlink(p.exe, filepath.Join(dir, "exe")); err != nil {
 			t.Fatal(err)
 		}
 	}
