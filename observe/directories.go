@@ -56,7 +56,14 @@ const reapWait = 250 * time.Millisecond
 // keepUsedDirs keeps the directories that vobs made as long as descendants of the command
 // live, whose environment names them. A later run removes them.
 func (r *run) keepUsedDirs(command *child.Command) {
-	if command.WaitNoChildren(0) {
+	var dirs []string
+	if r.metricsDir.made {
+		dirs = append(dirs, r.metricsDir.path)
+	}
+	if dir := r.introspection.folder.Dir; dir != "" {
+		dirs = append(dirs, dir)
+	}
+	if len(dirs) == 0 || command.WaitNoChildren(0) {
 		return
 	}
 	r.metricsDir.inUse, r.introspection.inUse = true, true
@@ -71,10 +78,7 @@ func (r *run) keepUsedDirs(command *child.Command) {
 		r.metricsDir.inUse, r.introspection.inUse = false, false
 		return
 	}
-	for _, dir := range []string{r.metricsDir.path, r.introspection.folder.Dir} {
-		if dir == "" || dir == r.metricsDir.path && !r.metricsDir.made {
-			continue
-		}
+	for _, dir := range dirs {
 		if err := privatedir.Leave(dir, users); err != nil {
 			r.cfg.Warn(fmt.Sprintf("%s stays for ever: recording who uses it: %v", dir, err))
 		}
