@@ -52,11 +52,11 @@ func (r *run) finish(command *child.Command, loadPost *schema.LoadAvg) {
 	})
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
 	r.deliver(ctx, event)
-	r.metricsDir.inUse = len(listed) > 0
 	if r.cfg.KillLeftovers && len(listed) > 0 {
 		r.recovered("run.leftovers", left.kill)
 	}
 	r.upload(ctx, event)
+	r.keepUsedDirs(command)
 }
 
 // collect stops the GPU sampler and the prober, and waits for descendants that are still

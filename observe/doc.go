@@ -23,7 +23,8 @@
 //     wait for descendants run side by side, for at most 2 s each. INT or TERM ends the last two.
 //  7. Leftovers are listed, the host sampler stops, the event is assembled and delivered.
 //  8. Leftovers are killed (--kill-leftovers), the event is uploaded (--wandb), and the
-//     temporary directories are removed.
+//     temporary directories are removed: this run's if no process of the command lives,
+//     those of earlier runs if no process uses them.
 //
 // If the command cannot be started, the samplers and the prober stop right away, and the
 // event has the reason (run.start_error).

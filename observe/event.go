@@ -77,6 +77,7 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 	if e.Omni == nil { // this counts only after a panic: otherwise the prober has given its reason
 		notes.Missing("omni", "the engine was not read")
 	}
+	r.metricsDir.explain(&notes)
 	notes.Missing("efficiency", notBuilt+": energy and tokens are not combined")
 	e.Overhead = overhead(&notes)
 	e.Validity = notes.Validity

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/vobs/vobs/internal/privatedir"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/internal/vllm/plugin"
@@ -24,23 +25,42 @@ type introspection struct {
 	enabled bool
 	folder  plugin.Folder
 	failed  string // why the command did not get the plugin; "" if it did
+	inUse   bool   // processes of the command may still load the plugin
 
 	mu     sync.Mutex // guards report, which partial events read, too
 	report plugin.Report
 }
 
-// newIntrospection writes the plugin to a folder of its own.
-func newIntrospection(enabled bool, warn func(string)) *introspection {
+// newIntrospection writes the plugin to a folder of its own. elsewhere is why the command may
+// not find a folder; "" if it will.
+func newIntrospection(enabled bool, elsewhere string, warn func(string)) *introspection {
 	in := &introspection{enabled: enabled}
 	if !enabled {
 		return in
 	}
 	var err error
-	if in.folder, err = plugin.Make(); err != nil {
-		in.failed = fmt.Sprintf("%v: set TMPDIR to a writable folder", err)
-		warn(in.failed)
+	if elsewhere != "" {
+		in.failed = "the command does not get the plugin: " + elsewhere
+	} else if in.folder, err = makePlugin(); err != nil {
+		in.failed = err.Error()
+	}
+	if in.failed != "" {
+		warn("--instrument: " + in.failed)
 	}
 	return in
+}
+
+// makePlugin writes the plugin to a new private folder.
+func makePlugin() (plugin.Folder, error) {
+	dir, err := privatedir.Make("vobs-instrument-", false)
+	if err != nil {
+		return plugin.Folder{}, fmt.Errorf("making a folder for the plugin: %w: set TMPDIR to a directory that only you can write to", err)
+	}
+	folder, err := plugin.Write(dir)
+	if err != nil {
+		_ = privatedir.Remove(dir) // nothing uses it yet
+	}
+	return folder, err
 }
 
 // environ adds to the command's environment what makes vLLM load the plugin. With stats, the
@@ -53,12 +73,12 @@ func (in *introspection) environ(env []string, stats bool) []string {
 	return in.folder.Environ(env, stats)
 }
 
-// remove removes the plugin's folder.
+// remove removes the plugin's folder unless it is in use.
 func (in *introspection) remove(warn func(string)) {
-	if in.folder.Dir == "" {
+	if in.folder.Dir == "" || in.inUse {
 		return
 	}
-	if err := in.folder.Remove(); err != nil {
+	if err := privatedir.Remove(in.folder.Dir); err != nil {
 		warn(fmt.Sprintf("removing the folder of --instrument: %v", err))
 	}
 }

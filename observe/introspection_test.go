@@ -16,8 +16,7 @@ import (
 // reported returns an introspection with reports of the plugin; each is the content of a file.
 func reported(t *testing.T, files ...string) *introspection {
 	t.Helper()
-	t.Setenv("TMPDIR", t.TempDir())
-	folder, err := plugin.Make()
+	folder, err := plugin.Write(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,12 @@ package observe
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/vobs/vobs/internal/environ"
+	"github.com/vobs/vobs/internal/privatedir"
 	"github.com/vobs/vobs/internal/vllm"
+	"github.com/vobs/vobs/schema"
 )
 
 // metricsDir is the directory in which the command's processes share their metrics. The
@@ -16,11 +17,14 @@ type metricsDir struct {
 	made  bool // by vobs; otherwise it is the user's, from the environment
 	keep  bool // --keep
 	inUse bool // processes of the command may still write there
+	// withheld is why the command got none although the mode demands one; "" if it does not.
+	withheld string
 }
 
 // newMetricsDir returns the user's own directory, or makes one for the command if mode
-// demands it; offline reports whether the command is a benchmark without a port.
-func newMetricsDir(mode Multiproc, keep bool, env []string, offline bool) (metricsDir, error) {
+// demands it; offline reports whether the command is a benchmark without a port. elsewhere
+// is why the command may not find a directory; "" if it will.
+func newMetricsDir(mode Multiproc, keep bool, env []string, offline bool, elsewhere string) (metricsDir, error) {
 	if mode == MultiprocOff {
 		return metricsDir{}, nil
 	}
@@ -34,9 +38,12 @@ func newMetricsDir(mode Multiproc, keep bool, env []string, offline bool) (metri
 	if mode != MultiprocOn && !offline {
 		return metricsDir{}, nil
 	}
-	path, err := os.MkdirTemp("", "vobs-metrics-")
+	if elsewhere != "" {
+		return metricsDir{withheld: "the command gets no directory for its engine's metrics: " + elsewhere}, nil
+	}
+	path, err := privatedir.Make("vobs-metrics-", keep)
 	if err != nil {
-		return metricsDir{}, fmt.Errorf("making a directory for the engine's metrics: %w: set TMPDIR to a writable directory", err)
+		return metricsDir{}, fmt.Errorf("making a directory for the engine's metrics: %w: set TMPDIR to a directory that only you can write to", err)
 	}
 	return metricsDir{path: path, made: true, keep: keep}, nil
 }
@@ -57,6 +64,18 @@ func (d metricsDir) environ(env []string) []string {
 	return environ.With(env, vllm.MultiprocDirVariable, d.path)
 }
 
+// explain adds to the reason for a missing engine why its metrics were not recorded.
+func (d metricsDir) explain(notes *schema.Notes) {
+	if d.withheld == "" {
+		return
+	}
+	for i, u := range notes.Unavailable {
+		if u.Field == "engine" {
+			notes.Unavailable[i].Reason += "; --multiproc: " + d.withheld
+		}
+	}
+}
+
 // remove removes the directory if vobs made it, unless it is to be kept or in use.
 func (d metricsDir) remove(warn func(string)) {
 	switch {
@@ -64,9 +83,9 @@ func (d metricsDir) remove(warn func(string)) {
 	case d.keep:
 		warn("the engine's metrics files are kept in " + d.path)
 	case d.inUse:
-		warn("the engine's metrics files stay in " + d.path + ": processes of the command are still running")
+		warn("the engine's metrics files stay in " + d.path + ": processes of the command are still running; a later run of vobs removes them")
 	default:
-		if err := os.RemoveAll(d.path); err != nil {
+		if err := privatedir.Remove(d.path); err != nil {
 			warn(fmt.Sprintf("removing the engine's metrics files: %v", err))
 		}
 	}

@@ -9,6 +9,9 @@ import (
 
 func TestNewMetricsDir(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
+	const sudo = "sudo runs the command as another user"
 	users := []string{"PROMETHEUS_MULTIPROC_DIR=/own"}
 	for _, c := range []struct {
 		mode    Multiproc
@@ -16,17 +19,25 @@ func TestNewMetricsDir(t *testing.T) {
 		offline bool
 		made    bool
 		path    string // unless it is made
+
+		elsewhere, withheld string
 	}{
-		{MultiprocOff, users, true, false, ""},
-		{MultiprocAuto, users, true, false, "/own"},
-		{MultiprocOn, users, false, false, "/own"},
-		{MultiprocAuto, nil, false, false, ""},
-		{MultiprocAuto, nil, true, true, ""},
-		{MultiprocOn, nil, false, true, ""},
-		{MultiprocOn, []string{"PROMETHEUS_MULTIPROC_DIR="}, false, true, ""},
+		{MultiprocOff, users, true, false, "", "", ""},
+		{MultiprocAuto, users, true, false, "/own", "", ""},
+		{MultiprocOn, users, false, false, "/own", "", ""},
+		{MultiprocAuto, nil, false, false, "", "", ""},
+		{MultiprocAuto, nil, true, true, "", "", ""},
+		{MultiprocOn, nil, false, true, "", "", ""},
+		{MultiprocOn, []string{"PROMETHEUS_MULTIPROC_DIR="}, false, true, "", "", ""},
+		// Nothing is handed through a launcher that starts the command elsewhere.
+		{MultiprocOff, nil, true, false, "", sudo, ""},
+		{MultiprocAuto, nil, false, false, "", sudo, ""},
+		{MultiprocAuto, nil, true, false, "", sudo, sudo},
+		{MultiprocOn, nil, false, false, "", sudo, sudo},
+		{MultiprocOn, users, false, false, "/own", sudo, ""}, // the user's own is read as ever
 	} {
-		d, err := newMetricsDir(c.mode, false, c.env, c.offline)
-		if err != nil || d.made != c.made || !c.made && d.path != c.path {
+		d, err := newMetricsDir(c.mode, false, c.env, c.offline, c.elsewhere)
+		if err != nil || d.made != c.made || !c.made && d.path != c.path || !strings.HasSuffix(d.withheld, c.withheld) || (d.withheld == "") != (c.withheld == "") {
 			t.Errorf("%+v: %+v, %v", c, d, err)
 		}
 		if !d.made {
@@ -41,7 +52,7 @@ func TestNewMetricsDir(t *testing.T) {
 		}
 	}
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "absent"))
-	if d, err := newMetricsDir(MultiprocOn, false, nil, false); err == nil || !strings.Contains(err.Error(), "set TMPDIR") || d.path != "" {
+	if d, err := newMetricsDir(MultiprocOn, false, nil, false, ""); err == nil || !strings.Contains(err.Error(), "set TMPDIR") || d.path != "" {
 		t.Errorf("%+v, %v", d, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/intent"
+	"github.com/vobs/vobs/internal/privatedir"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
@@ -66,6 +67,7 @@ func Run(cfg Config) (child.Exit, error) {
 	r := newRun(cfg)
 	r.prepare()
 	cfg = r.cfg
+	defer privatedir.Sweep(cfg.Debug)
 	defer func() { r.metricsDir.remove(cfg.Warn) }()
 	defer func() { r.introspection.remove(cfg.Warn) }()
 	if cfg.Strict {
@@ -172,8 +174,9 @@ func (r *run) prepare() {
 	for _, t := range cfg.Targets {
 		r.prober.Add(t)
 	}
-	r.prepareMetricsDir()
-	r.introspection = newIntrospection(cfg.Instrument, cfg.Warn)
+	elsewhere := r.whyElsewhere()
+	r.prepareMetricsDir(elsewhere)
+	r.introspection = newIntrospection(cfg.Instrument, elsewhere, cfg.Warn)
 	r.addCommandLineTargets()
 }
 
@@ -184,25 +187,6 @@ func (r *run) pidsMatch() func() bool {
 		return nil
 	}
 	return func() bool { return false }
-}
-
-// prepareMetricsDir makes the prober read the directory in which the command's processes
-// share their metrics, if there is one.
-func (r *run) prepareMetricsDir() {
-	dir, err := newMetricsDir(r.cfg.Multiproc, r.cfg.Keep, r.env, r.line.Role == args.OfflineBenchmark)
-	switch {
-	case err != nil:
-		r.cfg.Warn(err.Error())
-		r.notes.update(func(n *schema.Notes) {
-			n.Doubt(schema.CodeNoMetricsDirectory, schema.Warning, err.Error(), nil)
-		})
-		return
-	case dir.path == "":
-		return
-	}
-	r.metricsDir = dir
-	r.cfg.Debug(dir.describe())
-	r.prober.Add(probe.Directory(dir.path, dir.made))
 }
 
 // addCommandLineTargets adds the addresses of engines in the command line to the prober.

@@ -114,7 +114,7 @@ func Codes() []CodeGroup {
 			{CodeDelayedMetrics, warning, "The page is not the engine's own. A collector, such as Ray or a router, passes the engine's metrics on with a delay. The engine's last activity may be missing, and activity just before the start may be included."},
 			{CodeRolesUnknown, warning, "Some servers receive KV from others, so that a request may pass several servers, and which ones prefill or decode is unknown. Their counters are not added up; `engine.instances` has each engine's."},
 			{CodeFilesNotRead, warning, "Some of the engine's multiprocess metrics files could not be read. What they hold is in no figure."},
-			{CodeNoMetricsDirectory, warning, "The directory for the engine's multiprocess metrics files could not be created, so nothing was recorded there."},
+			{CodeNoMetricsDirectory, warning, "There was no directory for the engine's multiprocess metrics files, so nothing was recorded there: it could not be created, or a launcher in the command line starts the command where it may be unusable."},
 		}},
 		{"What the engine exports", []CodeInfo{
 			{CodeDuplicateSeries, []Severity{Warning, Info}, "A page held the same series twice. Warning: the values differed, and neither was taken. Info: they were equal, and the series was counted once."},

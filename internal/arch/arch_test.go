@@ -44,7 +44,7 @@ var layers = [][]string{
 	},
 	{ // samplers, scraping, counters over a window
 		"sampler/gpu", "sampler/host", "probe/scrape", "probe/window",
-		"internal/intent", "internal/redact", "internal/wandb/run",
+		"internal/intent", "internal/privatedir", "internal/redact", "internal/wandb/run",
 	},
 	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir"},

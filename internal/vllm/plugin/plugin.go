@@ -41,21 +41,11 @@ type Folder struct {
 	Dir string
 }
 
-// Make writes the plugin into a new folder that only this user can enter.
-func Make() (Folder, error) {
-	// TMPDIR may be relative, and the command's processes may have other working directories.
-	parent, err := filepath.Abs(os.TempDir())
-	if err != nil {
-		return Folder{}, fmt.Errorf("making a folder for --instrument: %w", err)
-	}
-	dir, err := os.MkdirTemp(parent, "vobs-instrument-") // 0700
-	if err != nil {
-		return Folder{}, fmt.Errorf("making a folder for --instrument: %w", err)
-	}
+// Write writes the plugin into a directory, which has to be empty and private.
+func Write(dir string) (Folder, error) {
 	f := Folder{Dir: dir}
 	if err := f.fill(); err != nil {
-		_ = os.RemoveAll(dir)
-		return Folder{}, fmt.Errorf("writing the plugin of --instrument: %w", err)
+		return Folder{}, fmt.Errorf("writing the plugin: %w", err)
 	}
 	return f, nil
 }
@@ -69,9 +59,6 @@ func (f Folder) fill() error {
 
 func (f Folder) plugin() string  { return filepath.Join(f.Dir, "plugin") }
 func (f Folder) reports() string { return filepath.Join(f.Dir, "reports") }
-
-// Remove deletes the folder and its contents.
-func (f Folder) Remove() error { return os.RemoveAll(f.Dir) }
 
 // Environ returns env with the variables through which vLLM finds the plugin: the plugin's
 // folder at the front of PYTHONPATH, and its name in VLLM_PLUGINS if that was set. If stats

@@ -13,19 +13,15 @@ import (
 
 func makeFolder(t *testing.T) Folder {
 	t.Helper()
-	t.Setenv("TMPDIR", t.TempDir())
-	f, err := Make()
+	f, err := Write(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
 
-func TestMake(t *testing.T) {
+func TestWrite(t *testing.T) {
 	f := makeFolder(t)
-	if info, err := os.Stat(f.Dir); err != nil || info.Mode() != os.ModeDir|0o700 {
-		t.Fatal(info, err)
-	}
 	for _, name := range []string{"vobs_instrument.py", "vobs_instrument-1.dist-info/METADATA", "vobs_instrument-1.dist-info/entry_points.txt"} {
 		got, err := os.ReadFile(filepath.Join(f.plugin(), name))
 		want, _ := os.ReadFile(filepath.Join("plugin", name))
@@ -33,29 +29,16 @@ func TestMake(t *testing.T) {
 			t.Error(name, err)
 		}
 	}
+	if info, err := os.Stat(f.reports()); err != nil || info.Mode() != os.ModeDir|0o700 {
+		t.Error(info, err)
+	}
 	if r := f.Read(); len(r.Processes) != 0 || len(r.Problems) != 0 {
 		t.Error(r)
 	}
-	if err := f.Remove(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(f.Dir); !os.IsNotExist(err) {
-		t.Error(err)
-	}
 }
 
-func TestMakeIsAbsolute(t *testing.T) {
-	t.Chdir(t.TempDir())
-	t.Setenv("TMPDIR", ".")
-	f, err := Make()
-	if err != nil || !filepath.IsAbs(f.Dir) {
-		t.Error(f, err)
-	}
-}
-
-func TestMakeFails(t *testing.T) {
-	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "gone"))
-	if f, err := Make(); err == nil || f.Dir != "" {
+func TestWriteFails(t *testing.T) {
+	if f, err := Write(filepath.Join(t.TempDir(), "gone")); err == nil || f.Dir != "" {
 		t.Error(f, err)
 	}
 }
