@@ -101,7 +101,6 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`engine\.scrapes\.(count|period_seconds|median_seconds|max_gap_seconds)`,
 	`engine\.requests\.(running|waiting)\.(mean|peak|mean_bounds\.\d)`, `engine\.requests\.batch_utilization`,
 	`engine\.kv_cache\.(usage\.(mean|peak)|peak_tokens)`,
-	`engine\.throughput\..*`,
 	`engine\.kv_offload\.(load|store)\.gigabytes_per_second_wall`,
 	`engine\.kv_offload\.(cpu_pinned|tiers\.\d\.(active_\w+|primary_pinned|backpressure))(\.\w+)?\.mean`,
 	`engine\.instances\.\d\.(kv_cache_usage_peak|requests_running_peak)`,
@@ -109,8 +108,12 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`omni\.stages\.\d\.audio\.seconds_per_second`,
 }, "|") + `)$`)
 
-// precise are the means that are null if the readings happen to differ too much.
-var precise = regexp.MustCompile(`^engine\.kv_offload\..*\.mean$`)
+// precise are the figures that are null if the readings happen to differ too much, or to come
+// too late.
+var precise = regexp.MustCompile(`^engine\.(kv_offload\..*\.mean|throughput\..*)$`)
+
+// imprecise are the reasons for that.
+var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between`)
 
 var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
 
@@ -131,6 +134,7 @@ func golden(t *testing.T, name string, event []byte) {
 	out.WriteByte('\n')
 	shape := loaderSays.ReplaceAll(out.Bytes(), []byte("NVML cannot be loaded: <why>: check"))
 	shape = activeBetween.ReplaceAll(shape, []byte("active for <seconds> to <seconds> s"))
+	shape = ratesOver.ReplaceAll(shape, []byte("rates are <over the window or unknown>: "))
 	shape = pollsAtWork.ReplaceAll(shape, []byte(`"<number> of the polls saw`))
 	shape = activeIntervals.ReplaceAll(shape, []byte(`$1"<number>"$2"<number>"`))
 	testkit.Golden(t, filepath.Join("testdata", "golden", name), shape)
@@ -139,6 +143,7 @@ func golden(t *testing.T, name string, event []byte) {
 // These match what depends on the times of polls: in the note short_window, and in the reasons
 // for a missing active time and for missing means.
 var (
+	ratesOver       = regexp.MustCompile(`rates are (unknown|over the whole window, including idle time): `)
 	pollsAtWork     = regexp.MustCompile(`"\d+ of the polls saw`)
 	activeBetween   = regexp.MustCompile(`active for [0-9.]+ to [0-9.]+ s`)
 	activeIntervals = regexp.MustCompile(`("field": "engine\.window\.active_intervals",\s*"value": )\d+(,\s*"threshold": )\d+`)
@@ -204,7 +209,7 @@ func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error 
 		if err := normalise(dec, &item, strings.TrimPrefix(path+"."+key, "."), indent+"\t"); err != nil {
 			return err
 		}
-		if path == "unavailable" && (strings.Contains(item.String(), `"field": "host.`) || strings.Contains(item.String(), "too few polls for a gauge")) {
+		if path == "unavailable" && (strings.Contains(item.String(), `"field": "host.`) || imprecise.MatchString(item.String())) {
 			continue
 		}
 		if n++; n > 1 {
