@@ -223,7 +223,10 @@ func (d *discovery) commandLine(p proc.Process) (processCommandLine, bool) {
 // findServers looks for vLLM servers among the command's processes, and for addresses in the
 // arguments of all of them, and adds these to the prober.
 func (d *discovery) findServers() {
-	processes := d.tree.Processes()
+	processes, err := d.tree.Processes()
+	if err != nil {
+		return
+	}
 	parents := map[int]bool{} // of processes with a title of vLLM's
 	alive := map[int]bool{}
 	for _, p := range processes {

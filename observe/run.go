@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/environ"
@@ -33,6 +34,13 @@ const (
 	shutdownScrapeTimeout = 250 * time.Millisecond
 	// foreignTimeout bounds the check whether the port of the command's own server is taken.
 	foreignTimeout = 250 * time.Millisecond
+	// baselineTimeout bounds the first scrapes, which themselves take a second at most, if they
+	// hang in a file of /proc.
+	baselineTimeout = 1250 * time.Millisecond
+	// ownerTimeout bounds the search for the process behind an address, or for its parents.
+	ownerTimeout = 500 * time.Millisecond
+	// lookTimeout bounds the wait for discovery and coreMonitor at the end.
+	lookTimeout = time.Second
 )
 
 // run is the state of one Run.
@@ -72,7 +80,13 @@ func Run(cfg Config) (child.Exit, error) {
 			return child.Exit{}, err
 		}
 	}
-	r.recovered("engine", func() { r.prober.ScrapeBaseline(context.Background()) })
+	_, err := bounded.Call("the first reading of the engines", baselineTimeout, func() (struct{}, error) {
+		r.recovered("engine", func() { r.prober.ScrapeBaseline(context.Background()) })
+		return struct{}{}, nil
+	})
+	if err != nil {
+		cfg.Debug(err.Error())
+	}
 
 	spec := child.Spec{
 		Args:           cfg.Args,
@@ -103,10 +117,10 @@ func Run(cfg Config) (child.Exit, error) {
 
 	<-command.Done()
 	r.messages.hold()
-	loadPost := r.readLoad("loadavg_post")
-	stopDiscovery()
-	r.cores.stop()
-	r.finish(command, loadPost)
+	r.finish(command, stopDiscovery)
+	for _, name := range bounded.Hanging() {
+		cfg.Debug("given up, but it still hangs in the kernel, which may keep this process: " + name)
+	}
 	return command.Exit(), nil
 }
 
@@ -134,14 +148,25 @@ func newRun(cfg Config) *run {
 func (r *run) prepare() {
 	cfg := &r.cfg
 	governor := budget.New(nil)
-	r.loadPre = r.readLoad("loadavg_pre")
+	var wg sync.WaitGroup
+	wg.Go(func() { r.recovered("loadavg_pre", func() { r.loadPre = r.readLoad("loadavg_pre") }) })
 	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
+	wg.Wait()
 	probeConfig := cfg.Probe
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
 	probeConfig.Engines = func(dir string) multiproc.Engines { return fileEngines{cfg.ProcRoot, dir} }
-	probeConfig.SameListener = func(a, b scrape.Target) bool { return sameListener(cfg.ProcRoot, a, b) }
+	probeConfig.SameListener = func(a, b scrape.Target) bool {
+		same, _ := bounded.Call("the processes that listen at "+a.Name()+" and "+b.Name(), ownerTimeout, func() (bool, error) {
+			return sameListener(cfg.ProcRoot, a, b), nil
+		})
+		return same
+	}
 	if cfg.Multiproc != MultiprocOff {
-		probeConfig.ServerFiles = func(t scrape.Target) (*probe.ServerFiles, error) { return findServerFiles(cfg.ProcRoot, t, cfg.Debug) }
+		probeConfig.ServerFiles = func(t scrape.Target) (*probe.ServerFiles, error) {
+			return bounded.Call("the processes of the server at "+t.Name(), ownerTimeout, func() (*probe.ServerFiles, error) {
+				return findServerFiles(cfg.ProcRoot, t, cfg.Debug)
+			})
+		}
 	}
 	r.prober = probe.New(probeConfig)
 	r.cores = newCoreMonitor(cfg.ProcRoot, cfg.Probe, cfg.Debug, r.recovered)
@@ -161,7 +186,7 @@ func (r *run) prepare() {
 		Devices:   cfg.Devices,
 		Interval:  cfg.Interval,
 		OwnedPIDs: r.discovery.ours,
-		Descends:  r.host.Tree().Descends,
+		Descends:  r.descends,
 		PIDsMatch: r.pidsMatch(),
 		ProcRoot:  cfg.ProcRoot,
 		Budget:    governor,
@@ -172,6 +197,14 @@ func (r *run) prepare() {
 	r.prepareMetricsDir()
 	r.introspection = newIntrospection(cfg.Instrument, cfg.Warn)
 	r.addCommandLineTargets()
+}
+
+// descends reports whether a process descends from the command.
+func (r *run) descends(pid int) bool {
+	yes, _ := bounded.Call(fmt.Sprintf("the parents of process %d", pid), ownerTimeout, func() (bool, error) {
+		return r.host.Tree().Descends(pid), nil
+	})
+	return yes
 }
 
 // pidsMatch returns gpu.Config.PIDsMatch: nil, which lets the sampler decide by what it
@@ -255,16 +288,18 @@ func (r *run) checkStrict() error {
 }
 
 // startDiscovery looks for engines among the command's processes until stop is called,
-// which waits for the look in progress.
-func (r *run) startDiscovery() (stop func()) {
+// which waits for the look in progress, for lookTimeout at most. It reports whether that
+// ended.
+func (r *run) startDiscovery() (stop func() bool) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		r.recovered("engine", func() { r.discovery.run(ctx, r.startedAt) })
-	})
-	return func() {
+	}()
+	return func() bool {
 		cancel()
-		wg.Wait()
+		return bounded.Wait(done, lookTimeout)
 	}
 }
 
