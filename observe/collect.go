@@ -32,7 +32,7 @@ const (
 )
 
 // finish collects the readings after the command's end, delivers the event and cleans up.
-func (r *run) finish(command *child.Command, stopDiscovery func() bool) {
+func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	// A signal that ends the settling cancels the upload, too.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -70,7 +70,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() bool) {
 
 // collect reads the load averages, stops discovery, the GPU sampler and the prober, and waits
 // for descendants that are still ending, side by side: all that takes 2 s at most.
-func (r *run) collect(ctx context.Context, command *child.Command, exit child.Exit, stopDiscovery func() bool, got *readings) {
+func (r *run) collect(ctx context.Context, command *child.Command, exit child.Exit, stopDiscovery func() error, got *readings) {
 	end := time.Now().Add(endTimeout)
 	// The prober's report has what the plugin reported.
 	r.recovered("engine", r.readIntrospection)
@@ -83,10 +83,10 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 	wg.Go(func() {
 		r.recovered("gpus", func() { got.gpus = r.gpus.Stop(exit.Ended.Sub(r.startedAt)) })
 	})
-	discovered := false
+	var discoveryErr error
 	wg.Go(func() {
 		var looks sync.WaitGroup
-		looks.Go(func() { discovered = stopDiscovery() })
+		looks.Go(func() { discoveryErr = stopDiscovery() })
 		looks.Go(r.cores.stop)
 		looks.Wait()
 		ctx, cancel := context.WithDeadline(ctx, end)
@@ -109,8 +109,8 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 	if loadErr != nil {
 		r.notes.missing("loadavg_post", loadErr.Error())
 	}
-	if !discovered && got.engine.Engine == nil {
-		r.notes.missing("engine", fmt.Sprintf("looking for an engine among the command's processes did not end: a file in %s: %v", r.cfg.ProcRoot, bounded.ErrHangs))
+	if discoveryErr != nil && got.engine.Engine == nil {
+		r.notes.missing("engine", fmt.Sprintf("looking for an engine among the command's processes: %v", discoveryErr))
 	}
 	r.notes.add(r.introspection.notes(r.redactor, r.cfg.Debug))
 	r.notes.add(got.gpus.Notes)

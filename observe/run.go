@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -118,9 +119,7 @@ func Run(cfg Config) (child.Exit, error) {
 	<-command.Done()
 	r.messages.hold()
 	r.finish(command, stopDiscovery)
-	for _, name := range bounded.Hanging() {
-		cfg.Debug("given up, but it still hangs in the kernel, which may keep this process: " + name)
-	}
+	r.warnOfHanging()
 	return command.Exit(), nil
 }
 
@@ -288,18 +287,33 @@ func (r *run) checkStrict() error {
 }
 
 // startDiscovery looks for engines among the command's processes until stop is called,
-// which waits for the look in progress, for lookTimeout at most. It reports whether that
-// ended.
-func (r *run) startDiscovery() (stop func() bool) {
+// which waits for the look in progress, for lookTimeout at most. It returns why engines may
+// have been missed.
+func (r *run) startDiscovery() (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		r.recovered("engine", func() { r.discovery.run(ctx, r.startedAt) })
 	}()
-	return func() bool {
+	return func() error {
 		cancel()
-		return bounded.Wait(done, lookTimeout)
+		if !bounded.Wait(done, lookTimeout) {
+			return fmt.Errorf("a file in %s: %w", r.cfg.ProcRoot, bounded.ErrHangs)
+		}
+		return r.discovery.failed
+	}
+}
+
+// warnOfHanging warns if a thread is still in a call that was given up: the kernel may keep the
+// process until it returns.
+func (r *run) warnOfHanging() {
+	names := bounded.Hanging()
+	if r.host.Tree().Hangs() {
+		names = append(names, "a file in "+r.cfg.ProcRoot)
+	}
+	if len(names) > 0 {
+		r.cfg.Warn(fmt.Sprintf("no response, which may keep vobs from ending: %s", strings.Join(names, "; ")))
 	}
 }
 

@@ -12,70 +12,75 @@ import (
 
 // HangingFile makes path a file that never responds, until release is called: a FUSE file
 // system whose server takes in every request and answers none but the first, FUSE_INIT. A
-// thread that opens the file cannot be interrupted by any signal. The test is skipped if FUSE
-// cannot be used.
-func HangingFile(t testing.TB, path string) (release func()) {
+// thread that opens the file cannot be interrupted by any signal. opened is closed once one
+// does. The test is skipped if FUSE cannot be used.
+func HangingFile(t testing.TB, path string) (opened <-chan struct{}, release func()) {
 	t.Helper()
 	const how = "SKIPPED: needs FUSE: run it as root where /dev/fuse exists (modprobe fuse; docker run --privileged)"
-	// Non-blocking, so that Close ends a Read.
-	server, err := os.OpenFile("/dev/fuse", os.O_RDWR|unix.O_NONBLOCK, 0)
+	server, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Skipf("%s: %v", how, err)
-	}
-	conn, err := server.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	var mountErr error
-	if err := conn.Control(func(fd uintptr) {
-		options := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,allow_other", fd, unix.S_IFREG, os.Getuid(), os.Getgid())
-		mountErr = unix.Mount("vobs-test", path, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options)
-	}); err != nil {
-		t.Fatal(err)
+	options := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,allow_other", server, unix.S_IFREG, os.Getuid(), os.Getgid())
+	if err := unix.Mount("vobs-test", path, "fuse", unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+		unix.Close(server)
+		t.Skipf("%s: %v", how, err)
 	}
-	if mountErr != nil {
-		server.Close()
-		t.Skipf("%s: %v", how, mountErr)
-	}
-	served := make(chan struct{})
+	served, open := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(served)
-		serveInit(server)
+		serveInit(server, open)
 	}()
 	var once sync.Once
 	release = func() {
 		once.Do(func() {
-			// This aborts the requests: each fails.
-			server.Close()
-			<-served
-			if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+			// This ends the connection: each request fails, and so does the server's read.
+			if err := unix.Unmount(path, unix.MNT_FORCE|unix.MNT_DETACH); err != nil {
 				t.Error(err)
 			}
+			<-served
+			unix.Close(server)
 		})
 	}
 	t.Cleanup(release)
-	return release
+	return open, release
 }
 
-// serveInit reads requests until the file is closed. It answers FUSE_INIT (struct
-// fuse_init_out in include/uapi/linux/fuse.h) and leaves the others without an answer.
-func serveInit(server *os.File) {
+// serveInit reads requests until the connection ends. It answers FUSE_INIT (struct
+// fuse_init_out in include/uapi/linux/fuse.h) and leaves the others without an answer. It
+// closes opened at the first FUSE_OPEN.
+func serveInit(server int, opened chan struct{}) {
 	const (
 		headerIn, headerOut = 40, 16
-		opInit              = 26
+		opOpen, opInit      = 14, 26
 		initOut             = 64
 	)
+	seen := false
 	request := make([]byte, 1<<17)
 	order := binary.NativeEndian
 	for {
-		n, err := server.Read(request)
+		n, err := unix.Read(server, request)
+		if err == unix.EINTR {
+			continue
+		}
 		if err != nil {
 			return
 		}
-		if n < headerIn+8 || order.Uint32(request[4:]) != opInit {
+		if n < headerIn+8 {
+			continue
+		}
+		switch order.Uint32(request[4:]) {
+		case opInit:
+		case opOpen:
+			if !seen {
+				seen = true
+				close(opened)
+			}
+			continue
+		default:
 			continue
 		}
 		answer := make([]byte, headerOut+initOut)
@@ -84,7 +89,7 @@ func serveInit(server *os.File) {
 		order.PutUint32(answer[headerOut:], 7)
 		order.PutUint32(answer[headerOut+4:], min(order.Uint32(request[headerIn+4:]), 31))
 		order.PutUint32(answer[headerOut+20:], 4096) // max_write
-		if _, err := server.Write(answer); err != nil {
+		if _, err := unix.Write(server, answer); err != nil {
 			return
 		}
 	}

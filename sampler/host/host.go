@@ -97,7 +97,7 @@ type treeSamples struct {
 
 const (
 	// readTimeout is the longest that the start, or the end, waits for a file.
-	readTimeout = 700 * time.Millisecond
+	readTimeout = 500 * time.Millisecond
 	// stopTimeout is the longest that Stop waits for the goroutines.
 	stopTimeout = time.Second
 	// lastReadTimeout is how long Stop then waits for what it reads itself.
@@ -105,7 +105,7 @@ const (
 )
 
 // Start starts to sample the host. It takes the first reading of the pressure before
-// it returns (some 100 µs in all; 0.7 s if a file does not respond). Two goroutines, which
+// it returns (some 100 µs in all; half a second if a file does not respond). Two goroutines, which
 // end with [Sampler.Stop], read everything else. One reads what does not change: the CPUs,
 // the memory and the cgroup's limits. They are read at the start because these are the
 // limits that the command starts under, and because its scope may be gone at the end. The

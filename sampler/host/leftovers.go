@@ -38,7 +38,7 @@ const (
 func (s *Sampler) Leftovers() ([]Leftover, error) {
 	alive, err := bounded.Call("the processes in "+s.cfg.ProcRoot, listTimeout, s.listLeftovers)
 	if err != nil {
-		return nil, fmt.Errorf("listing the command's processes: %w", err)
+		return nil, err
 	}
 	var wg sync.WaitGroup
 	for i, p := range alive {

@@ -27,7 +27,7 @@ import (
 // the whole host even inside a container, also one in which LXCFS has mounted a loadavg of
 // its own over the kernel's: the host's are then those of sysinfo(2).
 //
-// It takes at most 0.7 s: a file that does not respond is an error.
+// It takes at most half a second: a file that does not respond is an error.
 func ReadLoadAvg(procRoot string) (*schema.LoadAvg, error) {
 	path := filepath.Join(procRoot, "loadavg")
 	avg, err := bounded.Call(path, readTimeout, func() (*schema.LoadAvg, error) { return readLoadAvg(procRoot, path) })

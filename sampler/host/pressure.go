@@ -32,12 +32,17 @@ type pressureReading struct {
 // of two readings is exact to the microsecond, whereas the file's own averages over
 // 10 s and more would mostly reflect the time before.
 //
-// The files are read side by side, and each is given up after the limit.
+// The files are read side by side, and each is given up after the limit. One that is not
+// the kernel's own is not read.
 func readPressure(procRoot string, limit time.Duration) pressureReading {
 	var r pressureReading
 	var wg sync.WaitGroup
 	for i, name := range pressureResources {
 		path := filepath.Join(procRoot, "pressure", name)
+		if proc.Overlaid(procRoot, filepath.Join("pressure", name)) {
+			r.errs[i] = errOverlaid
+			continue
+		}
 		wg.Go(func() {
 			r.totals[i], r.errs[i] = bounded.Call(path, limit, func() (time.Duration, error) { return readStall(path) })
 		})
@@ -45,6 +50,10 @@ func readPressure(procRoot string, limit time.Duration) pressureReading {
 	wg.Wait()
 	return r
 }
+
+// errOverlaid means that LXCFS, or an administrator, has mounted another file over a pressure
+// file.
+var errOverlaid = errors.New("another file is mounted over the kernel's in /proc/pressure (LXCFS?), which describes a container, not the host")
 
 // readStall reads one pressure file.
 func readStall(path string) (time.Duration, error) {
@@ -131,6 +140,8 @@ func pressureReason(err error) string {
 		return "pressure stall information is disabled in this kernel: boot with psi=1"
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission to read /proc/pressure: " + err.Error()
+	case err == errOverlaid:
+		return err.Error()
 	}
 	return "pressure stall information could not be read: " + err.Error()
 }

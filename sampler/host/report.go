@@ -27,7 +27,7 @@ type readings struct {
 
 // Readings returns the event's group host as known so far, for a partial event, with a
 // reason for each missing figure. treeCPU is as for [Sampler.Stop]. A file that does not
-// respond is given up after 0.7 s.
+// respond is given up after half a second.
 func (s *Sampler) Readings(treeCPU time.Duration) (schema.Host, schema.Notes) {
 	return s.readings(treeCPU, readTimeout)
 }
