@@ -2,6 +2,10 @@ module github.com/vobs/vobs
 
 go 1.26.0
 
+// Otherwise the Go runtime reads the CPU limit of the cgroup every second, which nothing can give
+// up if the file does not respond.
+godebug updatemaxprocs=0
+
 require (
 	github.com/NVIDIA/go-nvml v0.13.0-1
 	github.com/creack/pty v1.1.24

@@ -7,10 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
+	"github.com/vobs/vobs/sampler/host"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -22,8 +24,15 @@ type readings struct {
 	engine   aggregate.Output
 }
 
+const (
+	// endTimeout is how long the last readings may take after the command's end.
+	endTimeout = 2 * time.Second
+	// proberSlack is how much longer the prober's may take. Beyond that they hang.
+	proberSlack = 500 * time.Millisecond
+)
+
 // finish collects the readings after the command's end, delivers the event and cleans up.
-func (r *run) finish(command *child.Command, loadPost *schema.LoadAvg) {
+func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	// A signal that ends the settling cancels the upload, too.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -35,8 +44,8 @@ func (r *run) finish(command *child.Command, loadPost *schema.LoadAvg) {
 		}
 	}()
 	exit := command.Exit()
-	got := readings{loadPost: loadPost}
-	r.collect(ctx, command, exit, &got)
+	var got readings
+	r.collect(ctx, command, exit, stopDiscovery, &got)
 
 	left := leftovers{command: command, host: r.host, gpus: r.gpus, redactor: r.redactor, warn: r.cfg.Warn, willKill: r.cfg.KillLeftovers}
 	var listed []schema.Leftover
@@ -59,18 +68,30 @@ func (r *run) finish(command *child.Command, loadPost *schema.LoadAvg) {
 	r.keepUsedDirs(command)
 }
 
-// collect stops the GPU sampler and the prober, and waits for descendants that are still
-// ending, side by side: each takes 2 s at most.
-func (r *run) collect(ctx context.Context, command *child.Command, exit child.Exit, got *readings) {
+// collect reads the load averages, stops discovery, the GPU sampler and the prober, and waits
+// for descendants that are still ending, side by side: all that takes 2 s at most.
+func (r *run) collect(ctx context.Context, command *child.Command, exit child.Exit, stopDiscovery func() error, got *readings) {
+	end := time.Now().Add(endTimeout)
 	// The prober's report has what the plugin reported.
 	r.recovered("engine", r.readIntrospection)
 	var wg sync.WaitGroup
 	wg.Go(r.partial.stop) // no FILE.partial may appear beside the whole event
+	var loadErr error
+	wg.Go(func() {
+		r.recovered("loadavg_post", func() { got.loadPost, loadErr = host.ReadLoadAvg(r.cfg.ProcRoot) })
+	})
 	wg.Go(func() {
 		r.recovered("gpus", func() { got.gpus = r.gpus.Stop(exit.Ended.Sub(r.startedAt)) })
 	})
+	var discoveryErr error
 	wg.Go(func() {
-		r.recovered("engine", func() { got.engine = r.prober.Finish(ctx, exit.Ended) })
+		var looks sync.WaitGroup
+		looks.Go(func() { discoveryErr = stopDiscovery() })
+		looks.Go(r.cores.stop)
+		looks.Wait()
+		ctx, cancel := context.WithDeadline(ctx, end)
+		defer cancel()
+		got.engine = r.finishProber(ctx, time.Until(end)+proberSlack, exit.Ended)
 	})
 	wg.Go(func() {
 		select {
@@ -85,10 +106,33 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 		r.introspection.addTorch(&got.gpus)
 	})
 	// In a fixed order, whichever part was first.
+	if loadErr != nil {
+		r.notes.missing("loadavg_post", loadErr.Error())
+	}
+	if discoveryErr != nil && got.engine.Engine == nil {
+		r.notes.missing("engine", fmt.Sprintf("looking for an engine among the command's processes: %v", discoveryErr))
+	}
 	r.notes.add(r.introspection.notes(r.redactor, r.cfg.Debug))
 	r.notes.add(got.gpus.Notes)
 	r.notes.add(got.engine.Notes)
 	r.notes.add(r.cores.notes(r.startedAt))
+}
+
+// finishProber takes the last readings of the engines. If that hangs, in a file of /proc which
+// shows whose an address or a file of metrics is, what was read so far counts.
+func (r *run) finishProber(ctx context.Context, limit time.Duration, ended time.Time) aggregate.Output {
+	out, err := bounded.Call("the last reading of the engines", limit, func() (out aggregate.Output, err error) {
+		r.recovered("engine", func() { out = r.prober.Finish(ctx, ended) })
+		return out, nil
+	})
+	if err != nil {
+		r.cfg.Debug(err.Error())
+		r.recovered("engine", func() { out = r.prober.Snapshot(ended) })
+		if out.Engine == nil {
+			r.notes.missing("engine", err.Error())
+		}
+	}
+	return out
 }
 
 // readIntrospection passes what the plugin has reported so far on to the prober.
@@ -109,7 +153,7 @@ func (r *run) finishUnstarted(start *child.StartError) {
 	})
 	r.recovered("engine", func() {
 		r.prober.Start(r.startedAt)
-		got.engine = r.prober.Finish(context.Background(), ended)
+		got.engine = r.finishProber(context.Background(), endTimeout+proberSlack, ended)
 		r.notes.add(got.engine.Notes)
 	})
 	r.recovered("host", func() {

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/vobs/vobs/internal/privatedir"
 	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
+	"github.com/vobs/vobs/sampler/host"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -68,11 +70,15 @@ func (r *run) keepUsedDirs(command *child.Command) {
 	}
 	r.metricsDir.inUse, r.introspection.inUse = true, true
 	var users []proc.Process
+	var listErr error
 	if err := catchPanic(r.cfg.Debug, func() {
-		for _, p := range r.host.Leftovers() {
+		var alive []host.Leftover
+		alive, listErr = r.host.Leftovers()
+		for _, p := range alive {
 			users = append(users, p.Process)
 		}
-	}); err != nil {
+	}); errors.Join(err, listErr) != nil {
+		err = errors.Join(err, listErr)
 		r.cfg.Debug(err.Error()) // a later run finds the processes by their environment
 	} else if len(users) == 0 && r.host.Tree().Err() == nil && command.WaitNoChildren(reapWait) {
 		r.metricsDir.inUse, r.introspection.inUse = false, false

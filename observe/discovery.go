@@ -63,6 +63,7 @@ type discoveryConfig struct {
 type discovery struct {
 	discoveryConfig
 	started     time.Time       // when the command started
+	failed      error           // why the latest look for servers failed; nil if it did not
 	foreign     map[string]bool // addresses where another server answered before the start
 	environRead map[int]bool    // processes whose environment was read for a metrics directory
 	ownerKnown  map[string]bool // addresses whose process was found
@@ -223,7 +224,10 @@ func (d *discovery) commandLine(p proc.Process) (processCommandLine, bool) {
 // findServers looks for vLLM servers among the command's processes, and for addresses in the
 // arguments of all of them, and adds these to the prober.
 func (d *discovery) findServers() {
-	processes := d.tree.Processes()
+	processes, err := d.tree.Processes()
+	if d.failed = err; err != nil {
+		return
+	}
 	parents := map[int]bool{} // of processes with a title of vLLM's
 	alive := map[int]bool{}
 	for _, p := range processes {

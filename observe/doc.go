@@ -7,7 +7,7 @@
 //
 // [Run] goes through these steps, in this order:
 //
-//  1. Prepare. The load averages are read, and the samplers of the host and the GPUs
+//  1. Prepare. The load averages are read while the samplers of the host and the GPUs
 //     start (NVML initializes in the background). The prober gets the addresses of
 //     --metrics-url and of the command line. The directories of --multiproc and
 //     --instrument are made. If the command line starts a server, its port is checked: a
@@ -18,9 +18,10 @@
 //     processes, coreMonitor waits for the end of engine cores, and partialWriter writes
 //     FILE.partial. A shutdown signal is passed on after one more scrape, at most 250 ms
 //     later.
-//  5. The command ends. The load averages are read; discovery and coreMonitor stop.
-//  6. Collect. The last GPU readings, the scrapes until the engine has settled, and the
-//     wait for descendants run side by side, for at most 2 s each. INT or TERM ends the last two.
+//  5. The command ends.
+//  6. Collect. The load averages, the last GPU readings, the stop of discovery and coreMonitor
+//     followed by the scrapes until the engine has settled, and the wait for descendants run
+//     side by side, for at most 2 s. INT or TERM ends the last two.
 //  7. Leftovers are listed, the host sampler stops, the event is assembled and delivered.
 //  8. Leftovers are killed (--kill-leftovers), the event is uploaded (--wandb), and the
 //     temporary directories are removed: this run's if no process of the command lives,
@@ -40,12 +41,13 @@
 //   - the signal loop of package child, which calls beforeShutdown;
 //   - the sampler's goroutine of package gpu, which calls discovery.ours.
 //
-// The first three have ended before the event is assembled. The prober and the samplers
-// have goroutines of their own, which end in step 6 or 7.
+// The first three have ended before the event is assembled, unless they hang in a file of
+// /proc: then they are left behind. The prober and the samplers have goroutines of their own,
+// which end in step 6 or 7.
 //
 // # Locks
 //
 // sharedNotes, discovery, coreMonitor and introspection each have a mutex for a few of
-// their own fields. None of these is held while another one is taken, or during a
-// request to a server, so there is no order among them.
+// their own fields. None of these is held while another one is taken, while a file of /proc is
+// read, or during a request to a server, so there is no order among them.
 package observe

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
@@ -113,12 +114,21 @@ func (m *coreMonitor) track(server proc.Process, processes []proc.Process, targe
 	if !slices.ContainsFunc(descendants, isCore) {
 		return // it has no core, or none any more: then what it had last counts
 	}
+	s, unwatched := m.record(server, descendants, targets)
+	for _, p := range unwatched {
+		m.watch(s, p)
+	}
+}
+
+// record records a server, and returns those of its cores and workers that are not watched
+// yet.
+func (m *coreMonitor) record(server proc.Process, descendants []proc.Process, targets []scrape.Target) (s *coreServer, unwatched []proc.Process) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped {
-		return
+		return nil, nil
 	}
-	s := m.servers[server.PID]
+	s = m.servers[server.PID]
 	if s == nil || s.process.StartTicks != server.StartTicks {
 		s = &coreServer{process: server}
 		m.servers[server.PID] = s
@@ -128,19 +138,18 @@ func (m *coreMonitor) track(server proc.Process, processes []proc.Process, targe
 		s.targets = targets
 	}
 	for _, p := range descendants {
-		if isCore(p) || isWorker(p) {
-			m.watch(s, p)
+		id := proc.Process{PID: p.PID, StartTicks: p.StartTicks}
+		if (isCore(p) || isWorker(p)) && !m.watched[id] && len(m.watched) < maxWatched {
+			m.watched[id] = true
+			unwatched = append(unwatched, p)
 		}
 	}
+	return s, unwatched
 }
 
-// watch starts a goroutine that waits for the end of a process. The lock is held.
+// watch starts a goroutine that waits for the end of a process. It reads /proc, so the lock is
+// not held.
 func (m *coreMonitor) watch(s *coreServer, p proc.Process) {
-	id := proc.Process{PID: p.PID, StartTicks: p.StartTicks}
-	if m.watched[id] || len(m.watched) >= maxWatched {
-		return
-	}
-	m.watched[id] = true
 	watcher, err := proc.WatchExit(m.procRoot, p)
 	if err != nil {
 		m.debug(err.Error())
@@ -149,6 +158,12 @@ func (m *coreMonitor) watch(s *coreServer, p proc.Process) {
 	m.debug(fmt.Sprintf("watching process %d (%s) of the server %d", p.PID, p.Comm, s.process.PID))
 	group, _ := unix.Getpgid(p.PID)
 	e := processExit{process: p, watcher: watcher, sharesGroup: group == unix.Getpgrp(), server: s}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		watcher.Close()
+		return
+	}
 	m.wg.Go(func() { m.recovered("engine", func() { m.awaitExit(e) }) })
 }
 
@@ -343,13 +358,21 @@ func (m *coreMonitor) shutdownRequested() {
 	}
 }
 
-// stop ends the watching; what was recorded stays.
+// stop ends the watching; what was recorded stays. It does not wait for longer than
+// lookTimeout: a goroutine may hang in a file of /proc.
 func (m *coreMonitor) stop() {
 	m.mu.Lock()
 	m.stopped = true
 	m.mu.Unlock()
 	m.cancel()
-	m.wg.Wait()
+	stopped := make(chan struct{})
+	go func() {
+		m.wg.Wait()
+		close(stopped)
+	}()
+	if !bounded.Wait(stopped, lookTimeout) {
+		m.debug("watching engine cores did not end: a file of /proc does not respond")
+	}
 }
 
 // notes returns the deaths so far; started is when the command started.

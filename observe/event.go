@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/schema"
@@ -173,29 +175,33 @@ func overhead(notes *schema.Notes) *schema.Overhead {
 		return nil
 	}
 	o := &schema.Overhead{CPUSeconds: schema.Float(cpu.Seconds())}
-	if peak, ok := peakRSS(); ok {
+	peak, err := peakRSS()
+	if err == nil {
 		o.MaxRSSBytes = &peak
 	} else {
-		notes.Missing("overhead.max_rss_bytes", "/proc/self/status has no VmHWM")
+		notes.Missing("overhead.max_rss_bytes", err.Error())
 	}
 	return o
 }
 
+// statusTimeout is how long reading the status of this process may take.
+const statusTimeout = 200 * time.Millisecond
+
 // peakRSS reads VmHWM of /proc/self/status, the peak since this program was loaded.
 // getrusage's ru_maxrss starts at the peak of the process that started vobs, because
 // execve keeps it.
-func peakRSS() (bytes int64, ok bool) {
-	status, err := os.ReadFile("/proc/self/status")
+func peakRSS() (bytes int64, err error) {
+	status, err := bounded.ReadFile("/proc/self/status", statusTimeout)
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
 	for line := range strings.Lines(string(status)) {
 		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
 			var kib int64
 			if _, err := fmt.Sscanf(rest, "%d kB", &kib); err == nil {
-				return kib << 10, true
+				return kib << 10, nil
 			}
 		}
 	}
-	return 0, false
+	return 0, errors.New("/proc/self/status has no VmHWM")
 }

@@ -37,13 +37,19 @@ type leftovers struct {
 
 // list describes the leftovers and warns about them.
 func (l *leftovers) list() (out []schema.Leftover, notes schema.Notes) {
-	if err := l.host.Tree().Err(); err != nil && !l.command.WaitNoChildren(0) {
-		message := fmt.Sprintf("processes of the command are still running and cannot be listed: %v", err)
-		l.warn(message)
-		notes.Doubt(schema.CodeLeftoversUnknown, schema.Warning, message, nil)
+	err := l.host.Tree().Err()
+	var alive []host.Leftover
+	if err == nil {
+		alive, err = l.host.Leftovers()
+	}
+	if err != nil {
+		if !l.command.WaitNoChildren(0) {
+			message := fmt.Sprintf("processes of the command are still running and cannot be listed: %v", err)
+			l.warn(message)
+			notes.Doubt(schema.CodeLeftoversUnknown, schema.Warning, message, nil)
+		}
 		return nil, notes
 	}
-	alive := l.host.Leftovers()
 	pids := map[int]bool{}
 	for _, p := range alive {
 		pids[p.PID] = true
@@ -106,7 +112,10 @@ func (l *leftovers) kill() {
 		deadline := time.Now().Add(step.wait)
 		cancelled := l.command.Cancelled()
 		for time.Now().Before(deadline) {
-			alive := l.host.Leftovers()
+			alive, err := l.host.Leftovers()
+			if err != nil {
+				l.warn(fmt.Sprintf("cannot end the command's leftover processes: %v", err))
+			}
 			if len(alive) == 0 {
 				return
 			}
@@ -128,7 +137,7 @@ func (l *leftovers) kill() {
 			}
 		}
 	}
-	if alive := l.host.Leftovers(); len(alive) > 0 {
+	if alive, _ := l.host.Leftovers(); len(alive) > 0 {
 		l.warn("still running after KILL: " + pidList(alive))
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/environ"
@@ -34,6 +36,13 @@ const (
 	shutdownScrapeTimeout = 250 * time.Millisecond
 	// foreignTimeout bounds the check whether the port of the command's own server is taken.
 	foreignTimeout = 250 * time.Millisecond
+	// baselineTimeout bounds the first scrapes, which themselves take a second at most, if they
+	// hang in a file of /proc.
+	baselineTimeout = 1250 * time.Millisecond
+	// ownerTimeout bounds the search for the process behind an address, or for its parents.
+	ownerTimeout = 500 * time.Millisecond
+	// lookTimeout bounds the wait for discovery and coreMonitor at the end.
+	lookTimeout = time.Second
 )
 
 // run is the state of one Run.
@@ -67,7 +76,7 @@ func Run(cfg Config) (child.Exit, error) {
 	r := newRun(cfg)
 	r.prepare()
 	cfg = r.cfg
-	defer privatedir.Sweep(cfg.Debug)
+	defer sweep(cfg.Debug)
 	defer func() { r.metricsDir.remove(cfg.Warn) }()
 	defer func() { r.introspection.remove(cfg.Warn) }()
 	if cfg.Strict {
@@ -75,7 +84,13 @@ func Run(cfg Config) (child.Exit, error) {
 			return child.Exit{}, err
 		}
 	}
-	r.recovered("engine", func() { r.prober.ScrapeBaseline(context.Background()) })
+	_, err := bounded.Call("the first reading of the engines", baselineTimeout, func() (struct{}, error) {
+		r.recovered("engine", func() { r.prober.ScrapeBaseline(context.Background()) })
+		return struct{}{}, nil
+	})
+	if err != nil {
+		cfg.Debug(err.Error())
+	}
 
 	spec := child.Spec{
 		Args:           cfg.Args,
@@ -106,11 +121,23 @@ func Run(cfg Config) (child.Exit, error) {
 
 	<-command.Done()
 	r.messages.hold()
-	loadPost := r.readLoad("loadavg_post")
-	stopDiscovery()
-	r.cores.stop()
-	r.finish(command, loadPost)
+	r.finish(command, stopDiscovery)
+	r.warnOfHanging()
 	return command.Exit(), nil
+}
+
+// sweepTimeout bounds the search for directories that earlier runs left behind.
+const sweepTimeout = 2 * time.Second
+
+// sweep removes the directories that earlier runs left behind and nothing uses any more.
+func sweep(debug func(string)) {
+	_, err := bounded.Call("the directories of earlier runs", sweepTimeout, func() (struct{}, error) {
+		privatedir.Sweep(debug)
+		return struct{}{}, nil
+	})
+	if err != nil {
+		debug(err.Error())
+	}
 }
 
 func newRun(cfg Config) *run {
@@ -139,14 +166,25 @@ func newRun(cfg Config) *run {
 func (r *run) prepare() {
 	cfg := &r.cfg
 	governor := budget.New(nil)
-	r.loadPre = r.readLoad("loadavg_pre")
+	var wg sync.WaitGroup
+	wg.Go(func() { r.recovered("loadavg_pre", func() { r.loadPre = r.readLoad("loadavg_pre") }) })
 	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
+	wg.Wait()
 	probeConfig := cfg.Probe
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
 	probeConfig.Engines = func(dir string) multiproc.Engines { return fileEngines{cfg.ProcRoot, dir} }
-	probeConfig.SameListener = func(a, b scrape.Target) bool { return sameListener(cfg.ProcRoot, a, b) }
+	probeConfig.SameListener = func(a, b scrape.Target) bool {
+		same, _ := bounded.Call("the processes that listen at "+a.Name()+" and "+b.Name(), ownerTimeout, func() (bool, error) {
+			return sameListener(cfg.ProcRoot, a, b), nil
+		})
+		return same
+	}
 	if cfg.Multiproc != MultiprocOff {
-		probeConfig.ServerFiles = func(t scrape.Target) (*probe.ServerFiles, error) { return findServerFiles(cfg.ProcRoot, t, cfg.Debug) }
+		probeConfig.ServerFiles = func(t scrape.Target) (*probe.ServerFiles, error) {
+			return bounded.Call("the processes of the server at "+t.Name(), ownerTimeout, func() (*probe.ServerFiles, error) {
+				return findServerFiles(cfg.ProcRoot, t, cfg.Debug)
+			})
+		}
 	}
 	r.prober = probe.New(probeConfig)
 	r.cores = newCoreMonitor(cfg.ProcRoot, cfg.Probe, cfg.Debug, r.recovered)
@@ -166,7 +204,7 @@ func (r *run) prepare() {
 		Devices:   cfg.Devices,
 		Interval:  cfg.Interval,
 		OwnedPIDs: r.discovery.ours,
-		Descends:  r.host.Tree().Descends,
+		Descends:  r.descends,
 		PIDsMatch: r.pidsMatch(),
 		ProcRoot:  cfg.ProcRoot,
 		Budget:    governor,
@@ -178,6 +216,14 @@ func (r *run) prepare() {
 	r.prepareMetricsDir(elsewhere)
 	r.introspection = newIntrospection(cfg.Instrument, elsewhere, cfg.Warn)
 	r.addCommandLineTargets()
+}
+
+// descends reports whether a process descends from the command.
+func (r *run) descends(pid int) bool {
+	yes, _ := bounded.Call(fmt.Sprintf("the parents of process %d", pid), ownerTimeout, func() (bool, error) {
+		return r.host.Tree().Descends(pid), nil
+	})
+	return yes
 }
 
 // pidsMatch returns gpu.Config.PIDsMatch: nil, which lets the sampler decide by what it
@@ -242,16 +288,33 @@ func (r *run) checkStrict() error {
 }
 
 // startDiscovery looks for engines among the command's processes until stop is called,
-// which waits for the look in progress.
-func (r *run) startDiscovery() (stop func()) {
+// which waits for the look in progress, for lookTimeout at most. It returns why engines may
+// have been missed.
+func (r *run) startDiscovery() (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		r.recovered("engine", func() { r.discovery.run(ctx, r.startedAt) })
-	})
-	return func() {
+	}()
+	return func() error {
 		cancel()
-		wg.Wait()
+		if !bounded.Wait(done, lookTimeout) {
+			return fmt.Errorf("a file in %s: %w", r.cfg.ProcRoot, bounded.ErrHangs)
+		}
+		return r.discovery.failed
+	}
+}
+
+// warnOfHanging warns if a thread is still in a call that was given up: the kernel may keep the
+// process until it returns.
+func (r *run) warnOfHanging() {
+	names := bounded.Hanging()
+	if r.host.Tree().Hangs() {
+		names = append(names, "a file in "+r.cfg.ProcRoot)
+	}
+	if len(names) > 0 {
+		r.cfg.Warn(fmt.Sprintf("no response, which may keep vobs from ending: %s", strings.Join(names, "; ")))
 	}
 }
 

@@ -32,8 +32,8 @@ const module = "github.com/vobs/vobs"
 // packages of lower layers only.
 var layers = [][]string{
 	{ // data types and helpers
-		"schema", "probe/exposition", "internal/vllm",
-		"internal/budget", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
+		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
+		"internal/bounded", "internal/budget", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
 		"bench/internal/...",
 	},
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
@@ -72,7 +72,7 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics"}, []string{"internal/pyvalue", "internal/vllm/..."}},
 	{[]string{"internal/vllm/plugin"}, []string{"internal/pyvalue", "internal/vllm/...", "internal/environ"}}, // the command's
 	// Readings of the machine and of the engine are independent of each other.
-	{[]string{"sampler/..."}, []string{"sampler/...", "internal/budget", "schema"}},
+	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "schema"}},
 	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/pyvalue", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
 	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue"}},

@@ -1,14 +1,16 @@
 package child
 
 import (
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/bounded"
 )
 
 // platformSignals are signals of Linux alone that vobs handles, those for real time included.
@@ -52,10 +54,17 @@ func (c *Command) reapNext() (pid int, ws syscall.WaitStatus, ru syscall.Rusage,
 	return pid, ws, ru, err
 }
 
+const (
+	// environTimeout and statusTimeout are how long a file of /proc may take: another file
+	// system, whose server hangs, can be mounted over it.
+	environTimeout = 200 * time.Millisecond
+	statusTimeout  = 100 * time.Millisecond
+)
+
 // ignores reports whether a process ignores sig (proc_pid_status(5), SigIgn). It
 // returns true if that cannot be read.
 func ignores(pid int, sig syscall.Signal) bool {
-	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	status, err := bounded.ReadFile("/proc/"+strconv.Itoa(pid)+"/status", statusTimeout)
 	if err != nil {
 		return true
 	}
@@ -70,7 +79,7 @@ func ignores(pid int, sig syscall.Signal) bool {
 
 // initialEnviron returns the environment that execve(2) passed to vobs.
 func initialEnviron() ([]string, bool) {
-	data, err := os.ReadFile("/proc/self/environ")
+	data, err := bounded.ReadFile("/proc/self/environ", environTimeout)
 	if err != nil {
 		return nil, false
 	}

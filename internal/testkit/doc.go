@@ -5,6 +5,7 @@
 //   - [Testdata] and [Recorded] read files under the repository's testdata.
 //   - [ReplaceLines], [SetValues], [DropSamples] and [ReplaceAll] edit metrics pages.
 //   - [Codes], [Reason] and [AssertNullsExplained] look at an event's notes.
+//   - [HangingFile] makes a file that never responds.
 //   - [Heap] measures memory.
 //   - [Long] and [Scale] shorten simulations that are slow at full length.
 //   - [Shared] finds recordings outside the repository.

@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vobs/vobs/internal/bounded"
+	"github.com/vobs/vobs/sampler/proc"
 )
 
 // deviceProcesses is what the process lists of one device have shown. Sampler.mu guards
@@ -189,16 +192,25 @@ func (s *Sampler) resolveNames(lists [][]process) (names map[int]string, absent 
 	s.mu.Unlock()
 	for pid := range unnamed {
 		dir := filepath.Join(s.cfg.ProcRoot, strconv.Itoa(pid))
-		if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		comm, err := bounded.Call(dir, nameTimeout, func() ([]byte, error) {
+			if _, err := os.Lstat(dir); err != nil {
+				return nil, err
+			}
+			comm, _ := proc.ReadFile(filepath.Join(dir, "comm"), proc.MaxSmallFile)
+			return comm, nil
+		})
+		switch {
+		case errors.Is(err, os.ErrNotExist):
 			absent[pid] = true
-			continue
-		}
-		if comm, err := os.ReadFile(filepath.Join(dir, "comm")); err == nil {
+		case comm != nil:
 			names[pid] = strings.ToValidUTF8(strings.TrimSuffix(string(comm), "\n"), "\uFFFD")
 		}
 	}
 	return names, absent
 }
+
+// nameTimeout is how long the name of a process may take.
+const nameTimeout = 200 * time.Millisecond
 
 // addList adds one process list of the device.
 func (d *deviceProcesses) addList(list []process, names map[int]string, owned map[int]bool) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
@@ -48,13 +49,14 @@ type Sampler struct {
 	started     chan struct{} // closed by CommandStarted
 	stop        chan struct{} // closed by Stop
 	done        chan struct{} // closed when run has returned
+	staticDone  chan struct{} // closed when static is complete
 	startedOnce sync.Once
 	stopOnce    sync.Once
 	finalHost   schema.Host // what Stop returns
 	finalNotes  schema.Notes
 
-	mu      sync.Mutex  // guards the following, which run writes; not held while reading files
-	static  *staticInfo // nil until it is read
+	mu      sync.Mutex // guards the following; not held while reading files
+	static  staticInfo
 	samples treeSamples
 }
 
@@ -67,6 +69,22 @@ type staticInfo struct {
 	limits  cgroupLimits
 }
 
+// errNotRead is the error of what has not been read yet.
+var errNotRead = errors.New("not read yet")
+
+func newStaticInfo() staticInfo {
+	return staticInfo{cpusErr: errNotRead, memErr: errNotRead, limits: cgroupLimits{cpuErr: errNotRead, bytesErr: errNotRead}}
+}
+
+// giveUp sets the error of what has not been read.
+func (s *staticInfo) giveUp(err error) {
+	for _, e := range []*error{&s.cpusErr, &s.memErr, &s.limits.cpuErr, &s.limits.bytesErr} {
+		if *e == errNotRead {
+			*e = err
+		}
+	}
+}
+
 // treeSamples summarizes the readings of the process tree so far.
 type treeSamples struct {
 	peak        int64 // highest resident memory, bytes
@@ -77,15 +95,24 @@ type treeSamples struct {
 	maxGap      time.Duration
 }
 
+const (
+	// readTimeout is the longest that the start, or the end, waits for a file.
+	readTimeout = 500 * time.Millisecond
+	// stopTimeout is the longest that Stop waits for the goroutines.
+	stopTimeout = time.Second
+	// lastReadTimeout is how long Stop then waits for what it reads itself.
+	lastReadTimeout = 300 * time.Millisecond
+)
+
 // Start starts to sample the host. It takes the first reading of the pressure before
-// it returns (some 50 µs in all). A goroutine, which ends with [Sampler.Stop], reads
-// everything else:
+// it returns (some 100 µs in all; half a second if a file does not respond). Two goroutines, which
+// end with [Sampler.Stop], read everything else. One reads what does not change: the CPUs,
+// the memory and the cgroup's limits. They are read at the start because these are the
+// limits that the command starts under, and because its scope may be gone at the end. The
+// other one reads
 //
 //   - the processes, so that those that exist before the command are known to be
 //     unrelated to it;
-//   - what does not change: the CPUs, the memory and the cgroup's limits. They are read
-//     at the start because these are the limits that the command starts under, and
-//     because its scope may be gone at the end;
 //   - the process tree, periodically after [Sampler.CommandStarted].
 func Start(cfg Config) *Sampler {
 	if cfg.ProcRoot == "" {
@@ -98,22 +125,33 @@ func Start(cfg Config) *Sampler {
 		cfg.Interval = DefaultInterval
 	}
 	s := &Sampler{
-		cfg:      cfg,
-		tree:     proc.NewTree(cfg.ProcRoot, cfg.RootPID),
-		governor: NewGovernor(cfg.Interval),
-		started:  make(chan struct{}),
-		stop:     make(chan struct{}),
-		done:     make(chan struct{}),
+		cfg:        cfg,
+		governor:   NewGovernor(cfg.Interval),
+		started:    make(chan struct{}),
+		stop:       make(chan struct{}),
+		done:       make(chan struct{}),
+		staticDone: make(chan struct{}),
+		static:     newStaticInfo(),
 	}
-	_, err := os.Stat(filepath.Join(cfg.ProcRoot, "stat"))
-	s.hasProcFS = err == nil
+	var wg sync.WaitGroup
+	wg.Go(func() { s.tree = proc.NewTree(cfg.ProcRoot, cfg.RootPID) })
+	wg.Go(func() { s.pressure = readPressure(cfg.ProcRoot, readTimeout) })
+	s.hasProcFS = exists(filepath.Join(cfg.ProcRoot, "stat"))
+	wg.Wait()
 	if !s.hasProcFS {
 		close(s.done)
+		close(s.staticDone)
 		return s
 	}
-	s.pressure = readPressure(cfg.ProcRoot)
+	go s.readStatic()
 	go s.run()
 	return s
+}
+
+// exists reports whether there is a file. One that does not respond exists.
+func exists(path string) bool {
+	yes, err := bounded.Call("the status of "+path, readTimeout, func() (bool, error) { return proc.Exists(path), nil })
+	return yes || errors.Is(err, bounded.ErrHangs)
 }
 
 // Tree returns the command's process tree. Other goroutines may use it while the host
@@ -128,15 +166,16 @@ func (s *Sampler) CommandStarted() { s.startedOnce.Do(func() { close(s.started) 
 // each missing figure. treeCPU is the CPU time (rusage) that waiting for the command
 // and its reaped descendants reported; Stop adds what descendants that are still alive
 // have used. A negative treeCPU means that it is unknown. Further calls return the
-// same as the first.
+// same as the first. If a file does not respond, Stop returns after 1.3 s what is known, and
+// leaves behind the goroutine that reads it.
 //
 // The CPU time of a descendant whose parent ignores SIGCHLD is not reported to any
 // process: the sum is then too low, and nothing shows that.
 func (s *Sampler) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
 	s.stopOnce.Do(func() {
 		close(s.stop)
-		<-s.done
-		s.finalHost, s.finalNotes = s.Readings(treeCPU)
+		s.await()
+		s.finalHost, s.finalNotes = s.readings(treeCPU, lastReadTimeout)
 		s.tree.Close()
 	})
 	return s.finalHost, schema.Notes{
@@ -145,7 +184,26 @@ func (s *Sampler) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
 	}
 }
 
-// run is the sampler's goroutine: it sleeps until the governor's next time, and reads.
+// await waits for the goroutines. If one hangs, await records why its figures are missing.
+func (s *Sampler) await() {
+	end := time.Now().Add(stopTimeout)
+	if s.tree.Hangs() {
+		end = time.Now()
+	}
+	tree, static := bounded.Wait(s.done, time.Until(end)), bounded.Wait(s.staticDone, time.Until(end))
+	err := fmt.Errorf("a file in %s: %w", s.cfg.ProcRoot, bounded.ErrHangs)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !tree {
+		s.samples.giveUp(time.Now(), err)
+	}
+	if !static {
+		s.static.giveUp(err)
+	}
+}
+
+// run is the goroutine for the process tree: it sleeps until the governor's next time, and
+// reads.
 func (s *Sampler) run() {
 	defer close(s.done)
 	defer func() {
@@ -159,13 +217,7 @@ func (s *Sampler) run() {
 	}()
 	s.measure(func() { s.tree.Discover() }, s.governor.charge)
 	select {
-	case <-s.started: // the command may be short: read its processes first
-	default:
-		s.measure(s.readStatic, s.governor.charge)
-	}
-	select {
 	case <-s.stop:
-		s.readStatic()
 		select {
 		case <-s.started: // both at once: the command has already ended
 			s.pass(time.Now(), true)
@@ -176,7 +228,6 @@ func (s *Sampler) run() {
 	}
 	begin := time.Now()
 	s.pass(begin, true)
-	s.measure(s.readStatic, s.governor.charge)
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -238,6 +289,15 @@ func (t *treeSamples) add(now time.Time, rss int64, err error) {
 	t.last = now
 }
 
+// giveUp records that a reading hangs: since the last one, nothing is known.
+func (t *treeSamples) giveUp(now time.Time, err error) {
+	t.errors++
+	t.lastErr = err
+	if t.count > 0 {
+		t.maxGap = max(t.maxGap, now.Sub(t.last))
+	}
+}
+
 // measure runs f on one thread and passes the CPU time that it used to charge.
 func (s *Sampler) measure(f func(), charge func(time.Duration)) {
 	runtime.LockOSThread()
@@ -247,52 +307,65 @@ func (s *Sampler) measure(f func(), charge func(time.Duration)) {
 	charge(threadCPU() - before)
 }
 
-// readStatic reads what does not change. Only the first call, all of which come from
-// run, does anything.
+// readStatic reads what does not change: each part by itself, so that a file that does not
+// respond costs only its own figures.
 func (s *Sampler) readStatic() {
+	defer close(s.staticDone)
+	root := s.cfg.ProcRoot
+	cpus, err := bounded.Call(filepath.Join(root, "stat"), readTimeout, func() (int, error) { return readCPUs(root) })
 	s.mu.Lock()
-	done := s.static != nil
+	s.static.cpus, s.static.cpusErr = cpus, err
 	s.mu.Unlock()
-	if done {
-		return
-	}
-	info := readStaticInfo(s.cfg.ProcRoot, s.cfg.CgroupRoot)
+	memory, err := bounded.Call(filepath.Join(root, "meminfo"), readTimeout, func() (int64, error) { return readMemory(root) })
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.static = info
+	s.static.memory, s.static.memErr = memory, err
+	s.mu.Unlock()
+	limits, err := bounded.Call("the files of the cgroup", readTimeout, func() (cgroupLimits, error) {
+		return readCgroupLimits(root, s.cfg.CgroupRoot, cpus), nil
+	})
+	if err != nil {
+		limits.cpuErr, limits.bytesErr = err, err
+	}
+	s.mu.Lock()
+	s.static.limits = limits
+	s.mu.Unlock()
 }
 
-func readStaticInfo(procRoot, cgroupRoot string) *staticInfo {
-	var info staticInfo
-	statPath := filepath.Join(procRoot, "stat")
-	data, err := proc.ReadFile(statPath, proc.MaxTableFile)
+// readCPUs returns the number of the host's CPUs.
+func readCPUs(procRoot string) (int, error) {
+	path := filepath.Join(procRoot, "stat")
+	if proc.Overlaid(procRoot, "stat") {
+		if n, ok := hostCPUs(); ok {
+			return n, nil
+		}
+		return 0, fmt.Errorf("count the CPUs in %s: another file is mounted there (LXCFS?), which describes a container, not the host", path)
+	}
+	data, err := proc.ReadFile(path, proc.MaxTableFile)
+	n := 0
 	if err == nil {
-		info.cpus, err = parseOnlineCPUs(data)
+		n, err = parseOnlineCPUs(data)
 	}
 	if err != nil {
-		info.cpusErr = fmt.Errorf("count the CPUs in %s: %w", statPath, err)
+		return 0, fmt.Errorf("count the CPUs in %s: %w", path, err)
 	}
-	memPath := filepath.Join(procRoot, "meminfo")
-	data, err = proc.ReadFile(memPath, proc.MaxSmallFile)
-	if err == nil {
-		info.memory, err = parseMemTotal(data)
-	}
-	if err != nil {
-		info.memErr = fmt.Errorf("reading the size of the memory in %s: %w", memPath, err)
-	}
-	if overlaid(procRoot, "meminfo") {
+	return n, nil
+}
+
+// readMemory returns the size of the host's memory in bytes.
+func readMemory(procRoot string) (int64, error) {
+	if proc.Overlaid(procRoot, "meminfo") {
 		if total, ok := hostMemory(); ok {
-			info.memory, info.memErr = total, nil
+			return total, nil
 		}
 	}
-	if overlaid(procRoot, "stat") {
-		var ok bool
-		if info.cpus, ok = hostCPUs(); ok {
-			info.cpusErr = nil
-		} else {
-			info.cpusErr = fmt.Errorf("count the CPUs in %s: another file is mounted there (LXCFS?), which describes a container, not the host", statPath)
-		}
+	path := filepath.Join(procRoot, "meminfo")
+	data, err := proc.ReadFile(path, proc.MaxSmallFile)
+	var total int64
+	if err == nil {
+		total, err = parseMemTotal(data)
 	}
-	info.limits = readCgroupLimits(procRoot, cgroupRoot, info.cpus)
-	return &info
+	if err != nil {
+		return 0, fmt.Errorf("reading the size of the memory in %s: %w", path, err)
+	}
+	return total, nil
 }

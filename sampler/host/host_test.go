@@ -16,6 +16,15 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
+func mustList(t *testing.T, s *Sampler) []Leftover {
+	t.Helper()
+	left, err := s.Leftovers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return left
+}
+
 // Every figure is as in the files of a complete fixture.
 func TestSampler(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
@@ -83,7 +92,7 @@ wait`)
 	s.CommandStarted()
 	const held = 64 << 20
 	testkit.Await(t, "tail is listed with 64 MiB", func() bool {
-		left := s.Leftovers()
+		left := mustList(t, s)
 		i := slices.IndexFunc(left, func(a Leftover) bool { return a.Comm == "tail" })
 		return i >= 0 && left[i].RSSBytes != nil && *left[i].RSSBytes >= held && slices.Equal(left[i].CommandLine, []string{"tail", "-n", "1"})
 	})
@@ -116,11 +125,11 @@ wait`)
 	if host.CPUCount == nil || *host.CPUCount != len(stat.CPU) {
 		t.Errorf("cpu_count = %v, procfs has %d", host.CPUCount, len(stat.CPU))
 	}
-	if len(s.Leftovers()) == 0 {
+	if len(mustList(t, s)) == 0 {
 		t.Error("no leftovers after Stop")
 	}
 	sh.End()
-	testkit.Await(t, "no leftovers", func() bool { return len(s.Leftovers()) == 0 })
+	testkit.Await(t, "no leftovers", func() bool { return len(mustList(t, s)) == 0 })
 }
 
 // BenchmarkStart measures by how much the host's sampler delays the command's start.

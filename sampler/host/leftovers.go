@@ -1,8 +1,12 @@
 package host
 
 import (
+	"errors"
+	"fmt"
+	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/sampler/proc"
 )
 
@@ -16,46 +20,55 @@ type Leftover struct {
 	RSSBytes *int64
 }
 
-// commandLineTimeout limits the time for reading the arguments of all leftovers:
-// reading them takes the lock of a process's memory map, which a process that hangs in
-// a driver may hold forever. The exit must not wait for that.
-const commandLineTimeout = 500 * time.Millisecond
+const (
+	// listTimeout limits the time for listing the leftovers.
+	listTimeout = time.Second
+	// commandLineTimeout limits the time for reading the arguments of all of them:
+	// reading them takes the lock of a process's memory map, which a process that hangs in
+	// a driver may hold forever. The exit must not wait for that.
+	commandLineTimeout = 500 * time.Millisecond
+)
 
 // Leftovers looks for descendants of the command and returns those that are alive
 // now, oldest first; zombies have ended. It may be called before and after
 // [Sampler.Stop], and repeatedly. If a process hangs so that its arguments cannot be
 // read, Leftovers returns after half a second without them, and leaves behind a
-// goroutine that hangs with the process.
-func (s *Sampler) Leftovers() []Leftover {
-	s.tree.Discover() // best effort: what cannot be read cannot be listed
-	procs := s.tree.Processes()
+// goroutine that hangs with the process. If the processes cannot be listed because a file
+// does not respond, it fails after a second.
+func (s *Sampler) Leftovers() ([]Leftover, error) {
+	alive, err := bounded.Call("the processes in "+s.cfg.ProcRoot, listTimeout, s.listLeftovers)
+	if err != nil {
+		return nil, err
+	}
+	var wg sync.WaitGroup
+	for i, p := range alive {
+		wg.Go(func() {
+			name := fmt.Sprintf("the arguments of process %d", p.PID)
+			args, err := bounded.Call(name, commandLineTimeout, func() ([]string, error) {
+				return proc.CommandLine(s.cfg.ProcRoot, p.PID)
+			})
+			if err == nil {
+				alive[i].CommandLine = args
+			}
+		})
+	}
+	wg.Wait()
+	return alive, nil
+}
+
+// listLeftovers returns the leftovers without their arguments.
+func (s *Sampler) listLeftovers() ([]Leftover, error) {
+	// Best effort: what cannot be read cannot be listed.
+	if err := s.tree.Discover(); errors.Is(err, bounded.ErrHangs) {
+		return nil, err
+	}
+	procs, err := s.tree.Processes()
+	if errors.Is(err, bounded.ErrHangs) {
+		return nil, err
+	}
 	alive := make([]Leftover, len(procs))
 	for i, p := range procs {
 		alive[i] = Leftover{Process: p, RSSBytes: s.tree.MemberRSS(p)}
 	}
-	type commandLine struct {
-		index int
-		args  []string
-	}
-	lines := make(chan commandLine, len(procs)) // buffered: no sender blocks
-	for i, p := range procs {
-		go func() {
-			args, err := proc.CommandLine(s.cfg.ProcRoot, p.PID)
-			if err != nil {
-				args = nil
-			}
-			lines <- commandLine{i, args}
-		}()
-	}
-	timeout := time.NewTimer(commandLineTimeout)
-	defer timeout.Stop()
-	for range procs {
-		select {
-		case l := <-lines:
-			alive[l.index].CommandLine = l.args
-		case <-timeout.C:
-			return alive
-		}
-	}
-	return alive
+	return alive, nil
 }

@@ -2,20 +2,20 @@ package host
 
 import (
 	"os"
-	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/vobs/vobs/internal/bounded"
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/sampler/internal/proctest"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
 
 // A process that hangs with its memory map locked does not delay the exit. It is
-// simulated by a FIFO without a writer as its command line.
+// simulated by a command line that hangs.
 func TestLeftoversHang(t *testing.T) {
 	proctest.NeedProc(t)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
@@ -23,18 +23,11 @@ func TestLeftoversHang(t *testing.T) {
 	f.Write("stat", "cpu0 1 2\n")
 	f.Write("101/cmdline", "vllm\x00serve\x00")
 	f.Write("102/cmdline", "")
-	fifo := filepath.Join(f.Root, "103/cmdline")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	release := hang(t, "103/cmdline")
 	s := Start(Config{ProcRoot: f.Root, RootPID: proctest.VobsPID})
-	left := s.Leftovers()
-	// Release the goroutine that hangs.
-	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Close()
+	left := mustList(t, s)
+	again := mustList(t, s)
+	release()
 	page := int64(os.Getpagesize())
 	want := []Leftover{
 		{proc.Process{PID: 101, PPID: proctest.VobsPID, StartTicks: 101, Comm: "vllm"}, []string{"vllm", "serve"}, schema.Ptr(10 * page)},
@@ -45,5 +38,9 @@ func TestLeftoversHang(t *testing.T) {
 	if diff := cmp.Diff(want, left); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff(want, again); diff != "" {
+		t.Errorf("the second time (-want +got):\n%s", diff)
+	}
 	s.Stop(0)
+	testkit.Await(t, "nothing hangs any more", func() bool { return len(bounded.Hanging()) == 0 })
 }

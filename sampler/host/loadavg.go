@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -25,13 +26,23 @@ import (
 // the infinities, which Python's float accepts, are errors. The figures are those of
 // the whole host even inside a container, also one in which LXCFS has mounted a loadavg of
 // its own over the kernel's: the host's are then those of sysinfo(2).
+//
+// It takes at most half a second: a file that does not respond is an error.
 func ReadLoadAvg(procRoot string) (*schema.LoadAvg, error) {
-	if overlaid(procRoot, "loadavg") {
+	path := filepath.Join(procRoot, "loadavg")
+	avg, err := bounded.Call(path, readTimeout, func() (*schema.LoadAvg, error) { return readLoadAvg(procRoot, path) })
+	if errors.Is(err, bounded.ErrHangs) {
+		return nil, fmt.Errorf("reading the load averages: %w", err)
+	}
+	return avg, err
+}
+
+func readLoadAvg(procRoot, path string) (*schema.LoadAvg, error) {
+	if proc.Overlaid(procRoot, "loadavg") {
 		if avg, ok := hostLoadAvg(); ok {
 			return avg, nil
 		}
 	}
-	path := filepath.Join(procRoot, "loadavg")
 	data, err := proc.ReadFile(path, proc.MaxSmallFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("reading the load averages: %s does not exist; only Linux has it: %w", path, err)

@@ -2,7 +2,6 @@ package host
 
 import (
 	"math"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -13,16 +12,6 @@ import (
 // LXCFS, and administrators, mount files over some of /proc (loadavg, meminfo, stat) that
 // describe a container instead of the host. The system call sysinfo(2) still describes the
 // host.
-
-// overlaid reports whether a file below /proc is not the kernel's own. Other roots are
-// fixtures.
-func overlaid(procRoot, name string) bool {
-	if procRoot != "/proc" {
-		return false
-	}
-	var fs unix.Statfs_t
-	return unix.Statfs(filepath.Join(procRoot, name), &fs) == nil && fs.Type != unix.PROC_SUPER_MAGIC
-}
 
 // hostLoadAvg returns the host's load averages.
 func hostLoadAvg() (*schema.LoadAvg, bool) {

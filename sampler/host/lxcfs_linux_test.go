@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vobs/vobs/sampler/internal/proctest"
+	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -58,15 +59,21 @@ func TestLXCFS(t *testing.T) {
 	if err != nil || avg[0] == 99.01 || avg[2] == 97.03 {
 		t.Errorf("load %v, %v", avg, err)
 	}
-	info := readStaticInfo("/proc", "")
-	if info.memErr != nil || info.memory <= 1<<20 {
-		t.Errorf("memory %d, %v", info.memory, info.memErr)
+	memory, err := readMemory("/proc")
+	if err != nil || memory <= 1<<20 {
+		t.Errorf("memory %d, %v", memory, err)
 	}
-	if info.cpusErr != nil && !strings.Contains(info.cpusErr.Error(), "LXCFS") {
-		t.Errorf("CPUs %d, %v", info.cpus, info.cpusErr)
+	cpus, err := readCPUs("/proc")
+	if err != nil && !strings.Contains(err.Error(), "LXCFS") {
+		t.Errorf("CPUs %d, %v", cpus, err)
 	}
-	if want, ok := hostCPUs(); ok && info.cpus != want {
-		t.Errorf("CPUs %d, want %d", info.cpus, want)
+	if want, ok := hostCPUs(); ok && cpus != want {
+		t.Errorf("CPUs %d, want %d", cpus, want)
+	}
+	for _, name := range []string{"loadavg", "meminfo", "stat"} {
+		if !proc.Overlaid("/proc", name) || proc.Overlaid("/proc", "version") {
+			t.Errorf("a file is mounted over %s, and over no other", name)
+		}
 	}
 }
 
@@ -74,7 +81,7 @@ func TestLXCFS(t *testing.T) {
 func TestNoLXCFS(t *testing.T) {
 	proctest.NeedProc(t)
 	for _, name := range []string{"loadavg", "meminfo", "stat"} {
-		if overlaid(t.TempDir(), name) {
+		if proc.Overlaid(t.TempDir(), name) {
 			t.Errorf("%s of a fixture", name)
 		}
 	}

@@ -4,7 +4,6 @@ package host
 
 import "github.com/vobs/vobs/schema"
 
-func overlaid(string, string) bool         { return false }
 func hostLoadAvg() (*schema.LoadAvg, bool) { return nil, false }
 func hostMemory() (int64, bool)            { return 0, false }
 func hostCPUs() (int, bool)                { return 0, false }

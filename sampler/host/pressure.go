@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -29,20 +31,41 @@ type pressureReading struct {
 // each resource (procRoot/pressure; Documentation/accounting/psi.rst). The difference
 // of two readings is exact to the microsecond, whereas the file's own averages over
 // 10 s and more would mostly reflect the time before.
-func readPressure(procRoot string) pressureReading {
+//
+// The files are read side by side, and each is given up after the limit. One that is not
+// the kernel's own is not read.
+func readPressure(procRoot string, limit time.Duration) pressureReading {
 	var r pressureReading
+	var wg sync.WaitGroup
 	for i, name := range pressureResources {
 		path := filepath.Join(procRoot, "pressure", name)
-		data, err := proc.ReadFile(path, proc.MaxSmallFile)
-		if err == nil {
-			r.totals[i], err = parsePressure(data)
-			if err != nil {
-				err = fmt.Errorf("%s: %w", path, err)
-			}
+		if proc.Overlaid(procRoot, filepath.Join("pressure", name)) {
+			r.errs[i] = errOverlaid
+			continue
 		}
-		r.errs[i] = err
+		wg.Go(func() {
+			r.totals[i], r.errs[i] = bounded.Call(path, limit, func() (time.Duration, error) { return readStall(path) })
+		})
 	}
+	wg.Wait()
 	return r
+}
+
+// errOverlaid means that LXCFS, or an administrator, has mounted another file over a pressure
+// file.
+var errOverlaid = errors.New("another file is mounted over the kernel's in /proc/pressure (LXCFS?), which describes a container, not the host")
+
+// readStall reads one pressure file.
+func readStall(path string) (time.Duration, error) {
+	data, err := proc.ReadFile(path, proc.MaxSmallFile)
+	if err != nil {
+		return 0, err
+	}
+	total, err := parsePressure(data)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return total, nil
 }
 
 // parsePressure returns the total in the line "some" of a pressure file, which the
@@ -117,6 +140,8 @@ func pressureReason(err error) string {
 		return "pressure stall information is disabled in this kernel: boot with psi=1"
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission to read /proc/pressure: " + err.Error()
+	case err == errOverlaid:
+		return err.Error()
 	}
 	return "pressure stall information could not be read: " + err.Error()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/sampler/internal/proctest"
 	"github.com/vobs/vobs/schema"
 )
@@ -37,11 +38,11 @@ func TestPressureDelta(t *testing.T) {
 	for _, name := range pressureResources {
 		f.Write("pressure/"+name, pressureText("1000000"))
 	}
-	before := readPressure(f.Root)
+	before := readPressure(f.Root, testkit.Patience)
 	f.Write("pressure/cpu", pressureText("2200000"))
 	f.Write("pressure/io", pressureText("1400000"))
 	var notes schema.Notes
-	got := pressureDelta(before, readPressure(f.Root), &notes)
+	got := pressureDelta(before, readPressure(f.Root, testkit.Patience), &notes)
 	want := &schema.Pressure{CPU: schema.F(1.2), Memory: schema.F(0), IO: schema.F(0.4)}
 	if diff := cmp.Diff(want, got); diff != "" || len(notes.Unavailable) != 0 {
 		t.Errorf("notes %v; (-want +got):\n%s", notes, diff)
@@ -50,7 +51,7 @@ func TestPressureDelta(t *testing.T) {
 	// One file is malformed, another total decreased.
 	f.Write("pressure/cpu", "some\n")
 	f.Write("pressure/io", pressureText("999999"))
-	got = pressureDelta(before, readPressure(f.Root), &notes)
+	got = pressureDelta(before, readPressure(f.Root, testkit.Patience), &notes)
 	if diff := cmp.Diff(&schema.Pressure{Memory: schema.F(0)}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -65,7 +66,7 @@ func TestPressureMissing(t *testing.T) {
 	for i := range off.errs {
 		off.errs[i] = &os.PathError{Op: "read", Path: "x", Err: unix.EOPNOTSUPP}
 	}
-	for hint, r := range map[string]pressureReading{"CONFIG_PSI": readPressure(empty.Root), "psi=1": off} {
+	for hint, r := range map[string]pressureReading{"CONFIG_PSI": readPressure(empty.Root, testkit.Patience), "psi=1": off} {
 		var notes schema.Notes
 		if got := pressureDelta(r, r, &notes); got != nil {
 			t.Errorf("got %v", got)
@@ -87,7 +88,7 @@ func TestReadPressureReal(t *testing.T) {
 		if err != nil {
 			t.Skipf("SKIPPED: this kernel has no pressure stall information (%v): boot with psi=1", err)
 		}
-		r := readPressure("/proc")
+		r := readPressure("/proc", testkit.Patience)
 		after, err := fs.PSIStatsForResource(name)
 		if err != nil {
 			t.Fatal(err)

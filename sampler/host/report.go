@@ -3,8 +3,10 @@ package host
 import (
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -13,7 +15,7 @@ import (
 type readings struct {
 	procRoot  string
 	hasProcFS bool
-	static    *staticInfo // nil: not read yet
+	static    staticInfo
 	samples   treeSamples
 
 	pressureBefore, pressureAfter pressureReading
@@ -24,17 +26,24 @@ type readings struct {
 }
 
 // Readings returns the event's group host as known so far, for a partial event, with a
-// reason for each missing figure. treeCPU is as for [Sampler.Stop].
+// reason for each missing figure. treeCPU is as for [Sampler.Stop]. A file that does not
+// respond is given up after half a second.
 func (s *Sampler) Readings(treeCPU time.Duration) (schema.Host, schema.Notes) {
+	return s.readings(treeCPU, readTimeout)
+}
+
+func (s *Sampler) readings(treeCPU, limit time.Duration) (schema.Host, schema.Notes) {
 	r := readings{
 		procRoot: s.cfg.ProcRoot, hasProcFS: s.hasProcFS,
 		pressureBefore: s.pressure, waitedCPU: treeCPU, liveErr: proc.ErrNoProc,
 	}
 	if s.hasProcFS {
-		r.pressureAfter = readPressure(s.cfg.ProcRoot)
+		var wg sync.WaitGroup
+		wg.Go(func() { r.pressureAfter = readPressure(s.cfg.ProcRoot, limit) })
 		if treeCPU >= 0 {
-			r.liveCPU, r.liveErr = s.tree.CPUTime()
+			r.liveCPU, r.liveErr = bounded.Call("the CPU time of the processes in "+s.cfg.ProcRoot, limit, s.tree.CPUTime)
 		}
+		wg.Wait()
 	}
 	s.mu.Lock()
 	r.static, r.samples = s.static, s.samples
@@ -78,12 +87,6 @@ func (r *readings) treeCPU(notes *schema.Notes) *schema.Float {
 
 // report fills in the host's CPUs and memory, and the cgroup's limits.
 func (s *staticInfo) report(host *schema.Host, notes *schema.Notes) {
-	if s == nil { // for a partial event, very early
-		for _, field := range []string{"cpu_count", "cpu_limit", "memory_total_bytes", "memory_limit_bytes"} {
-			notes.Missing("host."+field, "not read yet")
-		}
-		return
-	}
 	if s.cpusErr == nil {
 		host.CPUCount = schema.Ptr(s.cpus)
 	} else {

@@ -110,7 +110,7 @@ func TestNulls(t *testing.T) {
 			if test.cpu >= 0 && (host.TreeCPUSeconds == nil || float64(*host.TreeCPUSeconds) != test.cpu.Seconds()) {
 				t.Errorf("tree_cpu_seconds = %v", host.TreeCPUSeconds)
 			}
-			if left := s.Leftovers(); test.name != "no limits" && len(left) != 0 {
+			if left := mustList(t, s); test.name != "no limits" && len(left) != 0 {
 				t.Errorf("leftovers %v", left)
 			}
 			again, notes2 := s.Stop(time.Hour)

@@ -85,8 +85,12 @@ func (t *Tree) discover() error {
 	return t.scanProc(full)
 }
 
-// readLastPID returns the most recently assigned pid, or 0 if it is unknown.
+// readLastPID returns the most recently assigned pid, or 0 if it is unknown: LXCFS, which
+// mounts a file over the kernel's, looks for it every five seconds only.
 func (t *Tree) readLastPID() int {
+	if t.procFS && Overlaid(t.procRoot, "loadavg") {
+		return 0
+	}
 	n, err := readOnce(filepath.Join(t.procRoot, "loadavg"), t.buf[:])
 	if err != nil {
 		return 0

@@ -57,7 +57,7 @@ func TestTreeDiscover(t *testing.T) {
 				{103, 101, 103, "VLLM::EngineCor"},
 				{104, 103, 104, "VLLM::Worker) (1"},
 			}
-			if diff := cmp.Diff(want, tree.Processes()); diff != "" {
+			if diff := cmp.Diff(want, mustList(t, tree)); diff != "" {
 				t.Errorf("Processes (-want +got):\n%s", diff)
 			}
 			page := int64(os.Getpagesize())
@@ -81,7 +81,7 @@ func TestTreeDiscover(t *testing.T) {
 				t.Errorf("Refresh = %d, %v; want %d", rss, err, 4032*page)
 			}
 			wantPIDs(t, tree, 101, 102, 104, 201, 202)
-			if p := tree.Processes()[2]; p.PPID != proctest.VobsPID || p.Comm != "VLLM::Worker" {
+			if p := mustList(t, tree)[2]; p.PPID != proctest.VobsPID || p.Comm != "VLLM::Worker" {
 				t.Errorf("process 104 is %+v, want its new parent and name", p)
 			}
 

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/sampler/internal/open"
 )
 
 // isProcFS reports whether path is on a real procfs, where an open descriptor of a
@@ -16,11 +19,42 @@ func isProcFS(path string) bool {
 	return unix.Statfs(path, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
+// statxFlags keep statx from waiting for the response of a file system's server.
+const statxFlags = unix.AT_STATX_DONT_SYNC | unix.AT_NO_AUTOMOUNT
+
+// Exists reports whether there is a file. It does not wait for a file that is mounted there to
+// respond.
+func Exists(path string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, statxFlags, 0, &st)
+	if err == unix.ENOSYS { // before Linux 4.11
+		_, err = os.Stat(path)
+	}
+	return err == nil
+}
+
+// Overlaid reports whether another file is mounted over a file of a procfs, as LXCFS does in
+// containers with loadavg, meminfo, stat and others. It is false below any other directory.
+// It does not wait for the other file to respond.
+func Overlaid(procRoot, name string) bool {
+	if !isProcFS(procRoot) {
+		return false
+	}
+	path := filepath.Join(procRoot, name)
+	var root, file unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, procRoot, statxFlags, 0, &root) == nil {
+		return unix.Statx(unix.AT_FDCWD, path, statxFlags, 0, &file) == nil &&
+			(file.Dev_major != root.Dev_major || file.Dev_minor != root.Dev_minor)
+	}
+	var st unix.Statfs_t // before Linux 4.11
+	return unix.Statfs(path, &st) == nil && st.Type != unix.PROC_SUPER_MAGIC
+}
+
 // listPIDs appends the numeric names in a directory to dst: the processes in /proc,
 // the threads in /proc/PID/task. It reads the entries itself because os.ReadDir
 // allocates for each of them.
 func listPIDs(dir string, dst []int) ([]int, error) {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_DIRECTORY, 0)
+	fd, err := open.Directory(dir)
 	if err != nil {
 		return dst, &os.PathError{Op: "open", Path: dir, Err: err}
 	}

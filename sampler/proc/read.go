@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/sampler/internal/open"
 )
 
 // ErrNoProc means that there is no /proc to read.
@@ -69,7 +71,7 @@ func ReadFile(path string, limit int) ([]byte, error) {
 
 // readStat reads and parses procRoot/PID/stat into buf, which must be large enough
 // for the whole file (1 KiB always is: 52 fields). The result's name is a slice of
-// buf. It bypasses os.File, whose registration with the poller would double the cost.
+// buf.
 func readStat(procRoot string, pid int, buf []byte) (stat, error) {
 	n, err := readOnce(procPath(procRoot, pid, "stat"), buf)
 	if err != nil {
@@ -101,7 +103,7 @@ func Read(procRoot string, pid int) (Process, error) {
 // readOnce reads a file with one read: all of it, for a file of /proc with a single
 // record.
 func readOnce(path string, buf []byte) (int, error) {
-	fd, err := openRead(path)
+	fd, err := open.File(path)
 	if err != nil {
 		return 0, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -119,9 +121,9 @@ func readOnce(path string, buf []byte) (int, error) {
 }
 
 // readInto reads a whole file of at most limit bytes into buf, or into a longer slice
-// if it does not fit. Like readStat it bypasses os.File.
+// if it does not fit.
 func readInto(path string, buf []byte, limit int) ([]byte, error) {
-	fd, err := openRead(path)
+	fd, err := open.File(path)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -145,16 +147,6 @@ func readInto(path string, buf []byte, limit int) ([]byte, error) {
 			return buf[:n], nil
 		default:
 			n += k
-		}
-	}
-}
-
-// openRead opens a file for reading, close-on-exec.
-func openRead(path string) (int, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != unix.EINTR {
-			return fd, err
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/sampler/internal/open"
 )
 
 // Listener is a listening socket that a process holds.
@@ -173,10 +175,11 @@ func socketInodes(procRoot string, pid int) (map[uint64]bool, error) {
 
 // listNames returns the names in a directory, in no particular order.
 func listNames(dir string) ([]string, error) {
-	f, err := os.Open(dir)
+	fd, err := open.Directory(dir)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
+	f := os.NewFile(uintptr(fd), dir)
 	defer f.Close()
 	return f.Readdirnames(-1)
 }

@@ -3,6 +3,7 @@ package proc
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/bounded"
+	"github.com/vobs/vobs/sampler/internal/open"
 )
 
 // Tree is the set of processes that descend from a root process.
@@ -27,19 +31,29 @@ import (
 //
 // A Tree may be used by several goroutines at once. It keeps descriptors open
 // until [Tree.Close].
+//
+// A file of /proc may hang: another file system can be mounted over it, and the arguments of
+// a process cannot be read while its memory map is locked. The method that reads it then
+// hangs, too, and the others fail after a second with an error that wraps
+// [bounded.ErrHangs]; only [Tree.PIDs] and [Tree.Err] never read. Callers that must not hang
+// use [bounded.Call].
 type Tree struct {
 	procRoot string
 	rootPID  int
+	procFS   bool  // procRoot is a procfs
 	err      error // why the processes below the root cannot be determined; nil otherwise
 
-	mu      sync.Mutex
-	keepFDs bool // procRoot is a procfs, where a descriptor stays with its process
+	gate    gate // for the following
+	keepFDs bool // descriptors stay open: in a procfs they stay with their process
 	numFDs  int  // descriptors that members keep open
 	closed  bool
 	members []member
 	index   map[int]int // PID -> index in members
 	buf     [4096]byte
 	scan    scanState
+
+	pidsMu sync.Mutex
+	pids   map[int]bool // of the members
 }
 
 // member is one process of the set.
@@ -71,18 +85,22 @@ const maxFDs = 256
 // walk can turn into a cycle.
 const maxAncestors = 4096
 
+// checkTimeout bounds what NewTree reads.
+const checkTimeout = 500 * time.Millisecond
+
 // NewTree returns the tree below process rootPID, empty until [Tree.Discover]. It
-// only checks the type of the file system at procRoot and its pid namespace.
+// only checks the type of the file system at procRoot and its pid namespace, for at most
+// half a second.
 func NewTree(procRoot string, rootPID int) *Tree {
-	t := &Tree{
-		procRoot: procRoot,
-		rootPID:  rootPID,
-		keepFDs:  isProcFS(procRoot),
-		index:    make(map[int]int),
-	}
-	if t.keepFDs && !isOwnProcFS(procRoot) {
-		t.err = fmt.Errorf("%s shows the processes of another pid namespace: give the command's namespace a /proc of its own (unshare --mount-proc)", procRoot)
-	}
+	t := &Tree{procRoot: procRoot, rootPID: rootPID, gate: newGate(), index: make(map[int]int), pids: make(map[int]bool)}
+	t.procFS, t.err = bounded.Call(procRoot, checkTimeout, func() (bool, error) {
+		procFS := isProcFS(procRoot)
+		if procFS && !isOwnProcFS(procRoot) {
+			return procFS, fmt.Errorf("%s shows the processes of another pid namespace: give the command's namespace a /proc of its own (unshare --mount-proc)", procRoot)
+		}
+		return procFS, nil
+	})
+	t.keepFDs = t.procFS
 	return t
 }
 
@@ -100,6 +118,21 @@ func isOwnProcFS(procRoot string) bool {
 // stays empty.
 func (t *Tree) Err() error { return t.err }
 
+// Hangs reports whether a reading of the tree has taken more than a second so far.
+func (t *Tree) Hangs() bool { return t.gate.hangs() }
+
+// enter gives the caller the use of the tree until it calls t.gate.leave. It fails if the
+// tree cannot be determined, and if another goroutine hangs while it uses the tree.
+func (t *Tree) enter() error {
+	if t.err != nil {
+		return t.err
+	}
+	if err := t.gate.enter(); err != nil {
+		return fmt.Errorf("reading the processes in %s: %w", t.procRoot, err)
+	}
+	return nil
+}
+
 // Discover looks for processes of the tree that are not known yet. If some part of
 // /proc cannot be read, it finds what it can and returns the first error.
 //
@@ -112,11 +145,10 @@ func (t *Tree) Err() error { return t.err }
 // pid was assigned since the last time (/proc/loadavg has the most recent one),
 // Discover does nothing.
 func (t *Tree) Discover() error {
-	if t.err != nil {
-		return t.err
+	if err := t.enter(); err != nil {
+		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.gate.leave()
 	return t.discover()
 }
 
@@ -133,11 +165,10 @@ func (t *Tree) Discover() error {
 // keep statm's number in per-CPU counters, so it may lag by some pages per CPU
 // (proc_pid_statm(5)).
 func (t *Tree) Refresh() (rss int64, err error) {
-	if t.err != nil {
-		return 0, t.err
+	if err := t.enter(); err != nil {
+		return 0, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.gate.leave()
 	return t.refresh()
 }
 
@@ -191,8 +222,10 @@ func (t *Tree) residentPages(m *member) (int64, error) {
 // MemberRSS returns one member's resident memory in bytes, or nil if it cannot be
 // read or p is not a member.
 func (t *Tree) MemberRSS(p Process) *int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.enter() != nil {
+		return nil
+	}
+	defer t.gate.leave()
 	i, known := t.index[p.PID]
 	if !known || t.members[i].StartTicks != p.StartTicks {
 		return nil
@@ -217,10 +250,13 @@ func (t *Tree) statOf(m *member) (stat, error) {
 
 // Processes returns the living processes of the tree, oldest first, with their
 // current names and parents: it reads each one's status, because processes rename
-// themselves after they were found. Zombies are left out.
-func (t *Tree) Processes() []Process {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// themselves after they were found. Zombies are left out. The error is that of [Tree.Err],
+// or that another reading hangs.
+func (t *Tree) Processes() ([]Process, error) {
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	defer t.gate.leave()
 	procs := make([]Process, 0, len(t.members))
 	for i := 0; i < len(t.members); {
 		m := &t.members[i]
@@ -241,7 +277,7 @@ func (t *Tree) Processes() []Process {
 		i++
 	}
 	sortProcesses(procs)
-	return procs
+	return procs, nil
 }
 
 // sortProcesses sorts by start time, so that parents come before their children if the
@@ -254,24 +290,30 @@ func sortProcesses(procs []Process) {
 
 // PIDs returns the pids of the known processes. It reads nothing.
 func (t *Tree) PIDs() map[int]bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	pids := make(map[int]bool, len(t.members))
-	for i := range t.members {
-		pids[t.members[i].PID] = true
+	t.pidsMu.Lock()
+	defer t.pidsMu.Unlock()
+	return maps.Clone(t.pids)
+}
+
+// setPID adds a pid to those that PIDs returns, or removes it.
+func (t *Tree) setPID(pid int, known bool) {
+	t.pidsMu.Lock()
+	defer t.pidsMu.Unlock()
+	if known {
+		t.pids[pid] = true
+	} else {
+		delete(t.pids, pid)
 	}
-	return pids
 }
 
 // Descends reports whether a process belongs to the tree now. If the process is not
 // known yet, Descends follows its chain of parents and remembers them all, so that the
 // answer does not depend on the next [Tree.Discover].
 func (t *Tree) Descends(pid int) bool {
-	if t.err != nil {
+	if t.enter() != nil {
 		return false
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.gate.leave()
 	if t.isAlive(pid) {
 		return true
 	}
@@ -319,11 +361,10 @@ func processOf(s stat) Process {
 // yet part of their parent's. If some processes cannot be read, CPUTime returns the
 // sum of the others and the first error.
 func (t *Tree) CPUTime() (time.Duration, error) {
-	if t.err != nil {
-		return 0, t.err
+	if err := t.enter(); err != nil {
+		return 0, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.gate.leave()
 	var ticks uint64
 	var firstErr error
 	for i := range t.members {
@@ -340,11 +381,13 @@ func (t *Tree) CPUTime() (time.Duration, error) {
 	return time.Duration(min(ticks, uint64(1<<63-1)/uint64(tick))) * tick, firstErr
 }
 
-// Close closes the descriptors. The tree can still be used: its readings then open
-// the files each time.
+// Close closes the descriptors, unless a reading hangs. The tree can still be used: its
+// readings then open the files each time.
 func (t *Tree) Close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.enter() != nil {
+		return
+	}
+	defer t.gate.leave()
 	t.closed = true
 	for i := range t.members {
 		t.closeFD(&t.members[i])
@@ -373,6 +416,7 @@ func (t *Tree) add(p Process) {
 	}
 	t.index[p.PID] = len(t.members)
 	t.members = append(t.members, m)
+	t.setPID(p.PID, true)
 	delete(t.scan.unrelated, p.PID)
 }
 
@@ -381,7 +425,7 @@ func (t *Tree) add(p Process) {
 // after opening), or if no descriptors are left. Without a descriptor, each reading
 // checks the status and returns the cause.
 func (t *Tree) openStatm(p Process) int {
-	fd, err := openRead(procPath(t.procRoot, p.PID, "statm"))
+	fd, err := open.File(procPath(t.procRoot, p.PID, "statm"))
 	if err != nil {
 		return -1
 	}
@@ -397,6 +441,7 @@ func (t *Tree) openStatm(p Process) int {
 func (t *Tree) forget(i int) {
 	t.closeFD(&t.members[i])
 	delete(t.index, t.members[i].PID)
+	t.setPID(t.members[i].PID, false)
 	last := len(t.members) - 1
 	if i != last {
 		t.members[i] = t.members[last]
@@ -419,8 +464,8 @@ func Descendants(procRoot string, pid int) ([]Process, error) {
 	}
 	self := processOf(s)
 	err = t.Discover()
-	below := t.Processes()
-	if err != nil {
+	below, listErr := t.Processes()
+	if err = cmp.Or(err, listErr); err != nil {
 		return append([]Process{self}, below...), fmt.Errorf("look for the descendants of process %d: %w", pid, err)
 	}
 	return append([]Process{self}, below...), nil

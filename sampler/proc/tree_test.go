@@ -29,6 +29,15 @@ func mustDiscover(t testing.TB, tree *Tree) {
 	}
 }
 
+func mustList(t testing.TB, tree *Tree) []Process {
+	t.Helper()
+	processes, err := tree.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return processes
+}
+
 func wantPIDs(t testing.TB, tree *Tree, want ...int) {
 	t.Helper()
 	if diff := cmp.Diff(want, pidsOf(tree)); diff != "" {
@@ -82,7 +91,7 @@ func TestTreeZombies(t *testing.T) {
 	tree := NewTree(f.Root, proctest.VobsPID)
 	mustDiscover(t, tree)
 	var pids []int
-	for _, p := range tree.Processes() {
+	for _, p := range mustList(t, tree) {
 		pids = append(pids, p.PID)
 	}
 	if diff := cmp.Diff([]int{101, 103, 104}, pids); diff != "" {
@@ -154,7 +163,7 @@ wait`)
 		t.Fatal(err)
 	}
 	want := Process{PID: sleepPID, PPID: childPID, StartTicks: stat.Starttime, Comm: stat.Comm}
-	if got := tree.Processes(); !slices.Contains(got, want) {
+	if got := mustList(t, tree); !slices.Contains(got, want) {
 		t.Errorf("Processes = %v, want %v among them", got, want)
 	}
 	one := NewTree("/proc", childPID)
@@ -198,9 +207,7 @@ wait`)
 	later := proctest.StartTree(t, "echo $$; read x")
 	laterPID := later.PID(t)
 	testkit.Await(t, "the later process is found", func() bool {
-		tree.mu.Lock()
 		tree.scan.passes = 1 // never a full pass
-		tree.mu.Unlock()
 		mustDiscover(t, tree)
 		return tree.PIDs()[laterPID]
 	})
