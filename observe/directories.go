@@ -86,7 +86,7 @@ func (r *run) keepUsedDirs(command *child.Command) {
 	}
 	for _, dir := range dirs {
 		if err := privatedir.Leave(dir, users); err != nil {
-			r.cfg.Warn(fmt.Sprintf("%s stays for ever: recording who uses it: %v", dir, err))
+			r.cfg.Warn(fmt.Sprintf("%s will not be removed, because it cannot be recorded who uses it: %v", dir, err))
 		}
 	}
 }
