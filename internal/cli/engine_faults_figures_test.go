@@ -91,7 +91,7 @@ func TestEngineRestarts(t *testing.T) {
 		second.close()
 		r.checkFigures(recordedRun.plus(fromZero))
 		w := r.event.Engine.Window
-		if w.Base != "scraped" || w.Final != "settled" || w.Resets != 1 || !strings.Contains(r.doubt("counter_reset"), "restarted 1 times inside the window") {
+		if w.Base != "scraped" || w.Final != "settled" || w.Resets != 1 || !strings.Contains(r.doubt("counter_reset"), "restarted once inside the window") {
 			t.Errorf("window %s, validity %s", asJSON(w), asJSON(r.event.Validity))
 		}
 		if at := r.event.Engine.Endpoints[0].ProcessStartTime; at == nil || *at != "2026-11-21T23:24:50Z" {

@@ -354,7 +354,7 @@ var gpuFaults = map[string]gpuFault{
 			"gpus.0.used_by_job": "another pid namespace", "gpus.0.job_peak_bytes": ".", "gpus.0.foreign_processes": ".",
 			"gpus.1.used_by_job": "another pid namespace", "gpus.1.job_peak_bytes": ".", "gpus.1.foreign_processes": ".",
 		},
-		doubts: map[string]string{"devices_not_matched": "another pid namespace.*the highest peak of all 2 sampled"},
+		doubts: map[string]string{"devices_not_matched": "another pid namespace.*the highest peak of all sampled GPUs \\(2\\)"},
 	},
 	"none of the command's": {
 		script:  "devices 2\nused file used\nprocess pid=parent mem=3GiB",
