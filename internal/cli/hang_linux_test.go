@@ -184,7 +184,10 @@ func TestProcHangs(t *testing.T) {
 		}
 		e := p.event(t, "e.json")
 		wantRun(t, e, "9", true)
-		wantNull(t, e, "engine", "looking for an engine among the command's processes")
+		// Discovery may have been through before the file hung.
+		if e.Engine != nil {
+			t.Errorf("engine %+v", e.Engine)
+		}
 		if !slices.ContainsFunc(e.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeTreeCPUIncomplete }) {
 			t.Errorf("validity: %+v", e.Validity)
 		}
