@@ -110,10 +110,10 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 
 // precise are the figures that are null if the readings happen to differ too much, or to come
 // too late.
-var precise = regexp.MustCompile(`^engine\.(kv_offload\..*\.mean|throughput\..*)$`)
+var precise = regexp.MustCompile(`^(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|kv_offload\..*\.mean|throughput\..*)|omni\..*\.mean)$`)
 
-// imprecise are the reasons for that.
-var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between`)
+// imprecise are the reasons for that: why, or of what.
+var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between|"field": "(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization)|omni\..*\.mean)"`)
 
 var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
 

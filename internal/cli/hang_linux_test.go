@@ -143,6 +143,9 @@ func wantLXCFS(t *testing.T, p *process) {
 func TestProcHangs(t *testing.T) {
 	t.Run("from the start", func(t *testing.T) {
 		t.Parallel()
+		if testkit.RaceEnabled {
+			t.Skip("SKIPPED: the race detector reads these files itself before main")
+		}
 		file := filepath.Join(t.TempDir(), "file")
 		_, release := testkit.HangingFile(t, file)
 		p := inMountNamespace(t, over(file)+"over $$/status $$/environ "+lxcfsFiles+"; exec vobs run -o e.json -- sh -c ': >up; exit 7'")
