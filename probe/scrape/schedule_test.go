@@ -139,7 +139,7 @@ func TestScheduleKeepsBudget(t *testing.T) {
 			r := steady(1*ms, 9*ms)(0, full)
 			r.waits = time.Duration(random.ExpFloat64() * float64(20*ms))
 			return r
-		}, 8 * time.Second, 2 * time.Second},
+		}, 8 * time.Second, maxIdleInterval + 500*ms}, // and a late answer
 		{"gets slower", FilterUntried, false, func(at time.Duration, full bool) response {
 			return steady(1*ms+at/1e6, 9*ms+at/1e6)(at, full)
 		}, time.Minute, 20 * time.Second},
