@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -43,8 +44,8 @@ func TestBudgetOfTheProgram(t *testing.T) {
 		t.Logf("%q: %v CPU seconds, every %v s", flags, e.Overhead.CPUSeconds, *e.GPUs[0].Sampling.PeriodSeconds)
 		return float64(e.Overhead.CPUSeconds / e.Run.DurationSeconds), e.GPUs[0].Sampling
 	}
-	// Both figures depend on the machine, the race detector included; but their ratio is
-	// clear: 20 % of a core and more against 1 to 3 %.
+	// Both figures depend on the machine; but their ratio is clear: 20 % of a core and more
+	// against 1 to 3 %. With the race detector, most of both is the start.
 	auto, paced := observe()
 	kept, given := observe("--interval", "5ms")
 	if period := float64(*given.PeriodSeconds); period > 0.05 {
@@ -53,7 +54,7 @@ func TestBudgetOfTheProgram(t *testing.T) {
 	if period := float64(*paced.PeriodSeconds); period < 0.05 {
 		t.Errorf("auto: read every %v s, at 1 ms of CPU time each", period)
 	}
-	if auto > kept/3 {
+	if auto > kept/3 && !testkit.RaceEnabled {
 		t.Errorf("auto took %.2f %% of a core, 5 ms %.2f %%", 100*auto, 100*kept)
 	}
 }
