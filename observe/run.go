@@ -76,7 +76,7 @@ func Run(cfg Config) (child.Exit, error) {
 	r := newRun(cfg)
 	r.prepare()
 	cfg = r.cfg
-	defer sweep(cfg.Debug)
+	defer privatedir.Sweep(cfg.Debug)
 	defer func() { r.metricsDir.remove(cfg.Warn) }()
 	defer func() { r.introspection.remove(cfg.Warn) }()
 	if cfg.Strict {
@@ -124,20 +124,6 @@ func Run(cfg Config) (child.Exit, error) {
 	r.finish(command, stopDiscovery)
 	r.warnOfHanging()
 	return command.Exit(), nil
-}
-
-// sweepTimeout bounds the search for directories that earlier runs left behind.
-const sweepTimeout = 2 * time.Second
-
-// sweep removes the directories that earlier runs left behind and nothing uses any more.
-func sweep(debug func(string)) {
-	_, err := bounded.Call("the directories of earlier runs", sweepTimeout, func() (struct{}, error) {
-		privatedir.Sweep(debug)
-		return struct{}{}, nil
-	})
-	if err != nil {
-		debug(err.Error())
-	}
 }
 
 func newRun(cfg Config) *run {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/sampler/proc"
 )
 
@@ -29,24 +30,17 @@ const (
 // more. It removes only directories of this user that were made in this boot and in this pid
 // namespace: of others it cannot know who uses them. What it removes is reported to debug.
 func Sweep(debug func(string)) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil { // the run is over: nothing may change how it ends
-				debug(fmt.Sprintf("panic: %v", p))
-			}
-		}()
+	// The run is over: neither a panic nor a file that hangs may change how it ends.
+	_, err := bounded.Call("the directories of earlier runs", sweepTimeout, func() (struct{}, error) {
 		for _, p := range places() {
 			if home, err := p.home(false); err == nil {
 				sweep("/proc", home, debug)
 			}
 		}
-	}()
-	select {
-	case <-done:
-	case <-time.After(sweepTimeout):
-		debug("looking for directories of earlier runs took too long and was given up")
+		return struct{}{}, nil
+	})
+	if err != nil {
+		debug(err.Error())
 	}
 }
 
