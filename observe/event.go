@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -195,13 +195,10 @@ func peakRSS() (bytes int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, found := strings.CutPrefix(line, "VmHWM:"); found {
-			var kib int64
-			if _, err := fmt.Sscanf(rest, "%d kB", &kib); err == nil {
-				return kib << 10, nil
-			}
-		}
+	value, _ := proc.StatusField(status, "VmHWM")
+	var kib int64
+	if _, err := fmt.Sscanf(string(value), "%d kB", &kib); err != nil {
+		return 0, errors.New("/proc/self/status has no VmHWM")
 	}
-	return 0, errors.New("/proc/self/status has no VmHWM")
+	return kib << 10, nil
 }

@@ -124,12 +124,8 @@ func hasUser(root string, uid int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if ids, ok := strings.CutPrefix(line, "Uid:"); ok {
-			return slices.Contains(strings.Fields(ids), strconv.Itoa(uid)), nil
-		}
-	}
-	return false, nil
+	ids, _ := proc.StatusField(status, "Uid")
+	return slices.Contains(strings.Fields(string(ids)), strconv.Itoa(uid)), nil
 }
 
 // isOverwritten reports whether an environment may have been overwritten by a title

@@ -23,20 +23,12 @@ func InnerPID(procRoot string, pid int) (int, error) {
 
 // parseInnerPID returns the last pid in the line NSpid: that of the innermost namespace.
 func parseInnerPID(status []byte) (int, error) {
-	const name = "NSpid:"
-	for line := range bytes.Lines(status) {
-		rest, ok := bytes.CutPrefix(line, []byte(name))
-		if !ok {
-			continue
-		}
-		fields := bytes.Fields(rest)
-		if len(fields) == 0 {
-			break
-		}
+	const name = "NSpid"
+	value, _ := StatusField(status, name)
+	if fields := bytes.Fields(value); len(fields) > 0 {
 		if pid, ok := parsePID(fields[len(fields)-1]); ok {
 			return pid, nil
 		}
-		break
 	}
-	return 0, errors.New("no " + name + " in a process's status")
+	return 0, errors.New("no " + name + ": in a process's status")
 }

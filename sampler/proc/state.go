@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"errors"
 	"strconv"
 	"syscall"
@@ -60,21 +59,16 @@ const terminatingSignals = 1<<(syscall.SIGHUP-1) | 1<<(syscall.SIGINT-1) | 1<<(s
 // the first thread (SigPnd) and those of the process (ShdPnd). A KILL stays pending
 // until the process is gone.
 func parsePending(b []byte) (mask uint64, err error) {
-	found := 0
-	for line := range bytes.Lines(b) {
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		if string(name) != "SigPnd" && string(name) != "ShdPnd" {
-			continue
+	for _, name := range []string{"SigPnd", "ShdPnd"} {
+		value, ok := StatusField(b, name)
+		if !ok {
+			return 0, errors.New("no SigPnd or no ShdPnd in a process's status")
 		}
-		n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 16, 64)
+		n, err := strconv.ParseUint(string(value), 16, 64)
 		if err != nil {
 			return 0, err
 		}
 		mask |= n
-		found++
-	}
-	if found != 2 {
-		return 0, errors.New("no SigPnd or no ShdPnd in a process's status")
 	}
 	return mask, nil
 }
