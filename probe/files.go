@@ -70,13 +70,27 @@ func (e *endpoint) nextFileRead() (wait time.Duration, full bool) {
 		return budget.AlignToTick(filesIdleInterval), true
 	}
 	_, full = e.schedule.Next(time.Now(), scrape.TargetStatus{Up: true, IdleSinceFull: e.idleSinceFull})
-	switch wait := e.budgetWait(); {
-	case wait > 0 && e.recording: // recorded rounds can wait longer
-		return budget.AlignToTick(min(wait, scrape.MinFullInterval)), full
-	case wait > 0, e.recording:
-		return budget.AlignToTick(filesInterval), full
+	return waitForFiles(e.budgetWait(), e.recording), full
+}
+
+// waitForFiles returns how long to wait until files are read again, or what was recorded of
+// them. overdrawn is that of budgetWait.
+func waitForFiles(overdrawn time.Duration, recording bool) time.Duration {
+	switch {
+	case overdrawn > 0 && recording: // recorded rounds can wait longer
+		return budget.AlignToTick(min(overdrawn, scrape.MinFullInterval))
+	case overdrawn > 0, recording:
+		return budget.AlignToTick(filesInterval)
 	}
-	return filesInterval, full
+	return filesInterval
+}
+
+// recordInterval returns the time between two recorded rounds. overdrawn is that of budgetWait.
+func recordInterval(overdrawn time.Duration) time.Duration {
+	if overdrawn > 0 {
+		return budget.Tick
+	}
+	return filesInterval
 }
 
 // budgetWait returns how long to pause until the CPU time spent so far fits the budget; 0
@@ -115,12 +129,8 @@ func (e *endpoint) pollRecording(ctx context.Context, full bool) (done bool) {
 		e.recording = false
 		return false
 	}
-	interval := filesInterval
-	if e.budgetWait() > 0 {
-		interval = budget.Tick
-	}
 	if !full {
-		e.recording = e.files.Record(interval)
+		e.recording = e.files.Record(recordInterval(e.budgetWait()))
 	}
 	return rounds > 0 && !full
 }

@@ -331,20 +331,12 @@ func (g *gaugeFiles) poll() (wait time.Duration, ok bool) {
 		g.polling = false
 		return 0, false
 	}
-	interval, overdrawn := filesInterval, g.e.budgetWait()
-	if overdrawn > 0 {
-		interval = budget.Tick
-	}
 	if !g.inUse() {
 		return budget.AlignToTick(filesIdleInterval), true
 	}
-	switch g.recording = g.reader.Record(interval); {
-	case g.recording && overdrawn > 0:
-		return budget.AlignToTick(min(overdrawn, scrape.MinFullInterval)), true
-	case g.recording, overdrawn > 0:
-		return budget.AlignToTick(filesInterval), true
-	}
-	return filesInterval, true
+	overdrawn := g.e.budgetWait()
+	g.recording = g.reader.Record(recordInterval(overdrawn))
+	return waitForFiles(overdrawn, g.recording), true
 }
 
 // inUse reports whether a gauge comes from the files.

@@ -1,5 +1,5 @@
-// Package bounded makes calls that may never return, and gives them up after a time. A read
-// from a file system whose server does not respond (LXCFS, another FUSE, NFS) cannot be
+// Package bounded makes calls that may never return, and abandons them after a time limit. A
+// read from a file system whose server does not respond (LXCFS, another FUSE, NFS) cannot be
 // cancelled: it occupies a thread until the kernel returns, and while it does so even a
 // killed process stays.
 package bounded

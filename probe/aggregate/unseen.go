@@ -37,7 +37,7 @@ func (v view) whyTooFew(id metrics.ID, needed int) string {
 	}
 	switch {
 	case polls.AtWork < needed:
-		return fmt.Sprintf("%d of the polls saw the engine at work, and %d are needed%s", polls.AtWork, needed, v.pollingHint())
+		return v.tooFewAtWork(polls.AtWork, needed)
 	case polls.Busy == 0:
 		return "every poll found the engine without a request, although it worked between them" + v.pollingHint()
 	}
@@ -48,6 +48,11 @@ func (v view) whyTooFew(id metrics.ID, needed int) string {
 		}
 	}
 	return ""
+}
+
+// tooFewAtWork is the reason if n polls saw the engines at work, and more are needed.
+func (v view) tooFewAtWork(n, needed int) string {
+	return fmt.Sprintf("%d of the polls saw the engine at work, and %d are needed%s", n, needed, v.pollingHint())
 }
 
 // whyPeakRefuted returns why a gauge that shows nothing contradicts the tokens that were
@@ -86,7 +91,7 @@ func (v view) whyInstanceUnseen(e *endpoint, id metrics.ID, g window.GaugeStats,
 		return ""
 	}
 	if n := v.gauges.PollsOf(e.Index).AtWork; n < minPollsAtWork {
-		return fmt.Sprintf("%d of the polls saw the engine at work, and %d are needed%s", n, minPollsAtWork, v.pollingHint())
+		return v.tooFewAtWork(n, minPollsAtWork)
 	}
 	if why := v.whyPeakRefuted(id, g, generated); why != "" {
 		return why + v.pollingHint()

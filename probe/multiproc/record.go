@@ -26,8 +26,8 @@ var (
 // polled reports whether files of the kind have what polls want.
 func (k kind) polled() bool { return k == counterKind || k >= gaugeAll }
 
-// mtimeTick bounds how old the time is that the kernel gives a directory when it changes: the
-// length of its clock tick, at most 10 ms, with a margin.
+// mtimeTick is the most by which a directory's modification time can precede its change: one
+// tick of the kernel's clock, at most 10 ms, and a margin.
 const mtimeTick = 20 * time.Millisecond
 
 // checkList notes what the recording needs to know of the directory, which is about to be

@@ -26,16 +26,16 @@ func (k GaugeKey) group() GroupKey { return GroupKey{k.Engine.Stage, k.LabelValu
 type gaugeState struct {
 	integral
 	known   bool    // there was a valid reading
-	inRun   bool    // there was one during the command's run
-	peak    float64 // during the run
+	inRun   bool    // there was one after the command's start
+	peak    float64 // since then
 	value   float64 // at the last reading; several series of one engine are combined
 	scrape  int     // number of that reading
 	live    bool    // the endpoint's last page had it
 	invalid bool    // its value there was invalid
 	stale   bool    // the process that exported it does not any more
 
-	epochPeak  float64 // during the run, since the process restarted
-	epochInRun bool    // there was a reading during the run since then
+	epochPeak  float64 // since the command's start and the process's
+	epochInRun bool    // there was a reading since both
 }
 
 // gaugeFamily is one metric at all endpoints.
@@ -91,8 +91,8 @@ type GaugePage struct {
 	// Full reports whether the page has all gauges, During whether it was read after the
 	// command's start.
 	Full, During bool
-	// Restarted reports whether another process answers than before: the time since the
-	// page before is not part of any mean.
+	// Restarted reports whether another process answers than before. The time since the page
+	// before is not part of any mean, unless nothing listened for some of it.
 	Restarted bool
 	// TokensRose reports whether the token counters rose since the page before.
 	TokensRose bool

@@ -12,9 +12,9 @@ type GaugeStats struct {
 	// Stale reports whether an engine stopped exporting the gauge while its process went on.
 	Stale bool
 	Last  float64
-	// InRun reports whether there was a reading during the command's run, and PeakKnown
-	// whether Peak is the highest one. The peak of a sum is a lower bound, because the readings
-	// are of different moments; it is unknown if it may be more than twice as high.
+	// InRun reports whether there was a reading after the command's start, and PeakKnown
+	// whether Peak is the highest one. The peak of a sum is a lower bound if the readings are
+	// of different moments; it is unknown if it may be more than half as much again.
 	InRun, PeakKnown bool
 	Peak             float64
 	// MeanKnown reports whether Mean is the mean over time, MeanError its standard error:

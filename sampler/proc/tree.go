@@ -121,8 +121,8 @@ func (t *Tree) Err() error { return t.err }
 // Hangs reports whether a reading of the tree has taken more than a second so far.
 func (t *Tree) Hangs() bool { return t.gate.hangs() }
 
-// enter gives the caller the use of the tree until it calls t.gate.leave. It fails if the
-// tree cannot be determined, and if another goroutine hangs while it uses the tree.
+// enter reserves the tree for the caller, until t.gate.leave is called. It fails if the tree
+// cannot be determined, or if another goroutine hangs while it uses the tree.
 func (t *Tree) enter() error {
 	if t.err != nil {
 		return t.err
