@@ -96,6 +96,13 @@ func (s *apiServer) files(scrape.Target) (*ServerFiles, error) {
 	}}, nil
 }
 
+// setGauges sets the gauges in a process's file.
+func setGauges(f *testkit.GaugeFile, running, waiting, usage float64) {
+	f.Set(runningName, running)
+	f.Set(waitingName, waiting)
+	f.Set(usageName, usage)
+}
+
 // probe starts a Prober of the server.
 func (s *apiServer) probe(t *testing.T, files func(scrape.Target) (*ServerFiles, error)) *Prober {
 	t.Helper()
@@ -166,18 +173,13 @@ func TestGaugesFromFiles(t *testing.T) {
 		ended.SetAt(name, 70, time.Now().Add(time.Hour))
 	}
 	first, second := s.process(t, "1"), s.process(t, "2")
-	set := func(f *testkit.GaugeFile, running, waiting, usage float64) {
-		f.Set(runningName, running)
-		f.Set(waitingName, waiting)
-		f.Set(usageName, usage)
-	}
-	set(first, 4, 2, 0.25)
+	setGauges(first, 4, 2, 0.25)
 	s.tokens.Store(1000)
 	p := s.probe(t, s.files)
 	s.tokens.Add(5)
 	p.awaitRunning(t, 4)
 	p.awaitPages(t, 5)
-	set(second, 4, 3, 0.5)
+	setGauges(second, 4, 3, 0.5)
 	testkit.Await(t, "the waiting requests of the second process", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -272,9 +274,7 @@ func TestGaugeFilesVanish(t *testing.T) {
 	s := newAPIServer(t)
 	s.running.Store(1)
 	f := s.process(t, "1")
-	f.Set(runningName, 8)
-	f.Set(waitingName, 2)
-	f.Set(usageName, 0.5)
+	setGauges(f, 8, 2, 0.5)
 	p := s.probe(t, s.files)
 	s.tokens.Add(9)
 	p.awaitRunning(t, 8)
@@ -300,9 +300,7 @@ func TestGaugeFilesOfBusyServer(t *testing.T) {
 	t.Parallel()
 	s := newAPIServer(t)
 	f := s.process(t, "1")
-	f.Set(runningName, 1)
-	f.Set(waitingName, 0)
-	f.Set(usageName, 0.1)
+	setGauges(f, 1, 0, 0.1)
 	p := s.probe(t, s.files)
 	s.tokens.Add(9)
 	p.awaitRunning(t, 1)

@@ -12,31 +12,9 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/testkit"
-	"github.com/vobs/vobs/sampler/internal/open"
 	"github.com/vobs/vobs/sampler/internal/proctest"
 	"github.com/vobs/vobs/schema"
 )
-
-// hang makes every file hang whose path contains one of the given texts, until release.
-func hang(t *testing.T, paths ...string) (release func()) {
-	t.Helper()
-	end := make(chan struct{})
-	undo := open.Before(func(path string) {
-		if slices.ContainsFunc(paths, func(p string) bool { return strings.Contains(path, p) }) {
-			<-end
-		}
-	})
-	released := false
-	release = func() {
-		if !released {
-			released = true
-			undo()
-			close(end)
-		}
-	}
-	t.Cleanup(release)
-	return release
-}
 
 // hostFixture is a /proc with everything that a Sampler reads.
 func hostFixture(t *testing.T) *proctest.Proc {
@@ -83,7 +61,7 @@ func TestFilesThatHang(t *testing.T) {
 			for i := range test.paths {
 				test.paths[i] = strings.Replace(test.paths[i], "%", f.Root, 1)
 			}
-			release := hang(t, test.paths...)
+			_, release := proctest.Hang(t, test.paths...)
 			began := time.Now()
 			s := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, RootPID: proctest.VobsPID, Interval: time.Millisecond})
 			if took := time.Since(began); took > readTimeout+slack {
@@ -141,7 +119,7 @@ func TestFilesThatHang(t *testing.T) {
 func TestLoadAvgHangs(t *testing.T) {
 	f := proctest.New(t)
 	f.Write("loadavg", "1 2 3 1/2 3\n")
-	release := hang(t, "/loadavg")
+	_, release := proctest.Hang(t, "/loadavg")
 	for range 2 {
 		if avg, err := ReadLoadAvg(f.Root); err == nil || !strings.Contains(fmt.Sprint(err), "reading the load averages: "+f.Root+"/loadavg: no response") {
 			t.Errorf("%v, %v", avg, err)

@@ -28,16 +28,8 @@ func mustList(t *testing.T, s *Sampler) []Leftover {
 // Every figure is as in the files of a complete fixture.
 func TestSampler(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	f := proctest.VLLM(t)
+	f := hostFixture(t)
 	f.Write("stat", "cpu  1 2\ncpu0 1 2\ncpu1 1 2\nintr 4\n")
-	f.Write("meminfo", "MemTotal:       1024 kB\n")
-	f.Write("self/cgroup", "0::/\n")
-	f.Write("self/mountinfo", "35 24 0:30 / /cg rw - cgroup2 cgroup2 rw\n")
-	f.Write("cg/cpu.max", "150000 100000\n")
-	f.Write("cg/memory.max", "4096\n")
-	for _, name := range pressureResources {
-		f.Write("pressure/"+name, pressureText("1000000"))
-	}
 	f.Put(103, proctest.Stat{PPID: 101, Comm: "VLLM::EngineCor", Pages: 300, CPU: [4]int{100, 50, 10, 5}})
 	s := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, RootPID: proctest.VobsPID, Interval: time.Millisecond})
 	s.CommandStarted()

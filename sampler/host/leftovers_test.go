@@ -23,7 +23,7 @@ func TestLeftoversHang(t *testing.T) {
 	f.Write("stat", "cpu0 1 2\n")
 	f.Write("101/cmdline", "vllm\x00serve\x00")
 	f.Write("102/cmdline", "")
-	release := hang(t, "103/cmdline")
+	_, release := proctest.Hang(t, "103/cmdline")
 	s := Start(Config{ProcRoot: f.Root, RootPID: proctest.VobsPID})
 	left := mustList(t, s)
 	again := mustList(t, s)

@@ -9,36 +9,8 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/testkit"
-	"github.com/vobs/vobs/sampler/internal/open"
 	"github.com/vobs/vobs/sampler/internal/proctest"
 )
-
-// hang makes every file whose path ends in suffix hang until release. began is closed once
-// one is opened.
-func hang(t *testing.T, suffix string) (began chan struct{}, release func()) {
-	t.Helper()
-	began = make(chan struct{}, 1)
-	end := make(chan struct{})
-	undo := open.Before(func(path string) {
-		if strings.HasSuffix(path, suffix) {
-			select {
-			case began <- struct{}{}:
-			default:
-			}
-			<-end
-		}
-	})
-	released := false
-	release = func() {
-		if !released {
-			released = true
-			undo()
-			close(end)
-		}
-	}
-	t.Cleanup(release)
-	return began, release
-}
 
 // A goroutine that hangs in a file of a tree does not keep others from their results: they
 // fail, and PIDs still has what was found.
@@ -46,7 +18,7 @@ func TestTreeHangs(t *testing.T) {
 	f := proctest.VLLM(t)
 	tree := NewTree(f.Root, proctest.VobsPID)
 	mustDiscover(t, tree)
-	began, release := hang(t, "/loadavg")
+	began, release := proctest.Hang(t, "/loadavg")
 	hung := make(chan error, 1)
 	go func() { hung <- tree.Discover() }()
 	<-began
