@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -112,11 +111,11 @@ type Command struct {
 	pid  int
 	spec Spec
 
-	sigs    chan os.Signal // all signals that this package is notified of
-	pipe    chan os.Signal // SIGPIPE: caught, never received
-	early   []os.Signal    // the part of sigs that is caught before the start
-	late    []os.Signal    // the part of sigs that was ignored when vobs started, caught after the start
-	watched []syscall.Signal
+	receiver *receiver
+	sigs     chan received    // what it received
+	pipe     chan os.Signal   // SIGPIPE: caught, never received
+	early    []syscall.Signal // those caught before the start
+	late     []syscall.Signal // those ignored when vobs started, caught after the start
 
 	drain chan chan struct{} // makes the signal loop handle what is pending
 	quit  chan struct{}      // closed by Close
@@ -159,7 +158,7 @@ func Start(s Spec) (*Command, error) {
 	}
 	c := &Command{
 		spec:        s,
-		sigs:        make(chan os.Signal, 64),
+		sigs:        make(chan received, 64),
 		pipe:        make(chan os.Signal, 1),
 		drain:       make(chan chan struct{}),
 		quit:        make(chan struct{}),
@@ -168,6 +167,11 @@ func Start(s Spec) (*Command, error) {
 		none:        make(chan struct{}),
 		interrupted: make(chan struct{}),
 		cancelled:   make(chan struct{}),
+	}
+	var err error
+	if c.receiver, err = newReceiver(c.sigs); err != nil {
+		running.Store(false)
+		return nil, err
 	}
 	if err := adoptOrphans(); err != nil {
 		c.warn(fmt.Sprintf("cannot adopt the command's orphans (%v): their CPU time is not counted and leftovers may be missed", err))
@@ -310,14 +314,9 @@ func (c *Command) finish(e Exit) {
 	close(c.done)
 }
 
-// drainSignals makes the signal loop handle every signal that Go's runtime has received.
+// drainSignals makes the signal loop handle every signal that was received.
 func (c *Command) drainSignals() {
-	if len(c.early) > 0 {
-		// signal.Stop returns only when no delivery is in flight any more.
-		flush := make(chan os.Signal, 1)
-		signal.Notify(flush, c.early[0])
-		signal.Stop(flush)
-	}
+	c.receiver.flush()
 	ack := make(chan struct{})
 	select {
 	case c.drain <- ack:

@@ -2,7 +2,6 @@ package child
 
 import (
 	"fmt"
-	"os"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -34,19 +33,19 @@ func faultSignals() []syscall.Signal {
 	return []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL}
 }
 
-// watchedSignals are those whose sender matters.
-func watchedSignals() []syscall.Signal {
-	return append([]syscall.Signal{syscall.SIGINT, syscall.SIGQUIT}, faultSignals()...)
-}
-
 // A sender is who sent a signal.
 type sender int
 
 const (
-	fromProcess    sender = iota // kill(2): only vobs got it, and the command needs it
-	fromTerminal                 // a key: the kernel signalled the whole group
-	alreadyHandled               // two signals coalesced into one, which was handled, or vobs sent it
+	fromProcess  sender = iota // kill(2): only vobs got it, and the command needs it
+	fromTerminal               // a key: the kernel signalled the whole group
 )
+
+// received is a signal that vobs received.
+type received struct {
+	sig  syscall.Signal
+	from sender
+}
 
 // catchEarly installs the handlers before the command starts. Signals that were ignored
 // when vobs started stay ignored for the command: even then the Go runtime handles all
@@ -62,7 +61,7 @@ func (c *Command) catchEarly() {
 			c.early = append(c.early, sig)
 		}
 	}
-	c.catch(c.early)
+	c.receiver.catch(c.early)
 	// Caught, not ignored: the command would inherit an ignored signal. Nobody receives
 	// from the channel; a write to a closed pipe returns EPIPE instead of killing vobs.
 	if !wasIgnored(syscall.SIGPIPE) {
@@ -73,37 +72,14 @@ func (c *Command) catchEarly() {
 // catchLate catches the signals that the command has now inherited as ignored. They
 // matter if the command installs its own handler for them, as servers started in the
 // background of a script do for INT.
-func (c *Command) catchLate() { c.catch(c.late) }
-
-func (c *Command) catch(sigs []os.Signal) {
-	if len(sigs) == 0 { // Notify without signals would mean all signals
-		return
-	}
-	// watch is called twice: before Notify, so that no signal is missed if the
-	// runtime's handler is installed already; after it, in case Notify installed it.
-	c.watch(sigs)
-	signal.Notify(c.sigs, sigs...)
-	c.watch(sigs)
-}
-
-// watch records who sends the watched signals that are in sigs.
-func (c *Command) watch(sigs []os.Signal) {
-	for _, sig := range watchedSignals() {
-		if slices.Contains(sigs, os.Signal(sig)) && watchSender(sig) && !slices.Contains(c.watched, sig) {
-			c.watched = append(c.watched, sig)
-		}
-	}
-}
+func (c *Command) catchLate() { c.receiver.catch(c.late) }
 
 // release undoes catchEarly and catchLate.
 func (c *Command) release() {
-	for _, sig := range c.watched {
-		unwatchSender(sig)
-	}
-	signal.Stop(c.sigs)
+	c.receiver.stop()
 	signal.Stop(c.pipe)
-	if len(c.late) > 0 {
-		signal.Ignore(c.late...)
+	for _, sig := range c.late {
+		signal.Ignore(sig)
 	}
 }
 
@@ -114,12 +90,12 @@ func (c *Command) signalLoop() {
 	for {
 		select {
 		case s := <-c.sigs:
-			c.handle(s.(syscall.Signal))
+			c.handle(s)
 		case ack := <-c.drain:
 			for pending := true; pending; {
 				select {
 				case s := <-c.sigs:
-					c.handle(s.(syscall.Signal))
+					c.handle(s)
 				default:
 					pending = false
 				}
@@ -131,18 +107,15 @@ func (c *Command) signalLoop() {
 	}
 }
 
-func (c *Command) handle(sig syscall.Signal) {
-	from := fromProcess
-	if slices.Contains(watchedSignals(), sig) {
-		if from = senderOf(sig); from == alreadyHandled {
-			return
-		}
-	}
-	if slices.Contains(shutdownSignals, sig) && !c.shutdown(sig) {
+func (c *Command) handle(s received) {
+	if slices.Contains(shutdownSignals, s.sig) && !c.shutdown(s.sig) {
 		return
 	}
-	if c.spec.Forward == ForwardAuto && from == fromProcess {
-		c.send(sig)
+	// Of other signals than INT and QUIT, the kernel's own (a timer's, a hangup's) come
+	// to vobs alone.
+	typed := s.from == fromTerminal && (s.sig == syscall.SIGINT || s.sig == syscall.SIGQUIT)
+	if c.spec.Forward == ForwardAuto && !typed {
+		c.send(s.sig)
 	}
 }
 
@@ -150,7 +123,7 @@ func (c *Command) handle(sig syscall.Signal) {
 func (c *Command) shutdown(sig syscall.Signal) bool {
 	// A signal that was ignored at the start (nohup) means nothing to vobs. It means
 	// something to the command only if the command has stopped ignoring it.
-	late := slices.Contains(c.late, os.Signal(sig))
+	late := slices.Contains(c.late, sig)
 	c.mu.Lock()
 	select {
 	case <-c.done:
@@ -213,24 +186,4 @@ func (c *Command) send(sig syscall.Signal) {
 	c.warnedPerm = true
 	c.warn(fmt.Sprintf("cannot forward %s to the command (pid %d): %v; vobs keeps waiting for it: signal it yourself if it should end",
 		unix.SignalName(sig), c.pid, err))
-}
-
-// guessSender assumes the terminal as the sender if it can have been the sender.
-func guessSender() sender {
-	if inForegroundGroup() {
-		return fromTerminal
-	}
-	return fromProcess
-}
-
-// inForegroundGroup reports whether our process group is the foreground group of our
-// terminal: then a typed Ctrl-C reaches the command without us.
-func inForegroundGroup() bool {
-	fd, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
 }
