@@ -23,7 +23,7 @@ import (
 )
 
 func runCommand() *cli.Command {
-	return &cli.Command{
+	command := &cli.Command{
 		Name:      "run",
 		Usage:     "run a command and write one event about it",
 		ArgsUsage: "[--] COMMAND [ARGUMENT...]",
@@ -64,6 +64,13 @@ whitespace; labels and headers are separated by newlines.`,
 		}, wandbFlags(wandb.Disabled)...),
 		Action: runAction,
 	}
+	command.Before = func(*cli.Context) error {
+		// The values are in the context by now. For each flag that is not set, urfave/cli
+		// would look for an action to run under the name of each flag: 0.7 ms in all.
+		command.Flags = nil
+		return nil
+	}
+	return command
 }
 
 func runAction(c *cli.Context) error {
