@@ -7,13 +7,14 @@
 // those of testdata/fakenvml. Each part prints a Markdown table; docs/overhead.md shows
 // one round.
 //
-//	go run ./bench/overhead [-long] [-only start,steady,pulse,driver,files] [-vobs PATH]
+//	go run ./bench/overhead [-long] [-only start,steady,pulse,driver,files,polls] [-vobs PATH]
 //
 //	start   what is added to a command that does nothing
 //	steady  what sampling costs while the command runs
 //	pulse   whether 10 GiB that are held for 20 ms are seen
 //	driver  as steady, with a slow NVML driver
 //	files   what reading the metrics files of two engines costs
+//	polls   what polling an engine costs its server
 //
 // The short form takes about three minutes, -long about ten: it has more repetitions,
 // more intervals and more GPUs. A missed target is printed and fails nothing. Exit
@@ -51,7 +52,7 @@ type bench struct {
 
 func main() {
 	long := flag.Bool("long", false, "measure everything, with more repetitions")
-	only := flag.String("only", "start,steady,pulse,driver,files", "the `PARTS` to run")
+	only := flag.String("only", "start,steady,pulse,driver,files,polls", "the `PARTS` to run")
 	vobs := flag.String("vobs", os.Getenv("VOBS"), "the vobs to measure, at `PATH` [$VOBS]; by default it is built")
 	flag.Parse()
 	// Neither garbage collection nor a switch of threads may disturb a measurement.
@@ -63,7 +64,7 @@ func main() {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"driver", b.driver}, {"files", b.files}} {
+	}{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"driver", b.driver}, {"files", b.files}, {"polls", b.polls}} {
 		if err == nil && slices.Contains(strings.Split(*only, ","), part.name) {
 			err = part.run()
 			runtime.GC()

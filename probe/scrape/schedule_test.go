@@ -187,7 +187,7 @@ func TestPollsAreDenseAtFirst(t *testing.T) {
 	for _, c := range []struct {
 		length   time.Duration
 		min, max int
-	}{{10 * time.Second, 70, 101}, {time.Minute, 250, 301}, {11 * time.Minute, 1400, 1501}} {
+	}{{10 * time.Second, 70, 101}, {30 * time.Second, 150, 181}, {time.Minute, 210, 241}, {11 * time.Minute, 1340, 1441}} {
 		s := NewSchedule(0)
 		r := simulate(&s, c.length, server{status: TargetStatus{Working: true}, respond: steady(1*ms, 9*ms)})
 		if n := r.filtered + r.full; n < c.min || n > c.max {
