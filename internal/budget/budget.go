@@ -17,6 +17,8 @@ import (
 const (
 	// Whole is the share of one core that all of vobs may take.
 	Whole = 0.01
+	// planned is what is planned for after the first seconds: costs vary.
+	planned = 0.97 * Whole
 	// GPUs is the largest share of one core that reading the GPUs may take.
 	GPUs = 0.008
 	// margin is CPU time kept out of every plan: costs are known only afterwards.
@@ -106,7 +108,7 @@ func (g *Governor) GPUShare(spent time.Duration) float64 {
 	g.shareCalled, g.lastWall, g.lastOthers = true, wall, others
 
 	until := max(advance, wall+repayWithin)
-	left := Whole*until.Seconds() - (g.charged(until, cpu) + margin).Seconds()
+	left := budget(until).Seconds() - (g.charged(until, cpu) + margin).Seconds()
 	share := left/(until-wall).Seconds() - g.othersShare
 	return max(minGPUShare, min(GPUs, share))
 }
@@ -121,8 +123,13 @@ func (g *Governor) Wait() time.Duration {
 		g.startupExcess, g.waitCalled = max(0, cpu-typicalStartup), true
 	}
 	g.expireSavings(wall, cpu)
-	covered := time.Duration(g.charged(wall, cpu).Seconds() / Whole * float64(time.Second))
-	return max(0, min(maxWait, covered-max(wall, advance)))
+	over := g.charged(wall, cpu) - budget(max(wall, advance))
+	return max(0, min(maxWait, time.Duration(float64(over)/planned)))
+}
+
+// budget returns what may be spent until some time.
+func budget(until time.Duration) time.Duration {
+	return time.Duration(Whole*float64(min(until, advance)) + planned*float64(max(0, until-advance)))
 }
 
 // charged returns what counts against the budget at some time, if cpu has been spent.
@@ -133,6 +140,6 @@ func (g *Governor) charged(at, cpu time.Duration) time.Duration {
 
 // expireSavings drops unspent budget above maxSavings.
 func (g *Governor) expireSavings(wall, cpu time.Duration) {
-	left := time.Duration(Whole*float64(max(wall, advance))) - g.charged(wall, cpu)
+	left := budget(max(wall, advance)) - g.charged(wall, cpu)
 	g.expired += max(0, left-maxSavings)
 }
