@@ -37,7 +37,9 @@ const (
 	blocking = 1 + 1 + 2 + 1 + 1 + 1 + MaxBlocked
 	// Max is the most threads that vobs has while a command runs, those of the NVIDIA
 	// driver's library excepted.
-	Max = 2 + blocking + parked
+	Max = ofRuntime + blocking + parked
+	// ofRuntime is the number of threads that run no goroutine: the first line.
+	ofRuntime = 2
 )
 
 // Reserve creates the threads. It is for a process that runs a command, and is called once,
@@ -53,19 +55,30 @@ func Reserve() {
 	defer endReserve()
 	// Goroutines that are locked to their threads at the same time have one each. When they
 	// are unlocked, the runtime parks the threads for whoever blocks next.
-	var arrived sync.WaitGroup
+	var arrived, left sync.WaitGroup
 	release := make(chan struct{})
-	for range blocking - 1 { // whoever calls Reserve has one
-		arrived.Add(1)
-		go func() {
-			runtime.LockOSThread()
-			arrived.Done()
-			<-release
-			runtime.UnlockOSThread()
-		}()
+	lock := func() {
+		runtime.LockOSThread()
+		arrived.Done()
+		<-release
+		runtime.UnlockOSThread()
 	}
-	arrived.Wait()
+	// One thread runs this function, another one may wait for the network already.
+	for n := blocking - 2; n > 0; n = ofRuntime + blocking - created() {
+		for range n {
+			arrived.Add(1)
+			left.Go(lock)
+		}
+		arrived.Wait()
+	}
 	close(release)
+	left.Wait() // until then their threads are not free
+}
+
+// created returns the number of threads that the Go runtime has created.
+func created() int {
+	n, _ := runtime.ThreadCreateProfile(nil)
+	return n
 }
 
 // slots has an element for each call between Enter and Leave.
