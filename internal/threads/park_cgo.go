@@ -9,8 +9,13 @@ import "C"
 
 import "unsafe"
 
-// parked is the number of threads of C code.
-const parked = C.vobs_threads
+const (
+	// parked is the number of threads of C code.
+	parked = C.vobs_threads
+	// noThread is the number of entries in the runtime's list of threads that are none: it has
+	// one for a C thread that may call Go.
+	noThread = 1
+)
 
 // beginReserve creates the threads of C code. Until endReserve is called, the process ends with
 // an error if a thread cannot be created.

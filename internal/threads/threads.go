@@ -78,7 +78,7 @@ func Reserve() {
 // created returns the number of threads that the Go runtime has created.
 func created() int {
 	n, _ := runtime.ThreadCreateProfile(nil)
-	return n
+	return n - noThread
 }
 
 // slots has an element for each call between Enter and Leave.
