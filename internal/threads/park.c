@@ -13,14 +13,18 @@
 #include <time.h>
 #include <unistd.h>
 
-// What NVML needs for a call; the default is 8 MiB (ulimit -s) of address space for each
-// thread, which ulimit -v counts.
-enum { stack_size = 1 << 20 };
+// As much as glibc gives a thread if there is no limit. With one it takes that (ulimit -s, usually
+// 8 MiB), all of which ulimit -v counts.
+enum { stack_size = 2 << 20 };
+
+// pthread_create of the C library.
+static int (*libc_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
 // Runs before the Go runtime creates threads.
-__attribute__((constructor)) static void save_memory(void) {
+__attribute__((constructor)) static void prepare(void) {
+    libc_create = dlsym(RTLD_NEXT, "pthread_create");
 #ifdef __GLIBC__
-    // Otherwise each thread that allocates reserves 64 MiB of address space.
+    // One heap: otherwise each thread that allocates reserves 64 MiB of address space for its own.
     mallopt(M_ARENA_MAX, 1);
 #endif
     pthread_attr_t attr;
@@ -41,10 +45,9 @@ static const char refused[] =
 // Go's runtime, which aborts the process if it returns an error, and ours. No thread should be
 // needed once the command runs. If one is, it is better late than the end of vobs.
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *argument) {
-    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
-    if (create == NULL) return EAGAIN;
+    if (libc_create == NULL) return EAGAIN;
     for (;;) {
-        int failed = create(thread, attr, run, argument);
+        int failed = libc_create(thread, attr, run, argument);
         int now = __atomic_load_n(&state, __ATOMIC_SEQ_CST);
         if (failed != EAGAIN || now == normal) return failed;
         if (now == reserving) {

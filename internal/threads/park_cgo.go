@@ -3,6 +3,7 @@
 package threads
 
 // #cgo CFLAGS: -O2 -Wall
+// #cgo LDFLAGS: -ldl
 // #include "park.h"
 // static void *starter(void) { return vobs_thread_start; }
 import "C"

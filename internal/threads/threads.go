@@ -31,7 +31,7 @@ import (
 
 const (
 	// MaxBlocked is how many calls that may hang are made at a time.
-	MaxBlocked = 4
+	MaxBlocked = 5
 	// blocking is the number of threads that block or run Go code, except those of the
 	// runtime itself: the table above from its second line on.
 	blocking = 1 + 1 + 2 + 1 + 1 + 1 + MaxBlocked
@@ -49,8 +49,9 @@ func Reserve() {
 	// 1 % of a core. The call also keeps the runtime from reading the cgroup's files, which
 	// may hang, to adapt the number.
 	runtime.GOMAXPROCS(1)
-	// The C library's resolver blocks a thread for each name.
-	net.DefaultResolver.PreferGo = true
+	if runtime.GOOS == "linux" {
+		net.DefaultResolver.PreferGo = true // the C library's resolver blocks a thread for each name
+	}
 	beginReserve()
 	defer endReserve()
 	// Goroutines that are locked to their threads at the same time have one each. When they
