@@ -188,7 +188,7 @@ func TestAddressSpaceLimit(t *testing.T) {
 	if testkit.RaceEnabled {
 		t.Skip("SKIPPED: the race detector reserves more")
 	}
-	p := prepare(t, "within", fmt.Sprintf("as=%d", 1300<<20), "vobs", "run", "-o", "e.json", "--", "sh", "-c", "exit 7")
+	p := prepare(t, "within", fmt.Sprintf("as=%d", 13<<30/10), "vobs", "run", "-o", "e.json", "--", "sh", "-c", "exit 7")
 	if err := p.launch(t); err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-// As much as glibc gives a thread if there is no limit. With one it takes that (ulimit -s, usually
+// Enough for the calls of a driver. glibc takes the limit of the first thread (ulimit -s, usually
 // 8 MiB), all of which ulimit -v counts.
-enum { stack_size = 2 << 20 };
+enum { stack_size = 1 << 20 };
 
 // pthread_create of the C library.
 static int (*libc_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
