@@ -51,8 +51,9 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(v
         int now = __atomic_load_n(&state, __ATOMIC_SEQ_CST);
         if (failed != EAGAIN || now == normal) return failed;
         if (now == reserving) {
-            if (write(STDERR_FILENO, refused, sizeof refused - 1) < 0) _exit(125);
-            _exit(125);
+            ssize_t written = write(STDERR_FILENO, refused, sizeof refused - 1);
+            (void)written;
+            _exit(125); // as after any error before the command starts
         }
         struct timespec pause = {0, 10000000};
         nanosleep(&pause, NULL);

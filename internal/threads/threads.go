@@ -43,7 +43,7 @@ const (
 )
 
 // Reserve creates the threads. It is for a process that runs a command, and is called once,
-// before any other goroutine starts. From then on one goroutine runs at a time.
+// before anything blocks. From then on one goroutine runs at a time.
 func Reserve() {
 	// More would cost a thread each, and a wake-up whenever two goroutines can run. vobs uses
 	// 1 % of a core. The call also keeps the runtime from reading the cgroup's files, which
