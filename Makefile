@@ -69,8 +69,8 @@ check-shared: ## run the tests on data outside the repository (VOBS_SHARED=../sh
 	@[ -d '$(VOBS_SHARED)' ] || { echo "SKIPPED: check-shared: there is no directory $(VOBS_SHARED) (VOBS_SHARED=DIRECTORY)" >&2; exit 0; }; \
 	VOBS_SHARED=$$(realpath '$(VOBS_SHARED)') $(GOTEST) -count=1 -v -run '^TestShared' $(call packages-with,^func TestShared)
 
-soak: $(FAKENVML) ## run vobs a thousand times around commands that leave orphans (part of check-long)
-	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -run '^TestCodesAmidOrphans$$' ./internal/cli
+soak: $(FAKENVML) ## run vobs a thousand times around commands that leave orphans, 200 times under a limit on processes (root; part of check-long)
+	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -v -run '^(TestCodesAmidOrphans|TestPidsLimit)$$' ./internal/cli
 
 race: $(FAKENVML) ## run the tests under the race detector, which makes each start of vobs seven times as expensive
 	$(GOTEST) -race ./...

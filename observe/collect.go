@@ -121,7 +121,7 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 // finishProber takes the last readings of the engines. If that hangs, in a file of /proc which
 // shows whose an address or a file of metrics is, what was read so far counts.
 func (r *run) finishProber(ctx context.Context, limit time.Duration, ended time.Time) aggregate.Output {
-	out, err := bounded.Call("the last reading of the engines", limit, func() (out aggregate.Output, err error) {
+	out, err := bounded.Await("the last reading of the engines", limit, func() (out aggregate.Output, err error) {
 		r.recovered("engine", func() { out = r.prober.Finish(ctx, ended) })
 		return out, nil
 	})

@@ -126,7 +126,7 @@ func (d *discovery) run(ctx context.Context, started time.Time) {
 			return
 		case <-timer.C:
 		}
-		d.findServers()
+		blocking(d.findServers)
 		if look < len(quickLooks) {
 			timer.Reset(max(quickLooks[look], d.wait()))
 			if look > 0 {
@@ -135,7 +135,7 @@ func (d *discovery) run(ctx context.Context, started time.Time) {
 		} else {
 			timer.Reset(budget.AlignToTick(max(discoveryInterval-budget.Tick/2, d.wait())))
 		}
-		d.findOwners()
+		blocking(d.findOwners)
 	}
 }
 

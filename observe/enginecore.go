@@ -219,7 +219,7 @@ func (m *coreMonitor) workerEnded(e processExit) {
 	}
 	core := e.descendants[i]
 	m.pollHealth(e.targets, func(status int, _ time.Time) (goOn bool) {
-		if proc.StateOf(m.procRoot, core) != proc.Running {
+		if m.stateOf(core) != proc.Running {
 			return false // its own end is looked into
 		}
 		if status == http.StatusServiceUnavailable {
@@ -236,7 +236,7 @@ func (m *coreMonitor) coreEnded(e processExit) {
 	for _, p := range e.descendants {
 		if isCore(p) {
 			cores++
-		} else if p.PPID == e.process.PID && isWorker(p) && proc.StateOf(m.procRoot, p) == proc.Running {
+		} else if p.PPID == e.process.PID && isWorker(p) && m.stateOf(p) == proc.Running {
 			workersLeft = true
 		}
 	}
@@ -251,7 +251,7 @@ func (m *coreMonitor) coreEnded(e processExit) {
 			switch {
 			case how.Exited() && how.ExitStatus() == 0:
 				return false // it was shut down
-			case how.Exited() && cores == 1 && e.sharesGroup && proc.StateOf(m.procRoot, e.server.process) == proc.Running:
+			case how.Exited() && cores == 1 && e.sharesGroup && m.stateOf(e.server.process) == proc.Running:
 				m.addDeath(e.server, at, fmt.Sprintf("the engine core (process %d) failed with exit code %d", e.process.PID, how.ExitStatus()))
 				return false
 			case how.Exited():
@@ -275,7 +275,7 @@ func (m *coreMonitor) coreEnded(e processExit) {
 		}
 		// With data parallelism the server waits for the end of its coordinator first.
 		if slices.ContainsFunc(e.descendants, func(p proc.Process) bool {
-			return isCoordinator(p) && proc.StateOf(m.procRoot, p) != proc.Exited
+			return isCoordinator(p) && m.stateOf(p) != proc.Exited
 		}) {
 			firstDead, at = time.Time{}, sent
 			return true
@@ -293,6 +293,12 @@ func (m *coreMonitor) coreEnded(e processExit) {
 	if m.sleep(corroboratedDelay) {
 		m.pollHealth(e.targets, goOn)
 	}
+}
+
+// stateOf returns the state of a process.
+func (m *coreMonitor) stateOf(p proc.Process) (s proc.State) {
+	blocking(func() { s = proc.StateOf(m.procRoot, p) })
+	return s
 }
 
 // isCrash reports whether the kernel sends a signal to a process for its own faults.

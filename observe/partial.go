@@ -84,7 +84,8 @@ func (w *partialWriter) write() error {
 	if err != nil {
 		return err
 	}
-	return w.output.WritePartial(event)
+	blocking(func() { err = w.output.WritePartial(event) })
+	return err
 }
 
 // partialEvent assembles the partial event.

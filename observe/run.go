@@ -18,6 +18,7 @@ import (
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/privatedir"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/internal/vllm/args"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/multiproc"
@@ -84,7 +85,7 @@ func Run(cfg Config) (child.Exit, error) {
 			return child.Exit{}, err
 		}
 	}
-	_, err := bounded.Call("the first reading of the engines", baselineTimeout, func() (struct{}, error) {
+	_, err := bounded.Await("the first reading of the engines", baselineTimeout, func() (struct{}, error) {
 		r.recovered("engine", func() { r.prober.ScrapeBaseline(context.Background()) })
 		return struct{}{}, nil
 	})
@@ -323,6 +324,13 @@ func (r *run) readLoad(field string) *schema.LoadAvg {
 		return nil
 	}
 	return load
+}
+
+// blocking calls f, which reads or writes files that may hang.
+func blocking(f func()) {
+	threads.Enter()
+	defer threads.Leave()
+	f()
 }
 
 // recovered runs one part of the work. A panic costs that part its figures, which are

@@ -31,6 +31,7 @@ const module = "github.com/vobs/vobs"
 // layers lists all packages of the program from the ground up. A package may import
 // packages of lower layers only.
 var layers = [][]string{
+	{"internal/threads"}, // which everything that may hang counts in
 	{ // data types and helpers
 		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
 		"internal/bounded", "internal/budget", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
@@ -72,10 +73,10 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics"}, []string{"internal/pyvalue", "internal/vllm/..."}},
 	{[]string{"internal/vllm/plugin"}, []string{"internal/pyvalue", "internal/vllm/...", "internal/environ"}}, // the command's
 	// Readings of the machine and of the engine are independent of each other.
-	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "schema"}},
-	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/pyvalue", "internal/vllm/...", "schema"}},
+	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "internal/threads", "schema"}},
+	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/pyvalue", "internal/threads", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
-	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue"}},
+	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue", "internal/threads"}},
 	// Analysis needs events only: no engine, no machine.
 	{[]string{"internal/events", "internal/render"}, []string{"schema"}},
 	{[]string{"internal/check", "internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/render", "internal/stats", "schema"}},

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/threads"
 )
 
 // ErrHangs means that a call was given up, or was not made because an earlier one still
@@ -32,8 +34,9 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("an error in vobs: %v: please report it with the output of -v", e.Value)
 }
 
-// maxHanging bounds the calls that hang: each occupies a thread.
-const maxHanging = 16
+// maxHanging bounds the calls that hang: each occupies a thread. Package threads counts those in
+// progress, too.
+const maxHanging = threads.MaxBlocked
 
 // steps is in how many parts a limit is waited for. Time in which this process did not run
 // at all, because it was stopped or starved, counts as one of them.
@@ -42,14 +45,15 @@ const steps = 8
 var (
 	mu      sync.Mutex
 	hanging = map[string]int{} // calls that were given up and have not returned, by name
-	total   int                // sum of hanging
+	total   int                // sum of hanging, without those of Await
 )
 
-// call is a call in progress.
-type call[T any] struct {
-	done  chan struct{} // closed when it has returned
-	value T
-	err   error
+// callState is a call in progress.
+type callState[T any] struct {
+	blocks bool          // it counts as one that may hang
+	done   chan struct{} // closed when it has returned
+	value  T
+	err    error
 
 	returned, givenUp bool // guarded by mu
 }
@@ -57,17 +61,27 @@ type call[T any] struct {
 // Call returns what f returns, or an error that wraps [ErrHangs] if that takes longer than
 // limit. name says what f reads, usually the path of a file, and begins the error. While a
 // call that was given up hangs, a further one of the same name fails immediately, without
-// calling f: so no name costs a second thread. f runs on a goroutine of its own; if it
-// panics, the error is a *[PanicError].
+// calling f: so no name costs a second thread. f runs on a goroutine of its own, between
+// [threads.Enter] and Leave; if it panics, the error is a *[PanicError].
 func Call[T any](name string, limit time.Duration, f func() (T, error)) (T, error) {
+	return call(name, limit, true, f)
+}
+
+// Await is Call for an f that itself only waits, for the network or for calls of this kind: it
+// does not count as one that may hang.
+func Await[T any](name string, limit time.Duration, f func() (T, error)) (T, error) {
+	return call(name, limit, false, f)
+}
+
+func call[T any](name string, limit time.Duration, blocks bool, f func() (T, error)) (T, error) {
 	var none T
 	mu.Lock()
-	refused := hanging[name] > 0 || total >= maxHanging
+	refused := hanging[name] > 0 || blocks && total >= maxHanging
 	mu.Unlock()
-	if refused {
+	if refused || blocks && !threads.EnterWithin(limit) {
 		return none, fmt.Errorf("%s: %w", name, ErrHangs)
 	}
-	c := &call[T]{done: make(chan struct{})}
+	c := &callState[T]{done: make(chan struct{}), blocks: blocks}
 	go c.run(name, f)
 	if !Wait(c.done, limit) && c.giveUp(name) {
 		return none, fmt.Errorf("%s: %w", name, ErrHangs)
@@ -76,15 +90,20 @@ func Call[T any](name string, limit time.Duration, f func() (T, error)) (T, erro
 	return c.value, c.err
 }
 
-func (c *call[T]) run(name string, f func() (T, error)) {
+func (c *callState[T]) run(name string, f func() (T, error)) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.err = &PanicError{p, debug.Stack()}
 		}
+		if c.blocks {
+			threads.Leave()
+		}
 		mu.Lock()
 		c.returned = true
 		if c.givenUp {
-			total--
+			if c.blocks {
+				total--
+			}
 			if hanging[name]--; hanging[name] == 0 {
 				delete(hanging, name)
 			}
@@ -96,7 +115,7 @@ func (c *call[T]) run(name string, f func() (T, error)) {
 }
 
 // giveUp records that the call hangs. It reports false if the call has returned.
-func (c *call[T]) giveUp(name string) bool {
+func (c *callState[T]) giveUp(name string) bool {
 	mu.Lock()
 	defer mu.Unlock()
 	if c.returned {
@@ -104,7 +123,9 @@ func (c *call[T]) giveUp(name string) bool {
 	}
 	c.givenUp = true
 	hanging[name]++
-	total++
+	if c.blocks {
+		total++
+	}
 	return true
 }
 

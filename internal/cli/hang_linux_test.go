@@ -102,6 +102,7 @@ func TestLXCFSHangs(t *testing.T) {
 		t.Run(test.name+" from the start", func(t *testing.T) {
 			t.Parallel()
 			p := inMountNamespace(t, over(test.file(t))+"over "+lxcfsFiles+"; exec vobs run -o e.json -- sh -c ': >up; exit 7'")
+			p.watchThreads(t)
 			p.waitWithin(t, "up", startBound)
 			p.waitWithin(t, "e.json", endBound)
 			wantLXCFS(t, p)
@@ -110,6 +111,7 @@ func TestLXCFSHangs(t *testing.T) {
 			t.Parallel()
 			p := inMountNamespace(t, "exec vobs run -o e.json -- sh -c "+
 				quoted(over(test.file(t))+"over "+lxcfsFiles+"; : >up; until [ -e go ]; do sleep 0.02; done; exit 7"))
+			p.watchThreads(t)
 			p.waitFile(t, "up")
 			p.touch(t, "go")
 			p.waitWithin(t, "e.json", endBound)
@@ -150,6 +152,7 @@ func TestProcHangs(t *testing.T) {
 		_, release := testkit.HangingFile(t, file)
 		p := inMountNamespace(t, over(file)+"over $$/status $$/environ "+lxcfsFiles+"; exec vobs run -o e.json -- sh -c ': >up; exit 7'")
 		t.Cleanup(release)
+		p.watchThreads(t)
 		p.waitWithin(t, "up", startBound)
 		p.waitWithin(t, "e.json", endBound)
 		p.waitOutput(t, "no response, which may keep vobs from ending: /proc/self/environ; /proc/self/status")
@@ -169,6 +172,7 @@ func TestProcHangs(t *testing.T) {
 		p := inMountNamespace(t, "exec vobs run -o e.json -- sh -c "+
 			quoted(over(file)+"trap 'exit 9' TERM; over $$/stat; : >up; while :; do sleep 0.02; done"))
 		t.Cleanup(release)
+		p.watchThreads(t)
 		p.waitFile(t, "up")
 		p.eventually(t, func() error {
 			select {

@@ -16,6 +16,7 @@ import (
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
+	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/probe/scrape"
@@ -99,6 +100,7 @@ func runAction(c *cli.Context) error {
 			}
 		}
 	}
+	threads.Reserve()
 	exit, err := observe.Run(cfg)
 	if err != nil {
 		return fail(exitNotStarted, err)

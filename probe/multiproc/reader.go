@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -182,6 +183,8 @@ func (r *Reader) reset() {
 // with an empty page if the directory cannot be read, wrapping fs.ErrNotExist if it does
 // not exist. What a page has is never partial.
 func (r *Reader) Read(page *exposition.Page, full bool) error {
+	threads.Enter()
+	defer threads.Leave()
 	r.begin(page)
 	r.readAt = time.Now()
 	dir, err := openDir(r.dir)

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,10 +21,9 @@ typedef struct {
 } slot;
 
 struct vobs_record {
-    pthread_mutex_t mutex; // never held while a file is read
-    pthread_cond_t wake;
+    vobs_record *next;
     int stopping;
-    int64_t interval;
+    int64_t interval, began; // began is that of the last round, 0 before the first
     int n;
     int dir, *fds;
     uint32_t *lengths;
@@ -33,6 +31,12 @@ struct vobs_record {
     int first, count; // of the waiting rounds
     slot ring[slots + 1]; // the last one is the thread's
 };
+
+// One thread copies the files of all recordings.
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; // never held while a file is read
+static pthread_cond_t wake;
+static vobs_record *recordings;
+static int running; // the thread has been started; it never ends
 
 static int64_t now_ns(void) {
     struct timespec t;
@@ -49,58 +53,88 @@ static int64_t modified_ns(int dir) {
 }
 
 static void release(vobs_record *r) {
-    pthread_cond_destroy(&r->wake);
-    pthread_mutex_destroy(&r->mutex);
     for (int i = 0; i <= slots; i++) free(r->ring[i].got), free(r->ring[i].data);
     free(r->fds), free(r->lengths), free(r);
 }
 
-static void *run(void *p) {
-    vobs_record *r = p;
-    pthread_setname_np(pthread_self(), "vobs-files");
-    slot *own = &r->ring[slots];
-    pthread_mutex_lock(&r->mutex);
-    while (!r->stopping) {
-        pthread_mutex_unlock(&r->mutex);
-        own->began = now_ns();
-        char *to = own->data;
-        for (int i = 0; i < r->n; i++) {
-            ssize_t got;
-            do got = pread(r->fds[i], to, r->lengths[i], 0);
-            while (got < 0 && errno == EINTR);
-            own->got[i] = got;
-            to += r->lengths[i];
+// copy_files makes a round.
+static void copy_files(vobs_record *r, slot *to) {
+    to->began = now_ns();
+    char *data = to->data;
+    for (int i = 0; i < r->n; i++) {
+        ssize_t got;
+        do got = pread(r->fds[i], data, r->lengths[i], 0);
+        while (got < 0 && errno == EINTR);
+        to->got[i] = got;
+        data += r->lengths[i];
+    }
+    to->took = now_ns() - to->began;
+    to->modified = modified_ns(r->dir); // after the files: unchanged means that they were all there
+}
+
+// next_due frees the recordings that were stopped and returns the one whose next round is due
+// first, and when; NULL if there is none. The mutex is held.
+static vobs_record *next_due(int64_t *at) {
+    vobs_record *due = NULL;
+    *at = INT64_MAX;
+    for (vobs_record **link = &recordings; *link != NULL;) {
+        vobs_record *r = *link;
+        if (r->stopping) {
+            *link = r->next;
+            for (int i = 0; i < r->n; i++) close(r->fds[i]);
+            close(r->dir);
+            release(r);
+            continue;
         }
-        own->took = now_ns() - own->began;
-        own->modified = modified_ns(r->dir); // after the files: unchanged means that they were all there
-        pthread_mutex_lock(&r->mutex);
+        int64_t next = r->began == 0 ? 0 : r->began + r->interval;
+        if (next < *at) due = r, *at = next;
+        link = &r->next;
+    }
+    return due;
+}
+
+static void *run(void *unused) {
+    (void)unused;
+    pthread_setname_np(pthread_self(), "vobs-files");
+    pthread_mutex_lock(&mutex);
+    for (;;) {
+        int64_t at;
+        vobs_record *r = next_due(&at);
+        if (r == NULL) {
+            pthread_cond_wait(&wake, &mutex);
+            continue;
+        }
+        if (now_ns() < at) {
+            struct timespec t = {at / 1000000000, at % 1000000000};
+            pthread_cond_timedwait(&wake, &mutex, &t);
+            continue;
+        }
+        slot *own = &r->ring[slots];
+        pthread_mutex_unlock(&mutex);
+        copy_files(r, own);
+        pthread_mutex_lock(&mutex);
         if (r->count == slots) r->first = (r->first + 1) % slots, r->count--;
         slot *free_slot = &r->ring[(r->first + r->count++) % slots], swap = *free_slot;
         *free_slot = *own, *own = swap;
-        int64_t began = free_slot->began;
-        while (!r->stopping) {
-            int64_t next = began + r->interval;
-            if (now_ns() >= next) break;
-            struct timespec t = {next / 1000000000, next % 1000000000};
-            pthread_cond_timedwait(&r->wake, &r->mutex, &t);
-        }
+        r->began = free_slot->began;
     }
-    pthread_mutex_unlock(&r->mutex);
-    for (int i = 0; i < r->n; i++) close(r->fds[i]);
-    close(r->dir);
-    release(r);
     return NULL;
 }
 
-vobs_record *vobs_record_start(int dir, const int *fds, const uint32_t *lengths, int n, int64_t interval) {
-    vobs_record *r = calloc(1, sizeof *r);
-    if (r == NULL) return NULL;
-    pthread_mutex_init(&r->mutex, NULL);
+// start_thread starts the thread unless it is running. The mutex is held.
+static int start_thread(vobs_thread_starter *start) {
+    if (running) return 1;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->wake, &attr);
+    pthread_cond_init(&wake, &attr);
     pthread_condattr_destroy(&attr);
+    return running = start(vobs_thread_files, run, NULL) == 0;
+}
+
+vobs_record *vobs_record_start(int dir, const int *fds, const uint32_t *lengths, int n, int64_t interval, vobs_thread_starter *start) {
+    vobs_record *r = calloc(1, sizeof *r);
+    if (r == NULL) return NULL;
     r->dir = dir, r->n = n, r->interval = interval;
     r->fds = calloc(n, sizeof *r->fds), r->lengths = calloc(n, sizeof *r->lengths);
     int whole = r->fds != NULL && r->lengths != NULL;
@@ -110,18 +144,14 @@ vobs_record *vobs_record_start(int dir, const int *fds, const uint32_t *lengths,
         r->ring[i].data = malloc(r->size);
         whole = r->ring[i].got != NULL && r->ring[i].data != NULL;
     }
-    // Signals are for the Go runtime's threads.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_t thread;
-    pthread_attr_t how;
-    pthread_attr_init(&how);
-    pthread_attr_setdetachstate(&how, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&how, 64 << 10);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    whole = whole && pthread_create(&thread, &how, run, r) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&how);
+    if (whole) {
+        pthread_mutex_lock(&mutex);
+        if ((whole = start_thread(start))) {
+            r->next = recordings, recordings = r;
+            pthread_cond_signal(&wake);
+        }
+        pthread_mutex_unlock(&mutex);
+    }
     if (!whole) {
         release(r);
         return NULL;
@@ -130,15 +160,15 @@ vobs_record *vobs_record_start(int dir, const int *fds, const uint32_t *lengths,
 }
 
 void vobs_record_set_interval(vobs_record *r, int64_t interval) {
-    pthread_mutex_lock(&r->mutex);
+    pthread_mutex_lock(&mutex);
     int sooner = interval < r->interval;
     r->interval = interval;
-    if (sooner) pthread_cond_signal(&r->wake);
-    pthread_mutex_unlock(&r->mutex);
+    if (sooner) pthread_cond_signal(&wake);
+    pthread_mutex_unlock(&mutex);
 }
 
 int vobs_record_take(vobs_record *r, char *data, int32_t *got, int64_t *ago, int64_t *took, int64_t *modified) {
-    pthread_mutex_lock(&r->mutex);
+    pthread_mutex_lock(&mutex);
     int some = r->count > 0;
     if (some) {
         slot *s = &r->ring[r->first];
@@ -151,13 +181,13 @@ int vobs_record_take(vobs_record *r, char *data, int32_t *got, int64_t *ago, int
         }
         *ago = now_ns() - s->began, *took = s->took, *modified = s->modified;
     }
-    pthread_mutex_unlock(&r->mutex);
+    pthread_mutex_unlock(&mutex);
     return some;
 }
 
 void vobs_record_stop(vobs_record *r) {
-    pthread_mutex_lock(&r->mutex);
+    pthread_mutex_lock(&mutex);
     r->stopping = 1;
-    pthread_cond_signal(&r->wake);
-    pthread_mutex_unlock(&r->mutex);
+    pthread_cond_signal(&wake);
+    pthread_mutex_unlock(&mutex);
 }

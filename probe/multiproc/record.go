@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -77,6 +78,8 @@ func (r *Reader) Record(interval time.Duration) bool {
 	if !r.listIsCurrent || len(files) == 0 || size > maxRecorded {
 		return false
 	}
+	threads.Enter()
+	defer threads.Leave()
 	dir, err := openDir(r.dir)
 	if err != nil {
 		return false

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/threads"
 )
 
 // recorder copies files in a C thread, for which Go's runtime need not wake up: a wake-up of
@@ -50,7 +52,7 @@ func newRecorder(dir int, fds []int, lengths []uint32, interval time.Duration) *
 		ints[i], lens[i], starts[i] = C.int(fds[i]), C.uint32_t(lengths[i]), size
 		size += int(lengths[i])
 	}
-	c := C.vobs_record_start(C.int(dir), &ints[0], &lens[0], C.int(len(fds)), C.int64_t(interval))
+	c := C.vobs_record_start(C.int(dir), &ints[0], &lens[0], C.int(len(fds)), C.int64_t(interval), (*C.vobs_thread_starter)(threads.Starter()))
 	if c == nil {
 		closeAll(append(fds, dir))
 		return nil

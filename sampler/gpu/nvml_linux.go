@@ -18,6 +18,8 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/dl"
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/threads"
 )
 
 // libraryName is the library that go-nvml loads too. The dynamic loader finds it through
@@ -326,7 +328,7 @@ func (d *nvmlDriver) watch(devices []device, interval time.Duration) (watcher, e
 	name := C.CString(libraryName)
 	defer C.free(unsafe.Pointer(name))
 	w := &nvmlWatcher{n: len(devices), buffer: make([]C.vobs_device, len(devices)), wall: time.Now(), mono: int64(C.vobs_monotonic())}
-	w.c = C.vobs_watch_start(name, C.int(len(devices)), &handles[0], C.int64_t(interval))
+	w.c = C.vobs_watch_start(name, C.int(len(devices)), &handles[0], C.int64_t(interval), (*C.vobs_thread_starter)(threads.Starter()))
 	if w.c == nil {
 		return nil, errors.New("cannot start a thread for reading the GPUs' memory: check the limits on processes (ulimit -u) and memory")
 	}

@@ -5,7 +5,6 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -33,7 +32,6 @@ typedef struct {
 struct vobs_watch {
     pthread_mutex_t mutex; // never held during a driver call
     pthread_cond_t wake;   // to the thread: something changed; from the thread: it ended
-    pthread_t thread;
     read_v1 v1;
     read_v2 v2;
     int stopping, ended;
@@ -157,7 +155,7 @@ void vobs_watch_free(vobs_watch *w) {
     free(w);
 }
 
-vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handles, int64_t interval) {
+vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handles, int64_t interval, vobs_thread_starter *start) {
     void *lib = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
     vobs_watch *w = calloc(1, sizeof *w);
     if (lib == NULL || w == NULL) {
@@ -187,12 +185,7 @@ vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handle
             w->handles[i] = handles[i];
             w->devices[i].api = w->v2 != NULL ? 2 : 1;
         }
-        // Signals are for the Go runtime: this thread blocks all of them.
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        ok = pthread_create(&w->thread, NULL, run, w) == 0;
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        ok = start(vobs_thread_gpu, run, w) == 0;
     }
     if (!ok) {
         vobs_watch_free(w);
@@ -234,6 +227,5 @@ int vobs_watch_stop(vobs_watch *w, int64_t timeout) {
     while (!w->ended && pthread_cond_timedwait(&w->wake, &w->mutex, &t) == 0) {}
     int ended = w->ended;
     pthread_mutex_unlock(&w->mutex);
-    if (ended) pthread_join(w->thread, NULL);
     return ended;
 }

@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "../../internal/threads/park.h"
+
 typedef struct vobs_watch vobs_watch;
 
 // Summary of one device's readings. Times are CLOCK_MONOTONIC in ns, 0 for never; sizes
@@ -31,9 +33,10 @@ typedef struct {
     int64_t busy_since; // start of the current round; 0 between rounds
 } vobs_watch_state;
 
-// Starts the thread for n handles, with an interval in ns. Returns NULL if it cannot be
+// Lets the thread that start (vobs_thread_start) provides read n handles, with an interval in ns.
+// Returns NULL if it cannot be
 // started, or if the named library has no function that reads memory.
-vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handles, int64_t interval);
+vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handles, int64_t interval, vobs_thread_starter *start);
 
 // Sets the time from which on readings count.
 void vobs_watch_count_from(vobs_watch *w, int64_t at);

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -298,8 +299,11 @@ func (t *treeSamples) giveUp(now time.Time, err error) {
 	}
 }
 
-// measure runs f on one thread and passes the CPU time that it used to charge.
+// measure runs f, which reads files, on one thread and passes the CPU time that it used to
+// charge.
 func (s *Sampler) measure(f func(), charge func(time.Duration)) {
+	threads.Enter()
+	defer threads.Leave()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	before := threadCPU()
