@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -30,8 +31,7 @@ const (
 	// maxListeners bounds the listening sockets of one server that are tried if its
 	// command line does not show which one its API uses.
 	maxListeners = 8
-	// maxOwnerTries bounds the searches for the process behind an address: each goes
-	// over all processes.
+	// maxOwnerTries bounds the searches for the process behind an address.
 	maxOwnerTries = 20
 	// argumentReads is how often the arguments of a process that cannot be a server are
 	// read under one name: between fork and exec they are its parent's.
@@ -48,6 +48,7 @@ var quickLooks = [...]time.Duration{50 * time.Millisecond, 100 * time.Millisecon
 type discoveryConfig struct {
 	procRoot string
 	tree     *proc.Tree // of the command
+	sockets  *proc.Sockets
 	prober   *probe.Prober
 	// cores gets the servers that are found.
 	cores *coreMonitor
@@ -153,7 +154,10 @@ func (d *discovery) findOwners() {
 		if err != nil {
 			ip = netip.MustParseAddr("127.0.0.1") // localhost
 		}
-		pid, err := proc.OwnerOf(d.procRoot, ip, port)
+		pid, err := d.sockets.Owner(ip, port)
+		if errors.Is(err, proc.ErrSearching) {
+			d.ownerTries[name]--
+		}
 		if err != nil {
 			continue // no process yet, or one that vobs may not inspect
 		}
@@ -164,7 +168,7 @@ func (d *discovery) findOwners() {
 }
 
 func (d *discovery) addOwner(pid int, t scrape.Target) {
-	processes, err := proc.Descendants(d.procRoot, pid)
+	processes, err := d.sockets.Table().Descendants(pid)
 	if err != nil {
 		return
 	}
@@ -303,7 +307,7 @@ func (d *discovery) findServer(p proc.Process, c processCommandLine, parents map
 	if !isServer && !parents[p.PID] && !isDemoEngine(c.line.Argv) {
 		return
 	}
-	listeners, err := proc.ListenersOf(d.procRoot, map[int]bool{p.PID: true})
+	listeners, err := d.sockets.ListenersOf(map[int]bool{p.PID: true})
 	if err != nil || len(listeners) == 0 {
 		return // not up yet
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func testDiscovery(procRoot string) *discovery {
-	return newDiscovery(discoveryConfig{procRoot: procRoot, prober: probe.New(probe.Config{}), debug: func(string) {}})
+	return newDiscovery(discoveryConfig{procRoot: procRoot, sockets: socketsIn(procRoot), prober: probe.New(probe.Config{}), debug: func(string) {}})
 }
 
 func TestMayServe(t *testing.T) {
@@ -265,7 +265,7 @@ func TestFindMetricsDir(t *testing.T) {
 	environ("10", "")
 	find := func(metricsDirs bool) map[string]bool {
 		prober := probe.New(probe.Config{})
-		d := newDiscovery(discoveryConfig{procRoot: procRoot, prober: prober, metricsDirs: metricsDirs, debug: func(string) {}})
+		d := newDiscovery(discoveryConfig{procRoot: procRoot, sockets: socketsIn(procRoot), prober: prober, metricsDirs: metricsDirs, debug: func(string) {}})
 		d.started = started
 		for _, pid := range []int{7, 7, 8, 9, 10, 11} {
 			d.findMetricsDir(proc.Process{PID: pid})

@@ -40,6 +40,12 @@ import (
 	"github.com/vobs/vobs/bench/internal/venv"
 )
 
+// part is one part of the measurement.
+type part struct {
+	name string
+	run  func() error
+}
+
 // bench holds what all parts need.
 type bench struct {
 	dir    string // for builds and output
@@ -51,7 +57,7 @@ type bench struct {
 
 func main() {
 	long := flag.Bool("long", false, "measure everything, with more repetitions")
-	only := flag.String("only", "start,steady,pulse,driver,files", "the `PARTS` to run")
+	only := flag.String("only", "start,steady,pulse,driver,files,"+crowdNames, "the `PARTS` to run")
 	vobs := flag.String("vobs", os.Getenv("VOBS"), "the vobs to measure, at `PATH` [$VOBS]; by default it is built")
 	flag.Parse()
 	// Neither garbage collection nor a switch of threads may disturb a measurement.
@@ -60,10 +66,8 @@ func main() {
 
 	b := &bench{long: *long, vobs: *vobs}
 	err := b.prepare()
-	for _, part := range []struct {
-		name string
-		run  func() error
-	}{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"driver", b.driver}, {"files", b.files}} {
+	parts := []part{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"driver", b.driver}, {"files", b.files}}
+	for _, part := range append(parts, b.crowdParts()...) {
 		if err == nil && slices.Contains(strings.Split(*only, ","), part.name) {
 			err = part.run()
 			runtime.GC()

@@ -31,3 +31,12 @@ func listPIDs(dir string, dst []int) ([]int, error) {
 	}
 	return dst, err
 }
+
+// listEntries is listPIDs without inodes.
+func listEntries(dir string, dst []dirEntry) ([]dirEntry, error) {
+	pids, err := listPIDs(dir, nil)
+	for _, pid := range pids {
+		dst = append(dst, dirEntry{pid: pid})
+	}
+	return dst, err
+}

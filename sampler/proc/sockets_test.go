@@ -152,14 +152,16 @@ func TestOwnerOf(t *testing.T) {
 		{"127.0.0.1", 4711, 0, ErrNoListener},
 		{"127.0.0.1", 22, 0, ErrOwnerHidden},
 	}
+	shared := newUnlimited(f.Root)
+	shared.interfaces = interfaces
 	for _, test := range tests {
-		pid, err := ownerOf(f.Root, netip.MustParseAddr(test.ip), test.port, interfaces)
+		pid, err := shared.Owner(netip.MustParseAddr(test.ip), test.port)
 		if pid != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s port %d: process %d, %v; want %d, %v", test.ip, test.port, pid, err, test.want, test.err)
 		}
 	}
 	// A wildcard socket of the address's own family comes first.
-	sockets := []netSocket{{inode: 1, ip: netip.MustParseAddr("::"), port: 1}, {inode: 2, ip: netip.MustParseAddr("0.0.0.0"), port: 1}}
+	sockets := []*netSocket{{inode: 1, ip: netip.MustParseAddr("::"), port: 1}, {inode: 2, ip: netip.MustParseAddr("0.0.0.0"), port: 1}}
 	local := func() bool { return true }
 	if got := matchListeners(sockets, netip.MustParseAddr("127.0.0.1"), 1, local); len(got) != 1 || got[0].inode != 2 {
 		t.Errorf("IPv4 to both wildcards: %v", got)
@@ -241,7 +243,7 @@ func TestSocketsReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sockets, err := listeningSockets("/proc/self/net")
+	sockets, err := readSockets("/proc/self/net/tcp", parseTCPTable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +253,9 @@ func TestSocketsReal(t *testing.T) {
 			continue
 		}
 		found = true
-		if l := sockets[s.Inode]; l.Addr != s.LocalAddr.String() || l.Port != int(s.LocalPort) || l.Network != "tcp" {
-			t.Errorf("socket %d: got %v, procfs has %v", s.Inode, l, s)
+		i := slices.IndexFunc(sockets, func(got netSocket) bool { return got.inode == s.Inode })
+		if i < 0 || sockets[i].ip.String() != s.LocalAddr.String() || sockets[i].port != int(s.LocalPort) {
+			t.Errorf("socket %d: got %v, procfs has %v", s.Inode, sockets, s)
 		}
 	}
 	if !found {

@@ -42,6 +42,7 @@ type Tree struct {
 	rootPID  int
 	procFS   bool  // procRoot is a procfs
 	err      error // why the processes below the root cannot be determined; nil otherwise
+	table    *Table
 
 	gate    gate // for the following
 	keepFDs bool // descriptors stay open: in a procfs they stay with their process
@@ -92,7 +93,7 @@ const checkTimeout = 500 * time.Millisecond
 // only checks the type of the file system at procRoot and its pid namespace, for at most
 // half a second.
 func NewTree(procRoot string, rootPID int) *Tree {
-	t := &Tree{procRoot: procRoot, rootPID: rootPID, gate: newGate(), index: make(map[int]int), pids: make(map[int]bool)}
+	t := &Tree{procRoot: procRoot, rootPID: rootPID, table: NewTable(procRoot), gate: newGate(), index: make(map[int]int), pids: make(map[int]bool)}
 	t.procFS, t.err = bounded.Call(procRoot, checkTimeout, func() (bool, error) {
 		procFS := isProcFS(procRoot)
 		if procFS && !isOwnProcFS(procRoot) {
@@ -113,6 +114,9 @@ func isOwnProcFS(procRoot string) bool {
 	self, err := os.Readlink(filepath.Join(procRoot, "self"))
 	return err == nil && self == strconv.Itoa(os.Getpid())
 }
+
+// Table returns the table of all processes of the host, from which the tree is made.
+func (t *Tree) Table() *Table { return t.table }
 
 // Err returns why the tree cannot be determined, or nil. If it is not nil, the tree
 // stays empty.
@@ -138,12 +142,12 @@ func (t *Tree) enter() error {
 //
 // If the kernel has children lists (CONFIG_PROC_CHILDREN) and the tree has few
 // threads, Discover walks these lists from the root; there is a list for each thread,
-// so with many threads, or without the lists, it scans /proc instead and links the
-// processes by their parents' pids. A process once seen to be unrelated is skipped by
-// its pid: it cannot become a descendant. Its pid can be reused by one, so every
-// eighth time, and whenever pids have wrapped around, everything is read again. If no
-// pid was assigned since the last time (/proc/loadavg has the most recent one),
-// Discover does nothing.
+// so with many threads, or without the lists, it lists the processes in /proc instead
+// (see [Table]) and links them by their parents' pids. A process once seen to be
+// unrelated is skipped by its pid: it cannot become a descendant. Its pid can be reused
+// by one, so every eighth time, and whenever pids have wrapped around, everything is
+// looked at again. If no pid was assigned since the last time (/proc/loadavg has the
+// most recent one), Discover does nothing.
 func (t *Tree) Discover() error {
 	if err := t.enter(); err != nil {
 		return err
@@ -449,24 +453,4 @@ func (t *Tree) forget(i int) {
 	}
 	t.members[last] = member{fd: -1}
 	t.members = t.members[:last]
-}
-
-// Descendants returns a process and all of its present descendants, the process
-// itself first. It is for a process that vobs did not start, such as one that serves a
-// local metrics address: its orphans are reparented to another subreaper and do not
-// count as its descendants. It reads the status of every process of the host.
-func Descendants(procRoot string, pid int) ([]Process, error) {
-	t := NewTree(procRoot, pid)
-	t.keepFDs = false
-	s, err := readStat(procRoot, pid, t.buf[:])
-	if err != nil {
-		return nil, fmt.Errorf("reading the status of process %d: %w", pid, err)
-	}
-	self := processOf(s)
-	err = t.Discover()
-	below, listErr := t.Processes()
-	if err = cmp.Or(err, listErr); err != nil {
-		return append([]Process{self}, below...), fmt.Errorf("look for the descendants of process %d: %w", pid, err)
-	}
-	return append([]Process{self}, below...), nil
 }
