@@ -55,6 +55,8 @@ type snapshot struct {
 	rows     []row
 	byPID    map[int]int   // index in rows
 	children map[int][]int // indexes in rows, by the parent's pid
+
+	descendants map[int][]Process // that were asked for, by pid; guarded by Table.gate
 }
 
 // dirEntry is one process in a listing of /proc.
@@ -189,7 +191,7 @@ func (t *Table) current() (*snapshot, error) {
 }
 
 func (t *Table) takeSnapshot() *snapshot {
-	s := &snapshot{round: t.round, rows: make([]row, 0, len(t.rows)), byPID: make(map[int]int, len(t.rows)), children: map[int][]int{}}
+	s := &snapshot{round: t.round, rows: make([]row, 0, len(t.rows)), byPID: make(map[int]int, len(t.rows)), children: map[int][]int{}, descendants: map[int][]Process{}}
 	for _, e := range t.entries {
 		r := t.rows[e.pid]
 		if r == nil || r.hidden {
@@ -208,7 +210,7 @@ func (t *Table) takeSnapshot() *snapshot {
 	return s
 }
 
-// Descendants returns a process and all of its present descendants, the process itself
+// Descendants returns a process and all of its descendants as of a round, the process itself
 // first, then the oldest first. It is for a process that vobs did not start, such as one that
 // serves a local metrics address: its orphans are reparented to another subreaper and do not
 // count as its descendants. It reads the status of the processes that it returns.
@@ -222,6 +224,13 @@ func (t *Table) Descendants(pid int) ([]Process, error) {
 	s, err := t.current()
 	if err != nil {
 		return []Process{self}, fmt.Errorf("look for the descendants of process %d: %w", pid, err)
+	}
+	if err := t.enter(); err != nil {
+		return []Process{self}, err
+	}
+	defer t.gate.leave()
+	if below, known := s.descendants[pid]; known {
+		return append([]Process{self}, below...), nil
 	}
 	var below []Process
 	found := map[int]bool{pid: true}
@@ -247,6 +256,9 @@ func (t *Table) Descendants(pid int) ([]Process, error) {
 		queue = append(queue, s.children[r.PID]...)
 	}
 	sortProcesses(below)
+	if err == nil {
+		s.descendants[pid] = below
+	}
 	return append([]Process{self}, below...), err
 }
 

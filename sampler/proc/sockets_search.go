@@ -1,0 +1,290 @@
+package proc
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// searchOrder is in which order processes are searched, and how far the search has come.
+type searchOrder struct {
+	round      int // of the table
+	rows       []*row
+	next       int // those before it hold no wanted socket of generation or before
+	generation int
+}
+
+// Owner returns the process that listens on a local TCP address in vobs's own
+// network namespace. It prefers a socket bound to exactly this address to one bound
+// to 0.0.0.0 or ::, which matches addresses of this machine only. An unspecified ip
+// stands for the loopback addresses, as it does in dialing.
+//
+// If several processes hold the socket, Owner returns the ancestor of those it finds: it
+// opened the socket and the others inherited it. Pid 1 comes last: with socket
+// activation it keeps sockets open that others serve.
+//
+// The error is ErrNoListener if nothing listens, ErrOwnerHidden if the listening
+// process is not visible, and ErrSearching if a later call is needed. If a proxy
+// (docker-proxy, a port forwarder) stands in front of the server, Owner returns the proxy.
+func (s *Sockets) Owner(ip netip.Addr, port int) (pid int, err error) {
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.gate.leave()
+	pid, err = s.owner(ip.Unmap().WithZone(""), port)
+	if err != nil {
+		return 0, fmt.Errorf("find the process that listens on %s: %w", net.JoinHostPort(ip.String(), strconv.Itoa(port)), err)
+	}
+	return pid, nil
+}
+
+// OwnerOf is [Sockets.Owner] without any earlier readings. It reads whatever it needs.
+func OwnerOf(procRoot string, ip netip.Addr, port int) (pid int, err error) {
+	return newUnlimited(procRoot).Owner(ip, port)
+}
+
+// ownNamespace returns the network namespace of this process; "" if it is unknown.
+func (s *Sockets) ownNamespace() string {
+	if s.namespace == "" {
+		s.namespace, _ = os.Readlink(filepath.Join(s.table.procRoot, "self/ns/net"))
+	}
+	return s.namespace
+}
+
+func (s *Sockets) owner(ip netip.Addr, port int) (int, error) {
+	root := s.table.procRoot
+	var sockets []*netSocket
+	for _, table := range socketTables[:2] {
+		f := s.file(s.ownNamespace(), filepath.Join(root, "net"), table.name, table.parse)
+		if f.err != nil && !gone(f.err) {
+			return 0, f.err
+		}
+		if gone(f.err) && table.name == "tcp" {
+			return 0, fmt.Errorf("%w (%w)", ErrNoProc, f.err)
+		}
+		for _, socket := range f.sockets {
+			if socket.port == port {
+				sockets = append(sockets, socket)
+			}
+		}
+	}
+	matches := matchListeners(sockets, ip, port, func() bool { return isLocal(ip, s.interfaces) })
+	if len(matches) == 0 {
+		return 0, ErrNoListener
+	}
+	return s.holderOf(matches)
+}
+
+// matchListeners returns the sockets that a connection to an address would reach:
+// those bound to it, otherwise those bound to all addresses. There are several if
+// they share the port (SO_REUSEPORT). local reports whether the address is one of
+// this machine; it is called only if that matters.
+func matchListeners(sockets []*netSocket, ip netip.Addr, port int, local func() bool) []*netSocket {
+	var exact, wildcard []*netSocket
+	for _, s := range sockets {
+		if s.port != port {
+			continue
+		}
+		bound := s.ip.Unmap()
+		switch {
+		case bound == ip, ip.IsUnspecified() && bound.IsLoopback():
+			exact = append(exact, s)
+		// :: accepts IPv4 too, unless IPV6_V6ONLY was set, which the table does not show.
+		case bound.IsUnspecified() && (bound.Is6() || ip.Is4()):
+			wildcard = append(wildcard, s)
+		}
+	}
+	if len(exact) > 0 {
+		return exact
+	}
+	if len(wildcard) > 0 && local() {
+		// A socket of the address's own family takes precedence over ::.
+		var sameFamily []*netSocket
+		for _, s := range wildcard {
+			if s.ip.Unmap().Is4() == ip.Is4() {
+				sameFamily = append(sameFamily, s)
+			}
+		}
+		if len(sameFamily) > 0 {
+			return sameFamily
+		}
+		return wildcard
+	}
+	return nil
+}
+
+// isLocal reports whether an address is one of this machine.
+func isLocal(ip netip.Addr, interfaces func() ([]net.Addr, error)) bool {
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		return true
+	}
+	addrs, err := interfaces()
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err == nil && prefix.Addr().Unmap().WithZone("") == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// holderOf returns the process that holds one of the sockets.
+func (s *Sockets) holderOf(sockets []*netSocket) (pid int, err error) {
+	snapshot, err := s.table.current()
+	if err != nil {
+		return 0, err
+	}
+	s.sort(snapshot)
+	s.earn()
+	holds := func(h *heldSockets) bool {
+		return slices.ContainsFunc(sockets, func(socket *netSocket) bool { return h.inodes[socket.inode] })
+	}
+	newest := 0
+	var holder *row
+	for _, socket := range sockets {
+		newest = max(newest, socket.generation)
+		for _, pid := range s.holders[socket.inode] {
+			i, alive := snapshot.byPID[pid]
+			if !alive || holder != nil && pid == 1 {
+				continue
+			}
+			r := &snapshot.rows[i]
+			h := s.held[pid]
+			if h != nil && h.startTicks == r.StartTicks && time.Since(h.readAt) > maxHeldAge {
+				h = s.read(pid, r.StartTicks)
+			}
+			if h != nil && h.startTicks == r.StartTicks && holds(h) && (holder == nil || holder.PID == 1 || r.StartTicks < holder.StartTicks) {
+				holder = r
+			}
+		}
+	}
+	if holder == nil || holder.PID == 1 {
+		r, err := s.search(newest, holds)
+		switch {
+		case r != nil:
+			holder = r
+		case holder == nil && err != nil:
+			return 0, err
+		}
+	}
+	if holder == nil {
+		return 0, s.whyHidden(sockets[0])
+	}
+	// Those that inherited the socket are further down.
+	for r, depth := holder, 0; depth < maxAncestors; depth++ {
+		i, known := snapshot.byPID[r.PPID]
+		if !known || r.PPID <= 1 {
+			break
+		}
+		r = &snapshot.rows[i]
+		if holds(s.upToDate(r, newest)) {
+			holder = r
+		}
+	}
+	return holder.PID, nil
+}
+
+// search returns the first process in the order of the search that holds a socket. The error
+// is ErrSearching if the allowance does not suffice.
+func (s *Sockets) search(newest int, holds func(*heldSockets) bool) (*row, error) {
+	o := &s.order
+	if o.generation < newest {
+		o.next, o.generation = 0, newest
+	}
+	for i := o.next; i < len(o.rows); i++ {
+		r := o.rows[i]
+		h := s.held[r.PID]
+		if h == nil || h.startTicks != r.StartTicks || h.generation < newest {
+			if s.allowance <= 0 && !s.unlimited {
+				return nil, ErrSearching
+			}
+			h = s.read(r.PID, r.StartTicks)
+		}
+		if holds(h) {
+			return r, nil
+		}
+		if i == o.next && h.generation >= o.generation {
+			o.next++
+		}
+	}
+	return nil, nil
+}
+
+// upToDate returns the sockets that a process holds, up to a generation.
+func (s *Sockets) upToDate(r *row, generation int) *heldSockets {
+	h := s.held[r.PID]
+	if h == nil || h.startTicks != r.StartTicks || h.generation < generation {
+		h = s.read(r.PID, r.StartTicks)
+	}
+	return h
+}
+
+// sort sorts the processes for a search: those with several threads first, as a server of an
+// engine has dozens, then the youngest first. Pid 1 comes last, and kernel threads hold no
+// sockets. It forgets what processes that have ended held.
+func (s *Sockets) sort(snapshot *snapshot) {
+	if s.order.round == snapshot.round {
+		return
+	}
+	rows := make([]*row, 0, len(snapshot.rows))
+	for i := range snapshot.rows {
+		if r := &snapshot.rows[i]; !r.kernel {
+			rows = append(rows, r)
+		}
+	}
+	rank := func(r *row) int {
+		switch {
+		case r.PID == 1:
+			return 2
+		case r.threads > 1:
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(rows, func(a, b *row) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.StartTicks, a.StartTicks), cmp.Compare(b.PID, a.PID))
+	})
+	s.order = searchOrder{round: snapshot.round, rows: rows}
+	for pid, h := range s.held {
+		if i, alive := snapshot.byPID[pid]; !alive || snapshot.rows[i].StartTicks != h.startTicks {
+			delete(s.held, pid)
+		}
+	}
+	for inode, pids := range s.holders {
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return s.held[pid] == nil })
+		if s.holders[inode] = pids; len(pids) == 0 {
+			delete(s.holders, inode)
+		}
+	}
+}
+
+// earn adds what the time since the last call has earned.
+func (s *Sockets) earn() {
+	now := time.Now()
+	if s.wait == nil || s.wait() == 0 {
+		s.allowance = min(firstAllowance, s.allowance+earnedPerSecond*now.Sub(s.earnedAt).Seconds())
+	}
+	s.earnedAt = now
+}
+
+// whyHidden returns the error for a socket that no visible process holds.
+func (s *Sockets) whyHidden(socket *netSocket) error {
+	for _, h := range s.held {
+		if errors.Is(h.err, fs.ErrPermission) {
+			return fmt.Errorf("%w: the socket belongs to user %d, whose processes this user may not inspect (%w)",
+				ErrOwnerHidden, socket.uid, fs.ErrPermission)
+		}
+	}
+	return fmt.Errorf("%w: no process in this pid namespace holds the socket", ErrOwnerHidden)
+}
