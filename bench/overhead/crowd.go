@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -181,13 +183,53 @@ func page(size int) ([]byte, error) {
 	return text, nil
 }
 
-// serve serves a page at n ports and returns the options for them; with an empty page it
-// never answers.
-func serve(n int, page []byte) (options []string, stop func(), err error) {
-	var listeners []net.Listener
+// serveVariable holds what a process of this program serves instead of measuring: a number of
+// ports and the size of the page there; with -1 it never answers.
+const serveVariable = "VOBS_BENCH_SERVE"
+
+// serve starts a process that serves a page of a size at n ports, and returns the options
+// for them.
+func serve(n, size int) (options []string, stop func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	server := exec.Command(self)
+	server.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", serveVariable, n, size))
+	server.Stderr = os.Stderr
+	out, err := server.StdoutPipe()
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	stop = func() {
-		for _, l := range listeners {
-			l.Close()
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	}
+	for lines := bufio.NewScanner(out); len(options) < 2*n; {
+		if !lines.Scan() {
+			stop()
+			return nil, nil, errors.New("the simulated engines did not start")
+		}
+		options = append(options, "--metrics-url", lines.Text())
+	}
+	return options, stop, nil
+}
+
+// serveIfAsked serves for ever if the environment has serveVariable.
+func serveIfAsked() {
+	var n, size int
+	if _, err := fmt.Sscan(os.Getenv(serveVariable), &n, &size); err != nil {
+		return
+	}
+	var text []byte
+	if size >= 0 {
+		var err error
+		if text, err = page(size); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
 		}
 	}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -196,21 +238,21 @@ func serve(n int, page []byte) (options []string, stop func(), err error) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		_, _ = w.Write(page)
+		_, _ = w.Write(text)
 	})
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			stop()
-			return nil, nil, err
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
 		}
-		listeners = append(listeners, l)
-		options = append(options, "--metrics-url", "http://"+l.Addr().String())
-		if page != nil {
+		if size >= 0 {
 			go func() { _ = http.Serve(l, handler) }()
 		}
+		fmt.Println("http://" + l.Addr().String())
 	}
-	return options, stop, nil
+	time.Sleep(time.Hour)
+	os.Exit(1)
 }
 
 // seconds is the length of a run in a crowd.
@@ -219,11 +261,7 @@ func (b *bench) seconds() string { return report.Pick(b.long, "60", "20") }
 // outside measures a host with many processes that are not the command's, and eight engines.
 func (b *bench) outside() error {
 	const n = 2500
-	text, err := page(0)
-	if err != nil {
-		return err
-	}
-	options, stopServers, err := serve(8, text)
+	options, stopServers, err := serve(8, 0)
 	if err != nil {
 		return err
 	}
@@ -238,7 +276,7 @@ func (b *bench) outside() error {
 
 // silent measures addresses that accept connections and never answer.
 func (b *bench) silent() error {
-	options, stop, err := serve(200, nil)
+	options, stop, err := serve(200, -1)
 	if err != nil {
 		return err
 	}
@@ -248,11 +286,7 @@ func (b *bench) silent() error {
 
 // engines measures engines whose pages are large and cannot be filtered.
 func (b *bench) engines() error {
-	text, err := page(317 << 10)
-	if err != nil {
-		return err
-	}
-	options, stop, err := serve(64, text)
+	options, stop, err := serve(64, 317<<10)
 	if err != nil {
 		return err
 	}

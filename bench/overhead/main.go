@@ -56,6 +56,7 @@ type bench struct {
 }
 
 func main() {
+	serveIfAsked()
 	long := flag.Bool("long", false, "measure everything, with more repetitions")
 	only := flag.String("only", "start,steady,pulse,driver,files,"+crowdNames, "the `PARTS` to run")
 	vobs := flag.String("vobs", os.Getenv("VOBS"), "the vobs to measure, at `PATH` [$VOBS]; by default it is built")

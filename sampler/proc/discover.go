@@ -165,10 +165,10 @@ func (t *Tree) scanProc(full bool) error {
 		return err
 	}
 	defer t.table.gate.leave()
-	unread, err := t.table.list(full)
-	if err != nil {
+	if err := t.table.list(); err != nil {
 		return err
 	}
+	unread := t.table.readAll(full)
 	s, rows := &t.scan, t.table.rows
 	if s.unrelated == nil {
 		s.unrelated, s.nodes = make(map[int]uint64), make(map[int]*scanNode)

@@ -76,7 +76,7 @@ type Sockets struct {
 	generation int // readings of tables that had a new socket
 	held       map[int]*heldSockets
 	holders    map[uint64][]int // pids, by inode; they may have ended
-	order      searchOrder
+	progress   progress
 	allowance  float64 // descriptors
 	earnedAt   time.Time
 }
@@ -91,8 +91,9 @@ type socketFile struct {
 
 // heldSockets are the listening sockets that a process holds.
 type heldSockets struct {
-	startTicks uint64
-	generation int // when its descriptors were read; later sockets may be missing
+	process    Process
+	inode      uint64 // of its entry in /proc; 0: not known yet
+	generation int    // when its descriptors were read; later sockets may be missing
 	readAt     time.Time
 	inodes     map[uint64]bool
 	err        error // why its descriptors cannot be read
@@ -205,8 +206,8 @@ func (s *Sockets) listenersOf(pid int) (found []Listener, err error) {
 		return nil, err
 	}
 	h := s.held[pid]
-	if h == nil || h.startTicks != stat.startTicks || h.generation < newest || time.Since(h.readAt) > maxHeldAge {
-		h = s.read(pid, stat.startTicks)
+	if h == nil || h.process.StartTicks != stat.startTicks || h.generation < newest || time.Since(h.readAt) > maxHeldAge {
+		h = s.read(stat)
 	}
 	if h.err != nil {
 		return nil, fmt.Errorf("reading the descriptors of process %d: %w", pid, h.err)
@@ -290,11 +291,14 @@ func readSockets(path string, parse func([]byte, []netSocket) ([]netSocket, erro
 }
 
 // read reads which of the sockets in the tables a process holds. It needs the right to trace
-// the process.
-func (s *Sockets) read(pid int, startTicks uint64) *heldSockets {
-	h := &heldSockets{startTicks: startTicks, generation: s.generation, readAt: time.Now()}
+// the process. A kernel thread holds none.
+func (s *Sockets) read(stat stat) *heldSockets {
+	h := &heldSockets{process: processOf(stat), generation: s.generation, readAt: time.Now()}
+	pid := stat.pid
 	s.held[pid] = h
-	s.allowance -= perProcess
+	if stat.kernel {
+		return h
+	}
 	dir := procPath(s.table.procRoot, pid, "fd")
 	fds, err := listNames(dir)
 	if err != nil {

@@ -1,10 +1,10 @@
 package proc
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -14,11 +14,10 @@ import (
 	"time"
 )
 
-// searchOrder is in which order processes are searched, and how far the search has come.
-type searchOrder struct {
+// progress is how far a search has come.
+type progress struct {
 	round      int // of the table
-	rows       []*row
-	next       int // those before it hold no wanted socket of generation or before
+	next       int // the candidates before it hold no wanted socket of generation or before
 	generation int
 }
 
@@ -141,126 +140,110 @@ func isLocal(ip netip.Addr, interfaces func() ([]net.Addr, error)) bool {
 
 // holderOf returns the process that holds one of the sockets.
 func (s *Sockets) holderOf(sockets []*netSocket) (pid int, err error) {
-	snapshot, err := s.table.current()
+	candidates, round, err := s.table.search()
 	if err != nil {
 		return 0, err
 	}
-	s.sort(snapshot)
+	s.forgetEnded(candidates, round)
 	s.earn()
 	holds := func(h *heldSockets) bool {
-		return slices.ContainsFunc(sockets, func(socket *netSocket) bool { return h.inodes[socket.inode] })
+		return h != nil && slices.ContainsFunc(sockets, func(socket *netSocket) bool { return h.inodes[socket.inode] })
 	}
 	newest := 0
-	var holder *row
+	var holder *heldSockets
 	for _, socket := range sockets {
 		newest = max(newest, socket.generation)
 		for _, pid := range s.holders[socket.inode] {
-			i, alive := snapshot.byPID[pid]
-			if !alive || holder != nil && pid == 1 {
-				continue
-			}
-			r := &snapshot.rows[i]
-			h := s.held[pid]
-			if h != nil && h.startTicks == r.StartTicks && time.Since(h.readAt) > maxHeldAge {
-				h = s.read(pid, r.StartTicks)
-			}
-			if h != nil && h.startTicks == r.StartTicks && holds(h) && (holder == nil || holder.PID == 1 || r.StartTicks < holder.StartTicks) {
-				holder = r
+			// It may have ended, or have closed the socket.
+			h := s.upToDate(pid, newest)
+			if holds(h) && (holder == nil || holder.process.PID == 1 || pid != 1 && h.process.StartTicks < holder.process.StartTicks) {
+				holder = h
 			}
 		}
 	}
-	if holder == nil || holder.PID == 1 {
-		r, err := s.search(newest, holds)
-		switch {
-		case r != nil:
-			holder = r
-		case holder == nil && err != nil:
+	if holder == nil || holder.process.PID == 1 {
+		found, err := s.search(candidates, newest, holds)
+		if found == nil && holder == nil && err != nil {
 			return 0, err
+		}
+		if found != nil {
+			holder = found
 		}
 	}
 	if holder == nil {
 		return 0, s.whyHidden(sockets[0])
 	}
 	// Those that inherited the socket are further down.
-	for r, depth := holder, 0; depth < maxAncestors; depth++ {
-		i, known := snapshot.byPID[r.PPID]
-		if !known || r.PPID <= 1 {
+	for parent, depth := holder.process.PPID, 0; parent > 1 && depth < maxAncestors; depth++ {
+		h := s.upToDate(parent, newest)
+		if h == nil {
 			break
 		}
-		r = &snapshot.rows[i]
-		if holds(s.upToDate(r, newest)) {
-			holder = r
+		if holds(h) {
+			holder = h
 		}
+		parent = h.process.PPID
 	}
-	return holder.PID, nil
+	return holder.process.PID, nil
 }
 
-// search returns the first process in the order of the search that holds a socket. The error
-// is ErrSearching if the allowance does not suffice.
-func (s *Sockets) search(newest int, holds func(*heldSockets) bool) (*row, error) {
-	o := &s.order
-	if o.generation < newest {
-		o.next, o.generation = 0, newest
+// search returns the first candidate that holds a socket. The error is ErrSearching if the
+// allowance does not suffice.
+func (s *Sockets) search(candidates []candidate, newest int, holds func(*heldSockets) bool) (*heldSockets, error) {
+	p := &s.progress
+	if p.generation < newest {
+		p.next, p.generation = 0, newest
 	}
-	for i := o.next; i < len(o.rows); i++ {
-		r := o.rows[i]
-		h := s.held[r.PID]
-		if h == nil || h.startTicks != r.StartTicks || h.generation < newest {
+	for i := p.next; i < len(candidates); i++ {
+		pid := candidates[i].pid
+		h := s.held[pid]
+		if h == nil || h.generation < newest {
 			if s.allowance <= 0 && !s.unlimited {
 				return nil, ErrSearching
 			}
-			h = s.read(r.PID, r.StartTicks)
+			s.allowance -= perProcess
+			h = s.upToDate(pid, newest)
 		}
 		if holds(h) {
-			return r, nil
+			return h, nil
 		}
-		if i == o.next && h.generation >= o.generation {
-			o.next++
+		if i == p.next && (h == nil || h.generation >= p.generation) {
+			p.next++
 		}
 	}
 	return nil, nil
 }
 
-// upToDate returns the sockets that a process holds, up to a generation.
-func (s *Sockets) upToDate(r *row, generation int) *heldSockets {
-	h := s.held[r.PID]
-	if h == nil || h.startTicks != r.StartTicks || h.generation < generation {
-		h = s.read(r.PID, r.StartTicks)
+// upToDate returns the sockets that a process holds, up to a generation; nil if the process
+// has ended.
+func (s *Sockets) upToDate(pid, generation int) *heldSockets {
+	var buf [4096]byte
+	stat, err := readStat(s.table.procRoot, pid, buf[:])
+	if err != nil {
+		return nil
 	}
+	h := s.held[pid]
+	if h == nil || h.process.StartTicks != stat.startTicks || h.generation < generation || time.Since(h.readAt) > maxHeldAge {
+		return s.read(stat)
+	}
+	h.process.PPID = stat.ppid
 	return h
 }
 
-// sort sorts the processes for a search: those with several threads first, as a server of an
-// engine has dozens, then the youngest first. Pid 1 comes last, and kernel threads hold no
-// sockets. It forgets what processes that have ended held.
-func (s *Sockets) sort(snapshot *snapshot) {
-	if s.order.round == snapshot.round {
+// forgetEnded forgets what processes held that are no longer listed.
+func (s *Sockets) forgetEnded(candidates []candidate, round int) {
+	if s.progress.round == round {
 		return
 	}
-	rows := make([]*row, 0, len(snapshot.rows))
-	for i := range snapshot.rows {
-		if r := &snapshot.rows[i]; !r.kernel {
-			rows = append(rows, r)
+	s.progress = progress{round: round}
+	alive := make(map[int]bool, len(s.held))
+	for _, c := range candidates {
+		if h := s.held[c.pid]; h != nil && (h.inode == 0 || h.inode == c.inode) {
+			h.inode = c.inode
+			alive[c.pid] = true
 		}
 	}
-	rank := func(r *row) int {
-		switch {
-		case r.PID == 1:
-			return 2
-		case r.threads > 1:
-			return 0
-		}
-		return 1
-	}
-	slices.SortFunc(rows, func(a, b *row) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.StartTicks, a.StartTicks), cmp.Compare(b.PID, a.PID))
-	})
-	s.order = searchOrder{round: snapshot.round, rows: rows}
-	for pid, h := range s.held {
-		if i, alive := snapshot.byPID[pid]; !alive || snapshot.rows[i].StartTicks != h.startTicks {
-			delete(s.held, pid)
-		}
-	}
+	maps.DeleteFunc(s.held, func(pid int, _ *heldSockets) bool { return !alive[pid] })
 	for inode, pids := range s.holders {
 		pids = slices.DeleteFunc(pids, func(pid int) bool { return s.held[pid] == nil })
 		if s.holders[inode] = pids; len(pids) == 0 {
