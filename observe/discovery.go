@@ -36,6 +36,9 @@ const (
 	// argumentReads is how often the arguments of a process that cannot be a server are
 	// read under one name: between fork and exec they are its parent's.
 	argumentReads = 2
+	// maxNamesRead bounds the processes that cannot be a server whose names are read again in
+	// one look: one of them may replace its program. Each takes about 15 µs.
+	maxNamesRead = 100
 	// maxArgumentReads bounds these readings in one look. Each takes about 20 µs.
 	maxArgumentReads = 100
 )
@@ -228,7 +231,7 @@ func (d *discovery) commandLine(p proc.Process) (processCommandLine, bool) {
 // findServers looks for vLLM servers among the command's processes, and for addresses in the
 // arguments of all of them, and adds these to the prober.
 func (d *discovery) findServers() {
-	processes, err := d.tree.Processes()
+	processes, err := d.tree.Named(mayServe, maxNamesRead)
 	if d.failed = err; err != nil {
 		return
 	}

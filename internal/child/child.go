@@ -257,14 +257,29 @@ func (c *Command) Close() {
 // no child is left: without children, no descendant can become one.
 func (c *Command) waitLoop() {
 	ended := false
+	rest := rest{pid: c.pid}
+	defer rest.close()
+	rested := false
 	for {
-		pid, ws, ru, err := c.reapNext()
+		var pid int
+		var ws syscall.WaitStatus
+		var ru syscall.Rusage
+		var err error
+		if rested {
+			pid, err = c.reapEnded(&ws, &ru)
+			rested = pid != 0
+		}
+		if !rested {
+			pid, ws, ru, err = c.reapNext()
+		}
 		switch {
 		case err == nil:
 			c.cpuNS.Add(syscall.TimevalToNsec(ru.Utime) + syscall.TimevalToNsec(ru.Stime))
 			if pid == c.pid {
 				ended = true
 				c.finish(exitOf(ws))
+			} else if !ended && !rested {
+				rested = rest.afterOrphan(time.Now())
 			}
 		case errors.Is(err, syscall.EINTR):
 		default: // ECHILD
@@ -282,6 +297,23 @@ func (c *Command) waitLoop() {
 			return
 		}
 	}
+}
+
+// reapEnded reaps a child that has ended; pid is 0 if none has. It needs one call instead of
+// the two of reapNext, because it does not wait while it holds mu.
+func (c *Command) reapEnded(ws *syscall.WaitStatus, ru *syscall.Rusage) (pid int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for err = syscall.EINTR; err == syscall.EINTR; {
+		pid, err = syscall.Wait4(-1, ws, syscall.WNOHANG, ru)
+	}
+	if err != nil {
+		return 0, nil // reapNext returns why
+	}
+	if pid == c.pid {
+		c.reaped = true
+	}
+	return pid, nil
 }
 
 // finish publishes how the command ended, once it is clear whether a shutdown signal

@@ -47,9 +47,12 @@ type Tree struct {
 	gate    gate // for the following
 	keepFDs bool // descriptors stay open: in a procfs they stay with their process
 	numFDs  int  // descriptors that members keep open
+	maxFDs  int  // that they may keep open
 	closed  bool
 	members []member
 	index   map[int]int // PID -> index in members
+	looks   int         // calls of Named
+	cursor  int         // the member that Named read last in turn
 	buf     [4096]byte
 	scan    scanState
 
@@ -60,8 +63,15 @@ type Tree struct {
 // member is one process of the set.
 type member struct {
 	Process
-	fd int // of /proc/PID/statm, or -1
+	fd    int  // of /proc/PID/statm, or -1
+	dead  bool // it had ended when its status was last read
+	reads int  // how often that was, up to newReads
+	look  int  // the latest call of Named that was to read it
 }
+
+// newReads is how often the status of a process is read again before it is no longer new: it is
+// forked under the name of its parent.
+const newReads = 1
 
 // Process is one process as it was when last looked at.
 type Process struct {
@@ -77,10 +87,19 @@ type Process struct {
 	Comm string
 }
 
-// maxFDs limits the descriptors that a Tree keeps open: with a limit of 1024 open
-// files, which is common, the rest of vobs needs some too. The files of further
-// processes are opened for each reading.
-const maxFDs = 256
+// maxFDs limits the descriptors that a Tree keeps open, and so does a quarter of the limit
+// on open files: the rest of vobs needs some too. The files of further processes are opened
+// for each reading, which takes ten times as long.
+const maxFDs = 2048
+
+// fdLimit returns how many descriptors a Tree keeps open.
+func fdLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(maxFDs, uint64(limit.Cur)/4))
+}
 
 // maxAncestors bounds a walk up the parents, which pids that are reused during the
 // walk can turn into a cycle.
@@ -93,7 +112,7 @@ const checkTimeout = 500 * time.Millisecond
 // only checks the type of the file system at procRoot and its pid namespace, for at most
 // half a second.
 func NewTree(procRoot string, rootPID int) *Tree {
-	t := &Tree{procRoot: procRoot, rootPID: rootPID, table: NewTable(procRoot), gate: newGate(), index: make(map[int]int), pids: make(map[int]bool)}
+	t := &Tree{procRoot: procRoot, rootPID: rootPID, maxFDs: fdLimit(), table: NewTable(procRoot), gate: newGate(), index: make(map[int]int), pids: make(map[int]bool)}
 	t.procFS, t.err = bounded.Call(procRoot, checkTimeout, func() (bool, error) {
 		procFS := isProcFS(procRoot)
 		if procFS && !isOwnProcFS(procRoot) {
@@ -261,27 +280,61 @@ func (t *Tree) Processes() ([]Process, error) {
 		return nil, err
 	}
 	defer t.gate.leave()
+	return t.processes(func(*member) bool { return true }), nil
+}
+
+// Named is [Tree.Processes] for a periodic look at a tree that may be large: of the processes
+// whose name is not one of those that may serve, it reads the status of at most limit, the
+// new ones first and the others in turn. The rest is returned as it was last read.
+func (t *Tree) Named(mayServe func(comm string) bool, limit int) ([]Process, error) {
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	defer t.gate.leave()
+	t.looks++
+	left := limit
+	for i := range t.members {
+		if m := &t.members[i]; m.reads < newReads && left > 0 && !mayServe(m.Comm) {
+			left--
+			m.look = t.looks
+		}
+	}
+	for n := 0; n < len(t.members) && left > 0; n++ {
+		t.cursor = (t.cursor + 1) % len(t.members)
+		if m := &t.members[t.cursor]; m.look != t.looks && !mayServe(m.Comm) {
+			left--
+			m.look = t.looks
+		}
+	}
+	return t.processes(func(m *member) bool { return m.look == t.looks || mayServe(m.Comm) }), nil
+}
+
+// processes returns the living processes, oldest first, and reads the status of those that it
+// is to read.
+func (t *Tree) processes(read func(*member) bool) []Process {
 	procs := make([]Process, 0, len(t.members))
 	for i := 0; i < len(t.members); {
 		m := &t.members[i]
-		s, err := t.statOf(m)
-		if gone(err) {
-			t.forget(i)
-			continue
-		}
-		if err == nil {
-			m.PPID = s.ppid
-			if m.Comm != string(s.comm) {
-				m.Comm = string(s.comm)
+		if read(m) {
+			s, err := t.statOf(m)
+			if gone(err) {
+				t.forget(i)
+				continue
+			}
+			if err == nil {
+				m.PPID, m.dead, m.reads = s.ppid, s.dead(), min(m.reads+1, newReads)
+				if m.Comm != string(s.comm) {
+					m.Comm = string(s.comm)
+				}
 			}
 		}
-		if err != nil || !s.dead() {
+		if !m.dead {
 			procs = append(procs, m.Process)
 		}
 		i++
 	}
 	sortProcesses(procs)
-	return procs, nil
+	return procs
 }
 
 // sortProcesses sorts by start time, so that parents come before their children if the
@@ -412,7 +465,7 @@ func (t *Tree) add(p Process) {
 		return
 	}
 	m := member{Process: p, fd: -1}
-	if t.keepFDs && !t.closed && t.numFDs < maxFDs {
+	if t.keepFDs && !t.closed && t.numFDs < t.maxFDs {
 		m.fd = t.openStatm(p)
 	}
 	if m.fd >= 0 {

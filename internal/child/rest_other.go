@@ -1,0 +1,12 @@
+//go:build !linux
+
+package child
+
+import "time"
+
+// rest does nothing: orphans are not adopted here.
+type rest struct{ pid int }
+
+func (*rest) afterOrphan(time.Time) (waited bool) { return false }
+
+func (*rest) close() {}
