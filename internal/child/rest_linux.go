@@ -15,7 +15,7 @@ const (
 	manyWithin  = 200 * time.Millisecond
 	// restTime is how long it rests. Meanwhile the orphans that end stay zombies, which
 	// count in the command's limit of processes.
-	restTime = 25 * time.Millisecond
+	restTime = 40 * time.Millisecond
 )
 
 // rest lets the wait loop wait for the end of the command alone, for a time, while a command
@@ -24,25 +24,33 @@ type rest struct {
 	pid         int
 	recent      [manyOrphans]time.Time // when the latest orphans were reaped, in a ring
 	next        int
+	many        bool     // these came in quick succession
 	file        *os.File // a pidfd of the command; nil before it is needed
 	raw         syscall.RawConn
 	unavailable bool // the kernel has no pidfds (before Linux 5.3, or a sandbox that denies them)
 }
 
-// afterOrphan is called after an orphan was reaped, before the command was. It reports whether
-// it has waited: then more may have ended. The end of the command ends the wait.
-func (r *rest) afterOrphan(now time.Time) (waited bool) {
+// after is called after an orphan was reaped, before the command was; reaping reports
+// whether there may be more. It reports whether it has waited: then more may have ended.
+func (r *rest) after(now time.Time, reaping bool) (waited bool) {
 	oldest := r.recent[r.next]
 	r.recent[r.next] = now
 	r.next = (r.next + 1) % manyOrphans
-	if r.unavailable || oldest.IsZero() || now.Sub(oldest) > manyWithin {
-		return false
-	}
-	if r.file == nil && !r.open() {
-		r.unavailable = true
-		return false
-	}
-	if r.file.SetReadDeadline(now.Add(restTime)) != nil {
+	r.many = !oldest.IsZero() && now.Sub(oldest) <= manyWithin
+	return reaping || r.many && r.wait(now)
+}
+
+// again is called when all that have ended are reaped. It reports whether it has waited for
+// more: it does while there are many.
+func (r *rest) again() (waited bool) {
+	now := time.Now()
+	latest := r.recent[(r.next+manyOrphans-1)%manyOrphans]
+	return r.many && now.Sub(latest) < 2*restTime && r.wait(now)
+}
+
+// wait waits for restTime, or until the command ends.
+func (r *rest) wait(now time.Time) (waited bool) {
+	if r.unavailable || r.file == nil && !r.open() || r.file.SetReadDeadline(now.Add(restTime)) != nil {
 		r.unavailable = true
 		return false
 	}

@@ -7,6 +7,8 @@ import "time"
 // rest does nothing: orphans are not adopted here.
 type rest struct{ pid int }
 
-func (*rest) afterOrphan(time.Time) (waited bool) { return false }
+func (*rest) after(time.Time, bool) (waited bool) { return false }
+
+func (*rest) again() (waited bool) { return false }
 
 func (*rest) close() {}
