@@ -10,47 +10,47 @@ import (
 
 const (
 	// manyOrphans within manyWithin are so many that the wait loop rests between them: each
-	// wake-up of it takes some 60 µs of CPU time, of which the reaping itself is a quarter.
+	// wake-up of Go's runtime takes up to 0.2 ms of CPU time, ten times what the reaping does.
 	manyOrphans = 8
 	manyWithin  = 200 * time.Millisecond
-	// restTime is how long it rests. Meanwhile the orphans that end stay zombies, which
-	// count in the command's limit of processes.
-	restTime = 40 * time.Millisecond
+	// maxRest bounds a rest. It is shorter if more than maxZombies orphans are expected to end
+	// meanwhile, because zombies count in the command's limit of processes.
+	maxRest    = 100 * time.Millisecond
+	maxZombies = 16
 )
 
 // rest lets the wait loop wait for the end of the command alone, for a time, while a command
 // leaves many orphans behind.
 type rest struct {
 	pid         int
-	recent      [manyOrphans]time.Time // when the latest orphans were reaped, in a ring
-	next        int
-	many        bool     // these came in quick succession
-	file        *os.File // a pidfd of the command; nil before it is needed
+	since       time.Time // when counting began: at the latest rest, or at the first orphan
+	count       int       // orphans reaped since then
+	file        *os.File  // a pidfd of the command; nil before it is needed
 	raw         syscall.RawConn
 	unavailable bool // the kernel has no pidfds (before Linux 5.3, or a sandbox that denies them)
 }
 
-// after is called after an orphan was reaped, before the command was; reaping reports
-// whether there may be more. It reports whether it has waited: then more may have ended.
-func (r *rest) after(now time.Time, reaping bool) (waited bool) {
-	oldest := r.recent[r.next]
-	r.recent[r.next] = now
-	r.next = (r.next + 1) % manyOrphans
-	r.many = !oldest.IsZero() && now.Sub(oldest) <= manyWithin
-	return reaping || r.many && r.wait(now)
+// after is called after an orphan was reaped, before the command was; more reports whether
+// others may have ended. It reports the same, having rested if there were many of late.
+func (r *rest) after(now time.Time, more bool) bool {
+	if !more && now.Sub(r.since) > manyWithin {
+		r.since, r.count = now, 0
+	}
+	r.count++
+	return more || r.count >= manyOrphans && r.wait(now)
 }
 
-// again is called when all that have ended are reaped. It reports whether it has waited for
-// more: it does while there are many.
-func (r *rest) again() (waited bool) {
-	now := time.Now()
-	latest := r.recent[(r.next+manyOrphans-1)%manyOrphans]
-	return r.many && now.Sub(latest) < 2*restTime && r.wait(now)
+// again is called when all that had ended after a rest are reaped. It reports whether it has
+// rested once more.
+func (r *rest) again() bool {
+	return r.count > 1 && r.wait(time.Now())
 }
 
-// wait waits for restTime, or until the command ends.
+// wait waits for as long as maxZombies orphans take to end, or until the command ends.
 func (r *rest) wait(now time.Time) (waited bool) {
-	if r.unavailable || r.file == nil && !r.open() || r.file.SetReadDeadline(now.Add(restTime)) != nil {
+	length := min(maxRest, now.Sub(r.since)*maxZombies/time.Duration(r.count))
+	r.since, r.count = now, 0
+	if r.unavailable || r.file == nil && !r.open() || r.file.SetReadDeadline(now.Add(length)) != nil {
 		r.unavailable = true
 		return false
 	}
