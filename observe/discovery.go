@@ -41,6 +41,9 @@ const (
 	maxNamesRead = 100
 	// maxArgumentReads bounds these readings in one look. Each takes about 20 µs.
 	maxArgumentReads = 100
+	// maxNewcomers is how many new processes may come between two looks for all of their
+	// arguments to be read at once.
+	maxNewcomers = 32
 )
 
 // quickLooks are the times between the first looks at the command's processes, before those
@@ -245,10 +248,16 @@ func (d *discovery) findServers() {
 	}
 	maps.DeleteFunc(d.commandLines, func(pid int, _ processCommandLine) bool { return !alive[pid] })
 	maps.DeleteFunc(d.argumentsRead, func(pid int, _ argumentsRead) bool { return !alive[pid] })
+	newcomers := 0
+	for _, p := range processes {
+		if _, known := d.argumentsRead[p.PID]; !known && !mayServe(p.Comm) {
+			newcomers++
+		}
+	}
 	reads := 0
 	for _, p := range processes {
 		serves := mayServe(p.Comm) || parents[p.PID]
-		if !serves && (reads >= maxArgumentReads || !d.needsReading(p)) {
+		if !serves && (reads >= maxArgumentReads || !d.needsReading(p, newcomers > maxNewcomers)) {
 			continue
 		}
 		if !serves {
@@ -271,10 +280,15 @@ func (d *discovery) findServers() {
 }
 
 // needsReading reports whether the arguments of a process that cannot be a server have to be
-// read, and counts the reading.
-func (d *discovery) needsReading(p proc.Process) bool {
+// read, and counts the reading. If many processes are new, it waits until a process has been
+// there in two looks: most of the many are gone by then.
+func (d *discovery) needsReading(p proc.Process, many bool) bool {
 	p.PPID = 0
-	read := d.argumentsRead[p.PID]
+	read, known := d.argumentsRead[p.PID]
+	if !known && many {
+		d.argumentsRead[p.PID] = argumentsRead{process: p}
+		return false
+	}
 	if read.process != p {
 		read = argumentsRead{process: p}
 	}

@@ -230,8 +230,19 @@ func TestNeedsReading(t *testing.T) {
 		process proc.Process
 		want    bool
 	}{{shell, true}, {shell, true}, {shell, false}, {client, true}, {client, true}, {client, false}, {next, true}, {next, true}, {next, false}} {
-		if got := d.needsReading(c.process); got != c.want {
+		if got := d.needsReading(c.process, false); got != c.want {
 			t.Errorf("%d: %+v: %v", i, c.process, got)
+		}
+	}
+}
+
+// If many processes are new, only those are read that are still there in the next look.
+func TestNeedsReadingOfMany(t *testing.T) {
+	d := testDiscovery("/proc")
+	p := proc.Process{PID: 7, PPID: 1, StartTicks: 5, Comm: "sh"}
+	for i, want := range []bool{false, true, true, false} {
+		if got := d.needsReading(p, true); got != want {
+			t.Errorf("look %d: %v, want %v", i, got, want)
 		}
 	}
 }

@@ -68,6 +68,7 @@ type Sockets struct {
 	interfaces func() ([]net.Addr, error)
 	wait       func() time.Duration // as in NewSockets
 	unlimited  bool                 // searches have no allowance
+	maxAge     time.Duration        // of a table of sockets that is shared
 
 	gate       gate   // for the following
 	namespace  string // this process's
@@ -118,7 +119,7 @@ const (
 // meanwhile searches earn nothing. It reads nothing.
 func NewSockets(table *Table, wait func() time.Duration) *Sockets {
 	return &Sockets{
-		table: table, interfaces: net.InterfaceAddrs, wait: wait, gate: newGate(),
+		table: table, interfaces: net.InterfaceAddrs, wait: wait, maxAge: tableAge, gate: newGate(),
 		files: map[string]*socketFile{}, held: map[int]*heldSockets{}, holders: map[uint64][]int{},
 		allowance: firstAllowance, earnedAt: time.Now(),
 	}
@@ -242,7 +243,7 @@ func trueKeys(m map[int]bool) func(yield func(int) bool) {
 func (s *Sockets) file(namespace, dir, name string, parse func([]byte, []netSocket) ([]netSocket, error)) *socketFile {
 	key := namespace + "/" + name
 	old := s.files[key]
-	if old != nil && time.Since(old.readAt) <= tableAge {
+	if old != nil && time.Since(old.readAt) <= s.maxAge {
 		return old
 	}
 	f := &socketFile{readAt: time.Now(), sockets: map[uint64]*netSocket{}}

@@ -27,6 +27,7 @@ import (
 // like a [Tree].
 type Table struct {
 	procRoot string
+	maxAge   time.Duration // of a listing that is shared
 
 	gate        gate // for the following
 	procFS      bool
@@ -80,7 +81,7 @@ const (
 
 // NewTable returns the table of a host, empty until it is needed. It reads nothing.
 func NewTable(procRoot string) *Table {
-	return &Table{procRoot: procRoot, gate: newGate(), rows: make(map[int]*row)}
+	return &Table{procRoot: procRoot, maxAge: roundAge, gate: newGate(), rows: make(map[int]*row)}
 }
 
 // enter reserves the table for the caller, until t.gate.leave is called.
@@ -128,7 +129,7 @@ func (t *Table) list() error {
 
 // listNow lists /proc unless the latest listing is at most roundAge old.
 func (t *Table) listNow() error {
-	if t.round > 0 && time.Since(t.listedAt) <= roundAge {
+	if t.round > 0 && time.Since(t.listedAt) <= t.maxAge {
 		return nil
 	}
 	return t.list()

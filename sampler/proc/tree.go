@@ -294,7 +294,8 @@ func (t *Tree) Named(mayServe func(comm string) bool, limit int) ([]Process, err
 	t.looks++
 	left := limit
 	for i := range t.members {
-		if m := &t.members[i]; m.reads < newReads && left > 0 && !mayServe(m.Comm) {
+		// Half of it is for the others, however many new ones there are.
+		if m := &t.members[i]; m.reads < newReads && left > limit/2 && !mayServe(m.Comm) {
 			left--
 			m.look = t.looks
 		}
