@@ -49,8 +49,8 @@ func (o *opens) take(kind string) int {
 }
 
 const (
-	crowd   = 120 // idle processes outside the tree
-	crowdFD = 20  // descriptors of each
+	crowd   = 60 // idle processes outside the tree
+	crowdFD = 10 // descriptors of each
 	server  = 5000
 	ports   = 8
 )
