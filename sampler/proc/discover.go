@@ -57,9 +57,15 @@ const (
 	maxWalk = 1 << 20
 )
 
-func (t *Tree) discover() error {
-	// A recycled pid must not make its new owner a member.
-	t.refresh()
+// discover looks for new processes after it has read the resident memory of the known ones,
+// rss, so that a recycled pid does not make its new owner a member; readErr is the first error
+// of that.
+func (t *Tree) discover() (rss int64, readErr, err error) {
+	rss, readErr = t.refresh()
+	return rss, readErr, t.findNew()
+}
+
+func (t *Tree) findNew() error {
 	s := &t.scan
 	last := t.readLastPID()
 	full := s.passes%fullEvery == 0 || last == 0 || last < s.lastPID || t.rootPID == 1

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -44,17 +45,18 @@ type Tree struct {
 	err      error // why the processes below the root cannot be determined; nil otherwise
 	table    *Table
 
-	gate    gate // for the following
-	keepFDs bool // descriptors stay open: in a procfs they stay with their process
-	numFDs  int  // descriptors that members keep open
-	maxFDs  int  // that they may keep open
-	closed  bool
-	members []member
-	index   map[int]int // PID -> index in members
-	looks   int         // calls of Named
-	cursor  int         // the member that Named read last in turn
-	buf     [4096]byte
-	scan    scanState
+	gate      gate // for the following
+	keepFDs   bool // descriptors stay open: in a procfs they stay with their process
+	numFDs    int  // descriptors that members keep open
+	maxFDs    int  // that they may keep open
+	closed    bool
+	members   []member
+	index     map[int]int // PID -> index in members
+	refreshed int         // members at the end of the latest refresh
+	looks     int         // calls of Named
+	cursor    int         // the member that Named read last in turn
+	buf       [4096]byte
+	scan      scanState
 
 	pidsMu sync.Mutex
 	pids   map[int]bool // of the members
@@ -172,7 +174,28 @@ func (t *Tree) Discover() error {
 		return err
 	}
 	defer t.gate.leave()
-	return t.discover()
+	_, _, err := t.discover()
+	return err
+}
+
+// DiscoverAndRefresh is [Tree.Discover] and [Tree.Refresh] at the cost of one: it reads the
+// resident memory of each process once.
+func (t *Tree) DiscoverAndRefresh() (rss int64, err error) {
+	if err := t.enter(); err != nil {
+		return 0, err
+	}
+	defer t.gate.leave()
+	rss, readErr, err := t.discover()
+	var pages int64
+	for i := t.refreshed; i < len(t.members); i++ { // those that are new
+		n, newErr := t.residentPages(&t.members[i])
+		if newErr != nil && !gone(newErr) && readErr == nil {
+			readErr = fmt.Errorf("reading the resident memory of process %d: %w", t.members[i].PID, newErr)
+		}
+		pages += n
+	}
+	rss += pages * int64(os.Getpagesize())
+	return rss, errors.Join(err, readErr)
 }
 
 // Refresh returns the sum of the known processes' resident memory, in bytes, and
@@ -210,6 +233,7 @@ func (t *Tree) refresh() (rss int64, err error) {
 		}
 		i++
 	}
+	t.refreshed = len(t.members)
 	return pages * int64(os.Getpagesize()), err
 }
 
