@@ -23,12 +23,13 @@ import (
 )
 
 // crowdParts are the parts that measure vobs on a machine with many processes, sockets or
-// engines. Whatever there is many of is made before the run and is not measured.
+// engines. Whatever there is many of beside the command is made before the run and is not
+// measured.
 func (b *bench) crowdParts() []part {
 	return []part{{"outside", b.outside}, {"silent", b.silent}, {"engines", b.engines}, {"children", b.children}, {"orphans", b.orphans}}
 }
 
-// crowdNames are the names of the crowdParts, for the flag.
+// crowdNames are those of the crowdParts that run if no others are chosen.
 const crowdNames = "outside,engines,children,orphans"
 
 // crowdRun is what one run in a crowd cost.
@@ -260,7 +261,7 @@ func (b *bench) seconds() string { return report.Pick(b.long, "60", "20") }
 
 // outside measures a host with many processes that are not the command's, and eight engines.
 func (b *bench) outside() error {
-	const n = 2500
+	n := report.Pick(b.long, 2500, 1000)
 	options, stopServers, err := serve(8, 0)
 	if err != nil {
 		return err
@@ -286,12 +287,13 @@ func (b *bench) silent() error {
 
 // engines measures engines whose pages are large and cannot be filtered.
 func (b *bench) engines() error {
-	options, stop, err := serve(64, 317<<10)
+	n := report.Pick(b.long, 64, 16)
+	options, stop, err := serve(n, 317<<10)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	return b.crowd("64 engines with pages of 317 KiB that cannot be filtered", options, "/bin/sleep", b.seconds())
+	return b.crowd(fmt.Sprintf("%d engines with pages of 317 KiB that cannot be filtered", n), options, "/bin/sleep", b.seconds())
 }
 
 // children measures a command with many living children.

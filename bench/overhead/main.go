@@ -7,7 +7,7 @@
 // those of testdata/fakenvml. Each part prints a Markdown table; docs/overhead.md shows
 // one round.
 //
-//	go run ./bench/overhead [-long] [-only start,steady,pulse,driver,files] [-vobs PATH]
+//	go run ./bench/overhead [-long] [-only start,steady,pulse,driver,files,…] [-vobs PATH]
 //
 //	start   what is added to a command that does nothing
 //	steady  what sampling costs while the command runs
@@ -15,9 +15,16 @@
 //	driver  as steady, with a slow NVML driver
 //	files   what reading the metrics files of two engines costs
 //
-// The short form takes about three minutes, -long about ten: it has more repetitions,
-// more intervals and more GPUs. A missed target is printed and fails nothing. Exit
-// status 1: something could not be measured. It needs cgo, for ../minimal.
+//	outside   a host with thousands of idle processes, and several engines
+//	silent    hundreds of addresses that do not answer (only if chosen)
+//	engines   dozens of engines whose large pages cannot be filtered
+//	children  a command with many living children
+//	orphans   a command that leaves many orphans behind
+//
+// The short form takes about four and a half minutes, -long about twenty: it has more
+// repetitions, more intervals and more GPUs, processes and engines. A missed target is
+// printed and fails nothing. Exit status 1: something could not be measured. It needs
+// cgo, for ../minimal.
 package main
 
 import (

@@ -97,7 +97,9 @@ type heldSockets struct {
 	generation int    // when its descriptors were read; later sockets may be missing
 	readAt     time.Time
 	inodes     map[uint64]bool
-	err        error // why its descriptors cannot be read
+	links      int    // descriptors
+	namespace  string // the network namespace of the process, if ListenersOf has read it
+	err        error  // why its descriptors cannot be read
 }
 
 const (
@@ -105,7 +107,7 @@ const (
 	tableAge = 40 * time.Millisecond
 	// maxHeldAge is the age up to which it is taken for granted that a process holds the
 	// sockets that it held.
-	maxHeldAge = 10 * time.Second
+	maxHeldAge = 30 * time.Second
 	// firstAllowance is how many descriptors searches may read at once, and the most that is
 	// saved up: some 15 ms of CPU time. They earn earnedPerSecond, which takes 0.1 % of a
 	// core. perProcess is what a process costs in addition to its descriptors.
@@ -182,12 +184,21 @@ func (s *Sockets) listenersOf(pid int) (found []Listener, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the descriptors of process %d: %w", pid, err)
 	}
-	// If the link may not be read, treat the process as a namespace of its own.
-	namespace, err := os.Readlink(procPath(root, pid, "ns/net"))
-	if err != nil {
-		namespace = strconv.Itoa(pid)
-	}
 	s.ownNamespace()
+	h := s.held[pid]
+	if h != nil && (h.process.StartTicks != stat.startTicks || time.Since(h.readAt) > maxHeldAge) {
+		h = nil
+	}
+	namespace := ""
+	if h != nil {
+		namespace = h.namespace
+	}
+	if namespace == "" {
+		// If the link may not be read, treat the process as a namespace of its own.
+		if namespace, err = os.Readlink(procPath(root, pid, "ns/net")); err != nil {
+			namespace, err = strconv.Itoa(pid), nil
+		}
+	}
 	var files []*socketFile
 	newest, missing := 0, 0
 	for _, table := range socketTables {
@@ -206,10 +217,10 @@ func (s *Sockets) listenersOf(pid int) (found []Listener, err error) {
 		}
 		return nil, err
 	}
-	h := s.held[pid]
-	if h == nil || h.process.StartTicks != stat.startTicks || h.generation < newest || time.Since(h.readAt) > maxHeldAge {
+	if h == nil || h.generation < newest {
 		h = s.read(stat)
 	}
+	h.namespace = namespace
 	if h.err != nil {
 		return nil, fmt.Errorf("reading the descriptors of process %d: %w", pid, h.err)
 	}
@@ -306,7 +317,7 @@ func (s *Sockets) read(stat stat) *heldSockets {
 		h.err = err
 		return h
 	}
-	s.allowance -= float64(len(fds))
+	h.links = len(fds)
 	var buf [128]byte
 	for _, name := range fds {
 		n, err := unix.Readlink(filepath.Join(dir, name), buf[:])

@@ -202,7 +202,9 @@ func (s *Sockets) search(candidates []candidate, newest int, holds func(*heldSoc
 				return nil, ErrSearching
 			}
 			s.allowance -= perProcess
-			h = s.upToDate(pid, newest)
+			if h = s.upToDate(pid, newest); h != nil {
+				s.allowance -= float64(h.links)
+			}
 		}
 		if holds(h) {
 			return h, nil

@@ -46,13 +46,14 @@ type Table struct {
 
 // row is one process of a [Table].
 type row struct {
-	Process        // only the pid before its status is read
-	threads int    // 0: unknown
-	dead    bool   // it has ended, and its parent has not waited for it
-	hidden  bool   // its status may not be read (the mount option hidepid)
-	inode   uint64 // of its entry
-	round   int    // the latest listing that had it
-	read    int    // the listing for which its status was read last; 0: never
+	Process           // only the pid before its status is read
+	threads int       // 0: unknown
+	dead    bool      // it has ended, and its parent has not waited for it
+	hidden  bool      // its status may not be read (the mount option hidepid)
+	inode   uint64    // of its entry
+	since   time.Time // the listing that had it first; zero: the very first listing
+	round   int       // the latest listing that had it
+	read    int       // the listing for which its status was read last; 0: never
 	// readAgain is when its name and parent are read once more, because new processes get a
 	// name of their own; zero: they are taken to be final.
 	readAgain time.Time
@@ -77,6 +78,8 @@ const (
 	// settleAfter is how long after the first reading the name and the parent of a new
 	// process are read again.
 	settleAfter = time.Second
+	// startTime is how long a process may take to start its threads.
+	startTime = time.Minute
 )
 
 // NewTable returns the table of a host, empty until it is needed. It reads nothing.
@@ -113,7 +116,7 @@ func (t *Table) list() error {
 		if r == nil || t.identified && r.inode != e.inode {
 			r = &row{Process: Process{PID: e.pid}, inode: e.inode}
 			if t.round > 1 {
-				r.readAgain = t.listedAt.Add(settleAfter)
+				r.since, r.readAgain = t.listedAt, t.listedAt.Add(settleAfter)
 			}
 			t.rows[e.pid] = r
 		}
@@ -205,7 +208,8 @@ func (t *Table) search() (candidates []candidate, round int, err error) {
 		if r == nil {
 			continue
 		}
-		if r.threads == 0 {
+		young := !r.since.IsZero() && t.listedAt.Sub(r.since) < startTime
+		if r.threads == 0 || r.threads == 1 && young {
 			r.threads = countThreads(t.procRoot, e.pid)
 		}
 		list = append(list, candidate{e.pid, e.inode, r.threads})
