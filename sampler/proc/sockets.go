@@ -67,7 +67,6 @@ type Sockets struct {
 	table      *Table
 	interfaces func() ([]net.Addr, error)
 	wait       func() time.Duration // as in NewSockets
-	unlimited  bool                 // searches have no allowance
 	maxAge     time.Duration        // of a table of sockets that is shared
 
 	gate       gate   // for the following
@@ -130,13 +129,6 @@ func NewSockets(table *Table, wait func() time.Duration) *Sockets {
 // Table returns the table of the processes that are searched.
 func (s *Sockets) Table() *Table { return s.table }
 
-// newUnlimited returns sockets whose searches read whatever they need.
-func newUnlimited(procRoot string) *Sockets {
-	s := NewSockets(NewTable(procRoot), nil)
-	s.unlimited = true
-	return s
-}
-
 // enter reserves the sockets for the caller, until s.gate.leave is called.
 func (s *Sockets) enter() error {
 	if err := s.gate.enter(); err != nil {
@@ -170,11 +162,6 @@ func (s *Sockets) ListenersOf(pids map[int]bool) ([]Listener, error) {
 			cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Port, b.Port))
 	})
 	return found, errors.Join(errs...)
-}
-
-// ListenersOf is [Sockets.ListenersOf] without any earlier readings.
-func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
-	return newUnlimited(procRoot).ListenersOf(pids)
 }
 
 func (s *Sockets) listenersOf(pid int) (found []Listener, err error) {

@@ -45,11 +45,6 @@ func (s *Sockets) Owner(ip netip.Addr, port int) (pid int, err error) {
 	return pid, nil
 }
 
-// OwnerOf is [Sockets.Owner] without any earlier readings. It reads whatever it needs.
-func OwnerOf(procRoot string, ip netip.Addr, port int) (pid int, err error) {
-	return newUnlimited(procRoot).Owner(ip, port)
-}
-
 // ownNamespace returns the network namespace of this process; "" if it is unknown.
 func (s *Sockets) ownNamespace() string {
 	if s.namespace == "" {
@@ -198,7 +193,7 @@ func (s *Sockets) search(candidates []candidate, newest int, holds func(*heldSoc
 		pid := candidates[i].pid
 		h := s.held[pid]
 		if h == nil || h.generation < newest {
-			if s.allowance <= 0 && !s.unlimited {
+			if s.allowance <= 0 {
 				return nil, ErrSearching
 			}
 			s.allowance -= perProcess
@@ -254,10 +249,10 @@ func (s *Sockets) forgetEnded(candidates []candidate, round int) {
 	}
 }
 
-// earn adds what the time since the last call has earned.
+// earn adds what the time since the last call has earned to the allowance.
 func (s *Sockets) earn() {
 	now := time.Now()
-	if s.wait == nil || s.wait() == 0 {
+	if s.allowance < firstAllowance && (s.wait == nil || s.wait() == 0) {
 		s.allowance = min(firstAllowance, s.allowance+earnedPerSecond*now.Sub(s.earnedAt).Seconds())
 	}
 	s.earnedAt = now

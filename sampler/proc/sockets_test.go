@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -18,6 +19,13 @@ import (
 
 	"github.com/vobs/vobs/sampler/internal/proctest"
 )
+
+// newSockets returns sockets whose searches read whatever they need.
+func newSockets(procRoot string) *Sockets {
+	s := NewSockets(NewTable(procRoot), nil)
+	s.allowance = math.MaxInt32
+	return s
+}
 
 const (
 	tcpHeading  = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -104,7 +112,7 @@ func socketProc(t *testing.T) *proctest.Proc {
 
 func TestListenersOf(t *testing.T) {
 	f := socketProc(t)
-	got, err := ListenersOf(f.Root, map[int]bool{101: true, 103: true, 104: true, 60: false, 4711: true})
+	got, err := newSockets(f.Root).ListenersOf(map[int]bool{101: true, 103: true, 104: true, 60: false, 4711: true})
 	want := []Listener{
 		{101, "tcp", "0.0.0.0", 8001},
 		{101, "tcp", "10.0.0.5", 8002},
@@ -120,7 +128,7 @@ func TestListenersOf(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	f.Write("104/net/tcp", tcpHeading+"0: garbage x 0A\n")
-	got, err = ListenersOf(f.Root, map[int]bool{103: true, 104: true})
+	got, err = newSockets(f.Root).ListenersOf(map[int]bool{103: true, 104: true})
 	if len(got) != 1 || err == nil || !strings.Contains(err.Error(), "process 104") {
 		t.Errorf("with a malformed table: %v, %v", got, err)
 	}
@@ -152,7 +160,7 @@ func TestOwnerOf(t *testing.T) {
 		{"127.0.0.1", 4711, 0, ErrNoListener},
 		{"127.0.0.1", 22, 0, ErrOwnerHidden},
 	}
-	shared := newUnlimited(f.Root)
+	shared := newSockets(f.Root)
 	shared.interfaces = interfaces
 	for _, test := range tests {
 		pid, err := shared.Owner(netip.MustParseAddr(test.ip), test.port)
@@ -169,7 +177,7 @@ func TestOwnerOf(t *testing.T) {
 	if got := matchListeners(sockets[1:], netip.MustParseAddr("::1"), 1, local); len(got) != 0 {
 		t.Errorf("IPv6 to an IPv4 wildcard: %v", got)
 	}
-	if pid, err := OwnerOf(t.TempDir(), netip.MustParseAddr("127.0.0.1"), 1); pid != 0 || !errors.Is(err, ErrNoProc) {
+	if pid, err := newSockets(t.TempDir()).Owner(netip.MustParseAddr("127.0.0.1"), 1); pid != 0 || !errors.Is(err, ErrNoProc) {
 		t.Errorf("without a /proc: %d, %v", pid, err)
 	}
 }
@@ -183,7 +191,7 @@ func TestOwnerOfDenied(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(f.Root, "50/fd"), 0); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OwnerOf(f.Root, netip.MustParseAddr("127.0.0.1"), 22)
+	_, err := newSockets(f.Root).Owner(netip.MustParseAddr("127.0.0.1"), 22)
 	if !errors.Is(err, ErrOwnerHidden) {
 		t.Errorf("err = %v", err)
 	}
@@ -217,7 +225,7 @@ func TestSocketsReal(t *testing.T) {
 		addrs[len(addrs)-1].Network = "tcp6"
 	}
 	listen("unix", filepath.Join(t.TempDir(), "v.sock"))
-	got, err := ListenersOf("/proc", map[int]bool{os.Getpid(): true})
+	got, err := newSockets("/proc").ListenersOf(map[int]bool{os.Getpid(): true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +236,7 @@ func TestSocketsReal(t *testing.T) {
 		if want.Network == "unix" {
 			continue
 		}
-		pid, err := OwnerOf("/proc", netip.MustParseAddr(want.Addr), want.Port)
+		pid, err := newSockets("/proc").Owner(netip.MustParseAddr(want.Addr), want.Port)
 		if pid != os.Getpid() || err != nil {
 			t.Errorf("OwnerOf(%s, %d) = %d, %v; want %d", want.Addr, want.Port, pid, err, os.Getpid())
 		}
@@ -279,7 +287,7 @@ func TestOwnerOfShared(t *testing.T) {
 	sh := proctest.StartTreeWith(t, "echo; read x", file)
 	sh.Line(t)
 	port := l.Addr().(*net.TCPAddr).Port
-	both, err := ListenersOf("/proc", map[int]bool{os.Getpid(): true, sh.Cmd.Process.Pid: true})
+	both, err := newSockets("/proc").ListenersOf(map[int]bool{os.Getpid(): true, sh.Cmd.Process.Pid: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,16 +296,16 @@ func TestOwnerOfShared(t *testing.T) {
 			t.Errorf("%v is not among %v", want, both)
 		}
 	}
-	if pid, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); pid != os.Getpid() || err != nil {
+	if pid, err := newSockets("/proc").Owner(netip.MustParseAddr("127.0.0.1"), port); pid != os.Getpid() || err != nil {
 		t.Errorf("OwnerOf = %d, %v; want %d", pid, err, os.Getpid())
 	}
 	l.Close()
 	file.Close()
-	if pid, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); pid != sh.Cmd.Process.Pid || err != nil {
+	if pid, err := newSockets("/proc").Owner(netip.MustParseAddr("127.0.0.1"), port); pid != sh.Cmd.Process.Pid || err != nil {
 		t.Errorf("after the parent closed the socket: OwnerOf = %d, %v; want %d", pid, err, sh.Cmd.Process.Pid)
 	}
 	sh.End()
-	if _, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); !errors.Is(err, ErrNoListener) {
+	if _, err := newSockets("/proc").Owner(netip.MustParseAddr("127.0.0.1"), port); !errors.Is(err, ErrNoListener) {
 		t.Errorf("after every process closed the socket: %v", err)
 	}
 }

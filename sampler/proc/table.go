@@ -251,11 +251,6 @@ func (t *Table) Descendants(pid int) ([]Process, error) {
 	return append([]Process{self}, below...), err
 }
 
-// Descendants is [Table.Descendants] with a table of its own.
-func Descendants(procRoot string, pid int) ([]Process, error) {
-	return NewTable(procRoot).Descendants(pid)
-}
-
 // below returns the living descendants of a process.
 func (t *Table) below(pid int) ([]Process, error) {
 	if err := t.listNow(); err != nil {
