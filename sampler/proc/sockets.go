@@ -54,9 +54,9 @@ var socketTables = [...]struct {
 // (some 3 µs), and the tables of sockets, whose reading takes as long as there are slots for
 // connections. So
 //
-//   - a table is read once for all who ask within tableAge;
+//   - a table is read once for all requests within tableAge;
 //   - the descriptors of a process are read again only if a socket is wanted that did not
-//     listen yet when they were read, or after maxHeldAge if the process is asked for;
+//     listen yet when they were read, or after maxHeldAge;
 //   - a search takes the likely processes first, and ends with the first one that holds the
 //     socket and its ancestors;
 //   - searches have an allowance of descriptors, which they earn as time passes.

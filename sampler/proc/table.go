@@ -11,11 +11,10 @@ import (
 	"time"
 )
 
-// Table is the processes of a host. It lists /proc for everybody who needs more than single
-// processes: a [Tree] that looks for new members, [Table.Descendants], and the searches of
-// [Sockets]. Whatever is asked for within roundAge shares one listing. The status of a process
-// is read only if somebody needs it (some 20 µs on a slow machine, of 2,500 processes 50 ms),
-// and only once.
+// Table is the processes of a host. It is the only reader of /proc as a whole: a [Tree] that
+// looks for new members, [Table.Descendants], and the searches of [Sockets] use it. What they
+// need within roundAge comes from one listing. The status of a process is read only if one of
+// them needs it (some 20 µs on a slow machine, of 2,500 processes 50 ms), and only once.
 //
 // A process is known if the entry of /proc has the same inode as before: the kernel makes a
 // new one for each process (proc_pid_make_inode in fs/proc/base.c) and drops it when the
@@ -40,7 +39,7 @@ type Table struct {
 	buf         [4096]byte
 	candidates  []candidate       // of the round candidateOf
 	candidateOf int               // round
-	descendants map[int][]Process // that were asked for in the round descendantsOf, by pid
+	descendants map[int][]Process // results of below in the round descendedIn, by pid
 	descendedIn int               // round
 }
 
@@ -82,7 +81,7 @@ const (
 	startTime = time.Minute
 )
 
-// NewTable returns the table of a host, empty until it is needed. It reads nothing.
+// NewTable returns the table of a host, empty until it is first used. It reads nothing.
 func NewTable(procRoot string) *Table {
 	return &Table{procRoot: procRoot, maxAge: roundAge, gate: newGate(), rows: make(map[int]*row)}
 }
