@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -30,14 +31,19 @@ const (
 	// maxListeners bounds the listening sockets of one server that are tried if its
 	// command line does not show which one its API uses.
 	maxListeners = 8
-	// maxOwnerTries bounds the searches for the process behind an address: each goes
-	// over all processes.
+	// maxOwnerTries bounds the searches for the process behind an address.
 	maxOwnerTries = 20
 	// argumentReads is how often the arguments of a process that cannot be a server are
 	// read under one name: between fork and exec they are its parent's.
 	argumentReads = 2
+	// maxNamesRead bounds the processes that cannot be a server whose names are read again in
+	// one look: one of them may replace its program. Each takes about 15 µs.
+	maxNamesRead = 100
 	// maxArgumentReads bounds these readings in one look. Each takes about 20 µs.
 	maxArgumentReads = 100
+	// maxNewcomers is how many new processes may come between two looks for all of their
+	// arguments to be read at once.
+	maxNewcomers = 32
 )
 
 // quickLooks are the times between the first looks at the command's processes, before those
@@ -48,6 +54,7 @@ var quickLooks = [...]time.Duration{50 * time.Millisecond, 100 * time.Millisecon
 type discoveryConfig struct {
 	procRoot string
 	tree     *proc.Tree // of the command
+	sockets  *proc.Sockets
 	prober   *probe.Prober
 	// cores gets the servers that are found.
 	cores *coreMonitor
@@ -153,7 +160,10 @@ func (d *discovery) findOwners() {
 		if err != nil {
 			ip = netip.MustParseAddr("127.0.0.1") // localhost
 		}
-		pid, err := proc.OwnerOf(d.procRoot, ip, port)
+		pid, err := d.sockets.Owner(ip, port)
+		if errors.Is(err, proc.ErrSearching) {
+			d.ownerTries[name]--
+		}
 		if err != nil {
 			continue // no process yet, or one that vobs may not inspect
 		}
@@ -164,7 +174,7 @@ func (d *discovery) findOwners() {
 }
 
 func (d *discovery) addOwner(pid int, t scrape.Target) {
-	processes, err := proc.Descendants(d.procRoot, pid)
+	processes, err := d.sockets.Table().Descendants(pid)
 	if err != nil {
 		return
 	}
@@ -224,7 +234,7 @@ func (d *discovery) commandLine(p proc.Process) (processCommandLine, bool) {
 // findServers looks for vLLM servers among the command's processes, and for addresses in the
 // arguments of all of them, and adds these to the prober.
 func (d *discovery) findServers() {
-	processes, err := d.tree.Processes()
+	processes, err := d.tree.Named(mayServe, maxNamesRead)
 	if d.failed = err; err != nil {
 		return
 	}
@@ -238,10 +248,16 @@ func (d *discovery) findServers() {
 	}
 	maps.DeleteFunc(d.commandLines, func(pid int, _ processCommandLine) bool { return !alive[pid] })
 	maps.DeleteFunc(d.argumentsRead, func(pid int, _ argumentsRead) bool { return !alive[pid] })
+	newcomers := 0
+	for _, p := range processes {
+		if _, known := d.argumentsRead[p.PID]; !known && !mayServe(p.Comm) {
+			newcomers++
+		}
+	}
 	reads := 0
 	for _, p := range processes {
 		serves := mayServe(p.Comm) || parents[p.PID]
-		if !serves && (reads >= maxArgumentReads || !d.needsReading(p)) {
+		if !serves && (reads >= maxArgumentReads || !d.needsReading(p, newcomers > maxNewcomers)) {
 			continue
 		}
 		if !serves {
@@ -264,10 +280,15 @@ func (d *discovery) findServers() {
 }
 
 // needsReading reports whether the arguments of a process that cannot be a server have to be
-// read, and counts the reading.
-func (d *discovery) needsReading(p proc.Process) bool {
+// read, and counts the reading. If many processes are new, it waits until a process has been
+// there in two looks: most of the many are gone by then.
+func (d *discovery) needsReading(p proc.Process, many bool) bool {
 	p.PPID = 0
-	read := d.argumentsRead[p.PID]
+	read, known := d.argumentsRead[p.PID]
+	if !known && many {
+		d.argumentsRead[p.PID] = argumentsRead{process: p}
+		return false
+	}
 	if read.process != p {
 		read = argumentsRead{process: p}
 	}
@@ -303,7 +324,7 @@ func (d *discovery) findServer(p proc.Process, c processCommandLine, parents map
 	if !isServer && !parents[p.PID] && !isDemoEngine(c.line.Argv) {
 		return
 	}
-	listeners, err := proc.ListenersOf(d.procRoot, map[int]bool{p.PID: true})
+	listeners, err := d.sockets.ListenersOf(map[int]bool{p.PID: true})
 	if err != nil || len(listeners) == 0 {
 		return // not up yet
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 func testDiscovery(procRoot string) *discovery {
-	return newDiscovery(discoveryConfig{procRoot: procRoot, prober: probe.New(probe.Config{}), debug: func(string) {}})
+	return newDiscovery(discoveryConfig{procRoot: procRoot, sockets: socketsIn(procRoot), prober: probe.New(probe.Config{}), debug: func(string) {}})
 }
 
 func TestMayServe(t *testing.T) {
@@ -230,8 +230,19 @@ func TestNeedsReading(t *testing.T) {
 		process proc.Process
 		want    bool
 	}{{shell, true}, {shell, true}, {shell, false}, {client, true}, {client, true}, {client, false}, {next, true}, {next, true}, {next, false}} {
-		if got := d.needsReading(c.process); got != c.want {
+		if got := d.needsReading(c.process, false); got != c.want {
 			t.Errorf("%d: %+v: %v", i, c.process, got)
+		}
+	}
+}
+
+// If many processes are new, only those are read that are still there in the next look.
+func TestNeedsReadingOfMany(t *testing.T) {
+	d := testDiscovery("/proc")
+	p := proc.Process{PID: 7, PPID: 1, StartTicks: 5, Comm: "sh"}
+	for i, want := range []bool{false, true, true, false} {
+		if got := d.needsReading(p, true); got != want {
+			t.Errorf("look %d: %v, want %v", i, got, want)
 		}
 	}
 }
@@ -265,7 +276,7 @@ func TestFindMetricsDir(t *testing.T) {
 	environ("10", "")
 	find := func(metricsDirs bool) map[string]bool {
 		prober := probe.New(probe.Config{})
-		d := newDiscovery(discoveryConfig{procRoot: procRoot, prober: prober, metricsDirs: metricsDirs, debug: func(string) {}})
+		d := newDiscovery(discoveryConfig{procRoot: procRoot, sockets: socketsIn(procRoot), prober: prober, metricsDirs: metricsDirs, debug: func(string) {}})
 		d.started = started
 		for _, pid := range []int{7, 7, 8, 9, 10, 11} {
 			d.findMetricsDir(proc.Process{PID: pid})

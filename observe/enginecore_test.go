@@ -146,7 +146,7 @@ cat >/dev/null
 		}
 	}, notRecovered)
 	t.Cleanup(s.monitor.stop)
-	processes, err := proc.Descendants("/proc", cmd.Process.Pid)
+	processes, err := proc.NewTable("/proc").Descendants(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

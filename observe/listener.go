@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -17,23 +18,33 @@ import (
 const lookupTimeout = 250 * time.Millisecond
 
 // sameListener reports whether the same process of this host listens at two addresses.
-func sameListener(procRoot string, a, b scrape.Target) bool {
-	first := listenerOf(procRoot, a)
-	return first != 0 && first == listenerOf(procRoot, b)
+func sameListener(sockets *proc.Sockets, a, b scrape.Target) bool {
+	first, err := listenerOf(sockets, a)
+	if err != nil {
+		return false
+	}
+	second, err := listenerOf(sockets, b)
+	return err == nil && first == second
 }
 
-// listenerOf returns the process that listens at an address of this host; 0 if it is unknown.
-func listenerOf(procRoot string, t scrape.Target) (pid int) {
+// listenerOf returns the process that listens at an address of this host. If it has to be
+// looked for once more, the error wraps [proc.ErrSearching].
+func listenerOf(sockets *proc.Sockets, t scrape.Target) (pid int, err error) {
 	port, err := strconv.Atoi(t.Port())
 	if err != nil || t.Socket != "" {
-		return 0
+		return 0, errNoServerProcess
 	}
+	searching := false
 	for _, ip := range localAddresses(t.URL.Hostname()) {
-		if pid, err := proc.OwnerOf(procRoot, ip, port); err == nil {
-			return pid
+		if pid, err = sockets.Owner(ip, port); err == nil {
+			return pid, nil
 		}
+		searching = searching || errors.Is(err, proc.ErrSearching)
 	}
-	return 0
+	if searching {
+		return 0, proc.ErrSearching
+	}
+	return 0, errNoServerProcess
 }
 
 // localAddresses returns the addresses of a host if it is written as an address, as localhost

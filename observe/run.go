@@ -25,6 +25,7 @@ import (
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
+	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -157,19 +158,20 @@ func (r *run) prepare() {
 	wg.Go(func() { r.recovered("loadavg_pre", func() { r.loadPre = r.readLoad("loadavg_pre") }) })
 	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
 	wg.Wait()
+	sockets := proc.NewSockets(r.host.Tree().Table(), governor.Wait)
 	probeConfig := cfg.Probe
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
 	probeConfig.Engines = func(dir string) multiproc.Engines { return fileEngines{cfg.ProcRoot, dir} }
 	probeConfig.SameListener = func(a, b scrape.Target) bool {
 		same, _ := bounded.Call("the processes that listen at "+a.Name()+" and "+b.Name(), ownerTimeout, func() (bool, error) {
-			return sameListener(cfg.ProcRoot, a, b), nil
+			return sameListener(sockets, a, b), nil
 		})
 		return same
 	}
 	if cfg.Multiproc != MultiprocOff {
 		probeConfig.ServerFiles = func(t scrape.Target) (*probe.ServerFiles, error) {
 			return bounded.Call("the processes of the server at "+t.Name(), ownerTimeout, func() (*probe.ServerFiles, error) {
-				return findServerFiles(cfg.ProcRoot, t, cfg.Debug)
+				return findServerFiles(cfg.ProcRoot, sockets, t, cfg.Debug)
 			})
 		}
 	}
@@ -178,6 +180,7 @@ func (r *run) prepare() {
 	r.discovery = newDiscovery(discoveryConfig{
 		procRoot:    cfg.ProcRoot,
 		tree:        r.host.Tree(),
+		sockets:     sockets,
 		prober:      r.prober,
 		cores:       r.cores,
 		metricsDirs: cfg.Multiproc != MultiprocOff,
@@ -297,7 +300,7 @@ func (r *run) startDiscovery() (stop func() error) {
 // process until it returns.
 func (r *run) warnOfHanging() {
 	names := bounded.Hanging()
-	if r.host.Tree().Hangs() {
+	if r.host.Tree().Hangs() || r.host.Tree().Table().Hangs() {
 		names = append(names, "a file in "+r.cfg.ProcRoot)
 	}
 	if len(names) > 0 {

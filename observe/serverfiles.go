@@ -38,12 +38,15 @@ var (
 // of this host share their metrics; nil if none of them has PROMETHEUS_MULTIPROC_DIR in its
 // environment. With several API servers vLLM sets it in theirs only (setup_multiprocess_prometheus
 // in vllm/v1/metrics/prometheus.py). Failures are reported to debug too.
-func findServerFiles(procRoot string, t scrape.Target, debug func(string)) (*probe.ServerFiles, error) {
-	pid := listenerOf(procRoot, t)
-	if pid == 0 {
-		return nil, errNoServerProcess
+func findServerFiles(procRoot string, sockets *proc.Sockets, t scrape.Target, debug func(string)) (*probe.ServerFiles, error) {
+	pid, err := listenerOf(sockets, t)
+	if errors.Is(err, proc.ErrSearching) {
+		return nil, fmt.Errorf("%w: %w", probe.ErrLookAgain, err)
 	}
-	s, err := newServerProcesses(procRoot, pid)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newServerProcesses(procRoot, sockets.Table(), pid)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +102,7 @@ func processPath(procRoot string, pid int, dir string) string {
 // serverProcesses are the processes of a server and the files that they write.
 type serverProcesses struct {
 	procRoot  string
+	table     *proc.Table
 	root      int // the process that started the others
 	dir       string
 	processes []proc.Process
@@ -115,12 +119,12 @@ type writer struct {
 
 // newServerProcesses returns the processes of the server that the process pid belongs to,
 // that one first.
-func newServerProcesses(procRoot string, pid int) (*serverProcesses, error) {
+func newServerProcesses(procRoot string, table *proc.Table, pid int) (*serverProcesses, error) {
 	p, err := proc.Read(procRoot, pid)
 	if err != nil {
 		return nil, err
 	}
-	s := &serverProcesses{procRoot: procRoot, root: serverOf(procRoot, p), writers: map[string]writer{}}
+	s := &serverProcesses{procRoot: procRoot, table: table, root: serverOf(procRoot, p), writers: map[string]writer{}}
 	s.listProcesses()
 	for i := range s.processes {
 		if s.processes[i].PID == pid {
@@ -132,7 +136,7 @@ func newServerProcesses(procRoot string, pid int) (*serverProcesses, error) {
 
 func (s *serverProcesses) listProcesses() {
 	// What it finds is right even if it does not find all.
-	s.processes, _ = proc.Descendants(s.procRoot, s.root)
+	s.processes, _ = s.table.Descendants(s.root)
 	s.listedAt = time.Now()
 }
 

@@ -32,7 +32,7 @@ func local(t *testing.T, handler http.Handler) scrape.Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if listenerOf("/proc", target) != os.Getpid() {
+	if pid, _ := listenerOf(socketsIn("/proc"), target); pid != os.Getpid() {
 		t.Skip("SKIPPED: /proc does not show who listens here")
 	}
 	return target
@@ -86,7 +86,7 @@ func (p apiProcess) file() string { return "gauge_mostrecent_" + p.pid + ".db" }
 func TestFindServerFiles(t *testing.T) {
 	target := local(t, nil)
 	debug := func(message string) { t.Log(message) }
-	if f, err := findServerFiles("/proc", target, debug); f != nil || err != nil {
+	if f, err := findServerFiles("/proc", socketsIn("/proc"), target, debug); f != nil || err != nil {
 		t.Fatalf("without a process that shares its metrics: %v, %v", f, err)
 	}
 	parent := t.TempDir()
@@ -96,7 +96,7 @@ func TestFindServerFiles(t *testing.T) {
 	}
 	for _, c := range []struct{ value, cwd string }{{dir, ""}, {"db", parent}, {"./db/", parent}} {
 		first, second := startAPIProcess(t, c.value, c.cwd), startAPIProcess(t, c.value, c.cwd)
-		f, err := findServerFiles("/proc", target, debug)
+		f, err := findServerFiles("/proc", socketsIn("/proc"), target, debug)
 		if err != nil || f == nil || f.Dir != dir {
 			t.Fatalf("%+v: %+v, %v; want %s", c, f, err, dir)
 		}
@@ -120,7 +120,7 @@ func TestFindServerFiles(t *testing.T) {
 		testkit.Await(t, "the file of a process that started later", func() bool { return f.Writes(third.pid, third.file()) })
 		first.stop()
 		third.stop()
-		if f, err := findServerFiles("/proc", target, debug); f != nil || err != nil {
+		if f, err := findServerFiles("/proc", socketsIn("/proc"), target, debug); f != nil || err != nil {
 			t.Errorf("%+v: after the processes: %v, %v", c, f, err)
 		}
 	}
@@ -139,7 +139,7 @@ func TestUnusableServerFiles(t *testing.T) {
 	check := func(what, want string) {
 		t.Helper()
 		lines = nil
-		if f, err := findServerFiles("/proc", target, debug); f != nil || err == nil || !strings.Contains(strings.Join(lines, "\n"), want) {
+		if f, err := findServerFiles("/proc", socketsIn("/proc"), target, debug); f != nil || err == nil || !strings.Contains(strings.Join(lines, "\n"), want) {
 			t.Errorf("%s: %v, %v, %q", what, f, err, lines)
 		}
 	}
@@ -165,7 +165,7 @@ func TestUnusableServerFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f, err := findServerFiles("/proc", elsewhere, debug); f != nil || err == nil {
+	if f, err := findServerFiles("/proc", socketsIn("/proc"), elsewhere, debug); f != nil || err == nil {
 		t.Errorf("a server of another host: %v, %v", f, err)
 	}
 }
@@ -232,7 +232,7 @@ func TestGaugesOfServerFiles(t *testing.T) {
 	p := probe.New(probe.Config{
 		Interval: 5 * time.Millisecond,
 		ServerFiles: func(target scrape.Target) (*probe.ServerFiles, error) {
-			return findServerFiles("/proc", target, func(message string) { t.Log(message) })
+			return findServerFiles("/proc", socketsIn("/proc"), target, func(message string) { t.Log(message) })
 		},
 	})
 	p.Add(target)
@@ -262,7 +262,7 @@ func TestGaugesOfServerFiles(t *testing.T) {
 
 // An unknown file is not looked for again and again.
 func TestStaleFilesCostLittle(t *testing.T) {
-	s := &serverProcesses{procRoot: t.TempDir(), dir: t.TempDir(), root: os.Getpid(), writers: map[string]writer{}, processes: []proc.Process{{PID: os.Getpid()}}, listedAt: time.Now()}
+	s := &serverProcesses{procRoot: t.TempDir(), table: proc.NewTable(t.TempDir()), dir: t.TempDir(), root: os.Getpid(), writers: map[string]writer{}, processes: []proc.Process{{PID: os.Getpid()}}, listedAt: time.Now()}
 	for range 3 {
 		if s.writes("1", "gauge_all_1.db") || s.writers["gauge_all_1.db"].final {
 			t.Fatal("a file without a writer has one, or is not looked for once more")

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,10 @@ const (
 	// at an address: each goes over all processes of the host.
 	maxAllFileLooks = 20
 )
+
+// ErrLookAgain is wrapped by an error of [Config.ServerFiles] if the search for the files has
+// only begun: a further call continues it.
+var ErrLookAgain = errors.New("the search for the server's files goes on")
 
 // ServerFiles are the files through which the processes of a server on this host share
 // their metrics.
@@ -126,6 +131,11 @@ func (g *gaugeFiles) look() {
 	g.nextLook = now.Add(time.Duration(g.looks) * fileLookInterval)
 	files, err := g.e.p.cfg.ServerFiles(g.e.target)
 	switch {
+	case errors.Is(err, ErrLookAgain):
+		g.looks--
+		g.allLooks--
+		g.nextLook = now.Add(fileLookInterval)
+		return
 	case err != nil:
 		return
 	case files == nil:

@@ -7,7 +7,7 @@
 // those of testdata/fakenvml. Each part prints a Markdown table; docs/overhead.md shows
 // one round.
 //
-//	go run ./bench/overhead [-long] [-only start,steady,pulse,driver,files,polls] [-vobs PATH]
+//	go run ./bench/overhead [-long] [-only start,steady,pulse,driver,files,polls,…] [-vobs PATH]
 //
 //	start   what is added to a command that does nothing
 //	steady  what sampling costs while the command runs
@@ -16,9 +16,16 @@
 //	files   what reading the metrics files of two engines costs
 //	polls   what polling an engine costs its server
 //
-// The short form takes about three minutes, -long about ten: it has more repetitions,
-// more intervals and more GPUs. A missed target is printed and fails nothing. Exit
-// status 1: something could not be measured. It needs cgo, for ../minimal.
+//	outside   a host with thousands of idle processes, and several engines
+//	silent    hundreds of addresses that do not answer (only if chosen)
+//	engines   dozens of engines whose large pages cannot be filtered
+//	children  a command with many living children
+//	orphans   a command that leaves many orphans behind
+//
+// The short form takes about four and a half minutes, -long about twenty: it has more
+// repetitions, more intervals and more GPUs, processes and engines. A missed target is
+// printed and fails nothing. Exit status 1: something could not be measured. It needs
+// cgo, for ../minimal.
 package main
 
 import (
@@ -41,6 +48,12 @@ import (
 	"github.com/vobs/vobs/bench/internal/venv"
 )
 
+// part is one part of the measurement.
+type part struct {
+	name string
+	run  func() error
+}
+
 // bench holds what all parts need.
 type bench struct {
 	dir    string // for builds and output
@@ -51,8 +64,9 @@ type bench struct {
 }
 
 func main() {
+	serveIfAsked()
 	long := flag.Bool("long", false, "measure everything, with more repetitions")
-	only := flag.String("only", "start,steady,pulse,driver,files,polls", "the `PARTS` to run")
+	only := flag.String("only", "start,steady,pulse,driver,files,polls,"+crowdNames, "the `PARTS` to run")
 	vobs := flag.String("vobs", os.Getenv("VOBS"), "the vobs to measure, at `PATH` [$VOBS]; by default it is built")
 	flag.Parse()
 	// Neither garbage collection nor a switch of threads may disturb a measurement.
@@ -61,10 +75,8 @@ func main() {
 
 	b := &bench{long: *long, vobs: *vobs}
 	err := b.prepare()
-	for _, part := range []struct {
-		name string
-		run  func() error
-	}{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"driver", b.driver}, {"files", b.files}, {"polls", b.polls}} {
+	parts := []part{{"start", b.start}, {"steady", b.steady}, {"pulse", b.pulse}, {"driver", b.driver}, {"files", b.files}, {"polls", b.polls}}
+	for _, part := range append(parts, b.crowdParts()...) {
 		if err == nil && slices.Contains(strings.Split(*only, ","), part.name) {
 			err = part.run()
 			runtime.GC()

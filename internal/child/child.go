@@ -185,6 +185,7 @@ func Start(s Spec) (*Command, error) {
 	}
 	c.pid = pid
 	c.catchLate()
+	silenceChildren()
 	c.wg.Add(1)
 	go c.signalLoop()
 	go c.waitLoop()
@@ -261,14 +262,32 @@ func (c *Command) Close() {
 // no child is left: without children, no descendant can become one.
 func (c *Command) waitLoop() {
 	ended := false
+	orphans := rest{pid: c.pid}
+	defer orphans.close()
+	rested := false // more than one may have ended
 	for {
-		pid, ws, ru, err := c.reapNext()
+		var pid int
+		var ws syscall.WaitStatus
+		var ru syscall.Rusage
+		var err error
+		if rested {
+			if pid = c.reapEnded(&ws, &ru); pid == 0 {
+				if rested = orphans.again(); rested {
+					continue
+				}
+			}
+		}
+		if pid == 0 {
+			pid, ws, ru, err = c.reapNext()
+		}
 		switch {
 		case err == nil:
 			c.cpuNS.Add(syscall.TimevalToNsec(ru.Utime) + syscall.TimevalToNsec(ru.Stime))
 			if pid == c.pid {
-				ended = true
+				ended, rested = true, false
 				c.finish(exitOf(ws))
+			} else if !ended {
+				rested = orphans.after(time.Now(), rested)
 			}
 		case errors.Is(err, syscall.EINTR):
 		default: // ECHILD
@@ -286,6 +305,21 @@ func (c *Command) waitLoop() {
 			return
 		}
 	}
+}
+
+// reapEnded reaps a child that has ended; pid is 0 if none has. It needs one call instead of
+// the two of reapNext, because it does not wait while it holds mu.
+func (c *Command) reapEnded(ws *syscall.WaitStatus, ru *syscall.Rusage) (pid int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pid, err := syscall.Wait4(-1, ws, syscall.WNOHANG, ru)
+	if err != nil {
+		return 0 // reapNext returns why
+	}
+	if pid == c.pid {
+		c.reaped = true
+	}
+	return pid
 }
 
 // finish publishes how the command ended, once it is clear whether a shutdown signal

@@ -303,8 +303,13 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 	case s.Interval > 0:
 		return s.Interval, full
 	case !status.Up:
-		// No engine responds yet, so there is no budget to keep.
-		return min(max(downFactor*s.last.Latency, MinInterval), maxDownInterval), true
+		// No engine responds yet, so there is no budget of its server to keep.
+		wait = min(max(downFactor*s.last.Latency, MinInterval), maxDownInterval)
+		if s.last.TimedOut {
+			// Connections to hundreds of addresses that do not respond add up.
+			wait += status.Overdrawn
+		}
+		return wait, true
 	}
 	fullOnly := s.Filter == FilterRefused
 	service, self := s.service(fullOnly), s.selfCost(fullOnly)

@@ -499,6 +499,25 @@ func TestFullPageIntervalByCost(t *testing.T) {
 	}
 }
 
+// Addresses that do not respond wait for the budget too; one where nothing listens costs
+// nothing and is tried again soon.
+func TestOverdrawnBudgetDelaysSilentAddresses(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for _, c := range []struct {
+		poll Poll
+		want time.Duration
+	}{
+		{Poll{Began: now, Latency: 2 * time.Second, Full: true, Failed: true, TimedOut: true}, maxDownInterval + 3*time.Second},
+		{Poll{Began: now, Latency: ms, Full: true, Failed: true, Refused: true}, MinInterval},
+	} {
+		s := NewSchedule(0)
+		s.Record(c.poll)
+		if wait, _ := s.Next(now, TargetStatus{Overdrawn: 3 * time.Second}); wait != c.want {
+			t.Errorf("%+v: the wait is %v, want %v", c.poll, wait, c.want)
+		}
+	}
+}
+
 // The polls of several servers coincide.
 func TestAlignTo(t *testing.T) {
 	origin := time.Unix(1e9, 0)

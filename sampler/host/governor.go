@@ -67,6 +67,14 @@ func (g *Governor) ChargeDiscovery(now, cost time.Duration) {
 	}
 }
 
+// chargeBoth records a discovery with the reading of the known processes in it, which ended at
+// now. What such a reading costs by itself is not learned from it.
+func (g *Governor) chargeBoth(now, cost time.Duration) {
+	g.ChargeDiscovery(now, cost)
+	g.spent += WakeCost
+	g.lastRefresh = now
+}
+
 // charge records CPU time of another kind.
 func (g *Governor) charge(cost time.Duration) { g.spent += cost }
 

@@ -256,20 +256,16 @@ func (s *Sampler) run() {
 // pass takes one reading of the process tree, after looking for new processes if
 // discover is set.
 func (s *Sampler) pass(begin time.Time, discover bool) {
-	var discoverErr error
+	read, charge := s.tree.Refresh, s.governor.ChargeRefresh
 	if discover {
-		s.measure(func() { discoverErr = s.tree.Discover() }, func(cost time.Duration) {
-			s.governor.ChargeDiscovery(time.Since(begin), cost)
-		})
+		read, charge = s.tree.DiscoverAndRefresh, s.governor.chargeBoth
 	}
 	var rss int64
 	var err error
-	s.measure(func() { rss, err = s.tree.Refresh() }, func(cost time.Duration) {
-		s.governor.ChargeRefresh(time.Since(begin), cost)
-	})
+	s.measure(func() { rss, err = read() }, func(cost time.Duration) { charge(time.Since(begin), cost) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.samples.add(time.Now(), rss, errors.Join(discoverErr, err))
+	s.samples.add(time.Now(), rss, err)
 }
 
 // add adds one reading. A reading with an error counts as an error, but the memory it

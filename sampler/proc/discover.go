@@ -1,9 +1,7 @@
 package proc
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,8 +18,8 @@ type scanState struct {
 	threads      int  // threads whose lists the latest walk read
 
 	// For scanning /proc. unrelated holds the processes known to be outside the
-	// tree, with the number of the last pass that listed them.
-	unrelated map[int]int
+	// tree, with their start times.
+	unrelated map[int]uint64
 	pids      []int
 	nodes     map[int]*scanNode
 }
@@ -59,9 +57,15 @@ const (
 	maxWalk = 1 << 20
 )
 
-func (t *Tree) discover() error {
-	// A recycled pid must not make its new owner a member.
-	t.refresh()
+// discover looks for new processes after it has read the resident memory of the known ones,
+// rss, so that a recycled pid does not make its new owner a member; readErr is the first error
+// of that.
+func (t *Tree) discover() (rss int64, readErr, err error) {
+	rss, readErr = t.refresh()
+	return rss, readErr, t.findNew()
+}
+
+func (t *Tree) findNew() error {
 	s := &t.scan
 	last := t.readLastPID()
 	full := s.passes%fullEvery == 0 || last == 0 || last < s.lastPID || t.rootPID == 1
@@ -163,50 +167,45 @@ func (t *Tree) addChild(pid int) bool {
 
 // scanProc lists /proc and links the processes by their parents' pids.
 func (t *Tree) scanProc(full bool) error {
-	s := &t.scan
-	pids, err := listPIDs(t.procRoot, s.pids[:0])
-	s.pids = pids[:0]
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("list the processes in %s: %w (%w)", t.procRoot, ErrNoProc, err)
+	if err := t.table.enter(); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("list the processes in %s: %w", t.procRoot, err)
+	defer t.table.gate.leave()
+	if err := t.table.list(); err != nil {
+		return err
 	}
+	unread := t.table.readAll(full)
+	s, rows := &t.scan, t.table.rows
 	if s.unrelated == nil {
-		s.unrelated, s.nodes = make(map[int]int), make(map[int]*scanNode)
+		s.unrelated, s.nodes = make(map[int]uint64), make(map[int]*scanNode)
 	}
 	clear(s.nodes)
 	if full {
 		clear(s.unrelated)
 	}
-	var firstErr error
-	for _, pid := range pids {
-		if _, known := t.index[pid]; known || pid == t.rootPID {
-			continue
-		}
-		if _, known := s.unrelated[pid]; known {
-			s.unrelated[pid] = s.passes
-			continue
-		}
-		stat, err := readStat(t.procRoot, pid, t.buf[:])
-		switch {
-		case err == nil:
-			s.nodes[pid] = &scanNode{Process: processOf(stat)}
-		case errors.Is(err, fs.ErrPermission):
-			// With the mount option hidepid, /proc hides other users' processes:
-			// hardly descendants.
-			s.unrelated[pid] = s.passes
-		case !gone(err) && firstErr == nil:
-			firstErr = fmt.Errorf("reading the status of a process: %w", err)
-		}
-	}
-	for pid, seen := range s.unrelated {
-		if seen != s.passes {
+	for pid, start := range s.unrelated {
+		if r := rows[pid]; r == nil || r.StartTicks != start {
 			delete(s.unrelated, pid) // it ended; its pid may be reused
 		}
 	}
-	for _, pid := range pids {
-		n := s.nodes[pid]
+	for _, e := range t.table.entries {
+		r := rows[e.pid]
+		if r == nil || e.pid == t.rootPID {
+			continue
+		}
+		if _, known := t.index[e.pid]; known {
+			continue
+		}
+		if r.hidden {
+			s.unrelated[e.pid] = 0 // hardly a descendant
+		} else if _, known := s.unrelated[e.pid]; known {
+			continue
+		} else if r = t.table.fresh(r); r != nil {
+			s.nodes[e.pid] = &scanNode{Process: r.Process}
+		}
+	}
+	for _, e := range t.table.entries {
+		n := s.nodes[e.pid]
 		if n == nil {
 			continue
 		}
@@ -214,10 +213,10 @@ func (t *Tree) scanProc(full bool) error {
 		case descendant:
 			t.add(n.Process)
 		case unrelated:
-			s.unrelated[pid] = s.passes
+			s.unrelated[e.pid] = n.StartTicks
 		}
 	}
-	return firstErr
+	return unread
 }
 
 // classify decides from its ancestors whether a process belongs to the tree.

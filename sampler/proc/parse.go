@@ -17,6 +17,8 @@ const (
 	// flagExiting is PF_EXITING (include/linux/sched.h) in field 9 of
 	// /proc/PID/stat: unchanged since Linux 2.6.
 	flagExiting = 0x4
+	// flagKernelThread is PF_KTHREAD in the same field: unchanged since Linux 2.6.27.
+	flagKernelThread = 0x00200000
 )
 
 // stat holds the fields of /proc/PID/stat that are used here; the comments have
@@ -27,6 +29,7 @@ type stat struct {
 	state      byte   // 3
 	ppid       int    // 4
 	exiting    bool   // bit PF_EXITING of 9: the process is exiting
+	kernel     bool   // bit PF_KTHREAD of 9: it is a kernel thread
 	cpuTicks   uint64 // sum of 14 to 17: its own and its waited-for children's, user and system
 	numThreads int    // 20
 	startTicks uint64 // 22: after boot
@@ -80,7 +83,7 @@ func parseProcStat(b []byte) (stat, error) {
 		case 4:
 			s.ppid = int(min(n, math.MaxInt32))
 		case 9:
-			s.exiting = n&flagExiting != 0
+			s.exiting, s.kernel = n&flagExiting != 0, n&flagKernelThread != 0
 		case 20:
 			s.numThreads = int(min(n, math.MaxInt32))
 		case 22:

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +30,7 @@ type Listener struct {
 	Port int
 }
 
-// Errors of [OwnerOf].
+// Errors of [Sockets.Owner].
 var (
 	// ErrNoListener means that nothing listens on the address.
 	ErrNoListener = errors.New("nothing listens there")
@@ -39,6 +38,9 @@ var (
 	// inspect holds the socket: it belongs to another user (the error is then an
 	// fs.ErrPermission too), or is in another pid namespace.
 	ErrOwnerHidden = errors.New("the listening process is not visible")
+	// ErrSearching means that something listens, and not all processes have been searched
+	// for it yet: a later call goes on.
+	ErrSearching = errors.New("not all processes have been searched for it yet")
 )
 
 // socketTables are the tables below /proc/net and their parsers.
@@ -47,51 +49,180 @@ var socketTables = [...]struct {
 	parse func([]byte, []netSocket) ([]netSocket, error)
 }{{"tcp", parseTCPTable}, {"tcp6", parseTCPTable}, {"unix", parseUnixTable}}
 
+// Sockets maps the listening sockets of a host to the processes that hold them. The kernel
+// has no such map: the descriptors of processes have to be read, each with a system call
+// (some 3 µs), and the tables of sockets, whose reading takes as long as there are slots for
+// connections. So
+//
+//   - a table is read once for all requests within tableAge;
+//   - the descriptors of a process are read again only if a socket is wanted that did not
+//     listen yet when they were read, or after maxHeldAge;
+//   - a search takes the likely processes first, and ends with the first one that holds the
+//     socket and its ancestors;
+//   - searches have an allowance of descriptors, which they earn as time passes.
+//
+// Sockets may be used by several goroutines at once. If a file of /proc hangs, it behaves
+// like a [Tree].
+type Sockets struct {
+	table      *Table
+	interfaces func() ([]net.Addr, error)
+	wait       func() time.Duration // as in NewSockets
+	maxAge     time.Duration        // of a table of sockets that is shared
+
+	gate       gate   // for the following
+	namespace  string // this process's
+	noDiag     bool   // sock_diag(7) cannot be used
+	files      map[string]*socketFile
+	generation int // readings of tables that had a new socket
+	held       map[int]*heldSockets
+	holders    map[uint64][]int // pids, by inode; they may have ended
+	progress   progress
+	allowance  float64 // descriptors
+	earnedAt   time.Time
+}
+
+// socketFile is a table of sockets as it was last read.
+type socketFile struct {
+	readAt  time.Time
+	err     error
+	sockets map[uint64]*netSocket // by inode
+	newest  int                   // highest generation of its sockets
+}
+
+// heldSockets are the listening sockets that a process holds.
+type heldSockets struct {
+	process    Process
+	inode      uint64 // of its entry in /proc; 0: not known yet
+	generation int    // when its descriptors were read; later sockets may be missing
+	readAt     time.Time
+	inodes     map[uint64]bool
+	links      int    // descriptors
+	namespace  string // the network namespace of the process, if ListenersOf has read it
+	err        error  // why its descriptors cannot be read
+}
+
+const (
+	// tableAge is the age up to which a table of sockets is shared.
+	tableAge = 40 * time.Millisecond
+	// maxHeldAge is the age up to which it is taken for granted that a process holds the
+	// sockets that it held.
+	maxHeldAge = 30 * time.Second
+	// firstAllowance is how many descriptors searches may read at once, and the most that is
+	// saved up: some 15 ms of CPU time. They earn earnedPerSecond, which takes 0.1 % of a
+	// core. perProcess is what a process costs in addition to its descriptors.
+	firstAllowance  = 4000
+	earnedPerSecond = 300
+	perProcess      = 5
+)
+
+// NewSockets returns the sockets of the host whose processes are in the table. wait, if not
+// nil, returns how long to pause until the CPU time that vobs has spent fits its budget:
+// meanwhile searches earn nothing. It reads nothing.
+func NewSockets(table *Table, wait func() time.Duration) *Sockets {
+	return &Sockets{
+		table: table, interfaces: net.InterfaceAddrs, wait: wait, maxAge: tableAge, gate: newGate(),
+		files: map[string]*socketFile{}, held: map[int]*heldSockets{}, holders: map[uint64][]int{},
+		allowance: firstAllowance, earnedAt: time.Now(),
+	}
+}
+
+// Table returns the table of the processes that are searched.
+func (s *Sockets) Table() *Table { return s.table }
+
+// enter reserves the sockets for the caller, until s.gate.leave is called.
+func (s *Sockets) enter() error {
+	if err := s.gate.enter(); err != nil {
+		return fmt.Errorf("reading the sockets in %s: %w", s.table.procRoot, err)
+	}
+	return nil
+}
+
 // ListenersOf returns the sockets on which the given processes listen (those whose
 // value in pids is true): TCP over IPv4 and IPv6, and unix stream sockets. Each
 // process's descriptors are matched with the tables of its own network namespace. A
 // process that has ended is left out. If some processes may not be inspected, it
 // returns the sockets of the others and an error. The result is sorted by process,
 // network, address and port.
-func ListenersOf(procRoot string, pids map[int]bool) ([]Listener, error) {
+func (s *Sockets) ListenersOf(pids map[int]bool) ([]Listener, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.gate.leave()
 	var found []Listener
 	var errs []error
-	tables := make(map[string]map[uint64]Listener) // by network namespace
 	for _, pid := range slices.Sorted(trueKeys(pids)) {
-		inodes, err := socketInodes(procRoot, pid)
+		listeners, err := s.listenersOf(pid)
 		if err != nil && !gone(err) {
-			errs = append(errs, fmt.Errorf("reading the descriptors of process %d: %w", pid, err))
+			errs = append(errs, err)
 		}
-		if len(inodes) == 0 {
-			continue
-		}
-		// If the link may not be read, treat the process as a namespace of its own.
-		namespace, err := os.Readlink(procPath(procRoot, pid, "ns/net"))
-		if err != nil {
-			namespace = strconv.Itoa(pid)
-		}
-		table, known := tables[namespace]
-		if !known {
-			table, err = listeningSockets(filepath.Join(procRoot, strconv.Itoa(pid), "net"))
-			if err != nil && !gone(err) {
-				errs = append(errs, fmt.Errorf("reading the sockets of process %d: %w", pid, err))
-			}
-			if err == nil { // a process that ended halfway must not hide the others' tables
-				tables[namespace] = table
-			}
-		}
-		for inode := range inodes {
-			if l, listening := table[inode]; listening {
-				l.PID = pid
-				found = append(found, l)
-			}
-		}
+		found = append(found, listeners...)
 	}
 	slices.SortFunc(found, func(a, b Listener) int {
 		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.Network, b.Network),
 			cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.Port, b.Port))
 	})
 	return found, errors.Join(errs...)
+}
+
+func (s *Sockets) listenersOf(pid int) (found []Listener, err error) {
+	root := s.table.procRoot
+	var buf [4096]byte
+	stat, err := readStat(root, pid, buf[:])
+	if err != nil {
+		return nil, fmt.Errorf("reading the descriptors of process %d: %w", pid, err)
+	}
+	s.ownNamespace()
+	h := s.held[pid]
+	if h != nil && (h.process.StartTicks != stat.startTicks || time.Since(h.readAt) > maxHeldAge) {
+		h = nil
+	}
+	namespace := ""
+	if h != nil {
+		namespace = h.namespace
+	}
+	if namespace == "" {
+		// If the link may not be read, treat the process as a namespace of its own.
+		if namespace, err = os.Readlink(procPath(root, pid, "ns/net")); err != nil {
+			namespace, err = strconv.Itoa(pid), nil
+		}
+	}
+	var files []*socketFile
+	newest, missing := 0, 0
+	for _, table := range socketTables {
+		f := s.file(namespace, filepath.Join(root, strconv.Itoa(pid), "net"), table.name, table.parse)
+		switch {
+		case gone(f.err):
+			missing++ // the kernel lacks it (no IPv6), or the process has ended
+		case f.err != nil:
+			err = fmt.Errorf("reading the sockets of process %d: %w", pid, f.err)
+		}
+		files, newest = append(files, f), max(newest, f.newest)
+	}
+	if err != nil || missing == len(socketTables) {
+		for _, table := range socketTables {
+			delete(s.files, namespace+"/"+table.name) // an end halfway must not hide the others' tables
+		}
+		return nil, err
+	}
+	if h == nil || h.generation < newest {
+		h = s.read(stat)
+	}
+	h.namespace = namespace
+	if h.err != nil {
+		return nil, fmt.Errorf("reading the descriptors of process %d: %w", pid, h.err)
+	}
+	for i, f := range files {
+		for inode := range h.inodes {
+			if socket := f.sockets[inode]; socket != nil {
+				l := Listener{PID: pid, Network: socketTables[i].name, Addr: socket.path, Port: socket.port}
+				if socket.ip.IsValid() {
+					l.Addr = socket.ip.String()
+				}
+				found = append(found, l)
+			}
+		}
+	}
+	return found, nil
 }
 
 // trueKeys yields the keys whose value is true.
@@ -105,33 +236,43 @@ func trueKeys(m map[int]bool) func(yield func(int) bool) {
 	}
 }
 
-// listeningSockets reads the tables of one network namespace and returns the sockets
-// by inode. A table that the kernel lacks (no IPv6) counts as empty.
-func listeningSockets(netDir string) (map[uint64]Listener, error) {
-	byInode := make(map[uint64]Listener)
-	missing := 0
-	var lastErr error
-	for _, table := range socketTables {
-		sockets, err := readSockets(filepath.Join(netDir, table.name), table.parse)
-		if gone(err) {
-			missing, lastErr = missing+1, err
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range sockets {
-			l := Listener{Network: table.name, Addr: s.path, Port: s.port}
-			if s.ip.IsValid() {
-				l.Addr = s.ip.String()
+// file returns a table of sockets of a network namespace, in a directory that shows it, read
+// at most tableAge ago.
+func (s *Sockets) file(namespace, dir, name string, parse func([]byte, []netSocket) ([]netSocket, error)) *socketFile {
+	key := namespace + "/" + name
+	old := s.files[key]
+	if old != nil && time.Since(old.readAt) <= s.maxAge {
+		return old
+	}
+	f := &socketFile{readAt: time.Now(), sockets: map[uint64]*netSocket{}}
+	var sockets []netSocket
+	sockets, f.err = s.readTable(namespace, dir, name, parse)
+	next := s.generation + 1
+	for i := range sockets {
+		socket := &sockets[i]
+		socket.generation = next
+		if old != nil {
+			if known := old.sockets[socket.inode]; known != nil {
+				socket.generation = known.generation
 			}
-			byInode[s.inode] = l
 		}
+		s.generation, f.newest = max(s.generation, socket.generation), max(f.newest, socket.generation)
+		f.sockets[socket.inode] = socket
 	}
-	if missing == len(socketTables) {
-		return nil, lastErr
+	s.files[key] = f
+	return f
+}
+
+// readTable reads a table of sockets: from sock_diag(7) if it is one of TCP sockets of this
+// process's own network namespace and the kernel has that, otherwise from its file.
+func (s *Sockets) readTable(namespace, dir, name string, parse func([]byte, []netSocket) ([]netSocket, error)) ([]netSocket, error) {
+	if name != "unix" && !s.noDiag && namespace != "" && namespace == s.namespace && isProcFS(s.table.procRoot) {
+		if sockets, err := diagListeners(name == "tcp6"); err == nil {
+			return sockets, nil
+		}
+		s.noDiag = true
 	}
-	return byInode, nil
+	return readSockets(filepath.Join(dir, name), parse)
 }
 
 // readSockets reads one table. The kernel returns a table of many records in pieces,
@@ -148,29 +289,51 @@ func readSockets(path string, parse func([]byte, []netSocket) ([]netSocket, erro
 	return sockets, nil
 }
 
-// socketInodes returns the inodes of the sockets that a process holds open. It needs
-// the right to trace the process.
-func socketInodes(procRoot string, pid int) (map[uint64]bool, error) {
-	dir := procPath(procRoot, pid, "fd")
+// read reads which of the sockets in the tables a process holds. It needs the right to trace
+// the process. A kernel thread holds none.
+func (s *Sockets) read(stat stat) *heldSockets {
+	h := &heldSockets{process: processOf(stat), generation: s.generation, readAt: time.Now()}
+	pid := stat.pid
+	s.held[pid] = h
+	if stat.kernel {
+		return h
+	}
+	dir := procPath(s.table.procRoot, pid, "fd")
 	fds, err := listNames(dir)
 	if err != nil {
-		return nil, err
+		h.err = err
+		return h
 	}
-	var inodes map[uint64]bool
+	h.links = len(fds)
 	var buf [128]byte
 	for _, name := range fds {
 		n, err := unix.Readlink(filepath.Join(dir, name), buf[:])
 		if err != nil {
 			continue // closed in the meantime
 		}
-		if inode, ok := parseSocketLink(buf[:n]); ok {
-			if inodes == nil {
-				inodes = make(map[uint64]bool)
-			}
-			inodes[inode] = true
+		inode, ok := parseSocketLink(buf[:n])
+		if !ok || !s.listens(inode) {
+			continue
+		}
+		if h.inodes == nil {
+			h.inodes = make(map[uint64]bool)
+		}
+		h.inodes[inode] = true
+		if !slices.Contains(s.holders[inode], pid) {
+			s.holders[inode] = append(s.holders[inode], pid)
 		}
 	}
-	return inodes, nil
+	return h
+}
+
+// listens reports whether a socket is in one of the tables.
+func (s *Sockets) listens(inode uint64) bool {
+	for _, f := range s.files {
+		if f.sockets[inode] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // listNames returns the names in a directory, in no particular order.
@@ -182,143 +345,4 @@ func listNames(dir string) ([]string, error) {
 	f := os.NewFile(uintptr(fd), dir)
 	defer f.Close()
 	return f.Readdirnames(-1)
-}
-
-// OwnerOf returns the process that listens on a local TCP address in vobs's own
-// network namespace. It prefers a socket bound to exactly this address to one bound
-// to 0.0.0.0 or ::, which matches addresses of this machine only. An unspecified ip
-// stands for the loopback addresses, as it does in dialing.
-//
-// If several processes hold the socket, OwnerOf returns the one that started first:
-// it opened the socket and the others inherited it. Pid 1 comes last: with socket
-// activation it keeps sockets open that others serve.
-//
-// The error is ErrNoListener if nothing listens, and ErrOwnerHidden if the listening
-// process is not visible. If a proxy (docker-proxy, a port forwarder) stands in front
-// of the server, OwnerOf returns the proxy.
-//
-// It reads the descriptors of all processes of the host, some 10 ms on a large one:
-// call it occasionally, not periodically.
-func OwnerOf(procRoot string, ip netip.Addr, port int) (pid int, err error) {
-	return ownerOf(procRoot, ip, port, net.InterfaceAddrs)
-}
-
-func ownerOf(procRoot string, ip netip.Addr, port int, interfaces func() ([]net.Addr, error)) (int, error) {
-	where := net.JoinHostPort(ip.String(), strconv.Itoa(port))
-	ip = ip.Unmap().WithZone("")
-	var sockets []netSocket
-	for _, table := range socketTables[:2] {
-		found, err := readSockets(filepath.Join(procRoot, "net", table.name), table.parse)
-		if err != nil && !gone(err) {
-			return 0, fmt.Errorf("find the process that listens on %s: %w", where, err)
-		}
-		if gone(err) && table.name == "tcp" {
-			return 0, fmt.Errorf("find the process that listens on %s: %w (%w)", where, ErrNoProc, err)
-		}
-		sockets = append(sockets, found...)
-	}
-	matches := matchListeners(sockets, ip, port, func() bool { return isLocal(ip, interfaces) })
-	if len(matches) == 0 {
-		return 0, fmt.Errorf("find the process that listens on %s: %w", where, ErrNoListener)
-	}
-	pid, denied, err := holderOf(procRoot, matches)
-	if err != nil {
-		return 0, fmt.Errorf("find the process that listens on %s: %w", where, err)
-	}
-	if pid != 0 {
-		return pid, nil
-	}
-	if denied {
-		return 0, fmt.Errorf("find the process that listens on %s: %w: the socket belongs to user %d, whose processes this user may not inspect (%w)",
-			where, ErrOwnerHidden, matches[0].uid, fs.ErrPermission)
-	}
-	return 0, fmt.Errorf("find the process that listens on %s: %w: no process in this pid namespace holds the socket", where, ErrOwnerHidden)
-}
-
-// matchListeners returns the sockets that a connection to an address would reach:
-// those bound to it, otherwise those bound to all addresses. There are several if
-// they share the port (SO_REUSEPORT). local reports whether the address is one of
-// this machine; it is called only if that matters.
-func matchListeners(sockets []netSocket, ip netip.Addr, port int, local func() bool) []netSocket {
-	var exact, wildcard []netSocket
-	for _, s := range sockets {
-		if s.port != port {
-			continue
-		}
-		bound := s.ip.Unmap()
-		switch {
-		case bound == ip, ip.IsUnspecified() && bound.IsLoopback():
-			exact = append(exact, s)
-		// :: accepts IPv4 too, unless IPV6_V6ONLY was set, which the table does not show.
-		case bound.IsUnspecified() && (bound.Is6() || ip.Is4()):
-			wildcard = append(wildcard, s)
-		}
-	}
-	if len(exact) > 0 {
-		return exact
-	}
-	if len(wildcard) > 0 && local() {
-		// A socket of the address's own family takes precedence over ::.
-		var sameFamily []netSocket
-		for _, s := range wildcard {
-			if s.ip.Unmap().Is4() == ip.Is4() {
-				sameFamily = append(sameFamily, s)
-			}
-		}
-		if len(sameFamily) > 0 {
-			return sameFamily
-		}
-		return wildcard
-	}
-	return nil
-}
-
-// isLocal reports whether an address is one of this machine.
-func isLocal(ip netip.Addr, interfaces func() ([]net.Addr, error)) bool {
-	if ip.IsLoopback() || ip.IsUnspecified() {
-		return true
-	}
-	addrs, err := interfaces()
-	if err != nil {
-		return false
-	}
-	for _, a := range addrs {
-		prefix, err := netip.ParsePrefix(a.String())
-		if err == nil && prefix.Addr().Unmap().WithZone("") == ip {
-			return true
-		}
-	}
-	return false
-}
-
-// holderOf returns the process that holds one of the sockets, or 0 if none is
-// visible. denied reports whether some process may not be inspected.
-func holderOf(procRoot string, sockets []netSocket) (pid int, denied bool, err error) {
-	pids, err := listPIDs(procRoot, nil)
-	if err != nil {
-		return 0, false, fmt.Errorf("list the processes in %s: %w", procRoot, err)
-	}
-	var buf [4096]byte
-	var holders []Process
-	for _, p := range pids {
-		inodes, err := socketInodes(procRoot, p)
-		if err != nil {
-			denied = denied || errors.Is(err, fs.ErrPermission)
-			continue
-		}
-		if !slices.ContainsFunc(sockets, func(s netSocket) bool { return inodes[s.inode] }) {
-			continue
-		}
-		if stat, err := readStat(procRoot, p, buf[:]); err == nil {
-			holders = append(holders, processOf(stat))
-		}
-	}
-	if len(holders) == 0 {
-		return 0, denied, nil
-	}
-	sortProcesses(holders)
-	if holders[0].PID == 1 && len(holders) > 1 {
-		return holders[1].PID, denied, nil
-	}
-	return holders[0].PID, denied, nil
 }

@@ -15,6 +15,8 @@ type netSocket struct {
 	ip    netip.Addr // TCP only
 	port  int        // TCP only
 	path  string     // unix only; "@name" is in the abstract namespace
+	// generation is that of Sockets when it was first seen; the parsers leave it 0.
+	generation int
 }
 
 // tcpListen is TCP_LISTEN (include/net/tcp_states.h) in the column st.

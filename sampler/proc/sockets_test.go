@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -18,6 +19,13 @@ import (
 
 	"github.com/vobs/vobs/sampler/internal/proctest"
 )
+
+// newSockets returns sockets whose searches read whatever they need.
+func newSockets(procRoot string) *Sockets {
+	s := NewSockets(NewTable(procRoot), nil)
+	s.allowance = math.MaxInt32
+	return s
+}
 
 const (
 	tcpHeading  = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -104,7 +112,7 @@ func socketProc(t *testing.T) *proctest.Proc {
 
 func TestListenersOf(t *testing.T) {
 	f := socketProc(t)
-	got, err := ListenersOf(f.Root, map[int]bool{101: true, 103: true, 104: true, 60: false, 4711: true})
+	got, err := newSockets(f.Root).ListenersOf(map[int]bool{101: true, 103: true, 104: true, 60: false, 4711: true})
 	want := []Listener{
 		{101, "tcp", "0.0.0.0", 8001},
 		{101, "tcp", "10.0.0.5", 8002},
@@ -120,7 +128,7 @@ func TestListenersOf(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	f.Write("104/net/tcp", tcpHeading+"0: garbage x 0A\n")
-	got, err = ListenersOf(f.Root, map[int]bool{103: true, 104: true})
+	got, err = newSockets(f.Root).ListenersOf(map[int]bool{103: true, 104: true})
 	if len(got) != 1 || err == nil || !strings.Contains(err.Error(), "process 104") {
 		t.Errorf("with a malformed table: %v, %v", got, err)
 	}
@@ -152,14 +160,16 @@ func TestOwnerOf(t *testing.T) {
 		{"127.0.0.1", 4711, 0, ErrNoListener},
 		{"127.0.0.1", 22, 0, ErrOwnerHidden},
 	}
+	shared := newSockets(f.Root)
+	shared.interfaces = interfaces
 	for _, test := range tests {
-		pid, err := ownerOf(f.Root, netip.MustParseAddr(test.ip), test.port, interfaces)
+		pid, err := shared.Owner(netip.MustParseAddr(test.ip), test.port)
 		if pid != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s port %d: process %d, %v; want %d, %v", test.ip, test.port, pid, err, test.want, test.err)
 		}
 	}
 	// A wildcard socket of the address's own family comes first.
-	sockets := []netSocket{{inode: 1, ip: netip.MustParseAddr("::"), port: 1}, {inode: 2, ip: netip.MustParseAddr("0.0.0.0"), port: 1}}
+	sockets := []*netSocket{{inode: 1, ip: netip.MustParseAddr("::"), port: 1}, {inode: 2, ip: netip.MustParseAddr("0.0.0.0"), port: 1}}
 	local := func() bool { return true }
 	if got := matchListeners(sockets, netip.MustParseAddr("127.0.0.1"), 1, local); len(got) != 1 || got[0].inode != 2 {
 		t.Errorf("IPv4 to both wildcards: %v", got)
@@ -167,7 +177,7 @@ func TestOwnerOf(t *testing.T) {
 	if got := matchListeners(sockets[1:], netip.MustParseAddr("::1"), 1, local); len(got) != 0 {
 		t.Errorf("IPv6 to an IPv4 wildcard: %v", got)
 	}
-	if pid, err := OwnerOf(t.TempDir(), netip.MustParseAddr("127.0.0.1"), 1); pid != 0 || !errors.Is(err, ErrNoProc) {
+	if pid, err := newSockets(t.TempDir()).Owner(netip.MustParseAddr("127.0.0.1"), 1); pid != 0 || !errors.Is(err, ErrNoProc) {
 		t.Errorf("without a /proc: %d, %v", pid, err)
 	}
 }
@@ -181,7 +191,7 @@ func TestOwnerOfDenied(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(f.Root, "50/fd"), 0); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OwnerOf(f.Root, netip.MustParseAddr("127.0.0.1"), 22)
+	_, err := newSockets(f.Root).Owner(netip.MustParseAddr("127.0.0.1"), 22)
 	if !errors.Is(err, ErrOwnerHidden) {
 		t.Errorf("err = %v", err)
 	}
@@ -215,7 +225,7 @@ func TestSocketsReal(t *testing.T) {
 		addrs[len(addrs)-1].Network = "tcp6"
 	}
 	listen("unix", filepath.Join(t.TempDir(), "v.sock"))
-	got, err := ListenersOf("/proc", map[int]bool{os.Getpid(): true})
+	got, err := newSockets("/proc").ListenersOf(map[int]bool{os.Getpid(): true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +236,7 @@ func TestSocketsReal(t *testing.T) {
 		if want.Network == "unix" {
 			continue
 		}
-		pid, err := OwnerOf("/proc", netip.MustParseAddr(want.Addr), want.Port)
+		pid, err := newSockets("/proc").Owner(netip.MustParseAddr(want.Addr), want.Port)
 		if pid != os.Getpid() || err != nil {
 			t.Errorf("OwnerOf(%s, %d) = %d, %v; want %d", want.Addr, want.Port, pid, err, os.Getpid())
 		}
@@ -241,7 +251,7 @@ func TestSocketsReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sockets, err := listeningSockets("/proc/self/net")
+	sockets, err := readSockets("/proc/self/net/tcp", parseTCPTable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +261,9 @@ func TestSocketsReal(t *testing.T) {
 			continue
 		}
 		found = true
-		if l := sockets[s.Inode]; l.Addr != s.LocalAddr.String() || l.Port != int(s.LocalPort) || l.Network != "tcp" {
-			t.Errorf("socket %d: got %v, procfs has %v", s.Inode, l, s)
+		i := slices.IndexFunc(sockets, func(got netSocket) bool { return got.inode == s.Inode })
+		if i < 0 || sockets[i].ip.String() != s.LocalAddr.String() || sockets[i].port != int(s.LocalPort) {
+			t.Errorf("socket %d: got %v, procfs has %v", s.Inode, sockets, s)
 		}
 	}
 	if !found {
@@ -276,7 +287,7 @@ func TestOwnerOfShared(t *testing.T) {
 	sh := proctest.StartTreeWith(t, "echo; read x", file)
 	sh.Line(t)
 	port := l.Addr().(*net.TCPAddr).Port
-	both, err := ListenersOf("/proc", map[int]bool{os.Getpid(): true, sh.Cmd.Process.Pid: true})
+	both, err := newSockets("/proc").ListenersOf(map[int]bool{os.Getpid(): true, sh.Cmd.Process.Pid: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,16 +296,16 @@ func TestOwnerOfShared(t *testing.T) {
 			t.Errorf("%v is not among %v", want, both)
 		}
 	}
-	if pid, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); pid != os.Getpid() || err != nil {
+	if pid, err := newSockets("/proc").Owner(netip.MustParseAddr("127.0.0.1"), port); pid != os.Getpid() || err != nil {
 		t.Errorf("OwnerOf = %d, %v; want %d", pid, err, os.Getpid())
 	}
 	l.Close()
 	file.Close()
-	if pid, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); pid != sh.Cmd.Process.Pid || err != nil {
+	if pid, err := newSockets("/proc").Owner(netip.MustParseAddr("127.0.0.1"), port); pid != sh.Cmd.Process.Pid || err != nil {
 		t.Errorf("after the parent closed the socket: OwnerOf = %d, %v; want %d", pid, err, sh.Cmd.Process.Pid)
 	}
 	sh.End()
-	if _, err := OwnerOf("/proc", netip.MustParseAddr("127.0.0.1"), port); !errors.Is(err, ErrNoListener) {
+	if _, err := newSockets("/proc").Owner(netip.MustParseAddr("127.0.0.1"), port); !errors.Is(err, ErrNoListener) {
 		t.Errorf("after every process closed the socket: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -42,15 +43,20 @@ type Tree struct {
 	rootPID  int
 	procFS   bool  // procRoot is a procfs
 	err      error // why the processes below the root cannot be determined; nil otherwise
+	table    *Table
 
-	gate    gate // for the following
-	keepFDs bool // descriptors stay open: in a procfs they stay with their process
-	numFDs  int  // descriptors that members keep open
-	closed  bool
-	members []member
-	index   map[int]int // PID -> index in members
-	buf     [4096]byte
-	scan    scanState
+	gate      gate // for the following
+	keepFDs   bool // descriptors stay open: in a procfs they stay with their process
+	numFDs    int  // descriptors that members keep open
+	maxFDs    int  // that they may keep open
+	closed    bool
+	members   []member
+	index     map[int]int // PID -> index in members
+	refreshed int         // members at the end of the latest refresh
+	looks     int         // calls of Named
+	cursor    int         // the member that Named read last in turn
+	buf       [4096]byte
+	scan      scanState
 
 	pidsMu sync.Mutex
 	pids   map[int]bool // of the members
@@ -59,8 +65,15 @@ type Tree struct {
 // member is one process of the set.
 type member struct {
 	Process
-	fd int // of /proc/PID/statm, or -1
+	fd    int  // of /proc/PID/statm, or -1
+	dead  bool // it had ended when its status was last read
+	reads int  // how often that was, up to newReads
+	look  int  // the latest call of Named that was to read it
 }
+
+// newReads is how often the status of a process is read again before it is no longer new: it is
+// forked under the name of its parent.
+const newReads = 1
 
 // Process is one process as it was when last looked at.
 type Process struct {
@@ -76,10 +89,19 @@ type Process struct {
 	Comm string
 }
 
-// maxFDs limits the descriptors that a Tree keeps open: with a limit of 1024 open
-// files, which is common, the rest of vobs needs some too. The files of further
-// processes are opened for each reading.
-const maxFDs = 256
+// maxFDs limits the descriptors that a Tree keeps open, and so does a quarter of the limit
+// on open files: the rest of vobs needs some too. The files of further processes are opened
+// for each reading, which takes ten times as long.
+const maxFDs = 2048
+
+// fdLimit returns how many descriptors a Tree keeps open.
+func fdLimit() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(maxFDs, uint64(limit.Cur)/4))
+}
 
 // maxAncestors bounds a walk up the parents, which pids that are reused during the
 // walk can turn into a cycle.
@@ -92,7 +114,7 @@ const checkTimeout = 500 * time.Millisecond
 // only checks the type of the file system at procRoot and its pid namespace, for at most
 // half a second.
 func NewTree(procRoot string, rootPID int) *Tree {
-	t := &Tree{procRoot: procRoot, rootPID: rootPID, gate: newGate(), index: make(map[int]int), pids: make(map[int]bool)}
+	t := &Tree{procRoot: procRoot, rootPID: rootPID, maxFDs: fdLimit(), table: NewTable(procRoot), gate: newGate(), index: make(map[int]int), pids: make(map[int]bool)}
 	t.procFS, t.err = bounded.Call(procRoot, checkTimeout, func() (bool, error) {
 		procFS := isProcFS(procRoot)
 		if procFS && !isOwnProcFS(procRoot) {
@@ -113,6 +135,9 @@ func isOwnProcFS(procRoot string) bool {
 	self, err := os.Readlink(filepath.Join(procRoot, "self"))
 	return err == nil && self == strconv.Itoa(os.Getpid())
 }
+
+// Table returns the table of all processes of the host, from which the tree is made.
+func (t *Tree) Table() *Table { return t.table }
 
 // Err returns why the tree cannot be determined, or nil. If it is not nil, the tree
 // stays empty.
@@ -138,18 +163,39 @@ func (t *Tree) enter() error {
 //
 // If the kernel has children lists (CONFIG_PROC_CHILDREN) and the tree has few
 // threads, Discover walks these lists from the root; there is a list for each thread,
-// so with many threads, or without the lists, it scans /proc instead and links the
-// processes by their parents' pids. A process once seen to be unrelated is skipped by
-// its pid: it cannot become a descendant. Its pid can be reused by one, so every
-// eighth time, and whenever pids have wrapped around, everything is read again. If no
-// pid was assigned since the last time (/proc/loadavg has the most recent one),
-// Discover does nothing.
+// so with many threads, or without the lists, it lists the processes in /proc instead
+// (see [Table]) and links them by their parents' pids. A process once seen to be
+// unrelated is skipped by its pid: it cannot become a descendant. Its pid can be reused
+// by one, so every eighth time, and whenever pids have wrapped around, everything is
+// looked at again. If no pid was assigned since the last time (/proc/loadavg has the
+// most recent one), Discover does nothing.
 func (t *Tree) Discover() error {
 	if err := t.enter(); err != nil {
 		return err
 	}
 	defer t.gate.leave()
-	return t.discover()
+	_, _, err := t.discover()
+	return err
+}
+
+// DiscoverAndRefresh is [Tree.Discover] and [Tree.Refresh] at the cost of one: it reads the
+// resident memory of each process once.
+func (t *Tree) DiscoverAndRefresh() (rss int64, err error) {
+	if err := t.enter(); err != nil {
+		return 0, err
+	}
+	defer t.gate.leave()
+	rss, readErr, err := t.discover()
+	var pages int64
+	for i := t.refreshed; i < len(t.members); i++ { // those that are new
+		n, newErr := t.residentPages(&t.members[i])
+		if newErr != nil && !gone(newErr) && readErr == nil {
+			readErr = fmt.Errorf("reading the resident memory of process %d: %w", t.members[i].PID, newErr)
+		}
+		pages += n
+	}
+	rss += pages * int64(os.Getpagesize())
+	return rss, errors.Join(err, readErr)
 }
 
 // Refresh returns the sum of the known processes' resident memory, in bytes, and
@@ -187,6 +233,7 @@ func (t *Tree) refresh() (rss int64, err error) {
 		}
 		i++
 	}
+	t.refreshed = len(t.members)
 	return pages * int64(os.Getpagesize()), err
 }
 
@@ -257,27 +304,62 @@ func (t *Tree) Processes() ([]Process, error) {
 		return nil, err
 	}
 	defer t.gate.leave()
+	return t.processes(func(*member) bool { return true }), nil
+}
+
+// Named is [Tree.Processes] for a periodic look at a tree that may be large: of the processes
+// whose name is not one of those that may serve, it reads the status of at most limit, the
+// new ones first and the others in turn. The rest is returned as it was last read.
+func (t *Tree) Named(mayServe func(comm string) bool, limit int) ([]Process, error) {
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	defer t.gate.leave()
+	t.looks++
+	left := limit
+	for i := range t.members {
+		// Half of it is for the others, however many new ones there are.
+		if m := &t.members[i]; m.reads < newReads && left > limit/2 && !mayServe(m.Comm) {
+			left--
+			m.look = t.looks
+		}
+	}
+	for n := 0; n < len(t.members) && left > 0; n++ {
+		t.cursor = (t.cursor + 1) % len(t.members)
+		if m := &t.members[t.cursor]; m.look != t.looks && !mayServe(m.Comm) {
+			left--
+			m.look = t.looks
+		}
+	}
+	return t.processes(func(m *member) bool { return m.look == t.looks || mayServe(m.Comm) }), nil
+}
+
+// processes returns the living processes, oldest first, and reads the status of those that it
+// is to read.
+func (t *Tree) processes(read func(*member) bool) []Process {
 	procs := make([]Process, 0, len(t.members))
 	for i := 0; i < len(t.members); {
 		m := &t.members[i]
-		s, err := t.statOf(m)
-		if gone(err) {
-			t.forget(i)
-			continue
-		}
-		if err == nil {
-			m.PPID = s.ppid
-			if m.Comm != string(s.comm) {
-				m.Comm = string(s.comm)
+		if read(m) {
+			s, err := t.statOf(m)
+			if gone(err) {
+				t.forget(i)
+				continue
+			}
+			if err == nil {
+				m.PPID, m.dead, m.reads = s.ppid, s.dead(), min(m.reads+1, newReads)
+				if m.Comm != string(s.comm) {
+					m.Comm = string(s.comm)
+				}
 			}
 		}
-		if err != nil || !s.dead() {
+		if !m.dead {
 			procs = append(procs, m.Process)
 		}
 		i++
 	}
 	sortProcesses(procs)
-	return procs, nil
+	return procs
 }
 
 // sortProcesses sorts by start time, so that parents come before their children if the
@@ -408,7 +490,7 @@ func (t *Tree) add(p Process) {
 		return
 	}
 	m := member{Process: p, fd: -1}
-	if t.keepFDs && !t.closed && t.numFDs < maxFDs {
+	if t.keepFDs && !t.closed && t.numFDs < t.maxFDs {
 		m.fd = t.openStatm(p)
 	}
 	if m.fd >= 0 {
@@ -449,24 +531,4 @@ func (t *Tree) forget(i int) {
 	}
 	t.members[last] = member{fd: -1}
 	t.members = t.members[:last]
-}
-
-// Descendants returns a process and all of its present descendants, the process
-// itself first. It is for a process that vobs did not start, such as one that serves a
-// local metrics address: its orphans are reparented to another subreaper and do not
-// count as its descendants. It reads the status of every process of the host.
-func Descendants(procRoot string, pid int) ([]Process, error) {
-	t := NewTree(procRoot, pid)
-	t.keepFDs = false
-	s, err := readStat(procRoot, pid, t.buf[:])
-	if err != nil {
-		return nil, fmt.Errorf("reading the status of process %d: %w", pid, err)
-	}
-	self := processOf(s)
-	err = t.Discover()
-	below, listErr := t.Processes()
-	if err = cmp.Or(err, listErr); err != nil {
-		return append([]Process{self}, below...), fmt.Errorf("look for the descendants of process %d: %w", pid, err)
-	}
-	return append([]Process{self}, below...), nil
 }

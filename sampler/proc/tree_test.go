@@ -104,15 +104,15 @@ func TestTreeZombies(t *testing.T) {
 
 func TestDescendants(t *testing.T) {
 	f := proctest.VLLM(t)
-	got, err := Descendants(f.Root, 103)
+	got, err := NewTable(f.Root).Descendants(103)
 	want := []Process{{103, 101, 103, "VLLM::EngineCor"}, {104, 103, 104, "VLLM::Worker) (1"}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("Descendants(103): %v (-want +got):\n%s", err, diff)
 	}
-	if got, err = Descendants(f.Root, 1); err != nil || len(got) != 8 || got[0].PID != 1 {
+	if got, err = NewTable(f.Root).Descendants(1); err != nil || len(got) != 8 || got[0].PID != 1 {
 		t.Errorf("Descendants(1) = %v, %v; want all processes but kthreadd", got, err)
 	}
-	if _, err := Descendants(f.Root, 4711); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := NewTable(f.Root).Descendants(4711); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Descendants of a nonexistent process: %v", err)
 	}
 }
@@ -193,7 +193,7 @@ wait`)
 		})
 	}
 	compareRSS("with descriptors")
-	below, err := Descendants("/proc", childPID)
+	below, err := NewTable("/proc").Descendants(childPID)
 	if err != nil || len(below) != 2 || below[0].PID != childPID || below[1] != want {
 		t.Errorf("Descendants(%d) = %v, %v", childPID, below, err)
 	}

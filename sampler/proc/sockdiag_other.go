@@ -1,0 +1,8 @@
+//go:build !linux
+
+package proc
+
+import "errors"
+
+// diagListeners always fails.
+func diagListeners(bool) ([]netSocket, error) { return nil, errors.ErrUnsupported }
