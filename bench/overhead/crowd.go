@@ -306,7 +306,7 @@ func (b *bench) children() error {
 func (b *bench) orphans() error {
 	return b.crowd("200 orphans a second", nil, "/bin/sh", "-c",
 		`sleep `+b.seconds()+` & while kill -0 $! 2>/dev/null; do
-			i=0; while [ $i -lt 20 ]; do (sleep 0.3 &); i=$((i+1)); done
+			i=0; while [ $i -lt 30 ]; do (sleep 0.3 &); i=$((i+1)); done
 			sleep 0.1
 		done`)
 }
