@@ -9,6 +9,7 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
@@ -22,6 +23,8 @@ type readings struct {
 	host     schema.Host
 	gpus     gpu.Readings
 	engine   aggregate.Output
+	// hostCurves are the figures of the process tree over the run.
+	hostCurves []curve.Figure
 }
 
 const (
@@ -44,6 +47,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 		}
 	}()
 	exit := command.Exit()
+	r.host.CommandEnded()
 	var got readings
 	r.collect(ctx, command, exit, stopDiscovery, &got)
 
@@ -57,6 +61,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	r.recovered("host", func() {
 		var notes schema.Notes
 		got.host, notes = r.host.Stop(command.CPUTime())
+		got.hostCurves = r.host.Curves(exit.Ended.Sub(r.startedAt), treeCPU(&got.host))
 		r.notes.add(notes)
 	})
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -65,6 +66,7 @@ type run struct {
 	metricsDir    metricsDir
 	introspection *introspection
 
+	started   atomic.Pointer[child.Command] // nil before the start
 	loadPre   *schema.LoadAvg
 	startedAt time.Time
 }
@@ -113,6 +115,7 @@ func Run(cfg Config) (child.Exit, error) {
 		r.finishUnstarted(start)
 		return child.Exit{Code: start.Code}, nil
 	}
+	r.started.Store(command)
 	r.host.CommandStarted()
 	r.gpus.CommandStarted(r.startedAt)
 	r.prober.Start(r.startedAt)
@@ -154,7 +157,7 @@ func (r *run) prepare() {
 	governor := budget.New(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.recovered("loadavg_pre", func() { r.loadPre = r.readLoad("loadavg_pre") }) })
-	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
+	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait, WaitedCPU: r.waitedCPU})
 	wg.Wait()
 	probeConfig := cfg.Probe
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
@@ -202,6 +205,14 @@ func (r *run) prepare() {
 	r.prepareMetricsDir(elsewhere)
 	r.introspection = newIntrospection(cfg.Instrument, elsewhere, cfg.Warn)
 	r.addCommandLineTargets()
+}
+
+// waitedCPU returns the CPU time of the command's processes that have been waited for.
+func (r *run) waitedCPU() time.Duration {
+	if command := r.started.Load(); command != nil {
+		return command.CPUTime()
+	}
+	return 0
 }
 
 // descends reports whether a process descends from the command.

@@ -116,6 +116,7 @@ func (p *Prober) Add(t scrape.Target) bool {
 	}
 	if p.gauges[t.Origin] == nil {
 		p.gauges[t.Origin], p.active[t.Origin] = window.NewGauges(), &window.ActiveTime{}
+		p.gauges[t.Origin].Start(p.started)
 	}
 	e := newEndpoint(p, len(p.endpoints), t)
 	p.endpoints = append(p.endpoints, e)
@@ -271,6 +272,9 @@ func (p *Prober) Start(commandStarted time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.started = commandStarted
+	for _, g := range p.gauges {
+		g.Start(commandStarted)
+	}
 	for _, e := range p.endpoints {
 		p.startPolling(e)
 	}
@@ -295,6 +299,12 @@ func (p *Prober) BeforeShutdown(ctx context.Context) {
 func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.Output {
 	p.mu.Lock()
 	p.finishing = true
+	for _, g := range p.gauges {
+		g.End(commandEnded)
+	}
+	for _, e := range p.endpoints {
+		e.tokenCurves.End(commandEnded.Sub(p.started))
+	}
 	p.mu.Unlock()
 	p.cancel()
 	p.polls.Wait()

@@ -14,6 +14,12 @@ type Group struct {
 	Peak *Curve
 }
 
+// Figure is a group with the name of its figure, as in the event.
+type Figure struct {
+	Name string
+	Group
+}
+
 // Width returns the width of the widest slots.
 func (g *Group) Width() time.Duration {
 	width := Shortest

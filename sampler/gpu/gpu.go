@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -69,6 +70,8 @@ type Readings struct {
 	// PIDs holds, for each of GPUs, the processes that the driver listed there. A set is
 	// empty if the driver's pids cannot be matched with the command's.
 	PIDs []map[int]bool
+	// Curves are the devices' figures over the run.
+	Curves []curve.Figure
 	// Notes has the reasons for all nulls above, and doubts, with paths as in the event.
 	Notes schema.Notes
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vobs/vobs/internal/bounded"
@@ -33,6 +34,10 @@ type Config struct {
 	// Wait, if not nil, returns how long to pause until the CPU time that the whole
 	// process has spent fits its budget. The next reading waits at least that long.
 	Wait func() time.Duration
+	// WaitedCPU, if not nil, returns the CPU time (rusage) that waiting for the command and
+	// its reaped descendants has reported so far. Without it the tree's CPU time is not
+	// followed.
+	WaitedCPU func() time.Duration
 }
 
 // DefaultInterval is that of NeMo Safe Synthesizer's NvmlPeakSampler.
@@ -52,12 +57,14 @@ type Sampler struct {
 	staticDone  chan struct{} // closed when static is complete
 	startedOnce sync.Once
 	stopOnce    sync.Once
+	ended       atomic.Bool // set by CommandEnded
 	finalHost   schema.Host // what Stop returns
 	finalNotes  schema.Notes
 
 	mu      sync.Mutex // guards the following; not held while reading files
 	static  staticInfo
 	samples treeSamples
+	cpu     cpuCurve
 }
 
 // staticInfo is what is read once.
@@ -260,6 +267,9 @@ func (s *Sampler) pass(begin time.Time, discover bool) {
 		s.measure(func() { discoverErr = s.tree.Discover() }, func(cost time.Duration) {
 			s.governor.ChargeDiscovery(time.Since(begin), cost)
 		})
+	}
+	if discover {
+		s.readCPU(begin)
 	}
 	var rss int64
 	var err error
