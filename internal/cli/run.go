@@ -94,7 +94,7 @@ func runAction(c *cli.Context) error {
 	}
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
-			if text := summarize(e); text != "" {
+			if text := summarize(e, terminalWidth(os.Stderr)); text != "" {
 				_, _ = stderr.Write([]byte(text)) // if stderr is gone, there is nowhere left to report it
 			}
 		}
@@ -198,6 +198,12 @@ func intents(c *cli.Context) (in intent.Intents, err error) {
 		return in, withHint(err, "--intend max_num_seqs=256")
 	}
 	return given.Over(in), nil
+}
+
+// terminalWidth returns the width of a terminal; 0 if f is none, or if the width is unknown.
+func terminalWidth(f *os.File) int {
+	width, _ := render.TerminalWidth(f.Fd())
+	return width
 }
 
 // isTerminal reports whether f is a terminal.
