@@ -66,6 +66,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	})
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
 	r.deliver(ctx, event)
+	r.cfg.Series.Close()
 	if r.cfg.KillLeftovers && len(listed) > 0 {
 		r.recovered("run.leftovers", left.kill)
 	}
@@ -168,6 +169,7 @@ func (r *run) finishUnstarted(start *child.StartError) {
 	})
 	event := r.assemble(r.unstarted(ended, start), got, r.notes.copy())
 	r.deliver(context.Background(), event)
+	r.cfg.Series.Close()
 	r.upload(context.Background(), event)
 }
 

@@ -116,6 +116,7 @@ func Run(cfg Config) (child.Exit, error) {
 		return child.Exit{Code: start.Code}, nil
 	}
 	r.started.Store(command)
+	cfg.Series.Start(r.startedAt, cfg.Warn)
 	r.host.CommandStarted()
 	r.gpus.CommandStarted(r.startedAt)
 	r.prober.Start(r.startedAt)
@@ -157,9 +158,10 @@ func (r *run) prepare() {
 	governor := budget.New(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.recovered("loadavg_pre", func() { r.loadPre = r.readLoad("loadavg_pre") }) })
-	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait, WaitedCPU: r.waitedCPU})
+	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait, WaitedCPU: r.waitedCPU, Record: r.record()})
 	wg.Wait()
 	probeConfig := cfg.Probe
+	probeConfig.Record = r.record()
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
 	probeConfig.Engines = func(dir string) multiproc.Engines { return fileEngines{cfg.ProcRoot, dir} }
 	probeConfig.SameListener = func(a, b scrape.Target) bool {
@@ -197,6 +199,7 @@ func (r *run) prepare() {
 		PIDsMatch: r.pidsMatch(),
 		ProcRoot:  cfg.ProcRoot,
 		Budget:    governor,
+		Record:    r.record(),
 	})
 	for _, t := range cfg.Targets {
 		r.prober.Add(t)

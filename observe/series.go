@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -60,6 +61,14 @@ func treeCPU(h *schema.Host) time.Duration {
 		return time.Duration(x * float64(time.Second))
 	}
 	return -1
+}
+
+// record returns what takes every reading; nil if they are not kept.
+func (r *run) record() func(seriesfile.Reading) {
+	if r.cfg.Series == nil {
+		return nil
+	}
+	return r.cfg.Series.Add
 }
 
 // seconds converts a duration of the event.

@@ -320,6 +320,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 			At: at, Written: written, Gauges: delta.Gauges, Full: full, During: ph != phaseBefore,
 			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens, Covers: e.gaugeFiles.coversPage,
 		})
+		e.recordGauges(at, e.gaugeFiles.coversPage)
 		e.gaugeFiles.pageCounts(at, delta.Restarted)
 	}
 	load := e.gaugeFiles.load(gauges.LoadNow(e.index))
@@ -337,7 +338,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 		from = e.failedAt // it was down until then
 	}
 	if e.duplicateOf == nil && !e.p.started.IsZero() {
-		e.tokenCurves.Add(e.counters, from.Sub(e.p.started), at.Sub(e.p.started), counted)
+		e.tokenCurves.Add(e.counters, from.Sub(e.p.started), at.Sub(e.p.started), counted, e.recorder(at))
 	}
 	if counted && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
 		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin), running > 0 && e.running > 0 && !delta.Restarted)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/multiproc"
 	"github.com/vobs/vobs/probe/scrape"
@@ -51,6 +52,9 @@ type Config struct {
 	// Engines, if set, distinguishes the engines whose processes share a directory of
 	// multiprocess files.
 	Engines func(dir string) multiproc.Engines
+	// Record, if set, gets every reading of the figures that are followed over the run. It must
+	// not block.
+	Record func(seriesfile.Reading)
 }
 
 // newClient returns a client for a server, which gets the headers if the user named its

@@ -138,6 +138,36 @@ func (g *Gauges) Curve(id metrics.ID, stage string, endpoints []int) (out curve.
 	return out
 }
 
+// Current calls f with what a page of an endpoint shows of the gauges that are followed over the
+// run: those that the page is the source of, of fractions the highest.
+func (g *Gauges) Current(endpoint int, covers func(metrics.ID) bool, f func(id metrics.ID, stage string, value float64)) {
+	for _, id := range g.ids {
+		family := &g.families[id]
+		e := family.endpoints[endpoint]
+		if family.period == nil || e == nil || !covers(id) {
+			continue
+		}
+		for k := range e.groups {
+			if k.LabelValue != "" || !e.shows(k) {
+				continue
+			}
+			if value, known := e.combine(k, family.kind); known {
+				f(id, k.Stage, value)
+			}
+		}
+	}
+}
+
+// shows reports whether the last page has a gauge of the group.
+func (e *endpointGauges) shows(k GroupKey) bool {
+	for key, s := range e.states {
+		if s.live && key.group() == k {
+			return true
+		}
+	}
+	return false
+}
+
 // TokenCurves is the rate of generated tokens at one endpoint over the run, by stage.
 type TokenCurves struct {
 	stages map[string]*tokenCurve
@@ -151,8 +181,9 @@ type tokenCurve struct {
 }
 
 // Add adds what the counters gained between two readings; times are since the command's start.
-// If the gain is not known to be of that time, counts is false.
-func (t *TokenCurves) Add(c *Counters, from, to time.Duration, counts bool) {
+// If the gain is not known to be of that time, counts is false. record, if not nil, gets the
+// rates.
+func (t *TokenCurves) Add(c *Counters, from, to time.Duration, counts bool, record func(stage string, rate float64)) {
 	desc, why := c.SelectDesc(metrics.GenerationTokens)
 	if why != "" {
 		return
@@ -175,7 +206,11 @@ func (t *TokenCurves) Add(c *Counters, from, to time.Duration, counts bool) {
 		case to <= from:
 			continue // the gain counts with that of the next reading
 		default:
-			s.curve.AddSpan(from, to, (total-s.total)/(to-from).Seconds())
+			rate := (total - s.total) / (to - from).Seconds()
+			s.curve.AddSpan(from, to, rate)
+			if record != nil {
+				record(k.stage, rate)
+			}
 		}
 		s.desc, s.total = desc, total
 	}

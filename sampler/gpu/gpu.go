@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -49,6 +50,9 @@ type Config struct {
 	// Budget, if not nil, is the budget of the whole process: with Interval 0 the GPUs
 	// take no more than it leaves them.
 	Budget Budget
+	// Record, if not nil, gets every reading of the power, and of the memory the highest one
+	// since the last. It must not block.
+	Record func(seriesfile.Reading)
 }
 
 // Budget is what all of vobs may cost; *budget.Governor implements it.

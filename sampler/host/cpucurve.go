@@ -4,9 +4,12 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
+	"github.com/vobs/vobs/internal/seriesfile"
 )
 
 const (
+	// treeCPUCores is the name of the figure.
+	treeCPUCores = "host.tree_cpu_cores"
 	// minCPUSpan is the least time between two readings of the tree's CPU time: the kernel
 	// counts it in steps of 10 ms per process.
 	minCPUSpan = 250 * time.Millisecond
@@ -117,6 +120,10 @@ func (s *Sampler) readCPU(begin time.Time) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.cpu.add(reading)
+		if s.cfg.Record != nil && s.cpu.last == reading {
+			cores := s.cpu.span.gain.Seconds() / (s.cpu.span.to - s.cpu.span.from).Seconds()
+			s.cfg.Record(seriesfile.Reading{At: begin.Add(reading.at), Name: treeCPUCores, Value: cores})
+		}
 	}
 }
 
@@ -133,5 +140,5 @@ func (s *Sampler) Curves(at, treeCPU time.Duration) []curve.Figure {
 	if c.Empty() {
 		return nil
 	}
-	return []curve.Figure{{Name: "host.tree_cpu_cores", Group: curve.Group{Curves: []curve.Curve{c}}}}
+	return []curve.Figure{{Name: treeCPUCores, Group: curve.Group{Curves: []curve.Curve{c}}}}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -38,6 +39,9 @@ type Config struct {
 	// its reaped descendants has reported so far. Without it the tree's CPU time is not
 	// followed.
 	WaitedCPU func() time.Duration
+	// Record, if not nil, gets the CPU time of the tree between two readings, in cores. It
+	// must not block.
+	Record func(seriesfile.Reading)
 }
 
 // DefaultInterval is that of NeMo Safe Synthesizer's NvmlPeakSampler.
