@@ -102,7 +102,7 @@ func TestWandbOnline(t *testing.T) {
 	}
 	e := p.event(t, "e.json")
 	rows := r.History()
-	if len(rows) != 1+seriesSlots(e) || decoded(t, rows[len(rows)-1])["vllm_gen/loadavg_post_15m"] == nil {
+	if len(rows) != 1+seriesSlots(&e) || decoded(t, rows[len(rows)-1])["vllm_gen/loadavg_post_15m"] == nil {
 		t.Errorf("history %q", rows)
 	}
 	for i, text := range rows[:len(rows)-1] {
@@ -292,7 +292,8 @@ func TestWandbJobsRun(t *testing.T) {
 	if end := p.finish(t); end != "4" {
 		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
-	r, slots := b.Run("team", "p", "job1"), seriesSlots(p.event(t, "e.json"))
+	e := p.event(t, "e.json")
+	r, slots := b.Run("team", "p", "job1"), seriesSlots(&e)
 	if len(b.Runs()) != 1 || r.State != "finished" || *r.ExitCode != 0 || len(r.History()) != 3+slots || len(r.Overwritten) > 0 {
 		t.Fatalf("runs %d, %+v; said:\n%s", len(b.Runs()), r, &p.output)
 	}
