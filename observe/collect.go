@@ -9,6 +9,7 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
@@ -22,6 +23,8 @@ type readings struct {
 	host     schema.Host
 	gpus     gpu.Readings
 	engine   aggregate.Output
+	// hostCurves are the figures of the process tree over the run.
+	hostCurves []curve.Figure
 }
 
 const (
@@ -44,6 +47,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 		}
 	}()
 	exit := command.Exit()
+	r.host.CommandEnded()
 	var got readings
 	r.collect(ctx, command, exit, stopDiscovery, &got)
 
@@ -57,10 +61,12 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	r.recovered("host", func() {
 		var notes schema.Notes
 		got.host, notes = r.host.Stop(command.CPUTime())
+		got.hostCurves = r.host.Curves(exit.Ended.Sub(r.startedAt), treeCPU(&got.host))
 		r.notes.add(notes)
 	})
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
 	r.deliver(ctx, event)
+	r.cfg.Series.Close()
 	if r.cfg.KillLeftovers && len(listed) > 0 {
 		r.recovered("run.leftovers", left.kill)
 	}
@@ -163,6 +169,7 @@ func (r *run) finishUnstarted(start *child.StartError) {
 	})
 	event := r.assemble(r.unstarted(ended, start), got, r.notes.copy())
 	r.deliver(context.Background(), event)
+	r.cfg.Series.Close()
 	r.upload(context.Background(), event)
 }
 

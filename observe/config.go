@@ -9,6 +9,7 @@ import (
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
@@ -31,6 +32,8 @@ type Config struct {
 	View schema.View
 	// Output is where the event is written.
 	Output *deliver.Output
+	// Series is the file for every reading; nil if there is none.
+	Series *seriesfile.File
 	// Forward selects the signals that are passed on to the command.
 	Forward child.ForwardMode
 	// Devices overrides CUDA_VISIBLE_DEVICES.

@@ -80,6 +80,10 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 		notes.Missing("omni", "the engine was not read")
 	}
 	r.metricsDir.explain(&notes)
+	e.Series = series(slices.Concat(got.gpus.Curves, got.engine.Curves, got.hostCurves), seconds(about.DurationSeconds))
+	if e.Series == nil {
+		notes.Missing("series", whyNoSeries(&about))
+	}
 	notes.Missing("efficiency", notBuilt+": energy and tokens are not combined")
 	e.Overhead = overhead(&notes)
 	e.Validity = notes.Validity

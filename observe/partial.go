@@ -99,6 +99,7 @@ func (r *run) partialEvent(command *child.Command) *schema.GenerationObservabili
 	r.introspection.addTorch(&got.gpus)
 	got.engine = r.prober.Snapshot(now)
 	got.host, hostNotes = r.host.Readings(command.CPUTime())
+	got.hostCurves = r.host.Curves(now.Sub(r.startedAt), -1)
 	for _, n := range []schema.Notes{got.gpus.Notes, got.engine.Notes, r.cores.notes(r.startedAt), hostNotes} {
 		notes.Add(n)
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -67,6 +68,7 @@ type run struct {
 	metricsDir    metricsDir
 	introspection *introspection
 
+	started   atomic.Pointer[child.Command] // nil before the start
 	loadPre   *schema.LoadAvg
 	startedAt time.Time
 }
@@ -115,6 +117,8 @@ func Run(cfg Config) (child.Exit, error) {
 		r.finishUnstarted(start)
 		return child.Exit{Code: start.Code}, nil
 	}
+	r.started.Store(command)
+	cfg.Series.Start(r.startedAt, cfg.Warn)
 	r.host.CommandStarted()
 	r.gpus.CommandStarted(r.startedAt)
 	r.prober.Start(r.startedAt)
@@ -156,10 +160,11 @@ func (r *run) prepare() {
 	governor := budget.New(nil)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.recovered("loadavg_pre", func() { r.loadPre = r.readLoad("loadavg_pre") }) })
-	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait})
+	r.host = host.Start(host.Config{ProcRoot: cfg.ProcRoot, CgroupRoot: cfg.CgroupRoot, Wait: governor.Wait, WaitedCPU: r.waitedCPU, Record: r.record()})
 	wg.Wait()
 	sockets := proc.NewSockets(r.host.Tree().Table(), governor.Wait)
 	probeConfig := cfg.Probe
+	probeConfig.Record = r.record()
 	probeConfig.Wait, probeConfig.CPU = governor.Wait, budget.Spent
 	probeConfig.Engines = func(dir string) multiproc.Engines { return fileEngines{cfg.ProcRoot, dir} }
 	probeConfig.SameListener = func(a, b scrape.Target) bool {
@@ -198,6 +203,7 @@ func (r *run) prepare() {
 		PIDsMatch: r.pidsMatch(),
 		ProcRoot:  cfg.ProcRoot,
 		Budget:    governor,
+		Record:    r.record(),
 	})
 	for _, t := range cfg.Targets {
 		r.prober.Add(t)
@@ -206,6 +212,14 @@ func (r *run) prepare() {
 	r.prepareMetricsDir(elsewhere)
 	r.introspection = newIntrospection(cfg.Instrument, elsewhere, cfg.Warn)
 	r.addCommandLineTargets()
+}
+
+// waitedCPU returns the CPU time of the command's processes that have been waited for.
+func (r *run) waitedCPU() time.Duration {
+	if command := r.started.Load(); command != nil {
+		return command.CPUTime()
+	}
+	return 0
 }
 
 // descends reports whether a process descends from the command.

@@ -97,6 +97,7 @@ type endpoint struct {
 	sightings        []sighting
 	mismatches       int // in a row, with the pages of duplicateOf
 	latencies        scrape.LatencyRing
+	tokenCurves      window.TokenCurves
 }
 
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
@@ -319,6 +320,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 			At: at, Written: written, Gauges: delta.Gauges, Full: full, During: ph != phaseBefore,
 			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens, Covers: e.gaugeFiles.coversPage,
 		})
+		e.recordGauges(at, e.gaugeFiles.coversPage)
 		e.gaugeFiles.pageCounts(at, delta.Restarted)
 	}
 	load := e.gaugeFiles.load(gauges.LoadNow(e.index))
@@ -328,14 +330,17 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
 	counted := !first || e.base == aggregate.BaseZero && !e.p.started.IsZero() // what came before this page
+	from := e.lastAt
+	if first {
+		from = e.p.started
+	}
+	if (first || delta.Restarted) && e.failedAt.After(from) {
+		from = e.failedAt // it was down until then
+	}
+	if e.duplicateOf == nil && !e.p.started.IsZero() {
+		e.tokenCurves.Add(e.counters, from.Sub(e.p.started), at.Sub(e.p.started), counted, e.recorder(at))
+	}
 	if counted && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
-		from := e.lastAt
-		if first {
-			from = e.p.started
-		}
-		if (first || delta.Restarted) && e.failedAt.After(from) {
-			from = e.failedAt // it was down until then
-		}
 		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin), running > 0 && e.running > 0 && !delta.Restarted)
 	}
 	e.working = gauges.BusyNow(e.index) || !first && tokens > e.tokens

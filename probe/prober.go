@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/multiproc"
 	"github.com/vobs/vobs/probe/scrape"
@@ -51,6 +52,9 @@ type Config struct {
 	// Engines, if set, distinguishes the engines whose processes share a directory of
 	// multiprocess files.
 	Engines func(dir string) multiproc.Engines
+	// Record, if set, gets every reading of the figures that are followed over the run. It must
+	// not block.
+	Record func(seriesfile.Reading)
 }
 
 // newClient returns a client for a server, which gets the headers if the user named its
@@ -116,6 +120,7 @@ func (p *Prober) Add(t scrape.Target) bool {
 	}
 	if p.gauges[t.Origin] == nil {
 		p.gauges[t.Origin], p.active[t.Origin] = window.NewGauges(), &window.ActiveTime{}
+		p.gauges[t.Origin].Start(p.started)
 	}
 	e := newEndpoint(p, len(p.endpoints), t)
 	p.endpoints = append(p.endpoints, e)
@@ -271,6 +276,9 @@ func (p *Prober) Start(commandStarted time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.started = commandStarted
+	for _, g := range p.gauges {
+		g.Start(commandStarted)
+	}
 	for _, e := range p.endpoints {
 		p.startPolling(e)
 	}
@@ -295,6 +303,12 @@ func (p *Prober) BeforeShutdown(ctx context.Context) {
 func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.Output {
 	p.mu.Lock()
 	p.finishing = true
+	for _, g := range p.gauges {
+		g.End(commandEnded)
+	}
+	for _, e := range p.endpoints {
+		e.tokenCurves.End(commandEnded.Sub(p.started))
+	}
 	p.mu.Unlock()
 	p.cancel()
 	p.polls.Wait()

@@ -57,7 +57,7 @@ func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull, ScrapeShare: e.schedule.Excess(),
 		AtBase: e.loadAtBase(), AtFull: e.atFull,
 		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
-		MaxNumSeqs: e.maxNumSeqs, KVRole: e.kvRoleNow(), Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters,
+		MaxNumSeqs: e.maxNumSeqs, KVRole: e.kvRoleNow(), Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters, TokenCurves: &e.tokenCurves,
 		Changes: e.changes(), ReplacedKVTokens: e.replacedTokens,
 	}
 }

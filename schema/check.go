@@ -213,7 +213,8 @@ func notApplicable(event *value, path []string) bool {
 	case "engine.requests.running.mean_bounds", "engine.requests.waiting.mean_bounds":
 		return true
 	case "run.signal", "run.start_error", "gpus.*.mig_of", "engine.stage", "engine.instances.*.stage",
-		"engine.instances.*.replica", "validity.*.evidence":
+		"engine.instances.*.replica", "validity.*.evidence",
+		"series.curves.*.max.*", "series.curves.*.mean.*":
 		return true
 	case "run.ended_at":
 		return running

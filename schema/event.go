@@ -57,6 +57,8 @@ type GenerationObservability struct {
 	Omni *Omni `json:"omni"`
 	// Figures that combine GPU and engine readings.
 	Efficiency *Efficiency `json:"efficiency"`
+	// How figures went over the run.
+	Series *Series `json:"series"`
 	// What casts doubt on figures of this event.
 	Validity []Validity `json:"validity"`
 	// Which figures are null, and why.

@@ -64,7 +64,7 @@ func TestFieldTags(t *testing.T) {
 	units := map[string]bool{}
 	for _, u := range strings.Fields(`allocations blocks bytes calls celsius chunks configuration CPUs descriptors drafts fraction GiB
 		gigabytes images intervals items jobs joules keys lookups MiB milliseconds notifications observations pixels positions preemptions
-		promotions readings request requests responses restarts samples second seconds step steps stores tasks token tokens transfers watts GPU`) {
+		promotions readings request requests responses restarts samples second seconds step steps stores tasks token tokens transfers various watts GPU`) {
 		units[u] = true
 	}
 	seen := map[reflect.Type]bool{}

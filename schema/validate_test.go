@@ -208,7 +208,7 @@ func TestUnexplainedNulls(t *testing.T) {
 	want := []string{
 		"peak_vram_gb", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "loadavg_pre", "loadavg_post",
 		"flag_mismatches", "flags_checked", "flags_unchecked", "run.ended_at", "run.exit_code",
-		"overhead", "host", "gpus", "engine", "omni", "efficiency",
+		"overhead", "host", "gpus", "engine", "omni", "efficiency", "series",
 	}
 	if d := cmp.Diff(want, UnexplainedNulls(e)); d != "" {
 		t.Error(d)

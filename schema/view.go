@@ -75,6 +75,13 @@ func (e *GenerationObservability) fillLists() {
 	fill(&e.Run.Leftovers)
 	fill(&e.Validity)
 	fill(&e.Unavailable)
+	if e.Series != nil {
+		fill(&e.Series.Curves)
+		for i := range e.Series.Curves {
+			fill(&e.Series.Curves[i].Max)
+			fill(&e.Series.Curves[i].Mean)
+		}
+	}
 	if e.Run.Labels == nil {
 		e.Run.Labels = map[string]string{}
 	}

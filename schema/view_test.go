@@ -87,7 +87,7 @@ func TestKeyOrder(t *testing.T) {
 		"peak_vram_gb", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "loadavg_pre", "loadavg_post",
 		"engine_runtime_config", "flag_did_not_engage",
 		"schema_version", "partial", "flag_mismatches", "flags_checked", "flags_unchecked", "run", "overhead", "host", "gpus", "engine",
-		"omni", "efficiency", "validity", "unavailable",
+		"omni", "efficiency", "series", "validity", "unavailable",
 	}
 	if d := cmp.Diff(want, keys); d != "" {
 		t.Error(d)

@@ -3,6 +3,7 @@ package wandb_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,16 +80,20 @@ func TestProgramAroundJob(t *testing.T) {
 	if run == nil || len(h.backend.Runs()) != 1 {
 		t.Fatalf("runs: %+v", h.backend.Runs())
 	}
-	if !strings.Contains(said, "the event was added to ") || len(run.History()) != 4 || len(run.Overwritten) > 0 || run.State != "failed" || *run.ExitCode != 7 {
+	whole, err := os.ReadFile(filepath.Join(h.home, "event.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slots := seriesRows(t, whole)
+	if !strings.Contains(said, "the event was added to ") || len(run.History()) != 4+slots || len(run.Overwritten) > 0 || run.State != "failed" || *run.ExitCode != 7 {
 		t.Errorf("state %s, rows %q, overwritten %q", run.State, run.History(), run.Overwritten)
 	}
-	row, summary := object(t, run.History()[3]), object(t, run.Summary)
-	if row["_step"] != 6.0 || row["vllm_gen/flag_did_not_engage"] != false || summary["only_once"] != 7.0 || summary["vllm_gen/loadavg_pre_1m"] == nil {
+	row, summary := object(t, run.History()[3+slots]), object(t, run.Summary)
+	if row["_step"] != 6.0+float64(slots) || row["vllm_gen/flag_did_not_engage"] != false || summary["only_once"] != 7.0 || summary["vllm_gen/loadavg_pre_1m"] == nil {
 		t.Errorf("row %v, summary %v", row, summary)
 	}
-	whole, err := os.ReadFile(filepath.Join(h.home, "event.json"))
-	if err != nil || !bytes.Equal(run.Files["vobs-event.json"], whole) {
-		t.Errorf("%v: the run's file is %s", err, run.Files["vobs-event.json"])
+	if !bytes.Equal(run.Files["vobs-event.json"], whole) {
+		t.Errorf("the run's file is %s", run.Files["vobs-event.json"])
 	}
 }
 
@@ -102,8 +107,12 @@ func TestProgramAroundOfflineJob(t *testing.T) {
 	if run == nil || len(h.backend.Runs()) != 1 {
 		t.Fatalf("runs: %+v", h.backend.Runs())
 	}
+	whole, err := os.ReadFile(filepath.Join(h.home, "event.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	summary, config := object(t, run.Summary), object(t, run.Config)
-	if len(run.History()) != 4 || len(run.Overwritten) > 0 || summary["only_once"] != 7.0 || summary["vllm_gen/flag_did_not_engage"] != false || config["lr"] == nil || config["vobs"] == nil {
+	if len(run.History()) != 4+seriesRows(t, whole) || len(run.Overwritten) > 0 || summary["only_once"] != 7.0 || summary["vllm_gen/flag_did_not_engage"] != false || config["lr"] == nil || config["vobs"] == nil {
 		t.Errorf("rows %q, overwritten %q, summary %v, config %v", run.History(), run.Overwritten, summary, config)
 	}
 	if !slices.Equal(run.Tags, []string{"t1", "t2"}) || run.State != "finished" {
@@ -123,6 +132,24 @@ func TestProgramTwoWays(t *testing.T) {
 		t.Fatalf("%d runs by sync, %d online", len(h.backend.Runs()), len(online.backend.Runs()))
 	}
 	same(t, online.backend.Runs()[0], h.backend.Runs()[0])
+}
+
+// seriesRows returns how many rows of history an event's series is: one for each slot, because
+// the CPU time of the process tree is known in all of them.
+func seriesRows(t *testing.T, event []byte) int {
+	t.Helper()
+	var e struct {
+		Series *struct {
+			Curves []struct{ Max []*float64 }
+		}
+	}
+	if err := json.Unmarshal(event, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Series == nil {
+		return 0
+	}
+	return len(e.Series.Curves[0].Max)
 }
 
 // syncDirs returns the arguments of the `wandb sync` command that vobs printed.

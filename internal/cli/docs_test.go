@@ -230,15 +230,18 @@ func linePattern(line string) string {
 
 var (
 	quantity  = regexp.MustCompile(`[0-9]+(\.[0-9]+)?( ([GMK]iB|ms|s)\b)?`)
+	curve     = regexp.MustCompile(`^ {15}[▁▂▃▄▅▆▇█ ]*[▁▂▃▄▅▆▇█]`)
 	doubtLine = regexp.MustCompile(`^  (info|warning|error|missing) `)
 )
 
 // demoLines leaves of the demo's output what does not depend on the machine's speed: of
-// each line what stands before its first comma, with every number and its unit as N. A
+// each line what stands before its first comma, with every number and its unit as N, and of a
+// curve that there is one. A
 // slow machine may also give rise to more doubts than the document shows.
 func demoLines(want, got string) (string, string) {
 	cut := func(line string) string {
 		line, _, _ = strings.Cut(strings.TrimSuffix(line, "\n"), ",")
+		line = curve.ReplaceAllString(line, "               ▁…█")
 		return quantity.ReplaceAllString(line, "N") + "\n"
 	}
 	var wanted, printed, doubts strings.Builder

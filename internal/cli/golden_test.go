@@ -117,6 +117,9 @@ var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted 
 
 var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
 
+// slotLists are the lists of a curve: their length depends on how long the command ran.
+var slotLists = regexp.MustCompile(`^series\.curves\.\d+\.(max|mean)$`)
+
 // loaderSays matches the message of this machine's dynamic loader.
 var loaderSays = regexp.MustCompile(`NVML cannot be loaded: .*?: check`)
 
@@ -189,6 +192,10 @@ func normalise(dec *json.Decoder, out *bytes.Buffer, path, indent string) error 
 	}
 	if machine.MatchString(path) {
 		out.WriteString(`"<the machine's>"`)
+		out = &bytes.Buffer{}
+	}
+	if slotLists.MatchString(path) {
+		out.WriteString(`"<slots>"`)
 		out = &bytes.Buffer{}
 	}
 	out.WriteString(open.String())

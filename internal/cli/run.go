@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/vobs/vobs/internal/intent"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
@@ -41,6 +43,7 @@ whitespace; labels and headers are separated by newlines.`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, complete or not at all; pipes and devices are written directly (%h host, %p pid, %i run id, %r rank by SLURM_PROCID or RANK)"},
 			&cli.StringFlag{Name: "append", Usage: "append the event to `FILE` as one line, in one write under a lock (%h, %p, %i, %r as for --output)"},
+			&cli.StringFlag{Name: "series", EnvVars: []string{"VOBS_SERIES"}, Usage: "write every reading to `FILE` as it is taken, one line of JSON each: seconds since the start, name, value (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the eight keys of NeMo Safe Synthesizer's GenerationObservability) or log (its log record)"},
 			&cli.StringFlag{Name: "command", Value: string(redact.CommandFull), EnvVars: []string{"VOBS_COMMAND"}, Usage: "`MODE` in which the event shows command lines: full, without secrets; names, the program and the names of its flags; none, a digest"},
 			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
@@ -95,7 +98,7 @@ func runAction(c *cli.Context) error {
 	}
 	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
 		cfg.Finished = func(e *schema.GenerationObservability) {
-			if text := summarize(e); text != "" {
+			if text := summarize(e, terminalWidth(os.Stderr)); text != "" {
 				_, _ = stderr.Write([]byte(text)) // if stderr is gone, there is nowhere left to report it
 			}
 		}
@@ -180,8 +183,42 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	if c.String("output") == "" && c.String("append") == "" && child.StreamClosed(1) {
 		return cfg, withHint(errors.New("stdout is closed, and the event goes there"), "name a file with --output")
 	}
-	cfg.Output, err = deliver.Open(deliver.Spec{File: c.String("output"), Append: c.String("append"), RunID: cfg.RunID})
+	if cfg.Output, err = deliver.Open(deliver.Spec{File: c.String("output"), Append: c.String("append"), RunID: cfg.RunID}); err != nil {
+		return cfg, err
+	}
+	cfg.Series, err = openSeries(c, cfg.RunID)
 	return cfg, err
+}
+
+// openSeries opens the file of --series; nil without it.
+func openSeries(c *cli.Context, runID string) (*seriesfile.File, error) {
+	name := c.String("series")
+	if name == "" {
+		return nil, nil
+	}
+	file, err := deliver.ExpandName(name, runID)
+	if err != nil {
+		return nil, fmt.Errorf("series %s: %w", name, err)
+	}
+	for _, flag := range []string{"output", "append"} {
+		if other, err := deliver.ExpandName(c.String(flag), runID); err == nil && sameFile(other, file) {
+			return nil, fmt.Errorf("--series and --%s name the same file, %s", flag, file)
+		}
+	}
+	return seriesfile.Open(file)
+}
+
+// sameFile reports whether two names are those of one file, which may not exist yet.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // intents returns the settings that the user means the engine to have: --intend takes
@@ -200,6 +237,12 @@ func intents(c *cli.Context) (in intent.Intents, err error) {
 		return in, withHint(err, "--intend max_num_seqs=256")
 	}
 	return given.Over(in), nil
+}
+
+// terminalWidth returns the width of a terminal; 0 if f is none, or if the width is unknown.
+func terminalWidth(f *os.File) int {
+	width, _ := render.TerminalWidth(f.Fd())
+	return width
 }
 
 // isTerminal reports whether f is a terminal.

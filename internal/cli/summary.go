@@ -13,15 +13,17 @@ import (
 // maxReasons is how many missing groups the summary explains at most.
 const maxReasons = 4
 
-// summarize returns an event in about a dozen lines.
-func summarize(e *schema.GenerationObservability) string {
+// summarize returns an event in about a dozen lines, for a terminal of a width in characters; 0
+// means that the width is unknown. Only curves are fitted to it.
+func summarize(e *schema.GenerationObservability, width int) string {
 	table := render.Table{Columns: []render.Column{{Key: "name", MinWidth: 12}, {Key: "text"}}}
 	line := func(name, text string) { table.Add(render.String(name), render.String(text)) }
 	for i := range e.GPUs {
-		line(fmt.Sprintf("GPU %d", e.GPUs[i].Index), gpuText(&e.GPUs[i]))
+		line(fmt.Sprintf("GPU %d", e.GPUs[i].Index), gpuText(&e.GPUs[i])+
+			sparkline(e, fmt.Sprintf("gpus.%d.memory_used_bytes", i), 0, "memory", width))
 	}
 	if g := e.Engine; g != nil {
-		engineLines(g, line)
+		engineLines(g, line, func(name string, top float64, label string) string { return sparkline(e, name, top, label, width) })
 	}
 	if h := e.Host; h != nil {
 		var parts []string
@@ -88,7 +90,8 @@ func gpuText(g *schema.GPU) string {
 	return strings.Join(parts, ", ")
 }
 
-func engineLines(g *schema.Engine, line func(name, text string)) {
+// engineLines adds the lines about the engine. draw draws a curve below a line.
+func engineLines(g *schema.Engine, line func(name, text string), draw func(curve string, top float64, label string) string) {
 	if k := g.KVCache; k != nil && k.Usage != nil {
 		var parts []string
 		if x, ok := k.Usage.Peak.Value(); ok {
@@ -102,7 +105,7 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 			parts = append(parts, "mean "+render.Percent(x))
 		}
 		if len(parts) > 0 {
-			line("KV cache", strings.Join(parts, ", "))
+			line("KV cache", strings.Join(parts, ", ")+draw("engine.kv_cache.usage", 1, "usage"))
 		}
 	}
 	if p := g.PrefixCache; p != nil && p.Local != nil {
@@ -124,7 +127,7 @@ func engineLines(g *schema.Engine, line func(name, text string)) {
 		if q.Preemptions != nil {
 			text += fmt.Sprintf(", %d preemptions", *q.Preemptions)
 		}
-		line("requests", text+lostText(g)+requestsText(q))
+		line("requests", text+lostText(g)+requestsText(q)+draw("engine.requests.running", 0, "running"))
 	}
 	if t := g.Tokens; t != nil && t.Prompt != nil && t.Generation != nil {
 		text := fmt.Sprintf("%d prompt, %d generated", *t.Prompt, *t.Generation)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/creack/pty"
 
@@ -38,7 +39,7 @@ func TestSummary(t *testing.T) {
 				if err := dec.Decode(&e); err != nil {
 					t.Fatal(err)
 				}
-				got.WriteString(summarize(&e))
+				got.WriteString(summarize(&e, 0))
 			}
 			testkit.Golden(t, filepath.Join("testdata", "summary", name), []byte(got.String()))
 		})
@@ -104,6 +105,41 @@ func TestSummaryOnATerminal(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Curves fit the width, and there is none without room.
+func TestSparklinesFitTheWidth(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "testdata", "events", "example.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e schema.GenerationObservability
+	if err := json.Unmarshal(text, &e); err != nil {
+		t.Fatal(err)
+	}
+	for i := range e.Series.Curves {
+		c := &e.Series.Curves[i]
+		for len(c.Max) < 120 {
+			c.Max = append(c.Max, c.Max[len(c.Max)%7])
+		}
+	}
+	for _, c := range []struct{ width, lines int }{{200, 3}, {80, 3}, {40, 3}, {30, 2}, {20, 0}} {
+		drawn := 0
+		for line := range strings.Lines(summarize(&e, c.width)) {
+			if line = strings.TrimSuffix(line, "\n"); strings.ContainsAny(line, "▁█") {
+				drawn++
+				if n := utf8.RuneCountInString(line); n > c.width {
+					t.Errorf("%d characters in a terminal of %d: %s", n, c.width, line)
+				}
+			}
+		}
+		if drawn != c.lines {
+			t.Errorf("in a width of %d there are %d curves, want %d", c.width, drawn, c.lines)
+		}
+	}
+	if e.Series = nil; strings.ContainsAny(summarize(&e, 0), "▁█") {
+		t.Error("a curve without series")
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/vobs/vobs/internal/wandb/wandbtest"
+	"github.com/vobs/vobs/schema"
 )
 
 // wandbServer starts a W&B server that keeps state.
@@ -99,10 +100,17 @@ func TestWandbOnline(t *testing.T) {
 	if summary := decoded(t, r.Summary); summary["vllm_gen/flag_did_not_engage"] != false || summary["vllm_gen/loadavg_pre_1m"] == nil {
 		t.Errorf("summary %s", r.Summary)
 	}
-	if rows := r.History(); len(rows) != 1 || decoded(t, rows[0])["vllm_gen/loadavg_post_15m"] == nil {
+	e := p.event(t, "e.json")
+	rows := r.History()
+	if len(rows) != 1+seriesSlots(&e) || decoded(t, rows[len(rows)-1])["vllm_gen/loadavg_post_15m"] == nil {
 		t.Errorf("history %q", rows)
 	}
-	e := p.event(t, "e.json")
+	for i, text := range rows[:len(rows)-1] {
+		row := decoded(t, text)
+		if row["_step"] != float64(i) || row["vobs/host/tree_cpu_cores/max"] == nil || row["vobs/host/tree_cpu_cores/mean"] == nil || row["vllm_gen/flag_did_not_engage"] != nil {
+			t.Errorf("row %d is %s", i, text)
+		}
+	}
 	whole, err := os.ReadFile(filepath.Join(p.Dir, "e.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +135,7 @@ func TestWandbOnline(t *testing.T) {
 	if end := again.finish(t); end != "0" || !strings.Contains(again.output.String(), page) {
 		t.Errorf("ended with %s:\n%s", end, &again.output)
 	}
-	if runs := b.Runs(); len(runs) != 1 || len(runs[0].History()) != 1 {
+	if runs := b.Runs(); len(runs) != 1 || len(runs[0].History()) != len(rows) {
 		t.Errorf("%d runs, history %q", len(runs), runs[0].History())
 	}
 }
@@ -284,12 +292,13 @@ func TestWandbJobsRun(t *testing.T) {
 	if end := p.finish(t); end != "4" {
 		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
-	r := b.Run("team", "p", "job1")
-	if len(b.Runs()) != 1 || r.State != "finished" || *r.ExitCode != 0 || len(r.History()) != 3 || len(r.Overwritten) > 0 {
+	e := p.event(t, "e.json")
+	r, slots := b.Run("team", "p", "job1"), seriesSlots(&e)
+	if len(b.Runs()) != 1 || r.State != "finished" || *r.ExitCode != 0 || len(r.History()) != 3+slots || len(r.Overwritten) > 0 {
 		t.Fatalf("runs %d, %+v; said:\n%s", len(b.Runs()), r, &p.output)
 	}
-	row, summary := decoded(t, r.History()[2]), decoded(t, r.Summary)
-	if row["_step"] != 2.0 || row["vllm_gen/flag_did_not_engage"] != false || summary["loss"] != 0.5 || summary["vllm_gen/flag_did_not_engage"] != false {
+	row, summary := decoded(t, r.History()[2+slots]), decoded(t, r.Summary)
+	if row["_step"] != 2.0+float64(slots) || row["vllm_gen/flag_did_not_engage"] != false || summary["loss"] != 0.5 || summary["vllm_gen/flag_did_not_engage"] != false {
 		t.Errorf("row %v, summary %v", row, summary)
 	}
 	if !strings.Contains(r.Config, `"lr"`) || !slices.Equal(r.Tags, []string{"a"}) || r.Files["vobs-event.json"] == nil {
@@ -376,4 +385,13 @@ func TestWandbFiles(t *testing.T) {
 	if end := p.finish(t); end != "1" || len(p.offlineRuns(t)) != 1 {
 		t.Errorf("ended with %s:\n%s", end, &p.output)
 	}
+}
+
+// seriesSlots returns the number of slots of an event's series; all of them have a reading of the
+// process tree.
+func seriesSlots(e *schema.GenerationObservability) int {
+	if e.Series == nil {
+		return 0
+	}
+	return len(e.Series.Curves[0].Max)
 }

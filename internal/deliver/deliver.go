@@ -61,13 +61,13 @@ func Open(s Spec) (*Output, error) {
 	case s.File != "" && s.Append != "":
 		return nil, errors.New("--output and --append cannot be combined: the event goes to one file")
 	case s.File != "":
-		name, err := expand(s.File, s.RunID)
+		name, err := ExpandName(s.File, s.RunID)
 		if err != nil {
 			return nil, fmt.Errorf("output %s: %w", s.File, err)
 		}
 		return openFile(name)
 	case s.Append != "":
-		name, err := expand(s.Append, s.RunID)
+		name, err := ExpandName(s.Append, s.RunID)
 		if err != nil {
 			return nil, fmt.Errorf("append %s: %w", s.Append, err)
 		}
@@ -113,10 +113,10 @@ func (o *Output) WritePartial(event []byte) error {
 	return nil
 }
 
-// expand replaces %h with the host name, %p with the process id, %i with the run id,
+// ExpandName replaces %h with the host name, %p with the process id, %i with the run id,
 // %r with the rank of the process in its job (SLURM_PROCID or RANK, 0 without either)
 // and %% with %. Any other % is an error: it would be part of the name unnoticed.
-func expand(name, runID string) (string, error) {
+func ExpandName(name, runID string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(name); i++ {
 		if name[i] != '%' {

@@ -359,17 +359,17 @@ func TestExpand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := expand("a-%h-%p-%i-%r-100%%-%%x", "ID")
+	got, err := ExpandName("a-%h-%p-%i-%r-100%%-%%x", "ID")
 	if want := fmt.Sprintf("a-%s-%d-ID-3-100%%-%%x", host, os.Getpid()); got != want || err != nil {
 		t.Errorf("%s, %v, want %s", got, err, want)
 	}
 	for _, name := range []string{"%x", "a%", "%", "%é"} {
-		if got, err := expand(name, ""); err == nil {
+		if got, err := ExpandName(name, ""); err == nil {
 			t.Errorf("%q becomes %q", name, got)
 		}
 	}
 	t.Setenv("RANK", "../../etc")
-	if got, err := expand("%r", ""); got != "0" || err != nil {
+	if got, err := ExpandName("%r", ""); got != "0" || err != nil {
 		t.Errorf("rank %q, %v", got, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/vllm/config"
 	"github.com/vobs/vobs/probe/window"
 	"github.com/vobs/vobs/schema"
@@ -28,6 +29,8 @@ type Output struct {
 	Off []string
 	// Reported are all settings that the engine reports.
 	Reported config.Reported
+	// Curves are the engine's figures over the run.
+	Curves []curve.Figure
 	// Notes has the reasons and doubts, by paths of the event.
 	Notes schema.Notes
 }
@@ -146,6 +149,7 @@ func (v view) aggregate(started time.Time) {
 	g.KVConnectors = v.ofAll().kvConnectors()
 	g.Instances = v.ofAll().instances()
 	v.runtimeConfig()
+	v.Curves = v.curves()
 	v.Omni = v.omni()
 	v.ofAll().doubtConsistency()
 	v.doubtFew()

@@ -123,6 +123,8 @@ type Endpoint struct {
 	ReplacedKVTokens window.KVTokens
 	// Counters are read, never changed.
 	Counters *window.Counters
+	// TokenCurves is the rate of generated tokens over the run; it is read, too.
+	TokenCurves *window.TokenCurves
 }
 
 // source returns the endpoint's source as the event names it.

@@ -65,6 +65,8 @@ type Counters struct {
 	byKey  map[metricKey]*Metric
 	all    []*Metric       // those of byKey, in the order of their appearance
 	models map[string]bool // values of model_name
+	// generated are the tokens of GenerationTokens that were gained, by name and stage.
+	generated map[generatedKey]float64
 
 	// samples are those of the current page, in its order.
 	samples []pageSample
@@ -174,9 +176,12 @@ func (m *Metric) Moved() bool { return m.Total > 0 || m.Count > 0 }
 // NewCounters returns Counters that have seen no page.
 func NewCounters() *Counters {
 	return &Counters{
-		series:  map[seriesKey]*series{},
-		byKey:   map[metricKey]*Metric{},
-		models:  map[string]bool{},
+		series: map[seriesKey]*series{},
+		byKey:  map[metricKey]*Metric{},
+		models: map[string]bool{},
+
+		generated: map[generatedKey]float64{},
+
 		Configs: map[EngineID]*exposition.Labels{},
 		Unread:  map[metrics.Unread]bool{},
 
@@ -429,6 +434,7 @@ func (c *Counters) accumulate(sample *pageSample, r Reading) (moved, reset bool)
 	switch m.Desc.Metric() {
 	case metrics.PromptTokens, metrics.GenerationTokens, metrics.OmniPrompt, metrics.OmniGeneration:
 		c.Tokens += gain
+		c.countGenerated(m, gain)
 	}
 	// Responses are counted for any request to the server, those of vobs included.
 	return gain != 0 && m.Desc.IsVLLM(), reset

@@ -44,6 +44,7 @@ type gaugeFamily struct {
 	polled    bool // filtered scrapes request it
 	endpoints map[int]*endpointGauges
 	sums      map[GroupKey]*sumPeak // over all endpoints, of metrics that add up
+	period    *period               // of the curves; nil for a metric that has none
 }
 
 // endpointGauges are the gauges of one metric at one endpoint: each one, and the groups that
@@ -60,6 +61,7 @@ type groupState struct {
 	known, inRun bool
 	last, peak   float64
 	at           time.Time // of the last reading
+	curve        *groupCurve
 }
 
 func (f *gaugeFamily) at(endpoint int) *endpointGauges {
@@ -71,11 +73,17 @@ func (f *gaugeFamily) at(endpoint int) *endpointGauges {
 	return e
 }
 
+// isCurve reports whether a group is followed over the run.
+func (f *gaugeFamily) isCurve(k GroupKey) bool { return f.period != nil && k.LabelValue == "" }
+
 // sum returns the sum of a group over all endpoints.
 func (f *gaugeFamily) sum(k GroupKey) *sumPeak {
 	s := f.sums[k]
 	if s == nil {
 		s = &sumPeak{}
+		if f.isCurve(k) {
+			s.curve = f.period.newCurve()
+		}
 		f.sums[k] = s
 	}
 	return s
@@ -124,6 +132,7 @@ type Gauges struct {
 	polls    map[int]Polls                   // by endpoint
 	// covariations are those of the KV-cache usage with the running requests.
 	covariations map[endpointStage]*covariation
+	period       *period
 	scrape       int
 }
 
@@ -135,12 +144,15 @@ type endpointStage struct {
 
 // NewGauges returns Gauges without a reading.
 func NewGauges() *Gauges {
-	g := &Gauges{polls: map[int]Polls{}, covariations: map[endpointStage]*covariation{}}
+	g := &Gauges{polls: map[int]Polls{}, covariations: map[endpointStage]*covariation{}, period: &period{}}
 	for id := range metrics.NumMetrics {
 		if !id.Kind().IsGauge() {
 			continue
 		}
 		g.families[id] = gaugeFamily{kind: id.Kind(), polled: id.IsPolled(), endpoints: map[int]*endpointGauges{}, sums: map[GroupKey]*sumPeak{}}
+		if isCurve(id) {
+			g.families[id].period = g.period
+		}
 		g.ids = append(g.ids, id)
 	}
 	return g
@@ -212,15 +224,27 @@ func (f *gaugeFamily) read(id metrics.ID, scrape, endpoint int, p GaugePage) {
 			s.epochInRun = false
 		}
 		if e.groups[k.group()] == nil {
-			e.groups[k.group()] = &groupState{}
+			group := &groupState{}
+			if f.isCurve(k.group()) {
+				group.curve = f.period.newCurve()
+			}
+			e.groups[k.group()] = group
+		}
+	}
+	if desc < 0 || p.Restarted {
+		for _, group := range e.groups {
+			group.curve.interrupt()
 		}
 	}
 	if desc < 0 {
 		return
 	}
 	for k, group := range e.groups {
-		if value, known := e.combine(k, f.kind); known {
+		if value, known := e.combine(k, f.kind); !known {
+			group.curve.interrupt()
+		} else {
 			group.add(p.At, value, p.During)
+			group.curve.add(p.At, e.mean(k, f.kind), value, p.During)
 			if f.kind != metrics.KindGaugeMax {
 				sum := f.sum(k)
 				if p.Restarted {
@@ -358,6 +382,9 @@ func (g *Gauges) Clear(endpoint int, at time.Time) {
 		for _, s := range e.states {
 			s.live, s.stale = false, false
 			s.down.add(at)
+		}
+		for _, group := range e.groups {
+			group.curve.add(at, 0, 0, !at.Before(g.period.started))
 		}
 		for k, sum := range f.sums {
 			if e.groups[k] != nil {

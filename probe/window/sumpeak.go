@@ -13,6 +13,7 @@ type sumPeak struct {
 	endpoints map[int]int   // the places of the endpoints in latest and in a moment's parts
 	latest    [][2]pollSpan // of each endpoint, the last reading and the one before it
 	moments   []moment      // that are not complete yet
+	curve     *groupCurve   // of the complete ones; nil if it is not followed
 }
 
 // pollSpan is a reading of a page, which was written between two times.
@@ -74,6 +75,9 @@ func (s *sumPeak) add(endpoint int, from, to time.Time, value float64, during bo
 	n := 0
 	for n < len(s.moments) && (s.moments[n].missing == 0 || len(s.moments)-n > maxMoments) {
 		low, high := s.moments[n].sum()
+		if s.moments[n].missing == 0 {
+			s.curve.add(s.moments[n].from, low, low, true)
+		}
 		s.low, s.high = max(s.low, low), max(s.high, high)
 		n++
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/vobs/vobs/internal/curve"
 )
 
 // driver is the part of NVML that the sampler uses. It is small, so that tests can
@@ -61,6 +63,10 @@ type process struct {
 type watcher interface {
 	// read returns the figures so far, one per device.
 	read() ([]memoryStats, watcherState)
+	// take returns what was read of a device's memory since the last call, by slots of
+	// [curve.Shortest] since the command's start. If it is not called for 16 s, the oldest
+	// slots are lost.
+	take(device int) []curve.Part
 	// countFrom sets the command's start: the peak and the samples count from there.
 	// Before that only the first reading is kept.
 	countFrom(t time.Time)

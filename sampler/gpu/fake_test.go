@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vobs/vobs/internal/curve"
 )
 
 // unexplainedNulls returns the nulls in r without a reason in its notes. A reason for
@@ -174,10 +176,11 @@ type fakeWatcher struct {
 	from     time.Time
 	list     []memoryStats
 	state    watcherState
+	parts    [][]curve.Part
 }
 
 func (d *fakeDriver) watch(devices []device, interval time.Duration) (watcher, error) {
-	w := &fakeWatcher{d: d, interval: interval, stopping: make(chan struct{}), ended: make(chan struct{}), list: make([]memoryStats, len(devices))}
+	w := &fakeWatcher{d: d, interval: interval, stopping: make(chan struct{}), ended: make(chan struct{}), list: make([]memoryStats, len(devices)), parts: make([][]curve.Part, len(devices))}
 	for _, dev := range devices {
 		w.gpus = append(w.gpus, dev.(*fakeGPU))
 	}
@@ -236,6 +239,14 @@ func (w *fakeWatcher) round() {
 				}
 				m.samples++
 				m.countedLast = now
+				seconds := 0.0 // a part of an average is enough here
+				if m.samples > 1 {
+					seconds = w.interval.Seconds()
+				}
+				w.parts[i] = append(w.parts[i], curve.Part{
+					Slot: int64(now.Sub(w.from) / curve.Shortest), Readings: 1, Max: float64(used), Total: float64(used),
+					Seconds: seconds, Area: seconds * float64(used),
+				})
 			}
 		}
 		w.state.cpu += w.d.cost
@@ -249,6 +260,13 @@ func (w *fakeWatcher) read() ([]memoryStats, watcherState) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.list), w.state
+}
+func (w *fakeWatcher) take(device int) []curve.Part {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	parts := w.parts[device]
+	w.parts[device] = nil
+	return parts
 }
 func (w *fakeWatcher) countFrom(t time.Time) { w.mu.Lock(); defer w.mu.Unlock(); w.from = t }
 func (w *fakeWatcher) setInterval(interval time.Duration, hold bool) {

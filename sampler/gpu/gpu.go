@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vobs/vobs/internal/curve"
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -48,6 +50,9 @@ type Config struct {
 	// Budget, if not nil, is the budget of the whole process: with Interval 0 the GPUs
 	// take no more than it leaves them.
 	Budget Budget
+	// Record, if not nil, gets every reading of the power, and of the memory the highest one
+	// since the last. It must not block.
+	Record func(seriesfile.Reading)
 }
 
 // Budget is what all of vobs may cost; *budget.Governor implements it.
@@ -69,6 +74,8 @@ type Readings struct {
 	// PIDs holds, for each of GPUs, the processes that the driver listed there. A set is
 	// empty if the driver's pids cannot be matched with the command's.
 	PIDs []map[int]bool
+	// Curves are the devices' figures over the run.
+	Curves []curve.Figure
 	// Notes has the reasons for all nulls above, and doubts, with paths as in the event.
 	Notes schema.Notes
 }

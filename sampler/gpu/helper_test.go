@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/vobs/vobs/internal/curve"
 )
 
 // helperEnv makes a new process of the test binary a program that samples: the dynamic
@@ -55,6 +57,7 @@ type helperResult struct {
 	PID       int           // of the command
 	Memory    map[int]int64 // from MemoryOf
 	Leak      string
+	Slots     map[string][]curve.Slot // of Readings.Curves
 }
 
 func helperMain(text string) int {
@@ -105,6 +108,11 @@ func helperMain(text string) int {
 	end := time.Now()
 	r.Readings = s.Stop(r.Ran)
 	r.Stop = time.Since(end)
+	r.Slots = map[string][]curve.Slot{}
+	for _, f := range r.Readings.Curves {
+		r.Slots[f.Name] = f.Slots(f.Width(), curve.Count(r.Ran, f.Width()))
+	}
+	r.Readings.Curves = nil
 	r.CPU = processCPU() - before
 	if s.watcher != nil {
 		_, state := s.watcher.read()

@@ -19,6 +19,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/threads"
 )
 
@@ -308,7 +309,9 @@ type nvmlWatcher struct {
 	mu         sync.Mutex
 	c          *C.vobs_watch // nil once it is stopped and freed
 	buffer     []C.vobs_device
-	finalStats []memoryStats // when it was freed
+	parts      [C.VOBS_SLOTS]C.vobs_part
+	finalParts [][]curve.Part // by device, when it was freed
+	finalStats []memoryStats
 	finalState watcherState
 	stopFailed bool // stop timed out
 }
@@ -408,6 +411,29 @@ func (w *nvmlWatcher) readLocked() ([]memoryStats, watcherState) {
 	return list, watcherState{int64(state.rounds), time.Duration(state.cpu), w.time(state.busy_since)}
 }
 
+func (w *nvmlWatcher) take(device int) []curve.Part {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.c == nil {
+		parts := w.finalParts[device]
+		w.finalParts[device] = nil
+		return parts
+	}
+	return w.takeLocked(device)
+}
+
+func (w *nvmlWatcher) takeLocked(device int) []curve.Part {
+	n := int(C.vobs_watch_take(w.c, C.int(device), &w.parts[0]))
+	parts := make([]curve.Part, n)
+	for i, p := range w.parts[:n] {
+		parts[i] = curve.Part{
+			Slot: int64(p.slot), Readings: int64(p.readings), Max: float64(p.max), Total: float64(p.total),
+			Seconds: float64(p.seconds), Area: float64(p.area),
+		}
+	}
+	return parts
+}
+
 func (w *nvmlWatcher) stop(timeout time.Duration) bool {
 	w.mu.Lock()
 	c, failed := w.c, w.stopFailed
@@ -424,6 +450,9 @@ func (w *nvmlWatcher) stop(timeout time.Duration) bool {
 		return false
 	}
 	w.finalStats, w.finalState = w.readLocked()
+	for i := range w.n {
+		w.finalParts = append(w.finalParts, w.takeLocked(i))
+	}
 	C.vobs_watch_free(w.c)
 	w.c = nil
 	return true

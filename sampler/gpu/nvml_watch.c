@@ -41,6 +41,7 @@ struct vobs_watch {
     vobs_watch_state state;
     int n;
     vobs_device *devices;
+    vobs_slots *slots;
     reading *readings;  // used by the thread alone
     uintptr_t *handles; // constant after the start
 };
@@ -120,7 +121,12 @@ static void *run(void *p) {
 
         int64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
         pthread_mutex_lock(&w->mutex);
-        for (int i = 0; i < w->n; i++) add_reading(&w->devices[i], &w->readings[i], w->count_from);
+        for (int i = 0; i < w->n; i++) {
+            reading *r = &w->readings[i];
+            add_reading(&w->devices[i], r, w->count_from);
+            // The last round comes after the command's end.
+            if (r->code == 0 && !last) vobs_slots_add(&w->slots[i], r->at, r->used, w->count_from);
+        }
         // The cheapest of the last rounds decides, so that one round that was expensive by
         // chance causes no pause, nor do two short ones during which a hypervisor took the CPU.
         int64_t cost = cpu - w->state.cpu, least = cost < w->cost[0] ? cost : w->cost[0];
@@ -150,6 +156,7 @@ void vobs_watch_free(vobs_watch *w) {
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->mutex);
     free(w->devices);
+    free(w->slots);
     free(w->readings);
     free(w->handles);
     free(w);
@@ -169,6 +176,7 @@ vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handle
     w->factor = 0;
     w->count_from = INT64_MAX;
     w->devices = calloc((size_t)n, sizeof *w->devices);
+    w->slots = calloc((size_t)n, sizeof *w->slots);
     w->readings = calloc((size_t)n, sizeof *w->readings);
     w->handles = calloc((size_t)n, sizeof *w->handles);
 
@@ -179,7 +187,7 @@ vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handle
     pthread_cond_init(&w->wake, &attr);
     pthread_condattr_destroy(&attr);
 
-    int ok = (w->v1 != NULL || w->v2 != NULL) && w->devices != NULL && w->readings != NULL && w->handles != NULL;
+    int ok = (w->v1 != NULL || w->v2 != NULL) && w->devices != NULL && w->slots != NULL && w->readings != NULL && w->handles != NULL;
     if (ok) {
         for (int i = 0; i < n; i++) {
             w->handles[i] = handles[i];
@@ -216,6 +224,13 @@ void vobs_watch_read(vobs_watch *w, vobs_device *to, vobs_watch_state *state) {
     for (int i = 0; i < w->n; i++) to[i] = w->devices[i];
     *state = w->state;
     pthread_mutex_unlock(&w->mutex);
+}
+
+int vobs_watch_take(vobs_watch *w, int device, vobs_part *to) {
+    pthread_mutex_lock(&w->mutex);
+    int n = vobs_slots_take(&w->slots[device], to);
+    pthread_mutex_unlock(&w->mutex);
+    return n;
 }
 
 int vobs_watch_stop(vobs_watch *w, int64_t timeout) {

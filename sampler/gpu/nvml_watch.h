@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "../../internal/threads/park.h"
+#include "nvml_slots.h"
 
 typedef struct vobs_watch vobs_watch;
 
@@ -48,6 +49,10 @@ void vobs_watch_set_interval(vobs_watch *w, int64_t interval, int32_t factor);
 
 // Copies the summaries of all n devices.
 void vobs_watch_read(vobs_watch *w, vobs_device *to, vobs_watch_state *state);
+
+// Copies what was read of a device's memory since the last call, by slots, of which there are
+// VOBS_SLOTS at most. Returns their number.
+int vobs_watch_take(vobs_watch *w, int device, vobs_part *to);
 
 // Makes the thread take a last round and end. Returns 1 if it did within timeout ns.
 // Otherwise a driver call does not return: the thread and its memory are abandoned.

@@ -24,6 +24,8 @@ type deviceState struct {
 	energy                                  energyCounter
 	errors                                  int64 // failed readings of anything but the memory
 
+	curves deviceCurves
+
 	deviceProcesses
 }
 
@@ -124,7 +126,9 @@ func (s *Sampler) readGauges(d *deviceState) {
 			s.mu.Unlock()
 			err = fmt.Errorf("a power of %.0f W is impossible", watts)
 		}
-		s.record(d, &d.power, watts, err)
+		if s.record(d, &d.power, watts, err) {
+			s.addPower(d, watts)
+		}
 	}
 	if !d.utilization.unsupported {
 		fraction, err := d.dev.utilization()

@@ -63,6 +63,7 @@ func (s *Sampler) report() Readings {
 		return r
 	}
 	memory, state := s.watcher.read()
+	s.takeMemory()
 	unmatched := s.whyUnmatched()
 	for i, d := range s.devices {
 		r.GPUs = append(r.GPUs, s.reportDevice(i, d, memory[i], unmatched, &r.Notes))
@@ -74,6 +75,7 @@ func (s *Sampler) report() Readings {
 		}
 		r.PIDs = append(r.PIDs, pids)
 	}
+	r.Curves = s.reportCurves(r.GPUs)
 	s.reportPeakVRAM(&r)
 	s.noteGaps(&r, memory, state)
 	return r

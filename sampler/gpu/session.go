@@ -191,6 +191,9 @@ func (s *Sampler) loop() {
 		t.Rounds, t.MemoryCPU = current.rounds-state.rounds, current.cpu-state.cpu
 		state, last = current, now
 		spent += t.SlowCPU
+		s.mu.Lock()
+		s.takeMemory()
+		s.mu.Unlock()
 		t.Share = s.share(spent + current.cpu)
 		memory, slow = governor.Next(t)
 		s.watcher.setInterval(memory, hold)

@@ -8,10 +8,12 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
@@ -34,6 +36,13 @@ type Config struct {
 	// Wait, if not nil, returns how long to pause until the CPU time that the whole
 	// process has spent fits its budget. The next reading waits at least that long.
 	Wait func() time.Duration
+	// WaitedCPU, if not nil, returns the CPU time (rusage) that waiting for the command and
+	// its reaped descendants has reported so far. Without it the tree's CPU time is not
+	// followed.
+	WaitedCPU func() time.Duration
+	// Record, if not nil, gets the CPU time of the tree between two readings, in cores. It
+	// must not block.
+	Record func(seriesfile.Reading)
 }
 
 // DefaultInterval is that of NeMo Safe Synthesizer's NvmlPeakSampler.
@@ -53,12 +62,14 @@ type Sampler struct {
 	staticDone  chan struct{} // closed when static is complete
 	startedOnce sync.Once
 	stopOnce    sync.Once
+	ended       atomic.Bool // set by CommandEnded
 	finalHost   schema.Host // what Stop returns
 	finalNotes  schema.Notes
 
 	mu      sync.Mutex // guards the following; not held while reading files
 	static  staticInfo
 	samples treeSamples
+	cpu     cpuCurve
 }
 
 // staticInfo is what is read once.
@@ -259,6 +270,7 @@ func (s *Sampler) pass(begin time.Time, discover bool) {
 	read, charge := s.tree.Refresh, s.governor.ChargeRefresh
 	if discover {
 		read, charge = s.tree.DiscoverAndRefresh, s.governor.chargeBoth
+		s.readCPU(begin)
 	}
 	var rss int64
 	var err error

@@ -55,8 +55,8 @@ func FromEvent(e *schema.GenerationObservability, line []byte, o Options) (*Run,
 }
 
 // FromFile makes a run from an event read from a file: the core's keys as the summary and
-// as one row of history at the command's end, what the figures depend on as the
-// configuration, and the whole event as a file.
+// as the last row of history, at the command's end; the series as the rows before it; what the
+// figures depend on as the configuration; and the whole event as a file.
 func FromFile(e *events.Event, o Options) (*Run, error) {
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
@@ -104,7 +104,7 @@ func (e *source) render(o Options) (*Run, error) {
 		ID:        e.id(),
 		Host:      e.GenerationObservability.Run.Hostname,
 		Config:    []Item{{configKey, config}},
-		Rows:      []Row{{Time: ended, Items: payload}},
+		Rows:      append(seriesRows(e.Series, started, ended), Row{Time: ended, Items: payload}),
 		Summary:   payload,
 		Files:     []File{{EventFile, e.Line}},
 		StartTime: started,

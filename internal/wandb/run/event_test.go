@@ -110,7 +110,8 @@ func TestPayload(t *testing.T) {
 	e := one(t, string(read(t, exampleFile)))
 	for _, c := range []struct{ given, want string }{{"", "vllm_gen"}, {"mine", "mine"}, {"a/b", "a/b"}} {
 		r := render(t, e, Options{Prefix: c.given})
-		for _, list := range [][]Item{r.Summary, r.Rows[0].Items} {
+		last := r.Rows[len(r.Rows)-1]
+		for _, list := range [][]Item{r.Summary, last.Items} {
 			var keys []string
 			for _, i := range list {
 				keys = append(keys, i.Key)
@@ -122,8 +123,8 @@ func TestPayload(t *testing.T) {
 				t.Errorf("prefix %q: %q", c.given, keys)
 			}
 		}
-		if len(r.Rows) != 1 || !r.Rows[0].Time.Equal(time.Date(2026, 11, 21, 10, 1, 41, 556e6, time.UTC)) {
-			t.Errorf("rows %v: want one, at the command's end", r.Rows)
+		if len(r.Rows) != 8 || !last.Time.Equal(time.Date(2026, 11, 21, 10, 1, 41, 556e6, time.UTC)) {
+			t.Errorf("rows %v: want seven of the series, and one at the command's end", r.Rows)
 		}
 	}
 }

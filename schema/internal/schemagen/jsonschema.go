@@ -158,7 +158,7 @@ func (g *generator) value(t reflect.Type, tag reflect.StructTag, pointerIsNull b
 	case reflect.Array:
 		s = map[string]any{"type": "array", "items": g.value(t.Elem(), "", true), "minItems": t.Len(), "maxItems": t.Len()}
 	case reflect.Slice:
-		s = map[string]any{"type": "array", "items": g.value(t.Elem(), "", false)}
+		s = map[string]any{"type": "array", "items": g.value(t.Elem(), "", true)}
 	case reflect.Map:
 		s = map[string]any{"type": "object", "additionalProperties": g.value(t.Elem(), "", false)}
 	case reflect.Struct:
