@@ -28,6 +28,8 @@ type Output struct {
 	Off []string
 	// Reported are all settings that the engine reports.
 	Reported config.Reported
+	// Conditions are what the event has no key for.
+	Conditions Conditions
 	// Notes has the reasons and doubts, by paths of the event.
 	Notes schema.Notes
 }
@@ -113,6 +115,7 @@ func Aggregate(in Input) Output {
 	v := newView(newAggregator(in))
 	v.noteForeign(in)
 	if len(in.Endpoints) == 0 {
+		v.Conditions = v.conditions(in.Silent)
 		v.noEngine(in)
 		return v.Output
 	}
@@ -120,6 +123,7 @@ func Aggregate(in Input) Output {
 	v = v.chooseRole()
 	v.stage = v.chooseStage()
 	v.aggregate(in.Started)
+	v.Conditions = v.ofAll().conditions(nil)
 	return v.Output
 }
 
