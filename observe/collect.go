@@ -10,6 +10,7 @@ import (
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/observe/validity"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
@@ -22,6 +23,11 @@ type readings struct {
 	host     schema.Host
 	gpus     gpu.Readings
 	engine   aggregate.Output
+
+	// What the event has no key for.
+	cpu       *validity.CPU
+	oom       *validity.OOM
+	clockJump time.Duration
 }
 
 const (
@@ -59,6 +65,11 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 		got.host, notes = r.host.Stop(command.CPUTime())
 		r.notes.add(notes)
 	})
+	r.recovered("validity", func() {
+		got.cpu = r.cpuUse(command, got.engine.Engine, got.engine.Conditions)
+		got.oom = r.oomKills()
+	})
+	got.clockJump = clockJump(r.startedAt, exit.Ended)
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
 	r.deliver(ctx, event)
 	if r.cfg.KillLeftovers && len(listed) > 0 {

@@ -47,7 +47,7 @@ var layers = [][]string{
 		"internal/intent", "internal/privatedir", "internal/redact", "internal/wandb/run",
 	},
 	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
-	{"probe", "internal/wandb/rundir"},
+	{"probe", "internal/wandb/rundir", "observe/validity"},
 	{ // analysis of events, destinations of events
 		"internal/check", "internal/compare", "internal/diagnose", "internal/sink/...", "internal/wandb",
 	},
@@ -76,6 +76,8 @@ var only = []struct{ from, to []string }{
 	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/pyvalue", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
 	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue"}},
+	// What is noted depends on the event, and on readings that the run passes on.
+	{[]string{"observe/validity"}, []string{"schema"}},
 	// Analysis needs events only: no engine, no machine.
 	{[]string{"internal/events", "internal/render"}, []string{"schema"}},
 	{[]string{"internal/check", "internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/render", "internal/stats", "schema"}},
@@ -86,9 +88,9 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/render", "internal/stats", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/stats", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
-	{[]string{"probe/aggregate", "probe/window"}, []string{"sync/..."}},
+	{[]string{"internal/render", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"observe/validity", "probe/aggregate", "probe/window"}, []string{"sync/..."}},
 }
 
 // clock lists what in package time reads the clock or waits.

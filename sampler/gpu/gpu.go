@@ -69,6 +69,8 @@ type Readings struct {
 	// PIDs holds, for each of GPUs, the processes that the driver listed there. A set is
 	// empty if the driver's pids cannot be matched with the command's.
 	PIDs []map[int]bool
+	// Throttling has, for each of GPUs, the readings of why its clocks were reduced.
+	Throttling []Throttling
 	// Notes has the reasons for all nulls above, and doubts, with paths as in the event.
 	Notes schema.Notes
 }
