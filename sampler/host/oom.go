@@ -15,6 +15,7 @@ import (
 // of memory, whether the cgroup's own limit or the host's memory was exhausted.
 type oomCounter struct {
 	dir   string // the cgroup's directory
+	own   bool   // it is this process's own cgroup, not one above it
 	kills uint64
 }
 
@@ -27,10 +28,10 @@ func readOOMCounter(paths cgroupPaths, mounts []cgroupMount, mountPrefix string)
 	if err != nil {
 		return oomCounter{}, err
 	}
-	for _, dir := range dirs {
+	for i, dir := range dirs {
 		kills, err := readOOMKills(dir, v2)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return oomCounter{dir, kills}, err
+			return oomCounter{dir, i == 0, kills}, err
 		}
 	}
 	return oomCounter{}, errors.New("no cgroup of this process counts processes that are killed for lack of memory")
@@ -67,7 +68,8 @@ type OOMKills struct {
 	// Count is how many processes were killed for lack of memory since the start.
 	Count int64
 	// Shared reports whether the cgroup has processes that are neither the command's, nor
-	// vobs, nor those that started vobs. If none were killed, it is false.
+	// vobs, nor those that started vobs, or may have: the counter of a cgroup above counts
+	// those of others. If none were killed, it is false.
 	Shared bool
 }
 
@@ -94,7 +96,7 @@ func (s *Sampler) OOMKills() (OOMKills, error) {
 		case after.kills == before.kills:
 			return OOMKills{}, nil
 		}
-		return OOMKills{Count: int64(after.kills - before.kills), Shared: s.sharesCgroup(after.dir)}, nil
+		return OOMKills{Count: int64(after.kills - before.kills), Shared: !after.own || s.sharesCgroup(after.dir)}, nil
 	})
 }
 

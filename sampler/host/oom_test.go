@@ -42,12 +42,17 @@ func TestOOMKills(t *testing.T) {
 			f.Write("cg/memory.events", killed)
 			os.Remove(filepath.Join(f.Root, "cg/cgroup.procs"))
 		}, OOMKills{Count: 2, Shared: true}, ""},
-		"restarted": {func(f *proctest.Proc) { f.Write("cg/memory.events", "oom_kill 1\n") }, OOMKills{}, "restarted"},
-		"malformed": {func(f *proctest.Proc) { f.Write("cg/memory.events", "oom_kill x\n") }, OOMKills{}, "not a number of processes"},
-		"gone":      {func(f *proctest.Proc) { os.Remove(filepath.Join(f.Root, "cg/memory.events")) }, OOMKills{}, "no cgroup of this process counts"},
+		"counted above": {func(f *proctest.Proc) { f.Write("cg/memory.events", killed) }, OOMKills{Count: 2, Shared: true}, ""},
+		"restarted":     {func(f *proctest.Proc) { f.Write("cg/memory.events", "oom_kill 1\n") }, OOMKills{}, "restarted"},
+		"malformed":     {func(f *proctest.Proc) { f.Write("cg/memory.events", "oom_kill x\n") }, OOMKills{}, "not a number of processes"},
+		"gone":          {func(f *proctest.Proc) { os.Remove(filepath.Join(f.Root, "cg/memory.events")) }, OOMKills{}, "no cgroup of this process counts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := oomFixture(t)
+			if name == "counted above" {
+				f.Write("self/cgroup", "0::/below\n")
+				f.Write("cg/below/cgroup.procs", "100\n")
+			}
 			s := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, RootPID: proctest.VobsPID})
 			<-s.staticDone
 			s.CommandStarted()
