@@ -15,7 +15,8 @@ import (
 // of memory, whether the cgroup's own limit or the host's memory was exhausted.
 type oomCounter struct {
 	dir   string // the cgroup's directory
-	own   bool   // it is this process's own cgroup, not one above it
+	v2    bool
+	own   bool // it is this process's own cgroup, not one above it
 	kills uint64
 }
 
@@ -31,7 +32,7 @@ func readOOMCounter(paths cgroupPaths, mounts []cgroupMount, mountPrefix string)
 	for i, dir := range dirs {
 		kills, err := readOOMKills(dir, v2)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return oomCounter{dir, i == 0, kills}, err
+			return oomCounter{dir, v2, i == 0, kills}, err
 		}
 	}
 	return oomCounter{}, errors.New("no cgroup of this process counts processes that are killed for lack of memory")
@@ -83,20 +84,16 @@ func (s *Sampler) OOMKills() (OOMKills, error) {
 		return OOMKills{}, err
 	}
 	return bounded.Call("the counters of the cgroup", lastReadTimeout, func() (OOMKills, error) {
-		paths, mounts, err := readCgroupMap(s.cfg.ProcRoot)
-		if err != nil {
-			return OOMKills{}, err
-		}
-		after, err := readOOMCounter(paths, mounts, s.cfg.CgroupRoot)
+		kills, err := readOOMKills(before.dir, before.v2)
 		switch {
 		case err != nil:
 			return OOMKills{}, err
-		case after.dir != before.dir || after.kills < before.kills:
+		case kills < before.kills:
 			return OOMKills{}, fmt.Errorf("the counter of the cgroup at %s restarted", before.dir)
-		case after.kills == before.kills:
+		case kills == before.kills:
 			return OOMKills{}, nil
 		}
-		return OOMKills{Count: int64(after.kills - before.kills), Shared: !after.own || s.sharesCgroup(after.dir)}, nil
+		return OOMKills{Count: int64(kills - before.kills), Shared: !before.own || s.sharesCgroup(before.dir)}, nil
 	})
 }
 

@@ -45,7 +45,7 @@ func TestOOMKills(t *testing.T) {
 		"counted above": {func(f *proctest.Proc) { f.Write("cg/memory.events", killed) }, OOMKills{Count: 2, Shared: true}, ""},
 		"restarted":     {func(f *proctest.Proc) { f.Write("cg/memory.events", "oom_kill 1\n") }, OOMKills{}, "restarted"},
 		"malformed":     {func(f *proctest.Proc) { f.Write("cg/memory.events", "oom_kill x\n") }, OOMKills{}, "not a number of processes"},
-		"gone":          {func(f *proctest.Proc) { os.Remove(filepath.Join(f.Root, "cg/memory.events")) }, OOMKills{}, "no cgroup of this process counts"},
+		"gone":          {func(f *proctest.Proc) { os.Remove(filepath.Join(f.Root, "cg/memory.events")) }, OOMKills{}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := oomFixture(t)
