@@ -58,16 +58,43 @@ func (d *discovery) readEngineProcesses(processes []proc.Process) engineProcesse
 	return e
 }
 
-// engineCPU returns the CPU time that the processes of the servers at these addresses used
-// since they were found, those of the command's tree left out, and when the last server was
-// found. Every server must be known.
-func (d *discovery) engineCPU(names []string) (cpu time.Duration, found time.Time, err error) {
+// engineNames returns the addresses whose processes count as the engines': those that were read,
+// those that the user gave, and those with a known process.
+func (d *discovery) engineNames(engine *schema.Engine) (names []string) {
+	if engine != nil {
+		for _, e := range engine.Endpoints {
+			names = append(names, e.URL)
+		}
+	}
+	targets := d.prober.Targets()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, t := range targets {
+		name := t.Name()
+		_, known := d.engines[name]
+		if (known || t.Origin == scrape.FromFlag) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// engineUse is the CPU time that the engines' processes used since they were found, and when
+// the last server was found; zero if all are the command's.
+type engineUse struct {
+	cpu   time.Duration
+	found time.Time
+}
+
+// engineCPU returns what the processes of the servers at these addresses used, those of the
+// command's tree left out. Every server must be known.
+func (d *discovery) engineCPU(names []string) (use engineUse, err error) {
 	counted := map[int]bool{}
 	for _, name := range names {
 		target, ok := d.target(name)
 		switch {
 		case !ok:
-			return 0, found, fmt.Errorf("%s is not known", name)
+			return engineUse{}, fmt.Errorf("%s is not known", name)
 		case target.Started:
 			continue // the command's
 		}
@@ -76,22 +103,22 @@ func (d *discovery) engineCPU(names []string) (cpu time.Duration, found time.Tim
 		d.mu.Unlock()
 		switch {
 		case !ok:
-			return 0, found, fmt.Errorf("no process is known that listens at %s", name)
+			return engineUse{}, fmt.Errorf("no process is known that listens at %s", name)
 		case e.inTree:
 			continue
 		case !mayServe(e.server.Comm):
-			return 0, found, fmt.Errorf("process %d (%s), which listens at %s, is not an engine's", e.server.PID, e.server.Comm, name)
+			return engineUse{}, fmt.Errorf("process %d (%s), which listens at %s, is not an engine's", e.server.PID, e.server.Comm, name)
 		}
 		used, err := e.used(d.procRoot, counted)
 		if err != nil {
-			return 0, found, err
+			return engineUse{}, err
 		}
-		cpu += used
-		if e.at.After(found) {
-			found = e.at
+		use.cpu += used
+		if e.at.After(use.found) {
+			use.found = e.at
 		}
 	}
-	return cpu, found, nil
+	return use, nil
 }
 
 // target returns the prober's target of this name.
@@ -205,25 +232,20 @@ func (r *run) ownCPU(use host.CPUUse, engine *schema.Engine, conditions aggregat
 		return 0, 0, err
 	}
 	own = use.Tree + vobs
-	var names []string
-	if engine != nil {
-		for _, e := range engine.Endpoints {
-			names = append(names, e.URL)
-		}
-	}
-	engines, found, err := r.discovery.engineCPU(names)
+	names := r.discovery.engineNames(engine)
+	engines, err := bounded.Call("the CPU time of the engines' processes in "+r.cfg.ProcRoot, ownerTimeout, func() (engineUse, error) { return r.discovery.engineCPU(names) })
 	if err != nil {
 		return 0, 0, err
 	}
-	own += engines
+	own += engines.cpu
 	// The kernel takes samples: it charges each tick to the process that runs at its end.
 	uncertain = time.Duration(3*math.Sqrt(float64(use.Busy/proc.Tick))) * proc.Tick
-	if gap := found.Sub(use.From); !found.IsZero() && gap > 0 {
+	if gap := engines.found.Sub(use.From); !engines.found.IsZero() && gap > 0 {
 		// What the engines used before they were found is unknown.
 		uncertain += time.Duration(use.CPUs) * gap
 	}
 	if len(names) > 0 && (use.Busy-own-uncertain).Seconds() > suspectedShare*float64(use.CPUs)*use.Elapsed.Seconds() {
-		started, err := bounded.Call("the processes in "+filepath.Clean(r.cfg.ProcRoot), walkTimeout, func() (time.Duration, error) { return r.discovery.newEngineCPU(names) })
+		started, err := bounded.Call("the processes in "+r.cfg.ProcRoot, walkTimeout, func() (time.Duration, error) { return r.discovery.newEngineCPU(names) })
 		if err != nil {
 			return 0, 0, err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/sampler/proc"
+	"github.com/vobs/vobs/schema"
 )
 
 // vobsPID is the pid of vobs in a fixture.
@@ -148,7 +150,8 @@ func TestEngineCPU(t *testing.T) {
 			if names == nil {
 				names = []string{address}
 			}
-			cpu, found, err := d.engineCPU(names)
+			use, err := d.engineCPU(names)
+			cpu, found := use.cpu, use.found
 			var later time.Duration
 			if err == nil {
 				if later, err = d.newEngineCPU(names); found.IsZero() {
@@ -185,9 +188,9 @@ func TestEngineCPUInTree(t *testing.T) {
 	d.engines[target.Name()] = d.readEngineProcesses(processes)
 	started := probe.Directory("/somewhere", true)
 	d.prober.Add(started)
-	cpu, found, err := d.engineCPU([]string{target.Name(), started.Name()})
-	if err != nil || cpu != 0 || !found.IsZero() {
-		t.Errorf("%v, %v, %v", cpu, found, err)
+	use, err := d.engineCPU([]string{target.Name(), started.Name()})
+	if err != nil || use != (engineUse{}) {
+		t.Errorf("%+v, %v", use, err)
 	}
 }
 
@@ -218,5 +221,33 @@ func TestClockJump(t *testing.T) {
 	to := from.Add(5 * time.Second) // by both clocks
 	if got := clockJump(from, to); got != 0 {
 		t.Errorf("%v", got)
+	}
+}
+
+// The engines are those at addresses that were read, that the user gave, or whose process is
+// known, such as a server without samples.
+func TestEngineNames(t *testing.T) {
+	const known = "http://127.0.0.1:8000/metrics"
+	_, d := serverFixture(t, known)
+	for address, origin := range map[string]scrape.Origin{"127.0.0.1:1": scrape.FromFlag, "127.0.0.1:2": scrape.FromTree} {
+		target, err := scrape.ParseTarget(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target.Origin = origin
+		d.prober.Add(target)
+	}
+	read := &schema.Engine{Endpoints: []schema.Endpoint{{URL: "http://127.0.0.1:3/metrics"}, {URL: known}}}
+	for want, engine := range map[string]*schema.Engine{
+		known + " http://127.0.0.1:1/metrics":                                 nil,
+		"http://127.0.0.1:3/metrics " + known + " http://127.0.0.1:1/metrics": read,
+	} {
+		got := d.engineNames(engine)
+		slices.Sort(got)
+		wanted := strings.Fields(want)
+		slices.Sort(wanted)
+		if !slices.Equal(got, wanted) {
+			t.Errorf("%q, want %q", got, wanted)
+		}
 	}
 }
