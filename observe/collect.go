@@ -11,6 +11,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/observe/validity"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
@@ -25,6 +26,11 @@ type readings struct {
 	engine   aggregate.Output
 	// hostCurves are the figures of the process tree over the run.
 	hostCurves []curve.Figure
+
+	// What the event has no key for.
+	cpu       *validity.CPU
+	oom       *validity.OOM
+	clockJump time.Duration
 }
 
 const (
@@ -64,6 +70,11 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 		got.hostCurves = r.host.Curves(exit.Ended.Sub(r.startedAt), treeCPU(&got.host))
 		r.notes.add(notes)
 	})
+	r.recovered("validity", func() {
+		got.cpu = r.cpuUse(command, got.engine.Engine, got.engine.Conditions)
+		got.oom = r.oomKills()
+	})
+	got.clockJump = clockJump(r.startedAt, exit.Ended)
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
 	r.deliver(ctx, event)
 	r.cfg.Series.Close()

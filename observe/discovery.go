@@ -81,7 +81,8 @@ type discovery struct {
 	argumentsRead map[int]argumentsRead
 
 	mu         sync.Mutex
-	serverPIDs map[int]bool // processes behind local metrics addresses, and their descendants
+	serverPIDs map[int]bool               // processes behind local metrics addresses, and their descendants
+	engines    map[string]engineProcesses // processes that serve a metrics address, by its name
 }
 
 // processCommandLine is the parsed command line of a process.
@@ -107,6 +108,7 @@ func newDiscovery(cfg discoveryConfig) *discovery {
 		commandLines:    map[int]processCommandLine{},
 		argumentsRead:   map[int]argumentsRead{},
 		serverPIDs:      map[int]bool{},
+		engines:         map[string]engineProcesses{},
 	}
 }
 
@@ -180,8 +182,10 @@ func (d *discovery) addOwner(pid int, t scrape.Target) {
 	}
 	d.readServerFlags(t, pid, processes[0].PPID)
 	d.cores.track(processes[0], processes[1:], []scrape.Target{t})
+	engine := d.readEngineProcesses(processes)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.engines[t.Name()] = engine
 	for _, p := range processes {
 		d.serverPIDs[p.PID] = true
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/observe/validity"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -86,10 +87,29 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 	}
 	notes.Missing("efficiency", notBuilt+": energy and tokens are not combined")
 	e.Overhead = overhead(&notes)
+	validity.Check(r.conditions(e, got, notes), &notes)
 	e.Validity = notes.Validity
 	e.Unavailable = notes.Unavailable
 	r.redact(e)
 	return e
+}
+
+// conditions returns what the rules about a whole event look at.
+func (r *run) conditions(e *schema.GenerationObservability, got readings, notes schema.Notes) validity.Input {
+	c := got.engine.Conditions
+	in := validity.Input{
+		Event: e,
+		Died:  slices.ContainsFunc(notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeEngineDied }),
+		Engines: validity.Engines{
+			WarmCache: (*validity.WarmCache)(c.WarmCache), CameUp: c.CameUp, WithoutStats: c.WithoutStats, Profiled: c.Profiled,
+		},
+		CPU: got.cpu, OOM: got.oom, ClockJump: got.clockJump,
+		Profiler: profilerIn(r.line),
+	}
+	for _, t := range got.gpus.Throttling {
+		in.Throttling = append(in.Throttling, validity.Throttling(t))
+	}
+	return in
 }
 
 // redact removes secrets from the notes and from the settings that the engine reports: the

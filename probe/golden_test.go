@@ -81,9 +81,10 @@ func goldenReport(t *testing.T, name string, report aggregate.Output) {
 		SpecAcceptRate      *schema.Float              `json:"spec_accept_rate"`
 		EngineRuntimeConfig schema.EngineRuntimeConfig `json:"engine_runtime_config"`
 		Engine              *schema.Engine             `json:"engine"`
+		Conditions          aggregate.Conditions       `json:"conditions"`
 		Validity            []schema.Validity          `json:"validity"`
 		Unavailable         []schema.Unavailable       `json:"unavailable"`
-	}{report.KVCacheUsagePerc, report.PrefixCacheHitRate, report.SpecAcceptRate, report.EngineRuntimeConfig, report.Engine, report.Notes.Validity, report.Notes.Unavailable}); err != nil {
+	}{report.KVCacheUsagePerc, report.PrefixCacheHitRate, report.SpecAcceptRate, report.EngineRuntimeConfig, report.Engine, report.Conditions, report.Notes.Validity, report.Notes.Unavailable}); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Golden(t, filepath.Join("testdata", "golden", name+".json"), out.Bytes())

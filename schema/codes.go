@@ -15,6 +15,23 @@ const (
 	CodeFinalReadingLost Code = "final_reading_lost"
 	CodeEngineDied       Code = "engine_died"
 	CodeEngineShared     Code = "engine_shared"
+	CodeEngineWarmedUp   Code = "engine_warmed_up_inside"
+	CodeWarmPrefixCache  Code = "warm_prefix_cache"
+)
+
+// Codes about how the command ended and what the run was made with.
+const (
+	CodeNonzeroExit Code = "nonzero_exit"
+	CodeInterrupted Code = "interrupted"
+	CodeOOMKilled   Code = "oom_killed"
+	CodeProfiled    Code = "profiled"
+)
+
+// Codes about the host while the command ran.
+const (
+	CodeBusyHost      Code = "busy_host"
+	CodeClockJump     Code = "clock_jump"
+	CodeSparseSamples Code = "sparse_samples"
 )
 
 // Codes about how the engine was read.
@@ -37,6 +54,7 @@ const (
 	CodeInconsistentCounters  Code = "inconsistent_counters"
 	CodePrefixCacheInBlocks   Code = "prefix_cache_in_blocks"
 	CodeKVOffloadUndercounted Code = "kv_offload_undercounted"
+	CodeStatsDisabled         Code = "stats_disabled"
 )
 
 // Codes about the engine's settings.
@@ -44,6 +62,7 @@ const (
 	CodeSettingsDisagree     Code = "settings_disagree"
 	CodePrefixCacheNotUsed   Code = "prefix_cache_not_used"
 	CodeInstrumentIncomplete Code = "instrument_incomplete"
+	CodeFlagDidNotEngage     Code = "flag_did_not_engage"
 )
 
 // Codes about the figures of a vllm-omni pipeline.
@@ -60,6 +79,8 @@ const (
 const (
 	CodeDevicesNotMatched  Code = "devices_not_matched"
 	CodeForeignProcesses   Code = "foreign_processes"
+	CodeDirtyVRAMBaseline  Code = "dirty_vram_baseline"
+	CodeThrottled          Code = "throttled"
 	CodeDeviceOrderUnknown Code = "device_order_unknown"
 	CodeGPUSamplingLate    Code = "gpu_sampling_late"
 	CodeGPUSamplingBroke   Code = "gpu_sampling_broke"
@@ -104,6 +125,19 @@ func Codes() []CodeGroup {
 			{CodeFinalReadingLost, warning, "The engine was gone, or did not answer, when the command had ended. Its figures are those of the last reading that succeeded, `engine.window.final_age_seconds` before the end."},
 			{CodeEngineShared, warning, "The engine already had requests when the command started. Its figures are not the command's alone."},
 			{CodeEngineDied, failure, "An engine core on this host ended while its API server was still running, and nothing had asked it to."},
+			{CodeEngineWarmedUp, info, "An engine came up during the run and served requests. The first ones may have paid for compilation, for the capture of CUDA graphs and for cold caches."},
+			{CodeWarmPrefixCache, warning, "An engine had served requests before the run, and at least 1 % of this run's prompt tokens came from its prefix cache. Some of them may have been cached before the run: a run on a fresh engine would be slower. Not evaluated after a restart, nor if the prefix cache was reset through the API."},
+		}},
+		{"The run", []CodeInfo{
+			{CodeNonzeroExit, warning, "The command failed: its exit code is not 0, or a signal killed it. Its figures may be those of a part of the work."},
+			{CodeInterrupted, warning, "A shutdown signal reached vobs or its terminal while the command ran. Its figures may be those of a part of the work."},
+			{CodeOOMKilled, failure, "The kernel killed a process in the command's cgroup for lack of memory, by the cgroup's counter. If other processes share the cgroup, this is noted only if the command failed or an engine died."},
+			{CodeProfiled, warning, "A profiler was on: `/start_profile` was requested from the engine's server, or the command line starts a profiler. Profiling slows an engine down."},
+		}},
+		{"The host", []CodeInfo{
+			{CodeBusyHost, warning, "Processes other than the command's, the engines' and vobs used more than 10 % of the host's CPUs, or the hypervisor took more than 1 % of their time (steal). The evidence is that share. The use of others is what `/proc/stat` counts less the CPU time of the known processes. It is not evaluated in runs of less than a second, or if the processes of an engine are unknown, as those of another host's, a container's or Ray's are."},
+			{CodeClockJump, info, "The wall clock was set during the run, or the host was suspended. Durations are not affected: they are monotonic. Times of other programs may not fit `run.started_at` and `run.ended_at`."},
+			{CodeSparseSamples, info, "For more than 5 seconds, and more than 10 of the usual periods, something was not sampled. What happened meanwhile is in no peak or mean. The evidence is that gap."},
 		}},
 		{"Reading the engine", []CodeInfo{
 			{CodeScrapesFailed, warning, "Some readings failed while the engine was up. What its gauges showed at those times is unknown."},
@@ -122,11 +156,13 @@ func Codes() []CodeGroup {
 			{CodeInconsistentCounters, warning, "Counters of the engine that must agree contradict each other. The message names them."},
 			{CodePrefixCacheInBlocks, info, "vLLM 0.8 counts prefix-cache queries and hits in blocks, not tokens. The hit rate is right."},
 			{CodeKVOffloadUndercounted, warning, "vllm-omni may drop some KV-offloading counts, so totals may be too low. Rates per second of transfer time, hit rates and mean sizes hold."},
+			{CodeStatsDisabled, warning, "A vLLM server answers without vLLM's metrics, as with `--disable-log-stats`. No figure includes its engine."},
 		}},
 		{"Engine settings", []CodeInfo{
 			{CodeSettingsDisagree, warning, "Two sources report different values of one setting. The message names the one that was taken, if any."},
 			{CodePrefixCacheNotUsed, info, "The engine reports that prefix caching is on, but looked up no prompt token in the cache."},
 			{CodeInstrumentIncomplete, warning, "The plugin of `--instrument` was not loaded, did not find a name in this version of vLLM, or failed."},
+			{CodeFlagDidNotEngage, warning, "The engine reports another value of an intended setting. `flag_mismatches` has the settings; the key `flag_did_not_engage` covers five of them only."},
 		}},
 		{"vllm-omni pipelines", []CodeInfo{
 			{CodeStreamingOnly, info, "Only streaming requests report a time to first audio, so the figure rests on part of the audio requests."},
@@ -138,7 +174,9 @@ func Codes() []CodeGroup {
 		}},
 		{"GPUs", []CodeInfo{
 			{CodeDevicesNotMatched, warning, "No process of the command could be matched with a sampled GPU. `peak_vram_gb` is the highest peak of all sampled GPUs."},
-			{CodeForeignProcesses, warning, "Processes that are not the command's had memory on one of its GPUs. The GPU's peak, power and energy include theirs."},
+			{CodeForeignProcesses, warning, "Processes that are not the command's had at least 64 MiB each on one of its GPUs. The GPU's peak, power and energy include theirs."},
+			{CodeDirtyVRAMBaseline, warning, "More than 512 MiB of a GPU of the command's were in use before the command came. The GPU's peak includes them. Not evaluated if `baseline_bytes` is null, or if the driver counts its own reserve as used (`memory_api` is `v1`)."},
+			{CodeThrottled, []Severity{Warning, Info}, "A GPU of the command's ran at reduced clocks in more than 1 % of the readings. Warning: for a hardware slowdown, heat or a power brake. Info: for the software power cap alone, as is usual under full load. The evidence is that share of the readings."},
 			{CodeDeviceOrderUnknown, warning, "CUDA may number the GPUs in a different order than NVML, so the sampled GPUs may not be the ones that the command used."},
 			{CodeGPUSamplingLate, warning, "The first reading of a GPU came late. A peak before it is unknown."},
 			{CodeGPUSamplingBroke, warning, "Sampling a GPU failed before the command ended. A later peak is unknown; `sampling.max_gap_seconds` has the time without a reading."},

@@ -34,13 +34,13 @@ var layers = [][]string{
 	{"internal/threads"}, // which everything that may hang counts in
 	{ // data types and helpers
 		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
-		"internal/bounded", "internal/budget", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
+		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
 		"bench/internal/...",
 	},
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
 		"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics", "internal/vllm/plugin",
 		"sampler", "sampler/proc", "probe/multiproc",
-		"internal/child", "internal/events", "internal/render",
+		"internal/child", "internal/events", "internal/render", "internal/seriesfile",
 		"schema/internal/...",
 	},
 	{ // samplers, scraping, counters over a window
@@ -48,7 +48,7 @@ var layers = [][]string{
 		"internal/intent", "internal/privatedir", "internal/redact", "internal/wandb/run",
 	},
 	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
-	{"probe", "internal/wandb/rundir"},
+	{"probe", "internal/wandb/rundir", "observe/validity"},
 	{ // analysis of events, destinations of events
 		"internal/check", "internal/compare", "internal/diagnose", "internal/sink/...", "internal/wandb",
 	},
@@ -73,10 +73,12 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics"}, []string{"internal/pyvalue", "internal/vllm/..."}},
 	{[]string{"internal/vllm/plugin"}, []string{"internal/pyvalue", "internal/vllm/...", "internal/environ"}}, // the command's
 	// Readings of the machine and of the engine are independent of each other.
-	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "internal/threads", "schema"}},
-	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/pyvalue", "internal/threads", "internal/vllm/...", "schema"}},
+	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "internal/curve", "internal/threads", "schema"}},
+	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/curve", "internal/pyvalue", "internal/threads", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
 	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue", "internal/threads"}},
+	// What is noted depends on the event, and on readings that the run passes on.
+	{[]string{"observe/validity"}, []string{"schema"}},
 	// Analysis needs events only: no engine, no machine.
 	{[]string{"internal/events", "internal/render"}, []string{"schema"}},
 	{[]string{"internal/check", "internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/render", "internal/stats", "schema"}},
@@ -87,9 +89,9 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/render", "internal/stats", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/stats", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
-	{[]string{"probe/aggregate", "probe/window"}, []string{"sync/..."}},
+	{[]string{"internal/render", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"observe/validity", "probe/aggregate", "probe/window"}, []string{"sync/..."}},
 }
 
 // clock lists what in package time reads the clock or waits.

@@ -166,7 +166,11 @@ func TestClockJumps(t *testing.T) {
 				t.Errorf("vobs ended with %s", got)
 			}
 			lasted := time.Since(before)
-			wantTimes(t, p.event(t, "e.json"), before.Add(ahead), lasted)
+			e := p.event(t, "e.json")
+			wantTimes(t, e, before.Add(ahead), lasted)
+			if got := doubts(e, schema.CodeClockJump); len(got) != 1 || !strings.Contains(got[0], name+" by ") {
+				t.Errorf("clock_jump: %q", got)
+			}
 		})
 	}
 }

@@ -25,6 +25,7 @@ func demoEngineCommand() *cli.Command {
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` of the metrics; port 0 takes a free one, unix:PATH a socket"},
 			&cli.DurationFlag{Name: "duration", Value: 4 * time.Second, Usage: "`TIME` of the generation phase"},
 			&cli.StringFlag{Name: "memory-file", Usage: "`FILE` that the simulated GPU's used bytes are written to"},
+			&cli.StringFlag{Name: "done", Usage: "`FILE`, mostly a FIFO, that gets a line a second after the generation phase, and a second before the engine ends"},
 		},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -34,6 +35,10 @@ func demoEngineCommand() *cli.Command {
 			defer stop()
 			cfg := demo.DefaultConfig()
 			cfg.Addr, cfg.Duration, cfg.MemoryFile = c.String("listen"), c.Duration("duration"), c.String("memory-file")
+			if name := c.String("done"); name != "" {
+				cfg.Linger = time.Second
+				cfg.Done = func() error { return writeDone(name) }
+			}
 			cfg.Log, cfg.DevMode = os.Stderr, os.Getenv(vllm.DevModeVariable) == "1"
 			err := demo.Run(ctx, cfg)
 			if errors.Is(err, context.Canceled) {
@@ -45,4 +50,14 @@ func demoEngineCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// writeDone writes a line to a file. Opened for reading, too, a FIFO never blocks.
+func writeDone(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("done\n")
+	return errors.Join(err, f.Close())
 }

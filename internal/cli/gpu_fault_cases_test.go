@@ -238,7 +238,6 @@ var gpuFaults = map[string]gpuFault{
 		command: "until-sampled 1",
 		want:    map[string]string{"gpus.0.peak_bytes": gib3, "gpus.0.used_by_job": "true", "gpus.0.job_peak_bytes": "null", "gpus.0.foreign_processes.0.peak_bytes": "null"},
 		reasons: map[string]string{"gpus.0.job_peak_bytes": "no plausible value", "gpus.0.foreign_processes.0.peak_bytes": "no plausible value"},
-		doubts:  map[string]string{"foreign_processes": "."},
 	},
 
 	// Symbols that the loaded driver lacks.
@@ -337,7 +336,6 @@ var gpuFaults = map[string]gpuFault{
 		command: "until-sampled 1",
 		want:    map[string]string{"gpus.0.peak_bytes": gib3, "peak_vram_gb": "3.0", "gpus.0.used_by_job": "true", "gpus.0.foreign_processes.len": "1"},
 		reasons: map[string]string{"gpus.0.job_peak_bytes": "NOT_AVAILABLE", "gpus.0.foreign_processes.0.peak_bytes": "NOT_AVAILABLE"},
-		doubts:  map[string]string{"foreign_processes": "."},
 	},
 	"a pid namespace": {
 		inside: []string{"unshare", "--pid", "--fork", "--mount-proc"},

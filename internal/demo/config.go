@@ -71,6 +71,8 @@ type Config struct {
 	Log io.Writer
 	// Ready, if set, is called by Run once the endpoint listens.
 	Ready func(net.Addr)
+	// Done, if set, is called by Run when it has lingered. Then Run lingers once more.
+	Done func() error
 }
 
 // DefaultConfig is what `make demo` shows, in about six seconds: a queue builds up, KV

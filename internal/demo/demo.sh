@@ -27,6 +27,14 @@ util ramp -0.93 at=4300ms for=200ms
 throttle sw_power_cap at=2s for=400ms
 SCRIPT
 
+# The command starts its engine, waits until it is done, and leaves it to end by itself a moment
+# later. So vobs can read the engine's counters once more after the command.
+mkfifo "$work/done"
+cat >"$work/generate.sh" <<'SCRIPT'
+bin/vobs demo-engine --memory-file "$1/memory" --done "$1/done" &
+read -r -t 60 <>"$1/done"
+SCRIPT
+
 echo "demo: a simulated engine on a simulated GPU, for about six seconds" >&2
 LD_LIBRARY_PATH="$PWD/testdata/fakenvml/build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FAKE_NVML_SCRIPT="$work/gpu" \
-	bin/vobs run --summary --label demo=simulated -- bin/vobs demo-engine --memory-file "$work/memory"
+	bin/vobs run --summary --label demo=simulated -- bash "$work/generate.sh" "$work"

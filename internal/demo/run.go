@@ -47,6 +47,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	t := e.Totals()
 	logf(cfg.Log, "served %d requests: %d prompt tokens (%d from the prefix cache), %d generated, %d preemptions",
 		t.Requests, t.PromptTokens, t.CachedTokens, t.GenerationTokens, t.Preemptions)
+	if err := sleepUntil(ctx, time.Now().Add(cfg.Linger)); err != nil || cfg.Done == nil {
+		return err
+	}
+	if err := cfg.Done(); err != nil {
+		return err
+	}
 	return sleepUntil(ctx, time.Now().Add(cfg.Linger))
 }
 

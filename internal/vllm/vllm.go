@@ -19,6 +19,13 @@ const (
 	// ServerInfoPath exists only in a server's development mode
 	// (vllm/entrypoints/serve/dev/server_info/api_router.py).
 	ServerInfoPath = "/server_info"
+	// StartProfilePath and StopProfilePath exist if a profiler is configured
+	// (vllm/entrypoints/serve/profile/api_router.py).
+	StartProfilePath = "/start_profile"
+	StopProfilePath  = "/stop_profile"
+	// ResetPrefixCachePath exists only in a server's development mode
+	// (vllm/entrypoints/serve/dev/cache/api_router.py).
+	ResetPrefixCachePath = "/reset_prefix_cache"
 )
 
 // Environment variables.

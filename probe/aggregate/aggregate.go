@@ -31,6 +31,8 @@ type Output struct {
 	Reported config.Reported
 	// Curves are the engine's figures over the run.
 	Curves []curve.Figure
+	// Conditions are what the event has no key for.
+	Conditions Conditions
 	// Notes has the reasons and doubts, by paths of the event.
 	Notes schema.Notes
 }
@@ -116,6 +118,7 @@ func Aggregate(in Input) Output {
 	v := newView(newAggregator(in))
 	v.noteForeign(in)
 	if len(in.Endpoints) == 0 {
+		v.Conditions = v.conditions(in.Silent)
 		v.noEngine(in)
 		return v.Output
 	}
@@ -123,6 +126,7 @@ func Aggregate(in Input) Output {
 	v = v.chooseRole()
 	v.stage = v.chooseStage()
 	v.aggregate(in.Started)
+	v.Conditions = v.ofAll().conditions(nil)
 	return v.Output
 }
 

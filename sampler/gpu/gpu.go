@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
-	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -52,7 +51,7 @@ type Config struct {
 	Budget Budget
 	// Record, if not nil, gets every reading of the power, and of the memory the highest one
 	// since the last. It must not block.
-	Record func(seriesfile.Reading)
+	Record func(curve.Reading)
 }
 
 // Budget is what all of vobs may cost; *budget.Governor implements it.
@@ -76,6 +75,8 @@ type Readings struct {
 	PIDs []map[int]bool
 	// Curves are the devices' figures over the run.
 	Curves []curve.Figure
+	// Throttling has, for each of GPUs, the readings of why its clocks were reduced.
+	Throttling []Throttling
 	// Notes has the reasons for all nulls above, and doubts, with paths as in the event.
 	Notes schema.Notes
 }

@@ -189,6 +189,9 @@ func TestPeakAndGauges(t *testing.T) {
 		if d.PowerWatts.Max < 950 || d.PowerWatts.Mean < 500 || d.PowerWatts.Mean > 700 {
 			t.Errorf("power %+v, want the mean over 2 to 10 s", *d.PowerWatts)
 		}
+		if x := r.Throttling[0]; x.Readings < minGaugeReadings || x != (Throttling{Readings: x.Readings, PowerCap: x.Readings}) {
+			t.Errorf("throttling %+v", x)
+		}
 		if *d.ThrottledFraction != 1 || !slices.Equal(d.ThrottleReasons, []string{"sw_power_cap"}) {
 			t.Errorf("throttled %v by %v", *d.ThrottledFraction, d.ThrottleReasons)
 		}
@@ -267,7 +270,7 @@ func TestProcesses(t *testing.T) {
 		"the command's and a foreign one": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, gib, true}, process{8, 2 * gib, true})}},
 			cfg:  Config{OwnedPIDs: pidSet(7)}, proc: []int{7, 8},
-			listed: 2, used: []*bool{yes}, job: []int64{gib}, foreign: []int{1}, peak: 4, doubts: []string{"foreign_processes"},
+			listed: 2, used: []*bool{yes}, job: []int64{gib}, foreign: []int{1}, peak: 4,
 		},
 		"unknown memory": {
 			gpus: []*fakeGPU{{used: steady(4 * gib), procs: listing(process{7, 0, false})}},
@@ -531,4 +534,27 @@ func TestExpensiveDriver(t *testing.T) {
 			t.Errorf("%.3f %% of a core", 100*share)
 		}
 	})
+}
+
+// What reduces the clocks is counted by whether it is the software power cap alone.
+func TestThrottlingAdd(t *testing.T) {
+	for _, c := range []struct {
+		reasons uint64
+		want    Throttling
+	}{
+		{0, Throttling{Readings: 1}},
+		{0x04, Throttling{Readings: 1, PowerCap: 1}},
+		{0x08, Throttling{Readings: 1, Hardware: 1}},
+		{0x20 | 0x04, Throttling{Readings: 1, Hardware: 1}},
+		{0x40, Throttling{Readings: 1, Hardware: 1}},
+		{0x80 | 0x04, Throttling{Readings: 1, Hardware: 1}},
+	} {
+		var got Throttling
+		if got.add(c.reasons); got != c.want {
+			t.Errorf("%#x: %+v, want %+v", c.reasons, got, c.want)
+		}
+	}
+	if hardwareMask|0x04 != throttleMask {
+		t.Errorf("masks: %#x and sw_power_cap are not all of %#x", hardwareMask, throttleMask)
+	}
 }

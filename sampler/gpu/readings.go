@@ -21,6 +21,7 @@ type deviceState struct {
 	impossibleWatts                         float64 // the last reading above maxWatts; 0 if there was none
 	throttledReadings                       int64   // readings with a throttle reason
 	throttleReasons                         uint64  // every throttle reason seen
+	throttling                              Throttling
 	energy                                  energyCounter
 	errors                                  int64 // failed readings of anything but the memory
 
@@ -149,6 +150,7 @@ func (s *Sampler) readGauges(d *deviceState) {
 			s.mu.Lock()
 			d.throttleReasons |= reasons
 			d.throttledReadings += int64(throttled)
+			d.throttling.add(reasons)
 			s.mu.Unlock()
 		}
 	}
@@ -182,6 +184,31 @@ var throttleNames = [...]struct {
 	{0x20, "sw_thermal_slowdown"},
 	{0x40, "hw_thermal_slowdown"},
 	{0x80, "hw_power_brake_slowdown"},
+}
+
+// Throttling counts readings of why the clocks of a device were reduced.
+type Throttling struct {
+	// Readings are all of them.
+	Readings int64
+	// Hardware are those with a hardware slowdown, heat or a power brake.
+	Hardware int64
+	// PowerCap are those with the software power cap and none of these.
+	PowerCap int64
+}
+
+// hardwareMask is the mask of the throttle reasons but sw_power_cap, in which a GPU under
+// full load may be all the time.
+const hardwareMask = 0x08 | 0x20 | 0x40 | 0x80
+
+// add counts a reading with these throttle reasons.
+func (t *Throttling) add(reasons uint64) {
+	t.Readings++
+	switch {
+	case reasons&hardwareMask != 0:
+		t.Hardware++
+	case reasons != 0:
+		t.PowerCap++
+	}
 }
 
 // throttleMask is the mask of all throttleNames.

@@ -74,6 +74,7 @@ func (s *Sampler) report() Readings {
 			}
 		}
 		r.PIDs = append(r.PIDs, pids)
+		r.Throttling = append(r.Throttling, d.throttling)
 	}
 	r.Curves = s.reportCurves(r.GPUs)
 	s.reportPeakVRAM(&r)
@@ -367,11 +368,6 @@ func (s *Sampler) reportPeakVRAM(r *Readings) {
 	for i, d := range r.GPUs {
 		if matched && (d.UsedByJob == nil || !*d.UsedByJob) {
 			continue
-		}
-		if len(d.ForeignProcesses) > 0 && (matched || len(r.GPUs) == 1) {
-			r.Notes.Doubt(schema.CodeForeignProcesses, schema.Warning,
-				fmt.Sprintf("processes other than the command's had memory on GPU %d, %d in all: its peak, power and energy include theirs", d.Index, len(d.ForeignProcesses)),
-				&schema.Evidence{Field: fmt.Sprintf("gpus.%d.foreign_processes", i), Value: len(d.ForeignProcesses), Threshold: 0})
 		}
 		if d.PeakBytes != nil && (best < 0 || *d.PeakBytes > *r.GPUs[best].PeakBytes) {
 			best = i

@@ -22,6 +22,24 @@ type cgroupLimits struct {
 	bytesErr error
 }
 
+// cgroupReading is what is read of the cgroup at the start.
+type cgroupReading struct {
+	limits cgroupLimits
+	oom    oomCounter // read again at the end
+	oomErr error
+}
+
+// readCgroup reads the limits and the counter of the cgroup.
+func readCgroup(procRoot, mountPrefix string, hostCPUs int) cgroupReading {
+	paths, mounts, err := readCgroupMap(procRoot)
+	if err != nil {
+		return cgroupReading{limits: cgroupLimits{cpuErr: err, bytesErr: err}, oomErr: err}
+	}
+	r := cgroupReading{limits: readCgroupLimits(paths, mounts, mountPrefix, hostCPUs)}
+	r.oom, r.oomErr = readOOMCounter(paths, mounts, mountPrefix)
+	return r
+}
+
 // readCgroupLimits reads the limits of the cgroup that this process, and hence the
 // command that it starts, runs in. These are (version 1 names after the semicolon):
 //
@@ -37,13 +55,8 @@ type cgroupLimits struct {
 // are not visible: a tighter limit there is missed.
 //
 // mountPrefix is prefixed to the mount points, for fixture trees.
-func readCgroupLimits(procRoot, mountPrefix string, hostCPUs int) cgroupLimits {
+func readCgroupLimits(paths cgroupPaths, mounts []cgroupMount, mountPrefix string, hostCPUs int) cgroupLimits {
 	l := cgroupLimits{cpus: math.Inf(1), bytes: math.MaxInt64}
-	paths, mounts, err := readCgroupMap(procRoot)
-	if err != nil {
-		l.cpuErr, l.bytesErr = err, err
-		return l
-	}
 	each := func(controller string, visit func(dir string, v2 bool) error) error {
 		dirs, v2, err := cgroupDirs(paths, mounts, mountPrefix, controller)
 		if err != nil {

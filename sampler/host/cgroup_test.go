@@ -41,7 +41,7 @@ func TestReadCgroupLimits(t *testing.T) {
 		if test.name == "hybrid" {
 			hostCPUs = 2
 		}
-		got := readCgroupLimits(filepath.Join(root, "proc"), root, hostCPUs)
+		got := readCgroup(filepath.Join(root, "proc"), root, hostCPUs).limits
 		if got.cpuErr != nil || got.bytesErr != nil || got.cpus != test.cpus || got.bytes != test.bytes {
 			t.Errorf("%s: got %+v, want %v CPUs and %d bytes", test.name, got, test.cpus, test.bytes)
 		}
@@ -61,7 +61,7 @@ func cgroupFixture(t *testing.T, cgroup, mountRoot string) *proctest.Proc {
 func TestReadCgroupLimitsUnusual(t *testing.T) {
 	f := cgroupFixture(t, "/a/b", "/a")
 	f.Write("mnt/my groups/b/memory.max", "max\n")
-	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpus != 1 || got.bytes != 4096 || got.cpuErr != nil || got.bytesErr != nil {
+	if got := readCgroup(f.Root, f.Root, 64).limits; got.cpus != 1 || got.bytes != 4096 || got.cpuErr != nil || got.bytesErr != nil {
 		t.Errorf("a part of the hierarchy mounted under an escaped name: %+v", got)
 	}
 
@@ -72,29 +72,29 @@ func TestReadCgroupLimitsUnusual(t *testing.T) {
 		"(/docker/x)":                     cgroupFixture(t, "/a", "/docker/x"),
 		"no such file":                    cgroupFixture(t, "/gone (deleted)", "/"),
 	} {
-		got := readCgroupLimits(f.Root, f.Root, 64)
+		got := readCgroup(f.Root, f.Root, 64).limits
 		if got.cpuErr == nil || got.bytesErr == nil || !strings.Contains(got.bytesErr.Error(), reason) {
 			t.Errorf("%+v; want errors that contain %q", got, reason)
 		}
 	}
 	f = proctest.New(t)
-	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || got.bytesErr == nil {
+	if got := readCgroup(f.Root, f.Root, 64).limits; got.cpuErr == nil || got.bytesErr == nil {
 		t.Errorf("without a list of cgroups: %+v", got)
 	}
 	f.Write("self/cgroup", "0::/\n")
 	f.Write("self/mountinfo", "22 27 0:21 / /proc rw - proc proc rw\n")
-	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || !strings.Contains(got.cpuErr.Error(), "not in any mounted") {
+	if got := readCgroup(f.Root, f.Root, 64).limits; got.cpuErr == nil || !strings.Contains(got.cpuErr.Error(), "not in any mounted") {
 		t.Errorf("without a mounted hierarchy: %+v", got)
 	}
 	f = cgroupFixture(t, "/", "/")
 	f.Write("mnt/my groups/cpu.max", "fast\n")
 	f.Write("mnt/my groups/memory.max", "-1\n")
-	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || got.bytesErr == nil {
+	if got := readCgroup(f.Root, f.Root, 64).limits; got.cpuErr == nil || got.bytesErr == nil {
 		t.Errorf("with malformed limits: %+v", got)
 	}
 	f = cgroupFixture(t, "/", "/")
 	f.Write("mnt/my groups/cpuset.cpus.effective", "0-a\n")
-	if got := readCgroupLimits(f.Root, f.Root, 64); got.cpuErr == nil || got.bytesErr != nil {
+	if got := readCgroup(f.Root, f.Root, 64).limits; got.cpuErr == nil || got.bytesErr != nil {
 		t.Errorf("with a malformed set of CPUs: %+v", got)
 	}
 }
@@ -105,10 +105,10 @@ func TestReadCgroupLimitsCPUSet(t *testing.T) {
 		f := cgroupFixture(t, "/", "/")
 		f.Write("mnt/my groups/cpu.max", quota+" 100000\n")
 		f.Write("mnt/my groups/cpuset.cpus.effective", "1,3,5\n")
-		if got := readCgroupLimits(f.Root, f.Root, 4); got.cpus != want {
+		if got := readCgroup(f.Root, f.Root, 4).limits; got.cpus != want {
 			t.Errorf("quota %s: %v CPUs, want %v", quota, got.cpus, want)
 		}
-		if got := readCgroupLimits(f.Root, f.Root, 3); quota == "max" && !math.IsInf(got.cpus, 1) {
+		if got := readCgroup(f.Root, f.Root, 3).limits; quota == "max" && !math.IsInf(got.cpus, 1) {
 			t.Errorf("with a set of all CPUs: %v CPUs, want no limit", got.cpus)
 		}
 	}
@@ -173,11 +173,11 @@ func TestReadCgroupReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := readCgroupLimits("/proc", "", cpus)
+	got := readCgroup("/proc", "", cpus).limits
 	if got.cpuErr != nil || got.bytesErr != nil || got.cpus <= 0 || got.bytes <= 0 {
 		t.Errorf("limits %+v", got)
 	}
-	if same := readCgroupLimits("/proc", "/sys/fs/cgroup", cpus); same != got {
+	if same := readCgroup("/proc", "/sys/fs/cgroup", cpus).limits; same != got {
 		t.Errorf("with the prefix /sys/fs/cgroup: %+v, without: %+v", same, got)
 	}
 }

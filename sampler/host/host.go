@@ -13,7 +13,7 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
-	"github.com/vobs/vobs/internal/seriesfile"
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
@@ -42,7 +42,7 @@ type Config struct {
 	WaitedCPU func() time.Duration
 	// Record, if not nil, gets the CPU time of the tree between two readings, in cores. It
 	// must not block.
-	Record func(seriesfile.Reading)
+	Record func(curve.Reading)
 }
 
 // DefaultInterval is that of NeMo Safe Synthesizer's NvmlPeakSampler.
@@ -78,19 +78,26 @@ type staticInfo struct {
 	cpusErr error
 	memory  int64 // bytes
 	memErr  error
-	limits  cgroupLimits
+	cgroupReading
+
+	// cpuTimes are read again at the end.
+	cpuTimes    cpuTimes
+	cpuTimesErr error
 }
 
 // errNotRead is the error of what has not been read yet.
 var errNotRead = errors.New("not read yet")
 
 func newStaticInfo() staticInfo {
-	return staticInfo{cpusErr: errNotRead, memErr: errNotRead, limits: cgroupLimits{cpuErr: errNotRead, bytesErr: errNotRead}}
+	return staticInfo{
+		cpusErr: errNotRead, memErr: errNotRead, cpuTimesErr: errNotRead,
+		cgroupReading: cgroupReading{limits: cgroupLimits{cpuErr: errNotRead, bytesErr: errNotRead}, oomErr: errNotRead},
+	}
 }
 
 // giveUp sets the error of what has not been read.
 func (s *staticInfo) giveUp(err error) {
-	for _, e := range []*error{&s.cpusErr, &s.memErr, &s.limits.cpuErr, &s.limits.bytesErr} {
+	for _, e := range []*error{&s.cpusErr, &s.memErr, &s.limits.cpuErr, &s.limits.bytesErr, &s.cpuTimesErr, &s.oomErr} {
 		if *e == errNotRead {
 			*e = err
 		}
@@ -324,22 +331,28 @@ func (s *Sampler) measure(f func(), charge func(time.Duration)) {
 func (s *Sampler) readStatic() {
 	defer close(s.staticDone)
 	root := s.cfg.ProcRoot
-	cpus, err := bounded.Call(filepath.Join(root, "stat"), readTimeout, func() (int, error) { return readCPUs(root) })
+	// The CPU times first: those of the command are to be among them.
+	times, timesErr := bounded.Call(filepath.Join(root, "stat"), readTimeout, func() (cpuTimes, error) { return readCPUTimes(root) })
+	cpus, err := times.cpus, timesErr
+	if timesErr != nil && !errors.Is(timesErr, bounded.ErrHangs) {
+		cpus, err = bounded.Call(filepath.Join(root, "stat"), readTimeout, func() (int, error) { return readCPUs(root) })
+	}
 	s.mu.Lock()
 	s.static.cpus, s.static.cpusErr = cpus, err
+	s.static.cpuTimes, s.static.cpuTimesErr = times, timesErr
 	s.mu.Unlock()
 	memory, err := bounded.Call(filepath.Join(root, "meminfo"), readTimeout, func() (int64, error) { return readMemory(root) })
 	s.mu.Lock()
 	s.static.memory, s.static.memErr = memory, err
 	s.mu.Unlock()
-	limits, err := bounded.Call("the files of the cgroup", readTimeout, func() (cgroupLimits, error) {
-		return readCgroupLimits(root, s.cfg.CgroupRoot, cpus), nil
+	group, err := bounded.Call("the files of the cgroup", readTimeout, func() (cgroupReading, error) {
+		return readCgroup(root, s.cfg.CgroupRoot, cpus), nil
 	})
 	if err != nil {
-		limits.cpuErr, limits.bytesErr = err, err
+		group = cgroupReading{limits: cgroupLimits{cpuErr: err, bytesErr: err}, oomErr: err}
 	}
 	s.mu.Lock()
-	s.static.limits = limits
+	s.static.cgroupReading = group
 	s.mu.Unlock()
 }
 
