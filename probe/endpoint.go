@@ -42,6 +42,7 @@ type endpoint struct {
 
 	// mu is the Prober's.
 	up         bool // has returned vLLM samples
+	busy       bool // requests were running at the last reading, if cfg.Activity is set
 	notVLLM    bool // responds, without any vLLM sample
 	silent     bool // has responded without any vLLM sample, and never with one
 	identified bool // has returned an answer about its configuration that only vLLM returns
@@ -237,6 +238,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 		e.p.gauges[e.target.Origin].Clear(e.index, at)
 		e.gaugeFiles.serverEnded()
 		e.working = false
+		e.reportGone(at)
 	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
 		if explains || e.lastCounted == nil {
@@ -328,16 +330,20 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	e.countReading(at, resp.Latency)
 	tokens, running := e.counters.Tokens, gauges.RunningNow(e.index)
 	counted := !first || e.base == aggregate.BaseZero && !e.p.started.IsZero() // what came before this page
+	from := e.lastAt
+	if first {
+		from = e.p.started
+	}
+	if (first || delta.Restarted) && e.failedAt.After(from) {
+		from = e.failedAt // it was down until then
+	}
 	if counted && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
-		from := e.lastAt
-		if first {
-			from = e.p.started
-		}
-		if (first || delta.Restarted) && e.failedAt.After(from) {
-			from = e.failedAt // it was down until then
-		}
 		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin), running > 0 && e.running > 0 && !delta.Restarted)
 	}
+	if !counted {
+		from = at
+	}
+	e.reportActivity(from, at, running > 0, counted && tokens > e.tokens && running == 0 && e.running == 0)
 	e.working = gauges.BusyNow(e.index) || !first && tokens > e.tokens
 	e.tokens, e.running = tokens, running
 	e.lastAt = at

@@ -36,8 +36,10 @@ type GPU struct {
 	PowerWatts *MeanMax `json:"power_watts" unit:"watts"`
 	// Energy between the first and the last reading, from the device's counter.
 	EnergyJoules *Float `json:"energy_joules" kind:"counter" unit:"joules" better:"lower"`
-	// The part of `energy_joules` that falls into the engine's active time.
+	// The part of `energy_joules` that falls into the active time of the engines on this host, from readings of the counter at each change between idle and active. Null if polls and counter leave more than a tenth open.
 	EnergyActiveJoules *Float `json:"energy_active_joules" kind:"counter" unit:"joules" better:"lower"`
+	// Mean power while no engine worked: before the command, and from 2 s after the engines' last work on.
+	IdleWatts *Float `json:"idle_watts" kind:"sampled mean" unit:"watts" better:"lower"`
 	// Highest sampled temperature of the GPU.
 	TemperatureCelsiusMax *int `json:"temperature_celsius_max" kind:"sampled peak" unit:"celsius" better:"lower"`
 	// Fraction of readings in which power, heat or a power brake held the clocks down.

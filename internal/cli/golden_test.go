@@ -95,7 +95,7 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`run\.(id|started_at|ended_at|duration_seconds|hostname|vobs_version)`,
 	`overhead\..*`,
 	`(gpus\.\d|host)\.sampling\.(period_seconds|samples|max_gap_seconds)`,
-	`gpus\.\d\.(energy_joules|energy_active_joules|peak_at_seconds)`,
+	`gpus\.\d\.(energy_joules|peak_at_seconds)`,
 	`engine\.endpoints\.\d\.process_start_time`,
 	`engine\.(window\.(duration_seconds|active_seconds_est|active_intervals|settle_seconds|final_age_seconds))`,
 	`engine\.scrapes\.(count|period_seconds|median_seconds|max_gap_seconds)`,
@@ -110,12 +110,12 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 
 // precise are the figures that are null if the readings happen to differ too much, or to come
 // too late.
-var precise = regexp.MustCompile(`^(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|kv_offload\..*\.mean|throughput\..*)|omni\..*\.mean)$`)
+var precise = regexp.MustCompile(`^(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|kv_offload\..*\.mean|throughput\..*)|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\..*)$`)
 
 // imprecise are the reasons for that: why, or of what.
-var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between|"field": "(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization)|omni\..*\.mean)"`)
+var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between|"field": "(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization)|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\.\w+)"`)
 
-var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
+var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*|energy_joules)$`)
 
 // loaderSays matches the message of this machine's dynamic loader.
 var loaderSays = regexp.MustCompile(`NVML cannot be loaded: .*?: check`)

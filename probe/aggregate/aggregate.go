@@ -28,6 +28,11 @@ type Output struct {
 	Off []string
 	// Reported are all settings that the engine reports.
 	Reported config.Reported
+	// Local reports whether all engines that were read run on this host.
+	Local bool
+	// ActiveAfterFull is for how many seconds the engines worked after the last full page:
+	// tokens are counted up to a later reading, all else is not.
+	ActiveAfterFull float64
 	// Notes has the reasons and doubts, by paths of the event.
 	Notes schema.Notes
 }
@@ -117,6 +122,7 @@ func Aggregate(in Input) Output {
 		return v.Output
 	}
 	v.noteUnreadTargets(in.Others)
+	v.Local = !slices.ContainsFunc(in.Endpoints, func(e Endpoint) bool { return !e.Local && !e.Files })
 	v = v.chooseRole()
 	v.stage = v.chooseStage()
 	v.aggregate(in.Started)

@@ -34,6 +34,8 @@ type device interface {
 	instances() (list []migInstance, enabled bool, err error)
 	power() (watts float64, err error)
 	energy() (joules float64, err error)
+	// inModule reports whether the GPU is part of a Grace module.
+	inModule() bool
 	utilization() (fraction float64, err error)
 	temperature() (celsius int, err error)
 	// throttle returns NVML's bit mask of the reasons that determine the clocks.

@@ -152,6 +152,7 @@ func (g *fakeGPU) energy() (float64, error) {
 	}
 	return g.joules(time.Now())
 }
+func (g *fakeGPU) inModule() bool                { return false }
 func (g *fakeGPU) utilization() (float64, error) { return 0.5, nil }
 func (g *fakeGPU) temperature() (int, error)     { return 60, nil }
 func (g *fakeGPU) throttle() (uint64, error)     { return 0x1 | 0x4, nil }

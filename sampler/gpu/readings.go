@@ -22,6 +22,8 @@ type deviceState struct {
 	throttledReadings                       int64   // readings with a throttle reason
 	throttleReasons                         uint64  // every throttle reason seen
 	energy                                  energyCounter
+	idle                                    idlePower
+	module                                  bool  // the GPU is part of a Grace module
 	errors                                  int64 // failed readings of anything but the memory
 
 	deviceProcesses
@@ -56,14 +58,6 @@ func (a *statAccumulator) fail(err error) bool {
 
 func (a *statAccumulator) mean() float64 { return a.sum / float64(a.n) }
 
-// energyCounter holds the first and the last reading of the energy counter, in joules.
-type energyCounter struct {
-	first, last     float64
-	firstAt, lastAt time.Time
-	err             error // why the last reading failed
-	unsupported     bool  // it is not read again
-}
-
 // roundKind is the kind of a slow round.
 type roundKind int
 
@@ -79,39 +73,22 @@ func (s *Sampler) slowRound(kind roundKind) time.Duration {
 	defer runtime.UnlockOSThread()
 	before := s.driver.threadCPU()
 	running := s.running()
+	engines := s.engines.take()
 	for _, d := range s.devices {
-		s.readEnergy(d, running)
-		if kind == periodicRound && running {
+		s.readEnergy(d, running, engines)
+		if closed(s.stopping) {
+			s.identifyModule(d)
+		}
+		switch {
+		case kind != periodicRound:
+		case running:
 			s.readGauges(d)
+		default:
+			s.readPowerBefore(d)
 		}
 	}
 	s.readProcesses(kind)
 	return s.driver.threadCPU() - before
-}
-
-// readEnergy reads the energy counter before the command's start, where each reading
-// replaces the first one, and at the end. While the command runs, it reads the counter
-// only if there is no reading yet.
-func (s *Sampler) readEnergy(d *deviceState, running bool) {
-	if d.energy.unsupported || (running && !d.energy.firstAt.IsZero() && !closed(s.stopping)) {
-		return
-	}
-	joules, err := d.dev.energy()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := &d.energy
-	e.err = err
-	if err != nil {
-		if e.unsupported = errors.Is(err, errUnsupported); !e.unsupported {
-			d.errors++
-		}
-		return
-	}
-	now := time.Now()
-	if e.firstAt.IsZero() || !running {
-		e.first, e.firstAt = joules, now
-	}
-	e.last, e.lastAt = joules, now
 }
 
 // readGauges reads what is averaged over the run.
@@ -124,7 +101,9 @@ func (s *Sampler) readGauges(d *deviceState) {
 			s.mu.Unlock()
 			err = fmt.Errorf("a power of %.0f W is impossible", watts)
 		}
-		s.record(d, &d.power, watts, err)
+		if s.record(d, &d.power, watts, err) {
+			s.recordIdlePower(d, watts)
+		}
 	}
 	if !d.utilization.unsupported {
 		fraction, err := d.dev.utilization()

@@ -176,7 +176,16 @@ func (s *Sampler) loop() {
 		case <-s.stopping:
 			s.slowRound(boundaryRound)
 			return
+		case <-s.engines.changed:
+			cost := s.changeRound()
+			governor.Reserve(cost)
+			spent += cost
+			continue
 		case <-timer.C:
+		}
+		if cost := s.changeRound(); cost > 0 {
+			governor.Reserve(cost)
+			spent += cost
 		}
 		now := time.Now()
 		t := Tick{Elapsed: now.Sub(last), Running: s.running()}

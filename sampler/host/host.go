@@ -24,6 +24,8 @@ type Config struct {
 	// read from ProcRoot/self/mountinfo, unless they already lie below it; "" means no
 	// prefix. It is for fixture trees.
 	CgroupRoot string
+	// SysRoot is the path of sysfs; "" means /sys.
+	SysRoot string
 	// RootPID is the process whose descendants are the command's tree; 0 means vobs
 	// itself.
 	RootPID int
@@ -45,6 +47,7 @@ type Sampler struct {
 	hasProcFS bool
 	governor  *Governor       // used by run alone
 	pressure  pressureReading // at the start
+	energy    *energyCounters
 
 	started     chan struct{} // closed by CommandStarted
 	stop        chan struct{} // closed by Stop
@@ -106,8 +109,8 @@ const (
 
 // Start starts to sample the host. It takes the first reading of the pressure before
 // it returns (some 100 µs in all; half a second if a file does not respond). Two goroutines, which
-// end with [Sampler.Stop], read everything else. One reads what does not change: the CPUs,
-// the memory and the cgroup's limits. They are read at the start because these are the
+// end with [Sampler.Stop], read everything else. One reads the energy counters for the first
+// time, and what does not change: the CPUs, the memory and the cgroup's limits. They are read at the start because these are the
 // limits that the command starts under, and because its scope may be gone at the end. The
 // other one reads
 //
@@ -132,6 +135,7 @@ func Start(cfg Config) *Sampler {
 		done:       make(chan struct{}),
 		staticDone: make(chan struct{}),
 		static:     newStaticInfo(),
+		energy:     newEnergyCounters(cfg.SysRoot),
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tree = proc.NewTree(cfg.ProcRoot, cfg.RootPID) })
@@ -162,6 +166,14 @@ func (s *Sampler) Tree() *proc.Tree { return s.tree }
 // command's processes immediately and starts to read them. Further calls do nothing.
 func (s *Sampler) CommandStarted() { s.startedOnce.Do(func() { close(s.started) }) }
 
+// CommandEnded tells the sampler that the command has ended: it reads the energy counters for
+// the last time. It takes half a second at most. Without it, [Sampler.Stop] does that.
+func (s *Sampler) CommandEnded() {
+	if s.hasProcFS {
+		s.energy.end(readTimeout)
+	}
+}
+
 // Stop takes the last reading and returns the event's group host, with a reason for
 // each missing figure. treeCPU is the CPU time (rusage) that waiting for the command
 // and its reaped descendants reported; Stop adds what descendants that are still alive
@@ -175,7 +187,7 @@ func (s *Sampler) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
 	s.stopOnce.Do(func() {
 		close(s.stop)
 		s.await()
-		s.finalHost, s.finalNotes = s.readings(treeCPU, lastReadTimeout)
+		s.finalHost, s.finalNotes = s.readings(treeCPU, lastReadTimeout, true)
 		s.tree.Close()
 	})
 	return s.finalHost, schema.Notes{
@@ -266,9 +278,11 @@ func (s *Sampler) pass(begin time.Time, discover bool) {
 	s.measure(func() { rss, err = s.tree.Refresh() }, func(cost time.Duration) {
 		s.governor.ChargeRefresh(time.Since(begin), cost)
 	})
+	now := time.Now()
+	s.energy.readIfDue(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.samples.add(time.Now(), rss, errors.Join(discoverErr, err))
+	s.samples.add(now, rss, errors.Join(discoverErr, err))
 }
 
 // add adds one reading. A reading with an error counts as an error, but the memory it
@@ -311,6 +325,10 @@ func (s *Sampler) measure(f func(), charge func(time.Duration)) {
 // respond costs only its own figures.
 func (s *Sampler) readStatic() {
 	defer close(s.staticDone)
+	_, _ = bounded.Call(s.energy.dir, readTimeout, func() (struct{}, error) {
+		s.energy.open()
+		return struct{}{}, nil
+	})
 	root := s.cfg.ProcRoot
 	cpus, err := bounded.Call(filepath.Join(root, "stat"), readTimeout, func() (int, error) { return readCPUs(root) })
 	s.mu.Lock()

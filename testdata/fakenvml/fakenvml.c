@@ -29,6 +29,7 @@
 //       rate 350 at=0             adds this much per second (energy)
 //       file PATH                 follows the number in a file that is rewritten in place
 //       unsupported | unknown     NOT_SUPPORTED | NVML_VALUE_NOT_AVAILABLE
+//   grace                     the device is part of a Grace module
 //   overfull                  used may exceed the total, which a real driver never reports
 //   throttle sw_power_cap … at=1s for=2s
 //   process pid=P mem=4GiB at=1s for=2s type=graphics
@@ -227,6 +228,12 @@ nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t d, unsigned long l
     const struct value *v = &d->q[ENERGY];
     if (v->unsupported) return NOT_SUPPORTED;
     *millijoules = v->unknown ? ~0ull : (unsigned long long)(value_at(v, seconds()) * 1000);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetC2cModeInfoV(nvmlDevice_t d, unsigned *enabled) {
+    ENTER(d);
+    if (!d->grace) return NOT_SUPPORTED;
+    *enabled = 1;
     return SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t d, nvmlUtilization_t *u) {

@@ -60,6 +60,7 @@ struct device {
     char name[96], uuid[96];
     struct value q[QUANTITIES];
     bool overfull; // used may exceed the total
+    bool grace;    // part of a Grace module
     struct throttle throttle[MAX_TERMS];
     int throttles;
     struct proc proc[MAX_PROCS];

@@ -303,6 +303,7 @@ static void read_device_line(struct words *ws, const char *w, struct device *d) 
         read_proc(ws, &d->proc[d->procs++]);
     } else if (strcmp(w, "mig") == 0) d->mig_mode = true;
     else if (strcmp(w, "overfull") == 0) d->overfull = true;
+    else if (strcmp(w, "grace") == 0) d->grace = true;
     else fail("unknown word: %s", w);
 }
 
