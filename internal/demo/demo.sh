@@ -17,16 +17,18 @@ used file $work/memory
 process pid=child mem=file:$work/memory
 power 70
 power ramp 480 at=400ms for=600ms
-power ramp -470 at=4300ms for=400ms
-energy rate 480 at=0
+power ramp -470 at=8300ms for=400ms
+energy 0 rate 70 at=0
+energy rate 450 at=600ms
+energy rate -440 at=8500ms
 temp 38
 temp ramp 26 at=500ms for=3s
 util 0.02
 util step 0.93 at=500ms
-util ramp -0.93 at=4300ms for=200ms
+util ramp -0.93 at=8300ms for=200ms
 throttle sw_power_cap at=2s for=400ms
 SCRIPT
 
-echo "demo: a simulated engine on a simulated GPU, for about six seconds" >&2
+echo "demo: a simulated engine on a simulated GPU, for about ten seconds" >&2
 LD_LIBRARY_PATH="$PWD/testdata/fakenvml/build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FAKE_NVML_SCRIPT="$work/gpu" \
-	bin/vobs run --summary --label demo=simulated -- bin/vobs demo-engine --memory-file "$work/memory"
+	bin/vobs run --summary --label demo=simulated -- bin/vobs demo-engine --duration 8s --memory-file "$work/memory"

@@ -230,6 +230,7 @@ nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t d, unsigned long l
     *millijoules = v->unknown ? ~0ull : (unsigned long long)(value_at(v, seconds()) * 1000);
     return SUCCESS;
 }
+nvmlReturn_t nvmlDeviceGetArchitecture(nvmlDevice_t d, unsigned *architecture) { ENTER(d); *architecture = 9; return SUCCESS; } // Hopper
 nvmlReturn_t nvmlDeviceGetC2cModeInfoV(nvmlDevice_t d, unsigned *enabled) {
     ENTER(d);
     if (!d->grace) return NOT_SUPPORTED;
