@@ -32,6 +32,14 @@ type GPU struct {
 	ForeignProcesses []ForeignProcess `json:"foreign_processes" schema:"nullable"`
 	// Fraction of time in which a kernel was running, as averaged by the driver.
 	Utilization *MeanMax `json:"utilization" unit:"fraction"`
+	// Fraction of the SMs that had a warp resident, averaged over time and SMs; Hopper and later. The maximum is of a period between two readings, 0.25 s or longer.
+	SMActive *MeanMax `json:"sm_active" unit:"fraction"`
+	// Resident warps as a fraction of those that the SMs can hold; Hopper and later.
+	SMOccupancy *MeanMax `json:"sm_occupancy" unit:"fraction"`
+	// Fraction of time in which the tensor cores were active; Hopper and later.
+	TensorActive *MeanMax `json:"tensor_active" unit:"fraction"`
+	// Fraction of the memory's bandwidth that was used; Hopper and later.
+	DRAMActive *MeanMax `json:"dram_active" unit:"fraction"`
 	// Power draw, as averaged by the driver (over 1 s on most GPUs since Ampere).
 	PowerWatts *MeanMax `json:"power_watts" unit:"watts"`
 	// Energy between the first and the last reading, from the device's counter.

@@ -23,6 +23,8 @@ def event(held, peaks):
             "index": i, "uuid": UUIDS[i], "name": "NVIDIA Test", "driver_version": "580.1", "memory_api": "v2",
             "peak_bytes": GIB + CONTEXT + peak, "peak_at_seconds": 5.05, "baseline_bytes": GIB, "used_by_job": True,
             "job_peak_bytes": CONTEXT + held, "foreign_processes": [], "energy_joules": 600.0, "energy_active_joules": None, "idle_watts": 70.0,
+            "sm_active": {"mean": 0.1, "max": 0.5}, "sm_occupancy": {"mean": 0.1, "max": 0.5},
+            "tensor_active": {"mean": 0.1, "max": 0.5}, "dram_active": {"mean": 0.1, "max": 0.5},
             "sampling": {"period_seconds": 0.01, "samples": 590, "errors": 0, "max_gap_seconds": 0.02},
         }
         for i, peak in enumerate(peaks)
@@ -76,6 +78,9 @@ class Test(unittest.TestCase):
             ("energy_joules", None, "energy_joules is null"),
             ("energy_active_joules", 500.0, "energy_active_joules"),
             ("idle_watts", 0.0, "idle_watts"),
+            ("sm_active", {"mean": 0.5, "max": 1.5}, "sm_active"),
+            ("dram_active", {"mean": 0.5, "max": 0.4}, "dram_active"),
+            ("tensor_active", None, "tensor_active is null without a reason"),
             ("sampling", {"period_seconds": 1.5, "samples": 12, "errors": 0, "max_gap_seconds": 0.02}, "read every"),
             ("sampling", {"period_seconds": 0.01, "samples": 5, "errors": 0, "max_gap_seconds": 0.02}, "do not cover"),
             ("sampling", {"period_seconds": 0.01, "samples": 590, "errors": 3, "max_gap_seconds": 0.02}, "readings failed"),

@@ -60,6 +60,10 @@ power 300
 energy rate 300 at=0
 temp 64
 util 0.5
+sm_active 0.9
+sm_occupancy 0.2
+tensor_active 0.4
+dram_active 0.5
 throttle sw_power_cap at=0s for=1h
 `
 		if err := os.WriteFile(filepath.Join(dir, "gpu"), []byte(script), 0o666); err != nil {

@@ -26,6 +26,18 @@ temp ramp 26 at=500ms for=3s
 util 0.02
 util step 0.93 at=500ms
 util ramp -0.93 at=8300ms for=200ms
+sm_active 0.01
+sm_active step 0.88 at=500ms
+sm_active ramp -0.88 at=8300ms for=200ms
+sm_occupancy 0.01
+sm_occupancy step 0.17 at=500ms
+sm_occupancy ramp -0.17 at=8300ms for=200ms
+tensor_active 0
+tensor_active step 0.36 at=500ms
+tensor_active ramp -0.36 at=8300ms for=200ms
+dram_active 0.01
+dram_active step 0.57 at=500ms
+dram_active ramp -0.57 at=8300ms for=200ms
 throttle sw_power_cap at=2s for=400ms
 SCRIPT
 

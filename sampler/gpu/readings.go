@@ -23,6 +23,7 @@ type deviceState struct {
 	throttleReasons                         uint64  // every throttle reason seen
 	energy                                  energyCounter
 	idle                                    idlePower
+	profile                                 deviceProfile
 	module                                  bool  // the GPU is part of a Grace module
 	errors                                  int64 // failed readings of anything but the memory
 
@@ -76,10 +77,9 @@ func (s *Sampler) slowRound(kind roundKind) time.Duration {
 	engines := s.engines.take()
 	for _, d := range s.devices {
 		s.readEnergy(d, running, engines)
-		if closed(s.stopping) {
-			s.identifyModule(d)
-		}
 		switch {
+		case closed(s.stopping):
+			s.identifyModule(d)
 		case kind != periodicRound:
 		case running:
 			s.readGauges(d)

@@ -98,6 +98,7 @@ func (s *Sampler) reportDevice(i int, d *deviceState, m memoryStats, unmatched s
 	}
 	s.reportProcesses(&out, d, m, unmatched, miss)
 	s.reportGauges(&out, d, miss)
+	s.reportProfile(&out, d, miss)
 	if d.impossibleWatts > 0 {
 		notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("the driver reported a power of %.0f W for GPU %d, more than any GPU can draw: such readings were left out", d.impossibleWatts, d.index), nil)
 	}

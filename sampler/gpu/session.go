@@ -168,6 +168,7 @@ func (s *Sampler) loop() {
 	s.watcher.setInterval(memory, hold)
 	last = time.Now()
 	lastSlow := last
+	profiles := last // when the performance counters are due
 
 	timer := time.NewTimer(budget.AlignToTick(TickInterval / 2))
 	defer timer.Stop()
@@ -175,6 +176,7 @@ func (s *Sampler) loop() {
 		select {
 		case <-s.stopping:
 			s.slowRound(boundaryRound)
+			s.profileRound()
 			return
 		case <-s.engines.changed:
 			cost := s.changeRound()
@@ -195,6 +197,12 @@ func (s *Sampler) loop() {
 		if first || now.Sub(lastSlow) >= slow-TickInterval/2 {
 			lastSlow = now
 			t.Slow, t.SlowCPU = true, s.slowRound(periodicRound)
+			if t.Running && !now.Before(profiles) {
+				cost := s.profileRound()
+				governor.Reserve(cost)
+				spent += cost
+				profiles = now.Add(seconds(cost.Seconds() / profileShare))
+			}
 		}
 		_, current := s.watcher.read()
 		t.Rounds, t.MemoryCPU = current.rounds-state.rounds, current.cpu-state.cpu

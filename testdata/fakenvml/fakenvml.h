@@ -35,7 +35,7 @@ struct value {
     struct term term[MAX_TERMS];
 };
 
-enum quantity { USED, TOTAL, RESERVED, POWER, UTIL, TEMP, ENERGY, QUANTITIES };
+enum quantity { USED, TOTAL, RESERVED, POWER, UTIL, TEMP, ENERGY, SM_ACTIVE, SM_OCCUPANCY, TENSOR_ACTIVE, DRAM_ACTIVE, QUANTITIES };
 
 struct throttle {
     unsigned long long mask;
