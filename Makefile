@@ -108,7 +108,7 @@ lint: $(RUFF) ## check formatting, go vet, staticcheck, ruff, go.mod, generated 
 
 ##@ End to end
 
-e2e: e2e-truth e2e-nvml e2e-gpu e2e-wandb e2e-vllm ## run all end-to-end tests
+e2e: e2e-truth e2e-nvml e2e-gpu e2e-zeus e2e-wandb e2e-vllm ## run all end-to-end tests
 
 e2e-truth: ## read simulated engines in real time over HTTP, and compare with what really happened (part of check-long)
 	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -v -run '^TestFiguresOverHTTP$$' ./probe/internal/truth
@@ -118,6 +118,9 @@ e2e-nvml: bin/vobs ## test with NVIDIA's real library from Debian, without a dri
 
 e2e-gpu: bin/vobs ## test known amounts of memory on a real GPU, allocated by PyTorch (PYTHON=…) or libcuda
 	e2e/gpu/run.sh
+
+e2e-zeus: bin/vobs $(FAKENVML) ## compare energies with Zeus's ZeusMonitor (350 MB, into .e2e), on the fake library or on a real GPU (REAL=1)
+	e2e/gpu/zeus.sh
 
 e2e-wandb: ## compare our client with W&B's real SDK (130 MB, into .e2e), against a local server
 	e2e/wandb/run.sh

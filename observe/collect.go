@@ -96,6 +96,7 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 	var loadErr error
 	wg.Go(func() {
 		r.recovered("loadavg_post", func() { got.loadPost, loadErr = host.ReadLoadAvg(r.cfg.ProcRoot) })
+		r.recovered("host.energy_joules", r.host.CommandEnded)
 	})
 	wg.Go(func() {
 		r.recovered("gpus", func() { got.gpus = r.gpus.Stop(exit.Ended.Sub(r.startedAt)) })

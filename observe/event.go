@@ -21,9 +21,6 @@ import (
 // timeLayout is RFC 3339 with milliseconds; the event's times are UTC.
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
-// notBuilt is the reason for a group that a later version of vobs will have.
-const notBuilt = "not available in this version"
-
 // sharedNotes are the event's notes, to which several goroutines add.
 type sharedNotes struct {
 	mu  sync.Mutex
@@ -85,7 +82,7 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 	if e.Series == nil {
 		notes.Missing("series", whyNoSeries(&about))
 	}
-	notes.Missing("efficiency", notBuilt+": energy and tokens are not combined")
+	e.Efficiency = efficiency(e, &got.engine, &notes)
 	e.Overhead = overhead(&notes)
 	validity.Check(r.conditions(e, got, notes), &notes)
 	e.Validity = notes.Validity

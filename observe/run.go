@@ -180,6 +180,7 @@ func (r *run) prepare() {
 			})
 		}
 	}
+	probeConfig.Activity = func(a probe.Activity) { r.gpus.EnginePolled(gpu.EnginePoll(a)) }
 	r.prober = probe.New(probeConfig)
 	r.cores = newCoreMonitor(cfg.ProcRoot, cfg.Probe, cfg.Debug, r.recovered)
 	r.discovery = newDiscovery(discoveryConfig{

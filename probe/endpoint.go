@@ -42,6 +42,7 @@ type endpoint struct {
 
 	// mu is the Prober's.
 	up         bool // has returned vLLM samples
+	busy       bool // requests were running at the last reading, if cfg.Activity is set
 	notVLLM    bool // responds, without any vLLM sample
 	silent     bool // has responded without any vLLM sample, and never with one
 	identified bool // has returned an answer about its configuration that only vLLM returns
@@ -238,6 +239,7 @@ func (e *endpoint) recordFailure(ctx context.Context, at time.Time, resp scrape.
 		e.p.gauges[e.target.Origin].Clear(e.index, at)
 		e.gaugeFiles.serverEnded()
 		e.working = false
+		e.reportGone(at)
 	case e.up && (ph != phaseAfter || resp.Reached):
 		e.errors++
 		if explains || e.lastCounted == nil {
@@ -343,6 +345,10 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	if counted && e.duplicateOf == nil && (tokens > e.tokens || running > 0 || e.running > 0) {
 		e.p.active[e.target.Origin].Add(from, at, e.p.watermark(e.target.Origin), running > 0 && e.running > 0 && !delta.Restarted)
 	}
+	if !counted {
+		from = at
+	}
+	e.reportActivity(from, at, running > 0, counted && tokens > e.tokens && running == 0 && e.running == 0)
 	e.working = gauges.BusyNow(e.index) || !first && tokens > e.tokens
 	e.tokens, e.running = tokens, running
 	e.lastAt = at

@@ -49,6 +49,9 @@ type Config struct {
 	// ServerFiles, if set, returns the files in which the processes of a server on this host
 	// share their metrics; nil if there are none. After an error it may be called again.
 	ServerFiles func(t scrape.Target) (*ServerFiles, error)
+	// Activity, if set, is called after every reading of an engine on this host, under the
+	// Prober's lock: it must not block, and must not call the Prober.
+	Activity func(Activity)
 	// Engines, if set, distinguishes the engines whose processes share a directory of
 	// multiprocess files.
 	Engines func(dir string) multiproc.Engines

@@ -86,6 +86,7 @@ const (
 	CodeGPUSamplingBroke   Code = "gpu_sampling_broke"
 	CodeGPUDriverStuck     Code = "gpu_driver_stuck"
 	CodeShortEnergyWindow  Code = "short_energy_window"
+	CodeModuleEnergy       Code = "module_energy"
 )
 
 // Codes about the command's processes.
@@ -182,6 +183,7 @@ func Codes() []CodeGroup {
 			{CodeGPUSamplingBroke, warning, "Sampling a GPU failed before the command ended. A later peak is unknown; `sampling.max_gap_seconds` has the time without a reading."},
 			{CodeGPUDriverStuck, warning, "A call into the GPU driver did not return. Only readings before it count."},
 			{CodeShortEnergyWindow, info, "The energy of a GPU covers so short a time that the steps of its counter, about 0.1 s, matter."},
+			{CodeModuleEnergy, info, "A GPU is part of a Grace module. Its energy counter covers the whole module, with the CPU and its memory."},
 		}},
 		{"Processes of the command", []CodeInfo{
 			{CodeTreeCPUIncomplete, info, "The CPU time of descendants that outlived the command could not be read. `host.tree_cpu_seconds` lacks it."},

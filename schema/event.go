@@ -191,6 +191,8 @@ type Host struct {
 	TreePeakRSSBytes *int64 `json:"tree_peak_rss_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`
 	// Time during the run in which at least one task on the host was stalled on a resource (the `some` lines of /proc/pressure).
 	PressureSomeSeconds *Pressure `json:"pressure_some_seconds" unit:"seconds" better:"lower"`
+	// Energy of the host's CPU packages and, where the CPU counts it, their memory, for all processes, from RAPL. Mostly only root may read it.
+	EnergyJoules *Float `json:"energy_joules" kind:"counter" unit:"joules" better:"lower"`
 	// How the process tree was sampled.
 	Sampling *Sampling `json:"sampling"`
 }
@@ -219,13 +221,17 @@ type Sampling struct {
 	MaxGapSeconds *Float `json:"max_gap_seconds" kind:"coverage" unit:"seconds"`
 }
 
-// Efficiency combines readings of the GPUs and the engine.
+// Efficiency combines readings of the GPUs and the engine. Energy is the sum of
+// `energy_active_joules` over the GPUs with `used_by_job`; that of the rest of the
+// host is not included.
 type Efficiency struct {
-	// Energy of the command's GPUs per generated token.
+	// Active energy of the command's GPUs per generated token.
 	JoulesPerGenerationToken *Float `json:"joules_per_generation_token" kind:"ratio" unit:"joules/token" better:"lower"`
-	// Energy of the command's GPUs per finished request.
+	// Active energy of the command's GPUs per token that the engine computed: generated tokens, and prompt tokens that came from no cache.
+	JoulesPerComputedToken *Float `json:"joules_per_computed_token" kind:"ratio" unit:"joules/token" better:"lower"`
+	// Active energy of the command's GPUs per finished request.
 	JoulesPerRequest *Float `json:"joules_per_request" kind:"ratio" unit:"joules/request" better:"lower"`
-	// Generated tokens per second, divided by the number of GPUs that the command used.
+	// `engine.throughput.generation_tokens_per_second`, divided by the number of GPUs that the command used.
 	GenerationTokensPerSecondPerGPU *Float `json:"generation_tokens_per_second_per_gpu" kind:"ratio" unit:"tokens/second/GPU" better:"higher"`
 }
 

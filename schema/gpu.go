@@ -32,12 +32,22 @@ type GPU struct {
 	ForeignProcesses []ForeignProcess `json:"foreign_processes" schema:"nullable"`
 	// Fraction of time in which a kernel was running, as averaged by the driver.
 	Utilization *MeanMax `json:"utilization" unit:"fraction"`
+	// Fraction of the SMs that had a warp resident, averaged over time and SMs; Hopper and later. The maximum is of a period between two readings, 0.25 s or longer.
+	SMActive *MeanMax `json:"sm_active" unit:"fraction"`
+	// Resident warps as a fraction of those that the SMs can hold; Hopper and later.
+	SMOccupancy *MeanMax `json:"sm_occupancy" unit:"fraction"`
+	// Fraction of time in which the tensor cores were active; Hopper and later.
+	TensorActive *MeanMax `json:"tensor_active" unit:"fraction"`
+	// Fraction of the memory's bandwidth that was used; Hopper and later.
+	DRAMActive *MeanMax `json:"dram_active" unit:"fraction"`
 	// Power draw, as averaged by the driver (over 1 s on most GPUs since Ampere).
 	PowerWatts *MeanMax `json:"power_watts" unit:"watts"`
 	// Energy between the first and the last reading, from the device's counter.
 	EnergyJoules *Float `json:"energy_joules" kind:"counter" unit:"joules" better:"lower"`
-	// The part of `energy_joules` that falls into the engine's active time.
+	// The part of `energy_joules` that falls into the active time of the engines on this host, from readings of the counter at each change between idle and active. Null if polls and counter leave more than a tenth open.
 	EnergyActiveJoules *Float `json:"energy_active_joules" kind:"counter" unit:"joules" better:"lower"`
+	// Mean power while no engine worked: before the command, and from 2 s after the engines' last work on.
+	IdleWatts *Float `json:"idle_watts" kind:"sampled mean" unit:"watts" better:"lower"`
 	// Highest sampled temperature of the GPU.
 	TemperatureCelsiusMax *int `json:"temperature_celsius_max" kind:"sampled peak" unit:"celsius" better:"lower"`
 	// Fraction of readings in which power, heat or a power brake held the clocks down.

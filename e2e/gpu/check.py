@@ -138,6 +138,13 @@ def check_device(c, device, report, before, i, g):
     # Energy, and how often the memory was read.
     if (joules := c.figure(g, i, "energy_joules")) is not None:
         c.expect(1 <= joules / seconds <= 3000, f"{gpu}: {joules} J in {seconds} s")
+    # There is no engine: no time is active, and only readings before the command are idle.
+    c.expect(g["energy_active_joules"] is None and c.reason(f"gpus.{i}.energy_active_joules"), f"{gpu}: energy_active_joules is {g['energy_active_joules']}, or null without a reason")
+    if (watts := c.figure(g, i, "idle_watts")) is not None:
+        c.expect(1 <= watts <= 2000, f"{gpu}: idle_watts is {watts}")
+    for key in ("sm_active", "sm_occupancy", "tensor_active", "dram_active"):  # Hopper and later
+        if (x := c.figure(g, i, key)) is not None:
+            c.expect(0 <= x["mean"] <= x["max"] <= 1, f"{gpu}: {key} is {x}")
     s = g["sampling"]
     c.expect(s["errors"] == 0, f"{gpu}: {s['errors']} readings failed")
     if c.expect(s["period_seconds"], f"{gpu}: no sampling period"):

@@ -22,7 +22,9 @@ def event(held, peaks):
         {
             "index": i, "uuid": UUIDS[i], "name": "NVIDIA Test", "driver_version": "580.1", "memory_api": "v2",
             "peak_bytes": GIB + CONTEXT + peak, "peak_at_seconds": 5.05, "baseline_bytes": GIB, "used_by_job": True,
-            "job_peak_bytes": CONTEXT + held, "foreign_processes": [], "energy_joules": 600.0,
+            "job_peak_bytes": CONTEXT + held, "foreign_processes": [], "energy_joules": 600.0, "energy_active_joules": None, "idle_watts": 70.0,
+            "sm_active": {"mean": 0.1, "max": 0.5}, "sm_occupancy": {"mean": 0.1, "max": 0.5},
+            "tensor_active": {"mean": 0.1, "max": 0.5}, "dram_active": {"mean": 0.1, "max": 0.5},
             "sampling": {"period_seconds": 0.01, "samples": 590, "errors": 0, "max_gap_seconds": 0.02},
         }
         for i, peak in enumerate(peaks)
@@ -31,7 +33,7 @@ def event(held, peaks):
         "peak_vram_gb": max(g["peak_bytes"] for g in gpus) / GIB,
         "run": {"exit_code": 0, "started_at": "2026-11-22T02:00:00.000Z", "duration_seconds": 6.0},
         "gpus": gpus,
-        "unavailable": [],
+        "unavailable": [{"field": f"gpus.{i}.energy_active_joules", "reason": "no engine"} for i in range(len(peaks))],
     }
 
 
@@ -74,6 +76,11 @@ class Test(unittest.TestCase):
             ("job_peak_bytes", 5 * GIB, "at most"),
             ("energy_joules", 0.0, "J in"),
             ("energy_joules", None, "energy_joules is null"),
+            ("energy_active_joules", 500.0, "energy_active_joules"),
+            ("idle_watts", 0.0, "idle_watts"),
+            ("sm_active", {"mean": 0.5, "max": 1.5}, "sm_active"),
+            ("dram_active", {"mean": 0.5, "max": 0.4}, "dram_active"),
+            ("tensor_active", None, "tensor_active is null without a reason"),
             ("sampling", {"period_seconds": 1.5, "samples": 12, "errors": 0, "max_gap_seconds": 0.02}, "read every"),
             ("sampling", {"period_seconds": 0.01, "samples": 5, "errors": 0, "max_gap_seconds": 0.02}, "do not cover"),
             ("sampling", {"period_seconds": 0.01, "samples": 590, "errors": 3, "max_gap_seconds": 0.02}, "readings failed"),
@@ -115,7 +122,7 @@ class Test(unittest.TestCase):
         # In a container processes may be hidden: a null with a reason is right.
         for gpu in self.event["gpus"]:
             gpu["baseline_bytes"] = gpu["used_by_job"] = gpu["job_peak_bytes"] = None
-        self.event["unavailable"] = [{"field": f"gpus.{i}.{k}", "reason": "so"} for i in range(2) for k in ("baseline_bytes", "used_by_job", "job_peak_bytes")]
+        self.event["unavailable"] = [{"field": f"gpus.{i}.{k}", "reason": "so"} for i in range(2) for k in ("baseline_bytes", "used_by_job", "job_peak_bytes", "energy_active_joules")]
         self.assertEqual(self.failures(), [])
         self.event["peak_vram_gb"] = 1.0
         self.wrong("peak_vram_gb")

@@ -60,6 +60,10 @@ power 300
 energy rate 300 at=0
 temp 64
 util 0.5
+sm_active 0.9
+sm_occupancy 0.2
+tensor_active 0.4
+dram_active 0.5
 throttle sw_power_cap at=0s for=1h
 `
 		if err := os.WriteFile(filepath.Join(dir, "gpu"), []byte(script), 0o666); err != nil {
@@ -95,7 +99,7 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 	`run\.(id|started_at|ended_at|duration_seconds|hostname|vobs_version)`,
 	`overhead\..*`,
 	`(gpus\.\d|host)\.sampling\.(period_seconds|samples|max_gap_seconds)`,
-	`gpus\.\d\.(energy_joules|energy_active_joules|peak_at_seconds)`,
+	`gpus\.\d\.(energy_joules|peak_at_seconds)`,
 	`engine\.endpoints\.\d\.process_start_time`,
 	`engine\.(window\.(duration_seconds|active_seconds_est|active_intervals|settle_seconds|final_age_seconds))`,
 	`engine\.scrapes\.(count|period_seconds|median_seconds|max_gap_seconds)`,
@@ -110,12 +114,12 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 
 // precise are the figures that are null if the readings happen to differ too much, or to come
 // too late.
-var precise = regexp.MustCompile(`^(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|kv_offload\..*\.mean|throughput\..*)|omni\..*\.mean)$`)
+var precise = regexp.MustCompile(`^(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|kv_offload\..*\.mean|throughput\..*)|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\..*)$`)
 
 // imprecise are the reasons for that: why, or of what.
-var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between|"field": "(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization)|omni\..*\.mean)"`)
+var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between|"field": "(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization)|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\.\w+)"`)
 
-var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*)$`)
+var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*|energy_joules)$`)
 
 // slotLists are the lists of a curve: their length depends on how long the command ran.
 var slotLists = regexp.MustCompile(`^series\.curves\.\d+\.(max|mean)$`)

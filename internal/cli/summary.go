@@ -25,6 +25,9 @@ func summarize(e *schema.GenerationObservability, width int) string {
 	if g := e.Engine; g != nil {
 		engineLines(g, line, func(name string, top float64, label string) string { return sparkline(e, name, top, label, width) })
 	}
+	if text := efficiencyText(e.Efficiency); text != "" {
+		line("efficiency", text)
+	}
 	if h := e.Host; h != nil {
 		var parts []string
 		if x, ok := h.TreeCPUSeconds.Value(); ok {
@@ -87,6 +90,23 @@ func gpuText(g *schema.GPU) string {
 	if x, ok := g.ThrottledFraction.Value(); ok && x > 0 {
 		parts = append(parts, fmt.Sprintf("throttled %.1f %% (%s)", 100*x, strings.Join(g.ThrottleReasons, ", ")))
 	}
+	return strings.Join(parts, ", ")
+}
+
+func efficiencyText(x *schema.Efficiency) string {
+	if x == nil {
+		return ""
+	}
+	var parts []string
+	add := func(x *schema.Float, format string) {
+		if x, ok := x.Value(); ok {
+			parts = append(parts, fmt.Sprintf(format, x))
+		}
+	}
+	add(x.GenerationTokensPerSecondPerGPU, "%.1f tokens generated per second and GPU")
+	add(x.JoulesPerGenerationToken, "%.3g J per generated token")
+	add(x.JoulesPerComputedToken, "%.3g J per computed one")
+	add(x.JoulesPerRequest, "%.3g J per request")
 	return strings.Join(parts, ", ")
 }
 

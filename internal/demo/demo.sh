@@ -17,13 +17,27 @@ used file $work/memory
 process pid=child mem=file:$work/memory
 power 70
 power ramp 480 at=400ms for=600ms
-power ramp -470 at=4300ms for=400ms
-energy rate 480 at=0
+power ramp -470 at=8300ms for=400ms
+energy 0 rate 70 at=0
+energy rate 450 at=600ms
+energy rate -440 at=8500ms
 temp 38
 temp ramp 26 at=500ms for=3s
 util 0.02
 util step 0.93 at=500ms
-util ramp -0.93 at=4300ms for=200ms
+util ramp -0.93 at=8300ms for=200ms
+sm_active 0.01
+sm_active step 0.88 at=500ms
+sm_active ramp -0.88 at=8300ms for=200ms
+sm_occupancy 0.01
+sm_occupancy step 0.17 at=500ms
+sm_occupancy ramp -0.17 at=8300ms for=200ms
+tensor_active 0
+tensor_active step 0.36 at=500ms
+tensor_active ramp -0.36 at=8300ms for=200ms
+dram_active 0.01
+dram_active step 0.57 at=500ms
+dram_active ramp -0.57 at=8300ms for=200ms
 throttle sw_power_cap at=2s for=400ms
 SCRIPT
 
@@ -31,10 +45,10 @@ SCRIPT
 # later. So vobs can read the engine's counters once more after the command.
 mkfifo "$work/done"
 cat >"$work/generate.sh" <<'SCRIPT'
-bin/vobs demo-engine --memory-file "$1/memory" --done "$1/done" &
+bin/vobs demo-engine --duration 8s --memory-file "$1/memory" --done "$1/done" &
 read -r -t 60 <>"$1/done"
 SCRIPT
 
-echo "demo: a simulated engine on a simulated GPU, for about six seconds" >&2
+echo "demo: a simulated engine on a simulated GPU, for about ten seconds" >&2
 LD_LIBRARY_PATH="$PWD/testdata/fakenvml/build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" FAKE_NVML_SCRIPT="$work/gpu" \
 	bin/vobs run --summary --label demo=simulated -- bash "$work/generate.sh" "$work"

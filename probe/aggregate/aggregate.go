@@ -33,6 +33,11 @@ type Output struct {
 	Curves []curve.Figure
 	// Conditions are what the event has no key for.
 	Conditions Conditions
+	// Local reports whether all engines that were read run on this host.
+	Local bool
+	// ActiveAfterFull is for how many seconds the engines worked after the last full page:
+	// tokens are counted up to a later reading, all else is not.
+	ActiveAfterFull float64
 	// Notes has the reasons and doubts, by paths of the event.
 	Notes schema.Notes
 }
@@ -123,6 +128,7 @@ func Aggregate(in Input) Output {
 		return v.Output
 	}
 	v.noteUnreadTargets(in.Others)
+	v.Local = !slices.ContainsFunc(in.Endpoints, func(e Endpoint) bool { return !e.Local && !e.Files })
 	v = v.chooseRole()
 	v.stage = v.chooseStage()
 	v.aggregate(in.Started)

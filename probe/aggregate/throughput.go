@@ -35,6 +35,7 @@ func (v view) activeSeconds() (toFull, toLast float64) {
 
 func (v view) throughput() *schema.Throughput {
 	toFull, toLast := v.activeSeconds()
+	v.ActiveAfterFull = toLast - toFull
 	uncertain := ""
 	if v.Engine.Window.ActiveSecondsEst == nil {
 		uncertain = v.whyWindowUncertain(v.Engine.Window)

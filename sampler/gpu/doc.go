@@ -6,6 +6,8 @@
 //   - [Sampler] (gpu.go, session.go) initializes NVML, makes the slow rounds
 //     (readings.go, processes.go) and turns what was read into the event's group
 //     (report.go).
+//   - energy.go relates the energy counters to when the engines worked (activity.go), and
+//     profile.go reads the performance counters (NVML's GPM, nvml_gpm.c).
 //   - visible.go resolves CUDA_VISIBLE_DEVICES and --device to devices.
 //   - [Governor] sets the intervals from the measured CPU time.
 //   - driver is the part of NVML that the sampler uses. nvml_linux.go implements it with

@@ -36,6 +36,10 @@ type device interface {
 	instances() (list []migInstance, enabled bool, err error)
 	power() (watts float64, err error)
 	energy() (joules float64, err error)
+	// inModule reports whether the GPU is part of a Grace module.
+	inModule() bool
+	// profiler returns a reader of the performance counters, or why there is none.
+	profiler() (profiler, error)
 	utilization() (fraction float64, err error)
 	temperature() (celsius int, err error)
 	// throttle returns NVML's bit mask of the reasons that determine the clocks.

@@ -113,6 +113,7 @@ type fakeGPU struct {
 	procs     func(t time.Time) ([]process, error)
 	joules    func(t time.Time) (float64, error)
 	watts     func(t time.Time) (float64, error)
+	profile   profiler // nil: not supported
 	hangPower bool
 }
 
@@ -153,6 +154,13 @@ func (g *fakeGPU) energy() (float64, error) {
 		return 0, fmt.Errorf("energy: %w", errUnsupported)
 	}
 	return g.joules(time.Now())
+}
+func (g *fakeGPU) inModule() bool { return false }
+func (g *fakeGPU) profiler() (profiler, error) {
+	if g.profile == nil {
+		return nil, &callError{"nvmlGpmQueryDeviceSupport", codeNotSupported}
+	}
+	return g.profile, nil
 }
 func (g *fakeGPU) utilization() (float64, error) { return 0.5, nil }
 func (g *fakeGPU) temperature() (int, error)     { return 60, nil }

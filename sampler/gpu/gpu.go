@@ -92,6 +92,7 @@ type Sampler struct {
 	stopping  chan struct{} // closed by Stop
 	done      chan struct{} // closed when run has returned
 	stopMu    sync.Mutex    // held during Stop
+	engines   engineActivity
 
 	mu           sync.Mutex // guards the following; never held during a driver call
 	stopped      bool
@@ -127,7 +128,7 @@ func start(cfg Config, d driver) *Sampler {
 	s := &Sampler{
 		cfg: cfg, driver: d,
 		initDone: make(chan struct{}), firstDone: make(chan struct{}), stopping: make(chan struct{}), done: make(chan struct{}),
-		owned: map[int]bool{},
+		owned: map[int]bool{}, engines: newEngineActivity(),
 	}
 	go s.run()
 	return s

@@ -212,6 +212,16 @@ func (d *nvmlDevice) energy() (float64, error) {
 	return float64(mj) / 1e3, result(call, rc)
 }
 
+// inModule asks for the link between CPU and GPU (C2C), which only Grace modules have; Zeus
+// recognizes them by it, too (zeus/device/gpu/nvidia.py, 0.16).
+func (d *nvmlDevice) inModule() bool {
+	if !d.driver.has("nvmlDeviceGetC2cModeInfoV") {
+		return false
+	}
+	info, rc := d.handle.GetC2cModeInfoV().V1()
+	return rc == nvml.SUCCESS && info.IsC2cEnabled == 1
+}
+
 func (d *nvmlDevice) utilization() (float64, error) {
 	const call = "nvmlDeviceGetUtilizationRates"
 	if err := d.driver.need(call); err != nil {

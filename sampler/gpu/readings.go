@@ -23,6 +23,9 @@ type deviceState struct {
 	throttleReasons                         uint64  // every throttle reason seen
 	throttling                              Throttling
 	energy                                  energyCounter
+	idle                                    idlePower
+	profile                                 deviceProfile
+	module                                  bool  // the GPU is part of a Grace module
 	errors                                  int64 // failed readings of anything but the memory
 
 	curves deviceCurves
@@ -59,14 +62,6 @@ func (a *statAccumulator) fail(err error) bool {
 
 func (a *statAccumulator) mean() float64 { return a.sum / float64(a.n) }
 
-// energyCounter holds the first and the last reading of the energy counter, in joules.
-type energyCounter struct {
-	first, last     float64
-	firstAt, lastAt time.Time
-	err             error // why the last reading failed
-	unsupported     bool  // it is not read again
-}
-
 // roundKind is the kind of a slow round.
 type roundKind int
 
@@ -82,39 +77,21 @@ func (s *Sampler) slowRound(kind roundKind) time.Duration {
 	defer runtime.UnlockOSThread()
 	before := s.driver.threadCPU()
 	running := s.running()
+	engines := s.engines.take()
 	for _, d := range s.devices {
-		s.readEnergy(d, running)
-		if kind == periodicRound && running {
+		s.readEnergy(d, running, engines)
+		switch {
+		case closed(s.stopping):
+			s.identifyModule(d)
+		case kind != periodicRound:
+		case running:
 			s.readGauges(d)
+		default:
+			s.readPowerBefore(d)
 		}
 	}
 	s.readProcesses(kind)
 	return s.driver.threadCPU() - before
-}
-
-// readEnergy reads the energy counter before the command's start, where each reading
-// replaces the first one, and at the end. While the command runs, it reads the counter
-// only if there is no reading yet.
-func (s *Sampler) readEnergy(d *deviceState, running bool) {
-	if d.energy.unsupported || (running && !d.energy.firstAt.IsZero() && !closed(s.stopping)) {
-		return
-	}
-	joules, err := d.dev.energy()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := &d.energy
-	e.err = err
-	if err != nil {
-		if e.unsupported = errors.Is(err, errUnsupported); !e.unsupported {
-			d.errors++
-		}
-		return
-	}
-	now := time.Now()
-	if e.firstAt.IsZero() || !running {
-		e.first, e.firstAt = joules, now
-	}
-	e.last, e.lastAt = joules, now
 }
 
 // readGauges reads what is averaged over the run.
@@ -129,6 +106,7 @@ func (s *Sampler) readGauges(d *deviceState) {
 		}
 		if s.record(d, &d.power, watts, err) {
 			s.addPower(d, watts)
+			s.recordIdlePower(d, watts)
 		}
 	}
 	if !d.utilization.unsupported {

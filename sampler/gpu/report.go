@@ -17,10 +17,6 @@ const (
 	// lateTolerance is how long after the command's start the first reading may come
 	// without a note.
 	lateTolerance = 250 * time.Millisecond
-	// shortEnergy is the window below which the energy is noted as imprecise: the
-	// counter is updated about every 100 ms (seen by the Zeus project: zeus-ml's
-	// skills/measuring-energy).
-	shortEnergy = 2 * time.Second
 	// minGaugeReadings is how many readings of a gauge an average has to rest on: one or
 	// two describe single moments, not the run.
 	minGaugeReadings = 3
@@ -28,9 +24,8 @@ const (
 
 // Reasons for figures that this package does not provide.
 const (
-	noActiveEnergy = "not available in this version: energy is not related to the engine's active time"
-	notStarted     = "the command did not start"
-	noTorch        = "needs --instrument: only the worker itself can read torch's allocator"
+	notStarted = "the command did not start"
+	noTorch    = "needs --instrument: only the worker itself can read torch's allocator"
 )
 
 // report turns what is known into the event's figures. The caller holds s.mu.
@@ -106,11 +101,12 @@ func (s *Sampler) reportDevice(i int, d *deviceState, m memoryStats, unmatched s
 	}
 	s.reportProcesses(&out, d, m, unmatched, miss)
 	s.reportGauges(&out, d, miss)
+	s.reportProfile(&out, d, miss)
 	if d.impossibleWatts > 0 {
 		notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("the driver reported a power of %.0f W for GPU %d, more than any GPU can draw: such readings were left out", d.impossibleWatts, d.index), nil)
 	}
 	s.reportEnergy(&out, i, d, miss, notes)
-	miss("energy_active_joules", noActiveEnergy)
+	s.reportIdlePower(&out, d, miss)
 	miss("torch", noTorch)
 	return out
 }
@@ -317,45 +313,6 @@ func (s *Sampler) whyNoGauge(d *deviceState, a *statAccumulator, quantity string
 		return fmt.Sprintf("only %d readings fell into the run: at least %d are needed", a.n, minGaugeReadings)
 	}
 	return fmt.Sprintf("no reading of %s while the command ran: the first one comes %.2f s after the start, later if the driver is slow", quantity, TickInterval.Seconds())
-}
-
-// reportEnergy fills in the energy, the difference of two readings of the counter, if
-// that is meaningful.
-func (s *Sampler) reportEnergy(out *schema.GPU, i int, d *deviceState, miss func(field, reason string), notes *schema.Notes) {
-	e := &d.energy
-	window := e.lastAt.Sub(e.firstAt)
-	reason := ""
-	switch {
-	case e.unsupported && d.parent != nil:
-		reason = "NVML counts the energy of the whole GPU, not of a MIG instance"
-	case e.err != nil:
-		reason = fmt.Sprintf("the driver returned no energy: %v", e.err)
-	case s.started.IsZero():
-		reason = notStarted
-	case s.stopped && !closed(s.done):
-		reason = "the driver did not return from reading power, energy or processes: the counter was not read at the end"
-	case !s.stopped && (e.firstAt.IsZero() || window <= 0):
-		reason = "the counter is read again when the command has ended"
-	case e.firstAt.IsZero() || window <= 0:
-		reason = "the counter was not read twice"
-	case e.last < e.first:
-		reason = fmt.Sprintf("the device's counter decreased from %.3f to %.3f J: the driver was reloaded, or the device reset", e.first, e.last)
-	case e.last-e.first > maxWatts*(window+shortEnergy).Seconds():
-		reason = fmt.Sprintf("the device's counter rose by %.0f J in %.2f s, which is more than any GPU can draw", e.last-e.first, window.Seconds())
-		notes.Doubt(schema.CodeInvalidValues, schema.Warning, fmt.Sprintf("GPU %d: %s", d.index, reason), nil)
-	case e.last == e.first:
-		reason = fmt.Sprintf("the device's counter did not move in %.2f s", window.Seconds())
-	}
-	if reason != "" {
-		miss("energy_joules", reason)
-		return
-	}
-	out.EnergyJoules = schema.F(e.last - e.first)
-	if window < shortEnergy {
-		notes.Doubt(schema.CodeShortEnergyWindow, schema.Info,
-			fmt.Sprintf("the energy of GPU %d covers only %.2f s, and the counter is updated about every 0.1 s", d.index, window.Seconds()),
-			&schema.Evidence{Field: fmt.Sprintf("gpus.%d.energy_joules", i), Value: *out.EnergyJoules, Threshold: schema.Float(shortEnergy.Seconds())})
-	}
 }
 
 // reportPeakVRAM computes peak_vram_gb from the devices' peaks, and notes doubts about it.

@@ -168,6 +168,7 @@ func (s *Sampler) loop() {
 	s.watcher.setInterval(memory, hold)
 	last = time.Now()
 	lastSlow := last
+	profiles := last // when the performance counters are due
 
 	timer := time.NewTimer(budget.AlignToTick(TickInterval / 2))
 	defer timer.Stop()
@@ -175,8 +176,18 @@ func (s *Sampler) loop() {
 		select {
 		case <-s.stopping:
 			s.slowRound(boundaryRound)
+			s.profileRound()
 			return
+		case <-s.engines.changed:
+			cost := s.changeRound()
+			governor.Reserve(cost)
+			spent += cost
+			continue
 		case <-timer.C:
+		}
+		if cost := s.changeRound(); cost > 0 {
+			governor.Reserve(cost)
+			spent += cost
 		}
 		now := time.Now()
 		t := Tick{Elapsed: now.Sub(last), Running: s.running()}
@@ -186,6 +197,12 @@ func (s *Sampler) loop() {
 		if first || now.Sub(lastSlow) >= slow-TickInterval/2 {
 			lastSlow = now
 			t.Slow, t.SlowCPU = true, s.slowRound(periodicRound)
+			if t.Running && !now.Before(profiles) {
+				cost := s.profileRound()
+				governor.Reserve(cost)
+				spent += cost
+				profiles = now.Add(seconds(cost.Seconds() / profileShare))
+			}
 		}
 		_, current := s.watcher.read()
 		t.Rounds, t.MemoryCPU = current.rounds-state.rounds, current.cpu-state.cpu

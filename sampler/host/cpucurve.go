@@ -126,10 +126,6 @@ func (s *Sampler) readCPU(begin time.Time) {
 	}
 }
 
-// CommandEnded tells the sampler that the command has ended, so that the CPU time of its tree is
-// no longer followed.
-func (s *Sampler) CommandEnded() { s.ended.Store(true) }
-
 // Curves returns the figures of the tree over the run. at is the time since the command's start
 // and treeCPU what the tree had used by then; it is negative if it is unknown.
 func (s *Sampler) Curves(at, treeCPU time.Duration) []curve.Figure {

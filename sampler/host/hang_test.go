@@ -52,18 +52,20 @@ func TestFilesThatHang(t *testing.T) {
 		{"a limit", []string{"/cg/memory.max"}, limits},
 		{"loadavg", []string{"%/loadavg"}, tree},
 		{"the status of a process", []string{"/103/stat"}, tree},
-		{"everything", []string{"%"}, slices.Concat(tree, pressure, limits, []string{"host.cpu_count", "host.memory_total_bytes"})},
+		{"an energy counter", []string{"/intel-rapl:1/energy_uj"}, []string{"host.energy_joules"}},
+		{"everything", []string{"%"}, slices.Concat(tree, pressure, limits, []string{"host.cpu_count", "host.memory_total_bytes", "host.energy_joules"})},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 			f := hostFixture(t)
+			addRAPL(f)
 			for i := range test.paths {
 				test.paths[i] = strings.Replace(test.paths[i], "%", f.Root, 1)
 			}
 			_, release := proctest.Hang(t, test.paths...)
 			began := time.Now()
-			s := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, RootPID: proctest.VobsPID, Interval: time.Millisecond})
+			s := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, SysRoot: f.Root, RootPID: proctest.VobsPID, Interval: time.Millisecond})
 			if took := time.Since(began); took > readTimeout+slack {
 				t.Errorf("the start took %v", took)
 			}
@@ -74,6 +76,14 @@ func TestFilesThatHang(t *testing.T) {
 					defer s.mu.Unlock()
 					return s.samples.count >= 2
 				})
+			}
+			if !slices.Contains(test.null, "host.energy_joules") {
+				testkit.Await(t, "the energy counters were read", func() bool {
+					s.energy.mu.Lock()
+					defer s.energy.mu.Unlock()
+					return s.energy.err == nil
+				})
+				setEnergy(f, map[string]uint64{"intel-rapl:0": 8e6})
 			}
 			partial, partialNotes := s.Readings(time.Second)
 			nullsExplained(t, partial, partialNotes)

@@ -27,6 +27,8 @@ type Config struct {
 	// read from ProcRoot/self/mountinfo, unless they already lie below it; "" means no
 	// prefix. It is for fixture trees.
 	CgroupRoot string
+	// SysRoot is the path of sysfs; "" means /sys.
+	SysRoot string
 	// RootPID is the process whose descendants are the command's tree; 0 means vobs
 	// itself.
 	RootPID int
@@ -55,6 +57,7 @@ type Sampler struct {
 	hasProcFS bool
 	governor  *Governor       // used by run alone
 	pressure  pressureReading // at the start
+	energy    *energyCounters
 
 	started     chan struct{} // closed by CommandStarted
 	stop        chan struct{} // closed by Stop
@@ -125,8 +128,8 @@ const (
 
 // Start starts to sample the host. It takes the first reading of the pressure before
 // it returns (some 100 µs in all; half a second if a file does not respond). Two goroutines, which
-// end with [Sampler.Stop], read everything else. One reads what does not change: the CPUs,
-// the memory and the cgroup's limits. They are read at the start because these are the
+// end with [Sampler.Stop], read everything else. One reads the energy counters for the first
+// time, and what does not change: the CPUs, the memory and the cgroup's limits. They are read at the start because these are the
 // limits that the command starts under, and because its scope may be gone at the end. The
 // other one reads
 //
@@ -151,6 +154,7 @@ func Start(cfg Config) *Sampler {
 		done:       make(chan struct{}),
 		staticDone: make(chan struct{}),
 		static:     newStaticInfo(),
+		energy:     newEnergyCounters(cfg.SysRoot),
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { s.tree = proc.NewTree(cfg.ProcRoot, cfg.RootPID) })
@@ -181,6 +185,16 @@ func (s *Sampler) Tree() *proc.Tree { return s.tree }
 // command's processes immediately and starts to read them. Further calls do nothing.
 func (s *Sampler) CommandStarted() { s.startedOnce.Do(func() { close(s.started) }) }
 
+// CommandEnded tells the sampler that the command has ended: the CPU time of its tree is no longer
+// followed, and the energy counters are read for the last time. It takes half a second at most.
+// Without it, [Sampler.Stop] does that.
+func (s *Sampler) CommandEnded() {
+	s.ended.Store(true)
+	if s.hasProcFS {
+		s.energy.end(readTimeout)
+	}
+}
+
 // Stop takes the last reading and returns the event's group host, with a reason for
 // each missing figure. treeCPU is the CPU time (rusage) that waiting for the command
 // and its reaped descendants reported; Stop adds what descendants that are still alive
@@ -194,7 +208,7 @@ func (s *Sampler) Stop(treeCPU time.Duration) (schema.Host, schema.Notes) {
 	s.stopOnce.Do(func() {
 		close(s.stop)
 		s.await()
-		s.finalHost, s.finalNotes = s.readings(treeCPU, lastReadTimeout)
+		s.finalHost, s.finalNotes = s.readings(treeCPU, lastReadTimeout, true)
 		s.tree.Close()
 	})
 	return s.finalHost, schema.Notes{
@@ -281,10 +295,15 @@ func (s *Sampler) pass(begin time.Time, discover bool) {
 	}
 	var rss int64
 	var err error
-	s.measure(func() { rss, err = read() }, func(cost time.Duration) { charge(time.Since(begin), cost) })
+	now := begin
+	s.measure(func() {
+		rss, err = read()
+		now = time.Now()
+		s.energy.readIfDue(now)
+	}, func(cost time.Duration) { charge(time.Since(begin), cost) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.samples.add(time.Now(), rss, err)
+	s.samples.add(now, rss, err)
 }
 
 // add adds one reading. A reading with an error counts as an error, but the memory it
@@ -330,6 +349,10 @@ func (s *Sampler) measure(f func(), charge func(time.Duration)) {
 // respond costs only its own figures.
 func (s *Sampler) readStatic() {
 	defer close(s.staticDone)
+	_, _ = bounded.Call(s.energy.dir, readTimeout, func() (struct{}, error) {
+		s.energy.open()
+		return struct{}{}, nil
+	})
 	root := s.cfg.ProcRoot
 	// The CPU times first: those of the command are to be among them.
 	times, timesErr := bounded.Call(filepath.Join(root, "stat"), readTimeout, func() (cpuTimes, error) { return readCPUTimes(root) })

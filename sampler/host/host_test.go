@@ -31,7 +31,8 @@ func TestSampler(t *testing.T) {
 	f := hostFixture(t)
 	f.Write("stat", "cpu  1 2\ncpu0 1 2\ncpu1 1 2\nintr 4\n")
 	f.Put(103, proctest.Stat{PPID: 101, Comm: "VLLM::EngineCor", Pages: 300, CPU: [4]int{100, 50, 10, 5}})
-	s := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, RootPID: proctest.VobsPID, Interval: time.Millisecond})
+	sys := raplFixture(t)
+	s := Start(Config{ProcRoot: f.Root, CgroupRoot: f.Root, SysRoot: sys.Root, RootPID: proctest.VobsPID, Interval: time.Millisecond})
 	s.CommandStarted()
 	s.CommandStarted() // a second call does nothing
 	testkit.Await(t, "the tree is known", func() bool { return len(s.Tree().PIDs()) == 4 })
@@ -45,6 +46,8 @@ func TestSampler(t *testing.T) {
 		f.Write("pressure/"+name, pressureText("1500000"))
 	}
 	f.Remove(102)
+	<-s.staticDone
+	setEnergy(sys, map[string]uint64{"intel-rapl:1": 8e6})
 	host, notes := s.Stop(2 * time.Second)
 	if host.Sampling == nil || host.Sampling.Samples < 2 {
 		t.Fatalf("sampling = %+v, notes %v", host.Sampling, notes)
@@ -64,6 +67,7 @@ func TestSampler(t *testing.T) {
 		MemoryTotalBytes: schema.Ptr(int64(1 << 20)), MemoryLimitBytes: schema.Ptr(int64(4096)),
 		TreeCPUSeconds:      schema.F(2 + 1.65),
 		PressureSomeSeconds: &schema.Pressure{CPU: schema.F(0.5), Memory: schema.F(0.5), IO: schema.F(0.5)},
+		EnergyJoules:        schema.F(7),
 	}
 	if diff := cmp.Diff(want, host); diff != "" || len(notes.Unavailable)+len(notes.Validity) != 0 {
 		t.Errorf("notes %v (-want +got):\n%s", notes, diff)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -23,23 +24,31 @@ type readings struct {
 	waitedCPU time.Duration // of processes that were waited for; negative: unknown
 	liveCPU   time.Duration // of descendants that are alive
 	liveErr   error
+
+	energy    float64 // joules
+	energyErr error   // why it is unknown
 }
 
 // Readings returns the event's group host as known so far, for a partial event, with a
 // reason for each missing figure. treeCPU is as for [Sampler.Stop]. A file that does not
 // respond is given up after half a second.
 func (s *Sampler) Readings(treeCPU time.Duration) (schema.Host, schema.Notes) {
-	return s.readings(treeCPU, readTimeout)
+	return s.readings(treeCPU, readTimeout, false)
 }
 
-func (s *Sampler) readings(treeCPU, limit time.Duration) (schema.Host, schema.Notes) {
+// readings returns what is known, at the end or so far.
+func (s *Sampler) readings(treeCPU, limit time.Duration, end bool) (schema.Host, schema.Notes) {
 	r := readings{
 		procRoot: s.cfg.ProcRoot, hasProcFS: s.hasProcFS,
 		pressureBefore: s.pressure, waitedCPU: treeCPU, liveErr: proc.ErrNoProc,
+		energyErr: errors.New("the counters are read again when the command has ended"),
 	}
 	if s.hasProcFS {
 		var wg sync.WaitGroup
 		wg.Go(func() { r.pressureAfter = readPressure(s.cfg.ProcRoot, limit) })
+		if end {
+			wg.Go(func() { r.energy, r.energyErr = s.energy.end(limit) })
+		}
 		if treeCPU >= 0 {
 			r.liveCPU, r.liveErr = bounded.Call("the CPU time of the processes in "+s.cfg.ProcRoot, limit, s.tree.CPUTime)
 		}
@@ -61,7 +70,7 @@ func (r *readings) report(notes *schema.Notes) schema.Host {
 	if !r.hasProcFS {
 		reason := fmt.Sprintf("comes from %s, which this system does not have; only Linux has it", r.procRoot)
 		for _, field := range []string{"cpu_count", "cpu_limit", "memory_total_bytes", "memory_limit_bytes",
-			"tree_peak_rss_bytes", "pressure_some_seconds", "sampling"} {
+			"tree_peak_rss_bytes", "pressure_some_seconds", "energy_joules", "sampling"} {
 			notes.Missing("host."+field, reason)
 		}
 		return host
@@ -69,6 +78,7 @@ func (r *readings) report(notes *schema.Notes) schema.Host {
 	r.static.report(&host, notes)
 	host.PressureSomeSeconds = pressureDelta(r.pressureBefore, r.pressureAfter, notes)
 	r.samples.report(&host, notes)
+	r.reportEnergy(&host, notes)
 	return host
 }
 

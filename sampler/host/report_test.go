@@ -35,6 +35,7 @@ func nullsExplained(t *testing.T, host schema.Host, notes schema.Notes) {
 		"host.tree_cpu_seconds":      host.TreeCPUSeconds == nil,
 		"host.tree_peak_rss_bytes":   host.TreePeakRSSBytes == nil,
 		"host.pressure_some_seconds": host.PressureSomeSeconds == nil,
+		"host.energy_joules":         host.EnergyJoules == nil,
 		"host.sampling":              host.Sampling == nil,
 	}
 	if p := host.PressureSomeSeconds; p != nil {

@@ -29,6 +29,9 @@
 //       rate 350 at=0             adds this much per second (energy)
 //       file PATH                 follows the number in a file that is rewritten in place
 //       unsupported | unknown     NOT_SUPPORTED | NVML_VALUE_NOT_AVAILABLE
+//   sm_active|sm_occupancy|tensor_active|dram_active …   a figure of GPM (0..1), as above; a
+//                             device without a number for any of them has no GPM
+//   grace                     the device is part of a Grace module
 //   overfull                  used may exceed the total, which a real driver never reports
 //   throttle sw_power_cap … at=1s for=2s
 //   process pid=P mem=4GiB at=1s for=2s type=graphics
@@ -229,6 +232,13 @@ nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t d, unsigned long l
     *millijoules = v->unknown ? ~0ull : (unsigned long long)(value_at(v, seconds()) * 1000);
     return SUCCESS;
 }
+nvmlReturn_t nvmlDeviceGetArchitecture(nvmlDevice_t d, unsigned *architecture) { ENTER(d); *architecture = 9; return SUCCESS; } // Hopper
+nvmlReturn_t nvmlDeviceGetC2cModeInfoV(nvmlDevice_t d, unsigned *enabled) {
+    ENTER(d);
+    if (!d->grace) return NOT_SUPPORTED;
+    *enabled = 1;
+    return SUCCESS;
+}
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t d, nvmlUtilization_t *u) {
     ENTER(d);
     const struct value *v = &d->q[UTIL];
@@ -248,6 +258,61 @@ nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t d, nvmlTemperature_t *t) {
     ENTER(d);
     if (d->q[TEMP].unsupported) return NOT_SUPPORTED;
     t->temperature = (int)figure(d, TEMP);
+    return SUCCESS;
+}
+
+// GPM. A sample is the time at which it was taken, and a metric the mean between two samples.
+typedef struct nvmlGpmSample_st { const struct device *device; double at; } *nvmlGpmSample_t;
+typedef struct { unsigned metricId; nvmlReturn_t nvmlReturn; double value; struct { char *shortName, *longName, *unit; } info; } nvmlGpmMetric_t;
+typedef struct { unsigned version, numMetrics; nvmlGpmSample_t sample1, sample2; nvmlGpmMetric_t metrics[333]; } nvmlGpmMetricsGet_t;
+typedef struct { unsigned version, isSupportedDevice; } nvmlGpmSupport_t;
+
+static bool has_gpm(const struct device *d) {
+    for (int i = SM_ACTIVE; i <= DRAM_ACTIVE; i++)
+        if (!d->q[i].unsupported) return !d->mig_mode;
+    return false;
+}
+nvmlReturn_t nvmlGpmQueryDeviceSupport(nvmlDevice_t d, nvmlGpmSupport_t *s) {
+    ENTER(d);
+    if (s->version != 1) return ARGUMENT_VERSION_MISMATCH;
+    s->isSupportedDevice = has_gpm(d);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlGpmSampleAlloc(nvmlGpmSample_t *sample) {
+    ENTER_SYSTEM();
+    *sample = calloc(1, sizeof **sample);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlGpmSampleFree(nvmlGpmSample_t sample) {
+    ENTER_SYSTEM();
+    free(sample);
+    return SUCCESS;
+}
+nvmlReturn_t nvmlGpmSampleGet(nvmlDevice_t d, nvmlGpmSample_t sample) {
+    ENTER(d);
+    if (!has_gpm(d)) return NOT_SUPPORTED;
+    sample->device = d;
+    sample->at = seconds();
+    return SUCCESS;
+}
+nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *get) {
+    if (!atomic_load(&initialized)) return UNINITIALIZED;
+    if (get->version != 1) return ARGUMENT_VERSION_MISMATCH;
+    const struct device *d = get->sample1->device;
+    if (d == NULL || d != get->sample2->device || get->sample2->at < get->sample1->at + 0.1) return INVALID_ARGUMENT;
+    nvmlReturn_t rc = enter(__func__, d);
+    if (rc != SUCCESS) return rc;
+    for (unsigned i = 0; i < get->numMetrics; i++) {
+        nvmlGpmMetric_t *m = &get->metrics[i];
+        unsigned id = m->metricId;
+        int q = id == 2 ? SM_ACTIVE : id == 3 ? SM_OCCUPANCY : id == 5 ? TENSOR_ACTIVE : id == 10 ? DRAM_ACTIVE : -1;
+        m->nvmlReturn = q < 0 || d->q[q].unsupported ? NOT_SUPPORTED : SUCCESS;
+        if (m->nvmlReturn != SUCCESS) continue;
+        double sum = 0, from = get->sample1->at, span = get->sample2->at - from;
+        enum { STEPS = 100 };
+        for (int k = 0; k < STEPS; k++) sum += value_at(&d->q[q], from + span * (k + 0.5) / STEPS);
+        m->value = d->q[q].unknown ? NAN : 100 * sum / STEPS;
+    }
     return SUCCESS;
 }
 

@@ -35,7 +35,7 @@ struct value {
     struct term term[MAX_TERMS];
 };
 
-enum quantity { USED, TOTAL, RESERVED, POWER, UTIL, TEMP, ENERGY, QUANTITIES };
+enum quantity { USED, TOTAL, RESERVED, POWER, UTIL, TEMP, ENERGY, SM_ACTIVE, SM_OCCUPANCY, TENSOR_ACTIVE, DRAM_ACTIVE, QUANTITIES };
 
 struct throttle {
     unsigned long long mask;
@@ -60,6 +60,7 @@ struct device {
     char name[96], uuid[96];
     struct value q[QUANTITIES];
     bool overfull; // used may exceed the total
+    bool grace;    // part of a Grace module
     struct throttle throttle[MAX_TERMS];
     int throttles;
     struct proc proc[MAX_PROCS];

@@ -151,7 +151,7 @@ static void read_value(struct words *ws, struct value *v) {
     char *w = next(ws);
     double base;
     if (strcmp(w, "unsupported") == 0) { v->unsupported = true; return; }
-    if (strcmp(w, "unknown") == 0) { v->unknown = true; return; }
+    if (strcmp(w, "unknown") == 0) { v->unknown = true; v->unsupported = false; return; }
     if (number(w, &base)) {
         v->base = base;
         v->terms = 0; // a base replaces what was set before, for example for all devices
@@ -281,10 +281,11 @@ static void device_init(struct device *d, int index) {
     d->q[ENERGY].base = 1e6;
     d->q[ENERGY].term[0] = (struct term){.kind = RATE, .amount = 100};
     d->q[ENERGY].terms = 1;
+    for (int i = SM_ACTIVE; i <= DRAM_ACTIVE; i++) d->q[i].unsupported = true;
 }
 
 static void read_device_line(struct words *ws, const char *w, struct device *d) {
-    static const char *const names[QUANTITIES] = {"used", "total", "reserved", "power", "util", "temp", "energy"};
+    static const char *const names[QUANTITIES] = {"used", "total", "reserved", "power", "util", "temp", "energy", "sm_active", "sm_occupancy", "tensor_active", "dram_active"};
     for (int i = 0; i < QUANTITIES; i++)
         if (strcmp(w, names[i]) == 0) {
             read_value(ws, &d->q[i]);
@@ -303,6 +304,7 @@ static void read_device_line(struct words *ws, const char *w, struct device *d) 
         read_proc(ws, &d->proc[d->procs++]);
     } else if (strcmp(w, "mig") == 0) d->mig_mode = true;
     else if (strcmp(w, "overfull") == 0) d->overfull = true;
+    else if (strcmp(w, "grace") == 0) d->grace = true;
     else fail("unknown word: %s", w);
 }
 
