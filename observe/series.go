@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
-	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -64,7 +63,7 @@ func treeCPU(h *schema.Host) time.Duration {
 }
 
 // record returns what takes every reading; nil if they are not kept.
-func (r *run) record() func(seriesfile.Reading) {
+func (r *run) record() func(curve.Reading) {
 	if r.cfg.Series == nil {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vobs/vobs/internal/seriesfile"
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/probe/multiproc"
 	"github.com/vobs/vobs/probe/scrape"
@@ -54,7 +54,7 @@ type Config struct {
 	Engines func(dir string) multiproc.Engines
 	// Record, if set, gets every reading of the figures that are followed over the run. It must
 	// not block.
-	Record func(seriesfile.Reading)
+	Record func(curve.Reading)
 }
 
 // newClient returns a client for a server, which gets the headers if the user named its

@@ -3,7 +3,7 @@ package probe
 import (
 	"time"
 
-	"github.com/vobs/vobs/internal/seriesfile"
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/vllm/metrics"
 )
 
@@ -25,7 +25,7 @@ func (e *endpoint) recordGauges(at time.Time, covers func(metrics.ID) bool) {
 		return
 	}
 	e.p.gauges[e.target.Origin].Current(e.index, covers, func(id metrics.ID, stage string, value float64) {
-		e.p.cfg.Record(seriesfile.Reading{At: at, Name: figureNames[id], Value: value, Endpoint: e.target.Name(), Stage: stage})
+		e.p.cfg.Record(curve.Reading{At: at, Name: figureNames[id], Value: value, Endpoint: e.target.Name(), Stage: stage})
 	})
 }
 
@@ -36,6 +36,6 @@ func (e *endpoint) recorder(at time.Time) func(stage string, rate float64) {
 		return nil
 	}
 	return func(stage string, rate float64) {
-		e.p.cfg.Record(seriesfile.Reading{At: at, Name: generationRate, Value: rate, Endpoint: e.target.Name(), Stage: stage})
+		e.p.cfg.Record(curve.Reading{At: at, Name: generationRate, Value: rate, Endpoint: e.target.Name(), Stage: stage})
 	}
 }

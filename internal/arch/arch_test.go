@@ -33,13 +33,13 @@ const module = "github.com/vobs/vobs"
 var layers = [][]string{
 	{ // data types and helpers
 		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
-		"internal/bounded", "internal/budget", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
+		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
 		"bench/internal/...",
 	},
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
 		"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics", "internal/vllm/plugin",
 		"sampler", "sampler/proc", "probe/multiproc",
-		"internal/child", "internal/events", "internal/render",
+		"internal/child", "internal/events", "internal/render", "internal/seriesfile",
 		"schema/internal/...",
 	},
 	{ // samplers, scraping, counters over a window
@@ -72,8 +72,8 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics"}, []string{"internal/pyvalue", "internal/vllm/..."}},
 	{[]string{"internal/vllm/plugin"}, []string{"internal/pyvalue", "internal/vllm/...", "internal/environ"}}, // the command's
 	// Readings of the machine and of the engine are independent of each other.
-	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "schema"}},
-	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/pyvalue", "internal/vllm/...", "schema"}},
+	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "internal/curve", "schema"}},
+	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/curve", "internal/pyvalue", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
 	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue"}},
 	// Analysis needs events only: no engine, no machine.
@@ -86,9 +86,9 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/render", "internal/stats", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/stats", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
-	{[]string{"probe/aggregate", "probe/window"}, []string{"sync/..."}},
+	{[]string{"internal/curve", "internal/render", "internal/stats", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/curve", "internal/stats", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"internal/curve", "probe/aggregate", "probe/window"}, []string{"sync/..."}},
 }
 
 // clock lists what in package time reads the clock or waits.

@@ -22,17 +22,8 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/curve"
 )
-
-// Reading is the value of a figure at a time.
-type Reading struct {
-	At time.Time
-	// Name is the figure, named as its curve in the event's series.
-	Name  string
-	Value float64
-	// Endpoint is the address of the engine's server, Stage its stage; "" if there is none.
-	Endpoint, Stage string
-}
 
 const (
 	// writeTimeout is how long a write may take.
@@ -109,7 +100,7 @@ func (s *File) Start(at time.Time, warn func(string)) {
 }
 
 // Add adds a reading. It does not wait for anything.
-func (s *File) Add(r Reading) {
+func (s *File) Add(r curve.Reading) {
 	if s == nil {
 		return
 	}
@@ -130,7 +121,7 @@ func (s *File) Add(r Reading) {
 }
 
 // appendLine appends a reading as one line, with the time in seconds to 0.1 ms.
-func appendLine(b []byte, at time.Duration, r Reading) []byte {
+func appendLine(b []byte, at time.Duration, r curve.Reading) []byte {
 	b = append(b, `{"seconds":`...)
 	b = strconv.AppendFloat(b, at.Seconds(), 'f', 4, 64)
 	b = append(b, `,"name":`...)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/internal/curve"
 )
 
 func open(t *testing.T) (*File, string) {
@@ -44,13 +46,13 @@ func TestLinesAreWrittenAtOnce(t *testing.T) {
 	f, name := open(t)
 	defer f.Close()
 	start := time.Now()
-	f.Add(Reading{At: start, Name: "too early", Value: 1})
+	f.Add(curve.Reading{At: start, Name: "too early", Value: 1})
 	f.Start(start, func(message string) { t.Error(message) })
-	f.Add(Reading{At: start.Add(-time.Second), Name: "before the start", Value: 1})
-	f.Add(Reading{At: start.Add(1500 * time.Millisecond), Name: "gpus.0.memory_used_bytes", Value: 85899345920})
-	f.Add(Reading{At: start.Add(1523456 * time.Microsecond), Name: "engine.kv_cache.usage", Value: 0.25, Endpoint: "http://a/\"b", Stage: "1"})
-	f.Add(Reading{At: start.Add(2 * time.Second), Name: "x", Value: math.NaN()})
-	f.Add(Reading{At: start.Add(2 * time.Second), Name: "x", Value: 1e-9})
+	f.Add(curve.Reading{At: start.Add(-time.Second), Name: "before the start", Value: 1})
+	f.Add(curve.Reading{At: start.Add(1500 * time.Millisecond), Name: "gpus.0.memory_used_bytes", Value: 85899345920})
+	f.Add(curve.Reading{At: start.Add(1523456 * time.Microsecond), Name: "engine.kv_cache.usage", Value: 0.25, Endpoint: "http://a/\"b", Stage: "1"})
+	f.Add(curve.Reading{At: start.Add(2 * time.Second), Name: "x", Value: math.NaN()})
+	f.Add(curve.Reading{At: start.Add(2 * time.Second), Name: "x", Value: 1e-9})
 	want := `{"seconds":1.5000,"name":"gpus.0.memory_used_bytes","value":85899345920}
 {"seconds":1.5235,"name":"engine.kv_cache.usage","value":0.25,"endpoint":"http://a/\"b","stage":"1"}
 {"seconds":2.0000,"name":"x","value":1e-09}
@@ -77,7 +79,7 @@ func TestWritesAreBatched(t *testing.T) {
 		start := time.Now()
 		f.Start(start, nil)
 		for i := range 10_000 {
-			f.Add(Reading{At: time.Now(), Name: "x", Value: float64(i)})
+			f.Add(curve.Reading{At: time.Now(), Name: "x", Value: float64(i)})
 			time.Sleep(time.Millisecond)
 		}
 		f.Close()
@@ -87,7 +89,7 @@ func TestWritesAreBatched(t *testing.T) {
 		if n := bytes.Count(written.Bytes(), []byte("\n")); n != 10_000 {
 			t.Errorf("%d lines", n)
 		}
-		f.Add(Reading{At: time.Now(), Name: "x", Value: 1})
+		f.Add(curve.Reading{At: time.Now(), Name: "x", Value: 1})
 		f.Close()
 		if got := content(t, name); got != "" {
 			t.Errorf("the file itself has %q", got)
@@ -110,7 +112,7 @@ func TestFailedWrite(t *testing.T) {
 	f.Start(time.Now(), func(message string) { warnings = append(warnings, message) })
 	add := func(n int) {
 		for i := range n {
-			f.Add(Reading{At: time.Now(), Name: fmt.Sprint("r", i), Value: 1})
+			f.Add(curve.Reading{At: time.Now(), Name: fmt.Sprint("r", i), Value: 1})
 		}
 		f.timer.Stop()
 		f.flush()
@@ -141,7 +143,7 @@ func TestHangingWrite(t *testing.T) {
 	f.Start(time.Now(), func(message string) { warned <- message })
 	begin := time.Now()
 	for range 1000 {
-		f.Add(Reading{At: time.Now(), Name: "x", Value: 1})
+		f.Add(curve.Reading{At: time.Now(), Name: "x", Value: 1})
 		time.Sleep(time.Millisecond)
 	}
 	if took := time.Since(begin); took > 10*time.Second {
@@ -151,7 +153,7 @@ func TestHangingWrite(t *testing.T) {
 	if took := time.Since(begin); took > 15*time.Second {
 		t.Errorf("it took %v to give the write up", took)
 	}
-	f.Add(Reading{At: time.Now(), Name: "x", Value: 1})
+	f.Add(curve.Reading{At: time.Now(), Name: "x", Value: 1})
 	f.Close()
 	if len(warned) != 1 {
 		t.Errorf("%d warnings", len(warned))
@@ -181,7 +183,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	var none *File
 	none.Start(time.Now(), nil)
-	none.Add(Reading{})
+	none.Add(curve.Reading{})
 	none.Close()
 }
 
@@ -196,7 +198,7 @@ func BenchmarkAdd(b *testing.B) {
 	start := time.Now()
 	f.Start(start, nil)
 	for i := range b.N {
-		f.Add(Reading{At: start.Add(time.Duration(i) * time.Millisecond), Name: "engine.kv_cache.usage", Value: 0.25})
+		f.Add(curve.Reading{At: start.Add(time.Duration(i) * time.Millisecond), Name: "engine.kv_cache.usage", Value: 0.25})
 		if i%1000 == 0 {
 			f.flush()
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
-	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -45,7 +44,7 @@ func (s *Sampler) addPower(d *deviceState, watts float64) {
 // recordReading passes a reading of device i on to Config.Record.
 func (s *Sampler) recordReading(i int, name string, value float64, at time.Time) {
 	if s.cfg.Record != nil {
-		s.cfg.Record(seriesfile.Reading{At: at, Name: figureName(i, name), Value: value})
+		s.cfg.Record(curve.Reading{At: at, Name: figureName(i, name), Value: value})
 	}
 }
 

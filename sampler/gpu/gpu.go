@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
-	"github.com/vobs/vobs/internal/seriesfile"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -52,7 +51,7 @@ type Config struct {
 	Budget Budget
 	// Record, if not nil, gets every reading of the power, and of the memory the highest one
 	// since the last. It must not block.
-	Record func(seriesfile.Reading)
+	Record func(curve.Reading)
 }
 
 // Budget is what all of vobs may cost; *budget.Governor implements it.

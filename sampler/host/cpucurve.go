@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/curve"
-	"github.com/vobs/vobs/internal/seriesfile"
 )
 
 const (
@@ -122,7 +121,7 @@ func (s *Sampler) readCPU(begin time.Time) {
 		s.cpu.add(reading)
 		if s.cfg.Record != nil && s.cpu.last == reading {
 			cores := s.cpu.span.gain.Seconds() / (s.cpu.span.to - s.cpu.span.from).Seconds()
-			s.cfg.Record(seriesfile.Reading{At: begin.Add(reading.at), Name: treeCPUCores, Value: cores})
+			s.cfg.Record(curve.Reading{At: begin.Add(reading.at), Name: treeCPUCores, Value: cores})
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
-	"github.com/vobs/vobs/internal/seriesfile"
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
 )
@@ -41,7 +41,7 @@ type Config struct {
 	WaitedCPU func() time.Duration
 	// Record, if not nil, gets the CPU time of the tree between two readings, in cores. It
 	// must not block.
-	Record func(seriesfile.Reading)
+	Record func(curve.Reading)
 }
 
 // DefaultInterval is that of NeMo Safe Synthesizer's NvmlPeakSampler.
