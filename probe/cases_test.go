@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/probe/aggregate"
 )
@@ -68,6 +69,18 @@ func TestPreemptionsBetweenPolls(t *testing.T) {
 	}
 	if *g.Throughput.Over != "window" || math.Abs(float64(*g.Throughput.RequestsPerSecond)-48/window) > 1e-6 {
 		t.Errorf("throughput %s", testkit.JSON(g.Throughput))
+	}
+	// What was seen too rarely has no curve, tokens have one, and it has all of them.
+	if len(report.Curves) != 1 || report.Curves[0].Name != "engine.throughput.generation_tokens_per_second" {
+		t.Fatalf("curves %+v", report.Curves)
+	}
+	c := &report.Curves[0]
+	total := 0.0
+	for _, s := range c.Slots(c.Width(), curve.MaxSlots) {
+		total += s.Mean * c.Width().Seconds()
+	}
+	if want := float64(*g.Tokens.Generation); total < 0.9*want || total > want*1.1 {
+		t.Errorf("the curve has %.0f tokens, the counter %.0f", total, want)
 	}
 }
 

@@ -89,9 +89,9 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/render", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
-	{[]string{"observe/validity", "probe/aggregate", "probe/window"}, []string{"sync/..."}},
+	{[]string{"internal/curve", "internal/render", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/curve", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/window"}, []string{"sync/..."}},
 }
 
 // clock lists what in package time reads the clock or waits.

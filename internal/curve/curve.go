@@ -24,16 +24,6 @@ const (
 	Shortest = 250 * time.Millisecond
 )
 
-// Reading is the value of a figure at a time.
-type Reading struct {
-	At time.Time
-	// Name is the figure, named as its curve in the event's series.
-	Name  string
-	Value float64
-	// Endpoint is the address of the engine's server, Stage its stage; "" if there is none.
-	Endpoint, Stage string
-}
-
 // Curve is one figure over time; times are since the command's start. The zero value is ready
 // to use. It has a fixed size.
 type Curve struct {

@@ -62,7 +62,6 @@ func TestProfile(t *testing.T) {
 		"rounded":    {at: func(float64) float64 { return 1.002 }, length: 10 * time.Second, mean: 1, max: 1},
 		"too high":   {at: func(float64) float64 { return 1.2 }, length: 10 * time.Second, reason: "no plausible value"},
 		"no number":  {at: func(float64) float64 { return math.NaN() }, length: 10 * time.Second, reason: "no plausible value"},
-		"short":      {at: func(float64) float64 { return 1 }, length: 300 * time.Millisecond, reason: "half of them is needed"},
 		"lost early": {at: func(float64) float64 { return 1 }, failing: func(t float64) error {
 			if t > 2 {
 				return &callError{"nvmlGpmSampleGet", codeGPULost}
@@ -106,5 +105,21 @@ func TestProfile(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Readings that cover less than half of the run are no figure.
+func TestProfileOfPartOfTheRun(t *testing.T) {
+	began := time.Now()
+	s := &Sampler{started: began, ended: began.Add(10 * time.Second)}
+	d := &deviceState{}
+	for i := range d.profile.figures {
+		d.profile.figures[i].add(1, 4)
+	}
+	var out schema.GPU
+	reasons := map[string]string{}
+	s.reportProfile(&out, d, func(field, reason string) { reasons[field] = reason })
+	if reason := reasons["sm_active"]; out.SMActive != nil || !strings.Contains(reason, "cover 4.00 of the run's 10.00 s") {
+		t.Errorf("%+v, %q", out.SMActive, reason)
 	}
 }
