@@ -90,12 +90,14 @@ type report struct {
 
 // driverMain does what vobs run does with this package, and no more.
 func driverMain() {
+	UseDefaultActions()
 	flags := flag.NewFlagSet("driver", flag.ExitOnError)
 	never := flags.Bool("never", false, "forward nothing")
 	toStderr := flags.Bool("stderr", false, "the command's stdout is stderr")
 	announce := flags.Bool("announce", false, "say the pid, and each call of BeforeShutdown")
 	hang := flags.Bool("hang", false, "BeforeShutdown does not return")
 	settle := flags.Bool("settle", false, "after the command, wait to be cancelled")
+	wait := flags.Bool("wait", false, "wait before the start")
 	out := flags.String("report", "", "write the report to this file")
 	_ = flags.Parse(os.Args[1:])
 
@@ -117,6 +119,10 @@ func driverMain() {
 	}
 	if *toStderr {
 		spec.Stdout = os.Stderr
+	}
+	if *wait {
+		fmt.Fprintln(os.Stderr, "waiting")
+		time.Sleep(patience)
 	}
 	c, err := Start(spec)
 	if err != nil {

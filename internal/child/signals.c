@@ -62,7 +62,7 @@ void vobs_child_unmask(void) {
 }
 
 static int is_fault(int sig) {
-	return sig == SIGABRT || sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL;
+	return sig == SIGABRT || sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL || sig == SIGTRAP || sig == SIGSYS;
 }
 
 /* Writes the signal and its sender to the pipe. The kernel's own signals have a positive
@@ -109,6 +109,17 @@ int vobs_child_catch(int sig, int fd) {
 	sigfillset(&sa.sa_mask);
 	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
 }
+
+/* Gives a signal its default action. */
+void vobs_child_default(int sig) {
+	struct sigaction sa;
+	memset(&sa, 0, sizeof sa);
+	sa.sa_handler = SIG_DFL;
+	sigaction(sig, &sa, NULL);
+}
+
+/* The first signal for real time that the C library leaves to programs. */
+int vobs_child_first_realtime(void) { return SIGRTMIN; }
 
 /* Restores the handler that vobs_child_catch replaced. */
 void vobs_child_uncatch(int sig) {

@@ -30,7 +30,7 @@ func faultSignals() []syscall.Signal {
 	if !senderKnown {
 		return nil
 	}
-	return []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL}
+	return []syscall.Signal{syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS}
 }
 
 // A sender is who sent a signal.

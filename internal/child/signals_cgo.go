@@ -29,6 +29,23 @@ var runtimeSignals = []syscall.Signal{
 	syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGTTIN, syscall.SIGTTOU,
 }
 
+// firstRealtime is the first signal for real time that is not the C library's.
+var firstRealtime = syscall.Signal(C.vobs_child_first_realtime())
+
+// UseDefaultActions lets the signals that would end a program without handlers end this one,
+// until [Start]: there is no command yet to pass them on to. Go's runtime would ignore these,
+// or print its stacks (QUIT). Call it first of all: os/signal cannot catch them after that.
+// It leaves out HUP, INT and TERM, on which Go's runtime ends.
+func UseDefaultActions() {
+	for _, sig := range caughtSignals {
+		switch {
+		case wasIgnored(sig), slices.Contains(faultSignals(), sig), sig == syscall.SIGHUP, sig == syscall.SIGINT, sig == syscall.SIGTERM:
+		default:
+			C.vobs_child_default(C.int(sig))
+		}
+	}
+}
+
 // ignoredAtStart returns the signals that must stay ignored for the command.
 func ignoredAtStart() []syscall.Signal {
 	var sigs []syscall.Signal

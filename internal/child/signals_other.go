@@ -14,6 +14,10 @@ import (
 // from the terminal's foreground group.
 const senderKnown = false
 
+// firstRealtime is the first signal for real time that neither the C library nor Go's runtime
+// uses.
+const firstRealtime = syscall.Signal(35)
+
 // inherited are the signals known to be ignored when vobs started. Without C only these
 // two can be known: the Go runtime leaves them ignored, and has replaced the handlers of
 // all others before any Go code runs.
@@ -26,6 +30,9 @@ var inherited = func() []syscall.Signal {
 	}
 	return sigs
 }()
+
+// UseDefaultActions does nothing: without C, Go's runtime cannot be kept from ignoring signals.
+func UseDefaultActions() {}
 
 // ignoredAtStart returns the signals that must stay ignored for the command.
 func ignoredAtStart() []syscall.Signal { return inherited }

@@ -277,3 +277,23 @@ func TestSentFaultSignals(t *testing.T) {
 		}
 	}
 }
+
+// A timer that was set before vobs was executed ends it before its command starts, as it would
+// have ended the command. So do signals that Go's runtime ignores.
+func TestSignalBeforeStart(t *testing.T) {
+	t.Parallel()
+	if !senderKnown {
+		t.Skip("SKIPPED: without cgo, Go's runtime ignores signals that are not asked for: build with cgo")
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGALRM, syscall.SIGUSR1, syscall.SIGQUIT, syscall.SIGTERM, syscall.Signal(40)} {
+		s := startDriver(t, nil, []string{"-wait"}, []string{"echo", "started"})
+		s.out.wait(t, "waiting")
+		s.send(t, sig)
+		hurry := time.AfterFunc(patience, func() { _ = s.Process.Kill() })
+		_ = s.Wait()
+		hurry.Stop()
+		if ws := s.ProcessState.Sys().(syscall.WaitStatus); !ws.Signaled() || ws.Signal() != sig || strings.Contains(s.out.String(), "started") || strings.Contains(s.out.String(), "goroutine") {
+			t.Errorf("%v: the driver ended with %#x; output:\n%s", sig, ws, s.out)
+		}
+	}
+}

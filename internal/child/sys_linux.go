@@ -14,10 +14,9 @@ import (
 )
 
 // platformSignals are signals of Linux alone that vobs handles, those for real time included.
-// The C library and Go's runtime use 32 to 34.
 func platformSignals() []syscall.Signal {
 	sigs := []syscall.Signal{syscall.SIGPWR, syscall.SIGSTKFLT}
-	for n := syscall.Signal(35); n <= 64; n++ {
+	for n := firstRealtime; n <= 64; n++ {
 		sigs = append(sigs, n)
 	}
 	return sigs

@@ -16,12 +16,15 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/internal/child"
 )
 
 // Main runs vobs and returns its exit code. If a signal killed the command of `vobs
 // run`, Main does not return: vobs dies of the same signal. args[0] is the program's
 // name.
 func Main(args []string) int {
+	child.UseDefaultActions()
 	m := messages{w: os.Stderr}
 	log.SetOutput(io.Discard) // net/http logs there, for example unsolicited responses
 	err := newApp(os.Stdout, os.Stderr).Run(args)

@@ -114,7 +114,7 @@ func TestProfileOfPartOfTheRun(t *testing.T) {
 	s := &Sampler{started: began, ended: began.Add(10 * time.Second)}
 	d := &deviceState{}
 	for i := range d.profile.figures {
-		d.profile.figures[i].add(1, 4)
+		d.profile.figures[i].add(1, 4*time.Second)
 	}
 	var out schema.GPU
 	reasons := map[string]string{}
