@@ -17,7 +17,7 @@ var hostileTexts = map[string]string{
 	"substitutions": "key=$(", "quoted substitutions": `key="$(`, "backquotes": "key=`", "escaped values": `key=\"`, "expansions": "${", "defaults": "${key:-",
 	"shown calls": "key = f( ", "calls of calls": "key=f(", "quoted calls": `key = f("`, "sums": `key = "a" + `, "or": "key = a or ", "arguments": `f("key", `, "triple quotes": `key="""`,
 	"connection": "Server=a;", "braces": "Server={a;", "assignments of assignments": "key = a = ", "odd quotes": `key='"`, "members": `"key":a or `, "joined strings": `"key":"a" "`,
-	"read": "read key <<< ", "tuples": "key = (", "escaped backquotes": "key=\\`",
+	"substituted headers": "key:$(", "substituted URLs": "a://u:$( ", "read": "read key <<< ", "tuples": "key = (", "escaped backquotes": "key=\\`",
 }
 
 // BenchmarkCommand shows that the time grows with the length: the 128 KiB of one argument,

@@ -59,7 +59,11 @@ func hasQuotedArgument(s string) bool {
 	}
 	argument := s[:argumentEnd(s)]
 	quote := strings.IndexAny(argument, quotes)
-	return quote >= 0 && strings.IndexByte(argument[:quote], '=') < 0 // no keyword
+	if quote < 0 {
+		return false
+	}
+	keyword, _, ok := strings.Cut(argument[:quote], "=")
+	return !ok || strings.TrimSpace(keyword) == "value"
 }
 
 // isMemberName reports whether the name of a member may contain c: anything that does not

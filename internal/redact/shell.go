@@ -147,6 +147,19 @@ func (t *shellText) valueWordEnd(n int) int {
 	return max(n, expressionEnd(t.rest, t.join, t.valueEnd))
 }
 
+// substitutedEnd returns the length of the next word, before whose substitution n bytes stand, if
+// that belongs to a header or to the user info of a URL; otherwise n.
+func (t *shellText) substitutedEnd(n int) int {
+	raw := t.rest[:n]
+	if _, _, level := cutHeader(strings.TrimLeft(raw, quotes+`\`)); level != public {
+		return max(n, t.valueEnd(t.rest))
+	}
+	if _, authority, ok := strings.Cut(raw, "://"); ok && strings.IndexByte(authority, ':') > 0 && !strings.ContainsAny(authority, "/?#@") {
+		return max(n, t.valueEnd(t.rest))
+	}
+	return n
+}
+
 // assignedEnd returns the length of the next word, n in a shell without substitutions, if it
 // assigns a value to name.
 func (t *shellText) assignedEnd(name string, n int) int {
@@ -182,11 +195,15 @@ func (t *shellText) word() {
 		level = assignedSensitivity(name)
 	}
 	call := pending != public && !byFlag && isCall(raw, t.rest[n:]) && t.isShownCall(raw, pending)
+	substituted := false
 	switch {
 	case pending != public && !call && raw != "-", t.values != public:
 		n = t.valueWordEnd(n)
 	case level != public && !t.isArgumentOfCall(name, value):
 		n = t.assignedEnd(name, n)
+	case n < len(t.rest) && (t.rest[n] == '(' && raw[n-1] == '$' || t.rest[n] == '`' && n > 1):
+		n = t.substitutedEnd(n)
+		substituted = n > len(raw)
 	}
 	if n > len(raw) {
 		raw = t.rest[:n]
@@ -225,7 +242,7 @@ func (t *shellText) word() {
 			t.pending, t.join = sensitivityOf(t.previous), byOperators
 		}
 	case isComparison(unquoted) && sensitivityOf(t.previous) != public: // if token == "…"
-		if next != "" && strings.IndexByte(quotes, next[0]) >= 0 {
+		if next != "" && (strings.IndexByte(quotes, next[0]) >= 0 || strings.HasPrefix(next, "$(")) {
 			t.pending, t.join = sensitivityOf(t.previous), byArithmetic
 		}
 	case strings.HasPrefix(unquoted, "<<<") && t.reads != public: // read NAME <<< VALUE
@@ -238,6 +255,8 @@ func (t *shellText) word() {
 	case strings.HasPrefix(unquoted, "=") && sensitivityOf(t.previous) != public:
 		n = max(n, 1+expressionEnd(t.rest[1:], byOperators, t.valueEnd))
 		clean = "=" + valueFor(sensitivityOf(t.previous), t.rest[1:n], strings.TrimPrefix(bare, "="))
+	case substituted && strings.Contains(raw, "://"):
+		clean = redactURLs(raw)
 	case assigned && isSignature(name) && t.out.Len() > 0 && t.lastWritten() == '&' && !strings.HasPrefix(value, redacted): // host/path?a=b&sig=…
 		clean = name + "=" + redacted
 	case assigned && t.isArgumentOfCall(name, value):

@@ -37,7 +37,11 @@ func TestProgramValues(t *testing.T) {
 		`A=$(KEEP) HF_TOKEN=S3C KEEP $(KEEP x)`,
 		`echo $(HF_TOKEN=S3C KEEP) KEEP`,
 		`vllm serve KEEP --max-model-len $(KEEP 8) --tokenizer $(KEEP)`,
+		`curl -H 'Authorization: Bearer '$(echo S3C) http://KEEP/; curl -HX-Api-Key:$(echo S3C) KEEP`,
+		"curl -H Cookie:`echo S3C` KEEP; curl http://u:$(echo \"S3C\")@KEEP/ KEEP; curl http://$(echo KEEP):80/$(KEEP)",
+		`[[ $TOKEN == $(echo S3C) ]]; KEEP`,
 		// Python.
+		`monkeypatch.setenv('HF_TOKEN', value='S3C'); f('token', x='KEEP'); KEEP`,
 		`os.environ.setdefault('HF_TOKEN','S3C'); KEEP`,
 		`os.environ.setdefault("HF_TOKEN", "S3C"); KEEP`,
 		`os.putenv('HF_TOKEN', f'S3C'); KEEP`,
