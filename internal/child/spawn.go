@@ -169,7 +169,7 @@ func notFound(name string, env []string) *StartError {
 	case name == "":
 		e.Err = fmt.Errorf("cannot run %q: the command's name is empty: %w", name, syscall.ENOENT)
 		e.Hint = "is the variable that should hold it unset?"
-	case isAssignment(name):
+	case IsAssignment(name):
 		e.Hint = assignmentHint(name)
 	case strings.ContainsAny(name, " \t\n;|&"):
 		e.Hint = shellHint(name)
@@ -183,9 +183,9 @@ func notFound(name string, env []string) *StartError {
 	return e
 }
 
-// isAssignment reports whether name is NAME=VALUE, which a shell takes as a variable of
+// IsAssignment reports whether name is NAME=VALUE, which a shell takes as a variable of
 // the command that follows.
-func isAssignment(name string) bool {
+func IsAssignment(name string) bool {
 	variable, _, ok := strings.Cut(name, "=")
 	return ok && variable != "" && !strings.ContainsFunc(variable, func(c rune) bool {
 		return !(c == '_' || c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z')
@@ -222,7 +222,7 @@ func startError(name, path string, err error) *StartError {
 	case errors.Is(err, syscall.ENOENT) && statErr != nil:
 		e.Code = 127
 		switch {
-		case isAssignment(name):
+		case IsAssignment(name):
 			e.Hint = assignmentHint(name)
 		case strings.ContainsAny(name, " \t\n;|&"):
 			e.Hint = shellHint(name)

@@ -14,6 +14,10 @@ var hostileTexts = map[string]string{
 	"prefixes": "sk-", "long prefixes": "hf_aaaaaaaaaaaaaaaaaaa-", "tokens": "eyJ-", "dotted tokens": "eyJaaaaaaaaaa.", "bearer": "Bearer ", "PEM": "-----BEGIN ",
 	"private key": "-----BEGIN X PRIVATE KEY-----", "URLs": "a://", "queries": "://?a=&", "user info": "a:b@", "headers": "Authorization:", "calls": "f(key=",
 	"array": "[1,", "capitals": "aB", "acronyms": "ABc", "names": "key_", "Python": `f"" `, "values": `"key":"" `, "set": "set -x A ",
+	"substitutions": "key=$(", "quoted substitutions": `key="$(`, "backquotes": "key=`", "escaped values": `key=\"`, "expansions": "${", "defaults": "${key:-",
+	"shown calls": "key = f( ", "calls of calls": "key=f(", "quoted calls": `key = f("`, "sums": `key = "a" + `, "or": "key = a or ", "arguments": `f("key", `, "triple quotes": `key="""`,
+	"connection": "Server=a;", "braces": "Server={a;", "assignments of assignments": "key = a = ", "odd quotes": `key='"`, "members": `"key":a or `, "joined strings": `"key":"a" "`,
+	"substituted headers": "key:$(", "substituted URLs": "a://u:$( ", "read": "read key <<< ", "tuples": "key = (", "escaped backquotes": "key=\\`",
 }
 
 // BenchmarkCommand shows that the time grows with the length: the 128 KiB of one argument,

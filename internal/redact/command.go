@@ -160,7 +160,7 @@ func (a *argumentState) next(arg string) (clean string) {
 		if isScheme(arg) && strings.HasSuffix(a.previous, ":") {
 			return arg // Authorization: Bearer
 		}
-		if !a.multipleValues {
+		if !a.multipleValues && arg != "--" { // the value may follow --
 			a.pending, a.hadValue = public, false
 		}
 		return valueFor(level, arg, arg)
@@ -237,7 +237,7 @@ func (r *Redactor) argument(arg string, isProgram bool, nesting int) (clean stri
 	}
 	// Remove whole values now, because the rest splits the argument into words, and again
 	// at the end, because that may have joined some.
-	clean = r.Text(arg)
+	clean = redactDefaults(r.Text(arg))
 	if name, value, level := cutHeader(clean); level != public && strings.TrimSpace(value) != "" && !(level == countable && isNumbers(value)) {
 		return r.Text(name + ": " + redacted), public
 	}

@@ -135,7 +135,9 @@ func (w *jsonWalk) list() {
 			if follows == countable && isNumber(text) {
 				clean = text
 			}
-			follows = public
+			if text != "--" {
+				follows = public
+			}
 		}
 		if clean != text {
 			w.replace(from, quoteJSON(clean))

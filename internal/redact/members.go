@@ -6,10 +6,14 @@ import "strings"
 // is not JSON as a whole: a program, Python's dictionaries, JSON with escaped quotes.
 func redactMembers(s string) string {
 	const maxName = 256
+	var context byte // the last bracket before s[i]
 	var out strings.Builder
 	from := 0
 	for i := 0; i < len(s); i++ {
 		if strings.IndexByte(quotes, s[i]) < 0 {
+			if strings.IndexByte("[{(", s[i]) >= 0 {
+				context = s[i]
+			}
 			continue
 		}
 		end := i + 1
@@ -22,14 +26,18 @@ func redactMembers(s string) string {
 			continue
 		}
 		rest = strings.TrimLeft(rest[1:], shellBlanks)
-		if rest == "" || rest[0] != ':' {
+		if rest == "" || rest[0] != ':' && rest[0] != ',' {
 			continue
 		}
 		level := memberSensitivity(name)
 		if level == public {
 			continue
 		}
+		argument := rest[0] == ','
 		rest = strings.TrimLeft(rest[1:], shellBlanks)
+		if argument && (context != '(' || name[0] == '-' || !hasQuotedArgument(rest)) {
+			continue
+		}
 		value, n := memberValue(rest)
 		if level == countable && isNumbers(rest[:n]) {
 			value = rest[:n]
@@ -41,6 +49,21 @@ func redactMembers(s string) string {
 	}
 	out.WriteString(s[from:])
 	return out.String()
+}
+
+// hasQuotedArgument reports whether an argument of a call at the beginning of s contains a string,
+// as the second of putenv("HF_TOKEN", "…") does.
+func hasQuotedArgument(s string) bool {
+	if s != "" && (strings.IndexByte(quotes+`\\`, s[0]) >= 0 || pythonPrefix(s) > 0) {
+		return true
+	}
+	argument := s[:argumentEnd(s)]
+	quote := strings.IndexAny(argument, quotes)
+	if quote < 0 {
+		return false
+	}
+	keyword, _, ok := strings.Cut(argument[:quote], "=")
+	return !ok || strings.TrimSpace(keyword) == "value"
 }
 
 // isMemberName reports whether the name of a member may contain c: anything that does not
@@ -73,12 +96,20 @@ func memberValue(s string) (replacement string, n int) {
 			}
 			end = stringEnd(s, next, open)
 		}
+		if escapes == 0 {
+			if whole := expressionEnd(s, byOperators, argumentEnd); whole > end { // 'a' + 'b'
+				return first + redacted + first, whole
+			}
+		}
 		if end > n+2*len(open)-1 && strings.HasSuffix(s[:end], open) {
 			return first + redacted + first, end
 		}
 		return first + redacted, end
 	case s[0] == '[' || s[0] == '{' || s[0] == '(':
 		return `"` + redacted + `"`, bracketEnd(s)
+	}
+	if whole := expressionEnd(s, byOperators, argumentEnd); strings.ContainsAny(s[:whole], quotes) {
+		return `"` + redacted + `"`, whole // get('…')
 	}
 	n = strings.IndexAny(s, ",}]"+shellBlanks+quotes)
 	if n < 0 {

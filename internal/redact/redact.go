@@ -5,6 +5,8 @@
 //   - tokens.go: tokens of known forms
 //   - json.go, members.go: JSON, and what looks like it in other texts
 //   - shell.go, word.go: programs for a shell, and their words
+//   - value.go: where a value in a program ends
+//   - connection.go: connection strings
 //   - url.go: user info and queries
 //   - command.go: command lines, and how much of them is shown
 package redact

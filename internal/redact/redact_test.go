@@ -75,6 +75,7 @@ func TestSecretVariables(t *testing.T) {
 func FuzzRedact(f *testing.F) {
 	for _, s := range []string{
 		"HF_TOKEN=\"a b\" x", "--api-key", "'", `{"key":"`, `\"key\":\"`, "a://b@c://d@e?key=1", "Authorization:", "é\xff", "x='y\"z'", "key = 'a", `"key":[`, "--token=`a`", `{"a":"{\"key\":[1,\"x\"]}"}`, "set -x KEY", "sk-aaaaaaaaaaaaaaaaaaaa", "eyJhbGciOiJub25lIn0.e30.", "u:p@h", "a\n- b", "api_keys = [", "f(key=x)",
+		"key=$(a `b` \"$(c)\")", "${key:-a}", "key = f('a') or 'b' + c", "f('key', 'a')", "Server={a;b};Pwd='c';", "read key <<< a", `key=\"a\\"`,
 	} {
 		f.Add(s, s, "s3cret-value")
 	}

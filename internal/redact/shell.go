@@ -15,7 +15,10 @@ const (
 // redactShellText redacts a text of several words, such as a program for sh -c. It splits
 // words as a shell does, but keeps their quotes. What is quoted may be such a text again.
 func redactShellText(s string) string {
-	t := shellText{rest: s}
+	if clean, ok := redactConnection(s); ok {
+		return clean
+	}
+	t := shellText{rest: s, shown: len(s)}
 	for len(t.rest) > 0 {
 		t.step()
 	}
@@ -30,6 +33,8 @@ type shellText struct {
 	// a flag.
 	pending sensitivity
 	byFlag  bool
+	// join is how that word's value may be joined from several, in a program in Python.
+	join joining
 	// previous is the word before, without its quotes; "" at the beginning of a command.
 	previous string
 	// list is what the name before a list in YAML implies about its entries.
@@ -37,6 +42,11 @@ type shellText struct {
 	// last is the last character that was not a blank, calls the open parentheses of calls.
 	last  byte
 	calls int
+	// backquoted is set within `…`.
+	backquoted bool
+	// shown is the length of the rest behind a call that is shown because nothing is quoted
+	// in it.
+	shown int
 	command
 }
 
@@ -46,6 +56,9 @@ type command struct {
 	values   sensitivity // of all words that follow
 	oneValue bool        // aws configure set: a name and a value follow
 	curl     bool
+	reader   bool        // read: names follow
+	reads    sensitivity // of the names that it reads
+	printf   bool
 }
 
 // step reads a break between words, or a word.
@@ -54,7 +67,11 @@ func (t *shellText) step() {
 	case strings.HasPrefix(t.rest, "\\\n"): // a continued line
 		t.write(t.rest[:2], 2)
 	case t.pending != public && strings.IndexByte(brackets, c) >= 0:
-		t.bracket()
+		t.bracket(t.pending)
+	case t.values != public && c == '(': // fish
+		t.bracket(t.values)
+	case (t.pending != public || t.values != public) && c == '`' && !t.backquoted && backquoteEnd(t.rest, 0) > 0:
+		t.word()
 	case strings.IndexByte(shellBreaks, c) >= 0:
 		t.separator(c)
 	default:
@@ -79,6 +96,9 @@ func (t *shellText) separator(c byte) {
 		}
 	case ')':
 		t.calls = max(0, t.calls-1)
+	case '`':
+		t.backquoted = !t.backquoted
+		fallthrough
 	default:
 		if t.byFlag {
 			t.pending = public
@@ -99,15 +119,62 @@ func (t *shellText) lastWritten() byte {
 	return s[len(s)-1]
 }
 
-// bracket redacts the list, tuple or array that the next word begins with.
-func (t *shellText) bracket() {
+// bracket redacts the list, tuple or array that the next word begins with, and what is joined
+// to it. level is what the name before implies.
+func (t *shellText) bracket(level sensitivity) {
 	n := bracketEnd(t.rest)
+	if next := operandStart(t.rest, n, t.join); next > 0 {
+		n = next + expressionEnd(t.rest[next:], t.join, t.valueEnd)
+	}
 	text := redacted
-	if t.pending == countable && isNumbers(t.rest[:n]) {
+	if level == countable && isNumbers(t.rest[:n]) {
 		text = t.rest[:n]
 	}
 	t.write(text, n)
-	t.pending, t.last = public, ')'
+	t.pending, t.join, t.last = public, byNothing, ')'
+}
+
+// valueEnd is programValueEnd for the rest of the text.
+func (t *shellText) valueEnd(s string) int { return programValueEnd(s, t.backquoted) }
+
+// valueWordEnd returns the length of the next word, n in a shell without substitutions, if all
+// of it is a value.
+func (t *shellText) valueWordEnd(n int) int {
+	if strings.IndexByte(quotes+brackets, t.rest[0]) >= 0 {
+		end := expressionEnd(t.rest, t.join, argumentEnd)
+		return max(n, end)
+	}
+	return max(n, expressionEnd(t.rest, t.join, t.valueEnd))
+}
+
+// substitutedEnd returns the length of the next word, before whose substitution n bytes stand, if
+// that belongs to a header or to the user info of a URL; otherwise n.
+func (t *shellText) substitutedEnd(n int) int {
+	raw := t.rest[:n]
+	if _, _, level := cutHeader(strings.TrimLeft(raw, quotes+`\`)); level != public {
+		return max(n, t.valueEnd(t.rest))
+	}
+	if _, authority, ok := strings.Cut(raw, "://"); ok && strings.IndexByte(authority, ':') > 0 && !strings.ContainsAny(authority, "/?#@") {
+		return max(n, t.valueEnd(t.rest))
+	}
+	return n
+}
+
+// assignedEnd returns the length of the next word, n in a shell without substitutions, if it
+// assigns a value to name.
+func (t *shellText) assignedEnd(name string, n int) int {
+	switch i := strings.IndexAny(name, quotes); {
+	case i == 0 && name[0] == '"' && strings.IndexByte(name[1:], '"') < 0: // "NAME=$(…)"
+		return max(n, quoteEnd(t.rest, 0))
+	case i >= 0 && strings.Count(name, name[i:i+1])%2 != 0: // the rest of a quoted text
+		return n
+	}
+	join := byArithmetic
+	if t.calls > 0 || strings.ContainsAny(name, ".[") {
+		join = byOperators
+	}
+	from := len(name) + len("=")
+	return max(n, from+expressionEnd(t.rest[from:], join, t.valueEnd))
 }
 
 // word redacts the next word.
@@ -122,19 +189,42 @@ func (t *shellText) word() {
 		pending = public // the flag before was a switch
 	}
 	t.pending, t.byFlag = public, false
-	next := strings.TrimLeft(t.rest[n:], shellBlanks)
 	name, value, assigned := strings.Cut(raw, "=")
 	level := public
 	if assigned {
 		level = assignedSensitivity(name)
 	}
+	call := pending != public && !byFlag && isCall(raw, t.rest[n:]) && t.isShownCall(raw, pending)
+	substituted := false
+	switch {
+	case pending != public && !call && raw != "-", t.values != public:
+		n = t.valueWordEnd(n)
+	case level != public && !t.isArgumentOfCall(name, value):
+		n = t.assignedEnd(name, n)
+	case n < len(t.rest) && (t.rest[n] == '(' && raw[n-1] == '$' || t.rest[n] == '`' && n > 1):
+		n = t.substitutedEnd(n)
+		substituted = n > len(raw)
+	}
+	if n > len(raw) {
+		raw = t.rest[:n]
+		unquoted = removeQuotes(raw)
+		bare = unquoted
+		if assigned {
+			value = raw[len(name)+1:]
+		}
+	}
+	clean = raw
+	t.join = byNothing
+	next := strings.TrimLeft(t.rest[n:], shellBlanks)
 	switch {
 	case t.values != public:
 		clean = valueFor(t.values, raw, bare)
 	case pending != public && !byFlag && raw == "-": // an entry of a list in YAML
 		t.pending, t.list = pending, pending
-	case pending != public && !byFlag && isCall(raw, t.rest[n:]): // tokens = encode(text)
+	case call: // tokens = encode(text)
 		clean, _ = redactQuotedWord(raw, unquoted)
+	case pending != public && byFlag && raw == "--": // no more flags, but maybe the value
+		clean, t.pending, t.byFlag = redacted, pending, true
 	case pending != public:
 		clean = valueFor(pending, raw, bare)
 		if strings.HasPrefix(next, "- ") {
@@ -147,28 +237,42 @@ func (t *shellText) word() {
 		t.oneValue = false
 		clean, _ = redactQuotedWord(raw, unquoted)
 		t.pending = sensitivityOf(unquoted)
-	case (unquoted == "=" || unquoted == ":") && sensitivityOf(t.previous) != public: // api_key = "…"
+	case isAssigner(unquoted) && sensitivityOf(t.previous) != public: // api_key = "…"
 		if !strings.HasPrefix(strings.TrimLeft(next, quotes+`\`), redacted) {
-			t.pending = sensitivityOf(t.previous)
+			t.pending, t.join = sensitivityOf(t.previous), byOperators
 		}
 	case isComparison(unquoted) && sensitivityOf(t.previous) != public: // if token == "…"
-		if next != "" && strings.IndexByte(quotes, next[0]) >= 0 {
-			t.pending = sensitivityOf(t.previous)
+		if next != "" && (strings.IndexByte(quotes, next[0]) >= 0 || strings.HasPrefix(next, "$(")) {
+			t.pending, t.join = sensitivityOf(t.previous), byArithmetic
 		}
+	case strings.HasPrefix(unquoted, "<<<") && t.reads != public: // read NAME <<< VALUE
+		if t.pending = t.reads; raw != "<<<" {
+			n = len("<<<") + max(n-len("<<<"), t.valueEnd(t.rest[len("<<<"):]))
+			clean, t.pending = "<<< "+redacted, public
+		}
+	case unquoted == "<" && t.reads != public && strings.HasPrefix(next, "<("): // read NAME < <(…)
+		t.pending = t.reads
 	case strings.HasPrefix(unquoted, "=") && sensitivityOf(t.previous) != public:
-		clean = "=" + valueFor(sensitivityOf(t.previous), strings.TrimPrefix(raw, "="), strings.TrimPrefix(bare, "="))
+		n = max(n, 1+expressionEnd(t.rest[1:], byOperators, t.valueEnd))
+		clean = "=" + valueFor(sensitivityOf(t.previous), t.rest[1:n], strings.TrimPrefix(bare, "="))
+	case substituted && strings.Contains(raw, "://"):
+		clean = redactURLs(raw)
+	case assigned && isSignature(name) && t.out.Len() > 0 && t.lastWritten() == '&' && !strings.HasPrefix(value, redacted): // host/path?a=b&sig=…
+		clean = name + "=" + redacted
 	case assigned && t.isArgumentOfCall(name, value):
 		// sorted(x, key=f)
 	case level != public && value == "" && next != "" && (strings.IndexByte(quotes+"[{", next[0]) >= 0 || t.rest[n] == '('): // api_key= "…", TOKENS=(…)
-		t.pending = level
+		t.pending, t.join = level, byOperators
 	case level != public && value != "" && strings.IndexByte(brackets, value[0]) >= 0: // api_keys=["…", "…"]
 		t.write(name+"=", len(name)+1)
-		t.pending = level
-		t.bracket()
+		t.bracket(level)
 		return
 	default:
 		clean, t.pending = redactQuotedWord(raw, unquoted)
 		t.byFlag = t.pending != public && strings.HasPrefix(strings.TrimLeft(unquoted, brackets), "-")
+		if !t.byFlag {
+			t.join = byArithmetic // api_key: str = "…"
+		}
 		if t.pending != public && isSecretHeader(strings.TrimSuffix(unquoted, ":")) && strings.HasSuffix(unquoted, ":") && (next == "" || strings.IndexByte(quotes+`\`, next[0]) < 0) {
 			// -H "Authorization: Bearer …" whose quotes were removed: redact up to their end.
 			end := strings.IndexAny(t.rest[n:], quotes+`\`+"\n")
@@ -186,6 +290,14 @@ func (t *shellText) word() {
 			t.oneValue = isConfig(t.previous)
 		case path.Base(unquoted) == "curl":
 			t.curl = true
+		case unquoted == "read" || unquoted == "readarray" || unquoted == "mapfile":
+			t.reader = true
+		case t.reader:
+			t.reads = max(t.reads, sensitivityOf(unquoted))
+		case unquoted == "printf":
+			t.printf = true
+		case t.printf && t.previous == "-v": // printf -v NAME FORMAT VALUE
+			t.values = sensitivityOf(unquoted)
 		case t.curl && t.pending == public:
 			if keep, ok := curlUser(unquoted); ok && keep == unquoted {
 				t.pending, t.byFlag = secret, true
@@ -239,6 +351,38 @@ func (t *shellText) isArgumentOfCall(name, value string) bool {
 // follows.
 func isCall(raw, rest string) bool {
 	return strings.HasPrefix(rest, "(") && isIdentifier(raw[len(raw)-1]) && isPath(raw)
+}
+
+// isShownCall reports whether the call of function that the rest of the text begins with is shown
+// although its result is assigned to a name of the given sensitivity: nothing is quoted in the
+// expression, or the function makes tokens from a text.
+func (t *shellText) isShownCall(function string, level sensitivity) bool {
+	if len(t.rest) <= t.shown {
+		end := expressionEnd(t.rest, t.join, t.valueEnd)
+		if strings.ContainsAny(t.rest[:end], quotes) && !(level == countable && isTokenizer(function)) {
+			return false
+		}
+		t.shown = len(t.rest) - end
+	}
+	return true
+}
+
+// isTokenizer reports whether a function is one of those that make tokens from a text.
+func isTokenizer(function string) bool {
+	switch function[strings.LastIndexByte(function, '.')+1:] {
+	case "encode", "tokenize", "tokenizer", "decode":
+		return true
+	}
+	return false
+}
+
+// isAssigner reports whether a word is an operator that assigns, in a program.
+func isAssigner(s string) bool {
+	switch s {
+	case "=", ":", ":=", "=>", "+=", "?=", "||=":
+		return true
+	}
+	return false
 }
 
 // isComparison reports whether a word is an operator that compares, in a program.

@@ -78,7 +78,7 @@ func redactURL(s string) string {
 		name, value, assigned := strings.Cut(query[:n], "=")
 		unescaped, err := url.QueryUnescape(name)
 		level := sensitivityOf(unescaped)
-		if assigned && (err != nil || level == secret || level == countable && !isNumber(value)) {
+		if assigned && (err != nil || isSignature(unescaped) || level == secret || level == countable && !isNumber(value)) {
 			out.WriteString(name + "=" + redacted)
 		} else {
 			out.WriteString(query[:n])
@@ -90,6 +90,14 @@ func redactURL(s string) string {
 		query = query[n:]
 	}
 	return out.String()
+}
+
+// isSignature reports whether the parameter of a query is the signature of a signed URL: sig in
+// Azure, X-Amz-Signature, X-Goog-Signature, Signature in CloudFront. Who has the URL with it has
+// access.
+func isSignature(name string) bool {
+	name = strings.ToLower(name)
+	return name == "sig" || strings.HasSuffix(name, "signature")
 }
 
 // hasPassword reports whether an authority without @ has a colon that no port follows, and is

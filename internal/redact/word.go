@@ -35,6 +35,9 @@ func redactWord(w string) (clean string, follows sensitivity) {
 		}
 		name, value := w[:i], w[i+1:]
 		level := assignedSensitivity(name)
+		if i := strings.LastIndexAny(name, "?&"); i >= 0 && isSignature(name[i+1:]) {
+			level = secret
+		}
 		if value != "" && (level == secret || level == countable && !isNumbers(value)) {
 			out.WriteString(name + "=" + redacted)
 			return out.String(), public
@@ -76,14 +79,17 @@ func isFlag(s string) bool {
 		}
 		const letters = 4 // such as -asc and -Xmx
 		end := strings.IndexAny(name, "=:")
-		if len(name) <= letters || end > 0 && end < len(name)-1 && isName(name[:end]) {
+		if len(name) <= letters || end > 0 && hasValue(name[end:]) && isName(name[:end]) && !isMixed(name[:end]) {
 			return true
 		}
+	}
+	if i := strings.IndexByte(name, '='); i >= 0 && !hasValue(name[i:]) && i > 0 && name[i:] != "=" {
+		return false // the padding of base64
 	}
 	if i := strings.IndexAny(name, "=:"); i >= 0 {
 		name = name[:i]
 	}
-	if name == "" || len(name) > longest || !isLetter(name[0]) {
+	if name == "" || len(name) > longest || !isLetter(name[0]) || isMixed(name) {
 		return false
 	}
 	capitals, small := 0, 0
@@ -99,6 +105,30 @@ func isFlag(s string) bool {
 		}
 	}
 	return capitals == 0 || small == 0
+}
+
+// hasValue reports whether anything but = follows the = or colon of a flag. In base64 nothing does.
+func hasValue(s string) bool { return strings.Trim(s[1:], "=") != "" }
+
+// isMixed reports whether a name has digits, capitals and small letters, or several digits each
+// between letters, as random characters have.
+func isMixed(name string) bool {
+	const several = 3
+	capitals, small, digits, inside := false, false, false, 0
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c >= 'A' && c <= 'Z':
+			capitals = true
+		case c >= 'a' && c <= 'z':
+			small = true
+		case c >= '0' && c <= '9':
+			digits = true
+			if i > 0 && i+1 < len(name) && isLetter(name[i-1]) && isLetter(name[i+1]) {
+				inside++
+			}
+		}
+	}
+	return capitals && small && digits || inside >= several
 }
 
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
