@@ -25,7 +25,8 @@ const (
 	// At an interval up to spikeLikely a spike of 20 ms is likely to be seen, up to
 	// spikeSafe even if a timer is late. If a round of memory readings costs spikeCost at
 	// most, an interval in this range is kept for about spikeShare of one core; if that
-	// much is not left, the other parts have to wait.
+	// much is not left, the other parts have to wait. A round of up to twice that cost, on a
+	// slow machine, gets the same share, at intervals that are longer.
 	spikeLikely = 15 * time.Millisecond
 	spikeSafe   = 12 * time.Millisecond
 	spikeShare  = 0.0055
@@ -136,8 +137,11 @@ func (g *Governor) Next(t Tick) (memory, slow time.Duration) {
 	// A tenth of the budget is always left to the memory: its peak is in the frozen core.
 	rate = max(rate, gpuShare/10)
 	longest := maxInterval
-	if g.memoryCost <= spikeCost.Seconds() || g.rounds <= 1 && g.memoryCost <= coldSpikeCost.Seconds() {
-		longest = max(spikeSafe, min(spikeLikely, seconds(g.memoryCost/spikeShare)))
+	switch atShare := seconds(g.memoryCost / spikeShare); {
+	case g.memoryCost <= spikeCost.Seconds() || g.rounds <= 1 && g.memoryCost <= coldSpikeCost.Seconds():
+		longest = max(spikeSafe, min(spikeLikely, atShare))
+	case g.memoryCost <= 2*spikeCost.Seconds():
+		longest = atShare
 	}
 	return max(minInterval, min(longest, seconds(g.memoryCost/rate))), slow
 }

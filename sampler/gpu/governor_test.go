@@ -162,3 +162,20 @@ func TestGovernorColdRound(t *testing.T) {
 		t.Errorf("after one round of 500 µs, of an expensive driver, the interval is %v", memory)
 	}
 }
+
+// A round that costs a little more than usual, on a slow machine, is made less often in
+// proportion: readings do not become rare all at once when nothing else of the budget is left.
+func TestGovernorOnASlowMachine(t *testing.T) {
+	previous := time.Duration(0)
+	for _, cost := range []time.Duration{60, 90, 110, 150, 190} {
+		var g Governor
+		var memory time.Duration
+		for range 100 {
+			memory, _ = g.Next(Tick{Elapsed: TickInterval, Rounds: 10, MemoryCPU: 10 * cost * time.Microsecond, Running: true, Share: 0.0008})
+		}
+		if memory < previous || memory > 40*time.Millisecond {
+			t.Errorf("at %d µs a round the interval is %v, and it was %v at a lower cost", cost, memory, previous)
+		}
+		previous = memory
+	}
+}
