@@ -230,7 +230,7 @@ func linePattern(line string) string {
 
 var (
 	quantity  = regexp.MustCompile(`[0-9]+(\.[0-9]+)?( ([GMK]iB|ms|s)\b)?`)
-	curve     = regexp.MustCompile(`^ {15}[▁▂▃▄▅▆▇█ ]*[▁▂▃▄▅▆▇█]`)
+	curve     = regexp.MustCompile(`^ {15}[▁▂▃▄▅▆▇█ ]*[▁▂▃▄▅▆▇█] +`)
 	doubtLine = regexp.MustCompile(`^  (info|warning|error|missing) `)
 )
 
@@ -241,7 +241,7 @@ var (
 func demoLines(want, got string) (string, string) {
 	cut := func(line string) string {
 		line, _, _ = strings.Cut(strings.TrimSuffix(line, "\n"), ",")
-		line = curve.ReplaceAllString(line, "               ▁…█")
+		line = curve.ReplaceAllString(line, "               ▁…█ ")
 		return quantity.ReplaceAllString(line, "N") + "\n"
 	}
 	var wanted, printed, doubts strings.Builder
