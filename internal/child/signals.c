@@ -110,6 +110,15 @@ int vobs_child_catch(int sig, int fd) {
 	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
 }
 
+/* Receives the signals that were sent to the process and that the thread which the kernel
+ * chose has not received yet: a change of this thread's mask makes it look for them. */
+void vobs_child_receive_pending(void) {
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 /* Gives a signal its default action. */
 void vobs_child_default(int sig) {
 	struct sigaction sa;

@@ -145,9 +145,10 @@ func (r *receiver) run() {
 	}
 }
 
-// flush returns once every signal that was received so far is in the channel. Only one
+// flush returns once every signal that was sent to vobs so far is in the channel. Only one
 // goroutine may call it at a time.
 func (r *receiver) flush() {
+	C.vobs_child_receive_pending()
 	if _, err := unix.Write(r.in, []byte{0, 0}); err != nil {
 		return // the pipe is full
 	}

@@ -236,8 +236,8 @@ var (
 
 // demoLines leaves of the demo's output what does not depend on the machine's speed: of
 // each line what stands before its first comma, with every number and its unit as N, and of a
-// curve that there is one. A
-// slow machine may also give rise to more doubts than the document shows.
+// curve that there is one. A slow machine may also give rise to more doubts than the document
+// shows.
 func demoLines(want, got string) (string, string) {
 	cut := func(line string) string {
 		line, _, _ = strings.Cut(strings.TrimSuffix(line, "\n"), ",")

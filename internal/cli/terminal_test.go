@@ -206,7 +206,7 @@ func TestCtrlCWhileSettling(t *testing.T) {
 	e := p.event(t, "e.json")
 	wantRun(t, e, "6", true)
 	if len(e.Run.Leftovers) != 1 || e.Partial {
-		t.Errorf("leftovers %+v, partial %v", e.Run.Leftovers, e.Partial)
+		t.Errorf("leftovers %+v, partial %v; %+v, %+v", e.Run.Leftovers, e.Partial, e.Validity, e.Unavailable)
 	}
 	if _, err := os.Stat(filepath.Join(p.Dir, "e.json.partial")); err == nil {
 		t.Error("the partial event is still there beside the whole one")

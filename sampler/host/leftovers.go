@@ -59,7 +59,7 @@ func (s *Sampler) Leftovers() ([]Leftover, error) {
 // listLeftovers returns the leftovers without their arguments.
 func (s *Sampler) listLeftovers() ([]Leftover, error) {
 	// Best effort: what cannot be read cannot be listed.
-	if err := s.tree.Discover(); errors.Is(err, bounded.ErrHangs) {
+	if err := s.tree.DiscoverAnew(); errors.Is(err, bounded.ErrHangs) {
 		return nil, err
 	}
 	procs, err := s.tree.Processes()

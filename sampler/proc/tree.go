@@ -178,6 +178,18 @@ func (t *Tree) Discover() error {
 	return err
 }
 
+// DiscoverAnew is [Tree.Discover], but looks even if no process has started since the latest
+// one: a look misses a process whose parent ends meanwhile, which gives it to vobs.
+func (t *Tree) DiscoverAnew() error {
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.gate.leave()
+	t.scan.settled = false
+	_, _, err := t.discover()
+	return err
+}
+
 // DiscoverAndRefresh is [Tree.Discover] and [Tree.Refresh] at the cost of one: it reads the
 // resident memory of each process once.
 func (t *Tree) DiscoverAndRefresh() (rss int64, err error) {
