@@ -22,7 +22,7 @@
 //	children  a command with many living children
 //	orphans   a command that leaves many orphans behind
 //
-// The short form takes about four and a half minutes, -long about twenty: it has more
+// The short form takes about six minutes, -long about twenty: it has more
 // repetitions, more intervals and more GPUs, processes and engines. A missed target is
 // printed and fails nothing. Exit status 1: something could not be measured. It needs
 // cgo, for ../minimal.
