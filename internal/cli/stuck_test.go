@@ -22,11 +22,18 @@ func fullPipe(t *testing.T) (r, w *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close(); w.Close() })
-	if err := w.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+	conn, err := w.SyscallConn()
+	if err != nil {
 		t.Fatal(err)
 	}
-	for err == nil {
-		_, err = w.Write(make([]byte, 4096))
+	var full error
+	err = conn.Control(func(fd uintptr) { // it does not block yet
+		for full == nil {
+			_, full = unix.Write(int(fd), make([]byte, 4096))
+		}
+	})
+	if err != nil || full != unix.EAGAIN {
+		t.Fatalf("filling a pipe: %v, %v", err, full)
 	}
 	return r, w
 }
