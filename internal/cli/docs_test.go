@@ -265,13 +265,7 @@ func demoLines(want, got string) (string, string) {
 // test's and the fake NVML library is built.
 func demoScript(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Skip("SKIPPED: the fake NVML library needs gcc: install it (apt-get install gcc libc6-dev)")
-	}
-	library, err := buildNVML()
-	if err != nil {
-		t.Fatal(err)
-	}
+	library := fakeNVML(t)
 	vobs, err := exec.LookPath("vobs")
 	if err != nil {
 		t.Fatal(err)

@@ -413,6 +413,19 @@ func untilSampledMain(args []string) int {
 
 var builds sync.Map // of func() error, by directory
 
+// fakeNVML returns the directory of the fake NVML library, or skips the test.
+func fakeNVML(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("SKIPPED: the fake NVML library needs gcc: install it (apt-get install gcc libc6-dev)")
+	}
+	library, err := buildNVML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return library
+}
+
 // buildNVML builds the fake NVML library without some symbols, once for each version of its
 // sources, and returns its directory.
 func buildNVML(missing ...string) (string, error) {

@@ -34,13 +34,7 @@ var ofMachine = []schema.Code{schema.CodeBusyHost, schema.CodeShortWindow, schem
 // back, is noted.
 func TestCleanRun(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Skip("SKIPPED: the fake NVML library needs gcc: install it (apt-get install gcc libc6-dev)")
-	}
-	library, err := buildNVML()
-	if err != nil {
-		t.Fatal(err)
-	}
+	library := fakeNVML(t)
 	dir := t.TempDir()
 	gpu := "device 0\nname \"Simulated GPU\"\ntotal 80GiB\nreserved 600MiB\nused file " + dir + "/memory\nprocess pid=child mem=file:" + dir + "/memory\npower 300\nenergy rate 300 at=0\nthrottle sw_power_cap at=0s for=1h\n"
 	script := "vobs demo-engine --memory-file memory --done done &\nread line <>done\n"

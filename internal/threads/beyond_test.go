@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -71,32 +70,6 @@ func exceedReserve(t *testing.T, cgroup string) {
 	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte("0"), 0); err != nil {
 		t.Fatal(err)
 	}
-	var pipe [2]int
-	if err := syscall.Pipe(pipe[:]); err != nil {
-		t.Fatal(err)
-	}
-	const n = blocking + 1
-	returned := make(chan error, n)
 	fmt.Println("limited")
-	for range n {
-		go func() {
-			_, err := syscall.Read(pipe[0], make([]byte, 1))
-			returned <- err
-		}()
-	}
-	deadline := time.Now().Add(time.Minute)
-	for blocked(t, pipe[0]) < n && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
-	if got := blocked(t, pipe[0]); got != n {
-		t.Errorf("%d threads read the pipe, want %d", got, n)
-	}
-	if _, err := syscall.Write(pipe[1], make([]byte, n)); err != nil {
-		t.Fatal(err)
-	}
-	for range n {
-		if err := <-returned; err != nil {
-			t.Error(err)
-		}
-	}
+	blockThreads(t, blocking+1)()
 }

@@ -41,12 +41,25 @@ func TestReserve(t *testing.T) {
 	if runtime.GOMAXPROCS(0) != 1 {
 		t.Errorf("GOMAXPROCS is %d", runtime.GOMAXPROCS(0))
 	}
+	// All but the one that runs and the one that waits for the network.
+	const n = blocking - 2
+	release := blockThreads(t, n)
+	if after := tasks(t); after != before {
+		t.Errorf("%d threads, and %d while %d of them block", before, after, n)
+	}
+	release()
+	if after := tasks(t); after != before {
+		t.Errorf("%d threads, and %d in the end", before, after)
+	}
+}
+
+// blockThreads blocks n threads until release is called, which waits for them to go on.
+func blockThreads(t *testing.T, n int) (release func()) {
+	t.Helper()
 	var pipe [2]int
 	if err := syscall.Pipe(pipe[:]); err != nil {
 		t.Fatal(err)
 	}
-	// All but the one that runs and the one that waits for the network.
-	const n = blocking - 2
 	returned := make(chan error, n)
 	for range n {
 		go func() {
@@ -61,19 +74,16 @@ func TestReserve(t *testing.T) {
 	if got := blocked(t, pipe[0]); got != n {
 		t.Errorf("%d threads read the pipe, want %d", got, n)
 	}
-	if after := tasks(t); after != before {
-		t.Errorf("%d threads, and %d while %d of them block", before, after, n)
-	}
-	if _, err := syscall.Write(pipe[1], make([]byte, n)); err != nil {
-		t.Fatal(err)
-	}
-	for range n {
-		if err := <-returned; err != nil {
-			t.Error(err)
+	return func() {
+		t.Helper()
+		if _, err := syscall.Write(pipe[1], make([]byte, n)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if after := tasks(t); after != before {
-		t.Errorf("%d threads, and %d in the end", before, after)
+		for range n {
+			if err := <-returned; err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
