@@ -295,12 +295,9 @@ func (s *Sampler) pass(begin time.Time, discover bool) {
 	}
 	var rss int64
 	var err error
-	now := begin
-	s.measure(func() {
-		rss, err = read()
-		now = time.Now()
-		s.energy.readIfDue(now)
-	}, func(cost time.Duration) { charge(time.Since(begin), cost) })
+	s.measure(func() { rss, err = read() }, func(cost time.Duration) { charge(time.Since(begin), cost) })
+	now := time.Now()
+	s.energy.readIfDue(now) // not within measure: it may have to wait for a thread itself
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.samples.add(now, rss, err)
