@@ -119,14 +119,6 @@ void vobs_child_receive_pending(void) {
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Gives a signal its default action. */
-void vobs_child_default(int sig) {
-	struct sigaction sa;
-	memset(&sa, 0, sizeof sa);
-	sa.sa_handler = SIG_DFL;
-	sigaction(sig, &sa, NULL);
-}
-
 /* The first signal for real time that the C library leaves to programs. */
 int vobs_child_first_realtime(void) { return SIGRTMIN; }
 

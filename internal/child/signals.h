@@ -11,7 +11,6 @@ void vobs_child_unmask(void);
 int vobs_child_catch(int sig, int fd);
 void vobs_child_uncatch(int sig);
 void vobs_child_receive_pending(void);
-void vobs_child_default(int sig);
 int vobs_child_first_realtime(void);
 
 #endif

@@ -35,13 +35,12 @@ var firstRealtime = syscall.Signal(C.vobs_child_first_realtime())
 // UseDefaultActions lets the signals that would end a program without handlers end this one,
 // until [Start]: there is no command yet to pass them on to. Go's runtime would ignore these,
 // or print its stacks (QUIT). Call it first of all: os/signal cannot catch them after that.
-// It leaves out HUP, INT and TERM, on which Go's runtime ends.
+// It leaves out faults, which are Go's runtime's, and HUP, INT and TERM, on which that ends.
 func UseDefaultActions() {
+	left := append(faultSignals(), syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	for _, sig := range caughtSignals {
-		switch {
-		case wasIgnored(sig), slices.Contains(faultSignals(), sig), sig == syscall.SIGHUP, sig == syscall.SIGINT, sig == syscall.SIGTERM:
-		default:
-			C.vobs_child_default(C.int(sig))
+		if !wasIgnored(sig) && !slices.Contains(left, sig) {
+			setDefault(sig)
 		}
 	}
 }

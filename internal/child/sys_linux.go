@@ -88,7 +88,7 @@ func initialEnviron() ([]string, bool) {
 	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00"), true
 }
 
-// setDefault gives a signal its default action.
+// setDefault sets the action of a signal to the default.
 func setDefault(sig syscall.Signal) {
 	// All zero is SIG_DFL without flags in every architecture's layout. A signal set
 	// has 8 bytes on all architectures that Go runs on except mips.
