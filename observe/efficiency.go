@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/vobs/vobs/internal/vllm/metrics"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/schema"
 )
@@ -115,10 +116,6 @@ func generatedTokens(engine *schema.Engine) (n int64, why string) {
 	return *engine.Tokens.Generation, ""
 }
 
-// localCompute is the source of the prompt tokens that the engine computed, among those of
-// vllm:prompt_tokens_by_source (vllm/v1/metrics/stats.py).
-const localCompute = "local_compute"
-
 func computedTokens(engine *schema.Engine) (n int64, why string) {
 	generated, why := generatedTokens(engine)
 	switch {
@@ -129,7 +126,7 @@ func computedTokens(engine *schema.Engine) (n int64, why string) {
 	case engine.Tokens.PromptBySource == nil:
 		return 0, "the number of prompt tokens that came from no cache is unknown: see engine.tokens.prompt_by_source"
 	}
-	computed, ok := engine.Tokens.PromptBySource[localCompute]
+	computed, ok := engine.Tokens.PromptBySource[metrics.SourceLocalCompute]
 	if !ok {
 		return 0, "the engine does not count the prompt tokens that it computed"
 	}

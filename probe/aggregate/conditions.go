@@ -92,7 +92,7 @@ func (v view) warmCache() *WarmCache {
 // localHits returns the prompt tokens that engines found in their own prefix caches. ok is
 // false if that is unknown: vLLM 0.8 counts blocks.
 func (v view) localHits(engines map[window.EngineID]bool) (hits int64, ok bool) {
-	found, why := v.metricsWithLabel(metrics.PromptBySource, "local_cache_hit")
+	found, why := v.metricsWithLabel(metrics.PromptBySource, metrics.SourceLocalCacheHit)
 	if why != "" {
 		desc, none := v.endpoints[0].Counters.SelectDesc(metrics.PrefixHits)
 		if none != "" || desc.Name() != metrics.PrefixHits.CanonicalName() {

@@ -6,6 +6,17 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
+// GaugeFigures are the names of the gauges that are followed over the run, as in the event's
+// series.
+var GaugeFigures = map[metrics.ID]string{
+	metrics.KVCacheUsage:    "engine.kv_cache.usage",
+	metrics.RequestsRunning: "engine.requests.running",
+	metrics.RequestsWaiting: "engine.requests.waiting",
+}
+
+// GenerationRateFigure is the name of the rate of generated tokens there.
+const GenerationRateFigure = "engine.throughput.generation_tokens_per_second"
+
 // curves returns the engine's figures over the run: those whose peak, or count, is in the event,
 // because the others were seen too rarely or are refuted.
 func (v view) curves() (out []curve.Figure) {
@@ -13,27 +24,24 @@ func (v view) curves() (out []curve.Figure) {
 	for _, e := range v.endpoints {
 		endpoints = append(endpoints, e.Index)
 	}
-	gauge := func(name string, id metrics.ID, g *schema.Gauge) {
+	gauge := func(id metrics.ID, g *schema.Gauge) {
 		// The peak of a sum may be unknown although that of each part is known.
 		if g == nil || g.Peak == nil && (g.Mean == nil || len(endpoints) == 1) {
 			return
 		}
 		if group := v.gauges.Curve(id, v.stage, endpoints); !group.Empty() {
-			out = append(out, curve.Figure{Name: name, Group: group})
+			out = append(out, curve.Figure{Name: GaugeFigures[id], Group: group})
 		}
 	}
 	g := v.Engine
 	if g.KVCache != nil && g.KVCache.Usage != nil {
-		gauge("engine.kv_cache.usage", metrics.KVCacheUsage, &g.KVCache.Usage.Gauge)
+		gauge(metrics.KVCacheUsage, &g.KVCache.Usage.Gauge)
 	}
-	for _, r := range []struct {
-		name string
-		id   metrics.ID
-		g    *schema.RequestGauge
-	}{{"engine.requests.running", metrics.RequestsRunning, g.Requests.Running}, {"engine.requests.waiting", metrics.RequestsWaiting, g.Requests.Waiting}} {
-		if r.g != nil {
-			gauge(r.name, r.id, &r.g.Gauge)
-		}
+	if r := g.Requests.Running; r != nil {
+		gauge(metrics.RequestsRunning, &r.Gauge)
+	}
+	if r := g.Requests.Waiting; r != nil {
+		gauge(metrics.RequestsWaiting, &r.Gauge)
 	}
 	if g.Tokens != nil && g.Tokens.Generation != nil {
 		var group curve.Group
@@ -46,7 +54,7 @@ func (v view) curves() (out []curve.Figure) {
 			}
 		}
 		if !group.Empty() {
-			out = append(out, curve.Figure{Name: "engine.throughput.generation_tokens_per_second", Group: group})
+			out = append(out, curve.Figure{Name: GenerationRateFigure, Group: group})
 		}
 	}
 	return out

@@ -65,12 +65,12 @@ func (v view) whyHitsContradicted() string {
 			return ""
 		}
 	}
-	found, why := v.metricsWithLabel(metrics.PromptBySource, "local_cache_hit")
+	found, why := v.metricsWithLabel(metrics.PromptBySource, metrics.SourceLocalCacheHit)
 	n := gainOf(found)
 	if why != "" || n <= 0 {
 		return ""
 	}
-	why = fmt.Sprintf("%s gained 0, although %s gained %.0f for local_cache_hit", metrics.PrefixHits.CanonicalName(), metrics.PromptBySource.CanonicalName(), n)
+	why = fmt.Sprintf("%s gained 0, although %s gained %.0f for %s", metrics.PrefixHits.CanonicalName(), metrics.PromptBySource.CanonicalName(), n, metrics.SourceLocalCacheHit)
 	v.contradictions = append(v.contradictions, why)
 	return why
 }

@@ -58,7 +58,7 @@ func (v view) workOf(e *endpoint) work {
 			gain[id] += m.Gain()
 		case metrics.PromptBySource:
 			known = true
-			if m.LabelValue == "external_kv_transfer" {
+			if m.LabelValue == metrics.SourceExternalKVTransfer {
 				received += m.Gain()
 			}
 		case metrics.PromptCachedBySource:

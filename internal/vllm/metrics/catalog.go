@@ -255,3 +255,11 @@ func matchTable(n Naming) map[string]Match {
 	}
 	return table
 }
+
+// Values of the label of [PromptBySource] (vllm/v1/metrics/stats.py): where prompt tokens came
+// from.
+const (
+	SourceLocalCompute       = "local_compute"
+	SourceLocalCacheHit      = "local_cache_hit"
+	SourceExternalKVTransfer = "external_kv_transfer"
+)
