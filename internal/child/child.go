@@ -113,7 +113,6 @@ type Command struct {
 
 	receiver *receiver
 	sigs     chan received    // what it received
-	pipe     chan os.Signal   // SIGPIPE: caught, never received
 	early    []syscall.Signal // those caught before the start
 	late     []syscall.Signal // those ignored when vobs started, caught after the start
 
@@ -159,7 +158,6 @@ func Start(s Spec) (*Command, error) {
 	c := &Command{
 		spec:        s,
 		sigs:        make(chan received, 64),
-		pipe:        make(chan os.Signal, 1),
 		drain:       make(chan chan struct{}),
 		quit:        make(chan struct{}),
 		ended:       make(chan struct{}),

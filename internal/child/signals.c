@@ -110,6 +110,17 @@ int vobs_child_catch(int sig, int fd) {
 	return sigaction(sig, &sa, NULL) == 0 ? 0 : errno;
 }
 
+static void discard(int sig) { (void)sig; }
+
+/* Makes a handler that does nothing that of sig. */
+void vobs_child_discard(int sig) {
+	struct sigaction sa;
+	memset(&sa, 0, sizeof sa);
+	sa.sa_handler = discard;
+	sa.sa_flags = SA_ONSTACK | SA_RESTART;
+	sigaction(sig, &sa, NULL);
+}
+
 /* Receives the signals that were sent to the process and that the thread which the kernel
  * chose has not received yet: a change of this thread's mask makes it look for them. */
 void vobs_child_receive_pending(void) {

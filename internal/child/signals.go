@@ -62,10 +62,8 @@ func (c *Command) catchEarly() {
 		}
 	}
 	c.receiver.catch(c.early)
-	// Caught, not ignored: the command would inherit an ignored signal. Nobody receives
-	// from the channel; a write to a closed pipe returns EPIPE instead of killing vobs.
 	if !wasIgnored(syscall.SIGPIPE) {
-		signal.Notify(c.pipe, syscall.SIGPIPE)
+		c.receiver.surviveBrokenPipe()
 	}
 }
 
@@ -77,7 +75,6 @@ func (c *Command) catchLate() { c.receiver.catch(c.late) }
 // release undoes catchEarly and catchLate.
 func (c *Command) release() {
 	c.receiver.stop()
-	signal.Stop(c.pipe)
 	for _, sig := range c.late {
 		signal.Ignore(sig)
 	}

@@ -10,6 +10,7 @@ void vobs_child_mask(void);
 void vobs_child_unmask(void);
 int vobs_child_catch(int sig, int fd);
 void vobs_child_uncatch(int sig);
+void vobs_child_discard(int sig);
 void vobs_child_receive_pending(void);
 int vobs_child_first_realtime(void);
 

@@ -117,6 +117,15 @@ func (r *receiver) catch(sigs []syscall.Signal) {
 	}
 }
 
+// surviveBrokenPipe makes a write to a closed pipe return EPIPE instead of ending vobs. The
+// handler does nothing; exec replaces it by the default action, while the command would inherit
+// an ignored signal. Ignore is for Go's runtime, which ends the process after such a write to
+// stdout or stderr. Unlike Notify it needs no threads.
+func (r *receiver) surviveBrokenPipe() {
+	signal.Ignore(syscall.SIGPIPE)
+	C.vobs_child_discard(C.int(syscall.SIGPIPE))
+}
+
 // run passes on what the handler writes: pairs of a signal's number and whether the
 // kernel sent it. Zeros mark a flush.
 func (r *receiver) run() {

@@ -59,12 +59,13 @@ func withInheritedMask(f func()) { f() }
 type receiver struct {
 	to   chan<- received
 	sigs chan os.Signal
+	pipe chan os.Signal // SIGPIPE: never received from
 	quit chan struct{}
 }
 
 // newReceiver returns a receiver that passes signals to a channel until stop is called.
 func newReceiver(to chan<- received) (*receiver, error) {
-	r := &receiver{to: to, sigs: make(chan os.Signal, 64), quit: make(chan struct{})}
+	r := &receiver{to: to, sigs: make(chan os.Signal, 64), pipe: make(chan os.Signal, 1), quit: make(chan struct{})}
 	go r.run()
 	return r, nil
 }
@@ -75,6 +76,10 @@ func (r *receiver) catch(sigs []syscall.Signal) {
 		signal.Notify(r.sigs, sig)
 	}
 }
+
+// surviveBrokenPipe makes a write to a closed pipe return EPIPE instead of ending vobs. It does
+// not ignore the signal, because the command would inherit that.
+func (r *receiver) surviveBrokenPipe() { signal.Notify(r.pipe, syscall.SIGPIPE) }
 
 func (r *receiver) run() {
 	for {
@@ -123,6 +128,7 @@ func (r *receiver) flush() {
 // stop makes the runtime's own handling of the signals take effect again.
 func (r *receiver) stop() {
 	signal.Stop(r.sigs)
+	signal.Stop(r.pipe)
 	close(r.quit)
 }
 

@@ -10,12 +10,15 @@
 //	runtime: sysmon and the template thread                 2
 //	a goroutine that runs (GOMAXPROCS is 1)                 1
 //	the network poller                                      1
-//	os/signal: its loop, and one that can take signals      2
+//	os/signal: its loop, and one that can take signals, [1]
+//	or those with no more to do that are not parked yet     2
 //	waiting for the command and its orphans                 1
 //	the goroutine that calls NVML                           1
 //	a write to a stream or a file of events                 1
 //	calls that may hang (see [Enter])              MaxBlocked
 //	C: the GPUs' memory, multiprocess files                 2
+//
+// [1] Without cgo, or if signals were blocked when vobs was executed.
 //
 // A goroutine that waits for anything else (a channel, a lock, a socket, a pidfd) occupies no
 // thread, unless it is locked to one: so whoever locks a goroutine to its thread must be in
