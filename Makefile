@@ -132,7 +132,7 @@ e2e-vllm: bin/vobs ## test with a real vLLM for CPU (5.9 GB, into .e2e): served,
 
 BENCHMARKS = $(GOTEST) -run '^$$' -bench . -benchmem
 
-bench: bin/vobs $(FAKENVML) ## measure what vobs and its reader cost beside the alternatives: the main figures, in about six minutes
+bench: bin/vobs $(FAKENVML) ## measure what vobs and its reader cost beside the alternatives: the main figures, in about eight minutes
 	VOBS=bin/vobs go run ./bench/overhead
 	go run -tags $(TAGS) ./bench/reader
 	$(BENCHMARKS) -benchtime 500ms $(call packages-with,^func Benchmark)
