@@ -29,7 +29,7 @@ const (
 	// slow machine, gets the same share, at intervals that are longer.
 	spikeLikely = 15 * time.Millisecond
 	spikeSafe   = 12 * time.Millisecond
-	spikeShare  = 0.0042
+	spikeShare  = 0.0045
 	spikeCost   = 100 * time.Microsecond
 	// coldSpikeCost replaces spikeCost for the very first round, which may cost several
 	// times as much as the following ones.
