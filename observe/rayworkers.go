@@ -26,13 +26,14 @@ const (
 	firstRayLook = 250 * time.Millisecond
 	lastRayLook  = time.Minute
 	// maxRayDrivers bounds the processes among which drivers are looked for. Each takes about
-	// 2 µs for each file that it holds open.
-	maxRayDrivers = 1000
+	// 7 µs for each of its descriptors.
+	maxRayDrivers = 250
 )
 
 // rayWorkers determines which processes on the GPUs are workers of Ray that work for the command.
 // They are children of Ray's daemon, and their job is that of a driver among the command's
-// processes. It reads nothing unless a process on a GPU may be such a worker.
+// processes. Of a process on a GPU that is no such worker, it reads the parents and their arguments
+// once; it looks for drivers only if there is a worker.
 type rayWorkers struct {
 	procRoot string
 	// ours returns the pids of the command's processes and of the servers that are scraped.
@@ -45,8 +46,9 @@ type rayWorkers struct {
 	verdicts map[int]rayVerdict // of the processes that were listed last
 	drivers  map[proc.RayJob]bool
 	nextLook time.Time
-	gap      time.Duration // from nextLook to the look after it
-	counted  string        // why the CPU time of the command's processes is not all; "" if it is
+	gap      time.Duration  // from nextLook to the look after it
+	worker   int            // a worker that is the command's; 0 if none was found
+	unknown  map[int]string // as in rayVerdict, also of processes that were listed before
 }
 
 // rayVerdict is what is known of a process on a GPU that does not descend from the command.
@@ -57,7 +59,7 @@ type rayVerdict struct {
 }
 
 func newRayWorkers(procRoot string, tree *proc.Tree, ours func() map[int]bool, debug func(string)) *rayWorkers {
-	return &rayWorkers{procRoot: procRoot, ours: ours, discover: tree.Discover, debug: debug, verdicts: map[int]rayVerdict{}, drivers: map[proc.RayJob]bool{}}
+	return &rayWorkers{procRoot: procRoot, ours: ours, discover: tree.Discover, debug: debug, verdicts: map[int]rayVerdict{}, drivers: map[proc.RayJob]bool{}, unknown: map[int]string{}}
 }
 
 // find implements [gpu.Config.Workers].
@@ -67,19 +69,21 @@ func (r *rayWorkers) find(pids []int) (owned []int, unknown map[int]string) {
 	// A pid that the driver does not list any more may be another process the next time.
 	maps.DeleteFunc(r.verdicts, func(pid int, _ rayVerdict) bool { return !slices.Contains(pids, pid) })
 	due := !time.Now().Before(r.nextLook)
-	var look []int
+	var first, again []int
 	for _, pid := range pids {
 		if v, known := r.verdicts[pid]; !known {
-			look = append(look, pid)
-			r.nextLook, r.gap = time.Now(), firstRayLook
+			first = append(first, pid)
 		} else if v.isRay && due {
-			look = append(look, pid)
+			again = append(again, pid)
 		}
 	}
-	if len(look) > 0 {
+	if look := slices.Concat(first, again); len(look) > 0 {
 		r.look(look)
-		r.nextLook = time.Now().Add(r.gap)
 		r.gap = min(2*r.gap, lastRayLook)
+		if slices.ContainsFunc(first, func(pid int) bool { return r.verdicts[pid].isRay }) {
+			r.gap = firstRayLook
+		}
+		r.nextLook = time.Now().Add(r.gap)
 	}
 	unknown = map[int]string{}
 	for _, pid := range pids {
@@ -128,12 +132,13 @@ func (r *rayWorkers) look(pids []int) {
 		v := found.verdicts[pid]
 		if v.ours {
 			r.debug(fmt.Sprintf("process %d is a worker of Ray that works for the command", pid))
-			r.counted = fmt.Sprintf("process %d, a worker of Ray, works for the command", pid)
-		} else if v.unknown != "" {
-			if r.verdicts[pid].unknown != v.unknown {
-				r.debug(v.unknown)
-			}
-			r.counted = cmp.Or(r.counted, v.unknown)
+			r.worker = pid
+		}
+		if v.unknown == "" {
+			delete(r.unknown, pid)
+		} else if r.unknown[pid] != v.unknown {
+			r.debug(v.unknown)
+			r.unknown[pid] = v.unknown
 		}
 		r.verdicts[pid] = v
 	}
@@ -145,7 +150,13 @@ func (r *rayWorkers) look(pids []int) {
 func (r *rayWorkers) cpuElsewhere() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.counted
+	if r.worker != 0 {
+		return fmt.Sprintf("process %d, a worker of Ray, works for the command", r.worker)
+	}
+	for _, why := range r.unknown {
+		return why
+	}
+	return ""
 }
 
 // findDrivers adds the jobs whose drivers are among the command's processes. The error is why it
@@ -189,17 +200,25 @@ func readRayWorker(procRoot string, pid int) rayWorker {
 		return rayWorker{}
 	}
 	w := rayWorker{isRay: true, worker: below[len(below)-1]}
+	var firstErr error
 	// The outermost one is what Ray started. Its children may not have its files.
 	for _, p := range slices.Backward(below) {
 		job, err := proc.RayWorkerJob(procRoot, p.PID)
-		if err == nil {
-			w.worker, w.job, w.err = p, job, nil
+		if err != nil {
+			firstErr = cmp.Or(firstErr, err)
+			continue
+		}
+		if w.job.ID == "" || job.Logs != "" {
+			w.worker, w.job = p, job
+		}
+		if job.Logs != "" { // otherwise it may be a program that runs the worker: uv, nsys
 			return w
 		}
-		if w.err == nil {
-			w.err = err
-		}
 	}
+	if w.job.ID != "" {
+		return w
+	}
+	w.err = firstErr
 	if !certain && (complete || errors.Is(w.err, proc.ErrNoRayJob)) {
 		return rayWorker{} // an engine without Ray
 	}

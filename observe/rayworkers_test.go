@@ -128,6 +128,12 @@ func TestRayWorkers(t *testing.T) {
 			f.rayWorker(310, 300, rayLogs, "01000000")
 			f.Put(301, procStat{PPID: 310, Comm: "VLLM::Worker"})
 		}},
+		{name: "a worker that another program runs", change: func(f procFixture) {
+			f.rayDriver(103, rayLogs, "02000000")
+			f.Put(310, procStat{PPID: 300, Comm: "uv"})
+			f.files(310, []string{"RAY_JOB_ID=02000000"}, rayLogs+"/raylet.out")
+			f.rayWorker(301, 310, rayLogs, "02000000")
+		}, owned: true},
 		{name: "with vLLM's title", change: func(f procFixture) {
 			f.rayDriver(103, rayLogs, "02000000")
 			f.rayWorker(301, 300, rayLogs, "02000000")
@@ -275,6 +281,24 @@ func TestRayWorkersLookAgain(t *testing.T) {
 			time.Sleep(250 * time.Millisecond)
 		}
 		t.Error("the driver was not found")
+	})
+}
+
+// A worker that was there before the command's driver is another one's once the driver is known.
+func TestRayWorkersBeforeDriver(t *testing.T) {
+	f := newProcFixture(t)
+	f.raylet(300)
+	f.rayWorker(301, 300, rayLogs, "01000000")
+	r := testRayWorkers(f)
+	synctest.Test(t, func(t *testing.T) {
+		if owned, unknown := r.find([]int{301}); len(owned) > 0 || unknown[301] == "" || r.cpuElsewhere() == "" {
+			t.Errorf("%v, %v, %q", owned, unknown, r.cpuElsewhere())
+		}
+		f.rayDriver(103, rayLogs, "02000000")
+		time.Sleep(firstRayLook)
+		if owned, unknown := r.find([]int{301}); len(owned) > 0 || len(unknown) > 0 || r.cpuElsewhere() != "" {
+			t.Errorf("with a driver: %v, %v, %q", owned, unknown, r.cpuElsewhere())
+		}
 	})
 }
 

@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/vobs/vobs/sampler/internal/open"
 )
 
 // What Ray's processes show of themselves, seen on Ray 2.60.0:
@@ -115,15 +116,21 @@ func openFiles(procRoot string, pid int) (files []openFile, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the open files of process %d: %w", pid, err)
 	}
+	dirFD, err := open.Directory(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the open files of process %d: %w", pid, err)
+	}
+	defer unix.Close(dirFD)
+	var buf [unix.PathMax]byte
 	for _, fd := range descriptors {
-		path := filepath.Join(dir, strconv.Itoa(fd))
-		target, err := os.Readlink(path)
+		name := strconv.Itoa(fd)
+		n, err := unix.Readlinkat(dirFD, name, buf[:])
 		switch {
-		case errors.Is(err, unix.ENOENT):
+		case err == unix.ENOENT: // it was closed
 		case err != nil:
 			return nil, fmt.Errorf("reading the open files of process %d: %w", pid, err)
-		case strings.HasPrefix(target, "/"):
-			files = append(files, openFile{path, strings.TrimSuffix(target, " (deleted)")})
+		case n > 0 && buf[0] == '/':
+			files = append(files, openFile{filepath.Join(dir, name), strings.TrimSuffix(string(buf[:n]), " (deleted)")})
 		}
 	}
 	return files, nil
