@@ -25,7 +25,7 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 
 .PHONY: build demo install clean help \
 	test check-long check-shared soak race test-plugin fuzz lint \
-	e2e e2e-truth e2e-nvml e2e-gpu e2e-wandb e2e-vllm bench bench-long bench-vllm
+	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-vllm bench bench-long bench-vllm
 
 ##@ Build and run
 
@@ -108,7 +108,7 @@ lint: $(RUFF) ## check formatting, go vet, staticcheck, ruff, go.mod, generated 
 
 ##@ End to end
 
-e2e: e2e-truth e2e-nvml e2e-gpu e2e-zeus e2e-wandb e2e-vllm ## run all end-to-end tests
+e2e: e2e-truth e2e-nvml e2e-gpu e2e-zeus e2e-ray e2e-wandb e2e-vllm ## run all end-to-end tests
 
 e2e-truth: ## read simulated engines in real time over HTTP, and compare with what really happened (part of check-long)
 	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -v -run '^TestFiguresOverHTTP$$' ./probe/internal/truth
@@ -121,6 +121,9 @@ e2e-gpu: bin/vobs ## test known amounts of memory on a real GPU, allocated by Py
 
 e2e-zeus: bin/vobs $(FAKENVML) ## compare energies with Zeus's ZeusMonitor (350 MB, into .e2e), on the fake library or on a real GPU (REAL=1)
 	e2e/gpu/zeus.sh
+
+e2e-ray: bin/vobs $(FAKENVML) ## test whose GPU memory is whose under a real Ray (300 MB, into .e2e), on the fake library
+	e2e/ray/run.sh
 
 e2e-wandb: ## compare our client with W&B's real SDK (130 MB, into .e2e), against a local server
 	e2e/wandb/run.sh

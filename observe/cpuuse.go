@@ -27,8 +27,6 @@ const (
 	suspectedShare = 0.05
 	// walkTimeout bounds the look at all processes of the host.
 	walkTimeout = time.Second
-	// rayTitle begins the titles of Ray's workers. They are children of Ray's own daemon.
-	rayTitle = "ray::"
 )
 
 // engineProcesses are the processes of a server, as they were when they were found.
@@ -223,6 +221,9 @@ func (r *run) ownCPU(use host.CPUUse, engine *schema.Engine, conditions aggregat
 	}
 	if err := r.host.Tree().Err(); err != nil {
 		return 0, 0, err
+	}
+	if elsewhere := r.rayWorkers.cpuElsewhere(); elsewhere != "" {
+		return 0, 0, errors.New(elsewhere)
 	}
 	if conditions.Copied {
 		return 0, 0, errors.New("the engine's metrics come from another program")

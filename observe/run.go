@@ -64,6 +64,7 @@ type run struct {
 	prober        *probe.Prober
 	discovery     *discovery
 	cores         *coreMonitor
+	rayWorkers    *rayWorkers
 	partial       *partialWriter
 	metricsDir    metricsDir
 	introspection *introspection
@@ -193,6 +194,7 @@ func (r *run) prepare() {
 		wait:        governor.Wait,
 		debug:       cfg.Debug,
 	})
+	r.rayWorkers = newRayWorkers(cfg.ProcRoot, r.host.Tree(), r.discovery.ours, cfg.Debug)
 	order, _ := environ.Lookup(r.env, "CUDA_DEVICE_ORDER")
 	r.gpus = gpu.Start(gpu.Config{
 		Visible:   lookup(r.env, "CUDA_VISIBLE_DEVICES"),
@@ -201,6 +203,7 @@ func (r *run) prepare() {
 		Interval:  cfg.Interval,
 		OwnedPIDs: r.discovery.ours,
 		Descends:  r.descends,
+		Workers:   r.rayWorkers.find,
 		PIDsMatch: r.pidsMatch(),
 		ProcRoot:  cfg.ProcRoot,
 		Budget:    governor,

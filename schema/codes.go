@@ -174,7 +174,7 @@ func Codes() []CodeGroup {
 			{CodeNothingRecorded, warning, "vllm-omni's counters did not move, and none of vLLM's own are exported. The server may run without `--log-stats`, and then a 0 means nothing."},
 		}},
 		{"GPUs", []CodeInfo{
-			{CodeDevicesNotMatched, warning, "No process of the command could be matched with a sampled GPU. `peak_vram_gb` is the highest peak of all sampled GPUs."},
+			{CodeDevicesNotMatched, warning, "No process of the command could be matched with a sampled GPU: `peak_vram_gb` is the highest peak of all sampled GPUs. Or some could, and of another GPU it is unknown whether the command used it: `peak_vram_gb` leaves that one out."},
 			{CodeForeignProcesses, warning, "Processes that are not the command's had at least 64 MiB each on one of its GPUs. The GPU's peak, power and energy include theirs."},
 			{CodeDirtyVRAMBaseline, warning, "More than 512 MiB of a GPU of the command's were in use before the command came. The GPU's peak includes them. Not evaluated if `baseline_bytes` is null, or if the driver counts its own reserve as used (`memory_api` is `v1`)."},
 			{CodeThrottled, []Severity{Warning, Info}, "A GPU of the command's ran at reduced clocks in more than 1 % of the readings. Warning: for a hardware slowdown, heat or a power brake. Info: for the software power cap alone, as is usual under full load. The evidence is that share of the readings."},

@@ -24,7 +24,7 @@ type GPU struct {
 	PeakBytes *int64 `json:"peak_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`
 	// When that peak was first seen, in seconds after the command's start.
 	PeakAtSeconds *Float `json:"peak_at_seconds" kind:"instant" unit:"seconds"`
-	// Whether a process of the command had memory on the device; null if GPU processes cannot be matched with the command's.
+	// Whether a process of the command, or a worker of Ray whose driver is one, had memory on the device; null if GPU processes cannot be matched with the command's.
 	UsedByJob *bool `json:"used_by_job"`
 	// Highest sampled memory of the command's processes on the device.
 	JobPeakBytes *int64 `json:"job_peak_bytes" kind:"sampled peak" unit:"bytes" better:"lower"`

@@ -53,6 +53,10 @@ const (
 	CoordinatorTitle = "VLLM::DPCoordin"
 )
 
+// RayWorkerTitle is in the titles of the actors in which vLLM's workers run under Ray, which Ray
+// names after their class (vllm/v1/executor/ray_utils.py).
+const RayWorkerTitle = "RayWorkerWrapper"
+
 // The packages whose modules are commands: vLLM's and vllm-omni's.
 const (
 	ModulePrefix     = "vllm.entrypoints."

@@ -39,6 +39,12 @@ type Config struct {
 	// ago may be missing. It is called when the driver first lists a process. nil means
 	// that no such process is the command's.
 	Descends func(pid int) bool
+	// Workers determines which of the listed processes that are not owned work for the command
+	// all the same: those of a service, such as Ray. It returns those that do, which are owned
+	// from then on, and for each process of which that is unknown, why. It is called whenever
+	// there are such processes, also for those that it was called for before. nil means that
+	// there are no workers.
+	Workers func(pids []int) (owned []int, unknown map[int]string)
 	// PIDsMatch reports whether the pids of OwnedPIDs and those of NVML are from the same
 	// pid namespace. It must not call methods of Sampler. If it is nil, the sampler decides
 	// from what it sees: pids that NVML lists twice but that ProcRoot lacks show that
@@ -105,9 +111,10 @@ type Sampler struct {
 	orderUnknown bool   // CUDA may number the devices in another order
 	version      string // of the driver
 	versionErr   error
-	owned        map[int]bool // every listed pid that was owned at some time
-	prevOwned    map[int]bool // the last result of OwnedPIDs, and of Descends
-	hasOwned     bool         // OwnedPIDs returned some process at some time
+	owned        map[int]bool   // every listed pid that was owned at some time
+	prevOwned    map[int]bool   // the last result of OwnedPIDs, and of Descends
+	hasOwned     bool           // OwnedPIDs returned some process at some time
+	undetermined map[int]string // listed pids of which it is unknown whether they are owned, and why
 	pids         pidEvidence
 	stuckIn      string // the call that did not return before Stop gave up; "" for none
 	failure      string // why run ended early; "" if it did not
@@ -128,7 +135,7 @@ func start(cfg Config, d driver) *Sampler {
 	s := &Sampler{
 		cfg: cfg, driver: d,
 		initDone: make(chan struct{}), firstDone: make(chan struct{}), stopping: make(chan struct{}), done: make(chan struct{}),
-		owned: map[int]bool{}, engines: newEngineActivity(),
+		owned: map[int]bool{}, undetermined: map[int]string{}, engines: newEngineActivity(),
 	}
 	go s.run()
 	return s

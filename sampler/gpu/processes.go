@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,15 +60,8 @@ func (s *Sampler) readProcesses(kind roundKind) {
 	if s.cfg.OwnedPIDs != nil {
 		owned = s.cfg.OwnedPIDs()
 	}
-	if descendants := s.newDescendants(lists, owned); len(descendants) > 0 {
-		owned = maps.Clone(owned)
-		if owned == nil {
-			owned = map[int]bool{}
-		}
-		for _, pid := range descendants {
-			owned[pid] = true
-		}
-	}
+	owned = withPIDs(owned, s.newDescendants(lists, owned))
+	owned = withPIDs(owned, s.findWorkers(lists, owned))
 	s.mu.Lock()
 	s.markOwned(lists, owned)
 	s.mu.Unlock()
@@ -93,6 +87,19 @@ func (s *Sampler) readProcesses(kind roundKind) {
 	}
 }
 
+// withPIDs returns owned with further pids. It does not change owned.
+func withPIDs(owned map[int]bool, pids []int) map[int]bool {
+	if len(pids) == 0 {
+		return owned
+	}
+	all := make(map[int]bool, len(owned)+len(pids))
+	maps.Copy(all, owned)
+	for _, pid := range pids {
+		all[pid] = true
+	}
+	return all
+}
+
 // newDescendants returns listed processes of the command that owned does not include
 // yet. It checks each process only the first time that it is listed: one that is not the
 // command's never becomes so.
@@ -116,6 +123,47 @@ func (s *Sampler) newDescendants(lists [][]process, owned map[int]bool) (pids []
 		}
 	}
 	return pids
+}
+
+// findWorkers returns the listed processes that work for the command although neither owned nor
+// an earlier round includes them, and records of which that is unknown.
+func (s *Sampler) findWorkers(lists [][]process, owned map[int]bool) []int {
+	if s.cfg.Workers == nil {
+		return nil
+	}
+	foreign := map[int]bool{}
+	s.mu.Lock()
+	for _, list := range lists {
+		for _, p := range list {
+			if !owned[p.pid] && !s.owned[p.pid] && !s.prevOwned[p.pid] {
+				foreign[p.pid] = true
+			}
+		}
+	}
+	s.mu.Unlock()
+	if len(foreign) == 0 {
+		return nil
+	}
+	pids := slices.Sorted(maps.Keys(foreign))
+	workers, unknown := s.cfg.Workers(pids)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, pid := range pids {
+		delete(s.undetermined, pid)
+	}
+	maps.Copy(s.undetermined, unknown)
+	return workers
+}
+
+// whyUndetermined returns why it is unknown whether one of the processes on a device works for
+// the command, or "". The caller holds s.mu.
+func (s *Sampler) whyUndetermined(d *deviceState) string {
+	for _, pid := range slices.Sorted(maps.Keys(d.seen)) {
+		if why := s.undetermined[pid]; why != "" && !s.owned[pid] {
+			return why
+		}
+	}
+	return ""
 }
 
 // markOwned marks the processes that a device has listed, now or before, and that are

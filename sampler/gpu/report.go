@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sort"
@@ -174,6 +175,11 @@ func (s *Sampler) whyNoBaseline(d *deviceState, m memoryStats) string {
 		}
 		return "a process of the command or of the engine was on the device before the first reading"
 	}
+	for _, pid := range d.firstPIDs {
+		if why := s.undetermined[pid]; why != "" && !s.owned[pid] {
+			return "memory was in use at the first reading, and " + why
+		}
+	}
 	late := !s.started.IsZero() && m.firstAt.After(s.started)
 	unmatched := d.lists == 0 || s.whyUnmatched() != ""
 	unattributed := len(d.firstPIDs) == 0 && m.first > unattributedBytes || unmatched && len(d.firstPIDs) > 0
@@ -221,6 +227,16 @@ func (s *Sampler) reportProcesses(out *schema.GPU, d *deviceState, m memoryStats
 		for _, f := range []string{"used_by_job", "job_peak_bytes", "foreign_processes"} {
 			miss(f, reason)
 		}
+		return
+	}
+	if why := s.whyUndetermined(d); why != "" {
+		if used {
+			out.UsedByJob = &used
+		} else {
+			miss("used_by_job", why)
+		}
+		miss("job_peak_bytes", why)
+		miss("foreign_processes", why)
 		return
 	}
 	if !used && !d.memoryUnknown && m.peak > d.highestSum && m.peak-d.highestSum > unattributedBytes {
@@ -339,15 +355,23 @@ func (s *Sampler) reportPeakVRAM(r *Readings) {
 		return
 	}
 	r.PeakVRAMGB = schema.F(float64(*r.GPUs[best].PeakBytes) / (1 << 30))
-	if !matched {
-		why := "no process of the command was seen on a sampled GPU"
-		if reason := s.whyUnmatched(); reason != "" {
-			why = reason
+	undetermined := ""
+	for i, d := range s.devices {
+		if used := r.GPUs[i].UsedByJob; undetermined == "" && (used == nil || !*used) {
+			undetermined = s.whyUndetermined(d)
 		}
-		r.Notes.Doubt(schema.CodeDevicesNotMatched, schema.Warning,
-			fmt.Sprintf("%s: peak_vram_gb is the highest peak of all sampled GPUs (%d)", why, len(r.GPUs)),
-			&schema.Evidence{Field: "peak_vram_gb", Value: *r.PeakVRAMGB})
 	}
+	var message string
+	switch unmatched := s.whyUnmatched(); {
+	case matched && undetermined == "":
+		return
+	case matched:
+		message = undetermined + ": peak_vram_gb leaves out GPUs of which it is unknown whether the command used them"
+	default:
+		why := cmp.Or(unmatched, undetermined, "no process of the command was seen on a sampled GPU")
+		message = fmt.Sprintf("%s: peak_vram_gb is the highest peak of all sampled GPUs (%d)", why, len(r.GPUs))
+	}
+	r.Notes.Doubt(schema.CodeDevicesNotMatched, schema.Warning, message, &schema.Evidence{Field: "peak_vram_gb", Value: *r.PeakVRAMGB})
 }
 
 // noteGaps notes parts of the run that were not sampled.

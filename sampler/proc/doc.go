@@ -4,6 +4,7 @@
 //   - [Tree] follows the descendants of one process: it finds them, sums up their
 //     memory and CPU time, and forgets those that ended.
 //   - [CommandLine] and [Environ] read the arguments and the environment of a process.
+//   - [RayWorkerJob] and [RayDriverJobs] read which job of Ray a process belongs to.
 //   - [Sockets] maps processes to the sockets they listen on, and sockets to processes.
 //   - [StateOf] and [ExitWatcher] report whether and how a process ended.
 //
