@@ -18,24 +18,36 @@ const (
 	bucketsVersion = "0.32"
 )
 
-// bucketFamily returns the family of a latency's histogram, whose bounds vLLM lets users
-// choose. It reports false for other distributions.
+// bucketFamily returns the family of the histogram behind a distribution of the event, whose
+// bounds vLLM lets users choose. It reports false for other distributions.
 func bucketFamily(path string) (metrics.BucketFamily, bool) {
-	name, isLatency := strings.CutPrefix(path, "engine.latency_seconds.")
-	id, known := map[string]metrics.ID{
-		"time_to_first_token":    metrics.TimeToFirstToken,
-		"inter_token_latency":    metrics.InterTokenLatency,
-		"time_per_output_token":  metrics.TimePerOutputToken,
-		"e2e_request_latency":    metrics.E2ELatency,
-		"request_queue_time":     metrics.QueueTime,
-		"request_prefill_time":   metrics.PrefillTime,
-		"request_decode_time":    metrics.DecodeTime,
-		"request_inference_time": metrics.InferenceTime,
-	}[name]
-	if !isLatency || !known {
+	id, ok := map[string]metrics.ID{
+		"engine.latency_seconds.time_to_first_token":          metrics.TimeToFirstToken,
+		"engine.latency_seconds.inter_token_latency":          metrics.InterTokenLatency,
+		"engine.latency_seconds.time_per_output_token":        metrics.TimePerOutputToken,
+		"engine.latency_seconds.e2e_request_latency":          metrics.E2ELatency,
+		"engine.latency_seconds.request_queue_time":           metrics.QueueTime,
+		"engine.latency_seconds.request_prefill_time":         metrics.PrefillTime,
+		"engine.latency_seconds.request_decode_time":          metrics.DecodeTime,
+		"engine.latency_seconds.request_inference_time":       metrics.InferenceTime,
+		"engine.requests.preemptions_per_request":             metrics.PreemptionsPerRequest,
+		"engine.tokens.per_iteration":                         metrics.TokensPerIteration,
+		"engine.tokens.prompt_per_request":                    metrics.PromptPerRequest,
+		"engine.tokens.generation_per_request":                metrics.GenerationPerRequest,
+		"engine.kv_cache.residency.lifetime_seconds":          metrics.KVBlockLifetime,
+		"engine.kv_cache.residency.idle_before_evict_seconds": metrics.KVBlockIdleBeforeEvict,
+		"engine.kv_cache.residency.reuse_gap_seconds":         metrics.KVBlockReuseGap,
+	}[path]
+	if !ok {
 		return metrics.BucketFamily{}, false
 	}
 	return id.BucketFamily()
+}
+
+// hasFixedBuckets reports whether the histogram behind a distribution belongs to KV offloading
+// or to a KV connector: these keep their own bounds (vllm/v1/metrics/buckets.py, vLLM 0.32).
+func hasFixedBuckets(path string) bool {
+	return strings.HasPrefix(path, "engine.kv_offload.") || strings.HasPrefix(path, "engine.kv_connectors.")
 }
 
 // Cure is what makes undecided limits decidable in the next run: a bucket that ends at each of

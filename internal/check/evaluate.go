@@ -214,12 +214,15 @@ func (o Options) check(l Limit, t target, r reading) Check {
 	return c
 }
 
-// undecidedReason says why the bounds do not decide.
+// undecidedReason returns why the bounds do not decide.
 func undecidedReason(c Check) string {
-	if c.atUpperBound() {
-		return "the percentile may be exactly the limit: choose a limit that is not the bound of a bucket"
+	switch {
+	case c.atUpperBound():
+		return "the percentile may be exactly the limit, which is the upper bound of a bucket: choose another limit"
+	case hasFixedBuckets(c.figure):
+		return "the limit lies between the bounds of the percentile; vLLM does not let users choose the buckets of this histogram"
 	}
-	return "the percentile is known by its bounds, and the limit is between them"
+	return "the limit lies between the bounds of the percentile"
 }
 
 func finite(x float64) *float64 {

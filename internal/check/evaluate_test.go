@@ -277,7 +277,9 @@ func TestCure(t *testing.T) {
 			`"time_to_first_token":[0.001,0.005,0.01,0.02,0.04,0.06,0.08,0.1,0.25,0.5,0.75,1,2.5,5,7.5,8,10,20,40,80,160,640,2560]}`},
 		{"a minimum", []string{">ttft=8s"}, `{"time_to_first_token":[0.001,0.005,0.01,0.02,0.04,0.06,0.08,0.1,0.25,0.5,0.75,1,2.5,5,7.5,8,10,20,40,80,160,640,2560]}`},
 		{"a minimum at the upper bound", []string{">ttft=10s"}, ""},
-		{"not a latency", []string{"<engine.tokens.prompt_per_request=3000"}, ""},
+		{"tokens", []string{"<engine.tokens.prompt_per_request=3000"}, `{"request_tokens":[1,2,5,10,20,50,100,200,500,1000,2000,3000,5000,10000,20000,50000,100000,200000,500000,1000000]}`},
+		{"tokens per step", []string{"<engine.tokens.per_iteration.p50=150"}, `{"iteration_tokens":[1,8,16,32,64,128,150,200,256,500,512,1000,1024,2048,4096,8192,10000,16384]}`},
+		{"fixed buckets", []string{"<engine.kv_offload.load.size_bytes=99MB"}, ""},
 	} {
 		r := run(t, Options{Limits: limits(t, c.limits...), AllowUndecided: true}, text)
 		got := ""
@@ -289,6 +291,25 @@ func TestCure(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s: %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// Every family of buckets belongs to distributions of the event.
+func TestBucketFamilies(t *testing.T) {
+	families := map[string]int{}
+	for _, f := range schema.Fields() {
+		path, isDistribution := strings.CutSuffix(f.Path, ".p95_est")
+		if !isDistribution {
+			continue
+		}
+		if family, ok := bucketFamily(path); ok {
+			families[family.Key]++
+		}
+	}
+	for key, want := range map[string]int{"request_latency": 5, "time_to_first_token": 1, "inter_token_latency": 2, "iteration_tokens": 1, "request_num_preemptions": 1, "request_tokens": 2, "kv_cache_residency": 3} {
+		if families[key] != want {
+			t.Errorf("%s has %d distributions, want %d", key, families[key], want)
 		}
 	}
 }

@@ -19,14 +19,17 @@ type (
 		Suites   []junitSuite
 	}
 	junitSuite struct {
-		XMLName    xml.Name        `xml:"testsuite"`
-		Name       string          `xml:"name,attr"`
-		Tests      int             `xml:"tests,attr"`
-		Failures   int             `xml:"failures,attr"`
-		Skipped    int             `xml:"skipped,attr"`
-		Properties []junitProperty `xml:"properties>property,omitempty"`
+		XMLName    xml.Name         `xml:"testsuite"`
+		Name       string           `xml:"name,attr"`
+		Tests      int              `xml:"tests,attr"`
+		Failures   int              `xml:"failures,attr"`
+		Skipped    int              `xml:"skipped,attr"`
+		Properties *junitProperties `xml:"properties"`
 		Cases      []junitCase
 		Output     string `xml:"system-out,omitempty"`
+	}
+	junitProperties struct {
+		List []junitProperty `xml:"property"`
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
@@ -53,8 +56,8 @@ func (r Result) WriteJUnit(w io.Writer) error {
 	report := junitReport{Name: "vobs check"}
 	for _, e := range r.Events {
 		s := e.junit(r.label(e))
-		if r.Cure != nil {
-			s.Output = strings.TrimLeft(s.Output+"\n"+r.Cure.text(), "\n")
+		if c := cure([]Event{e}); c != nil {
+			s.Output = strings.TrimLeft(s.Output+"\n"+c.text(), "\n")
 		}
 		report.Tests += s.Tests
 		report.Failures += s.Failures
@@ -76,14 +79,14 @@ func (r Result) WriteJUnit(w io.Writer) error {
 func (e Event) junit(label string) junitSuite {
 	s := junitSuite{Name: label}
 	if e.RunID != nil {
-		s.Properties = []junitProperty{{"run_id", *e.RunID}}
+		s.Properties = &junitProperties{[]junitProperty{{"run_id", *e.RunID}}}
 	}
 	for _, c := range e.Checks {
 		measured, limit := c.texts()
 		one := junitCase{ClassName: e.File, Name: c.Name + " " + limit}
 		outcome := &junitOutcome{Type: string(c.Verdict), Message: fmt.Sprintf("%s: measured %s", c.Verdict, measured), Text: c.Reason}
 		if c.Verdict == Missing {
-			outcome.Message = "missing: " + c.Reason
+			outcome.Message, outcome.Text = "missing: "+c.Reason, ""
 		}
 		switch {
 		case c.Fails:

@@ -94,15 +94,12 @@ func (r *Result) finish() {
 
 // Headline returns the verdict and its reasons in one line.
 func (r Result) Headline() string {
-	counts := map[Verdict]int{}
-	limits, doubts, partly := 0, 0, ""
+	counts := map[string]int{}
+	checks, doubts := 0, 0
 	for _, e := range r.Events {
+		checks += len(e.Checks)
 		for _, c := range e.Checks {
-			limits++
-			counts[c.Verdict]++
-			if c.Verdict != Passed && !c.Fails {
-				partly = " (allowed)"
-			}
+			counts[c.verdictText()]++
 		}
 		for _, n := range e.Notes {
 			if n.Fails {
@@ -112,18 +109,16 @@ func (r Result) Headline() string {
 	}
 	var parts []string
 	for _, v := range []Verdict{Failed, Undecided, Missing} {
-		if n := counts[v]; n > 0 {
-			note := ""
-			if v != Failed {
-				note = partly
+		for _, text := range []string{string(v), string(v) + allowed} {
+			if n := counts[text]; n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", n, text))
 			}
-			parts = append(parts, fmt.Sprintf("%d %s%s", n, v, note))
 		}
 	}
 	if doubts > 0 {
 		parts = append(parts, plural(doubts, "doubt")+" about validity")
 	}
-	text := fmt.Sprintf("%s: %s in %s", r.Verdict, plural(limits, "limit"), plural(len(r.Events), "event"))
+	text := fmt.Sprintf("%s: %s in %s", r.Verdict, plural(checks, "check"), plural(len(r.Events), "event"))
 	if len(parts) > 0 {
 		text += ": " + strings.Join(parts, ", ")
 	}
@@ -194,10 +189,13 @@ func (e Event) table(withReasons bool) *render.Table {
 	return t
 }
 
-// verdictText returns the verdict, and whether one that is not a pass is allowed.
+// allowed follows a verdict that is not a pass, but that the options let pass.
+const allowed = " (allowed)"
+
+// verdictText returns the verdict, and that it is allowed if it is.
 func (c Check) verdictText() string {
 	if c.Verdict != Passed && !c.Fails {
-		return string(c.Verdict) + " (allowed)"
+		return string(c.Verdict) + allowed
 	}
 	return string(c.Verdict)
 }
@@ -213,10 +211,8 @@ func (r Result) WriteText(w io.Writer) error {
 				return err
 			}
 		}
-		for _, c := range e.Checks {
-			if c.Reason != "" {
-				fmt.Fprintf(&b, "  %s: %s\n", c.Name, c.Reason)
-			}
+		for _, line := range e.reasons() {
+			fmt.Fprintf(&b, "  %s\n", line)
 		}
 		for _, n := range e.Notes {
 			fmt.Fprintf(&b, "  %s %s: %s\n", n.Severity, n.Code, n.Message)
@@ -227,6 +223,25 @@ func (r Result) WriteText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// reasons returns the reasons of the checks, each once, behind the names of the figures.
+func (e Event) reasons() []string {
+	var reasons []string
+	names := map[string][]string{}
+	for _, c := range e.Checks {
+		if c.Reason == "" {
+			continue
+		}
+		if names[c.Reason] == nil {
+			reasons = append(reasons, c.Reason)
+		}
+		names[c.Reason] = append(names[c.Reason], c.Name)
+	}
+	for i, reason := range reasons {
+		reasons[i] = strings.Join(names[reason], ", ") + ": " + reason
+	}
+	return reasons
 }
 
 // WriteMarkdown writes the result as GitHub Flavored Markdown.

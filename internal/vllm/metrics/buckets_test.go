@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The default bounds are those of a recorded page of vLLM 0.32.
+// The default bounds are those of a recorded page of vLLM 0.32, as far as it has the histogram.
 func TestBucketFamilies(t *testing.T) {
 	page, err := os.ReadFile("../../../testdata/expositions/serve_default_post.prom")
 	if err != nil {
@@ -33,8 +33,15 @@ func TestBucketFamilies(t *testing.T) {
 			}
 			bounds = append(bounds, x)
 		}
-		if !slices.Equal(bounds, family.Defaults) {
-			t.Errorf("%s, of %s, has the bounds %v, want %v", m.CanonicalName(), family.Key, bounds, family.Defaults)
+		want := family.Defaults
+		if family.Key == "request_tokens" { // the page ends at the model's length
+			want = want[:len(bounds)]
+		}
+		if family.Key == "kv_cache_residency" && len(bounds) == 0 { // exported with --kv-cache-metrics only
+			continue
+		}
+		if !slices.Equal(bounds, want) || len(bounds) == 0 {
+			t.Errorf("%s, of %s, has the bounds %v, want %v", m.CanonicalName(), family.Key, bounds, want)
 		}
 	}
 	if _, ok := KVCacheUsage.BucketFamily(); ok {
