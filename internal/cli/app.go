@@ -55,6 +55,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:  "vobs",
 		Usage: "bracket a vLLM generation run and write one JSON event",
 		UsageText: `vobs run [flags] [--] COMMAND [ARGUMENT...]
+vobs check [flags] EVENT...
 vobs schema [flags]
 vobs validate FILE...
 vobs scrape URL|FILE
@@ -86,6 +87,7 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 	}
 	app.Commands = []*cli.Command{
 		runCommand(),
+		checkCommand(),
 		schemaCommand(),
 		validateCommand(),
 		scrapeCommand(),
