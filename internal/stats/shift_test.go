@@ -69,7 +69,7 @@ func TestSelection(t *testing.T) {
 func TestShiftAsInR(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 200 {
-		n, m := 3+rng.IntN(10), 3+rng.IntN(10)
+		n, m := 3+rng.IntN(7), 3+rng.IntN(7)
 		alpha := []float64{0.01, 0.05, 0.1, 0.2}[rng.IntN(4)]
 		x, y := sample(rng, n, 0, 15), sample(rng, m, 1, 15)
 		checkBounds(t, Shift(x, y, alpha), differences{sorted(x), sorted(y)}, quantile(countedU(n, m), alpha/2))
