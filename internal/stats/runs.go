@@ -34,7 +34,8 @@ func FewRuns(runs, n, m int) float64 {
 	add := func(k int, ways float64) {
 		even := 2 * ways
 		odd := ways * (float64(n-k) + float64(m-k)) / float64(k)
-		total += even + odd
+		total += even
+		total += odd // as few adds them, so that all of them are exactly 1
 		if 2*k <= runs {
 			few += even
 		}

@@ -8,8 +8,10 @@ type pairs interface {
 	size() int64
 	// bounds returns the lowest and the highest.
 	bounds() (low, high float64)
-	// count returns how many are at most v, and the lowest one above v, or +Inf.
-	count(v float64) (n int64, above float64)
+	// count returns how many are at most v.
+	count(v float64) int64
+	// above returns the lowest one above v, or +Inf.
+	above(v float64) float64
 }
 
 // differences is the set of y-x for each value x and each value y. Both are sorted.
@@ -22,19 +24,30 @@ func (d differences) bounds() (low, high float64) {
 	return d.y[0] - d.x[n-1], d.y[m-1] - d.x[0]
 }
 
-func (d differences) count(v float64) (n int64, above float64) {
-	above = math.Inf(1)
+func (d differences) count(v float64) (n int64) {
 	j := 0 // a higher x has at least as many differences up to v
 	for _, x := range d.x {
 		for j < len(d.y) && d.y[j]-x <= v {
 			j++
 		}
 		n += int64(j)
-		if j < len(d.y) {
-			above = min(above, d.y[j]-x)
-		}
 	}
-	return n, above
+	return n
+}
+
+func (d differences) above(v float64) float64 {
+	lowest := math.Inf(1)
+	j := 0
+	for _, x := range d.x {
+		for j < len(d.y) && d.y[j]-x <= v {
+			j++
+		}
+		if j == len(d.y) {
+			break
+		}
+		lowest = min(lowest, d.y[j]-x)
+	}
+	return lowest
 }
 
 // averages is the set of Walsh averages (a+b)/2 of sorted values, each value with itself
@@ -45,22 +58,35 @@ func (a averages) size() int64 { return int64(len(a)) * int64(len(a)+1) / 2 }
 
 func (a averages) bounds() (low, high float64) { return a[0], a[len(a)-1] }
 
-func (a averages) count(v float64) (n int64, above float64) {
-	above = math.Inf(1)
+func (a averages) count(v float64) (n int64) {
 	j := len(a) // a higher value has at most as many partners up to v
 	for i, x := range a {
-		for j > 0 && (x+a[j-1])/2 > v {
+		for j > i && (x+a[j-1])/2 > v {
 			j--
 		}
-		n += int64(max(0, j-i))
+		if j <= i {
+			break
+		}
+		n += int64(j - i)
+	}
+	return n
+}
+
+func (a averages) above(v float64) float64 {
+	lowest := math.Inf(1)
+	j := len(a)
+	for i, x := range a {
+		for j > i && (x+a[j-1])/2 > v {
+			j--
+		}
 		if next := max(i, j); next < len(a) {
-			above = min(above, (x+a[next])/2)
+			lowest = min(lowest, (x+a[next])/2)
 		}
 		if j <= i {
-			break // all later ones are above v, and higher than this one
+			break // all later ones are higher
 		}
 	}
-	return n, above
+	return lowest
 }
 
 // nth returns the k-th lowest of p, for k from 1 to p.size().
@@ -73,7 +99,7 @@ func nth(p pairs, k int64) float64 {
 	low, high := ordered(from), ordered(to)
 	for low < high {
 		middle := low + (high-low)/2
-		if n, _ := p.count(value(middle)); n >= k {
+		if p.count(value(middle)) >= k {
 			high = middle
 		} else {
 			low = middle + 1
@@ -90,8 +116,8 @@ func median(p pairs) float64 {
 		return low
 	}
 	high := low
-	if n, above := p.count(low); n <= size/2 {
-		high = above
+	if p.count(low) == size/2 {
+		high = p.above(low)
 	}
 	return (low + high) / 2
 }
