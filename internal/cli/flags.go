@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
@@ -27,12 +29,17 @@ var flagWords = map[string][]string{
 	"forward-signals": {child.ForwardAuto.String(), child.ForwardNever.String()},
 	"multiproc":       {string(observe.MultiprocAuto), string(observe.MultiprocOn), string(observe.MultiprocOff)},
 	"check format":    {string(check.Text), string(check.JSON), string(check.Markdown), string(check.JUnit)},
+	"compare format":  formatWords,
+	"ab format":       formatWords,
+	"ab order":        {string(ab.ABBA), string(ab.Random)},
 	"slo":             slo.Names(),
 	"of":              {schemaOfEvent, schemaOfLimits},
 	"interval":        {autoInterval},
 	"scrape-interval": {autoInterval},
 	"wandb":           {string(wandb.Auto), string(wandb.Online), string(wandb.Offline), string(wandb.Disabled)},
 }
+
+var formatWords = []string{string(render.Text), string(render.Markdown), string(render.CSV), string(render.JSON)}
 
 // wordsOf returns the words that a subcommand's flag takes, or nil.
 func wordsOf(c *cli.Command, f cli.Flag) []string {

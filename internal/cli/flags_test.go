@@ -12,9 +12,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
@@ -29,6 +31,9 @@ var flagParsers = map[string]func(string) error{
 	"multiproc":       func(s string) error { _, err := observe.ParseMultiproc(s); return err },
 	"wandb":           func(s string) error { _, err := wandb.ParseMode(s); return err },
 	"check format":    func(s string) error { _, err := check.ParseFormat(s); return err },
+	"compare format":  func(s string) error { _, err := render.ParseFormat(s); return err },
+	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
+	"ab order":        func(s string) error { _, err := ab.ParseOrder(s); return err },
 	"slo":             func(s string) error { _, err := slo.Parse(s); return err },
 	"of":              func(s string) error { _, err := schemaOf(s, false); return err },
 	"interval":        func(s string) error { return parseInterval("interval", s) },

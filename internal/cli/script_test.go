@@ -78,6 +78,11 @@ func runScripts(t *testing.T, dir string) {
 				return err
 			}
 			env.Setenv("TOLD", told)
+			runs, err := filepath.Abs("../../testdata/compare/runs.jsonl")
+			if err != nil {
+				return err
+			}
+			env.Setenv("RUNS", runs)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
