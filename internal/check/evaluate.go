@@ -11,7 +11,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// Options are what events are held against.
+// Options are the limits, and what else makes an event fail.
 type Options struct {
 	Limits []Limit
 	// AllowUndecided and AllowMissing let limits pass that the event does not decide, or
@@ -51,7 +51,7 @@ func (r *Result) addFile(o Options, name string, open func(name string) (io.Read
 	return nil
 }
 
-// evaluate holds one event against the limits.
+// evaluate compares one event with the limits.
 func (o Options) evaluate(file string, number int, e *events.Event) Event {
 	out := Event{File: file, Number: number, Verdict: Passed, Checks: []Check{}, Notes: notes(e, o.StrictValidity), strict: o.StrictValidity}
 	if e.Run.ID != "" {

@@ -113,7 +113,7 @@ func TestEveryDevice(t *testing.T) {
 	}
 }
 
-// Under speculation an SLO's target between tokens is held against the time per output token.
+// Under speculation an SLO's target between tokens is compared with the time per output token.
 func TestSpeculation(t *testing.T) {
 	speculation := func(s *schema.Speculative, method *string) string {
 		return example(t, func(e *schema.GenerationObservability) {

@@ -36,7 +36,7 @@ type Limit struct {
 	Value float64
 	target
 	// perToken replaces the figure if the engine speculates: an objective for the time
-	// between tokens is held against the time per output token then, because a step of
+	// between tokens is compared with the time per output token then, because a step of
 	// the engine yields several tokens.
 	perToken *target
 }
@@ -210,7 +210,9 @@ func unknownName(name, path string) error {
 	for _, n := range schema.ShortNames() {
 		all = append(all, n.Name)
 		if schema.IsDistribution(n.Path) {
-			all = append(all, n.Name+".p95")
+			for _, member := range []string{".mean", ".p50", ".p90", ".p95", ".p99"} {
+				all = append(all, n.Name+member)
+			}
 		}
 	}
 	for _, f := range schema.Fields() {

@@ -78,6 +78,11 @@ func runScripts(t *testing.T, dir string) {
 				return err
 			}
 			env.Setenv("TOLD", told)
+			events, err := filepath.Abs("../../testdata/events")
+			if err != nil {
+				return err
+			}
+			env.Setenv("EVENTS", events)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
