@@ -58,12 +58,12 @@ func (o Options) evaluate(file string, number int, e *events.Event) Event {
 		out.RunID = &e.Run.ID
 	}
 	for _, l := range o.Limits {
-		t := l.target
-		if l.perToken != nil && speculates(e) {
-			t = *l.perToken
+		t, why := l.target, ""
+		if l.instead != nil && l.instead.when(e) {
+			t, why = l.instead.target, l.instead.why
 		}
 		for _, r := range read(e, t) {
-			out.Checks = append(out.Checks, o.check(l, t, r))
+			out.Checks = append(out.Checks, o.check(l, t, why, r))
 		}
 	}
 	fails := slices.ContainsFunc(out.Checks, func(c Check) bool { return c.Fails }) ||
@@ -84,6 +84,12 @@ func speculates(e *events.Event) bool {
 		return s.DraftTokens == nil || *s.DraftTokens > 0
 	}
 	return e.EngineRuntimeConfig.SpeculativeMethod != nil
+}
+
+// hasPipeline reports whether the event has the latencies of whole requests of a vllm-omni
+// pipeline. The engine's are those of one stage then.
+func hasPipeline(e *events.Event) bool {
+	return e.Omni != nil && e.Omni.Pipeline != nil && e.Omni.Pipeline.E2ERequestLatencySeconds != nil
 }
 
 // reading is what an event says about a figure: that it is from low to high, both equal for a
@@ -175,11 +181,12 @@ func judge(l Limit, r reading) Verdict {
 	return Undecided
 }
 
-// check evaluates one limit against one reading of its figure t.
-func (o Options) check(l Limit, t target, r reading) Check {
+// check compares one reading of the figure t with a limit. why is the reason for another figure
+// than the limit's own.
+func (o Options) check(l Limit, t target, why string, r reading) Check {
 	c := Check{
 		Name: t.name, Path: r.path, Bound: l.Bound, Limit: l.Value, Unit: t.unit,
-		Verdict: judge(l, r), Reason: r.missing, limit: l, buckets: r.buckets, figure: t.path,
+		Verdict: judge(l, r), figure: t.path,
 	}
 	if t.path != r.path { // a * stands for several
 		c.Name = r.path
@@ -200,17 +207,12 @@ func (o Options) check(l Limit, t target, r reading) Check {
 			c.Low, c.High = finite(r.low), finite(r.high)
 		}
 	}
-	var notes []string
-	if l.perToken != nil && t.name == l.perToken.name {
-		notes = append(notes, "per output token, because the engine decodes speculatively and a step yields several tokens")
-	}
-	if c.Reason != "" {
-		notes = append(notes, c.Reason)
-	}
+	reasons := []string{why, r.missing}
 	if c.Verdict == Undecided {
-		notes = append(notes, undecidedReason(c))
+		c.buckets = r.buckets
+		reasons = append(reasons, undecidedReason(c))
 	}
-	c.Reason = strings.Join(notes, "; ")
+	c.Reason = strings.Join(slices.DeleteFunc(reasons, func(s string) bool { return s == "" }), "; ")
 	return c
 }
 

@@ -63,9 +63,8 @@ type Check struct {
 	Fails  bool   `json:"fails"`
 	Reason string `json:"reason"`
 
-	limit   Limit
-	figure  string // path of the figure or of its distribution, with its *
-	buckets []schema.Bucket
+	figure  string          // path of the figure or of its distribution, with its *
+	buckets []schema.Bucket // of an undecided percentile
 }
 
 // CodePartial is the code of the [Note] on a preliminary event. Other notes have the codes of
