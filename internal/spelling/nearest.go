@@ -20,14 +20,18 @@ func Nearest(word string, names []string, n int) []string {
 	var found []candidate
 	most := max(2, len(word)/4)
 	for _, name := range names {
-		far := Distance(word, name)
+		far := 0
 		switch {
 		case strings.HasSuffix(name, "."+word):
 			far = -2
 		case len(word) > 1 && strings.HasPrefix(name, word):
 			far = -1
-		case far > most || far >= len(name)-1:
+		case len(word) > len(name)+most: // and a long word would take long
 			continue
+		default:
+			if far = Distance(word, name); far > most || far >= len(name)-1 {
+				continue
+			}
 		}
 		found = append(found, candidate{name, far})
 	}
