@@ -92,8 +92,8 @@ func hasPipeline(e *events.Event) bool {
 	return e.Omni != nil && e.Omni.Pipeline != nil && e.Omni.Pipeline.E2ERequestLatencySeconds != nil
 }
 
-// reading is what an event says about a figure: that it is from low to high, both equal for a
-// figure that is known exactly.
+// reading is the interval that a figure of an event lies in; low and high are equal if it is
+// known exactly.
 type reading struct {
 	path      string // in this event
 	low, high float64
@@ -235,7 +235,7 @@ func finite(x float64) *float64 {
 }
 
 // notes returns what casts doubt on an event: its validity notes of severity warning and error,
-// and how the command ended if no note says so.
+// and a failure of the command that no note covers.
 func notes(e *events.Event, strict bool) []Note {
 	out := []Note{}
 	add := func(code schema.Code, severity schema.Severity, message string) {
