@@ -1,4 +1,4 @@
-// Package check holds limits against the figures of events, for vobs check.
+// Package check compares the figures of events with limits, for vobs check.
 //
 // Limits come from flags, from a file (file.go) and from service level objectives; limit.go
 // finds the figures that they name. [Run] reads events and evaluates every limit against

@@ -11,7 +11,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// Options are what events are held against.
+// Options are the limits, and what else makes an event fail.
 type Options struct {
 	Limits []Limit
 	// AllowUndecided and AllowMissing let limits pass that the event does not decide, or
@@ -51,19 +51,19 @@ func (r *Result) addFile(o Options, name string, open func(name string) (io.Read
 	return nil
 }
 
-// evaluate holds one event against the limits.
+// evaluate compares one event with the limits.
 func (o Options) evaluate(file string, number int, e *events.Event) Event {
 	out := Event{File: file, Number: number, Verdict: Passed, Checks: []Check{}, Notes: notes(e, o.StrictValidity), strict: o.StrictValidity}
 	if e.Run.ID != "" {
 		out.RunID = &e.Run.ID
 	}
 	for _, l := range o.Limits {
-		t := l.target
-		if l.perToken != nil && speculates(e) {
-			t = *l.perToken
+		t, why := l.target, ""
+		if l.instead != nil && l.instead.when(e) {
+			t, why = l.instead.target, l.instead.why
 		}
 		for _, r := range read(e, t) {
-			out.Checks = append(out.Checks, o.check(l, t, r))
+			out.Checks = append(out.Checks, o.check(l, t, why, r))
 		}
 	}
 	fails := slices.ContainsFunc(out.Checks, func(c Check) bool { return c.Fails }) ||
@@ -86,8 +86,14 @@ func speculates(e *events.Event) bool {
 	return e.EngineRuntimeConfig.SpeculativeMethod != nil
 }
 
-// reading is what an event says about a figure: that it is from low to high, both equal for a
-// figure that is known exactly.
+// hasPipeline reports whether the event has the latencies of whole requests of a vllm-omni
+// pipeline. The engine's are those of one stage then.
+func hasPipeline(e *events.Event) bool {
+	return e.Omni != nil && e.Omni.Pipeline != nil && e.Omni.Pipeline.E2ERequestLatencySeconds != nil
+}
+
+// reading is the interval that a figure of an event lies in; low and high are equal if it is
+// known exactly.
 type reading struct {
 	path      string // in this event
 	low, high float64
@@ -175,11 +181,12 @@ func judge(l Limit, r reading) Verdict {
 	return Undecided
 }
 
-// check evaluates one limit against one reading of its figure t.
-func (o Options) check(l Limit, t target, r reading) Check {
+// check compares one reading of the figure t with a limit. why is the reason for another figure
+// than the limit's own.
+func (o Options) check(l Limit, t target, why string, r reading) Check {
 	c := Check{
 		Name: t.name, Path: r.path, Bound: l.Bound, Limit: l.Value, Unit: t.unit,
-		Verdict: judge(l, r), Reason: r.missing, limit: l, buckets: r.buckets, figure: t.path,
+		Verdict: judge(l, r), figure: t.path,
 	}
 	if t.path != r.path { // a * stands for several
 		c.Name = r.path
@@ -200,17 +207,12 @@ func (o Options) check(l Limit, t target, r reading) Check {
 			c.Low, c.High = finite(r.low), finite(r.high)
 		}
 	}
-	var notes []string
-	if l.perToken != nil && t.name == l.perToken.name {
-		notes = append(notes, "per output token, because the engine decodes speculatively and a step yields several tokens")
-	}
-	if c.Reason != "" {
-		notes = append(notes, c.Reason)
-	}
+	reasons := []string{why, r.missing}
 	if c.Verdict == Undecided {
-		notes = append(notes, undecidedReason(c))
+		c.buckets = r.buckets
+		reasons = append(reasons, undecidedReason(c))
 	}
-	c.Reason = strings.Join(notes, "; ")
+	c.Reason = strings.Join(slices.DeleteFunc(reasons, func(s string) bool { return s == "" }), "; ")
 	return c
 }
 
@@ -233,7 +235,7 @@ func finite(x float64) *float64 {
 }
 
 // notes returns what casts doubt on an event: its validity notes of severity warning and error,
-// and how the command ended if no note says so.
+// and a failure of the command that no note covers.
 func notes(e *events.Event, strict bool) []Note {
 	out := []Note{}
 	add := func(code schema.Code, severity schema.Severity, message string) {

@@ -113,7 +113,7 @@ func TestEveryDevice(t *testing.T) {
 	}
 }
 
-// Under speculation an SLO's target between tokens is held against the time per output token.
+// Under speculation an SLO's target between tokens is compared with the time per output token.
 func TestSpeculation(t *testing.T) {
 	speculation := func(s *schema.Speculative, method *string) string {
 		return example(t, func(e *schema.GenerationObservability) {
@@ -146,6 +146,28 @@ func TestSpeculation(t *testing.T) {
 	r := run(t, Options{Limits: limits(t, "<itl=60ms")}, speculation(&schema.Speculative{}, nil))
 	if got := verdicts(r); got != "itl.p95 passed" {
 		t.Error(got)
+	}
+}
+
+// The engine of a vllm-omni pipeline sees one stage of a request: an SLO's target for whole
+// requests is compared with the pipeline's latency.
+func TestPipeline(t *testing.T) {
+	pipeline := func(d *schema.Distribution) string {
+		return example(t, func(e *schema.GenerationObservability) {
+			e.Omni = &schema.Omni{Models: []string{}, Stages: []schema.OmniStage{}, Pipeline: &schema.OmniPipeline{E2ERequestLatencySeconds: d}}
+		})
+	}
+	slow := &schema.Distribution{Count: 1, Sum: 70, Mean: schema.F(70), P95Bounds: &schema.Bounds{schema.F(60), schema.F(80)}}
+	for _, c := range []struct{ name, event, limit, want string }{
+		{"a pipeline", pipeline(slow), "e2e=30s", "omni.pipeline.e2e_request_latency_seconds.p95 failed"},
+		{"a pipeline without latencies", pipeline(nil), "e2e=30s", "e2e.p95 passed"},
+		{"no pipeline", example(t, nil), "e2e=30s", "e2e.p95 passed"},
+		{"a limit on the engine's", pipeline(slow), "<e2e=30s", "e2e.p95 passed"},
+	} {
+		r := run(t, Options{Limits: limits(t, c.limit)}, c.event)
+		if got := verdicts(r); got != c.want || strings.Contains(r.Events[0].Checks[0].Reason, "whole requests") != (r.Verdict == Failed) {
+			t.Errorf("%s: %s: %+v", c.name, got, r.Events[0].Checks)
+		}
 	}
 }
 

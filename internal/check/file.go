@@ -18,7 +18,7 @@ var fileSchema []byte
 // FileSchema returns the JSON Schema of a limits file (draft 2020-12).
 func FileSchema() []byte { return bytes.Clone(fileSchema) }
 
-// File is what a limits file says.
+// File is the content of a limits file.
 type File struct {
 	SLO    []slo.Objective
 	Limits []Limit

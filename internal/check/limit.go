@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/internal/quantity"
 	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/internal/spelling"
@@ -35,10 +36,15 @@ type Limit struct {
 	// Value is in the figure's unit.
 	Value float64
 	target
-	// perToken replaces the figure if the engine speculates: an objective for the time
-	// between tokens is held against the time per output token then, because a step of
-	// the engine yields several tokens.
-	perToken *target
+	// instead replaces the figure in some events; nil for limits that name a figure.
+	instead *alternative
+}
+
+// alternative is the figure that an objective is about in events for which when returns true.
+type alternative struct {
+	target
+	when func(*events.Event) bool
+	why  string
 }
 
 // target is the figure that a limit is about.
@@ -96,9 +102,13 @@ func objectives(all []slo.Objective) []Limit {
 	for _, o := range all {
 		percentile := ".p" + strconv.Itoa(o.Percentile)
 		l := Limit{Bound: Max, Value: o.Seconds, target: mustFind(names[o.Metric] + percentile)}
-		if o.Metric == slo.ITL {
-			perToken := mustFind("tpot" + percentile)
-			l.perToken = &perToken
+		switch o.Metric {
+		case slo.ITL:
+			l.instead = &alternative{mustFind("tpot" + percentile), speculates,
+				"per output token, because the engine decodes speculatively and a step yields several tokens"}
+		case slo.E2E:
+			l.instead = &alternative{mustFind("omni.pipeline.e2e_request_latency_seconds" + percentile), hasPipeline,
+				"of whole requests, because an engine of a vllm-omni pipeline sees one stage of them"}
 		}
 		out = append(out, l)
 	}
@@ -210,7 +220,9 @@ func unknownName(name, path string) error {
 	for _, n := range schema.ShortNames() {
 		all = append(all, n.Name)
 		if schema.IsDistribution(n.Path) {
-			all = append(all, n.Name+".p95")
+			for _, member := range []string{".mean", ".p50", ".p90", ".p95", ".p99"} {
+				all = append(all, n.Name+member)
+			}
 		}
 	}
 	for _, f := range schema.Fields() {

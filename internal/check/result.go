@@ -11,7 +11,7 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
-// Verdict is what came of a limit, of an event or of all events. Events are passed or failed.
+// Verdict is the outcome of a limit, of an event or of all events. Events pass or fail.
 type Verdict string
 
 // The verdicts.
@@ -22,7 +22,7 @@ const (
 	Missing   Verdict = "missing"   // the event does not have the figure
 )
 
-// Result is what came of all events.
+// Result is the outcome of all events.
 type Result struct {
 	Verdict Verdict `json:"verdict"`
 	Events  []Event `json:"events"`
@@ -30,7 +30,7 @@ type Result struct {
 	Cure *Cure `json:"cure"`
 }
 
-// Event is what came of one event.
+// Event is the outcome of one event.
 type Event struct {
 	File string `json:"file"`
 	// Number of the event in its file, from 1.
@@ -44,7 +44,7 @@ type Event struct {
 	strict bool // doubts make it fail
 }
 
-// Check is what came of one limit on one figure.
+// Check is the outcome of one limit on one figure.
 type Check struct {
 	Name string `json:"name"`
 	// Path of the figure in the event, followed by the percentile if it is one.
@@ -63,9 +63,8 @@ type Check struct {
 	Fails  bool   `json:"fails"`
 	Reason string `json:"reason"`
 
-	limit   Limit
-	figure  string // path of the figure or of its distribution, with its *
-	buckets []schema.Bucket
+	figure  string          // path of the figure or of its distribution, with its *
+	buckets []schema.Bucket // of an undecided percentile
 }
 
 // CodePartial is the code of the [Note] on a preliminary event. Other notes have the codes of

@@ -16,12 +16,12 @@ import (
 func checkCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "check",
-		Usage:     "hold limits and service level objectives against events",
+		Usage:     "compare the figures of events with limits and SLOs",
 		ArgsUsage: "EVENT... (- is stdin)",
 		Description: `EVENT is a file with one event or several. NAME is a figure's path in the event, as
-gpus.*.peak_bytes, or a short name (see --list). A distribution takes .p50, .p90, .p95
-or .p99, and means .p95 without; the proven bounds of the percentile are held against
-the limit. VALUE has a unit: 70GiB, 500ms, 90%.
+gpus.*.peak_bytes, or a short name (see --list). The name of a distribution may end in
+.p50, .p90, .p95 (the default) or .p99; the limit is compared with the proven bounds of
+that percentile. VALUE has a unit: 70GiB, 500ms, 90%.
 
 Exits with 0 if every limit passed, with 1 if one failed, is undecided or has no figure,
 with 2 if something cannot be read. docs/check.md has examples.`,
@@ -52,11 +52,11 @@ func checkAction(c *cli.Context) error {
 		}
 		return writeResult(c, func(w io.Writer) error { return check.WriteShortNames(w, format) })
 	}
-	options, err := checkOptions(c)
+	files, err := filesOf(c)
 	if err != nil {
 		return err
 	}
-	files, err := filesOf(c)
+	options, err := checkOptions(c)
 	if err != nil {
 		return err
 	}

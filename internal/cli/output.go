@@ -40,7 +40,7 @@ func writeResult(c *cli.Context, write func(io.Writer) error) error {
 func filesOf(c *cli.Context) ([]string, error) {
 	files := c.Args().Slice()
 	if len(files) == 0 {
-		return nil, withHint(errors.New("no file of events"), "vobs "+c.Command.Name+" [flags] FILE..., or - for stdin")
+		return nil, withHint(errors.New("no file of events"), "vobs "+c.Command.Name+" [flags] EVENT..., or - for stdin")
 	}
 	stdin := 0
 	for _, name := range files {

@@ -78,11 +78,13 @@ func runScripts(t *testing.T, dir string) {
 				return err
 			}
 			env.Setenv("TOLD", told)
-			runs, err := filepath.Abs("../../testdata/compare/runs.jsonl")
-			if err != nil {
-				return err
+			for name, path := range map[string]string{"RUNS": "../../testdata/compare/runs.jsonl", "EVENTS": "../../testdata/events"} {
+				absolute, err := filepath.Abs(path)
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, absolute)
 			}
-			env.Setenv("RUNS", runs)
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {

@@ -38,8 +38,8 @@ func orderOf(base, new []*Run) Order {
 	for i, s := range all {
 		sides[i] = s.new
 	}
-	runs, ofNew, ofBase := stats.Runs(sides)
-	o := Order{Runs: runs, P: stats.FewRuns(runs, ofNew, ofBase)}
+	runs, ofNew, ofBase := stats.CountRuns(sides)
+	o := Order{Runs: runs, P: stats.RunsTest(runs, ofNew, ofBase)}
 	o.Interleaved = o.Runs > 2 && o.P >= orderLevel
 	return o
 }

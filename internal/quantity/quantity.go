@@ -3,7 +3,6 @@
 package quantity
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -219,14 +218,11 @@ func normalize(u string) string {
 	return strings.Join(parts, "/")
 }
 
-// ErrNotPositive is the error of [ParsePositive] for zero and negative values.
-var ErrNotPositive = errors.New("must be above 0")
-
 // ParsePositive is [Parse] for values that are above 0.
 func ParsePositive(text string, in schema.Unit) (float64, error) {
 	x, err := Parse(text, in)
 	if err == nil && x <= 0 {
-		return 0, fmt.Errorf("%q %w", text, ErrNotPositive)
+		return 0, fmt.Errorf("%q must be above 0", text)
 	}
 	return x, err
 }
