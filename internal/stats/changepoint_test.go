@@ -105,7 +105,7 @@ func TestBestSplit(t *testing.T) {
 // distribution of its values.
 func TestChangePointsFalseAlarms(t *testing.T) {
 	rng := rand.New(rand.NewPCG(13, 13))
-	rounds := testkit.Scale(2000, 200)
+	rounds := testkit.Scale(2000, 100)
 	for _, c := range noShift {
 		for _, n := range []int{8, 20, 60} {
 			for _, alpha := range []float64{0.05, 0.01} {
@@ -127,7 +127,7 @@ func TestChangePointsFalseAlarms(t *testing.T) {
 // Shifts of two standard deviations are found, near where they are.
 func TestChangePointsPower(t *testing.T) {
 	rng := rand.New(rand.NewPCG(14, 14))
-	rounds := testkit.Scale(500, 60)
+	rounds := testkit.Scale(500, 40)
 	for _, c := range []struct {
 		name   string
 		n      int
