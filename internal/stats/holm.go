@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Holm returns the p values adjusted for being several (Holm 1979), in the order given. All
-// hypotheses whose adjusted p value is at most alpha may be rejected: the probability of
-// rejecting any that holds is then at most alpha, however the tests depend on each other.
+// Holm returns p values adjusted for multiple testing (Holm 1979), in the order given. If all
+// hypotheses with an adjusted p value of at most alpha are rejected, the probability that any
+// true one is among them is at most alpha, however the tests depend on each other.
 func Holm(ps []float64) []float64 {
 	order := make([]int, len(ps))
 	for i := range order {

@@ -73,8 +73,8 @@ func (d *null) upper(s int64) float64 {
 	return d.normal(d.mean - float64(s) + 1)
 }
 
-// normal returns the probability of a normal variable below x; 1 doubled is the
-// continuity correction that both tails have added.
+// normal returns the probability that a variable with mean 0 and d's deviation is below x.
+// Callers have added the continuity correction: 1, as the statistic is doubled.
 func (d *null) normal(x float64) float64 {
 	if d.deviation == 0 {
 		if x > 0 {

@@ -27,10 +27,10 @@ func MinPairs(alpha float64) int {
 	}
 }
 
-// RunsNeeded returns how many values per side MannWhitney needs to find a shift, with P <=
-// alpha, with the given probability (power). Values are taken as normal with standard
-// deviation sd. effect and sd have one unit; relative ones do. It is an approximation, and
-// never below MinRuns; math.MaxInt if the effect is zero.
+// RunsNeeded returns how many values per side MannWhitney needs to reach P <= alpha with the
+// given probability (power), if the values of the sides are normal with standard deviation
+// sd and are shifted by effect. effect and sd have the same unit, and may both be relative.
+// The result is an approximation and at least MinRuns. It is math.MaxInt if effect is zero.
 //
 // It is the number for a test on the mean, with Guenther's correction for small samples (The
 // American Statistician 35, 1981), divided by the rank test's asymptotic relative efficiency

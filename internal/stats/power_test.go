@@ -41,7 +41,7 @@ func ascending(from float64, n int) []float64 {
 // The numbers needed have about the power asked for.
 func TestPower(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
-	rounds := testkit.Scale(10_000, 1000)
+	rounds := testkit.Scale(10_000, 400)
 	for _, c := range []struct{ effect, sd, alpha, power float64 }{
 		{0.05, 0.03, 0.05, 0.8}, {0.05, 0.05, 0.05, 0.8}, {0.03, 0.03, 0.05 / 3, 0.9}, {0.02, 0.03, 0.05, 0.8},
 	} {

@@ -118,12 +118,12 @@ func TestSignedRankReference(t *testing.T) {
 	}
 }
 
-func TestFewRunsReference(t *testing.T) {
+func TestRunsTestReference(t *testing.T) {
 	for _, c := range loadReference(t).Runs {
-		if got := FewRuns(c.Runs, c.N, c.M); !near(got, c.P) {
+		if got := RunsTest(c.Runs, c.N, c.M); !near(got, c.P) {
 			t.Errorf("%d runs of %d and %d: p %v, want %v", c.Runs, c.N, c.M, got, c.P)
 		}
-		if got := FewRuns(c.Runs, c.M, c.N); !near(got, c.P) {
+		if got := RunsTest(c.Runs, c.M, c.N); !near(got, c.P) {
 			t.Errorf("%d runs of %d and %d: p %v, want %v", c.Runs, c.M, c.N, got, c.P)
 		}
 	}

@@ -1,8 +1,8 @@
 package stats
 
-// Runs returns the number of runs of equal values in a sequence of two kinds, and how many
-// values of each kind there are.
-func Runs(sequence []bool) (runs, trues, falses int) {
+// CountRuns returns the number of runs in a sequence of two kinds, and how many values of
+// each kind there are. A run, here and in RunsTest, is an unbroken series of equal values.
+func CountRuns(sequence []bool) (runs, trues, falses int) {
 	for i, kind := range sequence {
 		if i == 0 || kind != sequence[i-1] {
 			runs++
@@ -16,10 +16,11 @@ func Runs(sequence []bool) (runs, trues, falses int) {
 	return runs, trues, falses
 }
 
-// FewRuns returns the probability of at most this many runs if n values of one kind and m of
-// another are in random order: the exact one-sided test of Wald and Wolfowitz (1940) for too
-// few runs. It is low for sequences in blocks, and 1 for two values that alternate.
-func FewRuns(runs, n, m int) float64 {
+// RunsTest returns the probability of at most this many runs if n values of one kind and m of
+// another are in random order: the exact one-sided test for too few runs (Wald and Wolfowitz,
+// On a Test Whether Two Samples are from the Same Population, Ann. Math. Statist. 11, 1940).
+// It is low if the kinds come in blocks.
+func RunsTest(runs, n, m int) float64 {
 	if n == 0 || m == 0 {
 		if runs >= min(1, n+m) {
 			return 1

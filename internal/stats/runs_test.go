@@ -2,7 +2,7 @@ package stats
 
 import "testing"
 
-func TestRuns(t *testing.T) {
+func TestCountRuns(t *testing.T) {
 	for _, c := range []struct {
 		sequence            string
 		runs, trues, falses int
@@ -13,24 +13,24 @@ func TestRuns(t *testing.T) {
 		for _, kind := range c.sequence {
 			sequence = append(sequence, kind == 'a')
 		}
-		if runs, trues, falses := Runs(sequence); runs != c.runs || trues != c.trues || falses != c.falses {
+		if runs, trues, falses := CountRuns(sequence); runs != c.runs || trues != c.trues || falses != c.falses {
 			t.Errorf("%q: %d runs of %d and %d", c.sequence, runs, trues, falses)
 		}
 	}
 }
 
 // The probabilities of a large table do not overflow, and grow from 0 to 1.
-func TestFewRunsOfManyValues(t *testing.T) {
+func TestRunsTestOfManyValues(t *testing.T) {
 	const n, m = 100_000, 70_000
 	last := 0.0
 	for _, runs := range []int{1, 2, 1000, 81_000, 82_000, 82_353, 82_354, 82_600, 83_000, 120_000, 2 * m, n + m} {
-		p := FewRuns(runs, n, m)
+		p := RunsTest(runs, n, m)
 		if !(p >= last && p <= 1) {
 			t.Errorf("%d runs: p %v, and %v for fewer", runs, p, last)
 		}
 		last = p
 	}
-	if middle := FewRuns(82_354, n, m); middle < 0.49 || middle > 0.51 || last != 1 { // the mean is 1 + 2nm/(n+m)
+	if middle := RunsTest(82_354, n, m); middle < 0.49 || middle > 0.51 || last != 1 { // the mean is 1 + 2nm/(n+m)
 		t.Errorf("p %v at the mean, %v at the end", middle, last)
 	}
 }

@@ -17,9 +17,9 @@ type Interval struct {
 // Mann-Whitney test without ties, exact if len(x)*len(y) is at most 2500. As a closed
 // interval it keeps its level if values are tied (Noether 1967).
 //
-// Interval and MannWhitney agree: if P <= alpha, zero is not inside the interval, though it
-// may be one of its bounds if values are tied; if P > alpha, Low <= 0 <= High. Without ties
-// this holds as it is. With ties, the bound on the other side of zero is moved to zero.
+// Interval and MannWhitney agree: if P > alpha, Low <= 0 <= High; if P <= alpha, Low >= 0 or
+// High <= 0, where zero is a bound only if values are tied. Without ties the bounds above
+// have this property. With ties, the one that contradicts the test is moved to zero.
 //
 // The time is proportional to n log n for n values, and the memory to n. If x or y is empty,
 // the estimate is NaN and the bounds are infinite.

@@ -41,7 +41,7 @@ func TestFalsePositives(t *testing.T) {
 	const alpha = 0.05
 	for _, c := range noShift {
 		for _, n := range []int{5, 8, 12, 30, 60} {
-			rounds := testkit.Scale(10_000, 1000)
+			rounds := testkit.Scale(10_000, 400)
 			if n == 30 {
 				rounds /= 4 // the most expensive: exact without ties
 			}
@@ -78,7 +78,7 @@ func TestFalsePositives(t *testing.T) {
 // Intervals miss the true shift at most as often as alpha allows, with ties or without.
 func TestCoverage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 8))
-	rounds := testkit.Scale(10_000, 1000)
+	rounds := testkit.Scale(10_000, 400)
 	for _, c := range noShift {
 		for _, alpha := range []float64{0.1, 0.05} {
 			for _, shift := range []float64{0, 1} {
@@ -94,7 +94,6 @@ func TestCoverage(t *testing.T) {
 							missedPaired++
 						}
 					}
-					// The sums above are exact but for those of lognormal values.
 					if !withinAlpha(missed, rounds, alpha) || !withinAlpha(missedPaired, rounds, alpha) {
 						t.Errorf("%s shifted by %v, %d a side, alpha %v: %d and, if paired, %d of %d intervals miss it", c.name, shift, n, alpha, missed, missedPaired, rounds)
 					}
@@ -123,7 +122,7 @@ func TestPredictionCoverage(t *testing.T) {
 }
 
 // A random order of sides fails the test for too few runs at most as often as alpha allows.
-func TestFewRunsOfRandomOrders(t *testing.T) {
+func TestRunsTestOfRandomOrders(t *testing.T) {
 	rng := rand.New(rand.NewPCG(10, 10))
 	const alpha = 0.05
 	rounds := testkit.Scale(20_000, 4000)
@@ -135,7 +134,7 @@ func TestFewRunsOfRandomOrders(t *testing.T) {
 		}
 		for range rounds {
 			rng.Shuffle(len(sequence), func(i, j int) { sequence[i], sequence[j] = sequence[j], sequence[i] })
-			if FewRuns(Runs(sequence)) <= alpha {
+			if RunsTest(CountRuns(sequence)) <= alpha {
 				few++
 			}
 		}
