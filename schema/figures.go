@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Figure is a figure of one event.
@@ -163,13 +164,22 @@ func walkSteps(v reflect.Value, done, steps []string, yield func(string, reflect
 	}
 }
 
-// jsonField returns the field of a struct with a JSON key, those of embedded structs
-// included.
+// jsonFields holds the fields of each struct type by their JSON keys, those of embedded structs
+// included: a map[string]reflect.StructField for each reflect.Type that was looked at.
+var jsonFields sync.Map
+
+// jsonField returns the field of a struct with a JSON key.
 func jsonField(t reflect.Type, key string) (reflect.StructField, bool) {
-	for _, f := range reflect.VisibleFields(t) {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == key && !f.Anonymous {
-			return f, true
+	known, ok := jsonFields.Load(t)
+	if !ok {
+		fields := map[string]reflect.StructField{}
+		for _, f := range reflect.VisibleFields(t) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && !f.Anonymous {
+				fields[name] = f
+			}
 		}
+		known, _ = jsonFields.LoadOrStore(t, fields)
 	}
-	return reflect.StructField{}, false
+	f, ok := known.(map[string]reflect.StructField)[key]
+	return f, ok
 }

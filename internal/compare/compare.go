@@ -131,16 +131,18 @@ func byTime(runs []*Run) []*Run {
 // which are those of an engine that counts up to that limit.
 func settleShares(all []*Run, metrics []Metric) {
 	for i, m := range metrics {
-		if m.share == 0 {
+		if m.limit == 0 {
 			continue
 		}
-		isBound := slices.ContainsFunc(all, func(r *Run) bool { return r.values[i].isBound })
+		isBound := slices.ContainsFunc(all, func(r *Run) bool { return r.shares[i].isBound })
 		for _, r := range all {
-			if v := &r.values[i]; isBound {
-				v.high = v.low
-			} else if v.low != v.high {
-				v.low, v.high = math.NaN(), math.NaN()
-				v.why = "the limit lies within a bucket of the engine's histogram: use the bound of a bucket, or serve with one there"
+			s, ok := r.shares[i]
+			if isBound && ok {
+				s.high = s.low
+				r.shares[i] = s
+			}
+			if ok && s.low == s.high {
+				r.values[i] = s.low
 			}
 		}
 	}
@@ -150,7 +152,7 @@ func settleShares(all []*Run, metrics []Metric) {
 func numbers(runs []*Run, metric int) []float64 {
 	var xs []float64
 	for _, r := range runs {
-		if x := r.values[metric].low; !math.IsNaN(x) {
+		if x := r.values[metric]; !math.IsNaN(x) {
 			xs = append(xs, x)
 		}
 	}

@@ -286,8 +286,8 @@ func TestShares(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := m.valueOf(event(0, 1, 1, 1)); v.low != want || v.high != want {
-			t.Errorf("%s: %+v, want %v", limit, v, want)
+		if s, ok := m.shareOf(event(0, 1, 1, 1)); !ok || s.low != want || s.high != want {
+			t.Errorf("%s: %+v, want %v", limit, s, want)
 		}
 	}
 	base, new := sides(7, 10, 0.01, 1)

@@ -52,7 +52,10 @@ func because(runs []*Run, metric int) string {
 	count := map[string]int{}
 	most := ""
 	for _, r := range runs {
-		if why := r.values[metric].why; why != "" {
+		if !math.IsNaN(r.values[metric]) {
+			continue
+		}
+		if why := r.whyNull(metric); why != "" {
 			if count[why]++; count[why] > count[most] || most == "" {
 				most = why
 			}
@@ -104,7 +107,7 @@ func (t *test) rank(x, y []float64, pairs [][2]*Run, index int) {
 	}
 	var differences []float64
 	for _, p := range pairs {
-		if b, n := p[0].values[index].low, p[1].values[index].low; !math.IsNaN(b) && !math.IsNaN(n) {
+		if b, n := p[0].values[index], p[1].values[index]; !math.IsNaN(b) && !math.IsNaN(n) {
 			differences = append(differences, scale(n)-scale(b))
 		}
 	}

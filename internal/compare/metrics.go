@@ -38,7 +38,7 @@ type Metric struct {
 	Requested bool
 
 	path  string
-	share float64 // the limit in seconds, if the metric is the share of requests within it
+	limit float64 // in seconds, if the metric is the share of requests within it
 }
 
 const (
@@ -144,7 +144,7 @@ func parseMetric(name string) (Metric, error) {
 			return Metric{}, fmt.Errorf("metric %s: %q is not a time above 0, as 500ms or 2s", name, limit)
 		}
 		return Metric{
-			Name: name, path: latency + distribution, share: d.Seconds(), Unit: schema.UnitFraction, Better: schema.HigherIsBetter,
+			Name: name, path: latency + distribution, limit: d.Seconds(), Unit: schema.UnitFraction, Better: schema.HigherIsBetter,
 			Kind: Noisy, Absolute: 0.01,
 		}, nil
 	}
@@ -176,25 +176,6 @@ func Names() []string {
 	return names
 }
 
-// A value is what a run has of a metric: NaN if it is null, an interval if it is a share of
-// requests whose limit is within a bucket.
-type value struct {
-	low, high float64
-	isBound   bool   // the limit of a share is the bound of a bucket
-	why       string // why it is null
-}
-
-func (m *Metric) valueOf(e *schema.GenerationObservability) value {
-	if m.share > 0 {
-		return m.shareOf(e)
-	}
-	x, ok := figure(e, m.path)
-	if !ok {
-		return null(e, m.path)
-	}
-	return value{low: x, high: x}
-}
-
 // figure returns the number at a path without *, and whether it is not null.
 func figure(e *schema.GenerationObservability, path string) (float64, bool) {
 	x := e.Figures(path)[0].Value
@@ -204,30 +185,32 @@ func figure(e *schema.GenerationObservability, path string) (float64, bool) {
 	return *x, true
 }
 
-func null(e *schema.GenerationObservability, path string) value {
-	return value{low: math.NaN(), high: math.NaN(), why: e.Reason(path)}
+// A share is the fraction of requests within a limit: an interval if the limit lies within a
+// bucket.
+type share struct {
+	low, high float64
+	isBound   bool // the limit is the bound of a bucket
 }
 
 // shareOf returns the fraction of requests within the limit, as far as the non-empty buckets
-// of the histogram tell.
-func (m *Metric) shareOf(e *schema.GenerationObservability) value {
+// of the histogram tell, and whether there is a histogram.
+func (m *Metric) shareOf(e *schema.GenerationObservability) (share, bool) {
 	d := e.Distributions(m.path)[0].Distribution
 	if d == nil || d.Count == 0 || d.Buckets == nil {
-		return null(e, m.path)
+		return share{}, false
 	}
-	v := value{}
+	var s share
 	for _, b := range d.Buckets {
 		within := *b[1] / float64(d.Count)
 		switch {
-		case b[0] != nil && math.Abs(*b[0]-m.share) <= 1e-9*m.share:
-			v.low, v.high, v.isBound = within, within, true
-			return v
-		case b[0] != nil && *b[0] < m.share:
-			v.low, v.high = within, within
+		case b[0] != nil && math.Abs(*b[0]-m.limit) <= 1e-9*m.limit:
+			return share{within, within, true}, true
+		case b[0] != nil && *b[0] < m.limit:
+			s.low, s.high = within, within
 		default:
-			v.high = within
-			return v
+			s.high = within
+			return s, true
 		}
 	}
-	return v
+	return s, true
 }

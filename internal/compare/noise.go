@@ -57,7 +57,7 @@ func NoiseOf(base, new []*Run, opt Options) []Noise {
 		}
 		var differences []float64
 		for _, p := range pairs {
-			differences = append(differences, math.Log(p[1].values[i].low/p[0].values[i].low))
+			differences = append(differences, math.Log(p[1].values[i]/p[0].values[i]))
 		}
 		if d := stats.DetectableByPairs(len(differences), deviation(differences), alpha, power); !math.IsNaN(d) && !math.IsInf(d, 0) {
 			d = math.Expm1(d)

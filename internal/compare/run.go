@@ -2,6 +2,7 @@ package compare
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -20,9 +21,9 @@ const (
 )
 
 // Run is what a comparison needs of an event. It is small, so that many thousands fit into
-// memory.
+// memory: runs that were made alike share what describes that.
 type Run struct {
-	// Source names the file and the line that the event comes from.
+	// Source names the file that the event comes from.
 	Source string
 	// Started is when the command was started.
 	Started time.Time
@@ -31,89 +32,132 @@ type Run struct {
 	// Pair is the run's pair in vobs ab; "" without one.
 	Pair string
 
-	ab        bool                  // the run is part of a vobs ab
-	values    []value               // of the metrics, in their order
-	facts     []string              // of the conditions, in their order; "" if unknown
-	lengths   [len(lengths)]float64 // NaN if unknown
-	settings  map[string]string
-	named     []string // settings that the command line or the user named
-	codes     []schema.Code
-	endpoints string
-	command   string
-	session   string // its label; "" without one
+	ab      bool                  // the run is part of a vobs ab
+	session string                // its label; "" without one
+	values  []float64             // of the metrics, in their order; NaN if null
+	shares  map[int]share         // of the metrics that are shares of requests
+	lengths [len(lengths)]float64 // NaN if unknown
+	*made
+}
+
+// made describes how a run was made.
+type made struct {
 	host      string
+	command   string
+	endpoints string
+	facts     []string          // of the conditions, in their order; "" if unknown
+	settings  map[string]string // of the engine, as JSON
+	named     []string          // settings that the command line or the user named
+	codes     []schema.Code
+	why       []string // why each metric is null, in their order
 }
 
 func (r *Run) ended() time.Time { return r.Started.Add(r.Duration) }
 
-// Reader reduces events to runs. It shares what many of them have in common. The zero value
-// of strings is ready to use.
+// whyNull returns why a metric is null.
+func (r *Run) whyNull(metric int) string {
+	if s, ok := r.shares[metric]; ok && s.low != s.high {
+		return "the limit lies within a bucket of the engine's histogram: use the bound of a bucket, or serve with one there"
+	}
+	return r.why[metric]
+}
+
+// Reader reduces events to runs of the metrics.
 type Reader struct {
 	Metrics []Metric
-	strings map[string]string
+
+	made    map[string]*made  // by their own JSON
+	strings map[string]string // that runs share
 }
 
 // Run reduces one event; source names where it comes from.
 func (r *Reader) Run(e *schema.GenerationObservability, source string) *Run {
 	run := &Run{
-		Source: source, Pair: r.intern(e.Run.Labels[LabelPair]), command: r.intern(strings.Join(e.Run.Command, " ")),
-		session: r.intern(e.Run.Labels[LabelSession]), host: r.intern(e.Run.Hostname),
+		Source: source, Pair: r.shared(e.Run.Labels[LabelPair]), session: r.shared(e.Run.Labels[LabelSession]),
 		Duration: time.Duration(float64(e.Run.DurationSeconds) * float64(time.Second)),
-		values:   make([]value, len(r.Metrics)), facts: make([]string, len(conditions)),
+		values:   make([]float64, len(r.Metrics)),
 	}
 	_, run.ab = e.Run.Labels[LabelSide]
 	run.Started, _ = time.Parse(time.RFC3339Nano, e.Run.StartedAt)
-	for i := range r.Metrics {
-		run.values[i] = r.Metrics[i].valueOf(e)
-		run.values[i].why = r.intern(run.values[i].why)
-	}
-	for i, c := range conditions {
-		run.facts[i] = r.intern(c.of(e))
-	}
 	for i, path := range lengths {
 		run.lengths[i] = math.NaN()
 		if x, ok := figure(e, path); ok {
 			run.lengths[i] = x
 		}
 	}
-	for _, v := range e.Validity {
-		if code := schema.Code(r.intern(string(v.Code))); !slices.Contains(run.codes, code) {
-			run.codes = append(run.codes, code)
+	m := madeOf(e)
+	for i := range r.Metrics {
+		x, why := math.NaN(), ""
+		if metric := &r.Metrics[i]; metric.limit > 0 {
+			if s, ok := metric.shareOf(e); ok {
+				if run.shares == nil {
+					run.shares = map[int]share{}
+				}
+				run.shares[i] = s
+			} else {
+				why = e.Reason(metric.path)
+			}
+		} else if value, ok := figure(e, metric.path); ok {
+			x = value
+		} else {
+			why = e.Reason(metric.path)
 		}
+		run.values[i] = x
+		m.why = append(m.why, why)
 	}
-	if e.Partial {
-		run.codes = append(run.codes, partial)
-	}
-	if e.Engine != nil {
-		for _, endpoint := range e.Engine.Endpoints {
-			run.endpoints += endpoint.URL + " "
-		}
-		run.endpoints = r.intern(run.endpoints)
-		if e.Engine.Config != nil {
-			run.settings = r.settings(e.Engine.Config.Values)
-		}
-	}
-	for _, name := range e.FlagsChecked {
-		run.named = append(run.named, r.intern(name))
-	}
-	for _, f := range e.FlagsUnchecked {
-		run.named = append(run.named, r.intern(f.Flag))
-	}
+	run.made = r.sharedMade(m)
 	return run
 }
 
-// settings returns the settings as JSON texts.
-func (r *Reader) settings(values map[string]any) map[string]string {
-	out := make(map[string]string, len(values))
-	for name, v := range values {
-		if b, err := json.Marshal(v); err == nil {
-			out[r.intern(name)] = r.intern(string(b))
+// madeOf returns how a run was made, but for why metrics are null.
+func madeOf(e *schema.GenerationObservability) *made {
+	m := &made{host: e.Run.Hostname, command: strings.Join(e.Run.Command, " ")}
+	for _, c := range conditions {
+		m.facts = append(m.facts, c.of(e))
+	}
+	for _, v := range e.Validity {
+		if !slices.Contains(m.codes, v.Code) {
+			m.codes = append(m.codes, v.Code)
 		}
 	}
-	return out
+	if e.Partial {
+		m.codes = append(m.codes, partial)
+	}
+	if e.Engine != nil {
+		for _, endpoint := range e.Engine.Endpoints {
+			m.endpoints += endpoint.URL + " "
+		}
+		if e.Engine.Config != nil {
+			m.settings = make(map[string]string, len(e.Engine.Config.Values))
+			for name, v := range e.Engine.Config.Values {
+				if b, err := json.Marshal(v); err == nil {
+					m.settings[name] = string(b)
+				}
+			}
+		}
+	}
+	m.named = append(m.named, e.FlagsChecked...)
+	for _, f := range e.FlagsUnchecked {
+		m.named = append(m.named, f.Flag)
+	}
+	return m
 }
 
-func (r *Reader) intern(s string) string {
+// sharedMade returns what is equal to m and known already, or m.
+func (r *Reader) sharedMade(m *made) *made {
+	key := fmt.Sprintf("%q", *m)
+	if known := r.made[key]; known != nil {
+		return known
+	}
+	if r.made == nil {
+		r.made = map[string]*made{}
+	}
+	r.made[key] = m
+	return m
+}
+
+// shared returns a copy of s that runs share.
+func (r *Reader) shared(s string) string {
 	if r.strings == nil {
 		r.strings = map[string]string{}
 	}
