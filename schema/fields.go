@@ -3,6 +3,7 @@ package schema
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -89,6 +90,9 @@ func fieldAt(steps []string) (Field, bool) {
 		next := n.children[step]
 		if next == nil {
 			next = n.children["*"]
+			if next != nil && !next.inMap && !isIndex(step) {
+				return Field{}, false
+			}
 		}
 		if next == nil {
 			return Field{}, false
@@ -103,6 +107,12 @@ func fieldAt(steps []string) (Field, bool) {
 		return Field{}, false
 	}
 	return *n.field, true
+}
+
+// isIndex reports whether a step of a path is the index of a list.
+func isIndex(step string) bool {
+	i, err := strconv.Atoi(step)
+	return err == nil && i >= 0
 }
 
 // fieldNode is one step in the paths of figures.
@@ -175,4 +185,80 @@ func (n *fieldNode) child(step string) *fieldNode {
 		n.children[step] = &fieldNode{}
 	}
 	return n.children[step]
+}
+
+// ShortName is a name for a figure or a [Distribution] that is often looked for.
+type ShortName struct {
+	Name string
+	// Path of the figure or the distribution; a pattern of [Fields] if every GPU has one.
+	Path string
+}
+
+// ShortNames returns all short names, by subject.
+func ShortNames() []ShortName {
+	const latency = "engine.latency_seconds."
+	return []ShortName{
+		{"peak_vram", "peak_vram_gb"},
+		{"gpu_memory", "gpus.*.peak_bytes"},
+		{"job_memory", "gpus.*.job_peak_bytes"},
+		{"gpu_utilization", "gpus.*.utilization.mean"},
+		{"gpu_power", "gpus.*.power_watts.mean"},
+		{"gpu_temperature", "gpus.*.temperature_celsius_max"},
+		{"gpu_throttled", "gpus.*.throttled_fraction"},
+
+		{"ttft", latency + "time_to_first_token"},
+		{"itl", latency + "inter_token_latency"},
+		{"tpot", latency + "time_per_output_token"},
+		{"e2e", latency + "e2e_request_latency"},
+		{"queue_time", latency + "request_queue_time"},
+		{"prefill_time", latency + "request_prefill_time"},
+		{"decode_time", latency + "request_decode_time"},
+		{"inference_time", latency + "request_inference_time"},
+
+		{"generation_tokens_per_second", "engine.throughput.generation_tokens_per_second"},
+		{"prompt_tokens_per_second", "engine.throughput.prompt_tokens_per_second"},
+		{"requests_per_second", "engine.throughput.requests_per_second"},
+		{"generation_tokens_per_second_per_gpu", "efficiency.generation_tokens_per_second_per_gpu"},
+		{"joules_per_generation_token", "efficiency.joules_per_generation_token"},
+		{"joules_per_request", "efficiency.joules_per_request"},
+
+		{"generation_tokens", "engine.tokens.generation"},
+		{"prompt_tokens", "engine.tokens.prompt"},
+		{"preemptions", "engine.requests.preemptions"},
+		{"running_peak", "engine.requests.running.peak"},
+		{"waiting_peak", "engine.requests.waiting.peak"},
+		{"batch_utilization", "engine.requests.batch_utilization"},
+		{"kv_cache_peak", "engine.kv_cache.usage.peak"},
+		{"kv_cache_mean", "engine.kv_cache.usage.mean"},
+		{"prefix_cache_hit_rate", "prefix_cache_hit_rate"},
+		{"spec_accept_rate", "spec_accept_rate"},
+
+		{"duration", "run.duration_seconds"},
+		{"cpu_seconds", "host.tree_cpu_seconds"},
+		{"peak_rss", "host.tree_peak_rss_bytes"},
+	}
+}
+
+// Field returns the description of the figure, or of a distribution's quantiles.
+func (n ShortName) Field() Field {
+	f, ok := FieldAt(n.Path)
+	if !ok {
+		f, _ = FieldAt(n.Path + ".p95_est")
+	}
+	return f
+}
+
+// ExpandShortName returns the path that begins with a short name, as ttft.p95, with the short
+// name replaced by its own path. Other paths are returned unchanged.
+func ExpandShortName(path string) string {
+	name, rest, more := strings.Cut(path, ".")
+	for _, n := range ShortNames() {
+		if n.Name == name {
+			if more {
+				return n.Path + "." + rest
+			}
+			return n.Path
+		}
+	}
+	return path
 }

@@ -34,18 +34,18 @@ var layers = [][]string{
 	{"internal/threads"}, // which everything that may hang counts in
 	{ // data types and helpers
 		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
-		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/stats",
+		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/spelling", "internal/stats",
 		"bench/internal/...",
 	},
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
 		"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics", "internal/vllm/plugin",
 		"sampler", "sampler/proc", "probe/multiproc",
-		"internal/child", "internal/events", "internal/render", "internal/seriesfile",
+		"internal/child", "internal/events", "internal/quantity", "internal/render", "internal/seriesfile",
 		"schema/internal/...",
 	},
 	{ // samplers, scraping, counters over a window
 		"sampler/gpu", "sampler/host", "probe/scrape", "probe/window",
-		"internal/intent", "internal/privatedir", "internal/redact", "internal/wandb/run",
+		"internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
 	},
 	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir", "observe/validity"},
@@ -80,8 +80,10 @@ var only = []struct{ from, to []string }{
 	// What is noted depends on the event, and on readings that the run passes on.
 	{[]string{"observe/validity"}, []string{"schema"}},
 	// Analysis needs events only: no engine, no machine.
-	{[]string{"internal/events", "internal/render"}, []string{"schema"}},
-	{[]string{"internal/check", "internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/render", "internal/stats", "schema"}},
+	{[]string{"internal/events", "internal/quantity", "internal/render"}, []string{"schema"}},
+	{[]string{"internal/slo"}, []string{"internal/quantity", "internal/spelling", "schema"}},
+	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
+	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},
 	{[]string{"internal/intent"}, []string{"internal/pyvalue", "internal/vllm/args", "schema"}},
 	{[]string{"internal/wandb/..."}, []string{"internal/wandb/...", "internal/events", "internal/pyvalue", "schema"}},
 }
@@ -89,8 +91,8 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/curve", "internal/render", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/curve", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/check", "internal/curve", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
 	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/window"}, []string{"sync/..."}},
 }
 

@@ -55,6 +55,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:  "vobs",
 		Usage: "bracket a vLLM generation run and write one JSON event",
 		UsageText: `vobs run [flags] [--] COMMAND [ARGUMENT...]
+vobs ab [flags] [--] COMMAND_A... --- COMMAND_B...
+vobs compare [flags] BASE NEW
+vobs check [flags] EVENT...
 vobs schema [flags]
 vobs validate FILE...
 vobs scrape URL|FILE
@@ -86,6 +89,9 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 	}
 	app.Commands = []*cli.Command{
 		runCommand(),
+		abCommand(),
+		compareCommand(),
+		checkCommand(),
 		schemaCommand(),
 		validateCommand(),
 		scrapeCommand(),

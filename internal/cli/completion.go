@@ -163,7 +163,7 @@ func bashValues(c *cli.Command) string {
 	var b strings.Builder
 	b.WriteString("case $prev in ")
 	for _, f := range c.Flags {
-		if words := flagWords[f.Names()[0]]; words != nil {
+		if words := wordsOf(c, f); words != nil {
 			fmt.Fprintf(&b, `%s) _vobs_words %q ;; `, strings.Join(spellings(f), "|"), strings.Join(words, " "))
 		}
 	}
@@ -194,7 +194,7 @@ func fishCompletion(app *cli.App) string {
 					fmt.Fprintf(&b, " -l %s", name)
 				}
 			}
-			switch words := flagWords[f.Names()[0]]; {
+			switch words := wordsOf(c, f); {
 			case words != nil:
 				fmt.Fprintf(&b, " -x -a %q", strings.Join(words, " "))
 			case takesValue(f):
@@ -202,7 +202,7 @@ func fishCompletion(app *cli.App) string {
 			}
 			fmt.Fprintf(&b, " -d %s\n", fishQuote(usage))
 		}
-		if c.Name == "validate" || c.Name == "scrape" || c.Name == "wandb" {
+		if c.Name == "check" || c.Name == "compare" || c.Name == "validate" || c.Name == "scrape" || c.Name == "wandb" {
 			fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from %s' -F\n", c.Name)
 		}
 	}

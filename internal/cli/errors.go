@@ -15,6 +15,9 @@ const (
 	exitOK         = 0
 	exitProblems   = 1   // the answer is no: an event is not valid, or was not sent
 	exitUsage      = 2   // wrong usage, or something cannot be read; not of run
+	exitUndecided  = 3   // the answer is not known: the runs do not decide it
+	exitFailed     = 4   // ab: a command failed
+	exitInterrupt  = 130 // ab: Ctrl-C
 	exitNotStarted = 125 // run: vobs failed before the command started
 )
 

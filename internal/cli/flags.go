@@ -9,23 +9,45 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"github.com/vobs/vobs/internal/ab"
+	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/render"
+	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/schema"
 )
 
-// flagWords are the words that flags take, by the flag's name; completion offers them.
-// TestFlagWords compares them with what the flags accept.
+// flagWords are the words that flags take, by the flag's name, after the subcommand's if only
+// its flag takes them; completion offers them. TestFlagWords compares them with what the flags
+// accept.
 var flagWords = map[string][]string{
 	"schema":          {string(schema.Full), string(schema.CoreOnly), string(schema.Log)},
 	"command":         {string(redact.CommandFull), string(redact.CommandNames), string(redact.CommandNone)},
 	"forward-signals": {child.ForwardAuto.String(), child.ForwardNever.String()},
 	"multiproc":       {string(observe.MultiprocAuto), string(observe.MultiprocOn), string(observe.MultiprocOff)},
+	"check format":    {string(check.Text), string(check.JSON), string(check.Markdown), string(check.JUnit)},
+	"compare format":  formatWords,
+	"ab format":       formatWords,
+	"ab order":        {string(ab.ABBA), string(ab.Random)},
+	"slo":             slo.Names(),
+	"of":              {schemaOfEvent, schemaOfLimits},
 	"interval":        {autoInterval},
 	"scrape-interval": {autoInterval},
 	"wandb":           {string(wandb.Auto), string(wandb.Online), string(wandb.Offline), string(wandb.Disabled)},
+}
+
+var formatWords = []string{string(render.Text), string(render.Markdown), string(render.CSV), string(render.JSON)}
+
+// wordsOf returns the words that a subcommand's flag takes, or nil.
+func wordsOf(c *cli.Command, f cli.Flag) []string {
+	name := f.Names()[0]
+	if words := flagWords[c.Name+" "+name]; words != nil {
+		return words
+	}
+	return flagWords[name]
 }
 
 // autoInterval leaves an interval to vobs.

@@ -12,8 +12,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vobs/vobs/internal/ab"
+	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/redact"
+	"github.com/vobs/vobs/internal/render"
+	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/schema"
@@ -26,6 +30,12 @@ var flagParsers = map[string]func(string) error{
 	"forward-signals": func(s string) error { _, err := child.ParseForwardMode(s); return err },
 	"multiproc":       func(s string) error { _, err := observe.ParseMultiproc(s); return err },
 	"wandb":           func(s string) error { _, err := wandb.ParseMode(s); return err },
+	"check format":    func(s string) error { _, err := check.ParseFormat(s); return err },
+	"compare format":  func(s string) error { _, err := render.ParseFormat(s); return err },
+	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
+	"ab order":        func(s string) error { _, err := ab.ParseOrder(s); return err },
+	"slo":             func(s string) error { _, err := slo.Parse(s); return err },
+	"of":              func(s string) error { _, err := schemaOf(s, false); return err },
 	"interval":        func(s string) error { return parseInterval("interval", s) },
 	"scrape-interval": func(s string) error { return parseInterval("scrape-interval", s) },
 }
@@ -71,10 +81,10 @@ func TestFlagWords(t *testing.T) {
 	for _, c := range newApp(io.Discard, io.Discard).Commands {
 		for _, f := range c.Flags {
 			name := f.Names()[0]
-			used[name] = true
+			used[name], used[c.Name+" "+name] = true, true
 			doc := f.(cli.DocGenerationFlag)
-			if strings.Contains(doc.GetUsage(), "`MODE`") || strings.Contains(doc.GetUsage(), "`VIEW`") {
-				if flagWords[name] == nil {
+			if strings.Contains(doc.GetUsage(), "`MODE`") || strings.Contains(doc.GetUsage(), "`VIEW`") || strings.Contains(doc.GetUsage(), "`FORMAT`") {
+				if wordsOf(c, f) == nil {
 					t.Errorf("completion does not know the words of vobs %s --%s", c.Name, name)
 				}
 			}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/internal/spelling"
 )
 
 // helpName is the word that prints help. It is not a subcommand of urfave/cli, which
@@ -37,7 +39,7 @@ func unknownSubcommand(app *cli.App, args []string) error {
 func nearest(app *cli.App, word string) string {
 	best, least := "", 3
 	for _, name := range append(strings.Fields(names(visible(app))), helpName) {
-		d := distance(word, name)
+		d := spelling.Distance(word, name)
 		if len(word) > 1 && strings.HasPrefix(name, word) {
 			d = 0
 		}
@@ -46,28 +48,4 @@ func nearest(app *cli.App, word string) string {
 		}
 	}
 	return best
-}
-
-// distance returns the number of letters to insert, delete or replace, or of neighbors
-// to swap, that turns a into b.
-func distance(a, b string) int {
-	d := make([][]int, len(a)+1)
-	for i := range d {
-		d[i] = make([]int, len(b)+1)
-		for j := range d[i] {
-			if i == 0 || j == 0 {
-				d[i][j] = i + j
-				continue
-			}
-			replace := d[i-1][j-1]
-			if a[i-1] != b[j-1] {
-				replace++
-			}
-			d[i][j] = min(d[i-1][j]+1, d[i][j-1]+1, replace)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
 }

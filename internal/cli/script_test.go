@@ -78,6 +78,13 @@ func runScripts(t *testing.T, dir string) {
 				return err
 			}
 			env.Setenv("TOLD", told)
+			for name, path := range map[string]string{"RUNS": "../../testdata/compare/runs.jsonl", "EVENTS": "../../testdata/events"} {
+				absolute, err := filepath.Abs(path)
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, absolute)
+			}
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {

@@ -15,6 +15,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"path/filepath"
 
 	"github.com/vobs/vobs/schema"
 )
@@ -209,4 +210,26 @@ func eventIn(doc []byte) (event []byte, coreOnly bool, err error) {
 		return nil, false, errors.New("not a log record of an event: it has no ctx")
 	}
 	return extra.Ctx, true, nil
+}
+
+// Files returns the files of events that a name on the command line stands for: the name
+// itself, or, if it is a folder, the files in it that end in .json or .jsonl, by name.
+func Files(name string) ([]string, error) {
+	if info, err := os.Stat(name); err != nil || !info.IsDir() {
+		return []string{name}, nil // Open reports what is wrong with it
+	}
+	entries, err := os.ReadDir(name)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".json" || ext == ".jsonl") {
+			files = append(files, filepath.Join(name, e.Name()))
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("the folder %s has no files that end in .json or .jsonl", name)
+	}
+	return files, nil
 }

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+)
+
+// outputFlag returns the flag that names the file of a subcommand's result.
+func outputFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result to `FILE` instead of stdout"}
+}
+
+// writeResult writes a subcommand's result to stdout, or to the file of --output.
+func writeResult(c *cli.Context, write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	name := c.String("output")
+	switch name {
+	case "":
+		_, err := c.App.Writer.Write(b.Bytes())
+		return err
+	case "-":
+		return withHint(errors.New("--output -: not the name of a file"), "the result goes to stdout without --output")
+	}
+	if err := os.WriteFile(name, b.Bytes(), 0o666); err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return nil
+}
+
+// filesOf returns the files that a subcommand reads, - for stdin. Flags behind the first file
+// are refused: they would be taken for files.
+func filesOf(c *cli.Context) ([]string, error) {
+	files := c.Args().Slice()
+	if len(files) == 0 {
+		return nil, withHint(errors.New("no file of events"), "vobs "+c.Command.Name+" [flags] EVENT..., or - for stdin")
+	}
+	stdin := 0
+	for _, name := range files {
+		if name == "-" {
+			stdin++
+		} else if len(name) > 1 && name[0] == '-' {
+			if _, err := os.Stat(name); err != nil {
+				return nil, withHint(fmt.Errorf("flag %s comes after a file", name), "flags go in front of the files; ./"+name+" is a file")
+			}
+		}
+	}
+	if stdin > 1 {
+		return nil, errors.New("- is given twice: stdin can be read once")
+	}
+	return files, nil
+}

@@ -1,0 +1,184 @@
+package compare
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// partial stands among the codes of a run whose event is a preliminary one.
+const partial schema.Code = "partial"
+
+// disqualifying are the notes of runs that did not do what they should have.
+var disqualifying = []schema.Code{
+	schema.CodeNonzeroExit, schema.CodeInterrupted, schema.CodeOOMKilled, schema.CodeProfiled, schema.CodeEngineDied, partial,
+}
+
+// derived are the settings that an engine works out from the memory it finds, so that they
+// differ between two starts.
+var derived = []string{"num_gpu_blocks", "kv_cache_size_tokens", "kv_cache_max_concurrency"}
+
+// lengthTolerance is by how much the mean lengths of prompts and answers may differ.
+const lengthTolerance = 0.02
+
+// Severity is how much a difference between the sides matters.
+type Severity string
+
+// The severities of a difference.
+const (
+	Matters   Severity = "error"     // the sides cannot be compared
+	Noted     Severity = "info"      // it may explain a change
+	Treatment Severity = "treatment" // it is what is compared
+	Ignored   Severity = "ignored"   // it would matter, but the user wants it ignored
+)
+
+// Difference is a condition in which the sides differ.
+type Difference struct {
+	Field    string   `json:"field"`
+	Base     string   `json:"base"`
+	New      string   `json:"new"`
+	Severity Severity `json:"severity"`
+}
+
+// differences returns the conditions in which the sides differ. Those whose field, or a
+// group above it, is in ignore do not matter.
+func differences(base, new []*Run, treatment bool, ignore []string) []Difference {
+	var out []Difference
+	add := func(field, b, n string, severity Severity) {
+		if severity == Matters && slices.ContainsFunc(ignore, func(i string) bool { return field == i || strings.HasPrefix(field, i+".") }) {
+			severity = Ignored
+		}
+		out = append(out, Difference{field, b, n, severity})
+	}
+	severity := func(matters bool) Severity {
+		if matters {
+			return Matters
+		}
+		return Noted
+	}
+	for i, c := range conditions {
+		of := func(r *Run) string { return r.facts[i] }
+		if b, n := values(base, of), values(new, of); b != n && b != "" && n != "" {
+			add(c.field, b, n, severity(c.matters))
+		} else if b != n {
+			add(c.field, orUnknown(b), orUnknown(n), Noted)
+		}
+	}
+	addSettings(base, new, treatment, add)
+	addLengths(base, new, add)
+	addCodes(base, new, add)
+	if b, n := values(base, func(r *Run) string { return r.command }), values(new, func(r *Run) string { return r.command }); b != n {
+		add("run.command", b, n, Treatment)
+	}
+	return out
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// values returns the different texts of the runs, at most three of them.
+func values(runs []*Run, of func(*Run) string) string {
+	var out []string
+	for _, r := range runs {
+		if s := of(r); s != "" && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	slices.Sort(out)
+	if len(out) > 3 {
+		out = append(out[:3], fmt.Sprintf("and %d more", len(out)-3))
+	}
+	return strings.Join(out, " | ")
+}
+
+// addSettings adds the engine's settings that differ. They are the treatment if a command
+// line names them, or if the sides of vobs ab went to different servers.
+func addSettings(base, new []*Run, treatment bool, add func(field, b, n string, s Severity)) {
+	names := map[string]bool{} // whether one of the sides named it
+	for _, r := range slices.Concat(base, new) {
+		for name := range r.settings {
+			names[name] = names[name]
+		}
+		for _, name := range r.named {
+			if _, ok := r.settings[name]; ok {
+				names[name] = true
+			}
+		}
+	}
+	endpoints := func(r *Run) string { return r.endpoints }
+	servers := treatment && values(base, endpoints) != values(new, endpoints)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		of := func(r *Run) string { return r.settings[name] }
+		b, n := values(base, of), values(new, of)
+		switch {
+		case b == n || b == "" || n == "" || name == "version":
+		case slices.Contains(derived, name):
+			add("engine.config.values."+name, b, n, Noted)
+		case names[name] || servers:
+			add("engine.config.values."+name, b, n, Treatment)
+		default:
+			add("engine.config.values."+name, b, n, Matters)
+		}
+	}
+}
+
+// lengths are the figures of how long prompts and answers were.
+var lengths = [...]string{"engine.tokens.prompt_per_request.mean", "engine.tokens.generation_per_request.mean"}
+
+// addLengths adds the mean lengths of prompts and answers if they differ.
+func addLengths(base, new []*Run, add func(field, b, n string, s Severity)) {
+	for i, field := range lengths {
+		of := func(runs []*Run) float64 {
+			var xs []float64
+			for _, r := range runs {
+				if !math.IsNaN(r.lengths[i]) {
+					xs = append(xs, r.lengths[i])
+				}
+			}
+			return median(xs)
+		}
+		if b, n := of(base), of(new); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
+			add(field, fmt.Sprintf("%.5g tokens", b), fmt.Sprintf("%.5g tokens", n), Matters)
+		}
+	}
+}
+
+// addCodes adds validity notes that runs of one side have, and those of the other side do not.
+func addCodes(base, new []*Run, add func(field, b, n string, s Severity)) {
+	codes := map[schema.Code]bool{}
+	for _, r := range slices.Concat(base, new) {
+		for _, c := range r.codes {
+			codes[c] = true
+		}
+	}
+	share := func(runs []*Run, code schema.Code) (int, float64) {
+		n := 0
+		for _, r := range runs {
+			if slices.Contains(r.codes, code) {
+				n++
+			}
+		}
+		return n, float64(n) / float64(len(runs))
+	}
+	for _, code := range slices.Sorted(maps.Keys(codes)) {
+		b, baseShare := share(base, code)
+		n, newShare := share(new, code)
+		of := func(k int, runs []*Run) string { return fmt.Sprintf("%d of %d runs", k, len(runs)) }
+		severity := Noted
+		switch {
+		case slices.Contains(disqualifying, code), code == schema.CodeWarmPrefixCache && math.Abs(baseShare-newShare) > 0.5:
+			severity = Matters
+		case baseShare == newShare:
+			continue
+		}
+		add("validity."+string(code), of(b, base), of(n, new), severity)
+	}
+}

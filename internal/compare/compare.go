@@ -1,0 +1,183 @@
+package compare
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// Verdict is the answer for one metric, or for the whole comparison.
+type Verdict string
+
+// The verdicts.
+const (
+	Regression   Verdict = "regression"   // the new side is worse, beyond the tolerances
+	Improvement  Verdict = "improvement"  // it is better, beyond the tolerances
+	Changed      Verdict = "changed"      // it differs, beyond the tolerances, and neither direction is better
+	Equivalent   Verdict = "equivalent"   // any change is within the tolerances
+	Inconclusive Verdict = "inconclusive" // the runs do not decide it
+	Missing      Verdict = "missing"      // one side or both have no value
+	Incomparable Verdict = "incomparable" // the sides differ in what must be alike
+)
+
+const (
+	// DefaultAlpha is how often equal sides are called a regression or an improvement.
+	DefaultAlpha = 0.05
+	// equivalenceLevel is the level of the interval that must lie within the tolerances: two
+	// one-sided tests at 5 %.
+	equivalenceLevel = 0.9
+	// power is how likely a regression of the size of the tolerance should be found.
+	power = 0.8
+)
+
+// Options of a comparison.
+type Options struct {
+	Metrics []Metric
+	// Alpha is how often equal sides may be called a regression or an improvement; 0: [DefaultAlpha].
+	Alpha float64
+	// Ignore lists conditions that may differ, as gpus.driver_version or engine.config.
+	Ignore []string
+	// Treatment reports that the runs come from vobs ab: what the command lines differ in,
+	// the servers that they name included, is what is compared.
+	Treatment bool
+	// History are earlier runs. They tell how far sessions differ by chance.
+	History []*Run
+}
+
+// Sample summarises one side of a metric.
+type Sample struct {
+	N      int      `json:"n"`
+	Median *float64 `json:"median"`
+	Low    *float64 `json:"low"`
+	High   *float64 `json:"high"`
+}
+
+// Comparison is the result for one metric. Changes are relative to the base's median; they
+// are null if that is 0.
+type Comparison struct {
+	Name       string           `json:"name"`
+	Unit       schema.Unit      `json:"unit"`
+	Direction  schema.Direction `json:"direction"`
+	Kind       Kind             `json:"kind"`
+	Gated      bool             `json:"gated"`
+	Base       Sample           `json:"base"`
+	New        Sample           `json:"new"`
+	Change     *float64         `json:"change"`
+	ChangeLow  *float64         `json:"change_low"`
+	ChangeHigh *float64         `json:"change_high"`
+	// P is the probability of so large a difference between equal sides, after Holm's
+	// correction if the metric is gated; null for a metric that has no test.
+	P       *float64 `json:"p"`
+	Verdict Verdict  `json:"verdict"`
+	Reason  string   `json:"reason"`
+	// RunsNeeded is how many runs a side would probably decide an inconclusive metric.
+	RunsNeeded *int `json:"runs_needed"`
+	// History is what earlier runs tell; null without any.
+	History *History `json:"history"`
+}
+
+// Result is the answer to whether the new runs are better than the base.
+type Result struct {
+	Verdict       Verdict      `json:"verdict"`
+	Reasons       []string     `json:"reasons"`
+	BaseRuns      int          `json:"base_runs"`
+	NewRuns       int          `json:"new_runs"`
+	Comparability []Difference `json:"comparability"`
+	Order         Order        `json:"order"`
+	Paired        bool         `json:"paired"`
+	Metrics       []Comparison `json:"metrics"`
+}
+
+// Compare compares two sets of runs, whose values are those of the metrics in opt. Neither
+// set may be empty.
+func Compare(base, new []*Run, opt Options) *Result {
+	if opt.Alpha == 0 {
+		opt.Alpha = DefaultAlpha
+	}
+	base, new = byTime(base), byTime(new)
+	settleShares(slices.Concat(base, new, opt.History), opt.Metrics)
+	r := &Result{
+		Reasons: []string{}, BaseRuns: len(base), NewRuns: len(new),
+		Comparability: differences(base, new, opt.Treatment, opt.Ignore),
+		Order:         orderOf(base, new),
+	}
+	pairs := pairsOf(base, new)
+	r.Paired = pairs != nil
+	sessions := sessionsOf(opt.History)
+	tests := make([]test, len(opt.Metrics))
+	for i, m := range opt.Metrics {
+		tests[i] = newTest(m, i, base, new, pairs)
+		tests[i].History = historyOf(sessions, new, i, opt.Alpha)
+	}
+	correct(tests, opt.Alpha)
+	for i := range tests {
+		r.Metrics = append(r.Metrics, tests[i].decide(opt.Alpha, r.Order))
+	}
+	r.conclude(opt.Metrics)
+	return r
+}
+
+func byTime(runs []*Run) []*Run {
+	runs = slices.Clone(runs)
+	slices.SortStableFunc(runs, func(a, b *Run) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Source, b.Source))
+	})
+	return runs
+}
+
+// settleShares makes shares of requests exact for runs whose bucket below the limit is empty,
+// which are those of an engine that counts up to that limit.
+func settleShares(all []*Run, metrics []Metric) {
+	for i, m := range metrics {
+		if m.limit == 0 {
+			continue
+		}
+		isBound := slices.ContainsFunc(all, func(r *Run) bool { return r.shares[i].isBound })
+		for _, r := range all {
+			s, ok := r.shares[i]
+			if isBound && ok {
+				s.high = s.low
+				r.shares[i] = s
+			}
+			if ok && s.low == s.high {
+				r.values[i] = s.low
+			}
+		}
+	}
+}
+
+// numbers returns the values of one metric that are not null.
+func numbers(runs []*Run, metric int) []float64 {
+	var xs []float64
+	for _, r := range runs {
+		if x := r.values[metric]; !math.IsNaN(x) {
+			xs = append(xs, x)
+		}
+	}
+	return xs
+}
+
+// pairsOf returns the pairs of runs with the same pair label, or nil if some run has none.
+func pairsOf(base, new []*Run) [][2]*Run {
+	if len(base) != len(new) {
+		return nil
+	}
+	of := map[string]*Run{}
+	for _, r := range base {
+		if r.Pair == "" || of[r.Pair] != nil {
+			return nil
+		}
+		of[r.Pair] = r
+	}
+	var pairs [][2]*Run
+	for _, r := range new {
+		if of[r.Pair] == nil {
+			return nil
+		}
+		pairs = append(pairs, [2]*Run{of[r.Pair], r})
+		delete(of, r.Pair)
+	}
+	return pairs
+}

@@ -1,0 +1,114 @@
+package compare
+
+import (
+	"io"
+	"math"
+
+	"github.com/vobs/vobs/internal/render"
+	"github.com/vobs/vobs/internal/stats"
+	"github.com/vobs/vobs/schema"
+)
+
+// Noise is how much a metric varies between equal runs, and what that hides.
+type Noise struct {
+	Name string      `json:"name"`
+	Unit schema.Unit `json:"unit"`
+	Runs int         `json:"runs"`
+	// Median of all runs.
+	Median *float64 `json:"median"`
+	// Variation is the standard deviation between runs, relative to their level.
+	Variation *float64 `json:"variation"`
+	// Detectable is the smallest relative change that as many pairs find with a
+	// probability of 0.8; null if there are too few to find any.
+	Detectable *float64 `json:"detectable"`
+}
+
+// NoiseOf returns the noise of the metrics over pairs of equal runs. Metrics that are null
+// or not above 0 are left out.
+func NoiseOf(base, new []*Run, opt Options) []Noise {
+	pairs := pairsOf(base, new)
+	alpha := opt.Alpha
+	if alpha == 0 {
+		alpha = DefaultAlpha
+	}
+	alpha /= float64(max(1, GatedNoisy(opt.Metrics)))
+	var out []Noise
+	for i, m := range opt.Metrics {
+		x, y := numbers(base, i), numbers(new, i)
+		all := append(append([]float64{}, x...), y...)
+		if len(all) == 0 || len(all) < len(base)+len(new) {
+			continue
+		}
+		n := Noise{Name: m.Name, Unit: m.Unit, Runs: len(all)}
+		middle := median(all)
+		n.Median = &middle
+		logs := make([]float64, len(all))
+		positive := true
+		for k, v := range all {
+			positive = positive && v > 0
+			logs[k] = math.Log(v)
+		}
+		if !positive {
+			continue
+		}
+		if sd := deviation(logs); !math.IsNaN(sd) {
+			v := math.Expm1(sd)
+			n.Variation = &v
+		}
+		var differences []float64
+		for _, p := range pairs {
+			differences = append(differences, math.Log(p[1].values[i]/p[0].values[i]))
+		}
+		if d := stats.DetectableByPairs(len(differences), deviation(differences), alpha, power); !math.IsNaN(d) && !math.IsInf(d, 0) {
+			d = math.Expm1(d)
+			n.Detectable = &d
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// GatedNoisy returns the number of gated metrics that a test decides.
+func GatedNoisy(metrics []Metric) int {
+	n := 0
+	for _, m := range metrics {
+		if m.Gated && m.Kind == Noisy {
+			n++
+		}
+	}
+	return n
+}
+
+// MinPairs returns how many pairs it takes at least to decide the gated metrics.
+func MinPairs(metrics []Metric, alpha float64) int {
+	n := GatedNoisy(metrics)
+	if n == 0 {
+		return 1
+	}
+	return stats.MinPairs(alpha / float64(n))
+}
+
+// DetectableChange returns the smallest relative change that a number of pairs finds with a
+// probability of 0.8, if equal runs vary by a share of their level.
+func DetectableChange(pairs int, variation, alpha float64, metrics []Metric) float64 {
+	alpha /= float64(max(1, GatedNoisy(metrics)))
+	return math.Expm1(stats.DetectableByPairs(pairs, math.Sqrt2*math.Log1p(variation), alpha, power))
+}
+
+// WriteNoise writes the noise of metrics as a table.
+func WriteNoise(w io.Writer, noise []Noise, f render.Format, text render.TextOptions) error {
+	t := &render.Table{Columns: []render.Column{
+		{Key: "name", Title: "metric"}, {Key: "runs", Right: true}, {Key: "median", Right: true},
+		{Key: "variation", Title: "runs vary by", Right: true}, {Key: "detectable", Title: "a change is found from", Right: true},
+	}}
+	share := func(x *float64) render.Cell {
+		if x == nil {
+			return render.Cell{Text: "-"}
+		}
+		return render.Cell{Text: render.Percent(*x), Value: *x}
+	}
+	for _, n := range noise {
+		t.Add(render.String(n.Name), count(&n.Runs), amount(n.Median, n.Unit), share(n.Variation), share(n.Detectable))
+	}
+	return t.Write(w, f, text)
+}
