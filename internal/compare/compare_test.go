@@ -433,6 +433,7 @@ func TestErrorRates(t *testing.T) {
 		{"A/A", strings.Repeat("ABBA", 5), 0, 1, defaultRate(n), 0},
 		{"A/A with drift", strings.Repeat("ABBA", 5), 0.03, 1, defaultRate(n), 0},
 		{"A/A in blocks", strings.Repeat("A", 8) + strings.Repeat("B", 8), 0.03, 1, 0, 0},
+		{"slower, in blocks", strings.Repeat("A", 8) + strings.Repeat("B", 8), 0, 0.8, 0, 0},
 		{"7 % slower", strings.Repeat("ABBA", 6), 0, 0.93, 1, 0.9},
 	} {
 		count := simulate(n, func(random *rand.Rand) (base, new []*schema.GenerationObservability) {
@@ -447,6 +448,34 @@ func TestErrorRates(t *testing.T) {
 		if regressions < c.low {
 			t.Errorf("%s: %.0f %% are found, want at least %.0f %%", c.name, 100*regressions, 100*c.low)
 		}
+	}
+}
+
+// The power to find a change of 5 % in two gated metrics, if equal runs vary by 3 %, rises with
+// the number of pairs; docs/compare.md has these numbers.
+func TestPower(t *testing.T) {
+	if !long() {
+		t.Skip("SKIPPED: a simulation of minutes: set VOBS_TEST_LONG=1 (make check-long)")
+	}
+	last := 0.0
+	for _, c := range []struct {
+		pairs int
+		low   float64 // of the share of regressions
+	}{{7, 0.05}, {10, 0.5}, {15, 0.8}, {20, 0.9}, {30, 0.95}} {
+		const n = 2000
+		count := simulate(n, func(random *rand.Rand) (base, new []*schema.GenerationObservability) {
+			base, new = sequence(random, strings.Repeat("ABBA", c.pairs)[:2*c.pairs], 0.03, 0, 0.95)
+			for i := range base {
+				base[i].Run.Labels[LabelPair], new[i].Run.Labels[LabelPair] = fmt.Sprint(i), fmt.Sprint(i)
+			}
+			return base, new
+		})
+		found := float64(count[Regression]) / n
+		t.Logf("%d pairs: %.0f %% are found, %v", c.pairs, 100*found, count)
+		if found < max(c.low, last-0.01) {
+			t.Errorf("%d pairs: %.0f %% are found, want at least %.0f %%", c.pairs, 100*found, 100*max(c.low, last-0.01))
+		}
+		last = found
 	}
 }
 
