@@ -73,7 +73,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	})
 	r.recovered("validity", func() {
 		got.cpu = r.cpuUse(command, got.engine.Engine, got.engine.Conditions)
-		got.oom = r.oomKills()
+		got.oom = r.oomKills(command, exit)
 	})
 	got.clockJump = clockJump(r.startedAt, exit.Ended)
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
