@@ -469,7 +469,7 @@ func (e *endpoint) measureRoundTrip(ctx context.Context) {
 		return
 	}
 	e.p.mu.Lock()
-	wanted := !e.isExporter() && e.schedule.WantsRoundTrip(time.Now())
+	wanted := e.schedule.WantsRoundTrip(time.Now())
 	e.p.mu.Unlock()
 	if !wanted {
 		return

@@ -241,6 +241,12 @@ func TestExporterFaults(t *testing.T) {
 				ended := time.Now()
 				out := p.Finish(context.Background(), ended)
 				checkExporterNotes(t, out)
+				x.mu.Lock()
+				defer x.mu.Unlock()
+				// Until the first figures it may be vLLM without statistics.
+				if len(x.paths) > 0 && name != "late" {
+					t.Errorf("requests for %q", x.paths)
+				}
 				a := p.GPUActivity("GPU-a", ended)
 				got := a.Figures[dcgm.SMActive]
 				if (got == nil) != (c.reason != "") || !strings.Contains(a.Reasons[dcgm.SMActive], c.reason) {
