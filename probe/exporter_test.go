@@ -130,7 +130,7 @@ func TestExporter(t *testing.T) {
 		"with an engine":        {interval: time.Second, length: 20 * time.Second, engine: true, missed: 1},
 		"dense polls":           {interval: time.Second, length: 20 * time.Second, engine: true, cfg: Config{Interval: 20 * time.Millisecond}, missed: 1},
 		"by default every 30 s": {interval: 30 * time.Second, length: 10 * time.Minute, missed: 0},
-		"a short run":           {interval: 30 * time.Second, length: time.Minute, reason: "the dcgm-exporter at http://127.0.0.1:9400/metrics: 1 of its updates of DCGM_FI_PROF_SM_ACTIVE cover time of the run only, and 3 are needed"},
+		"a short run":           {interval: 30 * time.Second, length: time.Minute, reason: "the dcgm-exporter at http://127.0.0.1:9400/metrics: 1 of its updates of DCGM_FI_PROF_SM_ACTIVE lie within the run, and 3 are needed"},
 		"a second":              {interval: time.Second, length: time.Second, reason: "0 of its updates of DCGM_FI_PROF_SM_ACTIVE"},
 	} {
 		t.Run(name, func(t *testing.T) {

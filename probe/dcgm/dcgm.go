@@ -265,7 +265,7 @@ func (a *Activity) Summary(uuid string, f Figure, run time.Duration) (mean, high
 	case figure.updates == 0 && figure.seen.state == invalid:
 		return 0, 0, fmt.Sprintf("its %s of this GPU is not a fraction, or differs between series: %v", f.Name(), figure.seen.raw)
 	case figure.updates < minUpdates:
-		return 0, 0, fmt.Sprintf("%d of its updates of %s cover time of the run only, and %d are needed: it makes one every 30 s, or as its --collect-interval is set", figure.updates, f.Name(), minUpdates)
+		return 0, 0, fmt.Sprintf("%d of its updates of %s lie within the run, and %d are needed: it collects every 30 s unless --collect-interval is set", figure.updates, f.Name(), minUpdates)
 	case covered.Seconds() < minCovered*run.Seconds():
 		return 0, 0, fmt.Sprintf("its updates of %s cover %.1f of the run's %.1f s, and half of them is needed", f.Name(), covered.Seconds(), run.Seconds())
 	}

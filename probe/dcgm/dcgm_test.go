@@ -123,7 +123,7 @@ func TestActivity(t *testing.T) {
 		"the first one does not count":  {readings: []reading{{at: -1, values: "0"}, {at: 0, values: "1"}, {at: 1, values: "0.1"}, {at: 2, values: "0.2"}, {at: 3, values: "0.3"}}, run: 4, mean: 0.2, max: 0.3},
 		"not read before the start":     {readings: []reading{{at: 0, values: "1"}, {at: 1, values: "0.9"}, {at: 2, values: "0.1"}, {at: 3, values: "0.2"}, {at: 4, values: "0.3"}}, run: 5, mean: 0.2, max: 0.3},
 		"every 30 s":                    {readings: readings(-1, 120, slow), run: 120, mean: 0.3, max: 0.4},
-		"every 30 s, a short run":       {readings: readings(-1, 90, slow), run: 90, why: "2 of its updates of DCGM_FI_PROF_SM_ACTIVE cover time of the run only, and 3 are needed"},
+		"every 30 s, a short run":       {readings: readings(-1, 90, slow), run: 90, why: "2 of its updates of DCGM_FI_PROF_SM_ACTIVE lie within the run, and 3 are needed"},
 		"every 30 s, one second":        {readings: readings(-1, 1, slow), run: 1, why: "0 of its updates"},
 		"an idle GPU beside a busy one": {readings: readings(0, 9, func(s int) string { return "0 " + alternating(s) }), run: 10, mean: 0, max: 0},
 		"no value ever changes":         {readings: readings(-1, 99, func(int) string { return "0.5" }), run: 100, why: "0 of its updates"},
