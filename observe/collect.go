@@ -12,6 +12,7 @@ import (
 	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/observe/validity"
+	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/aggregate"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/sampler/host"
@@ -72,7 +73,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	})
 	r.recovered("validity", func() {
 		got.cpu = r.cpuUse(command, got.engine.Engine, got.engine.Conditions)
-		got.oom = r.oomKills()
+		got.oom = r.oomKills(command, exit)
 	})
 	got.clockJump = clockJump(r.startedAt, exit.Ended)
 	event := r.assemble(r.ended(exit, listed), got, r.notes.copy())
@@ -122,6 +123,7 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 	r.recovered("gpus", func() {
 		r.readIntrospection() // workers report their peaks as they end
 		r.introspection.addTorch(&got.gpus)
+		addActivity(&got.gpus, func(uuid string) *probe.GPUActivity { return r.prober.GPUActivity(uuid, exit.Ended) })
 	})
 	// In a fixed order, whichever part was first.
 	if loadErr != nil {

@@ -255,14 +255,36 @@ func (r *run) ownCPU(use host.CPUUse, engine *schema.Engine, conditions aggregat
 	return own, uncertain, nil
 }
 
-// oomKills returns what the counter of the command's cgroup shows; nil if that is unknown.
-func (r *run) oomKills() *validity.OOM {
+// oomKills returns what the counter of the command's cgroup shows; nil if that is unknown. If it shows
+// nothing, and the command failed or an engine died, the kernel's log is read: the victim may have been
+// in another cgroup. Call it after the host sampler was stopped.
+func (r *run) oomKills(command *child.Command, exit child.Exit) *validity.OOM {
+	var out *validity.OOM
 	kills, err := r.host.OOMKills()
 	if err != nil {
-		r.cfg.Debug("it is unknown whether a process was killed for lack of memory: " + err.Error())
-		return nil
+		r.cfg.Debug("the cgroup does not show whether a process was killed for lack of memory: " + err.Error())
+	} else {
+		out = &validity.OOM{Kills: kills.Count, Shared: kills.Shared}
 	}
-	return &validity.OOM{Kills: kills.Count, Shared: kills.Shared}
+	if kills.Count > 0 || exit.Signal == 0 && exit.Code == 0 && !engineDied(r.notes.copy()) {
+		return out
+	}
+	victims, err := r.host.OOMVictims(command.Pid())
+	if err != nil {
+		r.cfg.Debug("the kernel's log does not show whether a process was killed for lack of memory: " + err.Error())
+	}
+	if len(victims) > 0 {
+		out = &validity.OOM{}
+		for _, v := range victims {
+			out.Logged = append(out.Logged, fmt.Sprintf("%d (%s)", v.PID, v.Comm))
+		}
+	}
+	return out
+}
+
+// engineDied reports whether an engine core died.
+func engineDied(notes schema.Notes) bool {
+	return slices.ContainsFunc(notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeEngineDied })
 }
 
 // clockJump returns by how much the wall clock advanced more than the monotonic one.

@@ -96,7 +96,7 @@ func (r *run) conditions(e *schema.GenerationObservability, got readings, notes 
 	c := got.engine.Conditions
 	in := validity.Input{
 		Event: e,
-		Died:  slices.ContainsFunc(notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeEngineDied }),
+		Died:  engineDied(notes),
 		Engines: validity.Engines{
 			WarmCache: (*validity.WarmCache)(c.WarmCache), CameUp: c.CameUp, WithoutStats: c.WithoutStats, Profiled: c.Profiled,
 		},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/deliver"
+	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -97,6 +98,7 @@ func (r *run) partialEvent(command *child.Command) *schema.GenerationObservabili
 	var hostNotes schema.Notes
 	got.gpus = r.gpus.Readings()
 	r.introspection.addTorch(&got.gpus)
+	addActivity(&got.gpus, func(uuid string) *probe.GPUActivity { return r.prober.GPUActivity(uuid, now) })
 	got.engine = r.prober.Snapshot(now)
 	got.host, hostNotes = r.host.Readings(command.CPUTime())
 	got.hostCurves = r.host.Curves(now.Sub(r.startedAt), -1)

@@ -17,6 +17,7 @@
 //   - configquery.go: the one-time queries for an engine's configuration (/version,
 //     /v1/models, /server_info).
 //   - configsources.go: servers whose configuration describes engines read from files.
+//   - exporter.go: a dcgm-exporter among the addresses that the user gave.
 //   - introspection.go: what the plugin of --instrument reported.
 //   - commandline.go: engine addresses and flags in a command's arguments.
 //   - snapshot.go: the input of package aggregate, at the end and in between.
@@ -24,7 +25,7 @@
 //
 // The subpackages, along the way of the data: scrape fetches pages and schedules the
 // requests; exposition parses pages into samples; multiproc reads multiprocess files into
-// the same samples; window accumulates counters, histograms, gauges and active time over
+// the same samples; dcgm reads the activity of GPUs from a dcgm-exporter's pages; window accumulates counters, histograms, gauges and active time over
 // the run; aggregate turns them into the event's groups.
 //
 // A server may return anything. What is read from it is bounded in time, bytes and

@@ -10,6 +10,7 @@ import (
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/vllm/metrics"
 	"github.com/vobs/vobs/probe/aggregate"
+	"github.com/vobs/vobs/probe/dcgm"
 	"github.com/vobs/vobs/probe/exposition"
 	"github.com/vobs/vobs/probe/multiproc"
 	"github.com/vobs/vobs/probe/scrape"
@@ -41,13 +42,14 @@ type endpoint struct {
 	self scrape.SelfMeter
 
 	// mu is the Prober's.
-	up         bool // has returned vLLM samples
-	busy       bool // requests were running at the last reading, if cfg.Activity is set
-	notVLLM    bool // responds, without any vLLM sample
-	silent     bool // has responded without any vLLM sample, and never with one
-	identified bool // has returned an answer about its configuration that only vLLM returns
-	foreign    bool // responds, but is not the server that the command starts
-	portFree   bool // nothing listened there before the start, or at a poll before the first page
+	up         bool           // has returned vLLM samples
+	busy       bool           // requests were running at the last reading, if cfg.Activity is set
+	notVLLM    bool           // responds, without any vLLM sample
+	silent     bool           // has responded without any vLLM sample, and never with one
+	identified bool           // has returned an answer about its configuration that only vLLM returns
+	foreign    bool           // responds, but is not the server that the command starts
+	exporter   *dcgm.Activity // of the pages of a dcgm-exporter; nil if it has returned none
+	portFree   bool           // nothing listened there before the start, or at a poll before the first page
 	base       aggregate.Base
 	baseAt     time.Time
 	fullAt     time.Time // when the last good full page was rendered
@@ -122,7 +124,7 @@ func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	}
 	e.client = p.cfg.newClient(t)
 	e.client.Dial = p.cfg.Dial
-	e.parser = exposition.NewParser(wantedOnPage)
+	e.parser = exposition.NewParser(wantedFrom(t))
 	e.schedule, e.self.CPU = scrape.NewSchedule(p.cfg.Interval), p.cfg.CPU
 	if t.ExactPath || t.URL.RawQuery != "" {
 		e.schedule.Filter = scrape.FilterRefused
@@ -158,7 +160,8 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 	case <-ctx.Done():
 		return window.Delta{}, e.scrapeError(errors.New("another request is in progress"))
 	}
-	if e.client != nil {
+	engine := e.client != nil && !e.isExporter()
+	if engine {
 		e.gaugeFiles.beforePage(full, ph)
 	}
 	at := time.Now()
@@ -169,7 +172,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 	} else {
 		e.self.Begin(at)
 		resp = e.client.Scrape(ctx, !full, e.parse)
-		if resp.Err == nil {
+		if resp.Err == nil && engine {
 			e.findListener()
 			e.gaugeFiles.afterPage(ph)
 		}
@@ -256,7 +259,11 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	if e.client != nil {
 		created = createdTimes(&e.page)
 	}
+	activity := dcgm.Take(&e.page)
 	content := e.counters.Classify(&e.page, full)
+	if !content.VLLM && !e.up && (!activity.Empty() || e.exporter != nil) {
+		return window.Delta{}, e.ingestExporter(at, activity, ph)
+	}
 	if e.client != nil && content.VLLM && e.client.Naming != e.counters.Naming {
 		e.client.SetFilter(e.counters.Naming, e.omni)
 	}
@@ -435,12 +442,14 @@ func (e *endpoint) nextRead() (wait time.Duration, full bool) {
 	if e.duplicateOf != nil {
 		return budget.AlignToTick(duplicateInterval), true
 	}
-	status := scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, Working: e.working, IdleSinceFull: e.idleSinceFull, Servers: e.p.polledServers()}
+	status := scrape.TargetStatus{Up: e.up, NotVLLM: e.notVLLM, Exporter: e.isExporter(), Working: e.working, IdleSinceFull: e.idleSinceFull, Servers: e.p.polledServers()}
 	if e.p.cfg.Wait != nil {
 		status.Overdrawn = e.p.cfg.Wait()
 	}
 	wait, full = e.schedule.Next(time.Now(), status)
 	switch {
+	case status.Exporter:
+		wait = budget.AlignToTick(wait)
 	case e.schedule.Interval != 0:
 	case status.Servers > 1:
 		wait = e.schedule.AlignTo(e.p.started, time.Now(), wait)

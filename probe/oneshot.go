@@ -31,7 +31,8 @@ func Listening(ctx context.Context, t scrape.Target) bool {
 	return true
 }
 
-// Check scrapes t once, for --strict. It returns nil if the page has vLLM samples.
+// Check scrapes t once, for --strict. It returns nil if the page has vLLM samples, or is a
+// dcgm-exporter's.
 func Check(ctx context.Context, cfg Config, t scrape.Target) error {
 	p := New(cfg)
 	p.Add(t)

@@ -160,12 +160,16 @@ func (p *Prober) SetServerFlags(t scrape.Target, line CommandLine) {
 	}
 }
 
-// Targets returns the targets known so far, with their current MaxNumSeqs and KVRole.
+// Targets returns the targets known so far that may be engines, with their current MaxNumSeqs and
+// KVRole.
 func (p *Prober) Targets() []scrape.Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []scrape.Target
 	for _, e := range p.endpoints {
+		if e.isExporter() {
+			continue
+		}
 		t := e.target
 		t.MaxNumSeqs, t.KVRole = e.maxNumSeqs, e.kvRole
 		out = append(out, t)
@@ -351,15 +355,17 @@ func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.O
 	return p.aggregate(selected, settled, commandEnded)
 }
 
-// tryUnread scrapes all endpoints a last time if none has yielded figures during the run.
+// tryUnread scrapes all endpoints that may be engines a last time if none has yielded figures during
+// the run.
 func (p *Prober) tryUnread(ctx context.Context) {
 	p.mu.Lock()
 	yielded := p.yielded
+	unread := slices.DeleteFunc(slices.Clone(p.endpoints), (*endpoint).isExporter)
 	p.mu.Unlock()
 	if yielded {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastTryTimeout)
 	defer cancel()
-	p.forEach(p.allEndpoints(), func(e *endpoint) { _, _ = e.read(ctx, true, phaseAfter) })
+	p.forEach(unread, func(e *endpoint) { _, _ = e.read(ctx, true, phaseAfter) })
 }

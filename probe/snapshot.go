@@ -39,7 +39,7 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 		}
 	}
 	for _, e := range p.endpoints {
-		if !slices.Contains(selected, e) && e.duplicateOf == nil {
+		if !slices.Contains(selected, e) && e.duplicateOf == nil && !e.isExporter() {
 			if e.silent && !e.foreign && (e.identified || e.target.Started) {
 				in.Silent = append(in.Silent, e.aggregateInput(false))
 			}

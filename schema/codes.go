@@ -132,7 +132,7 @@ func Codes() []CodeGroup {
 		{"The run", []CodeInfo{
 			{CodeNonzeroExit, warning, "The command failed: its exit code is not 0, or a signal killed it. Its figures may be those of a part of the work."},
 			{CodeInterrupted, warning, "A shutdown signal reached vobs or its terminal while the command ran. Its figures may be those of a part of the work."},
-			{CodeOOMKilled, failure, "The kernel killed a process in the command's cgroup for lack of memory, by the cgroup's counter. If other processes share the cgroup, this is noted only if the command failed or an engine died."},
+			{CodeOOMKilled, failure, "The kernel killed a process in the command's cgroup for lack of memory, by the cgroup's counter. If other processes share the cgroup, this is noted only if the command failed or an engine died. If the counter shows nothing then, the kernel's log (`/dev/kmsg`) counts, if vobs may read it: the message names the processes."},
 			{CodeProfiled, warning, "A profiler was on: `/start_profile` was requested from the engine's server, or the command line starts a profiler. Profiling slows an engine down."},
 		}},
 		{"The host", []CodeInfo{

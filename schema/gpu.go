@@ -32,14 +32,16 @@ type GPU struct {
 	ForeignProcesses []ForeignProcess `json:"foreign_processes" schema:"nullable"`
 	// Fraction of time in which a kernel was running, as averaged by the driver.
 	Utilization *MeanMax `json:"utilization" unit:"fraction"`
-	// Fraction of the SMs that had a warp resident, averaged over time and SMs; Hopper and later. The maximum is of a period between two readings, 0.25 s or longer.
+	// Fraction of the SMs that had a warp resident, averaged over time and SMs. The maximum is of a period between two readings, 0.25 s or longer, or with a dcgm-exporter, of the interval at which it collects.
 	SMActive *MeanMax `json:"sm_active" unit:"fraction"`
-	// Resident warps as a fraction of those that the SMs can hold; Hopper and later.
+	// Resident warps as a fraction of those that the SMs can hold.
 	SMOccupancy *MeanMax `json:"sm_occupancy" unit:"fraction"`
-	// Fraction of time in which the tensor cores were active; Hopper and later.
+	// Fraction of time in which the tensor cores were active.
 	TensorActive *MeanMax `json:"tensor_active" unit:"fraction"`
-	// Fraction of the memory's bandwidth that was used; Hopper and later.
+	// Fraction of the memory's bandwidth that was used.
 	DRAMActive *MeanMax `json:"dram_active" unit:"fraction"`
+	// Source of `sm_active`, `sm_occupancy`, `tensor_active` and `dram_active`: `nvml_gpm` (NVML's performance counters; Hopper and later), or `dcgm` (a dcgm-exporter given by `--metrics-url`) if those have no figure of the device.
+	ActivitySource *string `json:"activity_source" enum:"nvml_gpm,dcgm"`
 	// Power draw, as averaged by the driver (over 1 s on most GPUs since Ampere).
 	PowerWatts *MeanMax `json:"power_watts" unit:"watts"`
 	// Energy between the first and the last reading, from the device's counter.

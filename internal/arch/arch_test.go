@@ -44,7 +44,7 @@ var layers = [][]string{
 		"schema/internal/...",
 	},
 	{ // samplers, scraping, counters over a window
-		"sampler/gpu", "sampler/host", "probe/scrape", "probe/window",
+		"sampler/gpu", "sampler/host", "probe/dcgm", "probe/scrape", "probe/window",
 		"internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
 	},
 	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
@@ -76,6 +76,7 @@ var only = []struct{ from, to []string }{
 	{[]string{"sampler/..."}, []string{"sampler/...", "internal/bounded", "internal/budget", "internal/curve", "internal/threads", "schema"}},
 	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/curve", "internal/pyvalue", "internal/threads", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
+	{[]string{"probe/dcgm"}, []string{"probe/exposition"}},
 	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue", "internal/threads"}},
 	// What is noted depends on the event, and on readings that the run passes on.
 	{[]string{"observe/validity"}, []string{"schema"}},
@@ -91,9 +92,9 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/check", "internal/curve", "internal/stats", "observe/validity", "probe/aggregate", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
-	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/window"}, []string{"sync/..."}},
+	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/check", "internal/curve", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"sync/..."}},
 }
 
 // clock lists what in package time reads the clock or waits.

@@ -190,7 +190,7 @@ func (f gpuFault) check(t *testing.T, event []byte, e *schema.GenerationObservab
 		}
 	}
 	// These are in every event, or depend on the machine's speed.
-	always := regexp.MustCompile(`\.(torch|energy_active_joules|idle_watts|sm_active|sm_occupancy|tensor_active|dram_active|baseline_bytes|sampling\..*)$`)
+	always := regexp.MustCompile(`\.(torch|energy_active_joules|idle_watts|sm_active|sm_occupancy|tensor_active|dram_active|activity_source|baseline_bytes|sampling\..*)$`)
 	for _, field := range slices.Sorted(maps.Keys(reasons)) {
 		if strings.HasPrefix(field, "gpus") && f.reasons[field] == "" && !always.MatchString(field) && !f.loose {
 			t.Errorf("%s is null: %s", field, reasons[field])

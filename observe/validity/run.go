@@ -30,11 +30,23 @@ func interrupted(in Input, n *schema.Notes) {
 	}
 }
 
+// maxVictims is how many processes a message names.
+const maxVictims = 5
+
 // oomKilled notes that the kernel killed one of the command's processes for lack of memory.
 // In a cgroup with other processes the victim may be one of those. The victim then counts as
 // the command's if the command failed, or if an engine died.
 func oomKilled(in Input, n *schema.Notes) {
-	if in.OOM == nil || in.OOM.Kills <= 0 {
+	if in.OOM == nil {
+		return
+	}
+	if victims := in.OOM.Logged; len(victims) > 0 {
+		n.Doubt(schema.CodeOOMKilled, schema.Error,
+			fmt.Sprintf("the kernel killed %s of the command for lack of memory, as its log shows: %s", processes(int64(len(victims))), strings.Join(victims[:min(len(victims), maxVictims)], ", ")),
+			&schema.Evidence{Field: "host", Value: len(victims), Threshold: 0})
+		return
+	}
+	if in.OOM.Kills <= 0 {
 		return
 	}
 	run := in.Event.Run

@@ -24,7 +24,7 @@ type Input struct {
 	Throttling []Throttling
 	// CPU is how the host's CPUs were used; nil if that is unknown.
 	CPU *CPU
-	// OOM is what the counter of the command's cgroup shows; nil if it could not be read.
+	// OOM is which processes were killed for lack of memory; nil if that is unknown.
 	OOM *OOM
 	// ClockJump is by how much the wall clock advanced more than the monotonic one.
 	ClockJump time.Duration
@@ -78,12 +78,15 @@ type CPU struct {
 	Steal time.Duration
 }
 
-// OOM is what the counter of a cgroup shows.
+// OOM is what the counter of the command's cgroup shows, or the kernel's log.
 type OOM struct {
 	// Kills are the processes that were killed for lack of memory during the run.
 	Kills int64
 	// Shared reports whether the cgroup may have had processes that are not the command's.
 	Shared bool
+	// Logged names the command's processes that were killed by the kernel's log, if the counter
+	// shows none.
+	Logged []string
 }
 
 // rules are all rules, in the order of their notes in the event.

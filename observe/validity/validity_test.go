@@ -68,6 +68,7 @@ var ruleCases = []ruleCase{
 		in.OOM, in.Event.Run.ExitCode = &OOM{Kills: 1, Shared: true}, schema.Ptr(137)
 	}, "nonzero_exit:warning oom_killed:error", ""},
 	{"out of memory, shared cgroup, an engine died", func(in *Input) { in.OOM, in.Died = &OOM{Kills: 1, Shared: true}, true }, "oom_killed:error", ""},
+	{"out of memory by the kernel's log", func(in *Input) { in.OOM = &OOM{Logged: []string{"42 (python3)"}} }, "oom_killed:error", `{"field":"host","value":1,"threshold":0}`},
 	{"the counter cannot be read", func(in *Input) { in.OOM, in.Died = nil, true }, "", ""},
 
 	{"profiler in the command line", func(in *Input) { in.Profiler = "nsys" }, "profiled:warning", `{"field":"run.command","value":"nsys","threshold":null}`},

@@ -60,6 +60,11 @@ const (
 	// notVLLMInterval is the time between two requests to a server that responds without
 	// any vLLM sample.
 	notVLLMInterval = 5 * time.Second
+	// exporterInterval is the least time between two pages of a dcgm-exporter, which has new
+	// values every second at most (by default every 30 s). maxExporterInterval bounds the
+	// time for which they wait until vobs is within its budget.
+	exporterInterval    = time.Second
+	maxExporterInterval = 5 * time.Second
 	// An address that has not responded as an engine yet is requested at MinInterval; if it
 	// responds slowly, at downFactor times its latency, at most maxDownInterval.
 	maxDownInterval = 5 * time.Second
@@ -270,6 +275,8 @@ type TargetStatus struct {
 	Up bool
 	// NotVLLM reports whether it responds, but not as an engine.
 	NotVLLM bool
+	// Exporter reports whether it responds as a dcgm-exporter.
+	Exporter bool
 	// Working reports whether requests ran or waited at the last poll, or tokens were
 	// counted since the poll before.
 	Working bool
@@ -297,6 +304,8 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 	switch {
 	case status.NotVLLM:
 		return notVLLMInterval, true
+	case status.Exporter:
+		return s.exporterWait(now, status.Overdrawn), true
 	case status.Up && full && status.IdleSinceFull && !s.last.Failed && !s.last.Full && s.hasReserve():
 		// The engine's figures are complete, and a script may end it next.
 		return 0, true
@@ -338,6 +347,18 @@ func (s *Schedule) Next(now time.Time, status TargetStatus) (wait time.Duration,
 		wait = max(wait, min(maxPause, time.Duration(late+1)*time.Second))
 	}
 	return wait, full
+}
+
+// exporterWait returns how long to wait until the next page of a dcgm-exporter is due.
+func (s *Schedule) exporterWait(now time.Time, overdrawn time.Duration) time.Duration {
+	interval := max(exporterInterval, s.Interval)
+	if s.Interval == 0 {
+		interval = max(interval, s.server.balanced(s.service(true)), s.self.balanced(s.selfCost(true)), min(overdrawn, maxExporterInterval))
+	}
+	if s.last.Failed {
+		interval = max(interval, min(downFactor*s.last.Latency, maxDownInterval))
+	}
+	return max(0, s.last.Began.Add(interval).Sub(now))
 }
 
 // AlignTo changes a wait that Next returned so that the polls of several servers coincide: what

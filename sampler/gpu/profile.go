@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -146,10 +147,12 @@ func (s *Sampler) reportProfile(out *schema.GPU, d *deviceState, miss func(field
 		end = time.Now() // for a partial event
 	}
 	run := end.Sub(s.started).Seconds()
+	why := "" // the first figure is missing
 	for i, f := range profiled {
 		a := &p.figures[i]
 		if !s.started.IsZero() && a.seconds > 0 && a.seconds >= minCovered*run {
 			*f.of(out) = &schema.MeanMax{Mean: schema.Float(a.sum / a.seconds), Max: schema.Float(a.max)}
+			out.ActivitySource = schema.Ptr("nvml_gpm")
 			continue
 		}
 		reason := ""
@@ -168,5 +171,9 @@ func (s *Sampler) reportProfile(out *schema.GPU, d *deviceState, miss func(field
 			reason = fmt.Sprintf("the readings of the performance counters cover %.2f of the run's %.2f s, and half of them is needed", a.seconds, run)
 		}
 		miss(f.field, reason)
+		why = cmp.Or(why, reason)
+	}
+	if out.ActivitySource == nil {
+		miss("activity_source", why)
 	}
 }

@@ -29,6 +29,8 @@ type Config struct {
 	CgroupRoot string
 	// SysRoot is the path of sysfs; "" means /sys.
 	SysRoot string
+	// KernelLog is the path of a regular file to read instead of /dev/kmsg.
+	KernelLog string
 	// RootPID is the process whose descendants are the command's tree; 0 means vobs
 	// itself.
 	RootPID int
@@ -86,6 +88,10 @@ type staticInfo struct {
 	// cpuTimes are read again at the end.
 	cpuTimes    cpuTimes
 	cpuTimesErr error
+
+	// kernelLog is read at the end.
+	kernelLog    kernelLog
+	kernelLogErr error
 }
 
 // errNotRead is the error of what has not been read yet.
@@ -93,14 +99,14 @@ var errNotRead = errors.New("not read yet")
 
 func newStaticInfo() staticInfo {
 	return staticInfo{
-		cpusErr: errNotRead, memErr: errNotRead, cpuTimesErr: errNotRead,
+		cpusErr: errNotRead, memErr: errNotRead, cpuTimesErr: errNotRead, kernelLogErr: errNotRead,
 		cgroupReading: cgroupReading{limits: cgroupLimits{cpuErr: errNotRead, bytesErr: errNotRead}, oomErr: errNotRead},
 	}
 }
 
 // giveUp sets the error of what has not been read.
 func (s *staticInfo) giveUp(err error) {
-	for _, e := range []*error{&s.cpusErr, &s.memErr, &s.limits.cpuErr, &s.limits.bytesErr, &s.cpuTimesErr, &s.oomErr} {
+	for _, e := range []*error{&s.cpusErr, &s.memErr, &s.limits.cpuErr, &s.limits.bytesErr, &s.cpuTimesErr, &s.oomErr, &s.kernelLogErr} {
 		if *e == errNotRead {
 			*e = err
 		}
@@ -373,6 +379,10 @@ func (s *Sampler) readStatic() {
 	}
 	s.mu.Lock()
 	s.static.cgroupReading = group
+	s.mu.Unlock()
+	log, err := bounded.Call(kernelLogPath, readTimeout, func() (kernelLog, error) { return openKernelLog(root, s.cfg.KernelLog) })
+	s.mu.Lock()
+	s.static.kernelLog, s.static.kernelLogErr = log, err
 	s.mu.Unlock()
 }
 

@@ -58,8 +58,9 @@ type Tree struct {
 	buf       [4096]byte
 	scan      scanState
 
-	pidsMu sync.Mutex
+	pidsMu sync.Mutex   // for the following
 	pids   map[int]bool // of the members
+	former formerPIDs
 }
 
 // member is one process of the set.
@@ -397,6 +398,7 @@ func (t *Tree) setPID(pid int, known bool) {
 		t.pids[pid] = true
 	} else {
 		delete(t.pids, pid)
+		t.former.add(pid)
 	}
 }
 
