@@ -15,14 +15,15 @@
 #   (k) loads of many kinds on few servers: every polled or estimated figure
 #       compared with the engine's multiprocess files (figures.sh);
 #   (n) as (b), with --api-server-count 2;
-#   (v) what makes a run doubtful: a warm prefix cache, a busy host (validity.sh).
+#   (v) what makes a run doubtful: a warm prefix cache, a busy host (validity.sh);
+#   (x) `vobs ab` on two equal servers, and on two that differ (ab.sh).
 #
 # In all but (c) the event's figures must equal what the clients counted, and in
 # (d), (e) and (k) the difference of the servers' own pages before and after.
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. If vLLM's packages cannot
 # be fetched, it prints "e2e-vllm: SKIPPED" and exits with status 0.
 #
-#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [k] [n] [v]    all by default
+#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [k] [n] [v] [x]    all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -35,6 +36,8 @@ source "$E2E_SRC/instrument.sh"
 source "$E2E_SRC/figures.sh"
 # shellcheck source=e2e/vllm/validity.sh
 source "$E2E_SRC/validity.sh"
+# shellcheck source=e2e/vllm/ab.sh
+source "$E2E_SRC/ab.sh"
 
 vobs=${VOBS:-$E2E_ROOT/bin/vobs}
 load=(--requests 192 --concurrency 16 --prompt-tokens 320 --shared-prefix 256 --max-tokens 96)
@@ -245,12 +248,12 @@ main() {
   engine_env
   # Settings of vobs in the user's environment.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c d e f g h k n v
+  [ $# -gt 0 ] || set -- a b c d e f g h k n v x
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c | d | e | f | g | h | k | n | v) "case_$case" || failed=1 ;;
+    a | b | c | d | e | f | g | h | k | n | v | x) "case_$case" || failed=1 ;;
     *) die "unknown case: $case" ;;
     esac
     stop_all
