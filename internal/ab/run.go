@@ -61,8 +61,8 @@ type Options struct {
 	Labels map[string]string
 	// Append is a file that every event is appended to; "" for none.
 	Append string
-	// Settle is a pause before each run but the first.
-	Settle time.Duration
+	// Settle is waited for before each run but the first.
+	Settle Settle
 	// ResetURLs are servers whose prefix cache is emptied before each run, by a POST of
 	// /reset_prefix_cache (vLLM: VLLM_SERVER_DEV_MODE=1).
 	ResetURLs []string
@@ -92,12 +92,16 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	var total time.Duration
 	for i, step := range opt.Steps {
-		if i > 0 && !pause(ctx, opt.Settle) || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return ErrStopped
 		}
+		began := time.Now()
 		var left time.Duration
 		if i > 0 {
 			left = total / time.Duration(i) * time.Duration(len(opt.Steps)-i)
+			if err := opt.Settle.wait(ctx); err != nil {
+				return err
+			}
 		}
 		opt.Before(step, left)
 		for _, url := range opt.ResetURLs {
@@ -108,9 +112,8 @@ func Run(ctx context.Context, opt Options) error {
 				return err
 			}
 		}
-		began := time.Now()
 		e, err := opt.run(ctx, step, filepath.Join(folder, strconv.Itoa(i)))
-		total += time.Since(began) + opt.Settle
+		total += time.Since(began)
 		if e != nil && step.Pair > 0 {
 			if opt.Append != "" {
 				out, appendErr := deliver.Open(deliver.Spec{Append: opt.Append})

@@ -17,6 +17,7 @@ import (
 	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/compare"
 	"github.com/vobs/vobs/internal/render"
+	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -45,7 +46,7 @@ Exits as vobs compare does, and with 4 if a command fails.`,
 			&cli.StringFlag{Name: "order", Value: string(ab.ABBA), Usage: "`ORDER` within pairs: abba (A first in odd pairs, B first in even ones) or random"},
 			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "`SEED` of the random order"},
 			&cli.IntFlag{Name: "warmup", Usage: "run each command `N` times first, without counting it"},
-			&cli.DurationFlag{Name: "settle", Usage: "wait `TIME` between two runs"},
+			&cli.StringFlag{Name: "settle", Usage: "wait between two runs: a `TIME` as 5s, idle for idle GPUs, or a temperature that they must not exceed either, as 60C"},
 			&cli.StringSliceFlag{Name: "reset-prefix-cache", Usage: "empty the prefix cache of the vLLM server at `URL` before each run; it needs VLLM_SERVER_DEV_MODE=1 (repeatable)"},
 			&cli.BoolFlag{Name: "keep-going", Usage: "go on after a command that fails, and leave its pair out"},
 			&cli.BoolFlag{Name: "same", Usage: "run one command on both sides: the noise of this machine"},
@@ -140,11 +141,16 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 		return nil, fmt.Errorf("--pairs %d: use a number from 1 to 10000", pairs)
 	case warmup < 0 || warmup > 1000:
 		return nil, fmt.Errorf("--warmup %d: use a number from 0 to 1000", warmup)
-	case c.Duration("settle") < 0:
-		return nil, fmt.Errorf("--settle %v: use a time of 0 or more", c.Duration("settle"))
 	case pairs < need && !c.Bool("same"):
 		return nil, withHint(fmt.Errorf("%d pairs cannot decide anything: with %d gated metrics that vary from run to run it takes at least %d", pairs, compare.GatedNoisy(decide.Metrics), need),
 			fmt.Sprintf("use -n %d or more, or gate fewer metrics with --metric", need))
+	}
+	settle, err := ab.ParseSettle(c.String("settle"))
+	if err == nil {
+		err = settle.Open(gpuConfig(c))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--settle %s: %w", c.String("settle"), err)
 	}
 	if !c.Bool("same") {
 		found := func(variation float64) float64 {
@@ -162,7 +168,7 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 	}
 	opt := &ab.Options{
 		Commands: map[ab.Side][]string{ab.A: a, ab.B: b}, Steps: ab.Plan(order, pairs, warmup, c.Uint64("seed")), Program: program,
-		Flags: flagsForRun(c), Labels: given, Append: c.String("append"), Settle: c.Duration("settle"),
+		Flags: flagsForRun(c), Labels: given, Append: c.String("append"), Settle: settle,
 		ResetURLs: c.StringSlice("reset-prefix-cache"), KeepGoing: c.Bool("keep-going"), Output: os.Stderr,
 		Before: func(ab.Step, time.Duration) {},
 	}
@@ -176,6 +182,15 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 		}
 	}
 	return opt, nil
+}
+
+// gpuConfig returns which GPUs the commands see.
+func gpuConfig(c *cli.Context) gpu.Config {
+	cfg := gpu.Config{Devices: list(c, "device", " \t\n")}
+	if visible, ok := os.LookupEnv("CUDA_VISIBLE_DEVICES"); ok {
+		cfg.Visible = &visible
+	}
+	return cfg
 }
 
 // commands returns the two commands.
