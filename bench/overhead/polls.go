@@ -19,7 +19,8 @@ import (
 	"github.com/vobs/vobs/bench/internal/venv"
 )
 
-// polls measures what polling an engine at work costs its server, and vobs itself.
+// polls measures what polling an engine at work costs its server, and vobs itself, which reads
+// a GPU and keeps every reading meanwhile.
 func (b *bench) polls() error {
 	python := venv.With(b.dir, "prometheus_client", "prometheus-client==0.23.1", "the polled server")
 	if python == "" {
@@ -81,9 +82,9 @@ func (b *bench) polls() error {
 		rows = append(rows, []string{name, fmt.Sprintf("%.2f %%", served), itself, fmt.Sprintf("%.0f", period)})
 		return served, own, err
 	}
-	served, own, err := measure("vobs", length, func() (float64, float64, error) {
+	served, own, err := measure("vobs --series FILE", length, func() (float64, float64, error) {
 		path := b.dir + "/report"
-		r, err := run(b.env, []string{b.vobs, "run", "-q", "-o", path, "--metrics-url", url, "--", "/bin/sleep", strconv.Itoa(length)}, false)
+		r, err := run(b.env, []string{b.vobs, "run", "-q", "-o", path, "--series", b.dir + "/series", "--metrics-url", url, "--", "/bin/sleep", strconv.Itoa(length)}, false)
 		if err != nil {
 			return 0, 0, err
 		}
