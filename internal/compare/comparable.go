@@ -102,15 +102,13 @@ func values(runs []*Run, of func(*Run) string) string {
 // addSettings adds the engine's settings that differ. They are the treatment if a command
 // line names them, or if the sides of vobs ab went to different servers.
 func addSettings(base, new []*Run, treatment bool, add func(field, b, n string, s Severity)) {
-	names := map[string]bool{} // whether one of the sides named it
+	names, given := map[string]bool{}, map[string]bool{} // given by a command line or the user
 	for _, r := range slices.Concat(base, new) {
 		for name := range r.settings {
-			names[name] = names[name]
+			names[name] = true
 		}
 		for _, name := range r.named {
-			if _, ok := r.settings[name]; ok {
-				names[name] = true
-			}
+			given[name] = true
 		}
 	}
 	endpoints := func(r *Run) string { return r.endpoints }
@@ -122,7 +120,7 @@ func addSettings(base, new []*Run, treatment bool, add func(field, b, n string, 
 		case b == n || b == "" || n == "" || name == "version":
 		case slices.Contains(derived, name):
 			add("engine.config.values."+name, b, n, Noted)
-		case names[name] || servers:
+		case given[name] || servers:
 			add("engine.config.values."+name, b, n, Treatment)
 		default:
 			add("engine.config.values."+name, b, n, Matters)
