@@ -111,7 +111,7 @@ lint: $(RUFF) $(ACTIONLINT) $(CHECK_JSONSCHEMA) ## check formatting, go vet, sta
 	go tool staticcheck -tags $(TAGS) ./...
 	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/vllm/plugin && $(RUFF) format -q --no-cache --check internal/vllm/plugin; }
 	@[ ! -x $(ACTIONLINT) ] || $(ACTIONLINT) -shellcheck= -pyflakes= -ignore 'label "gpu" is unknown' docs/ci/github-*.yml
-	@[ ! -x $(CHECK_JSONSCHEMA) ] || { check() { PYTHONPATH=$(dir $(CHECK_JSONSCHEMA)).. python3 $(CHECK_JSONSCHEMA) -q --builtin-schema "$$@"; }; \
+	@[ ! -x $(CHECK_JSONSCHEMA) ] || { check() { PYTHONPATH=$(dir $(CHECK_JSONSCHEMA)).. python3 $(CHECK_JSONSCHEMA) --builtin-schema "$$@"; }; \
 		check vendor.gitlab-ci docs/ci/gitlab.yml && check vendor.github-workflows docs/ci/github-*.yml && check vendor.github-actions .github/actions/vobs/action.yml; }
 	go mod tidy -diff
 	@mkdir -p bin/.fresh && cp docs/event.md bin/.fresh/
