@@ -20,11 +20,11 @@ func githubSummaryFlag(env ...string) cli.Flag {
 	return &cli.StringFlag{Name: githubFlag, Value: string(github.Auto), EnvVars: env, Usage: "`MODE` of reporting to GitHub Actions: auto, in its jobs, appends a table to GITHUB_STEP_SUMMARY and annotates failures; on; off"}
 }
 
-// githubStep is a step of GitHub Actions; what cannot be written is a warning. Without one, nothing
-// is reported.
+// githubStep is the step of GitHub Actions that an action reports to; nil if it reports nothing.
+// What cannot be written is a warning.
 type githubStep struct {
 	*github.Step
-	m *messages
+	m *messages // on stderr, which takes the annotations too
 }
 
 // onGitHub returns an action that reports to the step of GitHub Actions that it runs in. An error
@@ -36,7 +36,7 @@ func onGitHub(action func(*cli.Context, githubStep) error) cli.ActionFunc {
 			return fmt.Errorf("%s: %w", source(c, githubFlag), err)
 		}
 		stderr := &messageStream{f: os.Stderr}
-		step := githubStep{github.Detect(mode, os.Getenv, stderr), &messages{w: stderr, quiet: c.Bool("quiet")}}
+		step := githubStep{github.Detect(mode, os.Getenv, stderr), &messages{w: stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}}
 		err = action(c, step)
 		var e *exitError
 		if err != nil && !(errors.As(err, &e) && e.cause == nil) && !step.HasError() {

@@ -79,8 +79,7 @@ whitespace; labels and headers are separated by newlines.`,
 }
 
 func runAction(c *cli.Context, step githubStep) error {
-	stderr := &messageStream{f: os.Stderr}
-	m := &messages{w: stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
+	m := step.m
 	upload, err := newUploader(c, m)
 	if err != nil {
 		return err
@@ -100,7 +99,7 @@ func runAction(c *cli.Context, step githubStep) error {
 	summary := !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr))
 	cfg.Finished = func(e *schema.GenerationObservability) {
 		if summary {
-			_, _ = stderr.Write([]byte(summarize(e, terminalWidth(os.Stderr)))) // if stderr is gone, there is nowhere left to report it
+			_, _ = m.w.Write([]byte(summarize(e, terminalWidth(os.Stderr)))) // if stderr is gone, there is nowhere left to report it
 		}
 		step.warn(step.ReportRun(e, !m.quiet))
 	}
