@@ -93,11 +93,26 @@ $(RUFF):
 	@rm -rf .e2e/ruff-$(RUFF_VERSION); python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps \
 		--target .e2e/ruff-$(RUFF_VERSION) ruff==$(RUFF_VERSION) || echo "SKIPPED: ruff $(RUFF_VERSION) cannot be installed: lint needs python3 with pip, and PyPI, for the plugin" >&2
 
-lint: $(RUFF) ## check formatting, go vet, staticcheck, ruff, go.mod, generated files, builds without cgo, for arm64 and for macOS
+# The examples for continuous integration, and the action.
+ACTIONLINT_VERSION := 1.7.12
+ACTIONLINT := .e2e/actionlint-$(ACTIONLINT_VERSION)/actionlint
+$(ACTIONLINT):
+	@GOBIN=$(CURDIR)/$(dir $@) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION) || echo "SKIPPED: actionlint $(ACTIONLINT_VERSION) cannot be installed: lint needs a Go module proxy, for docs/ci/github-*.yml" >&2
+
+CHECK_JSONSCHEMA_VERSION := 0.39.0
+CHECK_JSONSCHEMA := .e2e/check-jsonschema-$(CHECK_JSONSCHEMA_VERSION)/bin/check-jsonschema
+$(CHECK_JSONSCHEMA):
+	@rm -rf .e2e/check-jsonschema-$(CHECK_JSONSCHEMA_VERSION); python3 -m pip install -q --disable-pip-version-check --root-user-action ignore \
+		--target .e2e/check-jsonschema-$(CHECK_JSONSCHEMA_VERSION) check-jsonschema==$(CHECK_JSONSCHEMA_VERSION) || echo "SKIPPED: check-jsonschema $(CHECK_JSONSCHEMA_VERSION) cannot be installed: lint needs python3 with pip, and PyPI, for docs/ci/gitlab.yml and the action" >&2
+
+lint: $(RUFF) $(ACTIONLINT) $(CHECK_JSONSCHEMA) ## check formatting, go vet, staticcheck, ruff, workflows, go.mod, generated files, builds without cgo, for arm64 and for macOS
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
 	go vet -tags $(TAGS) ./...
 	go tool staticcheck -tags $(TAGS) ./...
 	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/vllm/plugin && $(RUFF) format -q --no-cache --check internal/vllm/plugin; }
+	@[ ! -x $(ACTIONLINT) ] || $(ACTIONLINT) -shellcheck= -pyflakes= -ignore 'label "gpu" is unknown' docs/ci/github-*.yml
+	@[ ! -x $(CHECK_JSONSCHEMA) ] || { check() { PYTHONPATH=$(dir $(CHECK_JSONSCHEMA)).. python3 $(CHECK_JSONSCHEMA) --builtin-schema "$$@"; }; \
+		check vendor.gitlab-ci docs/ci/gitlab.yml && check vendor.github-workflows docs/ci/github-*.yml && check vendor.github-actions .github/actions/vobs/action.yml; }
 	go mod tidy -diff
 	@mkdir -p bin/.fresh && cp docs/event.md bin/.fresh/
 	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -doc bin/.fresh/event.md

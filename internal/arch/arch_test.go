@@ -45,7 +45,7 @@ var layers = [][]string{
 	},
 	{ // samplers, scraping, counters over a window
 		"sampler/gpu", "sampler/host", "probe/dcgm", "probe/scrape", "probe/window",
-		"internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
+		"internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
 	},
 	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir", "observe/validity"},
@@ -61,7 +61,7 @@ var layers = [][]string{
 }
 
 // testOnly lists packages for tests. They may import anything; only tests may import them.
-var testOnly = []string{"internal/arch", "internal/testkit", "internal/wandb/wandbtest", "probe/internal/truth", "sampler/internal/proctest", "e2e/..."}
+var testOnly = []string{"internal/arch", "internal/github/gfm", "internal/testkit", "internal/wandb/wandbtest", "probe/internal/truth", "sampler/internal/proctest", "e2e/..."}
 
 // only lists packages whose imports of ours are restricted to those in to.
 var only = []struct{ from, to []string }{
@@ -82,6 +82,7 @@ var only = []struct{ from, to []string }{
 	{[]string{"observe/validity"}, []string{"schema"}},
 	// Analysis needs events only: no engine, no machine.
 	{[]string{"internal/events", "internal/quantity", "internal/render"}, []string{"schema"}},
+	{[]string{"internal/github"}, []string{"internal/bounded", "internal/render", "schema"}},
 	{[]string{"internal/slo"}, []string{"internal/quantity", "internal/spelling", "schema"}},
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
 	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},

@@ -16,13 +16,14 @@ import (
 
 	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/compare"
+	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
 
 // notPassedOn are flags of run that ab has in its own way.
-var notPassedOn = []string{"output", "append", "label", "schema", "summary", "quiet", "verbose", "wandb-run-id"}
+var notPassedOn = []string{"output", "append", "label", "schema", "summary", "quiet", "verbose", "wandb-run-id", githubFlag}
 
 func abCommand() *cli.Command {
 	return &cli.Command{
@@ -53,7 +54,7 @@ Exits as vobs compare does, and with 4 if a command fails.`,
 			&cli.StringFlag{Name: "separator", Value: "---", Usage: "`WORD` between the two commands"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show the warnings and the summary of every run"},
 		}, decisionFlags(), passedOn()),
-		Action: abAction,
+		Action: onGitHub(abAction),
 	}
 }
 
@@ -62,7 +63,7 @@ func passedOn() []cli.Flag {
 	return slices.DeleteFunc(runCommand().Flags, func(f cli.Flag) bool { return slices.Contains(notPassedOn, f.Names()[0]) })
 }
 
-func abAction(c *cli.Context) error {
+func abAction(c *cli.Context, step githubStep) error {
 	m := &messages{w: os.Stderr}
 	opt, format, err := decisionOptions(c)
 	if err != nil {
@@ -110,14 +111,21 @@ func abAction(c *cli.Context) error {
 	write := func(w io.Writer) error {
 		return compare.WriteNoise(w, compare.NoiseOf(base, new, opt), format, render.TextOptions{})
 	}
+	report := func() {
+		step.report("vobs ab: the noise of this machine", func(w io.Writer) error {
+			return compare.WriteNoise(w, compare.NoiseOf(base, new, opt), render.Markdown, render.TextOptions{})
+		})
+	}
 	if !c.Bool("same") {
 		result := compare.Compare(base, new, opt)
 		verdict = verdictCode(result.Verdict, c.Bool("allow-inconclusive"))
 		write = func(w io.Writer) error { return result.Write(w, format, render.TextOptions{}) }
+		report = func() { reportComparison(step, "vobs ab", result, verdict) }
 	}
 	if err := writeResult(c, write); err != nil {
 		return err
 	}
+	report()
 	if code != exitOK {
 		return fail(code, runErr)
 	}
@@ -231,6 +239,7 @@ func flagsForRun(c *cli.Context) []string {
 			out = append(out, "--"+name+"="+c.String(name))
 		}
 	}
+	out = append(out, "--"+githubFlag+"="+string(github.Off)) // ab reports for all of them
 	if !c.Bool("verbose") {
 		out = append(out, "--quiet")
 	}

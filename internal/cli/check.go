@@ -11,6 +11,7 @@ import (
 
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/events"
+	"github.com/vobs/vobs/internal/github"
 )
 
 func checkCommand() *cli.Command {
@@ -35,13 +36,14 @@ with 2 if something cannot be read. docs/check.md has examples.`,
 			&cli.BoolFlag{Name: "strict-validity", Usage: "fail if the event has a validity note of severity warning or error, or if its command failed"},
 			&cli.StringFlag{Name: "format", Value: string(check.Text), Usage: "`FORMAT` of the result: text, json, markdown or junit"},
 			outputFlag(),
+			githubSummaryFlag(),
 			&cli.BoolFlag{Name: "list", Usage: "list the short names of figures, and exit"},
 		},
-		Action: checkAction,
+		Action: onGitHub(checkAction),
 	}
 }
 
-func checkAction(c *cli.Context) error {
+func checkAction(c *cli.Context, step githubStep) error {
 	format, err := check.ParseFormat(cmp.Or(c.String("format"), string(check.Text)))
 	if err != nil {
 		return fmt.Errorf("--format: %w", err)
@@ -67,6 +69,11 @@ func checkAction(c *cli.Context) error {
 	if err := writeResult(c, func(w io.Writer) error { return result.Write(w, format) }); err != nil {
 		return err
 	}
+	var failures []github.Annotation
+	for _, f := range result.Failures() {
+		failures = append(failures, github.Annotation{Severity: github.Error, Title: "vobs check: " + f.Title, Message: f.Message})
+	}
+	step.report("vobs check: "+string(result.Verdict), result.WriteMarkdown, failures...)
 	if result.Verdict == check.Passed {
 		return nil
 	}

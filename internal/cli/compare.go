@@ -10,6 +10,7 @@ import (
 
 	"github.com/vobs/vobs/internal/compare"
 	"github.com/vobs/vobs/internal/events"
+	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/schema"
 )
@@ -33,7 +34,7 @@ cannot be read, with 3 if the runs do not decide it or cannot be compared.`,
 			&cli.StringFlag{Name: "by", Usage: "part the events of all files by a label: `LABEL=BASE,NEW`"},
 			&cli.StringFlag{Name: "history", Usage: "earlier runs in `FILE` (or a folder), to know how far sessions differ by chance and when a metric changed"},
 		}, decisionFlags()...),
-		Action: compareAction,
+		Action: onGitHub(compareAction),
 	}
 }
 
@@ -46,6 +47,7 @@ func decisionFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "allow-inconclusive", Usage: "exit with 0 if the runs do not decide it"},
 		&cli.StringFlag{Name: "format", Value: string(render.Text), Usage: "`FORMAT` of the result: text, json, markdown, or csv for the metrics alone"},
 		outputFlag(),
+		githubSummaryFlag(),
 	}
 }
 
@@ -63,7 +65,7 @@ func decisionOptions(c *cli.Context) (compare.Options, render.Format, error) {
 	return opt, format, err
 }
 
-func compareAction(c *cli.Context) error {
+func compareAction(c *cli.Context, step githubStep) error {
 	opt, format, err := decisionOptions(c)
 	if err != nil {
 		return err
@@ -84,7 +86,21 @@ func compareAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return verdictCode(result.Verdict, c.Bool("allow-inconclusive"))
+	verdict := verdictCode(result.Verdict, c.Bool("allow-inconclusive"))
+	reportComparison(step, "vobs compare", result, verdict)
+	return verdict
+}
+
+// reportComparison reports a comparison to GitHub. verdict is the error that it ends with.
+func reportComparison(step githubStep, heading string, r *compare.Result, verdict error) {
+	a := github.Annotation{Severity: github.Error, Title: heading + ": " + string(r.Verdict), Message: strings.Join(r.Reasons, "; ")}
+	switch {
+	case verdict == nil && r.Verdict == compare.Inconclusive:
+		a.Severity = github.Warning
+	case verdict == nil:
+		a.Message = ""
+	}
+	step.report(heading+": "+string(r.Verdict), func(w io.Writer) error { return r.Write(w, render.Markdown, render.TextOptions{}) }, a)
 }
 
 // verdictCode returns the exit code of a verdict, as an error.

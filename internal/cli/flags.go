@@ -12,6 +12,7 @@ import (
 	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
@@ -33,6 +34,7 @@ var flagWords = map[string][]string{
 	"ab format":       formatWords,
 	"ab order":        {string(ab.ABBA), string(ab.Random)},
 	"slo":             slo.Names(),
+	githubFlag:        {string(github.Auto), string(github.On), string(github.Off)},
 	"of":              {schemaOfEvent, schemaOfLimits},
 	"interval":        {autoInterval},
 	"scrape-interval": {autoInterval},

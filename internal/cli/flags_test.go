@@ -15,6 +15,7 @@ import (
 	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
@@ -35,6 +36,7 @@ var flagParsers = map[string]func(string) error{
 	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
 	"ab order":        func(s string) error { _, err := ab.ParseOrder(s); return err },
 	"slo":             func(s string) error { _, err := slo.Parse(s); return err },
+	githubFlag:        func(s string) error { _, err := github.ParseMode(s); return err },
 	"of":              func(s string) error { _, err := schemaOf(s, false); return err },
 	"interval":        func(s string) error { return parseInterval("interval", s) },
 	"scrape-interval": func(s string) error { return parseInterval("scrape-interval", s) },

@@ -52,6 +52,9 @@ func prepareMain() {
 		signal.Notify(make(chan os.Signal, 1), ignored...)
 		panic(syscall.Exec(self, os.Args, os.Environ()))
 	}
+	// What the tests start must not report to the job that runs them.
+	os.Unsetenv("GITHUB_ACTIONS")
+	os.Unsetenv("GITHUB_STEP_SUMMARY")
 	// The race detector makes every normal exit wait for a second.
 	if os.Getenv("GORACE") == "" {
 		os.Setenv("GORACE", "atexit_sleep_ms=0")

@@ -63,10 +63,11 @@ whitespace; labels and headers are separated by newlines.`,
 			&cli.BoolFlag{Name: "kill-leftovers", EnvVars: []string{"VOBS_KILL_LEFTOVERS"}, Usage: "end processes that outlive COMMAND: TERM, then KILL after 5 s; by default they are listed, warned about and left alone"},
 			&cli.BoolFlag{Name: "strict", EnvVars: []string{"VOBS_STRICT"}, Usage: "do not start COMMAND (exit 125) unless NVML and every --metrics-url answer within 10 s"},
 			&cli.BoolFlag{Name: "summary", EnvVars: []string{"VOBS_SUMMARY"}, Usage: "print the summary on stderr even if that is not a terminal"},
+			githubSummaryFlag("VOBS_GITHUB_SUMMARY"),
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, EnvVars: []string{"VOBS_QUIET"}, Usage: "no warnings and no summary"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"VOBS_VERBOSE"}, Usage: "print debug messages on stderr"},
 		}, wandbFlags(wandb.Disabled)...),
-		Action: runAction,
+		Action: onGitHub(runAction),
 	}
 	command.Before = func(*cli.Context) error {
 		// The values are in the context by now. For each flag that is not set, urfave/cli
@@ -77,9 +78,8 @@ whitespace; labels and headers are separated by newlines.`,
 	return command
 }
 
-func runAction(c *cli.Context) error {
-	stderr := &messageStream{f: os.Stderr}
-	m := &messages{w: stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}
+func runAction(c *cli.Context, step githubStep) error {
+	m := step.m
 	upload, err := newUploader(c, m)
 	if err != nil {
 		return err
@@ -96,12 +96,12 @@ func runAction(c *cli.Context) error {
 	if len(cfg.Probe.Headers) > 0 && len(cfg.Targets) == 0 {
 		cfg.Warn("--metrics-header is not sent: it goes only to the addresses of --metrics-url, and there is none")
 	}
-	if !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr)) {
-		cfg.Finished = func(e *schema.GenerationObservability) {
-			if text := summarize(e, terminalWidth(os.Stderr)); text != "" {
-				_, _ = stderr.Write([]byte(text)) // if stderr is gone, there is nowhere left to report it
-			}
+	summary := !m.quiet && (c.Bool("summary") || isTerminal(os.Stderr))
+	cfg.Finished = func(e *schema.GenerationObservability) {
+		if summary {
+			_, _ = m.w.Write([]byte(summarize(e, terminalWidth(os.Stderr)))) // if stderr is gone, there is nowhere left to report it
 		}
+		step.warn(step.ReportRun(e, !m.quiet))
 	}
 	threads.Reserve()
 	exit, err := observe.Run(cfg)
