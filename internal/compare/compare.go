@@ -97,6 +97,7 @@ func Compare(base, new []*Run, opt Options) *Result {
 		opt.Alpha = DefaultAlpha
 	}
 	base, new = byTime(base), byTime(new)
+	settleRates(slices.Concat(base, new, opt.History), opt.Metrics)
 	settleShares(slices.Concat(base, new, opt.History), opt.Metrics)
 	r := &Result{
 		Reasons: []string{}, BaseRuns: len(base), NewRuns: len(new),
@@ -125,6 +126,25 @@ func byTime(runs []*Run) []*Run {
 		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Source, b.Source))
 	})
 	return runs
+}
+
+// settleRates makes rates alike: if those of some runs are over the whole window, because their
+// active time is not resolved, all of them are.
+func settleRates(all []*Run, metrics []Metric) {
+	index := slices.IndexFunc(conditions, func(c condition) bool { return c.field == over })
+	if !slices.ContainsFunc(all, func(r *Run) bool { return r.facts[index] == "window" }) {
+		return
+	}
+	for i, m := range metrics {
+		if m.count == "" {
+			continue
+		}
+		for _, r := range all {
+			if rate, ok := r.rates[i]; ok {
+				r.values[i] = rate
+			}
+		}
+	}
 }
 
 // settleShares makes shares of requests exact for runs whose bucket below the limit is empty,

@@ -337,6 +337,27 @@ func TestSelect(t *testing.T) {
 	}
 }
 
+// Rates of runs whose active time is not resolved are over the window; then all are.
+func TestRatesOverWindow(t *testing.T) {
+	base, new := sides(7, 10, 0.003, 1)
+	for i, e := range slices.Concat(base, new) {
+		e.Engine.Throughput.Over = schema.Ptr("active")
+		e.Engine.Tokens.Generation = schema.Ptr[int64](5000)
+		e.Engine.Window = &schema.Window{DurationSeconds: schema.Float(10 + float64(i)/1000)}
+	}
+	if c := compareEvents(t, base, new).metric(t, "generation_tokens_per_second"); *c.Base.Median < 900 {
+		t.Errorf("%+v", c)
+	}
+	new[2].Engine.Throughput.Over = schema.Ptr("window")
+	r := compareEvents(t, base, new)
+	if c := r.metric(t, "generation_tokens_per_second"); *c.Base.Median > 501 || *c.New.Median > 501 {
+		t.Errorf("%+v", c)
+	}
+	if !slices.ContainsFunc(r.Comparability, func(d Difference) bool { return d.Field == "engine.throughput.over" && d.New == "active | window" }) {
+		t.Errorf("%+v", r.Comparability)
+	}
+}
+
 // Every metric with a short name has a direction but the KV cache's peak, and a unit.
 func TestDefaults(t *testing.T) {
 	for _, m := range Defaults() {

@@ -39,6 +39,7 @@ type Metric struct {
 
 	path  string
 	limit float64 // in seconds, if the metric is the share of requests within it
+	count string  // the path of what a rate counts; "" if the metric is not a rate
 }
 
 const (
@@ -89,8 +90,16 @@ func Defaults() []Metric {
 	return metrics
 }
 
+// counts are what the rates of engine.throughput count, by the rates' paths.
+var counts = map[string]string{
+	"engine.throughput.generation_tokens_per_second": "engine.tokens.generation",
+	"engine.throughput.prompt_tokens_per_second":     "engine.tokens.prompt",
+	"engine.throughput.requests_per_second":          "engine.requests.finished.*",
+}
+
 // describe fills in what schema knows of the figure.
 func (m *Metric) describe() {
+	m.count = counts[m.path]
 	field, ok := schema.FieldAt(m.path)
 	if !ok {
 		panic("compare: no figure " + m.path)
@@ -183,6 +192,21 @@ func figure(e *schema.GenerationObservability, path string) (float64, bool) {
 		return 0, false
 	}
 	return *x, true
+}
+
+// windowRate returns the rate over the whole window, and whether it is known.
+func (m *Metric) windowRate(e *schema.GenerationObservability) (float64, bool) {
+	seconds, ok := figure(e, "engine.window.duration_seconds")
+	if !ok || seconds <= 0 {
+		return 0, false
+	}
+	sum, known := 0.0, false
+	for _, f := range e.Figures(m.count) {
+		if f.Value != nil {
+			sum, known = sum+*f.Value, true
+		}
+	}
+	return sum / seconds, known
 }
 
 // A share is the fraction of requests within a limit: an interval if the limit lies within a

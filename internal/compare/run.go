@@ -36,6 +36,7 @@ type Run struct {
 	session string                // its label; "" without one
 	values  []float64             // of the metrics, in their order; NaN if null
 	shares  map[int]share         // of the metrics that are shares of requests
+	rates   map[int]float64       // over the whole window, of the metrics that are rates
 	lengths [len(lengths)]float64 // NaN if unknown
 	*made
 }
@@ -99,6 +100,14 @@ func (r *Reader) Run(e *schema.GenerationObservability, source string) *Run {
 			}
 		} else if value, ok := figure(e, metric.path); ok {
 			x = value
+			if metric.count != "" {
+				if rate, ok := metric.windowRate(e); ok {
+					if run.rates == nil {
+						run.rates = map[int]float64{}
+					}
+					run.rates[i] = rate
+				}
+			}
 		} else {
 			why = e.Reason(metric.path)
 		}
@@ -174,6 +183,9 @@ func FromAB(runs []*Run) bool {
 	return !slices.ContainsFunc(runs, func(r *Run) bool { return !r.ab })
 }
 
+// over is the condition of what the rates are over: the active time or the whole window.
+const over = "engine.throughput.over"
+
 // A condition must be alike on both sides.
 type condition struct {
 	field string
@@ -205,6 +217,12 @@ var conditions = []condition{
 			return ""
 		}
 		return strconv.Itoa(len(e.Engine.Instances))
+	}},
+	{over, false, func(e *schema.GenerationObservability) string {
+		if e.Engine == nil || e.Engine.Throughput == nil {
+			return ""
+		}
+		return text(e.Engine.Throughput.Over)
 	}},
 	{"host.hostname", false, func(e *schema.GenerationObservability) string { return e.Run.Hostname }},
 	{"host.cpu_count", true, func(e *schema.GenerationObservability) string {
