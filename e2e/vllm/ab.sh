@@ -1,19 +1,20 @@
 # Sourced by run.sh: case (x), `vobs ab` on real servers: `vllm bench serve` against two equal
 # servers is no regression, and one that runs 2 requests at a time is slower than one that
-# runs 64. The servers stay up during all runs.
+# runs 64. The servers stay up during all runs. AB selects; the default is both: "same slower".
 #
 # shellcheck shell=bash disable=SC2154
 
-# ab NAME BASE NEW runs eight pairs and prints the verdict.
+# ab NAME PROMPTS BASE NEW runs eight pairs, each run with that many prompts, and prints the
+# verdict. There are enough of them for polls to resolve the active time.
 ab() {
-  local name=$1 status=0
+  local name=$1 prompts=$2 status=0
   bench_command() {
     BENCH=("$E2E_VENV/bin/vllm" bench serve --backend openai --base-url "http://127.0.0.1:$1" --model "$E2E_MODEL_NAME" --tokenizer "$E2E_MODEL"
-      --dataset-name random --random-input-len 64 --random-output-len 48 --num-prompts 64 --max-concurrency 16 --ignore-eos --ready-check-timeout-sec 0)
+      --dataset-name random --random-input-len 64 --random-output-len 48 --num-prompts "$prompts" --max-concurrency 16 --ignore-eos --ready-check-timeout-sec 0)
   }
-  bench_command "$2"
-  local base=("${BENCH[@]}")
   bench_command "$3"
+  local base=("${BENCH[@]}")
+  bench_command "$4"
   start "$out/$name.log" "$vobs" ab -n 8 --warmup 1 --append "$out/$name.jsonl" --format json -o "$out/$name.json" \
     --metric generation_tokens_per_second -- "${base[@]}" --- "${BENCH[@]}"
   await $((20 * E2E_LOAD_LIMIT)) "$started" || status=$?
@@ -30,22 +31,28 @@ ab() {
 }
 
 case_x() {
-  local out="$E2E_OUT/x" failed=0 ports servers=() i
+  local out="$E2E_OUT/x" failed=0 ports=() name port seqs
   rm -rf "$out"
   mkdir -p "$out"
-  ports=("$(free_port)" "$(free_port)" "$(free_port)")
-  local flags=("--max-num-seqs 64" "--max-num-seqs 64" "--max-num-seqs 2")
-  for i in 0 1 2; do
-    engine_command "${ports[i]}"
-    # shellcheck disable=SC2086
-    start "$out/server$i.log" "${ENGINE_COMMAND[@]}" ${flags[i]}
-    servers+=("$started")
-    warm "${ports[i]}" "${servers[i]}" "$out/warmup$i" || {
-      tail -n 40 "$out/server$i.log" >&2
+  local selected=" ${AB:-same slower} " servers=(64)
+  [[ $selected != *" same "* ]] || servers+=(64)
+  [[ $selected != *" slower "* ]] || servers+=(2)
+  for seqs in "${servers[@]}"; do
+    port=$(free_port)
+    ports+=("$port")
+    engine_command "$port"
+    start "$out/server${#ports[@]}.log" "${ENGINE_COMMAND[@]}" --max-num-seqs "$seqs"
+    warm "$port" "$started" "$out/warmup${#ports[@]}" || {
+      tail -n 40 "$out/server${#ports[@]}.log" >&2
       die "(x) no warm server"
     }
   done
-  ab same "${ports[0]}" "${ports[1]}" || failed=1
-  ab slower "${ports[0]}" "${ports[2]}" || failed=1
+  for name in $selected; do
+    case $name in
+    same) ab same 192 "${ports[0]}" "${ports[1]}" || failed=1 ;;
+    slower) ab slower 96 "${ports[0]}" "${ports[-1]}" || failed=1 ;;
+    *) die "unknown comparison: $name" ;;
+    esac
+  done
   return "$failed"
 }
