@@ -65,7 +65,7 @@ func TestParse(t *testing.T) {
 
 func TestSettle(t *testing.T) {
 	busy, idle, hot, cool := 0.5, 0.0, 80, 50
-	reads := 0
+	reads, told := 0, 0
 	s := Settle{Idle: true, Celsius: 60, read: func() []gpu.DeviceStatus {
 		reads++
 		if reads == 1 {
@@ -73,7 +73,7 @@ func TestSettle(t *testing.T) {
 		}
 		return []gpu.DeviceStatus{{Utilization: &idle, Temperature: &cool}, {}} // the second one reports nothing
 	}}
-	if err := s.wait(t.Context()); err != nil || reads != 2 {
+	if err := s.wait(t.Context(), func(string) { told++ }); err != nil || reads != 2 || told != 1 {
 		t.Errorf("%v after %d readings", err, reads)
 	}
 	for _, c := range []struct {
@@ -96,7 +96,7 @@ func TestSettle(t *testing.T) {
 		cancel()
 		select {}
 	}}
-	if err := hang.wait(ctx); !errors.Is(err, ErrStopped) {
+	if err := hang.wait(ctx, nil); !errors.Is(err, ErrStopped) {
 		t.Errorf("a driver that hangs: %v", err)
 	}
 }

@@ -73,6 +73,10 @@ type Options struct {
 	// Before is called before each run, with the time that all runs from it on will
 	// probably take; 0 if unknown.
 	Before func(step Step, left time.Duration)
+	// Failed is called with each command that fails, if KeepGoing is set.
+	Failed func(*FailedError)
+	// Waiting is called with what Settle waits for, if it has to.
+	Waiting func(why string)
 	// Done is called with each event that counts, in order.
 	Done func(step Step, e *schema.GenerationObservability)
 }
@@ -99,7 +103,7 @@ func Run(ctx context.Context, opt Options) error {
 		var left time.Duration
 		if i > 0 {
 			left = total / time.Duration(i) * time.Duration(len(opt.Steps)-i)
-			if err := opt.Settle.wait(ctx); err != nil {
+			if err := opt.Settle.wait(ctx, opt.Waiting); err != nil {
 				return err
 			}
 		}
@@ -129,8 +133,12 @@ func Run(ctx context.Context, opt Options) error {
 		if ctx.Err() != nil {
 			return ErrStopped
 		}
-		if failed := (*FailedError)(nil); err != nil && (!opt.KeepGoing || !errors.As(err, &failed)) {
-			return err
+		if err != nil {
+			failed := (*FailedError)(nil)
+			if !opt.KeepGoing || !errors.As(err, &failed) {
+				return err
+			}
+			opt.Failed(failed)
 		}
 	}
 	return nil

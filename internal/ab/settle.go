@@ -62,8 +62,8 @@ func (s *Settle) Open(cfg gpu.Config) error {
 	return nil
 }
 
-// wait waits. It returns ErrStopped if the context ends meanwhile.
-func (s *Settle) wait(ctx context.Context) error {
+// wait waits, and reports what for. It returns ErrStopped if the context ends meanwhile.
+func (s *Settle) wait(ctx context.Context, waiting func(why string)) error {
 	if !s.Idle {
 		if !pause(ctx, s.Pause) {
 			return ErrStopped
@@ -87,6 +87,10 @@ func (s *Settle) wait(ctx context.Context) error {
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the GPUs have not settled within %v: %s", settleLimit, why)
+		}
+		if waiting != nil {
+			waiting(why)
+			waiting = nil
 		}
 		if !pause(ctx, settleInterval) {
 			return ErrStopped

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -78,7 +79,13 @@ func abAction(c *cli.Context, step githubStep) error {
 	defer stop()
 	reader := compare.Reader{Metrics: opt.Metrics}
 	pairs := map[int]map[ab.Side]*compare.Run{}
+	left := map[ab.Side]bool{}
 	run.Done = func(step ab.Step, e *schema.GenerationObservability) {
+		if len(e.Run.Leftovers) > 0 && !left[step.Side] {
+			left[step.Side] = true
+			m.warn(fmt.Sprintf("the command of side %s leaves %d processes behind, such as %q: they run beside the next runs, unless --kill-leftovers ends them",
+				step.Side, len(e.Run.Leftovers), e.Run.Leftovers[0].Command))
+		}
 		if e.Run.ExitCode == nil || *e.Run.ExitCode != 0 || e.Run.Interrupted {
 			return
 		}
@@ -87,6 +94,12 @@ func abAction(c *cli.Context, step githubStep) error {
 		}
 		pairs[step.Pair][step.Side] = reader.Run(e, step.String())
 	}
+	failures := 0
+	run.Failed = func(err *ab.FailedError) {
+		failures++
+		m.warn(err.Error() + ": its pair does not count")
+	}
+	run.Waiting = func(why string) { m.line("waiting: " + why) }
 	runErr := ab.Run(ctx, *run)
 	var base, new []*compare.Run
 	for _, pair := range pairs {
@@ -98,11 +111,15 @@ func abAction(c *cli.Context, step githubStep) error {
 	switch {
 	case errors.Is(runErr, ab.ErrStopped):
 		code, runErr = exitInterrupt, nil
+		m.warn(fmt.Sprintf("stopped after %d of %d pairs", len(base), c.Int("pairs")))
 	case errors.As(runErr, &failed):
 		code = exitFailed
 		runErr = withHint(runErr, "--keep-going goes on after a command that fails")
 	case runErr != nil:
 		return runErr
+	}
+	if code == exitOK && failures > 0 && len(base) == 0 {
+		code = exitFailed
 	}
 	if len(base) == 0 {
 		return fail(max(code, exitUndecided), errors.Join(runErr, errors.New("no pair is complete, so that there is nothing to compare")))
@@ -123,6 +140,9 @@ func abAction(c *cli.Context, step githubStep) error {
 		report = func() { reportComparison(step, "vobs ab", result, verdict) }
 	}
 	if err := writeResult(c, write); err != nil {
+		if c.String("output") != "" { // hours of runs must not be for nothing
+			err = errors.Join(err, write(c.App.Writer))
+		}
 		return err
 	}
 	report()
@@ -160,11 +180,14 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 	if err != nil {
 		return nil, fmt.Errorf("--settle %s: %w", c.String("settle"), err)
 	}
-	if !c.Bool("same") {
+	if name := c.String("series"); name != "" && !strings.Contains(name, "%i") {
+		return nil, withHint(fmt.Errorf("--series %s: every run would overwrite the file", name), "--series '%i.jsonl' has the id of the run in its name")
+	}
+	if !c.Bool("same") && compare.GatedNoisy(decide.Metrics) > 0 {
 		found := func(variation float64) float64 {
 			return 100 * compare.DetectableChange(pairs, variation, decide.Alpha, decide.Metrics)
 		}
-		m.line(fmt.Sprintf("%d pairs find a change of %.1f %% in 4 of 5 cases if equal runs vary by 1 %%, %.1f %% if by 3 %%, %.0f %% if by 10 %%", pairs, found(0.01), found(0.03), found(0.1)))
+		m.line(fmt.Sprintf("%d pairs find a change of %.1f %% in about 4 of 5 cases if equal runs vary by 1 %%, %.1f %% if by 3 %%, %.0f %% if by 10 %%", pairs, found(0.01), found(0.03), found(0.1)))
 	}
 	program, err := os.Executable()
 	if err != nil {
@@ -243,7 +266,7 @@ func flagsForRun(c *cli.Context) []string {
 	if !c.Bool("verbose") {
 		out = append(out, "--quiet")
 	}
-	return out
+	return append(out, "--schema=full") // whatever VOBS_SCHEMA is
 }
 
 // untilSignal returns a context that ends at INT, TERM or HUP.

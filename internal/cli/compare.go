@@ -61,6 +61,9 @@ func decisionOptions(c *cli.Context) (compare.Options, render.Format, error) {
 	if !(opt.Alpha > 0 && opt.Alpha < 1) {
 		return opt, "", fmt.Errorf("--alpha %v: use a share above 0 and below 1, as 0.05", opt.Alpha)
 	}
+	if err := compare.CheckIgnore(opt.Ignore); err != nil {
+		return opt, "", err
+	}
 	opt.Metrics, err = compare.Select(c.StringSlice("metric"))
 	return opt, format, err
 }
@@ -76,7 +79,8 @@ func compareAction(c *cli.Context, step githubStep) error {
 		return err
 	}
 	if file := c.String("history"); file != "" {
-		if opt.History, err = runsIn(reader, file); err != nil {
+		// It may hold the compared runs too.
+		if opt.History, err = runsIn(&compare.Reader{Metrics: opt.Metrics}, file); err != nil {
 			return fmt.Errorf("--history: %w", err)
 		}
 	}
@@ -141,10 +145,14 @@ func readSides(c *cli.Context, reader *compare.Reader) (base, new []*compare.Run
 	}
 	of := map[string][]*compare.Run{}
 	for _, name := range files {
-		err := eachEvent(name, func(e *schema.GenerationObservability, source string) {
-			if value := e.Run.Labels[label]; value == baseValue || value == newValue {
-				of[value] = append(of[value], reader.Run(e, source))
+		err := eachEvent(name, func(e *schema.GenerationObservability, source string) error {
+			value := e.Run.Labels[label]
+			if value != baseValue && value != newValue {
+				return nil
 			}
+			run, err := reader.Read(e, source)
+			of[value] = append(of[value], run)
+			return err
 		})
 		if err != nil {
 			return nil, nil, err
@@ -160,13 +168,17 @@ func readSides(c *cli.Context, reader *compare.Reader) (base, new []*compare.Run
 
 // runsIn reads the runs of a file, of a folder's files, or of stdin.
 func runsIn(reader *compare.Reader, name string) (runs []*compare.Run, err error) {
-	err = eachEvent(name, func(e *schema.GenerationObservability, source string) { runs = append(runs, reader.Run(e, source)) })
+	err = eachEvent(name, func(e *schema.GenerationObservability, source string) error {
+		run, err := reader.Read(e, source)
+		runs = append(runs, run)
+		return err
+	})
 	return runs, err
 }
 
 // eachEvent calls add with each event of a file, of a folder's files, or of stdin, and with the
 // file's name.
-func eachEvent(name string, add func(e *schema.GenerationObservability, source string)) error {
+func eachEvent(name string, add func(e *schema.GenerationObservability, source string) error) error {
 	files, err := events.Files(name)
 	if err != nil {
 		return err
@@ -184,7 +196,9 @@ func eachEvent(name string, add func(e *schema.GenerationObservability, source s
 			if e.CoreOnly {
 				return fmt.Errorf("reading %s: an event has the eight keys of the core alone, which do not show what was compared", file)
 			}
-			add(e.GenerationObservability, file)
+			if err := add(e.GenerationObservability, file); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -13,6 +13,10 @@ import (
 // partial stands among the codes of a run whose event is a preliminary one.
 const partial schema.Code = "partial"
 
+// leftovers stands among the codes of a run whose command left processes behind: they run beside
+// the next one.
+const leftovers schema.Code = "leftovers"
+
 // disqualifying are the notes of runs that did not do what they should have.
 var disqualifying = []schema.Code{
 	schema.CodeNonzeroExit, schema.CodeInterrupted, schema.CodeOOMKilled, schema.CodeProfiled, schema.CodeEngineDied, partial,
@@ -70,12 +74,97 @@ func differences(base, new []*Run, treatment bool, ignore []string) []Difference
 	}
 	addSettings(base, new, treatment, add)
 	addLengths(base, new, add)
+	addOutcomes(base, new, add)
+	addLabels(base, new, add)
 	addCodes(base, new, add)
-	if b, n := values(base, func(r *Run) string { return r.command }), values(new, func(r *Run) string { return r.command }); b != n {
+	command := func(r *Run) string { return r.command }
+	switch b, n := values(base, command), values(new, command); {
+	case treatment && (strings.Contains(b, separator) || strings.Contains(n, separator)):
+		add("run.command", b, n, Matters) // runs of vobs ab with different commands
+	case b != n:
 		add("run.command", b, n, Treatment)
 	}
 	return out
 }
+
+// CheckIgnore returns an error for a key that is no condition.
+func CheckIgnore(keys []string) error {
+	names := []string{"engine.config", "engine.config.values", "validity", "run.command", "run.labels", "run.leftovers", requests, failures}
+	for _, c := range conditions {
+		names = append(names, c.field)
+	}
+	names = append(names, lengths[:]...)
+	for _, key := range keys {
+		if !slices.Contains(names, key) && !strings.HasPrefix(key, "engine.config.values.") && !strings.HasPrefix(key, "validity.") {
+			return fmt.Errorf("--ignore %s: not a condition of a comparison: use one of %s, or one below engine.config.values or validity", key, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}
+
+// alike returns the runs that were made in the conditions of others, as far as these matter.
+func alike(runs, others []*Run) (out []*Run) {
+	for _, r := range runs {
+		differs := false
+		for i, c := range conditions {
+			of := func(r *Run) string { return r.facts[i] }
+			differs = differs || c.matters && r.facts[i] != "" && !slices.ContainsFunc(others, func(o *Run) bool { return of(o) == of(r) || of(o) == "" })
+		}
+		if !differs {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// requests and failures are the conditions of how many requests finished, and how.
+const (
+	requests = "engine.requests.finished"
+	failures = "engine.requests.failed"
+)
+
+// failureTolerance is by how much the share of failed requests may differ.
+const failureTolerance = 0.01
+
+// addOutcomes adds the number of requests and the share of failed ones if they differ.
+func addOutcomes(base, new []*Run, add func(field, b, n string, s Severity)) {
+	of := func(runs []*Run, value func(*Run) float64) float64 {
+		var xs []float64
+		for _, r := range runs {
+			if x := value(r); !math.IsNaN(x) {
+				xs = append(xs, x)
+			}
+		}
+		return median(xs)
+	}
+	count := func(r *Run) float64 { return r.requests }
+	if b, n := of(base, count), of(new, count); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
+		add(requests, fmt.Sprintf("%.5g", b), fmt.Sprintf("%.5g", n), Noted)
+	}
+	failed := func(r *Run) float64 { return r.failed }
+	if b, n := of(base, failed), of(new, failed); math.Abs(b-n) > failureTolerance {
+		add(failures, fmt.Sprintf("%.3g %%", 100*b), fmt.Sprintf("%.3g %%", 100*n), Matters)
+	}
+}
+
+// addLabels adds the labels of the runs that differ.
+func addLabels(base, new []*Run, add func(field, b, n string, s Severity)) {
+	names := map[string]bool{}
+	for _, r := range slices.Concat(base, new) {
+		for name := range r.labels {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		of := func(r *Run) string { return r.labels[name] }
+		if b, n := values(base, of), values(new, of); b != n && !strings.Contains(b, separator) && !strings.Contains(n, separator) {
+			add("run.labels."+name, orUnknown(b), orUnknown(n), Noted)
+		}
+	}
+}
+
+// separator stands between the different values of one side.
+const separator = " | "
 
 func orUnknown(s string) string {
 	if s == "" {
@@ -96,7 +185,7 @@ func values(runs []*Run, of func(*Run) string) string {
 	if len(out) > 3 {
 		out = append(out[:3], fmt.Sprintf("and %d more", len(out)-3))
 	}
-	return strings.Join(out, " | ")
+	return strings.Join(out, separator)
 }
 
 // addSettings adds the engine's settings that differ. They are the treatment if a command
@@ -177,6 +266,10 @@ func addCodes(base, new []*Run, add func(field, b, n string, s Severity)) {
 		case baseShare == newShare:
 			continue
 		}
-		add("validity."+string(code), of(b, base), of(n, new), severity)
+		field := "validity." + string(code)
+		if code == leftovers {
+			field = "run.leftovers"
+		}
+		add(field, of(b, base), of(n, new), severity)
 	}
 }

@@ -57,16 +57,19 @@ type Sample struct {
 // Comparison is the result for one metric. Changes are relative to the base's median; they
 // are null if that is 0.
 type Comparison struct {
-	Name       string           `json:"name"`
-	Unit       schema.Unit      `json:"unit"`
-	Direction  schema.Direction `json:"direction"`
-	Kind       Kind             `json:"kind"`
-	Gated      bool             `json:"gated"`
-	Base       Sample           `json:"base"`
-	New        Sample           `json:"new"`
-	Change     *float64         `json:"change"`
-	ChangeLow  *float64         `json:"change_low"`
-	ChangeHigh *float64         `json:"change_high"`
+	Name      string           `json:"name"`
+	Unit      schema.Unit      `json:"unit"`
+	Direction schema.Direction `json:"direction"`
+	Kind      Kind             `json:"kind"`
+	Gated     bool             `json:"gated"`
+	Base      Sample           `json:"base"`
+	New       Sample           `json:"new"`
+	// Tolerance is the change, relative to the base's median, that is not large yet; null if
+	// that median is 0.
+	Tolerance  *float64 `json:"tolerance"`
+	Change     *float64 `json:"change"`
+	ChangeLow  *float64 `json:"change_low"`
+	ChangeHigh *float64 `json:"change_high"`
 	// P is the probability of so large a difference between equal sides, after Holm's
 	// correction if the metric is gated; null for a metric that has no test.
 	P       *float64 `json:"p"`
@@ -87,7 +90,9 @@ type Result struct {
 	Comparability []Difference `json:"comparability"`
 	Order         Order        `json:"order"`
 	Paired        bool         `json:"paired"`
-	Metrics       []Comparison `json:"metrics"`
+	// HistoryLeftOut is how many runs of the history were made in other conditions.
+	HistoryLeftOut int          `json:"history_left_out"`
+	Metrics        []Comparison `json:"metrics"`
 }
 
 // Compare compares two sets of runs, whose values are those of the metrics in opt. Neither
@@ -100,13 +105,18 @@ func Compare(base, new []*Run, opt Options) *Result {
 	settleRates(slices.Concat(base, new, opt.History), opt.Metrics)
 	settleShares(slices.Concat(base, new, opt.History), opt.Metrics)
 	r := &Result{
-		Reasons: []string{}, BaseRuns: len(base), NewRuns: len(new),
+		Reasons: []string{}, Metrics: []Comparison{}, BaseRuns: len(base), NewRuns: len(new),
 		Comparability: differences(base, new, opt.Treatment, opt.Ignore),
 		Order:         orderOf(base, new),
 	}
+	if r.Comparability == nil {
+		r.Comparability = []Difference{}
+	}
 	pairs := pairsOf(base, new)
 	r.Paired = pairs != nil
-	sessions := sessionsOf(opt.History)
+	history := alike(opt.History, base)
+	r.HistoryLeftOut = len(opt.History) - len(history)
+	sessions := sessionsOf(history)
 	tests := make([]test, len(opt.Metrics))
 	for i, m := range opt.Metrics {
 		tests[i] = newTest(m, i, base, new, pairs)
@@ -179,25 +189,27 @@ func numbers(runs []*Run, metric int) []float64 {
 	return xs
 }
 
-// pairsOf returns the pairs of runs with the same pair label, or nil if some run has none.
+// pairsOf returns the pairs of runs with the same pair label, or nil if some run has none. The
+// labels of several vobs ab repeat: their runs are paired in the order of time.
 func pairsOf(base, new []*Run) [][2]*Run {
 	if len(base) != len(new) {
 		return nil
 	}
-	of := map[string]*Run{}
+	waiting := map[string][]*Run{}
 	for _, r := range base {
-		if r.Pair == "" || of[r.Pair] != nil {
+		if r.Pair == "" {
 			return nil
 		}
-		of[r.Pair] = r
+		waiting[r.Pair] = append(waiting[r.Pair], r)
 	}
 	var pairs [][2]*Run
 	for _, r := range new {
-		if of[r.Pair] == nil {
+		first := waiting[r.Pair]
+		if len(first) == 0 {
 			return nil
 		}
-		pairs = append(pairs, [2]*Run{of[r.Pair], r})
-		delete(of, r.Pair)
+		pairs = append(pairs, [2]*Run{first[0], r})
+		waiting[r.Pair] = first[1:]
 	}
 	return pairs
 }

@@ -326,7 +326,9 @@ func TestSelect(t *testing.T) {
 		"run.exit_code":              "does not measure",
 		"engine.kv_cache.block_size": "does not measure",
 		"engine.latency_seconds.time_to_first_token.p95_est": "interpolated within a bucket",
-		"gpus.*.peak_bytes": "no figure is called",
+		"gpus.*.peak_bytes": "several values",
+		"gpu_memory":        "as gpus.0.peak_bytes",
+		"ttft":              "compare its mean, ttft.mean",
 	} {
 		if _, err := Select([]string{name}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)
@@ -473,7 +475,7 @@ func TestErrorRates(t *testing.T) {
 }
 
 // The power to find a change of 5 % in two gated metrics, if equal runs vary by 3 %, rises with
-// the number of pairs; docs/compare.md has these numbers.
+// the number of pairs.
 func TestPower(t *testing.T) {
 	if !long() {
 		t.Skip("SKIPPED: a simulation of minutes: set VOBS_TEST_LONG=1 (make check-long)")
@@ -497,6 +499,141 @@ func TestPower(t *testing.T) {
 			t.Errorf("%d pairs: %.0f %% are found, want at least %.0f %%", c.pairs, 100*found, 100*max(c.low, last-0.01))
 		}
 		last = found
+	}
+}
+
+// As many pairs as DetectableChange was asked for find the change in about 4 of 5 cases.
+func TestDetectableChange(t *testing.T) {
+	metrics, _ := Select([]string{"generation_tokens_per_second"})
+	metrics = slices.DeleteFunc(metrics, func(m Metric) bool { return !m.Gated })
+	n := 400
+	if long() {
+		n = 4000
+	}
+	for _, pairs := range []int{6, 7, 10, 20} {
+		for _, variation := range []float64{0.01, 0.03, 0.1} {
+			change := DetectableChange(pairs, variation, DefaultAlpha, metrics)
+			found := 0
+			for seed := range n {
+				base, new := sequence(rand.New(rand.NewPCG(uint64(seed), 8)), strings.Repeat("ABBA", pairs)[:2*pairs], variation, 0, 1-change)
+				for i := range base {
+					base[i].Run.Labels[LabelPair], new[i].Run.Labels[LabelPair] = fmt.Sprint(i), fmt.Sprint(i)
+				}
+				if Compare(runsOf(metrics, base), runsOf(metrics, new), Options{Metrics: metrics}).Verdict == Regression {
+					found++
+				}
+			}
+			share := float64(found) / float64(n)
+			t.Logf("%d pairs, %.0f %%: %.1f %% is found in %.0f %%", pairs, 100*variation, 100*change, 100*share)
+			if share < 0.7 || share > 0.95 {
+				t.Errorf("%d pairs, runs that vary by %.0f %%: a change of %.1f %% is found in %.0f %% of cases, want about 80 %%", pairs, 100*variation, 100*change, 100*share)
+			}
+		}
+	}
+}
+
+// Runs that differ in what users may not have noticed.
+func TestOutcomesAndMixtures(t *testing.T) {
+	find := func(r *Result, field string) Severity {
+		for _, d := range r.Comparability {
+			if d.Field == field {
+				return d.Severity
+			}
+		}
+		return ""
+	}
+	finished := func(counts map[string]int64) func(*schema.GenerationObservability) {
+		return func(e *schema.GenerationObservability) { e.Engine.Requests = &schema.Requests{Finished: counts} }
+	}
+	for _, c := range []struct {
+		name      string
+		base, new func(*schema.GenerationObservability)
+		field     string
+		severity  Severity
+	}{
+		{"aborted requests", finished(map[string]int64{"length": 100}), finished(map[string]int64{"abort": 50, "error": 60}), "engine.requests.failed", Matters},
+		{"failed responses", finished(map[string]int64{"length": 100}), func(e *schema.GenerationObservability) { e.Engine.HTTP = map[string]int64{"2xx": 50, "5xx": 50} }, "", ""},
+		{"fewer requests", finished(map[string]int64{"length": 100}), finished(map[string]int64{"length": 50}), "engine.requests.finished", Noted},
+		{"a label", func(e *schema.GenerationObservability) { e.Run.Labels["case"] = "chat" }, func(e *schema.GenerationObservability) { e.Run.Labels["case"] = "code" }, "run.labels.case", Noted},
+		{"processes left behind", func(e *schema.GenerationObservability) { e.Run.Leftovers = []schema.Leftover{{PID: 1}} }, func(*schema.GenerationObservability) {}, "run.leftovers", Noted},
+	} {
+		base, new := sides(7, 10, 0.003, 1)
+		for i := range base {
+			c.base(base[i])
+			c.new(new[i])
+		}
+		if got := find(compareEvents(t, base, new), c.field); got != c.severity {
+			t.Errorf("%s: %q, want %q", c.name, got, c.severity)
+		}
+	}
+	// Two sessions of vobs ab with the sides swapped.
+	base, new := sides(7, 10, 0.003, 1)
+	for i := range base {
+		commands := []string{"x", "y"}
+		base[i].Run.Command, new[i].Run.Command = []string{commands[i%2]}, []string{commands[1-i%2]}
+	}
+	metrics := Defaults()
+	r := Compare(runsOf(metrics, base), runsOf(metrics, new), Options{Metrics: metrics, Treatment: true})
+	if r.Verdict != Incomparable || find(r, "run.command") != Matters {
+		t.Errorf("%s %+v", r.Verdict, r.Comparability)
+	}
+}
+
+// A peak that only some runs reach counts, and within 64 MiB it does not.
+func TestPeaks(t *testing.T) {
+	for _, c := range []struct {
+		base, high float64
+		want       Verdict
+	}{{20, 40, Regression}, {1, 1.012, Equivalent}, {4, 4.05, Equivalent}, {4, 4.1, Regression}, {20, 20.1, Equivalent}} {
+		var base, new []*schema.GenerationObservability
+		for i := range 8 {
+			peak := c.base
+			if i < 3 {
+				peak = c.high
+			}
+			base, new = append(base, event(2*i, 1000, 0.03, c.base)), append(new, event(2*i+1, 1000, 0.03, peak))
+		}
+		m := compareEvents(t, base, new, "peak_vram").metric(t, "peak_vram")
+		if m.Verdict != c.want || m.ChangeLow != nil {
+			t.Errorf("%v to %v GiB: %+v, want %s", c.base, c.high, m, c.want)
+		}
+	}
+}
+
+// A run counts once.
+func TestReadTwice(t *testing.T) {
+	r := Reader{Metrics: Defaults()}
+	e := event(1, 1000, 0.03, 10)
+	if _, err := r.Read(e, "a.json"); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Read(e, "b.json"); err == nil || !strings.Contains(err.Error(), "b.json: run 1 was read from a.json already") {
+		t.Error(err)
+	}
+}
+
+func TestCheckIgnore(t *testing.T) {
+	if err := CheckIgnore([]string{"engine.models", "validity.busy_host", "engine.config", "engine.config.values.seed", "run.leftovers"}); err != nil {
+		t.Error(err)
+	}
+	if err := CheckIgnore([]string{"engine.modelz"}); err == nil || !strings.Contains(err.Error(), "engine.models") {
+		t.Error(err)
+	}
+}
+
+// A history of other conditions tells nothing.
+func TestForeignHistory(t *testing.T) {
+	base, new := sides(7, 10, 0.003, 1)
+	var history []*schema.GenerationObservability
+	for i := range 40 {
+		e := event(-100_000+1000*i, 1000, 0.03, 10)
+		e.Engine.Models = []string{"other"}
+		history = append(history, e)
+	}
+	metrics := Defaults()
+	r := Compare(runsOf(metrics, base), runsOf(metrics, new), Options{Metrics: metrics, History: runsOf(metrics, history)})
+	if r.HistoryLeftOut != 40 || r.Metrics[0].History != nil {
+		t.Errorf("%d runs left out, %+v", r.HistoryLeftOut, r.Metrics[0].History)
 	}
 }
 

@@ -42,7 +42,10 @@ func newTest(m Metric, index int, base, new []*Run, pairs [][2]*Run) test {
 	case m.Kind == Noisy:
 		t.rank(x, y, pairs, index)
 	default:
-		t.byMedian(x, y)
+		t.byExtremes(x, y)
+	}
+	if nulls := len(base) + len(new) - len(x) - len(y); nulls > 0 && t.Reason == "" {
+		t.Reason = fmt.Sprintf("null in %d of %d runs%s", nulls, len(base)+len(new), because(slices.Concat(base, new), index))
 	}
 	return t
 }
@@ -84,10 +87,19 @@ func median(xs []float64) float64 {
 	return xs[(n-1)/2]/2 + xs[n/2]/2
 }
 
-// byMedian compares a metric that hardly varies.
-func (t *test) byMedian(x, y []float64) {
+// byExtremes compares a metric that hardly varies: by its median or by the worst of its values,
+// whichever changed more. A peak that only some runs reach matters too.
+func (t *test) byExtremes(x, y []float64) {
 	base, shift := median(x), median(y)-median(x)
+	worst := slices.Max[[]float64]
+	if t.metric.Better == schema.HigherIsBetter {
+		worst = slices.Min[[]float64]
+	}
+	if s := worst(y) - worst(x); math.Abs(s) > math.Abs(shift) {
+		base, shift = worst(x), s
+	}
 	t.change(base, shift, shift, shift)
+	t.ChangeLow, t.ChangeHigh = nil, nil
 }
 
 // rank compares a noisy metric by ranks: ratios if all values are above 0, else differences.
@@ -112,7 +124,7 @@ func (t *test) rank(x, y []float64, pairs [][2]*Run, index int) {
 		}
 	}
 	var interval stats.Interval
-	if t.paired = len(differences) > 0 && len(differences) == len(pairs); t.paired {
+	if t.paired = len(differences) > 0; t.paired {
 		t.n = len(differences)
 		t.p = stats.SignedRank(differences).P
 		interval = stats.PairedShift(differences, 1-equivalenceLevel)
@@ -157,6 +169,14 @@ func (t *test) tolerance(base float64) float64 {
 	return max(t.metric.Relative*math.Abs(base), t.metric.Absolute)
 }
 
+// toleranceText returns the tolerance that is the larger one.
+func (t *test) toleranceText() string {
+	if t.Base.Median != nil && *t.Base.Median != 0 {
+		return fmt.Sprintf("%.2g %%", 100*t.tolerance(*t.Base.Median)/math.Abs(*t.Base.Median))
+	}
+	return amount(&t.metric.Absolute, t.Unit).Text
+}
+
 // change records a change of the base's median and its interval, in the metric's unit.
 func (t *test) change(base, shift, low, high float64) {
 	tolerance := t.tolerance(base)
@@ -172,6 +192,7 @@ func (t *test) change(base, shift, low, high float64) {
 		}
 		return &x
 	}
+	t.Tolerance = relative(tolerance)
 	t.Change, t.ChangeLow, t.ChangeHigh = relative(shift), relative(low), relative(high)
 }
 
@@ -223,6 +244,9 @@ func (t *test) decide(alpha float64, order Order) Comparison {
 	default:
 		c.Verdict = Inconclusive
 		c.Reason = "the runs vary too much for their number"
+		if *t.P <= alpha {
+			c.Reason = fmt.Sprintf("it changed, but the runs leave open whether by more than the tolerance (%s)", t.toleranceText())
+		}
 		smallest, needed := stats.MinRuns, stats.RunsNeeded
 		if t.paired {
 			smallest, needed = stats.MinPairs, stats.PairsNeeded
@@ -262,44 +286,52 @@ func (r *Result) conclude(metrics []Metric) {
 		r.Verdict = Incomparable
 		return
 	}
-	found := map[Verdict]bool{}
+	var found []Verdict // of the gated metrics; "" if it is not gated
 	decided := false
 	for i, c := range r.Metrics {
-		if !c.Gated {
-			continue
-		}
-		verdict := c.Verdict
-		if verdict == Missing {
-			if c.Base.N == 0 && c.New.N == 0 && !metrics[i].Requested {
-				continue // a run without GPUs has no peak of their memory
-			}
-			verdict = Inconclusive
-		}
-		// The peak of memory alone does not tell which side is better.
-		decided = decided || c.Verdict != Missing && (c.Kind == Noisy || metrics[i].Requested)
-		found[verdict] = true
+		verdict := Verdict("")
 		switch {
-		case c.Reason != "":
-			reason("%s: %s", c.Name, c.Reason)
-		case verdict != Equivalent && c.Change != nil:
-			reason("%s %s", c.Name, describeChange(c))
+		case !c.Gated || c.Verdict == Missing && c.Base.N == 0 && c.New.N == 0 && !metrics[i].Requested:
+			// A run without GPUs has no peak of their memory.
+		case c.Verdict == Missing:
+			verdict = Inconclusive
+		default:
+			verdict = c.Verdict
+			// The peak of memory alone does not tell which side is better.
+			decided = decided || c.Kind == Noisy || metrics[i].Requested
 		}
+		found = append(found, verdict)
 	}
 	r.Verdict = Equivalent
 	for _, v := range []Verdict{Regression, Changed, Inconclusive, Improvement} {
-		if found[v] {
+		if slices.Contains(found, v) {
 			r.Verdict = v
 			break
 		}
 	}
+	for i, c := range r.Metrics {
+		switch {
+		case found[i] != r.Verdict || r.Verdict == Equivalent:
+		case r.Verdict == Inconclusive:
+			reason("%s: %s", c.Name, c.Reason)
+		default:
+			reason("%s", describeChange(c))
+		}
+	}
 	if !decided && r.Verdict != Regression {
+		if r.Verdict != Inconclusive {
+			r.Reasons = []string{}
+		}
 		r.Verdict = Inconclusive
-		reason("the events have neither tokens per second nor a time to first token: gate a metric that they have, as --metric duration")
+		reason("no gated metric that varies from run to run has values: gate one that the events have, as --metric duration")
 	}
 }
 
 func describeChange(c Comparison) string {
-	s := signed(*c.Change)
+	s := c.Name + " changed"
+	if c.Change != nil {
+		s = c.Name + " " + signed(*c.Change)
+	}
 	if c.P != nil {
 		s += fmt.Sprintf(" (p %.2g)", *c.P)
 	}

@@ -46,8 +46,7 @@ const (
 	// noisyTolerance is the relative tolerance of noisy metrics. Equal runs of one engine
 	// on one machine vary by 1 to 5 %.
 	noisyTolerance = 0.03
-	// peakTolerance and peakBytes are the tolerances of peaks of memory, which an
-	// allocator rounds.
+	// peakTolerance and peakBytes are the tolerances of peaks of GPU memory.
 	peakTolerance = 0.01
 	peakBytes     = 64 << 20
 )
@@ -57,22 +56,22 @@ const latency = "engine.latency_seconds."
 // known are the metrics with short names, in the order of the output.
 var known = []Metric{
 	{Name: "generation_tokens_per_second", path: "engine.throughput.generation_tokens_per_second", Relative: noisyTolerance, Gated: true},
-	{Name: "ttft.mean", path: latency + "time_to_first_token.mean", Relative: noisyTolerance, Absolute: 0.001, Gated: true},
-	{Name: "peak_vram", path: "peak_vram_gb", Kind: NearDeterministic, Relative: peakTolerance, Absolute: peakBytes / (1 << 30), Gated: true},
+	{Name: "ttft.mean", path: latency + "time_to_first_token.mean", Relative: noisyTolerance, Absolute: 0.0001, Gated: true},
+	{Name: "peak_vram", path: "peak_vram_gb", Kind: NearDeterministic, Relative: peakTolerance, Absolute: peakBytes / float64(1<<30), Gated: true},
 	{Name: "requests_per_second", path: "engine.throughput.requests_per_second", Relative: noisyTolerance},
-	{Name: "itl.mean", path: latency + "inter_token_latency.mean", Relative: noisyTolerance, Absolute: 0.0001},
-	{Name: "tpot.mean", path: latency + "time_per_output_token.mean", Relative: noisyTolerance, Absolute: 0.0001},
-	{Name: "e2e.mean", path: latency + "e2e_request_latency.mean", Relative: noisyTolerance, Absolute: 0.001},
-	{Name: "queue_time.mean", path: latency + "request_queue_time.mean", Relative: noisyTolerance, Absolute: 0.001},
-	{Name: "duration", path: "run.duration_seconds", Relative: noisyTolerance, Absolute: 0.01},
+	{Name: "itl.mean", path: latency + "inter_token_latency.mean", Relative: noisyTolerance, Absolute: 0.00001},
+	{Name: "tpot.mean", path: latency + "time_per_output_token.mean", Relative: noisyTolerance, Absolute: 0.00001},
+	{Name: "e2e.mean", path: latency + "e2e_request_latency.mean", Relative: noisyTolerance, Absolute: 0.0001},
+	{Name: "queue_time.mean", path: latency + "request_queue_time.mean", Relative: noisyTolerance, Absolute: 0.0001},
+	{Name: "duration", path: "run.duration_seconds", Relative: noisyTolerance, Absolute: 0.001},
 	{Name: "kv_cache_peak", path: "engine.kv_cache.usage.peak", Better: schema.NeitherBetter, Relative: noisyTolerance, Absolute: 0.01},
 	{Name: "preemptions", path: "engine.requests.preemptions", Relative: noisyTolerance},
 	{Name: "prefix_cache_hit_rate", path: "prefix_cache_hit_rate", Relative: noisyTolerance, Absolute: 0.005},
 	{Name: "spec_accept_rate", path: "spec_accept_rate", Relative: noisyTolerance, Absolute: 0.005},
 	{Name: "joules_per_generation_token", path: "efficiency.joules_per_generation_token", Relative: noisyTolerance},
 	{Name: "joules_per_request", path: "efficiency.joules_per_request", Relative: noisyTolerance},
-	{Name: "cpu_seconds", path: "host.tree_cpu_seconds", Relative: noisyTolerance, Absolute: 0.1},
-	{Name: "peak_rss", path: "host.tree_peak_rss_bytes", Relative: noisyTolerance, Absolute: peakBytes},
+	{Name: "cpu_seconds", path: "host.tree_cpu_seconds", Relative: noisyTolerance, Absolute: 0.001},
+	{Name: "peak_rss", path: "host.tree_peak_rss_bytes", Relative: noisyTolerance, Absolute: 1 << 20},
 }
 
 // shares are the latencies whose shares of requests can be compared.
@@ -157,11 +156,25 @@ func parseMetric(name string) (Metric, error) {
 			Kind: Noisy, Absolute: 0.01,
 		}, nil
 	}
-	field, ok := schema.FieldAt(name)
-	if !ok || strings.Contains(name, "*") {
+	path := schema.ExpandShortName(name)
+	switch field, ok := schema.FieldAt(path); {
+	case schema.IsDistribution(path):
+		return Metric{}, fmt.Errorf("%s is a distribution: compare its mean, %s.mean, or a share of requests, as ttft<=500ms", name, name)
+	case ok && strings.Contains(path, "*"):
+		return Metric{}, fmt.Errorf("%s has several values in an event (%s): name one, as %s", name, path, strings.Replace(path, "*", "0", 1))
+	case !ok:
 		return Metric{}, fmt.Errorf("no figure is called %s: use one of %s, the path of a figure in the event, or a share of requests as ttft<=500ms", name, strings.Join(Names(), ", "))
+	default:
+		return metricAt(name, path, field)
 	}
-	m := Metric{Name: name, path: name, Relative: noisyTolerance}
+}
+
+// metricAt returns the metric of a figure.
+func metricAt(name, path string, field schema.Field) (Metric, error) {
+	m := Metric{Name: name, path: path, Relative: noisyTolerance}
+	if field.Kind == schema.KindSampledPeak && field.Unit == schema.UnitBytes && strings.HasPrefix(path, "gpus.") {
+		m.Kind, m.Relative, m.Absolute = NearDeterministic, peakTolerance, peakBytes
+	}
 	switch field.Kind {
 	case schema.KindIdentity, schema.KindConfiguration, schema.KindCoverage, schema.KindBound, schema.KindInstant:
 		return Metric{}, fmt.Errorf("%s is a figure of kind %q, which does not measure how well a run went", name, field.Kind)

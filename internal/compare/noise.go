@@ -59,7 +59,8 @@ func NoiseOf(base, new []*Run, opt Options) []Noise {
 		for _, p := range pairs {
 			differences = append(differences, math.Log(p[1].values[i]/p[0].values[i]))
 		}
-		if d := stats.DetectableByPairs(len(differences), deviation(differences), alpha, power); !math.IsNaN(d) && !math.IsInf(d, 0) {
+		tolerance := -math.Log1p(-min(0.9, max(m.Relative, m.Absolute/middle)))
+		if d := detectable(len(differences), deviation(differences), alpha, tolerance); !math.IsNaN(d) && !math.IsInf(d, 0) {
 			d = math.Expm1(d)
 			n.Detectable = &d
 		}
@@ -88,11 +89,24 @@ func MinPairs(metrics []Metric, alpha float64) int {
 	return stats.MinPairs(alpha / float64(n))
 }
 
+// detectable returns the smallest difference of logarithms that as many pairs call a regression
+// with a probability of 0.8: it must be significant, and the estimate must exceed the tolerance.
+// sd is the standard deviation of the differences of pairs.
+func detectable(pairs int, sd, alpha, tolerance float64) float64 {
+	normal := func(p float64) float64 { return stats.StudentQuantile(p, 1_000_000) }
+	d := stats.DetectableByPairs(pairs, sd, alpha, power)
+	if pairs == stats.MinPairs(alpha) { // all differences must have the same sign
+		d = max(d, sd*normal(math.Pow(power, 1/float64(pairs))))
+	}
+	// The estimate's standard error, by the efficiency of the rank test (3/π).
+	return max(d, tolerance+normal(power)*sd*math.Sqrt(math.Pi/3/float64(pairs)))
+}
+
 // DetectableChange returns the smallest relative change that a number of pairs finds with a
 // probability of 0.8, if equal runs vary by a share of their level.
 func DetectableChange(pairs int, variation, alpha float64, metrics []Metric) float64 {
 	alpha /= float64(max(1, GatedNoisy(metrics)))
-	return math.Expm1(stats.DetectableByPairs(pairs, math.Sqrt2*math.Log1p(variation), alpha, power))
+	return math.Expm1(detectable(pairs, math.Sqrt2*math.Log1p(variation), alpha, -math.Log1p(-noisyTolerance)))
 }
 
 // WriteNoise writes the noise of metrics as a table.
@@ -101,14 +115,8 @@ func WriteNoise(w io.Writer, noise []Noise, f render.Format, text render.TextOpt
 		{Key: "name", Title: "metric"}, {Key: "runs", Right: true}, {Key: "median", Right: true},
 		{Key: "variation", Title: "runs vary by", Right: true}, {Key: "detectable", Title: "a change is found from", Right: true},
 	}}
-	share := func(x *float64) render.Cell {
-		if x == nil {
-			return render.Cell{Text: "-"}
-		}
-		return render.Cell{Text: render.Percent(*x), Value: *x}
-	}
 	for _, n := range noise {
-		t.Add(render.String(n.Name), count(&n.Runs), amount(n.Median, n.Unit), share(n.Variation), share(n.Detectable))
+		t.Add(render.String(n.Name), count(&n.Runs), amount(n.Median, n.Unit), shareCell(n.Variation), shareCell(n.Detectable))
 	}
 	return t.Write(w, f, text)
 }

@@ -23,7 +23,7 @@ func (r *Result) Write(w io.Writer, f render.Format, text render.TextOptions) er
 	case render.CSV:
 		return r.metricsTable().WriteCSV(w)
 	case render.Markdown:
-		if _, err := fmt.Fprintf(w, "**%s**\n\n", r.headline()); err != nil {
+		if _, err := fmt.Fprintf(w, "**%s**\n\n%s\n\n", r.headline(), r.design()); err != nil {
 			return err
 		}
 		if err := r.metricsTable().WriteMarkdown(w); err != nil {
@@ -74,6 +74,9 @@ func (r *Result) design() string {
 	default:
 		s += ", not interleaved"
 	}
+	if r.HistoryLeftOut > 0 {
+		s += fmt.Sprintf("; %d runs of the history were made in other conditions", r.HistoryLeftOut)
+	}
 	return s
 }
 
@@ -82,7 +85,7 @@ func (r *Result) metricsTable() *render.Table {
 		{Key: "name", Title: "metric"}, {Key: "gated", Title: "gated"},
 		{Key: "base", Right: true}, {Key: "new", Right: true}, {Key: "change", Right: true},
 		{Key: "change_low", Title: "90 % from", Right: true}, {Key: "change_high", Title: "to", Right: true},
-		{Key: "p", Right: true}, {Key: "verdict"}, {Key: "runs_needed", Title: "runs needed", Right: true},
+		{Key: "tolerance", Right: true}, {Key: "p", Right: true}, {Key: "verdict"}, {Key: "runs_needed", Title: "runs needed", Right: true},
 	}}
 	for _, c := range r.Metrics {
 		if c.Base.N == 0 && c.New.N == 0 && !c.Gated {
@@ -95,7 +98,7 @@ func (r *Result) metricsTable() *render.Table {
 		t.Add(render.String(c.Name), render.Cell{Text: gated, Value: c.Gated},
 			amount(c.Base.Median, c.Unit), amount(c.New.Median, c.Unit),
 			percent(c.Change), percent(c.ChangeLow), percent(c.ChangeHigh),
-			pCell(c.P), render.String(string(c.Verdict)), count(c.RunsNeeded))
+			shareCell(c.Tolerance), pCell(c.P), render.String(string(c.Verdict)), count(c.RunsNeeded))
 	}
 	return t
 }
@@ -133,6 +136,13 @@ func percent(x *float64) render.Cell {
 		return render.Cell{Text: "-"}
 	}
 	return render.Cell{Text: signed(*x), Value: *x}
+}
+
+func shareCell(x *float64) render.Cell {
+	if x == nil {
+		return render.Cell{Text: "-"}
+	}
+	return render.Cell{Text: render.Percent(*x), Value: *x}
 }
 
 // signed formats a fraction as a percentage with its sign; 0.0 % has none.

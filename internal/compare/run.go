@@ -38,6 +38,9 @@ type Run struct {
 	shares  map[int]share         // of the metrics that are shares of requests
 	rates   map[int]float64       // over the whole window, of the metrics that are rates
 	lengths [len(lengths)]float64 // NaN if unknown
+	// requests is the number of requests that finished, and failed the share of those, and of
+	// the responses, that failed; NaN if unknown.
+	requests, failed float64
 	*made
 }
 
@@ -50,7 +53,8 @@ type made struct {
 	settings  map[string]string // of the engine, as JSON
 	named     []string          // settings that the command line or the user named
 	codes     []schema.Code
-	why       []string // why each metric is null, in their order
+	labels    map[string]string // but those of vobs ab and of the session
+	why       []string          // why each metric is null, in their order
 }
 
 func (r *Run) ended() time.Time { return r.Started.Add(r.Duration) }
@@ -67,11 +71,25 @@ func (r *Run) whyNull(metric int) string {
 type Reader struct {
 	Metrics []Metric
 
-	made    map[string]*made  // by their own JSON
+	ids     map[string]string // where the event of a run was read, by the run's id
+	made    map[string]*made  // by their own text
 	strings map[string]string // that runs share
 }
 
-// Run reduces one event; source names where it comes from.
+// Read reduces one event; source names where it comes from. It is an error if an event of the
+// same run was read before: a run counts once.
+func (r *Reader) Read(e *schema.GenerationObservability, source string) (*Run, error) {
+	if r.ids == nil {
+		r.ids = map[string]string{}
+	}
+	if before, ok := r.ids[e.Run.ID]; ok {
+		return nil, fmt.Errorf("%s: run %s was read from %s already: a run counts once", source, e.Run.ID, before)
+	}
+	r.ids[strings.Clone(e.Run.ID)] = source
+	return r.Run(e, source), nil
+}
+
+// Run reduces one event, as Read does, of a run that is known to be another one.
 func (r *Reader) Run(e *schema.GenerationObservability, source string) *Run {
 	run := &Run{
 		Source: source, Pair: r.shared(e.Run.Labels[LabelPair]), session: r.shared(e.Run.Labels[LabelSession]),
@@ -86,6 +104,7 @@ func (r *Reader) Run(e *schema.GenerationObservability, source string) *Run {
 			run.lengths[i] = x
 		}
 	}
+	run.requests, run.failed = outcomes(e)
 	m := madeOf(e)
 	for i := range r.Metrics {
 		x, why := math.NaN(), ""
@@ -118,6 +137,35 @@ func (r *Reader) Run(e *schema.GenerationObservability, source string) *Run {
 	return run
 }
 
+// outcomes returns the number of requests that finished, and the share of failed ones: of those
+// that were aborted or ended in an error, or of the responses with an error.
+func outcomes(e *schema.GenerationObservability) (requests, failed float64) {
+	requests, failed = math.NaN(), math.NaN()
+	if e.Engine == nil {
+		return requests, failed
+	}
+	if q := e.Engine.Requests; q != nil && q.Finished != nil {
+		requests = 0
+		for _, n := range q.Finished {
+			requests += float64(n)
+		}
+		if requests > 0 {
+			failed = float64(q.Finished["abort"]+q.Finished["error"]) / requests
+		}
+	}
+	var responses, errors float64
+	for class, n := range e.Engine.HTTP {
+		responses += float64(n)
+		if class == "4xx" || class == "5xx" {
+			errors += float64(n)
+		}
+	}
+	if responses > 0 && !(failed > errors/responses) {
+		failed = errors / responses
+	}
+	return requests, failed
+}
+
 // madeOf returns how a run was made, but for why metrics are null.
 func madeOf(e *schema.GenerationObservability) *made {
 	m := &made{host: e.Run.Hostname, command: strings.Join(e.Run.Command, " ")}
@@ -131,6 +179,17 @@ func madeOf(e *schema.GenerationObservability) *made {
 	}
 	if e.Partial {
 		m.codes = append(m.codes, partial)
+	}
+	if len(e.Run.Leftovers) > 0 {
+		m.codes = append(m.codes, leftovers)
+	}
+	for name, value := range e.Run.Labels {
+		if name != LabelSide && name != LabelPair && name != LabelPosition && name != LabelSession {
+			if m.labels == nil {
+				m.labels = map[string]string{}
+			}
+			m.labels[name] = value
+		}
 	}
 	if e.Engine != nil {
 		for _, endpoint := range e.Engine.Endpoints {
