@@ -30,7 +30,9 @@ def problems(name, result, events, status):
         expect(result["verdict"] != "regression", f"equal servers: {result['verdict']}: {result['reasons']}")
     else:
         expect(result["verdict"] == "regression", f"a slower server: {result['verdict']}: {result['reasons']}")
-        expect(metric and metric["change"] < -0.3, f"the slower server's change is {metric and metric['change']}")
+        # Over the whole window, which the start of the client takes up half of, the rate is lower
+        # by much less than while requests are answered.
+        expect(metric and metric["change"] < -0.1, f"the slower server's change is {metric and metric['change']}")
     sides = [e["run"]["labels"].get("ab.side") for e in events]
     order = ["A", "B", "B", "A"] * (PAIRS // 2)
     expect(sides == order, f"the sides of the events are {sides}")

@@ -35,7 +35,7 @@ class TestResults(unittest.TestCase):
             ("same", SAME, 0),
             ("same", dict(SAME, verdict="incomparable"), 0),
             ("same", dict(SAME, paired=False), 3),
-            ("slower", dict(SLOWER, metrics=[{"name": METRIC, "gated": True, "change": -0.1}]), 1),
+            ("slower", dict(SLOWER, metrics=[{"name": METRIC, "gated": True, "change": -0.05}]), 1),
             ("slower", dict(SLOWER, metrics=[{"name": METRIC, "gated": False, "change": -0.6}]), 1),
             ("slower", SAME, 3),
         ):

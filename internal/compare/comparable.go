@@ -82,9 +82,44 @@ func differences(base, new []*Run, treatment bool, ignore []string) []Difference
 	case treatment && (strings.Contains(b, separator) || strings.Contains(n, separator)):
 		add("run.command", b, n, Matters) // runs of vobs ab with different commands
 	case b != n:
+		b, n = differing(b, n)
 		add("run.command", b, n, Treatment)
 	}
 	return out
+}
+
+// differing returns two command lines without the words that they begin and end with alike.
+func differing(a, b string) (string, string) {
+	x, y := strings.Fields(a), strings.Fields(b)
+	short := min(len(x), len(y))
+	if short == 0 {
+		return a, b
+	}
+	head := 1 // the program is always shown
+	for head < short && x[head] == y[head] {
+		head++
+	}
+	tail := 0
+	for tail < short-head && x[len(x)-1-tail] == y[len(y)-1-tail] {
+		tail++
+	}
+	if head <= 3 && tail <= 2 { // short enough to be shown whole
+		return a, b
+	}
+	cut := func(words []string) string {
+		out := words[0]
+		if head > 1 {
+			out += " …"
+		}
+		for _, w := range words[head : len(words)-tail] {
+			out += " " + w
+		}
+		if tail > 0 {
+			out += " …"
+		}
+		return out
+	}
+	return cut(x), cut(y)
 }
 
 // CheckIgnore returns an error for a key that is no condition.

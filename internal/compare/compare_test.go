@@ -612,6 +612,21 @@ func TestReadTwice(t *testing.T) {
 	}
 }
 
+func TestDiffering(t *testing.T) {
+	for _, c := range [][4]string{
+		{"bench --port 1", "bench --port 2", "bench --port 1", "bench --port 2"},
+		{"v a b c --port 1 x y z", "v a b c --port 2 x y z", "v … 1 …", "v … 2 …"},
+		{"v a b c d", "v a b c d e", "v …", "v … e"},
+		{"v", "w", "v", "w"},
+		{"", "v a b c", "", "v a b c"},
+		{"v a b c d", "w a b c d", "v …", "w …"},
+	} {
+		if a, b := differing(c[0], c[1]); a != c[2] || b != c[3] {
+			t.Errorf("%q, %q: %q, %q; want %q, %q", c[0], c[1], a, b, c[2], c[3])
+		}
+	}
+}
+
 func TestCheckIgnore(t *testing.T) {
 	if err := CheckIgnore([]string{"engine.models", "validity.busy_host", "engine.config", "engine.config.values.seed", "run.leftovers"}); err != nil {
 		t.Error(err)

@@ -135,6 +135,11 @@ func (t *test) rank(x, y []float64, pairs [][2]*Run, index int) {
 		interval = stats.Shift(x, y, 1-equivalenceLevel)
 		t.sd = deviation(x, y)
 	}
+	for _, bound := range []*float64{&interval.Low, &interval.High} {
+		if math.IsInf(*bound, 0) {
+			*bound = math.NaN() // there are too few runs for an interval
+		}
+	}
 	tolerance := t.tolerance(base)
 	if !logs {
 		t.effect = tolerance
