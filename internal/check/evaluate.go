@@ -17,7 +17,8 @@ type Options struct {
 	// AllowUndecided and AllowMissing let limits pass that the event does not decide, or
 	// whose figure it does not have.
 	AllowUndecided, AllowMissing bool
-	// StrictValidity makes an event fail that has a warning or an error in `validity`.
+	// StrictValidity makes an event fail that has a warning or an error in `validity`, or that
+	// has no `validity`, as the core alone.
 	StrictValidity bool
 }
 
@@ -240,6 +241,9 @@ func notes(e *events.Event, strict bool) []Note {
 	out := []Note{}
 	add := func(code schema.Code, severity schema.Severity, message string) {
 		out = append(out, Note{code, severity, message, strict})
+	}
+	if e.Validity == nil && strict {
+		add(CodeNoValidity, schema.Warning, "the event has no validity notes, so its validity is unknown")
 	}
 	if e.CoreOnly {
 		return out

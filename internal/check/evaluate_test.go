@@ -239,8 +239,13 @@ func TestValidity(t *testing.T) {
 			}
 		}
 	}
-	if r := run(t, Options{StrictValidity: true}, core); r.Verdict != Passed {
+	// The core alone has no validity: there is nothing to judge it by.
+	if r := run(t, Options{Limits: limits(t, "<peak_vram=80GiB")}, core); r.Verdict != Passed || len(r.Events[0].Notes) != 0 {
 		t.Errorf("the core: %+v", r)
+	}
+	r := run(t, Options{Limits: limits(t, "<peak_vram=80GiB"), StrictValidity: true}, core)
+	if notes := r.Events[0].Notes; r.Verdict != Failed || len(notes) != 1 || notes[0].Code != CodeNoValidity || !notes[0].Fails || len(r.Failures()) != 1 {
+		t.Errorf("the core, strict: %+v", r)
 	}
 }
 

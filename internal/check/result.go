@@ -67,9 +67,11 @@ type Check struct {
 	buckets []schema.Bucket // of an undecided percentile
 }
 
-// CodePartial is the code of the [Note] on a preliminary event. Other notes have the codes of
-// package schema.
-const CodePartial schema.Code = "partial"
+// Codes of a [Note] that are not in `validity`. Other notes have the codes of package schema.
+const (
+	CodePartial    schema.Code = "partial"     // the event is preliminary
+	CodeNoValidity schema.Code = "no_validity" // the event has no `validity`; with StrictValidity only
+)
 
 // Note is a doubt about an event.
 type Note struct {
