@@ -146,9 +146,28 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
+// Nothing of an event can write to the terminal, or begin a line of its own.
+func TestControlCharacters(t *testing.T) {
+	const awkward = "x\npassed: \x1b[2J"
+	text := example(t, func(e *schema.GenerationObservability) {
+		e.Run.ID = awkward
+		e.Validity = append(e.Validity, schema.Validity{Code: schema.Code(awkward), Severity: schema.Warning, Message: awkward})
+		e.Unavailable = append(e.Unavailable, schema.Unavailable{Field: "engine.latency_seconds.request_queue_time", Reason: awkward})
+		e.Engine.LatencySeconds.RequestQueueTime = nil
+	})
+	r := run(t, Options{Limits: limits(t, "<queue_time=1s")}, text)
+	for _, f := range []Format{Text, Markdown} {
+		for line := range strings.Lines(string(written(t, func(w io.Writer) error { return r.Write(w, f) }))) {
+			if strings.Contains(line, "\x1b") || strings.HasPrefix(line, "passed") {
+				t.Errorf("%s: %q", f, line)
+			}
+		}
+	}
+}
+
 // A label cannot break out of the code span of Markdown.
 func TestMarkdownCode(t *testing.T) {
-	for text, want := range map[string]string{"a.json": "`a.json`", "a`b": "``a`b``", "`a": "`` `a ``", "a\nb": "`a b`"} {
+	for text, want := range map[string]string{"a.json": "`a.json`", "a`b": "``a`b``", "`a": "`` `a ``", "a\nb": "`a b`", "a\x1b": "`a\\x1b`"} {
 		if got := code(text); got != want {
 			t.Errorf("code(%q) = %s, want %s", text, got, want)
 		}
