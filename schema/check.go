@@ -243,11 +243,11 @@ func (c *checker) plausible(v *value) {
 		}
 		return
 	}
-	f, _ := fieldAt(c.path[c.base:])
-	switch {
-	case f.Unit == UnitFraction && (x < 0 || x > 1):
+	switch f, _ := fieldAt(c.path[c.base:]); {
+	case f.Impossible(x) == "":
+	case f.Unit == UnitFraction:
 		c.warn(v.line, "expected a fraction from 0 to 1, found %s", v.text)
-	case x < 0 && f.Unit != UnitCelsius && f.Kind != KindInstant:
+	default:
 		c.warn(v.line, "expected no negative number, found %s", v.text)
 	}
 }

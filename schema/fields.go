@@ -79,6 +79,18 @@ const (
 // Fields returns the description of every figure, in the order of the event.
 func Fields() []Field { return slices.Clone(registry().fields) }
 
+// Impossible returns why the figure cannot have a value, as "a fraction is from 0 to 1", or ""
+// if it can.
+func (f Field) Impossible(x float64) string {
+	switch {
+	case f.Unit == UnitFraction && (x < 0 || x > 1):
+		return "a fraction is from 0 to 1"
+	case x < 0 && f.Unit != UnitCelsius && f.Kind != KindInstant:
+		return "it cannot be negative"
+	}
+	return ""
+}
+
 // FieldAt returns the description of the figure at path, which may be a pattern
 // of [Fields] or a path in a particular event, as gpus.0.peak_bytes. It reports
 // false if there is no figure at path.

@@ -244,3 +244,27 @@ func BenchmarkFieldAt(b *testing.B) {
 		}
 	}
 }
+
+func TestImpossible(t *testing.T) {
+	for _, c := range []struct {
+		path string
+		x    float64
+		want string
+	}{
+		{"run.duration_seconds", 0, ""},
+		{"run.duration_seconds", -1, "it cannot be negative"},
+		{"gpus.0.peak_bytes", -1, "it cannot be negative"},
+		{"gpus.0.peak_at_seconds", -1, ""}, // before the command's start
+		{"gpus.0.temperature_celsius_max", -1, ""},
+		{"prefix_cache_hit_rate", -0.01, "a fraction is from 0 to 1"},
+		{"prefix_cache_hit_rate", 0, ""},
+		{"prefix_cache_hit_rate", 1, ""},
+		{"prefix_cache_hit_rate", 1.01, "a fraction is from 0 to 1"},
+		{"loadavg_pre.0", 1.01, ""},
+	} {
+		f, ok := FieldAt(c.path)
+		if got := f.Impossible(c.x); !ok || got != c.want {
+			t.Errorf("%s %v: %q, %v, want %q", c.path, c.x, got, ok, c.want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vobs/vobs/internal/events"
+	"github.com/vobs/vobs/internal/quantity"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -17,7 +18,8 @@ type Options struct {
 	// AllowUndecided and AllowMissing let limits pass that the event does not decide, or
 	// whose figure it does not have.
 	AllowUndecided, AllowMissing bool
-	// StrictValidity makes an event fail that has a warning or an error in `validity`.
+	// StrictValidity makes an event fail that has a warning or an error in `validity`, or that
+	// has no `validity`, as the core alone.
 	StrictValidity bool
 }
 
@@ -103,6 +105,27 @@ type reading struct {
 	missing string
 }
 
+// possible returns the reading, or one that is missing if the figure cannot have its value.
+func (r reading) possible(f schema.Field) reading {
+	if r.missing != "" {
+		return r
+	}
+	if r.low > r.high {
+		r.missing = fmt.Sprintf("the event has impossible bounds of the percentile: %s is above %s", quantity.Format(r.low, f.Unit), quantity.Format(r.high, f.Unit))
+		return r
+	}
+	for _, x := range []float64{r.low, r.high} {
+		if math.IsInf(x, 0) {
+			continue // nothing bounds it on that side
+		}
+		if why := f.Impossible(x); why != "" {
+			r.missing = fmt.Sprintf("the event has an impossible value, %s: %s", quantity.Format(x, f.Unit), why)
+			break
+		}
+	}
+	return r
+}
+
 // read returns the readings of a figure: several if its path has a *.
 func read(e *events.Event, t target) []reading {
 	if e.CoreOnly && !schema.InCore(t.path) {
@@ -117,11 +140,11 @@ func read(e *events.Event, t target) []reading {
 			} else {
 				r.low, r.high = *f.Value, *f.Value
 			}
-			out = append(out, r)
+			out = append(out, r.possible(t.field))
 		}
 	} else {
 		for _, d := range e.Distributions(t.path) {
-			out = append(out, readPercentile(e, d, t.percentile))
+			out = append(out, readPercentile(e, d, t.percentile).possible(t.field))
 		}
 	}
 	if len(out) == 0 {
@@ -185,7 +208,7 @@ func judge(l Limit, r reading) Verdict {
 // than the limit's own.
 func (o Options) check(l Limit, t target, why string, r reading) Check {
 	c := Check{
-		Name: t.name, Path: r.path, Bound: l.Bound, Limit: l.Value, Unit: t.unit,
+		Name: t.name, Path: r.path, Bound: l.Bound, Limit: l.Value, Unit: t.field.Unit,
 		Verdict: judge(l, r), figure: t.path,
 	}
 	if t.path != r.path { // a * stands for several
@@ -240,6 +263,9 @@ func notes(e *events.Event, strict bool) []Note {
 	out := []Note{}
 	add := func(code schema.Code, severity schema.Severity, message string) {
 		out = append(out, Note{code, severity, message, strict})
+	}
+	if e.Validity == nil && strict {
+		add(CodeNoValidity, schema.Warning, "the event has no validity notes, so its validity is unknown")
 	}
 	if e.CoreOnly {
 		return out

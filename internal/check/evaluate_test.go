@@ -75,6 +75,42 @@ func TestJudgeFigure(t *testing.T) {
 	}
 }
 
+// A value that a figure cannot have decides nothing.
+func TestImpossible(t *testing.T) {
+	bounds := func(low, high *schema.Float) func(e *schema.GenerationObservability) {
+		return func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken.P95Bounds = &schema.Bounds{low, high}
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(e *schema.GenerationObservability)
+		limit  string
+		reason string // empty: the value is possible
+	}{
+		{"a negative time", func(e *schema.GenerationObservability) { e.Run.DurationSeconds = -5 }, "<duration=1s", "the event has an impossible value, -5 s: it cannot be negative"},
+		{"a negative size", func(e *schema.GenerationObservability) { e.PeakVRAMGB = schema.F(-1) }, "<peak_vram=1GiB", "the event has an impossible value, -1 GiB: it cannot be negative"},
+		{"a fraction above 1", func(e *schema.GenerationObservability) { e.PrefixCacheHitRate = schema.F(1.5) }, ">prefix_cache_hit_rate=50%", "the event has an impossible value, 150 %: a fraction is from 0 to 1"},
+		{"a negative fraction", func(e *schema.GenerationObservability) { e.PrefixCacheHitRate = schema.F(-0.5) }, "<prefix_cache_hit_rate=50%", "the event has an impossible value, -50 %: a fraction is from 0 to 1"},
+		{"bounds in the wrong order", bounds(schema.F(10), schema.F(7.5)), "<ttft=20s", "the event has impossible bounds of the percentile: 10 s is above 7.5 s"},
+		{"a negative bound", bounds(schema.F(-1), schema.F(7.5)), "<ttft=20s", "the event has an impossible value, -1 s: it cannot be negative"},
+		{"no lower bound", bounds(nil, schema.F(7.5)), "<ttft=20s", ""},
+		{"no upper bound", bounds(schema.F(7.5), nil), ">ttft=1s", ""},
+		{"equal bounds", bounds(schema.F(7.5), schema.F(7.5)), "<ttft=20s", ""},
+		{"an instant before the start", func(e *schema.GenerationObservability) { e.GPUs[0].PeakAtSeconds = schema.F(-0.5) }, "<gpus.0.peak_at_seconds=1s", ""},
+	} {
+		r := run(t, Options{Limits: limits(t, c.limit)}, example(t, c.change))
+		got := r.Events[0].Checks[0]
+		want := Passed
+		if c.reason != "" {
+			want = Missing
+		}
+		if got.Verdict != want || got.Reason != c.reason || got.Fails != (want == Missing) || want == Missing && (got.Value != nil || got.Low != nil || got.High != nil) {
+			t.Errorf("%s: %+v\nwant %s: %s", c.name, got, want, c.reason)
+		}
+	}
+}
+
 // A * stands for every device, and all of them must pass.
 func TestEveryDevice(t *testing.T) {
 	two := func(change func(g *schema.GPU)) string {
@@ -239,8 +275,13 @@ func TestValidity(t *testing.T) {
 			}
 		}
 	}
-	if r := run(t, Options{StrictValidity: true}, core); r.Verdict != Passed {
+	// The core alone has no validity: there is nothing to judge it by.
+	if r := run(t, Options{Limits: limits(t, "<peak_vram=80GiB")}, core); r.Verdict != Passed || len(r.Events[0].Notes) != 0 {
 		t.Errorf("the core: %+v", r)
+	}
+	r := run(t, Options{Limits: limits(t, "<peak_vram=80GiB"), StrictValidity: true}, core)
+	if notes := r.Events[0].Notes; r.Verdict != Failed || len(notes) != 1 || notes[0].Code != CodeNoValidity || !notes[0].Fails || len(r.Failures()) != 1 {
+		t.Errorf("the core, strict: %+v", r)
 	}
 }
 

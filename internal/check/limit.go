@@ -55,7 +55,7 @@ type target struct {
 	path string
 	// percentile of the distribution; 0 for a figure.
 	percentile int
-	unit       schema.Unit
+	field      schema.Field
 }
 
 // same reports whether two limits bound the same side of the same figure.
@@ -65,7 +65,7 @@ func (l Limit) same(m Limit) bool {
 
 // text returns the limit as people read it.
 func (l Limit) text() string {
-	return l.Bound.words() + " " + quantity.Format(l.Value, l.unit)
+	return l.Bound.words() + " " + quantity.Format(l.Value, l.field.Unit)
 }
 
 // ParseLimit reads NAME=VALUE. NAME is a path of the event, or begins with a short name of
@@ -88,11 +88,14 @@ func newLimit(bound Bound, name, value string) (Limit, error) {
 	if err != nil {
 		return Limit{}, err
 	}
-	x, err := quantity.Parse(value, t.unit)
+	x, err := quantity.Parse(value, t.field.Unit)
 	if err != nil {
 		return Limit{}, err
 	}
-	return Limit{Bound: bound, Value: x, target: t}, nil
+	if why := t.field.Impossible(x); why != "" {
+		return Limit{}, fmt.Errorf("%q is impossible for the figure: %s", strings.TrimSpace(value), why)
+	}
+	return Limit{Bound: bound, Value: x + 0, target: t}, nil // -0 + 0 is 0
 }
 
 // objectives returns the limits that service level objectives set.
@@ -186,7 +189,7 @@ var percentiles = map[string]int{"p50": 50, "p90": 90, "p95": 95, "p99": 99}
 func findTarget(name string) (target, error) {
 	path := schema.ExpandShortName(name)
 	if f, ok := schema.FieldAt(path); ok {
-		return target{name: name, path: path, unit: f.Unit}, nil
+		return target{name: name, path: path, field: f}, nil
 	}
 	if schema.IsDistribution(path) {
 		return findTarget(name + ".p" + strconv.Itoa(slo.DefaultPercentile))
@@ -199,7 +202,7 @@ func findTarget(name string) (target, error) {
 			return target{}, fmt.Errorf("%s has no %s: use .p50, .p90, .p95, .p99, .mean, .count or .sum", base, last)
 		}
 		f, _ := schema.FieldAt(group + ".p95_est")
-		return target{name: name, path: group, percentile: p, unit: f.Unit}, nil
+		return target{name: name, path: group, percentile: p, field: f}, nil
 	}
 	return target{}, unknownName(name, path)
 }

@@ -59,11 +59,31 @@ func TestParseLimitErrors(t *testing.T) {
 		{"ttft.p95=500", `"500" needs a unit: use a time like 250ms or 2s`},
 		{"peak_vram=500ms", `"500ms" is a time: use a size like 70GiB or 500MB`},
 		{"kv_cache_peak=95", `"95" is not a fraction: use a number from 0 to 1, or a percentage like 90%`},
+		{"kv_cache_peak=101%", `limit "kv_cache_peak=101%": "101%" is impossible for the figure: a fraction is from 0 to 1`},
+		{"kv_cache_peak=-1%", `"-1%" is impossible for the figure: a fraction is from 0 to 1`},
+		{"ttft=-1s", `"-1s" is impossible for the figure: it cannot be negative`},
+		{"peak_vram=-1GiB", `"-1GiB" is impossible for the figure: it cannot be negative`},
+		{"preemptions=-1", `"-1" is impossible for the figure: it cannot be negative`},
+		{"ttft.p95=50J", `"50J" is an energy: use a time like 250ms or 2s`},
 		{"preemptions=", `"" is not a number: use a number, of preemptions`},
 	} {
 		_, err := ParseLimit(Max, c.text)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v\nwant %s", c.text, err, c.want)
+		}
+	}
+}
+
+// A negative zero is written as 0, and an instant may be negative.
+func TestLimitText(t *testing.T) {
+	for text, want := range map[string]string{
+		"preemptions=-0":                "at most 0 preemptions",
+		"kv_cache_peak=-0%":             "at most 0 %",
+		"gpus.0.peak_at_seconds=-250ms": "at most -250 ms",
+	} {
+		l, err := ParseLimit(Max, text)
+		if err != nil || l.text() != want {
+			t.Errorf("%s: %s, %v, want %s", text, l.text(), err, want)
 		}
 	}
 }

@@ -67,9 +67,11 @@ type Check struct {
 	buckets []schema.Bucket // of an undecided percentile
 }
 
-// CodePartial is the code of the [Note] on a preliminary event. Other notes have the codes of
-// package schema.
-const CodePartial schema.Code = "partial"
+// Codes of a [Note] that are not in `validity`. Other notes have the codes of package schema.
+const (
+	CodePartial    schema.Code = "partial"     // the event is preliminary
+	CodeNoValidity schema.Code = "no_validity" // the event has no `validity`; with StrictValidity only
+)
 
 // Note is a doubt about an event.
 type Note struct {
@@ -204,17 +206,17 @@ func (r Result) WriteText(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(r.Headline() + "\n")
 	for _, e := range r.Events {
-		fmt.Fprintf(&b, "\n%s: %s\n", r.label(e), e.Verdict)
+		fmt.Fprintf(&b, "\n%s: %s\n", render.Printable(r.label(e)), e.Verdict)
 		if len(e.Checks) > 0 {
 			if err := e.table(false).WriteText(&b, render.TextOptions{Indent: 2}); err != nil {
 				return err
 			}
 		}
 		for _, line := range e.reasons() {
-			fmt.Fprintf(&b, "  %s\n", line)
+			fmt.Fprintf(&b, "  %s\n", render.Printable(line))
 		}
 		for _, n := range e.Notes {
-			fmt.Fprintf(&b, "  %s %s: %s\n", n.Severity, n.Code, n.Message)
+			fmt.Fprintf(&b, "  %s\n", render.Printable(fmt.Sprintf("%s %s: %s", n.Severity, n.Code, n.Message)))
 		}
 	}
 	if r.Cure != nil {
@@ -276,6 +278,7 @@ func (r Result) WriteMarkdown(w io.Writer) error {
 // code returns a text as a code span of Markdown, which ends at as many backquotes as it
 // begins with.
 func code(text string) string {
+	text = render.Printable(strings.ReplaceAll(text, "\n", " "))
 	fence := "`"
 	for strings.Contains(text, fence) {
 		fence += "`"
@@ -283,7 +286,7 @@ func code(text string) string {
 	if strings.HasPrefix(text, "`") || strings.HasSuffix(text, "`") {
 		text = " " + text + " "
 	}
-	return fence + strings.ReplaceAll(text, "\n", " ") + fence
+	return fence + text + fence
 }
 
 // WriteJSON writes the result as one indented JSON document.

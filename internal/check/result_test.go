@@ -97,7 +97,7 @@ func TestJSON(t *testing.T) {
 	if len(back.Events) != 3 || back.Verdict != Failed || back.Cure == nil {
 		t.Errorf("%+v", back)
 	}
-	text = written(t, run(t, Options{StrictValidity: true}, core).WriteJSON)
+	text = written(t, run(t, Options{}, core).WriteJSON)
 	if !bytes.Contains(text, []byte(`"checks": []`)) || !bytes.Contains(text, []byte(`"notes": []`)) {
 		t.Errorf("%s", text)
 	}
@@ -109,7 +109,8 @@ func TestJUnit(t *testing.T) {
 		"everything": everything(t),
 		"allowed":    run(t, Options{Limits: limits(t, "<e2e=18s", "<queue_time=1s", "<peak_vram=1GiB"), AllowMissing: true, AllowUndecided: true}, example(t, nil)),
 		"strict":     run(t, Options{Limits: limits(t, "<peak_vram=80GiB"), StrictValidity: true}, example(t, nil)),
-		"clean":      run(t, Options{StrictValidity: true}, core),
+		"clean":      run(t, Options{StrictValidity: true}, example(t, func(e *schema.GenerationObservability) { e.Validity = []schema.Validity{} })),
+		"core":       run(t, Options{StrictValidity: true}, core),
 	} {
 		text := written(t, r.WriteJUnit)
 		var report struct {
@@ -145,9 +146,28 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
+// Nothing of an event can write to the terminal, or begin a line of its own.
+func TestControlCharacters(t *testing.T) {
+	const awkward = "x\npassed: \x1b[2J"
+	text := example(t, func(e *schema.GenerationObservability) {
+		e.Run.ID = awkward
+		e.Validity = append(e.Validity, schema.Validity{Code: schema.Code(awkward), Severity: schema.Warning, Message: awkward})
+		e.Unavailable = append(e.Unavailable, schema.Unavailable{Field: "engine.latency_seconds.request_queue_time", Reason: awkward})
+		e.Engine.LatencySeconds.RequestQueueTime = nil
+	})
+	r := run(t, Options{Limits: limits(t, "<queue_time=1s")}, text)
+	for _, f := range []Format{Text, Markdown} {
+		for line := range strings.Lines(string(written(t, func(w io.Writer) error { return r.Write(w, f) }))) {
+			if strings.Contains(line, "\x1b") || strings.HasPrefix(line, "passed") {
+				t.Errorf("%s: %q", f, line)
+			}
+		}
+	}
+}
+
 // A label cannot break out of the code span of Markdown.
 func TestMarkdownCode(t *testing.T) {
-	for text, want := range map[string]string{"a.json": "`a.json`", "a`b": "``a`b``", "`a": "`` `a ``", "a\nb": "`a b`"} {
+	for text, want := range map[string]string{"a.json": "`a.json`", "a`b": "``a`b``", "`a": "`` `a ``", "a\nb": "`a b`", "a\x1b": "`a\\x1b`"} {
 		if got := code(text); got != want {
 			t.Errorf("code(%q) = %s, want %s", text, got, want)
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,14 +45,19 @@ func fail(code int, err error) error { return &exitError{code, err} }
 // print the whole help text.
 func usageError(c *cli.Context, err error, _ bool) error {
 	name := "vobs"
-	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "vobs" {
-		name = "vobs " + c.Command.Name
+	var flags []cli.Flag
+	if c.Command != nil {
+		flags = c.Command.Flags
+		if c.Command.Name != "" && c.Command.Name != "vobs" {
+			name = "vobs " + c.Command.Name
+		}
 	}
-	return withHint(errors.New(flagMessage(err.Error())), "see "+name+" --help")
+	return withHint(errors.New(flagMessage(err.Error(), flags)), "see "+name+" --help")
 }
 
-// flagMessage rewords a message of package flag or of urfave/cli; others stay.
-func flagMessage(message string) string {
+// flagMessage rewords a message of package flag or of urfave/cli about one of the flags; others
+// stay.
+func flagMessage(message string, flags []cli.Flag) string {
 	var value, name string
 	if flag, ok := strings.CutPrefix(message, "flag provided but not defined: -"); ok {
 		return "unknown flag " + dashed(flag)
@@ -65,9 +71,14 @@ func flagMessage(message string) string {
 	if n, _ := fmt.Sscanf(message, "could not parse %q as bool value from environment variable %q", &value, &name); n == 2 {
 		return fmt.Sprintf("%s %q: use true or false", name, value)
 	}
-	// Only times are left.
+	// Times and numbers are left.
 	if n, _ := fmt.Sscanf(message, "invalid value %q for flag -%s", &value, &name); n == 2 {
-		return fmt.Sprintf("%s %q: %s", dashed(strings.TrimSuffix(name, ":")), value, timeProblem(value))
+		name = strings.TrimSuffix(name, ":")
+		problem := valueProblem(flags, name, value)
+		if strings.HasSuffix(message, ": value out of range") {
+			problem = "out of range"
+		}
+		return fmt.Sprintf("%s %q: %s", dashed(name), value, problem)
 	}
 	if n, _ := fmt.Sscanf(message, "could not parse %q as duration value from environment variable %q", &value, &name); n == 2 {
 		return fmt.Sprintf("%s %q: %s", name, value, timeProblem(value))
@@ -81,6 +92,24 @@ func dashed(flag string) string {
 		return "--" + flag
 	}
 	return "-" + flag
+}
+
+// valueProblem returns what is wrong with the value of a flag that takes a number or a time.
+func valueProblem(flags []cli.Flag, name, value string) string {
+	for _, f := range flags {
+		if !slices.Contains(f.Names(), name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.IntFlag, *cli.Int64Flag:
+			return "not a whole number"
+		case *cli.UintFlag, *cli.Uint64Flag:
+			return "not a whole number from 0 on"
+		case *cli.Float64Flag:
+			return "not a number"
+		}
+	}
+	return timeProblem(value)
 }
 
 // timeProblem returns what is wrong with a time.

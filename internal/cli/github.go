@@ -37,7 +37,9 @@ func onGitHub(action func(*cli.Context, githubStep) error) cli.ActionFunc {
 		}
 		stderr := &messageStream{f: os.Stderr}
 		step := githubStep{github.Detect(mode, os.Getenv, stderr), &messages{w: stderr, quiet: c.Bool("quiet"), verbose: c.Bool("verbose")}}
-		err = action(c, step)
+		if err = refuseEmpty(c); err == nil {
+			err = action(c, step)
+		}
 		var e *exitError
 		if err != nil && !(errors.As(err, &e) && e.cause == nil) && !step.HasError() {
 			step.Annotate(github.Annotation{Severity: github.Error, Title: "vobs " + c.Command.Name, Message: err.Error()})

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/internal/child"
 )
 
 // outputFlag returns the flag that names the file of a subcommand's result.
@@ -15,7 +17,8 @@ func outputFlag() cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result to `FILE` instead of stdout"}
 }
 
-// writeResult writes a subcommand's result to stdout, or to the file of --output.
+// writeResult writes a subcommand's result to stdout, or to the file of --output. It fails if
+// stdout is closed: the Go runtime opens /dev/null in its place, which takes everything.
 func writeResult(c *cli.Context, write func(io.Writer) error) error {
 	var b bytes.Buffer
 	if err := write(&b); err != nil {
@@ -24,8 +27,13 @@ func writeResult(c *cli.Context, write func(io.Writer) error) error {
 	name := c.String("output")
 	switch name {
 	case "":
-		_, err := c.App.Writer.Write(b.Bytes())
-		return err
+		if c.App.Writer == io.Writer(os.Stdout) && child.StreamClosed(1) {
+			return withHint(errors.New("stdout is closed, and the result goes there"), "name a file with --output")
+		}
+		if _, err := c.App.Writer.Write(b.Bytes()); err != nil {
+			return fmt.Errorf("writing the result: %w", err)
+		}
+		return nil
 	case "-":
 		return withHint(errors.New("--output -: not the name of a file"), "the result goes to stdout without --output")
 	}

@@ -49,7 +49,7 @@ func summarize(e *schema.GenerationObservability, width int) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "vobs: %s after %.2f s\n", ending(e.Run), float64(e.Run.DurationSeconds))
-	_ = table.WriteText(&b, render.TextOptions{Indent: 2, NoTitles: true}) // a strings.Builder has no errors
+	_ = table.WriteText(&b, render.TextOptions{Indent: 2, NoTitles: true, Multiline: true}) // a strings.Builder has no errors
 	return b.String()
 }
 

@@ -213,7 +213,8 @@ func eventIn(doc []byte) (event []byte, coreOnly bool, err error) {
 }
 
 // Files returns the files of events that a name on the command line stands for: the name
-// itself, or, if it is a folder, the files in it that end in .json or .jsonl, by name.
+// itself, or, if it is a folder, the regular files in it (or links to them) that end in .json or
+// .jsonl, by name. Folders in it are not read, and neither are pipes, sockets and devices.
 func Files(name string) ([]string, error) {
 	if info, err := os.Stat(name); err != nil || !info.IsDir() {
 		return []string{name}, nil // Open reports what is wrong with it
@@ -224,9 +225,14 @@ func Files(name string) ([]string, error) {
 	}
 	var files []string
 	for _, e := range entries {
-		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".json" || ext == ".jsonl") {
-			files = append(files, filepath.Join(name, e.Name()))
+		if ext := filepath.Ext(e.Name()); ext != ".json" && ext != ".jsonl" {
+			continue
 		}
+		file := filepath.Join(name, e.Name())
+		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+			continue
+		}
+		files = append(files, file) // Open reports a link to nothing
 	}
 	if len(files) == 0 {
 		return nil, fmt.Errorf("the folder %s has no files that end in .json or .jsonl", name)

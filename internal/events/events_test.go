@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vobs/vobs/schema"
@@ -150,5 +152,41 @@ func TestLimit(t *testing.T) {
 	_, err := io.ReadAll(Limit(&repeated{text: strings.Repeat(" ", 1<<20), n: 3}, 2<<20))
 	if err == nil || err.Error() != "larger than 2 MiB" {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// In a folder only regular files and links to them are read: opening a pipe would wait for a
+// writer.
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"b.json", "a.jsonl", "notes.txt"} {
+		must(os.WriteFile(in(name), nil, 0o666))
+	}
+	must(os.Mkdir(in("folder.json"), 0o777))
+	must(os.Mkdir(in("empty"), 0o777))
+	must(syscall.Mkfifo(in("pipe.json"), 0o666))
+	must(os.Symlink("b.json", in("link.json")))
+	must(os.Symlink("pipe.json", in("pipelink.json")))
+	must(os.Symlink("nowhere", in("nowhere.json")))
+
+	files, err := Files(dir)
+	if want := []string{in("a.jsonl"), in("b.json"), in("link.json"), in("nowhere.json")}; err != nil || !slices.Equal(files, want) {
+		t.Errorf("%q, %v, want %q", files, err, want)
+	}
+	// A pipe that is named is read, as of <(...).
+	for _, name := range []string{in("pipe.json"), in("b.json"), in("missing"), "-"} {
+		if files, err := Files(name); err != nil || !slices.Equal(files, []string{name}) {
+			t.Errorf("%s: %q, %v", name, files, err)
+		}
+	}
+	if files, err := Files(in("empty")); err == nil || !strings.HasSuffix(err.Error(), "has no files that end in .json or .jsonl") {
+		t.Errorf("an empty folder: %q, %v", files, err)
 	}
 }

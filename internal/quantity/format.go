@@ -74,6 +74,7 @@ func format(x float64, in schema.Unit, digits int) string {
 
 // number formats whole numbers in full and others with so many significant digits.
 func number(x float64, digits int) string {
+	x += 0 // -0 becomes 0
 	if x == math.Trunc(x) && math.Abs(x) < 1e15 {
 		return strconv.FormatFloat(x, 'f', 0, 64)
 	}

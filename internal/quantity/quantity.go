@@ -91,6 +91,14 @@ func dimensions() []*dimension {
 	return []*dimension{size(), duration(), fraction(), energy(), power(), temperature()}
 }
 
+// withArticle returns the name after "a" or "an".
+func (d *dimension) withArticle() string {
+	if d.name == "energy" {
+		return "an " + d.name
+	}
+	return "a " + d.name
+}
+
 func (d *dimension) find(symbol string) (unit, bool) {
 	for _, u := range d.units {
 		for s := range strings.FieldsSeq(u.symbols) {
@@ -171,7 +179,7 @@ func split(text string) (number, symbol string) {
 func wrongUnit(text, symbol string, in schema.Unit) error {
 	for _, d := range dimensions() {
 		if _, ok := d.find(symbol); ok {
-			return fmt.Errorf("%q is a %s%s", text, d.name, example(in))
+			return fmt.Errorf("%q is %s%s", text, d.withArticle(), example(in))
 		}
 	}
 	if strings.ContainsAny(symbol, "0123456789") {
@@ -189,11 +197,7 @@ func example(in schema.Unit) string {
 	d, _, _ := dimensionOf(in)
 	switch {
 	case d != nil:
-		article := "a"
-		if d.name == "energy" {
-			article = "an"
-		}
-		return fmt.Sprintf(": use %s %s like %s", article, d.name, d.example)
+		return fmt.Sprintf(": use %s like %s", d.withArticle(), d.example)
 	case in == "":
 		return ": use a plain number"
 	}

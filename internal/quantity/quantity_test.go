@@ -135,6 +135,8 @@ func TestFormat(t *testing.T) {
 		{0.5, schema.UnitSeconds, "500 ms"},
 		{12, schema.UnitSeconds, "12 s"},
 		{0, schema.UnitSeconds, "0 s"},
+		{math.Copysign(0, -1), schema.UnitSeconds, "0 s"},
+		{math.Copysign(0, -1), schema.UnitFraction, "0 %"},
 		{0.00025, schema.UnitSeconds, "250 µs"},
 		{0.07, schema.UnitFraction, "7 %"},
 		{1.0 / 3, schema.UnitFraction, "33.3333 %"},

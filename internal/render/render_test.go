@@ -62,7 +62,7 @@ two"
 `,
 	} {
 		var b strings.Builder
-		if err := example().Write(&b, format, TextOptions{}); err != nil {
+		if err := example().Write(&b, format, TextOptions{Multiline: true}); err != nil {
 			t.Errorf("%s: %v", format, err)
 		}
 		if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), b.String()); diff != "" {
@@ -71,6 +71,53 @@ two"
 	}
 	if err := example().Write(&strings.Builder{}, "html", TextOptions{}); err == nil {
 		t.Error("an unknown format is no error")
+	}
+}
+
+// A command or a label cannot write to the terminal, or begin a line of its own.
+func TestControlCharacters(t *testing.T) {
+	table := Table{Columns: []Column{{Key: "name"}, {Key: "note"}}}
+	const awkward = "\x1b[2Jred\x1b[0m\r\t\x00\x7f\u009b\x9b\u202eé\ufffd 🚀"
+	table.Add(String("a\npassed"), String(awkward))
+	for format, want := range map[Format]string{
+		Text: `
+name      note
+a\npassed \x1b[2Jred\x1b[0m\r\t\x00\x7f\u009b\x9b\u202eé` + "\ufffd" + ` 🚀
+`,
+		Markdown: `
+| name | note |
+| --- | --- |
+| a<br>passed | \\x1b\[2Jred\\x1b\[0m\\r\\t\\x00\\x7f\\u009b\\x9b\\u202eé` + "\ufffd" + ` 🚀 |
+`,
+	} {
+		var b strings.Builder
+		if err := table.Write(&b, format, TextOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), b.String()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", format, diff)
+		}
+	}
+	var multiline strings.Builder
+	if err := table.WriteText(&multiline, TextOptions{NoTitles: true, Multiline: true}); err != nil || strings.Count(multiline.String(), "\n") != 2 || strings.Contains(multiline.String(), "\x1b") {
+		t.Errorf("%q, %v", multiline.String(), err)
+	}
+	// Programs get the text as it is.
+	var b strings.Builder
+	if err := table.WriteCSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	records, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
+	if err != nil || len(records) != 2 || records[1][0] != "a\npassed" || records[1][1] != awkward {
+		t.Errorf("CSV: %q, %v", records, err)
+	}
+	b.Reset()
+	if err := table.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var objects []map[string]string
+	if err := json.Unmarshal([]byte(b.String()), &objects); err != nil || len(objects) != 1 || objects[0]["name"] != "a\npassed" {
+		t.Errorf("JSON: %q, %v", objects, err)
 	}
 }
 

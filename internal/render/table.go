@@ -124,8 +124,10 @@ func (t *Table) WriteMarkdown(w io.Writer) error {
 }
 
 // escapeMarkdown keeps a text from being markup. An underscore inside a word is
-// none, and names like kv_cache_usage stay readable.
+// none, and names like kv_cache_usage stay readable. A newline becomes a line break;
+// other control characters are escaped as by [Printable].
 func escapeMarkdown(s string) string {
+	s = printableLines(s)
 	var b strings.Builder
 	previous := ' '
 	for i, r := range s {

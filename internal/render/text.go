@@ -1,9 +1,12 @@
 package render
 
 import (
+	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -18,12 +21,24 @@ type TextOptions struct {
 	// Width is the width of the terminal in characters: the last column is wrapped
 	// to fit. 0 means that lines may have any length.
 	Width int
+	// Multiline makes a newline in a cell begin another line of the row. Otherwise it is
+	// escaped, as other control characters are: see [Printable].
+	Multiline bool
+}
+
+// lines returns the lines of a cell, joined by newlines.
+func (o TextOptions) lines(cell string) string {
+	if o.Multiline {
+		return printableLines(cell)
+	}
+	return Printable(cell)
 }
 
 // minWrapped is the width below which the last column is not wrapped, in characters.
 const minWrapped = 20
 
-// WriteText writes the table in aligned columns with a space between them.
+// WriteText writes the table in aligned columns with a space between them. Control
+// characters in cells are escaped: no cell can move the cursor.
 func (t *Table) WriteText(w io.Writer, o TextOptions) error {
 	if len(t.Columns) == 0 {
 		return nil
@@ -32,14 +47,14 @@ func (t *Table) WriteText(w io.Writer, o TextOptions) error {
 	if !o.NoTitles {
 		titles := make([]string, len(t.Columns))
 		for i, c := range t.Columns {
-			titles[i] = c.title()
+			titles[i] = o.lines(c.title())
 		}
 		rows = append(rows, titles)
 	}
 	for _, row := range t.Rows {
 		cells := make([]string, len(t.Columns))
 		for i := range cells {
-			cells[i] = row[i].Text
+			cells[i] = o.lines(row[i].Text)
 		}
 		rows = append(rows, cells)
 	}
@@ -93,6 +108,33 @@ func (t *Table) WriteText(w io.Writer, o TextOptions) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// Printable returns s with every character that a terminal may act on instead of showing it, such
+// as ESC or a newline, and every byte that is not UTF-8, escaped as in a Go string: "\x1b", "\n".
+func Printable(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case unicode.IsGraphic(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	return b.String()
+}
+
+// printableLines is [Printable], but keeps newlines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = Printable(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // wrap breaks a text into lines of at most width characters, at spaces where it can.
