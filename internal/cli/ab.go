@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/internal/ab"
+	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/compare"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/render"
@@ -83,8 +84,8 @@ func abAction(c *cli.Context, step githubStep) error {
 	run.Done = func(step ab.Step, e *schema.GenerationObservability) {
 		if len(e.Run.Leftovers) > 0 && !left[step.Side] {
 			left[step.Side] = true
-			m.warn(fmt.Sprintf("the command of side %s leaves %d processes behind, such as %q: they run beside the next runs, unless --kill-leftovers ends them",
-				step.Side, len(e.Run.Leftovers), e.Run.Leftovers[0].Command))
+			m.warn(fmt.Sprintf("the command of side %s leaves %s behind, such as %q: they run beside the next runs, unless --kill-leftovers ends them",
+				step.Side, render.Count(len(e.Run.Leftovers), "process"), e.Run.Leftovers[0].Command))
 		}
 		if e.Run.ExitCode == nil || *e.Run.ExitCode != 0 || e.Run.Interrupted {
 			return
@@ -170,7 +171,7 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 	case warmup < 0 || warmup > 1000:
 		return nil, fmt.Errorf("--warmup %d: use a number from 0 to 1000", warmup)
 	case pairs < need && !c.Bool("same"):
-		return nil, withHint(fmt.Errorf("%d pairs cannot decide anything: with %d gated metrics that vary from run to run it takes at least %d", pairs, compare.GatedNoisy(decide.Metrics), need),
+		return nil, withHint(fmt.Errorf("%s cannot decide anything: with %s that vary from run to run it takes at least %d", render.Count(pairs, "pair"), render.Count(compare.GatedNoisy(decide.Metrics), "gated metric"), need),
 			fmt.Sprintf("use -n %d or more, or gate fewer metrics with --metric", need))
 	}
 	settle, err := ab.ParseSettle(c.String("settle"))
@@ -180,6 +181,9 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 	if err != nil {
 		return nil, fmt.Errorf("--settle %s: %w", c.String("settle"), err)
 	}
+	if c.String("output") == "" && child.StreamClosed(1) {
+		return nil, withHint(errors.New("stdout is closed, and the result goes there"), "name a file with --output")
+	}
 	if name := c.String("series"); name != "" && !strings.Contains(name, "%i") {
 		return nil, withHint(fmt.Errorf("--series %s: every run would overwrite the file", name), "--series '%i.jsonl' has the id of the run in its name")
 	}
@@ -187,7 +191,7 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 		found := func(variation float64) float64 {
 			return 100 * compare.DetectableChange(pairs, variation, decide.Alpha, decide.Metrics)
 		}
-		m.line(fmt.Sprintf("%d pairs find a change of %.1f %% in about 4 of 5 cases if equal runs vary by 1 %%, %.1f %% if by 3 %%, %.0f %% if by 10 %%", pairs, found(0.01), found(0.03), found(0.1)))
+		m.line(fmt.Sprintf("%s find a change of %.1f %% in about 4 of 5 cases if equal runs vary by 1 %%, %.1f %% if by 3 %%, %.0f %% if by 10 %%", render.Count(pairs, "pair"), found(0.01), found(0.03), found(0.1)))
 	}
 	program, err := os.Executable()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/stats"
 	"github.com/vobs/vobs/schema"
 )
@@ -257,7 +258,7 @@ func (t *test) decide(alpha float64, order Order) Comparison {
 			smallest, needed = stats.MinPairs, stats.PairsNeeded
 		}
 		if need := smallest(t.threshold); t.n < need {
-			c.Reason = fmt.Sprintf("%d runs on each side can show nothing at this level", t.n)
+			c.Reason = render.Count(t.n, "run") + " on each side can show nothing at this level"
 			c.RunsNeeded = &need
 		}
 		// With no spread at all, more runs would change nothing.

@@ -60,12 +60,12 @@ func (r *Result) headline() string {
 	if len(r.Reasons) > 0 {
 		s += ": " + strings.Join(r.Reasons, "; ")
 	}
-	return s
+	return render.Printable(s)
 }
 
 // design describes the runs that were compared.
 func (r *Result) design() string {
-	s := fmt.Sprintf("%d runs against %d", r.NewRuns, r.BaseRuns)
+	s := fmt.Sprintf("%s against %d", render.Count(r.NewRuns, "run"), r.BaseRuns)
 	switch {
 	case r.Paired && r.Order.Interleaved:
 		s += ", interleaved, in pairs"
@@ -75,7 +75,7 @@ func (r *Result) design() string {
 		s += ", not interleaved"
 	}
 	if r.HistoryLeftOut > 0 {
-		s += fmt.Sprintf("; %d runs of the history were made in other conditions", r.HistoryLeftOut)
+		s += fmt.Sprintf("; made in other conditions and left out: %s of the history", render.Count(r.HistoryLeftOut, "run"))
 	}
 	return s
 }

@@ -51,3 +51,16 @@ func SecondsAtMost(x float64) string {
 	}
 	return text + unit
 }
+
+// Count returns a number of things, as "1 run" and "3 runs". The plural of a noun that ends in
+// s ends in es.
+func Count(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "s"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
