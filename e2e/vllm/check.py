@@ -97,6 +97,8 @@ def check_nulls(c):
             continue
         if len(path) > 2 and (path[-2].endswith("_bounds") and path[-1] == "1" or path[-3] == "buckets" and path[-1] == "0"):
             continue  # nothing bounds the figure from above; a bucket up to +Inf
+        if path[:2] == ("series", "curves") and path[-1].isdigit():
+            continue  # a slot without a reading
         if dotted == "run.exit_code" and c.event.get("run", {}).get("signal"):
             continue
         above = {".".join(path[: n + 1]) for n in range(len(path))}

@@ -382,6 +382,10 @@ class Check(unittest.TestCase):
                 status, out = run_check(case, less)
                 self.assertEqual(status, 1, entry)
                 self.assertIn(entry["field"], out)
+            # A slot of a curve without a reading needs no reason.
+            slots = copy.deepcopy(event)
+            slots["series"] = {"slot_seconds": 0.25, "curves": [{"name": "host.cpu", "max": [0.5, None], "mean": [None, 0.5]}]}
+            self.assertEqual(run_check(case, slots)[0], 0)
             # A field that merely begins with the same letters is not a group above.
             event["unavailable"][0]["field"] = "peak_vram"
             self.assertEqual(run_check(case, event)[0], 1)
