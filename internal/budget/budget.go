@@ -37,8 +37,8 @@ const (
 	// that time.
 	repayWithin = time.Second
 	// finishCost is the CPU time that the end of a run takes: the last readings, the
-	// event, the exit. Measured as 6 to 9 ms on a virtual machine.
-	finishCost = 9 * time.Millisecond
+	// event, the exit. Measured as 4 to 6 ms on a virtual machine.
+	finishCost = 6 * time.Millisecond
 	// typicalStartup is the CPU time that a start takes at most, NVML's included. Any
 	// excess (a driver that is slow to come up, a slow machine) is spread over
 	// startupPaidWithin: it cannot be avoided, and a short run must not go unobserved
