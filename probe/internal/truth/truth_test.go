@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/probe/scrape"
 )
 
@@ -21,6 +22,9 @@ var onlyRun = flag.Int("truth.run", -1, "play this run alone and log all its fig
 // totals exactly, peaks never above it and not far below, quantiles within their bounds.
 // And figures must be given where the run allows it: nulls are not a way out.
 func TestFigures(t *testing.T) {
+	if testkit.RaceEnabled {
+		t.Skip("SKIPPED: with Go 1.26.8 the race detector crashes about once in 700 bubbles of testing/synctest, in the runtime's time.goFunc")
+	}
 	var all report
 	var mix mixture
 	for i := range runs {
