@@ -117,20 +117,13 @@ func (r Result) Headline() string {
 		}
 	}
 	if doubts > 0 {
-		parts = append(parts, plural(doubts, "doubt")+" about validity")
+		parts = append(parts, render.Count(doubts, "doubt")+" about validity")
 	}
-	text := fmt.Sprintf("%s: %s in %s", r.Verdict, plural(checks, "check"), plural(len(r.Events), "event"))
+	text := fmt.Sprintf("%s: %s in %s", r.Verdict, render.Count(checks, "check"), render.Count(len(r.Events), "event"))
 	if len(parts) > 0 {
 		text += ": " + strings.Join(parts, ", ")
 	}
 	return text
-}
-
-func plural(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // label names an event: by its file, by its number if the file has several, and by its run.

@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/vobs/vobs/internal/render"
@@ -48,22 +47,9 @@ func summarize(e *schema.GenerationObservability, width int) string {
 		line("missing", u.Field+": "+u.Reason)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "vobs: %s after %.2f s\n", ending(e.Run), float64(e.Run.DurationSeconds))
+	fmt.Fprintf(&b, "vobs: %s after %.2f s\n", render.Ending(e.Run), float64(e.Run.DurationSeconds))
 	_ = table.WriteText(&b, render.TextOptions{Indent: 2, NoTitles: true, Multiline: true}) // a strings.Builder has no errors
 	return b.String()
-}
-
-// ending describes how the command ended.
-func ending(r schema.Run) string {
-	switch {
-	case r.StartError != nil:
-		return "not started"
-	case r.Signal != nil:
-		return "killed by " + *r.Signal
-	case r.ExitCode != nil:
-		return "exit code " + strconv.Itoa(*r.ExitCode)
-	}
-	return "ended"
 }
 
 func gpuText(g *schema.GPU) string {

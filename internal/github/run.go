@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -29,7 +28,7 @@ func (s *Step) ReportRun(e *schema.GenerationObservability, annotate bool) error
 	if annotate {
 		s.Annotate(runAnnotations(e)...)
 	}
-	return s.Summarize("vobs run: "+ending(e.Run), func(w io.Writer) error { return runTable(e).WriteMarkdown(w) })
+	return s.Summarize("vobs run: "+render.Ending(e.Run), func(w io.Writer) error { return runTable(e).WriteMarkdown(w) })
 }
 
 // runTable returns the main figures of a run. What was not measured is a dash.
@@ -49,7 +48,7 @@ func runTable(e *schema.GenerationObservability) *render.Table {
 		line(name, text)
 	}
 	line("command", commandText(e.Run))
-	line("ended", ending(e.Run))
+	line("ended", render.Ending(e.Run))
 	line("duration", fmt.Sprintf("%.2f s", float64(e.Run.DurationSeconds)))
 	figure("peak VRAM", e.PeakVRAMGB, func(x float64) string { return render.Bytes(int64(x * (1 << 30))) })
 	var rate, ttft, kvCache *schema.Float
@@ -117,7 +116,7 @@ func doubts(e *schema.GenerationObservability) []schema.Validity {
 func runAnnotations(e *schema.GenerationObservability) []Annotation {
 	var out []Annotation
 	if r := e.Run; r.ExitCode == nil || *r.ExitCode != 0 {
-		out = append(out, Annotation{Error, "vobs run: " + ending(r), commandText(r)})
+		out = append(out, Annotation{Error, "vobs run: " + render.Ending(r), commandText(r)})
 	}
 	for _, v := range doubts(e) {
 		severity := Warning
@@ -129,19 +128,6 @@ func runAnnotations(e *schema.GenerationObservability) []Annotation {
 		}
 	}
 	return out
-}
-
-// ending describes how the command ended.
-func ending(r schema.Run) string {
-	switch {
-	case r.StartError != nil:
-		return "not started"
-	case r.Signal != nil:
-		return "killed by " + *r.Signal
-	case r.ExitCode != nil:
-		return "exit code " + strconv.Itoa(*r.ExitCode)
-	}
-	return "ended"
 }
 
 // commandText returns the command line for people to read, quoted like in a shell.

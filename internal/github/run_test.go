@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vobs/vobs/internal/github/gfm"
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/schema"
 )
@@ -110,7 +111,7 @@ func TestRunEndings(t *testing.T) {
 		"ended":             {},
 	} {
 		_, annotations := report(t, &schema.GenerationObservability{Run: schema.Run{Command: []string{"x"}, StartError: r.StartError, Signal: r.Signal, ExitCode: r.ExitCode}}, true)
-		if got := ending(r); got != want || strings.Contains(annotations, "::error ") != (want != "exit code 0") {
+		if got := render.Ending(r); got != want || strings.Contains(annotations, "::error ") != (want != "exit code 0") {
 			t.Errorf("%q, want %q; annotations %q", got, want, annotations)
 		}
 	}
