@@ -16,7 +16,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/internal/ab"
-	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/compare"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/render"
@@ -181,8 +180,10 @@ func abOptions(c *cli.Context, m *messages, decide compare.Options) (*ab.Options
 	if err != nil {
 		return nil, fmt.Errorf("--settle %s: %w", c.String("settle"), err)
 	}
-	if c.String("output") == "" && child.StreamClosed(1) {
-		return nil, withHint(errors.New("stdout is closed, and the result goes there"), "name a file with --output")
+	if c.String("output") == "" {
+		if err := checkStdout(c, "result"); err != nil {
+			return nil, err
+		}
 	}
 	if name := c.String("series"); name != "" && !strings.Contains(name, "%i") {
 		return nil, withHint(fmt.Errorf("--series %s: every run would overwrite the file", name), "--series '%i.jsonl' has the id of the run in its name")

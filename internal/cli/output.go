@@ -17,8 +17,16 @@ func outputFlag() cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the result to `FILE` instead of stdout"}
 }
 
-// writeResult writes a subcommand's result to stdout, or to the file of --output. It fails if
-// stdout is closed: the Go runtime opens /dev/null in its place, which takes everything.
+// checkStdout returns an error if what is for stdout would be lost because stdout is closed: the
+// Go runtime opens /dev/null in its place, which takes everything.
+func checkStdout(c *cli.Context, what string) error {
+	if c.App.Writer == io.Writer(os.Stdout) && child.StreamClosed(1) {
+		return withHint(fmt.Errorf("stdout is closed, and the %s goes there", what), "name a file with --output")
+	}
+	return nil
+}
+
+// writeResult writes a subcommand's result to stdout, or to the file of --output.
 func writeResult(c *cli.Context, write func(io.Writer) error) error {
 	var b bytes.Buffer
 	if err := write(&b); err != nil {
@@ -27,8 +35,8 @@ func writeResult(c *cli.Context, write func(io.Writer) error) error {
 	name := c.String("output")
 	switch name {
 	case "":
-		if c.App.Writer == io.Writer(os.Stdout) && child.StreamClosed(1) {
-			return withHint(errors.New("stdout is closed, and the result goes there"), "name a file with --output")
+		if err := checkStdout(c, "result"); err != nil {
+			return err
 		}
 		if _, err := c.App.Writer.Write(b.Bytes()); err != nil {
 			return fmt.Errorf("writing the result: %w", err)
