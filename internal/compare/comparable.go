@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -69,7 +70,7 @@ func differences(base, new []*Run, treatment bool, ignore []string) []Difference
 		if b, n := values(base, of), values(new, of); b != n && b != "" && n != "" {
 			add(c.field, b, n, severity(c.matters))
 		} else if b != n {
-			add(c.field, orUnknown(b), orUnknown(n), Noted)
+			add(c.field, cmp.Or(b, "unknown"), cmp.Or(n, "unknown"), Noted)
 		}
 	}
 	addSettings(base, new, treatment, add)
@@ -163,21 +164,12 @@ const failureTolerance = 0.01
 
 // addOutcomes adds the number of requests and the share of failed ones if they differ.
 func addOutcomes(base, new []*Run, add func(field, b, n string, s Severity)) {
-	of := func(runs []*Run, value func(*Run) float64) float64 {
-		var xs []float64
-		for _, r := range runs {
-			if x := value(r); !math.IsNaN(x) {
-				xs = append(xs, x)
-			}
-		}
-		return median(xs)
-	}
 	count := func(r *Run) float64 { return r.requests }
-	if b, n := of(base, count), of(new, count); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
+	if b, n := medianOf(base, count), medianOf(new, count); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
 		add(requests, fmt.Sprintf("%.5g", b), fmt.Sprintf("%.5g", n), Noted)
 	}
 	failed := func(r *Run) float64 { return r.failed }
-	if b, n := of(base, failed), of(new, failed); math.Abs(b-n) > failureTolerance {
+	if b, n := medianOf(base, failed), medianOf(new, failed); math.Abs(b-n) > failureTolerance {
 		add(failures, fmt.Sprintf("%.3g %%", 100*b), fmt.Sprintf("%.3g %%", 100*n), Matters)
 	}
 }
@@ -193,20 +185,13 @@ func addLabels(base, new []*Run, add func(field, b, n string, s Severity)) {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		of := func(r *Run) string { return r.labels[name] }
 		if b, n := values(base, of), values(new, of); b != n && !strings.Contains(b, separator) && !strings.Contains(n, separator) {
-			add("run.labels."+name, orUnknown(b), orUnknown(n), Noted)
+			add("run.labels."+name, cmp.Or(b, "unknown"), cmp.Or(n, "unknown"), Noted)
 		}
 	}
 }
 
 // separator stands between the different values of one side.
 const separator = " | "
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "unknown"
-	}
-	return s
-}
 
 // values returns the different texts of the runs, at most three of them.
 func values(runs []*Run, of func(*Run) string) string {
@@ -255,19 +240,22 @@ func addSettings(base, new []*Run, treatment bool, add func(field, b, n string, 
 // lengths are the figures of how long prompts and answers were.
 var lengths = [...]string{"engine.tokens.prompt_per_request.mean", "engine.tokens.generation_per_request.mean"}
 
+// medianOf returns the median of a value over the runs where it is known; NaN if it is in none.
+func medianOf(runs []*Run, value func(*Run) float64) float64 {
+	var xs []float64
+	for _, r := range runs {
+		if x := value(r); !math.IsNaN(x) {
+			xs = append(xs, x)
+		}
+	}
+	return median(xs)
+}
+
 // addLengths adds the mean lengths of prompts and answers if they differ.
 func addLengths(base, new []*Run, add func(field, b, n string, s Severity)) {
 	for i, field := range lengths {
-		of := func(runs []*Run) float64 {
-			var xs []float64
-			for _, r := range runs {
-				if !math.IsNaN(r.lengths[i]) {
-					xs = append(xs, r.lengths[i])
-				}
-			}
-			return median(xs)
-		}
-		if b, n := of(base), of(new); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
+		of := func(r *Run) float64 { return r.lengths[i] }
+		if b, n := medianOf(base, of), medianOf(new, of); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
 			add(field, fmt.Sprintf("%.5g tokens", b), fmt.Sprintf("%.5g tokens", n), Matters)
 		}
 	}

@@ -98,9 +98,7 @@ type Result struct {
 // Compare compares two sets of runs, whose values are those of the metrics in opt. Neither
 // set may be empty.
 func Compare(base, new []*Run, opt Options) *Result {
-	if opt.Alpha == 0 {
-		opt.Alpha = DefaultAlpha
-	}
+	opt.Alpha = cmp.Or(opt.Alpha, DefaultAlpha)
 	base, new = byTime(base), byTime(new)
 	settleRates(slices.Concat(base, new, opt.History), opt.Metrics)
 	settleShares(slices.Concat(base, new, opt.History), opt.Metrics)

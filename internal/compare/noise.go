@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"io"
 	"math"
 
@@ -27,11 +28,7 @@ type Noise struct {
 // or not above 0 are left out.
 func NoiseOf(base, new []*Run, opt Options) []Noise {
 	pairs := pairsOf(base, new)
-	alpha := opt.Alpha
-	if alpha == 0 {
-		alpha = DefaultAlpha
-	}
-	alpha /= float64(max(1, GatedNoisy(opt.Metrics)))
+	alpha := cmp.Or(opt.Alpha, DefaultAlpha) / float64(max(1, GatedNoisy(opt.Metrics)))
 	var out []Noise
 	for i, m := range opt.Metrics {
 		x, y := numbers(base, i), numbers(new, i)
