@@ -36,7 +36,7 @@ func (f procFixture) rayDriver(pid int, logs, job string) {
 	f.files(pid, nil, fmt.Sprintf("%s/python-core-driver-%s%s_%d.log", logs, job, strings.Repeat("f", 48), pid))
 }
 
-// files gives a process an environment and open files.
+// files writes the environment and the open files of a process.
 func (f procFixture) files(pid int, env []string, open ...string) {
 	f.t.Helper()
 	dir := filepath.Join(f.root, fmt.Sprint(pid))

@@ -56,7 +56,7 @@ func (s *Settle) Open(cfg gpu.Config) error {
 		return fmt.Errorf("the GPUs cannot be read: %w", err)
 	}
 	if len(status.Read()) == 0 {
-		return errors.New("there is no GPU")
+		return errors.New("no GPU was found")
 	}
 	s.read = status.Read
 	return nil
