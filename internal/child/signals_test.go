@@ -148,6 +148,7 @@ func TestIgnoredAtStart(t *testing.T) {
 		other := "USR2"
 		s := startDriver(t, ignoring, []string{"-announce"}, []string{program("vobs-catch"), other})
 		s.out.wait(t, "ready")
+		s.out.wait(t, "driver") // Start has returned: ignored signals are caught only after the command's start
 		if name == "HUP" || name == "INT" { // Go itself un-ignores the others
 			s.send(t, sig)
 		}
@@ -161,6 +162,7 @@ func TestIgnoredAtStart(t *testing.T) {
 		// A command that handles it gets it, as without vobs.
 		s = startDriver(t, ignoring, []string{"-announce"}, []string{program("vobs-catch"), name})
 		s.out.wait(t, "ready")
+		s.out.wait(t, "driver")
 		s.send(t, sig)
 		s.out.wait(t, "got SIG"+name+" 1")
 		s.send(t, syscall.SIGUSR1)
