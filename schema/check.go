@@ -212,6 +212,8 @@ func notApplicable(event *value, path []string) bool {
 	switch strings.Join(pattern, ".") {
 	case "engine.requests.running.mean_bounds", "engine.requests.waiting.mean_bounds":
 		return true
+	case "diagnosis": // not asked for
+		return true
 	case "run.signal", "run.start_error", "gpus.*.mig_of", "engine.stage", "engine.instances.*.stage",
 		"engine.instances.*.replica", "validity.*.evidence",
 		"series.curves.*.max.*", "series.curves.*.mean.*":

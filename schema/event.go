@@ -59,6 +59,8 @@ type GenerationObservability struct {
 	Efficiency *Efficiency `json:"efficiency"`
 	// How figures went over the run.
 	Series *Series `json:"series"`
+	// What limits the engine, and what to change. Null if no engine was read.
+	Diagnosis *Diagnosis `json:"diagnosis"`
 	// What casts doubt on figures of this event.
 	Validity []Validity `json:"validity"`
 	// Which figures are null, and why.

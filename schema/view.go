@@ -108,6 +108,9 @@ func (e *GenerationObservability) fillLists() {
 			fill(&o.Stages[i].Replicas)
 		}
 	}
+	if e.Diagnosis != nil {
+		e.Diagnosis.FillLists()
+	}
 	for _, v := range e.Validity {
 		if v.Evidence != nil {
 			v.Evidence.Value = finite(v.Evidence.Value)
