@@ -26,6 +26,8 @@ type CommandLine struct {
 	Targets []scrape.Target
 	// MaxNumSeqs is a server's --max-num-seqs; 0 if it is absent or not a number.
 	MaxNumSeqs int
+	// MaxNumBatchedTokens is a server's --max-num-batched-tokens; 0 if it is absent or invalid.
+	MaxNumBatchedTokens int
 	// KVRole is the kv_role in a server's --kv-transfer-config; "" if there is none.
 	KVRole string
 }
@@ -58,9 +60,9 @@ var settingsFlags = []string{"model-args"}
 // meant as an engine.
 func ReadCommandLine(line args.CommandLine) CommandLine {
 	if line.Role == args.Server {
-		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(line.Args), KVRole: kvRole(line.Options)}
+		c := CommandLine{Server: true, MaxNumSeqs: maxNumSeqs(line.Args), MaxNumBatchedTokens: maxNumBatchedTokens(line.Args), KVRole: kvRole(line.Options)}
 		if t, ok := serverTarget(line); ok {
-			t.MaxNumSeqs, t.KVRole = c.MaxNumSeqs, c.KVRole
+			t.MaxNumSeqs, t.MaxNumBatchedTokens, t.KVRole = c.MaxNumSeqs, c.MaxNumBatchedTokens, c.KVRole
 			c.Targets = []scrape.Target{t}
 		}
 		return c
@@ -265,6 +267,18 @@ func maxNumSeqs(args []string) int {
 		return 0
 	}
 	return n
+}
+
+// maxNumBatchedTokens returns --max-num-batched-tokens, which may be written as 8k; 0 if it is
+// absent or invalid.
+func maxNumBatchedTokens(arguments []string) int {
+	value, _ := lastFlag(arguments, "max-num-batched-tokens")
+	v, err := args.ParseHumanInt(value)
+	n, ok := v.(int64)
+	if err != nil || !ok || n <= 0 || n > vllm.MaxNumBatchedTokens {
+		return 0
+	}
+	return int(n)
 }
 
 // kvRole returns the kv_role of --kv-transfer-config (vllm/config/kv_transfer.py), or "".

@@ -60,12 +60,12 @@ func sharedKVRole(servers []*endpoint) (role string, mixed bool) {
 // is unknown. The Prober's lock is held.
 func (e *endpoint) kvRoleNow() string { return cmp.Or(e.answers[queryServerInfo].KVRole, e.kvRole) }
 
-// sharedConfig returns the answers, version and max_num_seqs that all servers have in
+// sharedConfig returns the answers, the version and the flags that all servers have in
 // common: it is unknown which server's engine wrote which file. There must be at least
 // one server. The lock is held.
-func sharedConfig(servers []*endpoint) (answers [numConfigQueries]aggregate.Answer, version string, maxNumSeqs int) {
+func sharedConfig(servers []*endpoint) (answers [numConfigQueries]aggregate.Answer, version string, maxNumSeqs, maxNumBatchedTokens int) {
 	first := servers[0]
-	answers, version, maxNumSeqs = first.answers, first.version, first.maxNumSeqs
+	answers, version, maxNumSeqs, maxNumBatchedTokens = first.answers, first.version, first.maxNumSeqs, first.maxNumBatchedTokens
 	for _, e := range servers[1:] {
 		for q := range numConfigQueries {
 			if answers[q].Values != nil && !reflect.DeepEqual(answers[q].Values, e.answers[q].Values) {
@@ -79,6 +79,9 @@ func sharedConfig(servers []*endpoint) (answers [numConfigQueries]aggregate.Answ
 		if maxNumSeqs != e.maxNumSeqs {
 			maxNumSeqs = 0
 		}
+		if maxNumBatchedTokens != e.maxNumBatchedTokens {
+			maxNumBatchedTokens = 0
+		}
 	}
-	return answers, version, maxNumSeqs
+	return answers, version, maxNumSeqs, maxNumBatchedTokens
 }

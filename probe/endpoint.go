@@ -78,15 +78,16 @@ type endpoint struct {
 	restarts       int  // of the process behind the address
 	// answersBefore are those of the process before the last restart; changed describes how
 	// answers differ between two processes that followed each other, by what differs.
-	answersBefore  [numConfigQueries]aggregate.Answer
-	changed        map[string]string
-	replacedTokens window.KVTokens
-	maxNumSeqs     int        // of each of its engines; 0 if unknown
-	kvRole         string     // in its command line; "" if unknown
-	omni           bool       // polls request vllm-omni's gauges too
-	partial        error      // what the last page from files lacks
-	recording      bool       // the files are being recorded
-	gaugeFiles     gaugeFiles // of a server whose gauges are in files
+	answersBefore       [numConfigQueries]aggregate.Answer
+	changed             map[string]string
+	replacedTokens      window.KVTokens
+	maxNumSeqs          int        // of each of its engines; 0 if unknown
+	maxNumBatchedTokens int        // the same
+	kvRole              string     // in its command line; "" if unknown
+	omni                bool       // polls request vllm-omni's gauges too
+	partial             error      // what the last page from files lacks
+	recording           bool       // the files are being recorded
+	gaugeFiles          gaugeFiles // of a server whose gauges are in files
 
 	count, errors int64 // good readings, and failed ones while the engine was up
 	firstAt       time.Time
@@ -105,7 +106,7 @@ type endpoint struct {
 
 func newEndpoint(p *Prober, index int, t scrape.Target) *endpoint {
 	e := &endpoint{
-		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs, kvRole: t.KVRole,
+		p: p, index: index, target: t, counters: window.NewCounters(), maxNumSeqs: t.MaxNumSeqs, maxNumBatchedTokens: t.MaxNumBatchedTokens, kvRole: t.KVRole,
 		changed: map[string]string{}, replacedTokens: window.KVTokens{},
 		sem: make(chan struct{}, 1),
 	}

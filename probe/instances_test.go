@@ -268,7 +268,7 @@ func ttftWithin(t *testing.T, le string) int {
 func TestBatchUtilization(t *testing.T) {
 	c := recorded["serve_dp2"]
 	pre, post := testkit.Recorded(t, c.pre), testkit.Recorded(t, c.post)
-	line := ReadCommandLine(args.Parse(strings.Fields("vllm serve tiny --port 8000 --data-parallel-size 2 --max-num-seqs 16"), ""))
+	line := ReadCommandLine(args.Parse(strings.Fields("vllm serve tiny --port 8000 --data-parallel-size 2 --max-num-seqs 16 --max-num-batched-tokens 8k"), ""))
 	for name, set := range map[string]func(p *Prober){
 		"from its own command line": func(p *Prober) { p.Add(line.Targets[0]) },
 		"set later": func(p *Prober) {
@@ -294,7 +294,15 @@ func TestBatchUtilization(t *testing.T) {
 			if got != nil || testkit.Reason(report.Notes, "engine.requests.batch_utilization") == "" {
 				t.Errorf("%s: %s", name, testkit.JSON(got))
 			}
-		} else if want := float64(g.LatencySeconds.RequestInferenceTime.Sum / *g.Window.ActiveSecondsEst) / 32; !testkit.Near(got, want) {
+			if g.Requests.RunningLimit != nil || g.Tokens.PerIterationLimit != nil || !strings.Contains(testkit.Reason(report.Notes, "engine.tokens.per_iteration_limit"), "--max-num-batched-tokens") {
+				t.Errorf("%s: limits of another server: %s", name, testkit.JSON(report.Notes.Unavailable))
+			}
+			continue
+		}
+		if *g.Requests.RunningLimit != 32 || *g.Tokens.PerIterationLimit != 8000 {
+			t.Errorf("%s: limits %d and %d, want 32 and 8000", name, *g.Requests.RunningLimit, *g.Tokens.PerIterationLimit)
+		}
+		if want := float64(g.LatencySeconds.RequestInferenceTime.Sum / *g.Window.ActiveSecondsEst) / 32; !testkit.Near(got, want) {
 			t.Errorf("%s: %s, want %v", name, testkit.JSON(got), want)
 		}
 	}
@@ -305,6 +313,17 @@ func TestBatchUtilization(t *testing.T) {
 	} {
 		if got := ReadCommandLine(args.Parse(strings.Fields(text), "")); got.MaxNumSeqs != want || len(got.Targets) > 0 && got.Targets[0].MaxNumSeqs != want {
 			t.Errorf("%s: %d, want %d", text, got.MaxNumSeqs, want)
+		}
+	}
+}
+
+func TestMaxNumBatchedTokens(t *testing.T) {
+	for text, want := range map[string]int{
+		"vllm serve m --max-num-batched-tokens 8192": 8192, "vllm serve m --max_num_batched_tokens=2k": 2000, "vllm serve m --max-num-batched-tokens 2K": 2048,
+		"vllm serve m": 0, "vllm serve m --max-num-batched-tokens x": 0, "vllm serve m --max-num-batched-tokens 0": 0, "vllm serve m --max-num-batched-tokens -5": 0, "vllm bench serve --max-num-batched-tokens 4": 0,
+	} {
+		if got := ReadCommandLine(args.Parse(strings.Fields(text), "")); got.MaxNumBatchedTokens != want || len(got.Targets) > 0 && got.Targets[0].MaxNumBatchedTokens != want {
+			t.Errorf("%s: %d, want %d", text, got.MaxNumBatchedTokens, want)
 		}
 	}
 }

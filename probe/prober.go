@@ -156,12 +156,13 @@ func (p *Prober) SetServerFlags(t scrape.Target, line CommandLine) {
 		if line.MaxNumSeqs > 0 {
 			e.maxNumSeqs = line.MaxNumSeqs
 		}
+		e.maxNumBatchedTokens = cmp.Or(line.MaxNumBatchedTokens, e.maxNumBatchedTokens)
 		e.kvRole = cmp.Or(line.KVRole, e.kvRole)
 	}
 }
 
-// Targets returns the targets known so far that may be engines, with their current MaxNumSeqs and
-// KVRole.
+// Targets returns the targets known so far that may be engines, with their current MaxNumSeqs,
+// MaxNumBatchedTokens and KVRole.
 func (p *Prober) Targets() []scrape.Target {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +172,7 @@ func (p *Prober) Targets() []scrape.Target {
 			continue
 		}
 		t := e.target
-		t.MaxNumSeqs, t.KVRole = e.maxNumSeqs, e.kvRole
+		t.MaxNumSeqs, t.MaxNumBatchedTokens, t.KVRole = e.maxNumSeqs, e.maxNumBatchedTokens, e.kvRole
 		out = append(out, t)
 	}
 	return out

@@ -29,11 +29,12 @@ func (p *Prober) aggregate(selected []*endpoint, settled map[*endpoint]bool, end
 		in.Endpoints = append(in.Endpoints, e.aggregateInput(settled[e]))
 	}
 	if servers := p.configSourcesLocked(); len(servers) > 0 {
-		answers, version, maxNumSeqs := sharedConfig(servers)
+		answers, version, maxNumSeqs, maxNumBatchedTokens := sharedConfig(servers)
 		for i := range in.Endpoints {
 			if e := &in.Endpoints[i]; e.Files {
 				e.Answers, e.Version = toAnswers(answers), version
 				e.MaxNumSeqs = cmp.Or(e.MaxNumSeqs, maxNumSeqs)
+				e.MaxNumBatchedTokens = cmp.Or(e.MaxNumBatchedTokens, maxNumBatchedTokens)
 				e.KVRole, e.MixedKVRoles = sharedKVRole(servers)
 			}
 		}
@@ -57,7 +58,7 @@ func (e *endpoint) aggregateInput(settled bool) aggregate.Endpoint {
 		Scrapes: e.count, Errors: e.errors, MaxGap: e.maxGap, Latencies: e.latencies.List(), ActiveAtFull: e.activeAtFull, ScrapeShare: e.schedule.Excess(),
 		AtBase: e.loadAtBase(), AtFull: e.atFull,
 		LastError: e.lastError, FailedAt: e.failedAt, Refused: e.lastError != nil && scrape.IsRefused(e.lastError), LastCounted: e.lastCounted, Partial: e.partial,
-		MaxNumSeqs: e.maxNumSeqs, KVRole: e.kvRoleNow(), Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters, TokenCurves: &e.tokenCurves,
+		MaxNumSeqs: e.maxNumSeqs, MaxNumBatchedTokens: e.maxNumBatchedTokens, KVRole: e.kvRoleNow(), Version: e.version, Answers: toAnswers(e.answers), Counters: e.counters, TokenCurves: &e.tokenCurves,
 		Changes: e.changes(), ReplacedKVTokens: e.replacedTokens,
 	}
 }

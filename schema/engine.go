@@ -148,7 +148,9 @@ type Requests struct {
 	Waiting *RequestGauge `json:"waiting" unit:"requests" better:"lower"`
 	// Requests that left without being counted as finished, at least: those with a first token less those that finished. vLLM counts aborted requests nowhere. Null unless the engine was idle at both ends of the window.
 	UnaccountedMin *int64 `json:"unaccounted_min" kind:"counter" unit:"requests" better:"lower"`
-	// Mean number of running requests over the window's active time, divided by the number that the engines may run at once (max_num_seqs each).
+	// How many requests the engines may run at once: max_num_seqs each, by what the engines report, or by the servers' command lines.
+	RunningLimit *int64 `json:"running_limit" kind:"configuration" unit:"requests"`
+	// Mean number of running requests over the window's active time, divided by `running_limit`.
 	BatchUtilization *Float `json:"batch_utilization" kind:"sampled mean" unit:"fraction"`
 }
 
@@ -168,6 +170,8 @@ type Tokens struct {
 	GenerationPerRequest *Distribution `json:"generation_per_request" unit:"tokens"`
 	// Tokens per engine step.
 	PerIteration *Distribution `json:"per_iteration" unit:"tokens"`
+	// How many tokens an engine may compute in one step: max_num_batched_tokens, by what the engines report, or by the servers' command lines. Null if engines differ.
+	PerIterationLimit *int64 `json:"per_iteration_limit" kind:"configuration" unit:"tokens"`
 	// Decoding by a diffusion language model.
 	Diffusion *DiffusionDecoding `json:"diffusion"`
 }

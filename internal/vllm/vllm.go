@@ -65,3 +65,6 @@ const (
 
 // MaxNumSeqs is the largest plausible value of --max-num-seqs.
 const MaxNumSeqs = 1 << 20
+
+// MaxNumBatchedTokens is the largest plausible value of --max-num-batched-tokens.
+const MaxNumBatchedTokens = 1 << 30

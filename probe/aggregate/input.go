@@ -107,6 +107,8 @@ type Endpoint struct {
 
 	// MaxNumSeqs is --max-num-seqs in the server's command line; 0 if unknown.
 	MaxNumSeqs int
+	// MaxNumBatchedTokens is --max-num-batched-tokens there; 0 if unknown.
+	MaxNumBatchedTokens int
 	// KVRole is the server's kv_role, as vLLM writes it: kv_producer, kv_consumer or kv_both;
 	// "" if unknown. MixedKVRoles reports whether files are read that servers with different
 	// roles may write.

@@ -24,7 +24,13 @@ func (v view) requests() *schema.Requests {
 	} else {
 		q.UnaccountedMin = &n
 	}
-	q.BatchUtilization = v.batchUtilization(q.Running)
+	most, why := v.maxConcurrency()
+	if why == "" {
+		q.RunningLimit = schema.Ptr(int64(most))
+	} else {
+		v.Notes.Missing("engine.requests.running_limit", why)
+	}
+	q.BatchUtilization = v.batchUtilization(q.Running, most, why)
 	return q
 }
 
@@ -69,9 +75,9 @@ func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
 }
 
 // batchUtilization is the mean number of running requests while the engine worked, divided
-// by the largest number that the engines may run at once.
-func (v view) batchUtilization(running *schema.RequestGauge) *schema.Float {
-	most, why := v.maxConcurrency()
+// by most, the largest number that the engines may run at once, which is unknown if why is not
+// empty.
+func (v view) batchUtilization(running *schema.RequestGauge, most int, why string) *schema.Float {
 	w := v.Engine.Window
 	switch {
 	case why != "":

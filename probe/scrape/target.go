@@ -50,6 +50,9 @@ type Target struct {
 	// MaxNumSeqs is --max-num-seqs on the server's command line, the most requests
 	// that each of its engines runs at once; 0 if unknown.
 	MaxNumSeqs int
+	// MaxNumBatchedTokens is --max-num-batched-tokens there, the most tokens that each of its
+	// engines computes in one step; 0 if unknown.
+	MaxNumBatchedTokens int
 	// KVRole is the kv_role in the server's --kv-transfer-config; "" if unknown.
 	KVRole string
 }
