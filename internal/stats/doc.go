@@ -1,6 +1,6 @@
 // Package stats holds the statistics that compare sets of runs: rank tests with exact p
 // values, shifts with confidence intervals, adjustment for several tests, the order of
-// runs, sample sizes, and change points in a history. It knows nothing of events.
+// runs, sample sizes, change points in a history, and trends of readings. It knows nothing of events.
 //
 // A run is one value. Two sets of runs are called x and y; shifts are of y relative to x.
 // For ratios instead of differences, pass logarithms: the exponential of a shift of
@@ -20,4 +20,6 @@
 //   - Holm: A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Statist. 6 (1979)
 //   - Noether: Wilcoxon Confidence Intervals for Location Parameters in the Discrete Case,
 //     JASA 62 (1967)
+//   - Sen: Estimates of the Regression Coefficient Based on Kendall's Tau, JASA 63 (1968)
+//   - Hamed, Rao: A Modified Mann-Kendall Trend Test for Autocorrelated Data, J. Hydrology 204 (1998)
 package stats

@@ -1,0 +1,236 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"github.com/vobs/vobs/schema"
+)
+
+// prefixCacheIneffective looks for prompts that share a prefix which the cache does not find. A
+// low hit rate is no fault where nothing is shared.
+func prefixCacheIneffective(f *figures) result {
+	const (
+		foundShare  = 0.5  // of what could be found
+		savedShare  = 0.1  // of the time to first token
+		leastShared = 0.05 // of the prompt tokens
+	)
+	if f.options.SharedPrefix == nil {
+		return missing("how much of the prompts is shared is unknown: pass it with --shared-prefix")
+	}
+	shared := figure{"shared prefix", *f.options.SharedPrefix, true}
+	if shared.x < leastShared {
+		return healthy
+	}
+	enabled := true
+	if v, ok := f.setting("enable_prefix_caching"); ok {
+		enabled, _ = v.(bool)
+	}
+	rate := figure{field: "engine.prefix_cache.local.hit_rate"}
+	if p := f.engine.PrefixCache; p != nil && p.Local != nil {
+		rate = from(rate.field, p.Local.HitRate)
+	}
+	if !enabled {
+		rate = figure{rate.field, 0, true}
+	}
+	prefill, ttft := f.latencyMean("request_prefill_time"), f.latencyMean("time_to_first_token")
+	if text := unknown(rate, prefill, ttft); text != "" {
+		return missing("%s", text)
+	}
+	// What the cache misses would not be computed in prefill.
+	saved := figure{fmt.Sprintf("(shared prefix - %s) * %s", rate.field, prefill.field), (shared.x - rate.x) / max(1-rate.x, 1e-9) * prefill.x, true}.over(ttft)
+	if rate.x >= foundShare*shared.x || saved.x < savedShare {
+		return healthy
+	}
+	r := found(schema.FindingWarning, 0.85, fmt.Sprintf("the prefix cache finds %.0f %% of the prompt tokens, and %.0f %% are shared: it could save about %.0f %% of the time to first token", 100*rate.x, 100*shared.x, 100*saved.x),
+		rate.is("<", foundShare*shared.x), saved.is(">=", savedShare))
+	if !enabled {
+		return r.because("prefix caching is off").fix("--enable-prefix-caching", true, "the engine reports that it is off", "time to first token falls")
+	}
+	if f.kvPeak.known && f.kvPeak.x >= nearlyFullKV {
+		r = r.because("the KV cache is too small: prefixes are evicted before they are used again")
+	}
+	return r.because("requests with the same prefix go to different engines", "the shared part is shorter than a block, or does not begin the prompt").
+		fix("", nil, "route requests with the same prefix to the same engine, and put what is shared first", "time to first token falls")
+}
+
+// kvNotReleased looks for KV blocks in use while no request runs or waits. Cached blocks without
+// a user count as free, so that the usage must fall to 0.
+func kvNotReleased(f *figures) result {
+	const seconds = 60
+	if len(f.engine.KVConnectors) > 0 || f.engine.KVOffload != nil {
+		return missing("a KV connector may hold blocks after their request has ended")
+	}
+	s := f.series
+	if name := s.missing(curveKVUsage, curveRunning, curveWaiting); name != "" {
+		return missing("the event has no series %s", name)
+	}
+	idle := func(slot int) bool { return s.isIn(curveRunning, 0, 0)(slot) && s.isIn(curveWaiting, 0, 0)(slot) }
+	if s.longest(idle) < seconds {
+		return missing("the engine was never idle for %d s", seconds)
+	}
+	// One block in use is vLLM's own: the null block.
+	block := 0.01
+	if k := f.engine.KVCache; k != nil && k.NumGPUBlocks != nil && *k.NumGPUBlocks > 0 {
+		block = 1.5 * f.engines / float64(*k.NumGPUBlocks)
+	}
+	held := figure{"seconds in a row of series " + curveKVUsage + " above one block while " + curveRunning + " and " + curveWaiting + " are 0", s.longest(func(slot int) bool {
+		usage, ok := s.mean(curveKVUsage, slot)
+		return ok && usage > block && idle(slot)
+	}), true}
+	if held.x < seconds {
+		return healthy
+	}
+	return found(schema.FindingWarning, 0.9, fmt.Sprintf("KV blocks stayed in use for %.0f s while no request ran or waited", held.x), held.is(">=", float64(seconds))).
+		because("blocks of finished or aborted requests are not freed: a bug of the engine or of a plugin").
+		fix("", nil, "a restart frees them; report it with the version and what ended the requests", "the KV cache has its full size again")
+}
+
+const (
+	// trendSeconds is the shortest run in which memory is judged by its trend.
+	trendSeconds = 600
+	// leakBytes and leakShare are the least rise over the run that is noted, in bytes and as a
+	// share of the level.
+	leakBytes, leakShare = 64 << 20, 0.02
+)
+
+// growth looks for a curve of memory that rises throughout the run.
+func (f *figures) growth(curve string) (t trend, rises bool, why string) {
+	if !f.duration.known || f.duration.x < trendSeconds {
+		return t, false, fmt.Sprintf("the run is shorter than %d s", trendSeconds)
+	}
+	if t, why = f.trend(curve); why != "" {
+		return t, false, why
+	}
+	return t, t.isRising(trendAlpha) && t.rise >= max(leakBytes, leakShare*t.level), ""
+}
+
+// hostMemoryLeak looks for processes of the engine whose memory grows.
+func hostMemoryLeak(f *figures) result {
+	why := ""
+	for _, curve := range []string{curveEngineRSS, curveProcessRSS} {
+		t, rises, missing := f.growth(curve)
+		if rises {
+			return found(schema.FindingWarning, 0.8, fmt.Sprintf("the engine's processes grew by about %.0f MiB during the run", t.rise/(1<<20)), t.evidence(curve)).
+				because("a leak in the engine, a plugin or a connector", "caches that are still filling").
+				settledBy("a longer run: a cache stops growing")
+		}
+		if why == "" || missing == "" {
+			why = missing
+		}
+		if missing == "" {
+			break
+		}
+	}
+	if why != "" {
+		return missing("%s", why)
+	}
+	return healthy
+}
+
+// gpuMemoryGrowth looks for GPU memory that grows: vLLM allocates its own at the start.
+func gpuMemoryGrowth(f *figures) result {
+	if len(f.event.GPUs) == 0 {
+		return missing("no GPU was sampled")
+	}
+	why := ""
+	for i := range f.event.GPUs {
+		g := &f.event.GPUs[i]
+		if g.UsedByJob != nil && !*g.UsedByJob {
+			continue
+		}
+		t, rises, missing := f.growth(fmt.Sprintf("gpus.%d.memory_used_bytes", i))
+		if !rises {
+			why = max(why, missing)
+			continue
+		}
+		r := found(schema.FindingWarning, 0.6, fmt.Sprintf("the memory in use on GPU %d grew by about %.0f MiB during the run", g.Index, t.rise/(1<<20)), t.evidence(fmt.Sprintf("gpus.%d.memory_used_bytes", i)))
+		if len(g.ForeignProcesses) > 0 {
+			r = r.because("another process on the GPU: see gpus[].foreign_processes")
+		}
+		return r.because("CUDA graphs, NCCL or a library that allocates beside vLLM's own memory").settledBy("the GPU memory of each process (nvidia-smi)")
+	}
+	if why != "" {
+		return missing("%s", why)
+	}
+	return healthy
+}
+
+// deferredShare is the share of the waiting requests that wait for their KV to be loaded.
+func (f *figures) deferredShare() figure {
+	return figure{field: "engine.requests.waiting_by_reason"}
+}
+
+// lookupShare is the share of the time to first token that look-ups in the offload tiers took.
+func (f *figures) lookupShare() figure {
+	delay := figure{field: "engine.kv_offload.lookup_delay_seconds.async.sum"}
+	if o := f.engine.KVOffload; o != nil && o.LookupDelaySeconds != nil && o.LookupDelaySeconds.Async != nil {
+		delay = from(delay.field, &o.LookupDelaySeconds.Async.Sum)
+	}
+	return delay.over(f.latencySum("time_to_first_token"))
+}
+
+// offloadBound looks for requests that wait for KV from the offload tiers.
+func offloadBound(f *figures) result {
+	o := f.engine.KVOffload
+	if o == nil {
+		return healthy // not configured
+	}
+	deferred, delay := f.deferredShare(), f.lookupShare()
+	worst := deferred
+	if !worst.known || delay.known && delay.x > worst.x {
+		worst = delay
+	}
+	if !worst.known {
+		return missing("%s", unknown(deferred, delay))
+	}
+	failures := from("engine.kv_offload.allocation_failures", o.AllocationFailures)
+	if worst.x < transferShare || worst == deferred && !f.isQueueing() {
+		if failures.known && failures.x > 0 {
+			return found(schema.FindingInfo, 0.8, fmt.Sprintf("%.0f allocations in the offload tier failed: it is full", failures.x), failures.is(">", 0.0)).
+				because("the offload tier is smaller than what is worth keeping")
+		}
+		return healthy
+	}
+	return found(schema.FindingWarning, 0.85, "requests wait for their KV to be loaded from the offload tiers", worst.is(">=", transferShare)).
+		because("the tier's bandwidth or latency: see engine.kv_offload.load", "prompts whose recomputation would be faster than the load").
+		fix("", nil, "a larger first tier, a faster second one, or a threshold that leaves short prefixes out", "time to first token falls")
+}
+
+// kvTransferFailures looks for KV transfers that failed.
+func kvTransferFailures(f *figures) result {
+	failed, names := figure{field: "engine.kv_connectors.*.failures", known: true}, ""
+	for _, c := range f.engine.KVConnectors {
+		n := 0.0
+		for _, x := range []*int64{c.Failures, c.FailedNotifications, c.ExpiredRequests} {
+			if x != nil {
+				n += float64(*x)
+			}
+		}
+		for _, op := range c.Operations {
+			if op.Failures != nil {
+				n += float64(*op.Failures)
+			}
+		}
+		if n > 0 {
+			names += " " + c.Name
+		}
+		failed.x += n
+	}
+	if o := f.engine.KVOffload; o != nil {
+		for _, t := range o.Tiers {
+			if t.Failures != nil && *t.Failures > 0 {
+				failed.x += float64(*t.Failures)
+				names += " " + t.Tier
+			}
+		}
+	}
+	if failed.x == 0 {
+		return healthy
+	}
+	severity := schema.FindingWarning
+	if share := failed.over(f.finished); share.known && share.x > 0.05 {
+		severity = schema.FindingCritical
+	}
+	return found(severity, 0.95, fmt.Sprintf("%.0f KV transfers failed or expired:%s", failed.x, names), failed.is(">", 0.0)).
+		because("the network between the servers", "KV that expired before it was fetched: the decoding servers are behind")
+}

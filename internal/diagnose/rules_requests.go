@@ -1,0 +1,187 @@
+package diagnose
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vobs/vobs/schema"
+)
+
+const (
+	// errorShare is the share of requests that end in an error from which that is critical.
+	errorShare = 0.01
+	// abortedShare is the share of aborted requests that is worth knowing, and manyAbortedShare
+	// the one that wastes work.
+	abortedShare, manyAbortedShare = 0.01, 0.1
+	// busyFrontend is the share of a core from which the API server's process, which runs most
+	// of its Python on one, is busy.
+	busyFrontend = 0.85
+)
+
+// engineErrors looks for requests that ended in an error of the engine or of its server.
+func engineErrors(f *figures) result {
+	if slices.ContainsFunc(f.event.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeEngineDied }) {
+		return found(schema.FindingCritical, 1, "an engine core died while its server was running",
+			schema.DiagnosisEvidence{Field: "validity", Value: string(schema.CodeEngineDied), Operator: "==", Threshold: string(schema.CodeEngineDied)}).
+			because("the server's log has the reason: lack of GPU memory or host memory, a CUDA error, a bug")
+	}
+	var finished, responses map[string]int64
+	if f.engine.Requests != nil {
+		finished = f.engine.Requests.Finished
+	}
+	responses = f.engine.HTTP
+	if finished == nil && responses == nil {
+		return missing("%s", unknown(figure{field: "engine.requests.finished"}, figure{field: "engine.http"}))
+	}
+	failed := figure{"engine.requests.finished.error", float64(finished["error"]), finished != nil}
+	serverErrors := figure{"engine.http.5xx", float64(responses["5xx"]), responses != nil}
+	worst, total := failed, sumOf("engine.requests.finished", finished)
+	if serverErrors.x > failed.x {
+		worst, total = serverErrors, sumOf("engine.http", responses)
+	}
+	if worst.x == 0 {
+		return healthy
+	}
+	severity, share := schema.FindingWarning, worst.over(total)
+	if share.known && share.x > errorShare {
+		severity = schema.FindingCritical
+	}
+	return found(severity, 0.95, fmt.Sprintf("%.0f requests ended in an error of the server", worst.x), worst.is(">", 0.0), share.is(">", errorShare)).
+		because("the server's log has the reason")
+}
+
+// engineRestarts looks for engines whose counters started anew.
+func engineRestarts(f *figures) result {
+	w := f.engine.Window
+	if w == nil {
+		return missing("%s", unknown(figure{field: "engine.window.resets"}))
+	}
+	resets := from("engine.window.resets", &w.Resets)
+	if resets.x == 0 {
+		return healthy
+	}
+	return found(schema.FindingCritical, 0.95, fmt.Sprintf("the engine restarted during the run (%.0f times): requests in flight were lost", resets.x), resets.is(">", 0.0)).
+		because("the engine crashed, or was killed for lack of memory", "it was redeployed")
+}
+
+// abortedRequests looks for requests whose clients went away.
+func abortedRequests(f *figures) result {
+	q := f.engine.Requests
+	if q == nil || q.Finished == nil {
+		return missing("%s", unknown(figure{field: "engine.requests.finished"}))
+	}
+	aborted := figure{"engine.requests.finished.abort", float64(q.Finished["abort"]), true}
+	if lost := from("engine.requests.unaccounted_min", q.UnaccountedMin); lost.known && lost.x > 0 {
+		aborted = figure{aborted.field + " + " + lost.field, aborted.x + lost.x, true}
+	}
+	total := figure{"engine.requests.finished", f.finished.x + aborted.x - float64(q.Finished["abort"]), true}
+	share := aborted.over(total)
+	switch {
+	case !share.known:
+		return missing("no request finished")
+	case share.x < abortedShare:
+		return healthy
+	}
+	severity := schema.FindingInfo
+	if share.x >= manyAbortedShare {
+		severity = schema.FindingWarning
+	}
+	return found(severity, 0.9, fmt.Sprintf("%.0f requests were aborted: what was computed for them is lost", aborted.x), share.is(">=", abortedShare)).
+		because("clients time out or disconnect before the answer is complete", "users stop the output")
+}
+
+// clientLimited notes an engine that could have taken more.
+func clientLimited(f *figures) result {
+	if f.binding != schema.BindingClient {
+		if !f.waiting.known && !f.queueShare().known {
+			return missing("%s", unknown(f.waiting, f.queueShare()))
+		}
+		return healthy
+	}
+	b := f.bindsClient()
+	return found(schema.FindingInfo, float64(b.Confidence), "the load did not ask for more than the engine served: its throughput is not the engine's limit", b.Evidence...).
+		because("low traffic", "the load generator's concurrency or rate is too low, or it is itself the bottleneck")
+}
+
+// frontendTime returns the part of the time to first token that is neither queue nor prefill:
+// as a share of all requests' sums, and its mean in seconds.
+func (f *figures) frontendTime() (share, seconds figure) {
+	ttft, queue, prefill := f.latencySum("time_to_first_token"), f.latencySum("request_queue_time"), f.latencySum("request_prefill_time")
+	rest := figure{fmt.Sprintf("(%s - %s - %s)", ttft.field, queue.field, prefill.field), max(0, ttft.x-queue.x-prefill.x), ttft.known && queue.known && prefill.known}
+	share = rest.over(ttft)
+	count := figure{field: "engine.latency_seconds.time_to_first_token.count"}
+	if d := f.latency("time_to_first_token"); d != nil {
+		count = from(count.field, &d.Count)
+	}
+	return share, rest.over(count)
+}
+
+// frontendBound looks for time to first token that is spent in the API server.
+func frontendBound(f *figures) result {
+	share, seconds := f.frontendTime()
+	if !share.known {
+		return missing("%s", unknown(f.latencySum("time_to_first_token"), f.latencySum("request_queue_time"), f.latencySum("request_prefill_time")))
+	}
+	cpu := f.frontendCPU()
+	if share.x < frontendShare || seconds.x < frontendSeconds {
+		return healthy
+	}
+	confidence := 0.6
+	if cpu.known && cpu.x >= busyFrontend {
+		confidence = 0.9
+	}
+	r := found(schema.FindingWarning, confidence, fmt.Sprintf("%.0f %% of the time to first token is neither queue nor prefill: %.0f ms on average", 100*share.x, 1000*seconds.x),
+		share.is(">=", frontendShare), seconds.is(">=", frontendSeconds))
+	if cpu.known {
+		r.finding.Evidence = append(r.finding.Evidence, cpu.is(">=", busyFrontend))
+	} else {
+		r = r.settledBy("the CPU time of the API server's process: near one core it is the limit")
+	}
+	return r.because("the API server's process is busy: long prompts to tokenize, many streams to write, multimodal inputs", "slow clients that do not read their streams").
+		fix("--api-server-count", 2, "each API server is a process of its own, with its own Python", "time to first token falls if the API server's CPU was the limit")
+}
+
+// replicaImbalance looks for engines that get much more of the load than others.
+func replicaImbalance(f *figures) result {
+	const (
+		ratio     = 1.5 // of the busiest engine to the mean
+		perEngine = 50  // requests
+	)
+	var tokens []float64
+	requests, known := 0.0, true
+	for _, in := range f.engine.Instances {
+		if !sameStage(in.Stage, f.engine.Stage) || !decodes(f.engine, in.Endpoint) {
+			continue
+		}
+		if in.RequestsFinished == nil || in.PromptTokens == nil || in.GenerationTokens == nil {
+			known = false
+			continue
+		}
+		requests += float64(*in.RequestsFinished)
+		tokens = append(tokens, float64(*in.PromptTokens+*in.GenerationTokens))
+	}
+	switch {
+	case !known:
+		return missing("the counters of an engine are unknown: see engine.instances")
+	case len(tokens) < 2:
+		return healthy
+	case requests < perEngine*float64(len(tokens)):
+		return missing("fewer than %d requests per engine finished", perEngine)
+	}
+	busiest := figure{"engine.instances: most tokens of an engine / mean", slices.Max(tokens) / mean(tokens), mean(tokens) > 0}
+	if !busiest.known || busiest.x < ratio {
+		return healthy
+	}
+	return found(schema.FindingWarning, 0.9, fmt.Sprintf("one of %d engines has %.2g times as many tokens as the mean", len(tokens), busiest.x), busiest.is(">=", ratio)).
+		because("the router sends requests by session or prefix, and few have most of the load", "the router counts requests, not tokens").
+		fix("", nil, "a router that knows each engine's running and waiting requests", "the busiest engine's latency falls, and all together serve more")
+}
+
+// longRunningRequests is the production document's check for requests that run for over 300 s.
+func longRunningRequests(*figures) result {
+	return missing("requests that run for over 300 s cannot be seen from outside the engine: its histograms have only those that finished")
+}
+
+// frontendCPU is the share of one core that the API servers' processes used while the engines
+// worked.
+func (f *figures) frontendCPU() figure { return figure{field: "engine.endpoints.*.cpu_seconds"} }
