@@ -95,7 +95,7 @@ func theilSen(values []float64) float64 {
 func detrended(values []float64, slope float64) []float64 {
 	out := make([]float64, len(values))
 	for i, x := range values {
-		out[i] = x - slope*float64(i)
+		out[i] = x - float64(i+1)*slope
 	}
 	return out
 }
@@ -164,6 +164,9 @@ func averageRanks(values []float64) []float64 {
 // places; none if all values are equal.
 func autocorrelation(values []float64) []float64 {
 	n := len(values)
+	if n == 0 || slices.Min(values) == slices.Max(values) {
+		return nil
+	}
 	mean := 0.0
 	for _, x := range values {
 		mean += x / float64(n)
@@ -175,9 +178,6 @@ func autocorrelation(values []float64) []float64 {
 		return sum
 	}
 	variance := covariance(0)
-	if variance <= 0 {
-		return nil
-	}
 	out := make([]float64, n-1)
 	for i := range out {
 		out[i] = covariance(i+1) / variance
