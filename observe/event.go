@@ -13,6 +13,7 @@ import (
 	"github.com/vobs/vobs/internal/bounded"
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/diagnose"
 	"github.com/vobs/vobs/observe/validity"
 	"github.com/vobs/vobs/sampler/proc"
 	"github.com/vobs/vobs/schema"
@@ -86,6 +87,9 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 	e.Overhead = overhead(&notes)
 	validity.Check(r.conditions(e, got, notes), &notes)
 	e.Validity = notes.Validity
+	if e.Diagnosis = diagnose.Diagnose(e, diagnose.Options{}); e.Diagnosis == nil {
+		notes.Missing("diagnosis", "no engine was read")
+	}
 	e.Unavailable = notes.Unavailable
 	r.redact(e)
 	return e

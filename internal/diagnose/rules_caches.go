@@ -15,7 +15,7 @@ func prefixCacheIneffective(f *figures) result {
 		leastShared = 0.05 // of the prompt tokens
 	)
 	if f.options.SharedPrefix == nil {
-		return missing("how much of the prompts is shared is unknown: pass it with --shared-prefix")
+		return missing("how much of the prompts is shared is unknown: vobs diagnose --shared-prefix takes it")
 	}
 	shared := figure{"shared prefix", *f.options.SharedPrefix, true}
 	if shared.x < leastShared {

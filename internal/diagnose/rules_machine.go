@@ -83,8 +83,14 @@ func speculativeWaste(f *figures) result {
 
 // cpuBoundHost looks for processes that wait for a CPU.
 func cpuBoundHost(f *figures) result {
-	const pressure = 0.25
+	const (
+		pressure   = 0.25
+		minSeconds = 10
+	)
 	h := f.event.Host
+	if f.event.Run.DurationSeconds < minSeconds {
+		return missing("the run is shorter than %d s", minSeconds)
+	}
 	if h == nil || h.PressureSomeSeconds == nil || h.PressureSomeSeconds.CPU == nil {
 		return missing("%s", unknown(figure{field: "host.pressure_some_seconds.cpu"}))
 	}
@@ -92,7 +98,7 @@ func cpuBoundHost(f *figures) result {
 	if !share.known || share.x < pressure {
 		return healthy
 	}
-	return found(schema.FindingWarning, 0.6, fmt.Sprintf("in %.0f %% of the run processes on this host waited for a CPU: the engine's own may be among them", 100*share.x), share.is(">=", pressure)).
+	return found(schema.FindingWarning, 0.6, fmt.Sprintf("in %.0f %% of the run processes on this host waited for a CPU: the engine's own may be among them", 100*min(share.x, 1)), share.is(">=", pressure)).
 		because("more busy processes than CPUs: data loaders, other jobs, a CPU limit on the container").
 		settledBy("whether the engine's processes are on this host, and their own pressure (/sys/fs/cgroup/…/cpu.pressure)")
 }
@@ -125,7 +131,9 @@ func gpuUnderfed(f *figures) result {
 			continue
 		}
 		known = true
-		at := func(key string, m *schema.MeanMax) figure { return from(fmt.Sprintf("gpus.%d.%s.mean", i, key), &m.Mean) }
+		at := func(key string, m *schema.MeanMax) figure {
+			return from(fmt.Sprintf("gpus.%d.%s.mean", i, key), &m.Mean)
+		}
 		sm, dram, tensor := at("sm_active", g.SMActive), at("dram_active", g.DRAMActive), at("tensor_active", g.TensorActive)
 		if f.binding == schema.BindingClient || sm.x >= smActive || dram.x >= dramActive || tensor.x >= tensorActive {
 			continue

@@ -55,8 +55,10 @@ func (s series) length() (n int) {
 
 // max and mean return the highest reading in a slot, and the mean of its readings. ok is false
 // if it has none.
-func (s series) max(name string, slot int) (x float64, ok bool)  { return at(s.curves[name].Max, slot) }
-func (s series) mean(name string, slot int) (x float64, ok bool) { return at(s.curves[name].Mean, slot) }
+func (s series) max(name string, slot int) (x float64, ok bool) { return at(s.curves[name].Max, slot) }
+func (s series) mean(name string, slot int) (x float64, ok bool) {
+	return at(s.curves[name].Mean, slot)
+}
 
 func at(values []*schema.Rounded, i int) (float64, bool) {
 	if i >= len(values) {
