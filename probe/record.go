@@ -19,13 +19,13 @@ func (e *endpoint) recordGauges(at time.Time, covers func(metrics.ID) bool) {
 	})
 }
 
-// recorder returns the function that passes on the rate of generated tokens up to a time; nil if
-// readings are not recorded.
-func (e *endpoint) recorder(at time.Time) func(stage string, rate float64) {
+// recorder returns the function that passes on the rates of tokens up to a time; nil if readings
+// are not recorded.
+func (e *endpoint) recorder(at time.Time) func(id metrics.ID, stage string, rate float64) {
 	if e.p.cfg.Record == nil {
 		return nil
 	}
-	return func(stage string, rate float64) {
-		e.p.cfg.Record(curve.Reading{At: at, Name: aggregate.GenerationRateFigure, Value: rate, Endpoint: e.target.Name(), Stage: stage})
+	return func(id metrics.ID, stage string, rate float64) {
+		e.p.cfg.Record(curve.Reading{At: at, Name: aggregate.RateFigures[id], Value: rate, Endpoint: e.target.Name(), Stage: stage})
 	}
 }

@@ -65,8 +65,8 @@ type Counters struct {
 	byKey  map[metricKey]*Metric
 	all    []*Metric       // those of byKey, in the order of their appearance
 	models map[string]bool // values of model_name
-	// generated are the tokens of GenerationTokens that were gained, by name and stage.
-	generated map[generatedKey]float64
+	// tokens are the prompt tokens and the generated tokens that were gained, by name and stage.
+	tokens map[tokensKey]float64
 
 	// samples are those of the current page, in its order.
 	samples []pageSample
@@ -180,7 +180,7 @@ func NewCounters() *Counters {
 		byKey:  map[metricKey]*Metric{},
 		models: map[string]bool{},
 
-		generated: map[generatedKey]float64{},
+		tokens: map[tokensKey]float64{},
 
 		Configs: map[EngineID]*exposition.Labels{},
 		Unread:  map[metrics.Unread]bool{},
@@ -434,7 +434,7 @@ func (c *Counters) accumulate(sample *pageSample, r Reading) (moved, reset bool)
 	switch m.Desc.Metric() {
 	case metrics.PromptTokens, metrics.GenerationTokens, metrics.OmniPrompt, metrics.OmniGeneration:
 		c.Tokens += gain
-		c.countGenerated(m, gain)
+		c.countTokens(m, gain)
 	}
 	// Responses are counted for any request to the server, those of vobs included.
 	return gain != 0 && m.Desc.IsVLLM(), reset
