@@ -12,6 +12,7 @@ var GaugeFigures = map[metrics.ID]string{
 	metrics.KVCacheUsage:    "engine.kv_cache.usage",
 	metrics.RequestsRunning: "engine.requests.running",
 	metrics.RequestsWaiting: "engine.requests.waiting",
+	metrics.ProcessResident: "engine.process_resident_memory_bytes",
 }
 
 // RateFigures are the names of the rates of tokens there.
@@ -66,6 +67,10 @@ func (v view) curves() (out []curve.Figure) {
 	if g.Tokens != nil {
 		rate(metrics.PromptTokens, g.Tokens.Prompt)
 		rate(metrics.GenerationTokens, g.Tokens.Generation)
+	}
+	// The memory is that of all servers, whatever their roles and stages are.
+	if group := v.gauges.Curve(metrics.ProcessResident, "", v.ofAll().indices()); !group.Empty() {
+		out = append(out, curve.Figure{Name: GaugeFigures[metrics.ProcessResident], Group: group})
 	}
 	return out
 }

@@ -10,7 +10,7 @@ import (
 // isCurve reports whether a gauge is followed over the run.
 func isCurve(id metrics.ID) bool {
 	switch id {
-	case metrics.KVCacheUsage, metrics.RequestsRunning, metrics.RequestsWaiting:
+	case metrics.KVCacheUsage, metrics.RequestsRunning, metrics.RequestsWaiting, metrics.ProcessResident:
 		return true
 	}
 	return false

@@ -87,6 +87,7 @@ func (p *played) compare(event map[string]any) ([]comparison, error) {
 	c.counts()
 	c.cpuTimes()
 	c.rates()
+	c.curves()
 	c.means()
 	c.peaks()
 	c.distributions()
