@@ -25,7 +25,7 @@ type readings struct {
 	host     schema.Host
 	gpus     gpu.Readings
 	engine   aggregate.Output
-	// hostCurves are the figures of the process tree over the run.
+	// hostCurves are the figures of the process tree, and of the engines' processes, over the run.
 	hostCurves []curve.Figure
 
 	// What the event has no key for.
@@ -68,7 +68,8 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	r.recovered("host", func() {
 		var notes schema.Notes
 		got.host, notes = r.host.Stop(command.CPUTime())
-		got.hostCurves = r.host.Curves(exit.Ended.Sub(r.startedAt), treeCPU(&got.host))
+		ended := exit.Ended.Sub(r.startedAt)
+		got.hostCurves = append(r.host.Curves(ended, treeCPU(&got.host)), r.discovery.memoryCurves(ended)...)
 		r.notes.add(notes)
 	})
 	r.recovered("validity", func() {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vobs/vobs/internal/budget"
+	"github.com/vobs/vobs/internal/curve"
 	"github.com/vobs/vobs/internal/environ"
 	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/args"
@@ -63,10 +64,12 @@ type discoveryConfig struct {
 	// wait returns the time until the budget covers what vobs has spent.
 	wait  func() time.Duration
 	debug func(string)
+	// record, if not nil, gets every reading of the engines' memory. It must not block.
+	record func(curve.Reading)
 }
 
 // discovery finds the engines among the command's processes, and knows which processes
-// count as the command's. Everything but ours is for one goroutine.
+// count as the command's. Everything but ours and memoryCurves is for one goroutine.
 type discovery struct {
 	discoveryConfig
 	started     time.Time       // when the command started
@@ -79,6 +82,7 @@ type discovery struct {
 	commandLines map[int]processCommandLine
 	// argumentsRead counts the readings of processes that cannot be a server, by pid.
 	argumentsRead map[int]argumentsRead
+	memory        engineMemory
 
 	mu         sync.Mutex
 	serverPIDs map[int]bool               // processes behind local metrics addresses, and their descendants
@@ -259,6 +263,7 @@ func (d *discovery) findServers() {
 		}
 	}
 	reads := 0
+	var frontEnds []proc.Process
 	for _, p := range processes {
 		serves := mayServe(p.Comm) || parents[p.PID]
 		if !serves && (reads >= maxArgumentReads || !d.needsReading(p, newcomers > maxNewcomers)) {
@@ -279,8 +284,18 @@ func (d *discovery) findServers() {
 			delete(d.commandLines, p.PID)
 			continue
 		}
+		if isFrontEnd(p, c, parents) {
+			frontEnds = append(frontEnds, p)
+		}
 		d.findServer(p, c, parents, processes)
 	}
+	d.readEngineMemory(time.Now(), frontEnds, processes)
+}
+
+// isFrontEnd reports whether a process is a vLLM server, or has started engine cores itself.
+// parents are those of processes with a title of vLLM's.
+func isFrontEnd(p proc.Process, c processCommandLine, parents map[int]bool) bool {
+	return c.line.Role == args.Server || parents[p.PID] || isDemoEngine(c.line.Argv)
 }
 
 // needsReading reports whether the arguments of a process that cannot be a server have to be
@@ -325,7 +340,7 @@ func (d *discovery) findServer(p proc.Process, c processCommandLine, parents map
 	if isServer || c.line.Role == args.OfflineBenchmark {
 		d.findMetricsDir(p)
 	}
-	if !isServer && !parents[p.PID] && !isDemoEngine(c.line.Argv) {
+	if !isFrontEnd(p, c, parents) {
 		return
 	}
 	listeners, err := d.sockets.ListenersOf(map[int]bool{p.PID: true})

@@ -35,7 +35,8 @@
 // Run itself prepares, waits for the command, collects and delivers. Beside it, while the
 // command runs:
 //
-//   - discovery: one look at the process tree every second;
+//   - discovery: one look at the process tree every second, and one at the engines' memory every
+//     five;
 //   - coreMonitor: a goroutine for each engine core and each worker, blocked on its pidfd;
 //   - partialWriter: writes every minute and upon the first shutdown signal;
 //   - the signal loop of package child, which calls beforeShutdown;

@@ -101,7 +101,8 @@ func (r *run) partialEvent(command *child.Command) *schema.GenerationObservabili
 	addActivity(&got.gpus, func(uuid string) *probe.GPUActivity { return r.prober.GPUActivity(uuid, now) })
 	got.engine = r.prober.Snapshot(now)
 	got.host, hostNotes = r.host.Readings(command.CPUTime())
-	got.hostCurves = r.host.Curves(now.Sub(r.startedAt), -1)
+	elapsed := now.Sub(r.startedAt)
+	got.hostCurves = append(r.host.Curves(elapsed, -1), r.discovery.memoryCurves(elapsed)...)
 	for _, n := range []schema.Notes{got.gpus.Notes, got.engine.Notes, r.cores.notes(r.startedAt), hostNotes} {
 		notes.Add(n)
 	}

@@ -193,6 +193,7 @@ func (r *run) prepare() {
 		metricsDirs: cfg.Multiproc != MultiprocOff,
 		wait:        governor.Wait,
 		debug:       cfg.Debug,
+		record:      r.record(),
 	})
 	r.rayWorkers = newRayWorkers(cfg.ProcRoot, r.host.Tree(), r.discovery.ours, cfg.Debug)
 	order, _ := environ.Lookup(r.env, "CUDA_DEVICE_ORDER")

@@ -71,16 +71,25 @@ func TestPreemptionsBetweenPolls(t *testing.T) {
 		t.Errorf("throughput %s", testkit.JSON(g.Throughput))
 	}
 	// What was seen too rarely has no curve, tokens have one, and it has all of them.
-	if len(report.Curves) != 1 || report.Curves[0].Name != "engine.throughput.generation_tokens_per_second" {
+	tokens := []struct {
+		name  string
+		count int64
+	}{
+		{"engine.throughput.prompt_tokens_per_second", *g.Tokens.Prompt},
+		{"engine.throughput.generation_tokens_per_second", *g.Tokens.Generation},
+	}
+	if len(report.Curves) != len(tokens) {
 		t.Fatalf("curves %+v", report.Curves)
 	}
-	c := &report.Curves[0]
-	total := 0.0
-	for _, s := range c.Slots(c.Width(), curve.MaxSlots) {
-		total += s.Mean * c.Width().Seconds()
-	}
-	if want := float64(*g.Tokens.Generation); total < 0.9*want || total > want*1.1 {
-		t.Errorf("the curve has %.0f tokens, the counter %.0f", total, want)
+	for i, want := range tokens {
+		c := &report.Curves[i]
+		total := 0.0
+		for _, s := range c.Slots(c.Width(), curve.MaxSlots) {
+			total += s.Mean * c.Width().Seconds()
+		}
+		if count := float64(want.count); c.Name != want.name || total < 0.9*count || total > count*1.1 {
+			t.Errorf("curve %s has %.0f tokens, the counter of %s %.0f", c.Name, total, want.name, count)
+		}
 	}
 }
 

@@ -330,7 +330,7 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 			At: at, Written: written, Gauges: delta.Gauges, Full: full, During: ph != phaseBefore,
 			Restarted: delta.Restarted, TokensRose: e.counters.Tokens > e.tokens, Covers: e.gaugeFiles.coversPage,
 		})
-		e.recordGauges(at, e.gaugeFiles.coversPage)
+		e.recordGauges(at, full, e.gaugeFiles.coversPage)
 		e.gaugeFiles.pageCounts(at, delta.Restarted)
 	}
 	load := e.gaugeFiles.load(gauges.LoadNow(e.index))

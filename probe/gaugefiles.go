@@ -229,7 +229,7 @@ func (g *gaugeFiles) add(at time.Time, hold, during bool) (ok bool) {
 // count adds a reading to the endpoint's gauges. The Prober's lock is held.
 func (g *gaugeFiles) count(page window.GaugePage) {
 	g.e.p.gauges[g.e.target.Origin].Add(g.e.index, page)
-	g.e.recordGauges(page.At, page.Covers)
+	g.e.recordGauges(page.At, false, page.Covers)
 	g.used = g.used || page.During
 }
 

@@ -9,23 +9,25 @@ import (
 )
 
 // recordGauges passes on what the page read at a time shows of the gauges that it is the source
-// of. The Prober's lock is held.
-func (e *endpoint) recordGauges(at time.Time, covers func(metrics.ID) bool) {
+// of. A page that is not full has only the gauges that every poll requests. The Prober's lock is
+// held.
+func (e *endpoint) recordGauges(at time.Time, full bool, covers func(metrics.ID) bool) {
 	if e.p.cfg.Record == nil {
 		return
 	}
-	e.p.gauges[e.target.Origin].Current(e.index, covers, func(id metrics.ID, stage string, value float64) {
+	shows := func(id metrics.ID) bool { return covers(id) && (full || id.IsPolled()) }
+	e.p.gauges[e.target.Origin].Current(e.index, shows, func(id metrics.ID, stage string, value float64) {
 		e.p.cfg.Record(curve.Reading{At: at, Name: aggregate.GaugeFigures[id], Value: value, Endpoint: e.target.Name(), Stage: stage})
 	})
 }
 
-// recorder returns the function that passes on the rate of generated tokens up to a time; nil if
-// readings are not recorded.
-func (e *endpoint) recorder(at time.Time) func(stage string, rate float64) {
+// recorder returns the function that passes on the rates of tokens up to a time; nil if readings
+// are not recorded.
+func (e *endpoint) recorder(at time.Time) func(id metrics.ID, stage string, rate float64) {
 	if e.p.cfg.Record == nil {
 		return nil
 	}
-	return func(stage string, rate float64) {
-		e.p.cfg.Record(curve.Reading{At: at, Name: aggregate.GenerationRateFigure, Value: rate, Endpoint: e.target.Name(), Stage: stage})
+	return func(id metrics.ID, stage string, rate float64) {
+		e.p.cfg.Record(curve.Reading{At: at, Name: aggregate.RateFigures[id], Value: rate, Endpoint: e.target.Name(), Stage: stage})
 	}
 }

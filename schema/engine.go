@@ -54,6 +54,8 @@ type Endpoint struct {
 	GaugesFrom *string `json:"gauges_from" enum:"http,multiprocess"`
 	// Start of the process behind it (UTC, RFC 3339).
 	ProcessStartTime *string `json:"process_start_time"`
+	// CPU time that this process, which is the API server, used within the window. Engine cores and workers are processes of their own, and not included.
+	CPUSeconds *Float `json:"cpu_seconds" kind:"counter" unit:"seconds"`
 }
 
 // Role holds the figures of one server in its role.

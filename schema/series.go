@@ -17,7 +17,7 @@ type Series struct {
 // Curve is one figure in the slots of the run, 120 at most, with four significant digits. A
 // slot without a reading is null in both lists.
 type Curve struct {
-	// The figure, with its unit: `gpus.N.memory_used_bytes` and `gpus.N.power_watts` (N is the place in `gpus`), `engine.kv_cache.usage` (a fraction; the highest engine in `max`, the mean of all engines in `mean`), `engine.requests.running` and `engine.requests.waiting` (requests, of all engines together), `engine.throughput.generation_tokens_per_second` (of all engines together), `host.tree_cpu_cores` (CPU-seconds per second of the command and its descendants).
+	// The figure, with its unit: `gpus.N.memory_used_bytes` and `gpus.N.power_watts` (N is the place in `gpus`), `engine.kv_cache.usage` (a fraction; the highest engine in `max`, the mean of all engines in `mean`), `engine.requests.running` and `engine.requests.waiting` (requests, of all engines together), `engine.throughput.prompt_tokens_per_second` and `engine.throughput.generation_tokens_per_second` (of all engines together), `engine.process_resident_memory_bytes` (of all API servers together, by their own metrics), `host.tree_cpu_cores` (CPU-seconds per second of the command and its descendants), `host.engine_rss_bytes` (resident memory of the processes of the engines on this host).
 	Name string `json:"name"`
 	// Highest reading in each slot. A lower bound.
 	Max []*Rounded `json:"max" kind:"sampled peak" unit:"various"`

@@ -222,8 +222,9 @@ func (f *figures) activeSeconds() figure {
 	return f.duration
 }
 
-// requestTokens returns the mean number of prompt and generated tokens of a finished request,
-// and its standard deviation, which is 0 if unknown.
+// requestTokens returns the mean number of tokens in the KV cache at the end of a finished
+// request, and its standard deviation, which is 0 if unknown. Prompt tokens that the prefix cache
+// found are in blocks that requests share.
 func (f *figures) requestTokens() (mean figure, deviation float64) {
 	t := f.engine.Tokens
 	if t == nil {
@@ -232,7 +233,11 @@ func (f *figures) requestTokens() (mean figure, deviation float64) {
 	mean = figure{field: "engine.tokens.prompt_per_request.mean + engine.tokens.generation_per_request.mean"}
 	p, g := t.PromptPerRequest, t.GenerationPerRequest
 	if p != nil && g != nil && p.Mean != nil && g.Mean != nil {
-		mean.x, mean.known = float64(*p.Mean+*g.Mean), true
+		own := 1.0
+		if c := f.engine.PrefixCache; c != nil && c.Local != nil && c.Local.HitRate != nil {
+			own = 1 - float64(*c.Local.HitRate)
+		}
+		mean.x, mean.known = own*float64(*p.Mean)+float64(*g.Mean), true
 		return mean, math.Hypot(standardDeviation(p), standardDeviation(g))
 	}
 	total := figure{"(engine.tokens.prompt + engine.tokens.generation)", f.promptTokens.x + f.generationTokens.x, f.promptTokens.known && f.generationTokens.known}

@@ -65,7 +65,7 @@ func (f *figures) fittingRequests() (n int, how string) {
 	// n*mean + 2*sqrt(n)*deviation = capacity, solved for sqrt(n).
 	root := (math.Sqrt(deviation*deviation+length.x*capacity) - deviation) / length.x
 	n = int(root * root)
-	how = fmt.Sprintf("the KV cache holds %.0f tokens, and a request has %.0f at its end on average", capacity, length.x)
+	how = fmt.Sprintf("the KV cache holds %.0f tokens, and a request has %.0f of its own at its end on average", capacity, length.x)
 	if deviation > 0 {
 		how += fmt.Sprintf(" (standard deviation about %.0f)", deviation)
 	}

@@ -182,6 +182,14 @@ func longRunningRequests(*figures) result {
 	return missing("requests that run for over 300 s cannot be seen from outside the engine: its histograms have only those that finished")
 }
 
-// frontendCPU is the share of one core that the API servers' processes used while the engines
-// worked.
-func (f *figures) frontendCPU() figure { return figure{field: "engine.endpoints.*.cpu_seconds"} }
+// frontendCPU is the share of one core that the busiest API server's process used while the
+// engines worked.
+func (f *figures) frontendCPU() figure {
+	busiest := figure{field: "engine.endpoints.*.cpu_seconds"}
+	for _, e := range f.engine.Endpoints {
+		if cpu := from(busiest.field, e.CPUSeconds); cpu.known && (!busiest.known || cpu.x > busiest.x) {
+			busiest = cpu
+		}
+	}
+	return busiest.over(f.activeSeconds())
+}

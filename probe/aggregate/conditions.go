@@ -47,7 +47,7 @@ func (v view) conditions(silent []Endpoint) Conditions {
 		if e.wasProfiled() {
 			c.Profiled = append(c.Profiled, e.Name)
 		}
-		c.Copied = c.Copied || e.Counters.Collector || e.Counters.Naming != metrics.Native
+		c.Copied = c.Copied || e.isCopied()
 	}
 	return c
 }

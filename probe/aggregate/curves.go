@@ -12,10 +12,14 @@ var GaugeFigures = map[metrics.ID]string{
 	metrics.KVCacheUsage:    "engine.kv_cache.usage",
 	metrics.RequestsRunning: "engine.requests.running",
 	metrics.RequestsWaiting: "engine.requests.waiting",
+	metrics.ProcessResident: "engine.process_resident_memory_bytes",
 }
 
-// GenerationRateFigure is the name of the rate of generated tokens there.
-const GenerationRateFigure = "engine.throughput.generation_tokens_per_second"
+// RateFigures are the names of the rates of tokens there.
+var RateFigures = map[metrics.ID]string{
+	metrics.PromptTokens:     "engine.throughput.prompt_tokens_per_second",
+	metrics.GenerationTokens: "engine.throughput.generation_tokens_per_second",
+}
 
 // curves returns the engine's figures over the run: those whose peak, or count, is in the event,
 // because the others were seen too rarely or are refuted.
@@ -43,19 +47,30 @@ func (v view) curves() (out []curve.Figure) {
 	if r := g.Requests.Waiting; r != nil {
 		gauge(metrics.RequestsWaiting, &r.Gauge)
 	}
-	if g.Tokens != nil && g.Tokens.Generation != nil {
+	rate := func(id metrics.ID, tokens *int64) {
+		if tokens == nil {
+			return
+		}
 		var group curve.Group
 		for _, e := range v.endpoints {
 			if e.TokenCurves == nil {
 				continue
 			}
-			if c := e.TokenCurves.Curve(v.stage); !c.Empty() {
+			if c := e.TokenCurves.Curve(id, v.stage); !c.Empty() {
 				group.Curves = append(group.Curves, c)
 			}
 		}
 		if !group.Empty() {
-			out = append(out, curve.Figure{Name: GenerationRateFigure, Group: group})
+			out = append(out, curve.Figure{Name: RateFigures[id], Group: group})
 		}
+	}
+	if g.Tokens != nil {
+		rate(metrics.PromptTokens, g.Tokens.Prompt)
+		rate(metrics.GenerationTokens, g.Tokens.Generation)
+	}
+	// The memory is that of all servers, whatever their roles and stages are.
+	if group := v.gauges.Curve(metrics.ProcessResident, "", v.ofAll().indices()); !group.Empty() {
+		out = append(out, curve.Figure{Name: GaugeFigures[metrics.ProcessResident], Group: group})
 	}
 	return out
 }

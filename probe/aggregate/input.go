@@ -125,7 +125,7 @@ type Endpoint struct {
 	ReplacedKVTokens window.KVTokens
 	// Counters are read, never changed.
 	Counters *window.Counters
-	// TokenCurves is the rate of generated tokens over the run; it is read, too.
+	// TokenCurves are the rates of tokens over the run; they are read, too.
 	TokenCurves *window.TokenCurves
 }
 

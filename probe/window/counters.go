@@ -50,7 +50,8 @@ type Counters struct {
 	Collector bool
 	// Naming is how the last page writes names.
 	Naming metrics.Naming
-	// PageSum is the sum of all counters and counts of histograms on the last page.
+	// PageSum is the sum of all counts on the last page: of the counters, except the CPU time of
+	// the process, and of the histograms.
 	PageSum float64
 	// Tokens is what all token counters gained together.
 	Tokens float64
@@ -65,8 +66,8 @@ type Counters struct {
 	byKey  map[metricKey]*Metric
 	all    []*Metric       // those of byKey, in the order of their appearance
 	models map[string]bool // values of model_name
-	// generated are the tokens of GenerationTokens that were gained, by name and stage.
-	generated map[generatedKey]float64
+	// tokens are the prompt tokens and the generated tokens that were gained, by name and stage.
+	tokens map[tokensKey]float64
 
 	// samples are those of the current page, in its order.
 	samples []pageSample
@@ -180,7 +181,7 @@ func NewCounters() *Counters {
 		byKey:  map[metricKey]*Metric{},
 		models: map[string]bool{},
 
-		generated: map[generatedKey]float64{},
+		tokens: map[tokensKey]float64{},
 
 		Configs: map[EngineID]*exposition.Labels{},
 		Unread:  map[metrics.Unread]bool{},
@@ -290,7 +291,7 @@ func (c *Counters) Apply(page *exposition.Page, r Reading) (d Delta) {
 			c.addGauge(sample)
 			continue
 		}
-		if part := sample.match.Part; !s.invalid && (part == metrics.PartValue || part == metrics.PartCount) {
+		if !s.invalid && isCount(sample.match) {
 			c.PageSum += s.pending
 		}
 		moved, reset := c.accumulate(sample, r)
@@ -371,6 +372,11 @@ func (c *Counters) resolve(page *exposition.Page) {
 			if s.scrape == c.scrape && s.pending != value {
 				continue
 			}
+		case metrics.ProcessCPU, metrics.ProcessResident:
+			if s.scrape == c.scrape && s.pending != value {
+				s.invalid = true // which of them is the engine's is unknown
+				continue
+			}
 		}
 		if s.scrape == c.scrape { // the page has the series twice
 			switch {
@@ -434,10 +440,15 @@ func (c *Counters) accumulate(sample *pageSample, r Reading) (moved, reset bool)
 	switch m.Desc.Metric() {
 	case metrics.PromptTokens, metrics.GenerationTokens, metrics.OmniPrompt, metrics.OmniGeneration:
 		c.Tokens += gain
-		c.countGenerated(m, gain)
+		c.countTokens(m, gain)
 	}
 	// Responses are counted for any request to the server, those of vobs included.
 	return gain != 0 && m.Desc.IsVLLM(), reset
+}
+
+// isCount reports whether a sample counts something that the engine or its server did.
+func isCount(m metrics.Match) bool {
+	return (m.Part == metrics.PartValue || m.Part == metrics.PartCount) && !m.Desc.Metric().IsProcess()
 }
 
 func notFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }

@@ -10,7 +10,7 @@ import (
 // isCurve reports whether a gauge is followed over the run.
 func isCurve(id metrics.ID) bool {
 	switch id {
-	case metrics.KVCacheUsage, metrics.RequestsRunning, metrics.RequestsWaiting:
+	case metrics.KVCacheUsage, metrics.RequestsRunning, metrics.RequestsWaiting, metrics.ProcessResident:
 		return true
 	}
 	return false
@@ -168,10 +168,17 @@ func (e *endpointGauges) shows(k GroupKey) bool {
 	return false
 }
 
-// TokenCurves is the rate of generated tokens at one endpoint over the run, by stage.
+// TokenCurves has the rates of prompt tokens and of generated tokens at one endpoint over the
+// run, by stage.
 type TokenCurves struct {
-	stages map[string]*tokenCurve
+	curves map[tokenCurveKey]*tokenCurve
 	ended  time.Duration // when the command ended; 0 before
+}
+
+// tokenCurveKey identifies a curve: id is [metrics.PromptTokens] or [metrics.GenerationTokens].
+type tokenCurveKey struct {
+	id    metrics.ID
+	stage string
 }
 
 type tokenCurve struct {
@@ -183,23 +190,29 @@ type tokenCurve struct {
 // Add adds what the counters gained between two readings; times are since the command's start.
 // If the gain is not known to be of that time, counts is false. record, if not nil, gets the
 // rates.
-func (t *TokenCurves) Add(c *Counters, from, to time.Duration, counts bool, record func(stage string, rate float64)) {
-	desc, why := c.SelectDesc(metrics.GenerationTokens)
+func (t *TokenCurves) Add(c *Counters, from, to time.Duration, counts bool, record func(id metrics.ID, stage string, rate float64)) {
+	for _, id := range [...]metrics.ID{metrics.PromptTokens, metrics.GenerationTokens} {
+		t.add(id, c, from, to, counts, record)
+	}
+}
+
+func (t *TokenCurves) add(id metrics.ID, c *Counters, from, to time.Duration, counts bool, record func(id metrics.ID, stage string, rate float64)) {
+	desc, why := c.SelectDesc(id)
 	if why != "" {
 		return
 	}
-	if t.stages == nil {
-		t.stages = map[string]*tokenCurve{}
+	if t.curves == nil {
+		t.curves = map[tokenCurveKey]*tokenCurve{}
 	}
-	for k, total := range c.generated {
+	for k, total := range c.tokens {
 		if k.desc != desc {
 			continue
 		}
-		s := t.stages[k.stage]
+		s := t.curves[tokenCurveKey{id, k.stage}]
 		if s == nil {
 			s = &tokenCurve{desc: desc}
 			t.endOf(s)
-			t.stages[k.stage] = s
+			t.curves[tokenCurveKey{id, k.stage}] = s
 		}
 		switch {
 		case !counts || s.desc != desc:
@@ -209,7 +222,7 @@ func (t *TokenCurves) Add(c *Counters, from, to time.Duration, counts bool, reco
 			rate := (total - s.total) / (to - from).Seconds()
 			s.curve.AddSpan(from, to, rate)
 			if record != nil {
-				record(k.stage, rate)
+				record(id, k.stage, rate)
 			}
 		}
 		s.desc, s.total = desc, total
@@ -219,7 +232,7 @@ func (t *TokenCurves) Add(c *Counters, from, to time.Duration, counts bool, reco
 // End records when the command ended.
 func (t *TokenCurves) End(at time.Duration) {
 	t.ended = at
-	for _, s := range t.stages {
+	for _, s := range t.curves {
 		t.endOf(s)
 	}
 }
@@ -230,23 +243,27 @@ func (t *TokenCurves) endOf(s *tokenCurve) {
 	}
 }
 
-// Curve returns a copy of a stage's curve. It is empty if no rate is known.
-func (t *TokenCurves) Curve(stage string) curve.Curve {
-	if s := t.stages[stage]; s != nil {
+// Curve returns a copy of a stage's curve of prompt tokens or generated tokens. It is empty if no
+// rate is known.
+func (t *TokenCurves) Curve(id metrics.ID, stage string) curve.Curve {
+	if s := t.curves[tokenCurveKey{id, stage}]; s != nil {
 		return s.curve
 	}
 	return curve.Curve{}
 }
 
-// generatedKey identifies the generated tokens of a stage's engines under one name.
-type generatedKey struct {
+// tokensKey identifies the tokens of a stage's engines under one name.
+type tokensKey struct {
 	desc  metrics.DescID
 	stage string
 }
 
-// countGenerated adds what a counter of generated tokens gained.
-func (c *Counters) countGenerated(m *Metric, gain float64) {
-	if m.Desc.Metric() == metrics.GenerationTokens && m.unusable == "" {
-		c.generated[generatedKey{m.Desc, m.Engine.Stage}] += gain
+// countTokens adds what a counter of prompt tokens or of generated tokens gained.
+func (c *Counters) countTokens(m *Metric, gain float64) {
+	switch m.Desc.Metric() {
+	case metrics.PromptTokens, metrics.GenerationTokens:
+		if m.unusable == "" {
+			c.tokens[tokensKey{m.Desc, m.Engine.Stage}] += gain
+		}
 	}
 }

@@ -1,7 +1,9 @@
 package window
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -134,17 +136,18 @@ type tokenPages struct {
 	last     time.Duration
 }
 
-func (p *tokenPages) page(seconds float64, generated string, baseline bool) (recorded []float64) {
+// page reads a page and returns the rates that it shows, those of prompt tokens first.
+func (p *tokenPages) page(seconds float64, samples string, baseline bool) (recorded []float64) {
 	p.t.Helper()
 	var page exposition.Page
-	text := "# TYPE vllm:generation_tokens counter\n" + generated
+	text := "# TYPE vllm:generation_tokens counter\n# TYPE vllm:prompt_tokens counter\n" + samples
 	if err := exposition.NewParser(metrics.IsWanted).Parse([]byte(text), &page); err != nil {
 		p.t.Fatal(err)
 	}
 	p.counters.Classify(&page, true)
 	p.counters.Apply(&page, Reading{Full: true, Complete: true, Baseline: baseline})
 	now := time.Duration(seconds * 1e9)
-	p.curves.Add(p.counters, p.last, now, !baseline, func(stage string, rate float64) { recorded = append(recorded, rate) })
+	p.curves.Add(p.counters, p.last, now, !baseline, func(_ metrics.ID, _ string, rate float64) { recorded = append(recorded, rate) })
 	p.last = now
 	return recorded
 }
@@ -162,11 +165,33 @@ func TestTokenCurves(t *testing.T) {
 	p.page(1.25, one+"10\nvllm:generation_tokens_total{engine=\"1\"} 50\n", false) // another process
 	p.curves.End(1500 * time.Millisecond)
 	p.page(1.75, one+"110\nvllm:generation_tokens_total{engine=\"1\"} 50\n", false)
-	group := curve.Group{Curves: []curve.Curve{p.curves.Curve("")}}
+	group := curve.Group{Curves: []curve.Curve{p.curves.Curve(metrics.GenerationTokens, "")}}
 	got := means(group, 7)
 	wantSlots(t, "mean", got[:3], 200, 200, 600)
 	wantSlots(t, "the end", got[5:], 200, unknown)
-	if c := p.curves.Curve("1"); !c.Empty() {
+	if c := p.curves.Curve(metrics.GenerationTokens, "1"); !c.Empty() {
 		t.Error("a stage without tokens has a curve")
 	}
+	if c := p.curves.Curve(metrics.PromptTokens, ""); !c.Empty() {
+		t.Error("there is a curve of prompt tokens, which are on no page")
+	}
+}
+
+// Prompt tokens have a curve of their own: a prefill counts them before any token is generated.
+func TestPromptTokenCurve(t *testing.T) {
+	p := tokenPages{t: t, counters: NewCounters()}
+	page := func(seconds float64, prompt, generated int, baseline bool) []float64 {
+		return p.page(seconds, fmt.Sprintf("vllm:prompt_tokens_total{engine=\"0\"} %d\nvllm:generation_tokens_total{engine=\"0\"} %d\n", prompt, generated), baseline)
+	}
+	page(0, 5000, 70, true)
+	if got := page(0.25, 6000, 70, false); !slices.Equal(got, []float64{4000, 0}) {
+		t.Errorf("recorded %v", got)
+	}
+	page(0.5, 6000, 80, false)
+	page(0.75, 6000, 80, false)
+	of := func(id metrics.ID) []float64 {
+		return means(curve.Group{Curves: []curve.Curve{p.curves.Curve(id, "")}}, 3)
+	}
+	wantSlots(t, "prompt tokens", of(metrics.PromptTokens), 4000, 0, 0)
+	wantSlots(t, "generated tokens", of(metrics.GenerationTokens), 0, 40, 0)
 }

@@ -373,7 +373,8 @@ func (e *endpointGauges) combine(k GroupKey, kind metrics.Kind) (value float64, 
 	return value, true
 }
 
-// Clear records that nothing listens at an endpoint at a time: its engines have no requests.
+// Clear records that nothing listens at an endpoint at a time: its engines have no requests, and
+// what is known of its process is no longer current.
 func (g *Gauges) Clear(endpoint int, at time.Time) {
 	for _, id := range g.ids {
 		f := &g.families[id]
@@ -384,7 +385,11 @@ func (g *Gauges) Clear(endpoint int, at time.Time) {
 			s.down.add(at)
 		}
 		for _, group := range e.groups {
-			group.curve.add(at, 0, 0, !at.Before(g.period.started))
+			if id.IsProcess() {
+				group.curve.interrupt()
+			} else {
+				group.curve.add(at, 0, 0, !at.Before(g.period.started))
+			}
 		}
 		for k, sum := range f.sums {
 			if e.groups[k] != nil {

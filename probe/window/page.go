@@ -98,12 +98,12 @@ func isCopied(labels *exposition.Labels) bool {
 }
 
 // dropOtherNamings drops the samples of a page that are not in the page's naming: they are
-// copies, or belong to other engines. The process start time on a collector's page is that of
-// the collector, not of the engine.
+// copies, or belong to other engines. What a collector's page has of a process is the
+// collector's, not the engine's.
 func (c *Counters) dropOtherNamings(page *exposition.Page) {
 	n := 0
 	for i, sample := range c.samples {
-		ofCollector := c.Collector && sample.match.Desc.Metric() == metrics.ProcessStart
+		ofCollector := c.Collector && sample.match.Desc.Metric().IsProcess()
 		if c.reads(sample.match.Desc) && !ofCollector {
 			c.samples[n], page.Samples[n] = sample, page.Samples[i]
 			n++

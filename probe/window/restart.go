@@ -74,7 +74,7 @@ func (c *Counters) findRestart(full bool) (restarted bool) {
 		if s == nil || s.scrape != c.scrape || s.invalid || s.metric == nil || s.fresh || s.epoch != c.epoch {
 			continue
 		}
-		switch count := sample.match.Part == metrics.PartValue || sample.match.Part == metrics.PartCount; {
+		switch count := isCount(sample.match); {
 		case sample.match.Part == metrics.PartSum: // no evidence of a restart: see accumulate
 		case s.pending < s.value:
 			s.metric.resetAt = c.scrape

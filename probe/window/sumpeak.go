@@ -13,6 +13,7 @@ type sumPeak struct {
 	endpoints map[int]int   // the places of the endpoints in latest and in a moment's parts
 	latest    [][2]pollSpan // of each endpoint, the last reading and the one before it
 	moments   []moment      // that are not complete yet
+	spare     []part        // of a moment that is no longer kept, for the next one
 	curve     *groupCurve   // of the complete ones; nil if it is not followed
 }
 
@@ -79,6 +80,7 @@ func (s *sumPeak) add(endpoint int, from, to time.Time, value float64, during bo
 			s.curve.add(s.moments[n].from, low, low, true)
 		}
 		s.low, s.high = max(s.low, low), max(s.high, high)
+		s.spare = s.moments[n].parts
 		n++
 	}
 	s.moments = append(s.moments[:0], s.moments[n:]...)
@@ -87,7 +89,8 @@ func (s *sumPeak) add(endpoint int, from, to time.Time, value float64, during bo
 // momentOf returns the moment of the last reading of the endpoint at a place.
 func (s *sumPeak) momentOf(place int) moment {
 	own := s.latest[place][0]
-	m := moment{own.from, own.to, make([]part, len(s.latest)), 0}
+	m := moment{from: own.from, to: own.to, parts: s.spare[:0]}
+	s.spare = nil
 	for i, l := range s.latest {
 		p := part{l[0].value, l[0].value, i == place || together(own.from, own.to, l[0].from, l[0].to)}
 		if !p.complete {
@@ -96,7 +99,7 @@ func (s *sumPeak) momentOf(place int) moment {
 				p.low, p.high = min(p.low, l[1].value), max(p.high, l[1].value)
 			}
 		}
-		m.parts[i] = p
+		m.parts = append(m.parts, p)
 	}
 	return m
 }

@@ -85,7 +85,9 @@ func (p *played) compare(event map[string]any) ([]comparison, error) {
 		return nil, err
 	}
 	c.counts()
+	c.cpuTimes()
 	c.rates()
+	c.curves()
 	c.means()
 	c.peaks()
 	c.distributions()
@@ -278,6 +280,28 @@ func (c *comparer) counts() {
 			x.wrong = fmt.Sprintf("%v, truth %v given up", got, most)
 		}
 		c.add(x)
+	}
+}
+
+// cpuTimes compares the CPU time of each server's process. Across a restart it is what pages
+// showed at least, and what was used at most.
+func (c *comparer) cpuTimes() {
+	endpoints, _ := c.lookup("engine.endpoints").([]any)
+	for _, x := range endpoints {
+		endpoint := x.(map[string]any)
+		for _, s := range c.facts.servers {
+			if !strings.Contains(endpoint["url"].(string), s.address+"/") {
+				continue
+			}
+			const rounding = 1e-6
+			got, given := endpoint["cpu_seconds"].(float64)
+			x := comparison{kind: aCount, path: "engine.endpoints[].cpu_seconds", given: given, due: c.promptly()}
+			all, visible := s.cpuWithin(c.window, c.readings)
+			if given && (got < visible-rounding || got > all+rounding) {
+				x.wrong = fmt.Sprintf("%v, truth %s", got, between(visible, all))
+			}
+			c.add(x)
+		}
 	}
 }
 

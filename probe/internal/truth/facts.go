@@ -31,6 +31,29 @@ type engineFacts struct {
 type serverFacts struct {
 	up    trace // 1 while it answers
 	kills []time.Duration
+	// starts are the starts of its processes, the first of which has number 1.
+	starts []time.Duration
+}
+
+// cpuWithin returns the CPU time that the server's processes used within the window. visible is
+// the part that whole pages showed before their process ended.
+func (s *server) cpuWithin(w window, seen []reading) (all, visible float64) {
+	from, to := w.from[s.index], w.to[s.index]
+	for i, started := range s.facts.starts {
+		ended, last := to, from
+		if i < len(s.facts.kills) {
+			ended = min(ended, s.facts.kills[i])
+		}
+		for _, r := range seen {
+			if r.server == s.index && r.whole && r.life == i+1 {
+				last = max(last, r.at)
+			}
+		}
+		begin := max(started, from)
+		all += cpuShare * max(0, ended-begin).Seconds()
+		visible += cpuShare * max(0, last-begin).Seconds()
+	}
+	return all, visible
 }
 
 // record makes a simulation keep what happens in it. It must be called before anything does.

@@ -214,6 +214,8 @@ func serverLine(r recordedSample) pageLine {
 	switch {
 	case r.name == "process_start_time_seconds", strings.HasSuffix(r.name, "_created"):
 		line.value = func(s *server) float64 { return s.startTime() }
+	case r.name == "process_cpu_seconds_total":
+		line.value = func(s *server) float64 { return s.cpuSeconds() }
 	case strings.HasPrefix(r.name, "vllm:"):
 		line.value = func(*server) float64 { return 0 }
 	}

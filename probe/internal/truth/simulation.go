@@ -73,6 +73,12 @@ type server struct {
 	facts *serverFacts // nil in a simulation that only serves pages
 }
 
+// cpuShare is how much of a core a server's process uses from its start on.
+const cpuShare = 0.3
+
+// cpuSeconds returns process_cpu_seconds_total.
+func (s *server) cpuSeconds() float64 { return cpuShare * (s.sim.now - s.started).Seconds() }
+
 // startTime returns process_start_time_seconds.
 func (s *server) startTime() float64 {
 	// Two processes hardly ever start at the same hundredth of a second.
@@ -86,6 +92,9 @@ func (s *server) start(started time.Duration) {
 	s.up, s.started = true, started
 	s.completions, s.refused, s.modelsQueries = 0, 0, 0
 	s.recordUp(1)
+	if s.facts != nil {
+		s.facts.starts = append(s.facts.starts, started)
+	}
 }
 
 // kill ends the process at once.
