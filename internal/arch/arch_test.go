@@ -45,7 +45,7 @@ var layers = [][]string{
 	},
 	{ // samplers, scraping, counters over a window
 		"sampler/gpu", "sampler/host", "probe/dcgm", "probe/scrape", "probe/window",
-		"internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
+		"internal/bracket", "internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
 	},
 	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir", "observe/validity"},
