@@ -141,7 +141,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 			switch c.Name { // of those that have variables
 			case "run", "scrape":
 				suffixes = suffixes[1:]
-			case "ab": // for the runs only
+			case "ab", "diagnose": // for the runs that they start, and for some flags only
 			default:
 				suffixes = suffixes[:1]
 			}

@@ -25,12 +25,21 @@ func ParsePreset(name string) (Preset, error) {
 	case Default, Document:
 		return p, nil
 	}
-	return "", fmt.Errorf("unknown preset %q: use default or document", name)
+	return "", fmt.Errorf("preset %q: use default or document", name)
+}
+
+// Options of [Diagnose].
+type Options struct {
+	// Preset is the set of rules; "" is [Default].
+	Preset Preset
+	// SharedPrefix is the share of the prompt tokens that requests have in common, from 0 to 1;
+	// nil if unknown.
+	SharedPrefix *float64
 }
 
 // Diagnose returns the diagnosis of an event; nil if it has no figures of an engine. It does not
 // change the event.
-func Diagnose(e *schema.GenerationObservability, preset Preset) *schema.Diagnosis {
+func Diagnose(e *schema.GenerationObservability, o Options) *schema.Diagnosis {
 	if e.Engine == nil {
 		return nil
 	}
