@@ -12,7 +12,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/internal/diagnose"
-	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/schema"
 )
@@ -21,13 +20,28 @@ func diagnoseCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "diagnose",
 		Usage:     "find what limits an engine, and what to change",
-		ArgsUsage: "[EVENT...] (- is stdin)",
+		ArgsUsage: "EVENT... (- is stdin)",
 		Description: `EVENT is a file with one event or several. Their figures are judged by the rules of this
 version of vobs, whether an event has a diagnosis of its own or not.
 
-Exits with 0, with 1 if there is a critical finding, with 2 if something cannot be read.
-docs/diagnosis.md describes the rules.`,
+Instead of events, --metrics-url reads live engines for a while, with the GPUs of this
+host, and --prometheus what Prometheus has recorded of engines:
+
+   vobs diagnose --metrics-url http://127.0.0.1:8000 --for 60s
+   vobs diagnose --prometheus http://prometheus:9090 --selector '{job="vllm"}' --at 14:05
+
+Exits with 0, with 1 if there is a critical finding, with 2 if something cannot be read,
+with 130 after Ctrl-C. docs/diagnosis.md describes the rules.`,
 		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "metrics-url", Usage: "read the live engine at `URL`, or a dcgm-exporter: http, https or unix:///PATH; without a path, /metrics (repeatable)"},
+			&cli.StringFlag{Name: "prometheus", Usage: "read what the server at `URL` has recorded: Prometheus, or another one with its HTTP API"},
+			&cli.StringFlag{Name: "selector", Usage: "`LABELS` of the engines in Prometheus, as {job=\"vllm\"}"},
+			&cli.StringFlag{Name: "at", Value: "now", Usage: "`TIME` at which the window in Prometheus ends: RFC 3339, 14:05 for today, -1h for an hour ago, or now"},
+			&cli.DurationFlag{Name: "for", DefaultText: "60s live, 10m from Prometheus", Usage: "how much `TIME` is read"},
+			&cli.StringFlag{Name: "prometheus-token-file", Usage: "send the bearer token in `FILE` to Prometheus"},
+			&cli.StringFlag{Name: "prometheus-basic-auth-file", Usage: "send the USER:PASSWORD in `FILE` to Prometheus"},
+			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engines, or to Prometheus, and to nothing else (repeatable) [$VOBS_METRICS_HEADER]"},
+			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https servers with the certificates in `FILE` (PEM); by default with the system's, and engines on a loopback address not at all"},
 			&cli.StringFlag{Name: "preset", Value: string(diagnose.Default), Usage: "`RULES` to apply: default, or document for those of the production document, to the letter"},
 			&cli.Float64Flag{Name: "shared-prefix", Usage: "`SHARE` of the prompt tokens that requests have in common, from 0 to 1, if it is known"},
 			&cli.StringFlag{Name: "format", Value: string(diagnose.Text), Usage: "`FORMAT` of the result: text, json or markdown"},
@@ -56,7 +70,8 @@ func diagnoseAction(c *cli.Context, step githubStep) error {
 			unread = append(unread, fmt.Errorf("%s: nothing to diagnose: %s", source, whyNoEngine(e)))
 		}
 	}
-	if err := eachEventIn(c, add); err != nil {
+	interrupted, err := eachEventToDiagnose(c, step.m, add)
+	if err != nil {
 		return err
 	}
 	if len(reports) > 0 {
@@ -66,6 +81,8 @@ func diagnoseAction(c *cli.Context, step githubStep) error {
 		reportDiagnoses(step, reports)
 	}
 	switch {
+	case interrupted:
+		return fail(exitInterrupt, errors.Join(unread...))
 	case len(unread) > 0:
 		return fail(exitUsage, errors.Join(unread...))
 	case reports.Critical():
@@ -87,38 +104,6 @@ func diagnoseOptions(c *cli.Context) (o diagnose.Options, err error) {
 		o.SharedPrefix = &share
 	}
 	return o, nil
-}
-
-// eachEventIn calls add with each event of the files in the arguments, and with what names it.
-func eachEventIn(c *cli.Context, add func(source string, e *schema.GenerationObservability)) error {
-	files, err := filesOf(c)
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		in, err := events.Open(file)
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		for e, err := range events.Read(events.Limit(in, events.MaxFile)) {
-			if err != nil {
-				return fmt.Errorf("reading %s: %w", file, err)
-			}
-			add(file, e.GenerationObservability)
-		}
-	}
-	return nil
-}
-
-// whyNoEngine returns why an event has no figures of an engine.
-func whyNoEngine(e *schema.GenerationObservability) string {
-	for _, u := range e.Unavailable {
-		if u.Field == "engine" {
-			return u.Reason
-		}
-	}
-	return "the event has no figures of an engine"
 }
 
 func writeReports(c *cli.Context, reports diagnose.Reports, format diagnose.Format) error {
