@@ -113,6 +113,9 @@ func diagnoseLive(c *cli.Context, m *messages, add func(from string, e *schema.G
 	defer stop()
 	e, err := sources.Live(ctx, o)
 	if err != nil {
+		if ctx.Err() != nil { // before anything was read
+			return true, nil
+		}
 		if errors.Is(err, sources.ErrNoEngine) {
 			err = withHint(err, "vobs scrape "+o.Targets[0].Name()+" shows what answers there")
 		}

@@ -25,15 +25,15 @@ func ParsePreset(name string) (Preset, error) {
 	case Default, Document:
 		return p, nil
 	}
-	return "", fmt.Errorf("preset %q: use default or document", name)
+	return "", fmt.Errorf("unknown preset %q: use default or document", name)
 }
 
-// Options of [Diagnose].
+// Options are what a diagnosis depends on besides the event.
 type Options struct {
 	// Preset is the set of rules; "" is [Default].
 	Preset Preset
-	// SharedPrefix is the share of the prompt tokens that requests have in common, from 0 to 1;
-	// nil if unknown.
+	// SharedPrefix is the share of the prompt tokens, from 0 to 1, that a perfect prefix cache
+	// would have found; nil if unknown.
 	SharedPrefix *float64
 }
 
