@@ -25,7 +25,7 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 
 .PHONY: build demo install clean help \
 	test check-long check-shared soak race test-plugin fuzz lint \
-	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-vllm bench bench-long bench-vllm
+	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-vllm
 
 ##@ Build and run
 
@@ -123,7 +123,7 @@ lint: $(RUFF) $(ACTIONLINT) $(CHECK_JSONSCHEMA) ## check formatting, go vet, sta
 
 ##@ End to end
 
-e2e: e2e-truth e2e-nvml e2e-gpu e2e-zeus e2e-ray e2e-wandb e2e-vllm ## run all end-to-end tests
+e2e: e2e-truth e2e-nvml e2e-gpu e2e-zeus e2e-ray e2e-wandb e2e-prometheus e2e-vllm ## run all end-to-end tests
 
 e2e-truth: ## read simulated engines in real time over HTTP, and compare with what really happened (part of check-long)
 	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -v -run '^TestFiguresOverHTTP$$' ./probe/internal/truth
@@ -142,6 +142,9 @@ e2e-ray: bin/vobs $(FAKENVML) ## test whose GPU memory is whose under a real Ray
 
 e2e-wandb: ## compare our client with W&B's real SDK (130 MB, into .e2e), against a local server
 	e2e/wandb/run.sh
+
+e2e-prometheus: bin/vobs ## compare vobs diagnose on live engines and on a real Prometheus's past (20 MB from Debian, into .e2e)
+	e2e/prometheus/run.sh
 
 e2e-vllm: bin/vobs ## test with a real vLLM for CPU (5.9 GB, into .e2e): served, offline, loads of every kind, ended and killed
 	e2e/vllm/run.sh

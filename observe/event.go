@@ -57,23 +57,9 @@ func (n *sharedNotes) copy() schema.Notes {
 // assemble returns the event; notes becomes part of it. It does not change the run,
 // because partial events are assembled while the command runs.
 func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *schema.GenerationObservability {
-	e := &schema.GenerationObservability{
-		Core: schema.Core{
-			PeakVRAMGB:          got.gpus.PeakVRAMGB,
-			KVCacheUsagePerc:    got.engine.KVCacheUsagePerc,
-			PrefixCacheHitRate:  got.engine.PrefixCacheHitRate,
-			SpecAcceptRate:      got.engine.SpecAcceptRate,
-			LoadavgPre:          r.loadPre,
-			LoadavgPost:         got.loadPost,
-			EngineRuntimeConfig: got.engine.EngineRuntimeConfig,
-		},
-		SchemaVersion: schema.Version,
-		Run:           about,
-		Host:          &got.host,
-		GPUs:          got.gpus.GPUs,
-		Engine:        got.engine.Engine,
-		Omni:          got.engine.Omni,
-	}
+	e := newEvent(about, &got.engine)
+	e.PeakVRAMGB, e.LoadavgPre, e.LoadavgPost = got.gpus.PeakVRAMGB, r.loadPre, got.loadPost
+	e.Host, e.GPUs = &got.host, got.gpus.GPUs
 	r.compareIntents(e, &got.engine, &notes)
 	if e.Omni == nil { // this counts only after a panic: otherwise the prober has given its reason
 		notes.Missing("omni", "the engine was not read")
@@ -97,14 +83,11 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 
 // conditions returns what the rules about a whole event look at.
 func (r *run) conditions(e *schema.GenerationObservability, got readings, notes schema.Notes) validity.Input {
-	c := got.engine.Conditions
 	in := validity.Input{
-		Event: e,
-		Died:  engineDied(notes),
-		Engines: validity.Engines{
-			WarmCache: (*validity.WarmCache)(c.WarmCache), CameUp: c.CameUp, WithoutStats: c.WithoutStats, Profiled: c.Profiled,
-		},
-		CPU: got.cpu, OOM: got.oom, ClockJump: got.clockJump,
+		Event:   e,
+		Died:    engineDied(notes),
+		Engines: engineConditions(got.engine.Conditions),
+		CPU:     got.cpu, OOM: got.oom, ClockJump: got.clockJump,
 		Profiler: profilerIn(r.line),
 	}
 	for _, t := range got.gpus.Throttling {

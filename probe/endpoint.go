@@ -184,7 +184,7 @@ func (e *endpoint) read(ctx context.Context, full bool, ph phase) (window.Delta,
 	if err == nil {
 		rendered := at
 		if e.client != nil {
-			rendered = at.Add(resp.Latency - e.schedule.ReturnTrip(full, resp.Latency))
+			rendered = e.rendered(at, resp.Latency, full)
 		}
 		delta, err = e.ingest(rendered, resp, full, ph)
 	}
@@ -367,6 +367,11 @@ func (e *endpoint) ingest(at time.Time, resp scrape.Response, full bool, ph phas
 	}
 	e.idleSinceFull = e.duplicateOf == nil && tokens != e.fullTokens && !gauges.BusyNow(e.index)
 	return delta, nil
+}
+
+// rendered returns when a server rendered a page, as an estimate; the request began at a time.
+func (e *endpoint) rendered(began time.Time, latency time.Duration, full bool) time.Time {
+	return began.Add(latency - e.schedule.ReturnTrip(full, latency))
 }
 
 // written returns the times between which a page was written that is taken to be of a time.

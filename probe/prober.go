@@ -121,16 +121,22 @@ func (p *Prober) Add(t scrape.Target) bool {
 			return false
 		}
 	}
+	e := p.addEndpoint(t)
+	if !p.started.IsZero() {
+		p.startPolling(e)
+	}
+	return true
+}
+
+// addEndpoint appends an endpoint. The lock is held.
+func (p *Prober) addEndpoint(t scrape.Target) *endpoint {
 	if p.gauges[t.Origin] == nil {
 		p.gauges[t.Origin], p.active[t.Origin] = window.NewGauges(), &window.ActiveTime{}
 		p.gauges[t.Origin].Start(p.started)
 	}
 	e := newEndpoint(p, len(p.endpoints), t)
 	p.endpoints = append(p.endpoints, e)
-	if !p.started.IsZero() {
-		p.startPolling(e)
-	}
-	return true
+	return e
 }
 
 // serverFound records that the process behind a known address is the command's server t. The
@@ -283,12 +289,27 @@ func (p *Prober) ScrapeBaseline(ctx context.Context) {
 func (p *Prober) Start(commandStarted time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.begin(commandStarted)
+	for _, e := range p.endpoints {
+		p.startPolling(e)
+	}
+}
+
+// begin records when the command started. The lock is held.
+func (p *Prober) begin(commandStarted time.Time) {
 	p.started = commandStarted
 	for _, g := range p.gauges {
 		g.Start(commandStarted)
 	}
+}
+
+// end records when the command ended. The lock is held.
+func (p *Prober) end(commandEnded time.Time) {
+	for _, g := range p.gauges {
+		g.End(commandEnded)
+	}
 	for _, e := range p.endpoints {
-		p.startPolling(e)
+		e.tokenCurves.End(commandEnded.Sub(p.started))
 	}
 }
 
@@ -311,12 +332,7 @@ func (p *Prober) BeforeShutdown(ctx context.Context) {
 func (p *Prober) Finish(ctx context.Context, commandEnded time.Time) aggregate.Output {
 	p.mu.Lock()
 	p.finishing = true
-	for _, g := range p.gauges {
-		g.End(commandEnded)
-	}
-	for _, e := range p.endpoints {
-		e.tokenCurves.End(commandEnded.Sub(p.started))
-	}
+	p.end(commandEnded)
 	p.mu.Unlock()
 	p.cancel()
 	p.polls.Wait()

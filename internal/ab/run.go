@@ -7,13 +7,14 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/vobs/vobs/internal/bracket"
 	"github.com/vobs/vobs/internal/compare"
 	"github.com/vobs/vobs/internal/deliver"
 	"github.com/vobs/vobs/internal/events"
@@ -22,13 +23,6 @@ import (
 
 // resetTimeout bounds a request that empties a prefix cache.
 const resetTimeout = 30 * time.Second
-
-// Exit codes of vobs run that are not the command's own (those of coreutils' env).
-const (
-	exitNotStarted    = 125
-	exitNotExecutable = 126
-	exitNotFound      = 127
-)
 
 // ErrStopped is returned if the context ended before all runs were done.
 var ErrStopped = errors.New("stopped")
@@ -161,51 +155,23 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // run makes one run. It returns its event as well as an error if the command failed.
 func (o *Options) run(ctx context.Context, step Step, file string) (*events.Event, error) {
-	args := append([]string{"run", "--output", file}, o.Flags...)
+	flags := slices.Clone(o.Flags)
 	for name, value := range o.Labels {
-		args = append(args, "--label", name+"="+value)
+		flags = append(flags, "--label", name+"="+value)
 	}
 	if step.Pair > 0 {
 		for name, value := range map[string]string{
 			compare.LabelSide: string(step.Side), compare.LabelPair: strconv.Itoa(step.Pair), compare.LabelPosition: strconv.Itoa(step.Position),
 		} {
-			args = append(args, "--label", name+"="+value)
+			flags = append(flags, "--label", name+"="+value)
 		}
 	}
-	cmd := exec.Command(o.Program, append(append(args, "--"), o.Commands[step.Side]...)...)
-	cmd.Stdout, cmd.Stderr = o.Output, o.Output
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting vobs run: %w", err)
+	e, code, err := bracket.Run(ctx, bracket.Options{Program: o.Program, Flags: flags, Command: o.Commands[step.Side], Event: file, Output: o.Output})
+	if notRun := (*bracket.NotRunError)(nil); errors.As(err, &notRun) {
+		return nil, fmt.Errorf("vobs run could not run the command of side %s (exit code %d): see its message above", step.Side, notRun.Code)
 	}
-	ended := make(chan struct{})
-	go func() {
-		// A Ctrl-C reaches the run as well; other signals are sent to vobs alone.
-		select {
-		case <-ctx.Done():
-			if !errors.Is(context.Cause(ctx), ErrInterrupt) {
-				_ = cmd.Process.Signal(syscall.SIGTERM)
-			}
-		case <-ended:
-		}
-	}()
-	err := cmd.Wait()
-	close(ended)
-	code := 0
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		code = exit.ExitCode()
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			code = 128 + int(status.Signal())
-		}
-	} else if err != nil {
-		return nil, fmt.Errorf("waiting for vobs run: %w", err)
-	}
-	switch code {
-	case exitNotStarted, exitNotExecutable, exitNotFound:
-		return nil, fmt.Errorf("vobs run could not run the command of side %s (exit code %d): see its message above", step.Side, code)
-	}
-	e, err := readEvent(file)
 	if err != nil {
-		return nil, fmt.Errorf("the event of %s: %w", step, err)
+		return nil, fmt.Errorf("%s: %w", step, err)
 	}
 	if code == 128+int(syscall.SIGINT) {
 		return e, ErrStopped // a Ctrl-C is for all of it
@@ -214,21 +180,6 @@ func (o *Options) run(ctx context.Context, step Step, file string) (*events.Even
 		return e, &FailedError{step, code}
 	}
 	return e, nil
-}
-
-// ErrInterrupt is the cause of a context that a Ctrl-C of the terminal ended.
-var ErrInterrupt = errors.New("interrupted")
-
-func readEvent(file string) (*events.Event, error) {
-	in, err := events.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	for e, err := range events.Read(in) {
-		return e, err
-	}
-	return nil, errors.New("the file is empty")
 }
 
 // resetPrefixCache empties the prefix cache of a vLLM server.

@@ -45,9 +45,9 @@ var layers = [][]string{
 	},
 	{ // samplers, scraping, counters over a window
 		"sampler/gpu", "sampler/host", "probe/dcgm", "probe/scrape", "probe/window",
-		"internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
+		"internal/bracket", "internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
 	},
-	{"probe/aggregate", "internal/source", "internal/wandb/api", "internal/wandb/transactionlog"},
+	{"probe/aggregate", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir", "observe/validity"},
 	{ // analysis of events, destinations of events
 		"internal/check", "internal/compare", "internal/diagnose", "internal/sink/...", "internal/wandb",
@@ -56,6 +56,7 @@ var layers = [][]string{
 		"observe",
 		"internal/ab", "internal/doctor", "internal/export", "internal/load", "internal/merge", "internal/report", "internal/trace", "internal/tune", "internal/watch",
 	},
+	{"internal/source"}, // events of engines that no command was run for
 	{"internal/cli", "bench/minimal", "bench/overhead", "bench/reader"},
 	{"."},
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/internal/ab"
+	"github.com/vobs/vobs/internal/bracket"
 	"github.com/vobs/vobs/internal/compare"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/render"
@@ -283,7 +284,7 @@ func untilSignal() (context.Context, func()) {
 		for s := range signals {
 			cause := error(nil)
 			if s != syscall.SIGTERM { // the terminal sent it to the run as well
-				cause = ab.ErrInterrupt
+				cause = bracket.ErrInterrupt
 			}
 			cancel(cause)
 		}

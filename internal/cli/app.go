@@ -58,6 +58,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 vobs ab [flags] [--] COMMAND_A... --- COMMAND_B...
 vobs compare [flags] BASE NEW
 vobs check [flags] EVENT...
+vobs diagnose [flags] EVENT... | --metrics-url URL | --prometheus URL
 vobs schema [flags]
 vobs validate FILE...
 vobs scrape URL|FILE
@@ -92,6 +93,7 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 		abCommand(),
 		compareCommand(),
 		checkCommand(),
+		diagnoseCommand(),
 		schemaCommand(),
 		validateCommand(),
 		scrapeCommand(),

@@ -12,6 +12,7 @@ import (
 	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/diagnose"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
@@ -32,6 +33,8 @@ var flagWords = map[string][]string{
 	"check format":    {string(check.Text), string(check.JSON), string(check.Markdown), string(check.JUnit)},
 	"compare format":  formatWords,
 	"ab format":       formatWords,
+	"diagnose format": {string(diagnose.Text), string(diagnose.JSON), string(diagnose.Markdown)},
+	"preset":          {string(diagnose.Default), string(diagnose.Document)},
 	"ab order":        {string(ab.ABBA), string(ab.Random)},
 	"slo":             slo.Names(),
 	githubFlag:        {string(github.Auto), string(github.On), string(github.Off)},

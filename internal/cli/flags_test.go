@@ -15,6 +15,7 @@ import (
 	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
+	"github.com/vobs/vobs/internal/diagnose"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
@@ -34,6 +35,8 @@ var flagParsers = map[string]func(string) error{
 	"check format":    func(s string) error { _, err := check.ParseFormat(s); return err },
 	"compare format":  func(s string) error { _, err := render.ParseFormat(s); return err },
 	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
+	"diagnose format": func(s string) error { _, err := diagnose.ParseFormat(s); return err },
+	"preset":          func(s string) error { _, err := diagnose.ParsePreset(s); return err },
 	"ab order":        func(s string) error { _, err := ab.ParseOrder(s); return err },
 	"slo":             func(s string) error { _, err := slo.Parse(s); return err },
 	githubFlag:        func(s string) error { _, err := github.ParseMode(s); return err },

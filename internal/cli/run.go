@@ -149,6 +149,9 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	if cfg.Interval, err = interval(c, "interval", time.Millisecond); err != nil {
 		return cfg, err
 	}
+	if cfg.Probe, err = metricsAccess(c); err != nil {
+		return cfg, err
+	}
 	if cfg.Probe.Interval, err = interval(c, "scrape-interval", 10*time.Millisecond); err != nil {
 		return cfg, err
 	}
@@ -158,14 +161,6 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 			return cfg, err
 		}
 		cfg.Targets = append(cfg.Targets, t)
-	}
-	if cfg.Probe.Headers, err = headers(list(c, "metrics-header", "\n")); err != nil {
-		return cfg, err
-	}
-	if file := c.String("metrics-ca"); file != "" {
-		if cfg.Probe.CA, err = readCA(file); err != nil {
-			return cfg, err
-		}
 	}
 	if cfg.Intents, err = intents(c); err != nil {
 		return cfg, err

@@ -71,14 +71,20 @@ func readPage(c *cli.Context, from string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var cfg probe.Config
-	if cfg.Headers, err = headers(list(c, "metrics-header", "\n")); err != nil {
+	cfg, err := metricsAccess(c)
+	if err != nil {
 		return nil, err
 	}
-	if file := c.String("metrics-ca"); file != "" {
-		if cfg.CA, err = readCA(file); err != nil {
-			return nil, err
-		}
-	}
 	return probe.Fetch(context.Background(), cfg, t)
+}
+
+// metricsAccess returns the headers and the certificates for metrics addresses.
+func metricsAccess(c *cli.Context) (cfg probe.Config, err error) {
+	if cfg.Headers, err = headers(list(c, "metrics-header", "\n")); err != nil {
+		return cfg, err
+	}
+	if file := c.String("metrics-ca"); file != "" {
+		cfg.CA, err = readCA(file)
+	}
+	return cfg, err
 }
