@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vobs/vobs/internal/diagnose"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/schema"
 )
@@ -39,6 +40,9 @@ func summarize(e *schema.GenerationObservability, width int) string {
 			parts = append(parts, fmt.Sprintf("load %.2f → %.2f", float64(e.LoadavgPre[0]), float64(e.LoadavgPost[0])))
 		}
 		line("host", strings.Join(parts, ", "))
+	}
+	if d := e.Diagnosis; d != nil && (d.BindingResource.Code != schema.BindingUnknown || len(d.Findings) > 0) {
+		line("diagnosis", diagnose.Headline(d))
 	}
 	for _, v := range e.Validity {
 		line(string(v.Severity), v.Message)

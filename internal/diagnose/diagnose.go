@@ -68,11 +68,6 @@ func Diagnose(e *schema.GenerationObservability, o Options) *schema.Diagnosis {
 	return d
 }
 
-// IsCritical reports whether a diagnosis has a critical finding.
-func IsCritical(d *schema.Diagnosis) bool {
-	return d != nil && slices.ContainsFunc(d.Findings, func(f schema.Finding) bool { return f.Severity == schema.FindingCritical })
-}
-
 func severityRank(s schema.FindingSeverity) int {
 	return slices.Index([]schema.FindingSeverity{schema.FindingInfo, schema.FindingWarning, schema.FindingCritical}, s)
 }

@@ -238,7 +238,7 @@ func (f *figures) requestTokens() (mean figure, deviation float64) {
 			own = 1 - float64(*c.Local.HitRate)
 		}
 		mean.x, mean.known = own*float64(*p.Mean)+float64(*g.Mean), true
-		return mean, math.Hypot(standardDeviation(p), standardDeviation(g))
+		return mean, math.Hypot(own*standardDeviation(p), standardDeviation(g))
 	}
 	total := figure{"(engine.tokens.prompt + engine.tokens.generation)", f.promptTokens.x + f.generationTokens.x, f.promptTokens.known && f.generationTokens.known}
 	return total.over(f.finished), 0
