@@ -27,7 +27,7 @@ func demoEngineCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` of the metrics; port 0 takes a free one, unix:PATH a socket"},
 			&cli.DurationFlag{Name: "duration", Value: 4 * time.Second, Usage: "`TIME` of the generation phase"},
-			&cli.StringFlag{Name: "scenario", Usage: "play the scenario `NAME` instead of the generation phase"},
+			&cli.StringFlag{Name: "scenario", Usage: "run the scenario `NAME` instead of the generation phase"},
 			&cli.StringFlag{Name: "memory-file", Usage: "`FILE` that the simulated GPU's used bytes are written to"},
 			&cli.StringFlag{Name: "done", Usage: "`FILE`, mostly a FIFO, that gets a line a second after the generation phase, and a second before the engine ends"},
 		},

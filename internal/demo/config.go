@@ -55,7 +55,7 @@ type Config struct {
 	// BlockSize is the number of tokens in a KV block, NumGPUBlocks the number of
 	// blocks of one engine (one of them is vLLM's null block and never used).
 	BlockSize, NumGPUBlocks int
-	// Scenario, if set, is what Generate plays, and its Settings replace those above.
+	// Scenario, if set, is what Generate runs, and its Settings replace those above.
 	Scenario *Scenario
 	// Seed determines the workload; 0 is a valid seed.
 	Seed int64

@@ -62,7 +62,7 @@ func New(cfg Config) (*Engine, error) {
 func newEngine(cfg Config, memory *memoryFile) *Engine {
 	e := &Engine{cfg: cfg, created: time.Now(), memory: memory, metrics: newMetrics(&cfg, time.Now)}
 	if cfg.Scenario != nil {
-		e.live = &live{play: newPlay(&e.cfg, e.created)}
+		e.live = &live{simulation: newSimulation(&e.cfg, e.created)}
 	}
 	for rank := range cfg.Engines {
 		e.cores = append(e.cores, newCore(&cfg, rank))
@@ -106,7 +106,7 @@ func phaseLength(c *Config, phase int) float64 {
 // of wall time and returns when the engine is idle again. Called again, it serves
 // another phase with other requests on warm caches, and the counters go on. If ctx ends
 // or Close is called, it returns context.Canceled (or ctx's error) at once; the page
-// stays as it was, and there is no further phase. A scenario is played once.
+// stays as it was, and there is no further phase. A scenario runs once.
 func (e *Engine) Generate(ctx context.Context) error {
 	e.generating.Lock()
 	defer e.generating.Unlock()
@@ -120,7 +120,7 @@ func (e *Engine) Generate(ctx context.Context) error {
 		return err
 	}
 	if e.live != nil {
-		e.broken = true // there is one performance only
+		e.broken = true // a scenario runs once
 		return e.live.generate(ctx)
 	}
 	e.mu.Lock()

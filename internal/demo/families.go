@@ -59,6 +59,7 @@ type engineSeries struct {
 	decode, requestPreemptions, prefillComputed            *child
 
 	connectorSeries
+	residencySeries
 }
 
 // metrics is the page of one server.
@@ -106,6 +107,9 @@ func newMetrics(c *Config, now func() time.Time) *metrics {
 	m.registerTokens(c, set, each)
 	m.registerRequests(c, each)
 	m.registerLatencies(c, each)
+	if set.KVCacheMetrics {
+		m.registerResidency(each)
+	}
 	m.registerCacheConfig(c, set, ids)
 
 	m.httpRequests = r.add(counter, "http_requests", "Total number of requests by method, status and handler.")

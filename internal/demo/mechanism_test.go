@@ -114,8 +114,17 @@ func TestPrefixCaches(t *testing.T) {
 			t.Errorf("%s: hit rate %.2f, shared %.2f, %+v", name, r, o.rec.SharedPrefix, o.totals)
 		}
 	}
-	if r := rate(outcomeOf(t, "cache-too-small", func(s *Scenario) { s.NumGPUBlocks = 32001 })); r < 0.3 {
+	small, large := outcomeOf(t, "cache-too-small", nil), outcomeOf(t, "cache-too-small", func(s *Scenario) { s.NumGPUBlocks = 32001 })
+	if r := rate(large); r < 0.3 {
 		t.Errorf("hit rate %.2f with a cache that has room for the prefixes", r)
+	}
+	// A prefix comes again after 60 s on average, and is evicted long before.
+	evicted, _ := small.dist("vllm:kv_block_idle_before_evict_seconds")
+	if idle := small.mean("vllm:kv_block_idle_before_evict_seconds"); evicted < 100 || idle > 20 || idle > small.mean("vllm:kv_block_lifetime_seconds") {
+		t.Errorf("%v evictions, after %.1f s on average", evicted, idle)
+	}
+	if n, _ := large.dist("vllm:kv_block_lifetime_seconds"); n != 0 {
+		t.Errorf("%v evictions from the large cache", n)
 	}
 	if r := rate(outcomeOf(t, "prefix-cache-off", func(s *Scenario) { s.NoPrefixCaching = false })); r < 0.7 {
 		t.Errorf("hit rate %.2f with the cache switched on", r)
@@ -294,6 +303,6 @@ func TestScenarioOnTheWallClock(t *testing.T) {
 		t.Errorf("%v tokens on the page, want %d", n, want.GenerationTokens)
 	}
 	if err := e.Generate(t.Context()); err == nil {
-		t.Error("a scenario was played twice")
+		t.Error("the scenario ran twice")
 	}
 }

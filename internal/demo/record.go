@@ -24,6 +24,7 @@ func (m *metrics) record(rank int, st *stepRecord) {
 	s.extQueries.value += float64(st.extQueries)
 	s.extHits.value += float64(st.extHits)
 	m.recordConnector(rank, st)
+	m.recordResidency(rank, st)
 	if s.drafts != nil {
 		s.drafts.value += float64(st.drafts)
 		s.drafted.value += float64(st.drafted)

@@ -3,6 +3,7 @@ package demo
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -33,7 +34,7 @@ type Recording struct {
 	SharedPrefix float64
 }
 
-// Record plays a scenario in simulated time, as fast as possible, and polls its page in
+// Record runs a scenario in simulated time, as fast as possible, and polls its page in
 // equal intervals. The same scenario and seed give the same recording.
 func Record(s Scenario, seed int64, pollEvery time.Duration) (*Recording, error) {
 	return record(s, seed, pollEvery, nil)
@@ -53,19 +54,22 @@ func record(s Scenario, seed int64, pollEvery time.Duration, see func(*core, *st
 	if err != nil {
 		return nil, err
 	}
-	p, rec := newPlay(&cfg, RecordedFrom), &Recording{ServerInfo: info}
-	p.see = see
-	end := never
+	sim, rec := newSimulation(&cfg, RecordedFrom), &Recording{ServerInfo: info}
+	sim.see = see
+	end, limit := never, 20*s.length()
 	for at := 0.0; at < end+pollEvery.Seconds(); at += pollEvery.Seconds() {
-		if !p.advance(at) && end == never {
+		if at > limit {
+			return nil, fmt.Errorf("demo: scenario %q: requests are still left %.0f s after the start", s.Name, limit)
+		}
+		if !sim.advance(at) && end == never {
 			end = max(at, s.Load.Seconds) + s.Load.Idle
 		}
-		if text := p.page(nil); text != nil {
-			rec.Pages = append(rec.Pages, Page{p.wall(at), text})
+		if text := sim.page(nil); text != nil {
+			rec.Pages = append(rec.Pages, Page{sim.wall(at), text})
 		}
 	}
-	rec.Totals = append(p.previous, p.totals())
-	rec.Lost, rec.Refused = p.lost, p.refused
+	rec.Totals = append(sim.previous, sim.totals())
+	rec.Lost, rec.Refused = sim.lost, sim.refused
 	all, shared := 0, 0
 	for _, t := range rec.Totals {
 		all += t.sentTokens

@@ -126,7 +126,8 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "shared-prefix", Doc: "prompts that share most of their tokens, found in the prefix cache",
-			Load: Load{Seconds: 90, Rate: 6, Kinds: kinds{{Weight: 1, Prompt: 1600, Shared: 1280, Groups: 8, Output: 160}}},
+			Settings: Settings{KVCacheMetrics: true},
+			Load:     Load{Seconds: 90, Rate: 6, Kinds: kinds{{Weight: 1, Prompt: 1600, Shared: 1280, Groups: 8, Output: 160}}},
 			Truth: Truth{
 				Binding: schema.BindingClient, Permitted: findings{schema.FindingClientLimited},
 				Why: "after the first request of each group its prefix is always found",
@@ -134,7 +135,8 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "no-shared-prefix", Doc: "prompts that have nothing in common: a hit rate of 0, which is right",
-			Load: Load{Seconds: 90, Rate: 4, Kinds: kinds{{Weight: 1, Prompt: 1600, Groups: 1, Output: 160}}},
+			Settings: Settings{KVCacheMetrics: true},
+			Load:     Load{Seconds: 90, Rate: 4, Kinds: kinds{{Weight: 1, Prompt: 1600, Groups: 1, Output: 160}}},
 			Truth: Truth{
 				Binding: schema.BindingClient, Permitted: findings{schema.FindingClientLimited},
 				Why: "there is nothing to find in the prefix cache",
@@ -152,7 +154,7 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "cache-too-small", Doc: "prompts that share most of their tokens in many groups: evicted before they come again",
-			Settings: Settings{NumGPUBlocks: 4001},
+			Settings: Settings{NumGPUBlocks: 4001, KVCacheMetrics: true},
 			Load:     Load{Seconds: 90, Rate: 4, Kinds: kinds{{Weight: 1, Prompt: 1600, Shared: 1280, Groups: 240, Output: 160}}},
 			Truth: Truth{
 				Binding:  schema.BindingClient,

@@ -28,7 +28,7 @@ type outcome struct {
 	itl              []float64
 }
 
-// outcomeOf plays a scenario, with its settings changed, and checks what holds after every
+// outcomeOf runs a scenario, with its settings changed, and checks what holds after every
 // step.
 func outcomeOf(t *testing.T, name string, change func(*Scenario)) *outcome {
 	t.Helper()
@@ -384,5 +384,17 @@ func TestScenarioSettingsAreVisible(t *testing.T) {
 		if got := label(t, fs["vllm:cache_config_info"], "enable_prefix_caching"); got != pythonBool(!set.NoPrefixCaching) {
 			t.Errorf("%s: enable_prefix_caching %s", s.Name, got)
 		}
+	}
+}
+
+// A recording ends with an error if the requests do not: here the leak takes all blocks.
+func TestRecordOfAnEndlessScenario(t *testing.T) {
+	s, err := FindScenario("leak")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Faults.LeakedRequests, s.NumGPUBlocks, s.Load.Seconds, s.Load.Idle = 1, 201, 10, 1
+	if _, err := Record(*s, 0, time.Second); err == nil || !strings.Contains(err.Error(), "still left") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -9,6 +9,9 @@ const (
 	acceptProbability = 0.7
 )
 
+// emptyStep is the time of a step that schedules nothing, in seconds.
+const emptyStep = 2e-3
+
 // scheduled is one request's share of a step.
 type scheduled struct {
 	r      *request
@@ -63,6 +66,7 @@ type stepRecord struct {
 	interTokenLatency         []float64 // wall seconds
 	disconnected              []*request
 	transfers                 []transfer
+	evictions                 []eviction
 }
 
 func newCore(c *Config, rank int) *core {
@@ -101,6 +105,9 @@ func (e *core) begin() {
 	for len(e.incoming) > 0 && e.incoming[0].queued <= e.now {
 		e.waiting = append(e.waiting, e.incoming[0])
 		e.incoming = e.incoming[1:]
+	}
+	if e.pool.use != nil {
+		e.pool.use.now = e.now
 	}
 	e.plan = e.plan[:0]
 	e.step = stepRecord{}
@@ -261,6 +268,7 @@ func (e *core) end() *stepRecord {
 	st := &e.step
 	st.running, st.waiting, st.usage = len(e.running), len(e.waiting)+len(e.deferred), e.pool.usage()
 	st.deferred = len(e.deferred)
+	st.evictions = e.pool.use.drain()
 	for _, r := range e.deferred {
 		if r.loadEnd > e.now {
 			st.loading++
@@ -312,14 +320,12 @@ func (e *core) sample(r *request) {
 	}
 }
 
-// free releases the blocks of a request that has ended.
-func (e *core) free(r *request) {
-	if e.faults.LeakedRequests > 0 && e.rng.Float64() < e.faults.LeakedRequests {
-		e.leaked += len(r.blocks)
-	} else {
-		e.pool.release(r.blocks)
+// nextQueued returns when the next request reaches the scheduler, or the API server.
+func (e *core) nextQueued() float64 {
+	if len(e.incoming) > 0 {
+		return e.incoming[0].queued
 	}
-	r.blocks, r.keyed = nil, 0
+	return e.clients.next()
 }
 
 // length runs the core to its end, without a clock, and returns how many simulated

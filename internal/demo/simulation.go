@@ -10,9 +10,9 @@ import (
 // apiServerMemory is the resident memory of an idle API server, in bytes.
 const apiServerMemory = 1400 << 20
 
-// play is a scenario in progress: a sequence of events in simulated time, which the caller
+// simulation is a scenario in progress: a sequence of events in simulated time, which the caller
 // takes one by one. It is not safe for concurrent use.
-type play struct {
+type simulation struct {
 	cfg   *Config
 	s     *Scenario
 	start time.Time // time 0
@@ -37,34 +37,37 @@ type play struct {
 	see func(*core, *stepRecord) // in tests
 }
 
-// newPlay returns the scenario of a filled configuration, at time 0.
-func newPlay(cfg *Config, start time.Time) *play {
+// newSimulation returns the scenario of a filled configuration, at time 0.
+func newSimulation(cfg *Config, start time.Time) *simulation {
 	s := cfg.Scenario
-	p := &play{cfg: cfg, s: s, start: start, scale: cfg.Duration.Seconds() / s.length(), down: never}
-	p.boot(0, nil)
-	return p
+	sim := &simulation{cfg: cfg, s: s, start: start, scale: cfg.Duration.Seconds() / s.length(), down: never}
+	sim.boot(0, nil)
+	return sim
 }
 
 // boot starts the server with empty caches. old are the clients of a server that has died.
-func (p *play) boot(at float64, old []*clients) {
-	p.process = p.wall(at)
-	p.metrics = newMetrics(p.cfg, func() time.Time { return p.process })
-	p.metrics.scale = p.scale
-	p.cores, p.outputs = nil, make([][]stepRecord, p.s.Engines)
-	p.tally, p.served = tally{}, 0
-	for rank := range p.s.Engines {
-		c := newCore(p.cfg, rank)
-		c.now, c.faults = at, p.s.Faults
-		c.front = &frontend{cost: p.s.Frontend, free: at}
-		if o := p.s.Offload; o != nil {
+func (sim *simulation) boot(at float64, old []*clients) {
+	sim.process = sim.wall(at)
+	sim.metrics = newMetrics(sim.cfg, func() time.Time { return sim.process })
+	sim.metrics.scale = sim.scale
+	sim.cores, sim.outputs = nil, make([][]stepRecord, sim.s.Engines)
+	sim.tally, sim.served = tally{}, 0
+	for rank := range sim.s.Engines {
+		c := newCore(sim.cfg, rank)
+		c.now, c.faults = at, sim.s.Faults
+		c.front = &frontend{cost: sim.s.Frontend, free: at}
+		if sim.s.KVCacheMetrics {
+			c.pool.use = newResidency(sim.cfg.Seed, rank)
+		}
+		if o := sim.s.Offload; o != nil {
 			c.tier = newOffloadTier(*o)
 		}
 		if old != nil {
 			c.clients = old[rank]
 		} else {
-			c.clients = newClients(p.s, p.cfg.Seed, rank, p.s.share(rank), p.scale)
+			c.clients = newClients(sim.s, sim.cfg.Seed, rank, sim.s.share(rank), sim.scale)
 		}
-		p.cores = append(p.cores, c)
+		sim.cores = append(sim.cores, c)
 		if !c.idle() {
 			c.begin()
 		}
@@ -72,8 +75,8 @@ func (p *play) boot(at float64, old []*clients) {
 }
 
 // wall returns the wall clock's time of a simulated one.
-func (p *play) wall(at float64) time.Time {
-	return p.start.Add(time.Duration(at * p.scale * float64(time.Second)))
+func (sim *simulation) wall(at float64) time.Time {
+	return sim.start.Add(time.Duration(at * sim.scale * float64(time.Second)))
 }
 
 // The kinds of events, in the order in which simultaneous ones happen.
@@ -87,62 +90,62 @@ const (
 
 // next returns the next event, and the engine that it is about. After the last one it
 // returns eventNone, and never.
-func (p *play) next() (event, rank int, at float64) {
-	if p.down < never {
-		return eventBoot, 0, p.down
+func (sim *simulation) next() (event, rank int, at float64) {
+	if sim.down < never {
+		return eventBoot, 0, sim.down
 	}
 	at = never
-	for i, c := range p.cores {
-		if len(p.outputs[i]) > 0 && p.outputs[i][0].at < at {
-			event, rank, at = eventOutput, i, p.outputs[i][0].at
+	for i, c := range sim.cores {
+		if len(sim.outputs[i]) > 0 && sim.outputs[i][0].at < at {
+			event, rank, at = eventOutput, i, sim.outputs[i][0].at
 		}
 		if c.stepping && c.now < at {
 			event, rank, at = eventStep, i, c.now
 		}
 	}
-	if f := p.s.Faults; f.RestartTime > 0 && !p.restarted && f.RestartAt <= at {
+	if f := sim.s.Faults; f.RestartTime > 0 && !sim.restarted && f.RestartAt <= at {
 		return eventDeath, 0, f.RestartAt
 	}
 	return event, rank, at
 }
 
 // advance has everything happen until the given time, and reports whether more is to come.
-func (p *play) advance(until float64) bool {
+func (sim *simulation) advance(until float64) bool {
 	for {
-		event, rank, at := p.next()
+		event, rank, at := sim.next()
 		if at > until {
-			p.now = until
+			sim.now = until
 			return event != eventNone
 		}
-		p.now = at
+		sim.now = at
 		switch event {
 		case eventOutput:
-			st := &p.outputs[rank][0]
-			p.metrics.record(rank, st)
-			p.served += len(st.finished) + len(st.disconnected)
-			p.outputs[rank] = p.outputs[rank][1:]
+			st := &sim.outputs[rank][0]
+			sim.metrics.record(rank, st)
+			sim.served += len(st.finished) + len(st.disconnected)
+			sim.outputs[rank] = sim.outputs[rank][1:]
 		case eventStep:
-			p.step(p.cores[rank])
+			sim.step(sim.cores[rank])
 		case eventDeath:
-			p.die(at)
+			sim.die(at)
 		case eventBoot:
-			p.down = never
+			sim.down = never
 			var old []*clients
-			for _, c := range p.cores {
+			for _, c := range sim.cores {
 				old = append(old, c.clients)
 			}
-			p.boot(at, old)
+			sim.boot(at, old)
 		}
 	}
 }
 
 // step ends a core's step and begins its next one.
-func (p *play) step(c *core) {
+func (sim *simulation) step(c *core) {
 	st := c.end()
-	p.tally.add(st)
-	p.outputs[c.rank] = append(p.outputs[c.rank], *st)
-	if p.see != nil {
-		p.see(c, st)
+	sim.tally.add(st)
+	sim.outputs[c.rank] = append(sim.outputs[c.rank], *st)
+	if sim.see != nil {
+		sim.see(c, st)
 	}
 	c.stepping = false
 	if !c.idle() {
@@ -152,9 +155,9 @@ func (p *play) step(c *core) {
 
 // die ends the server: everything in it is lost, and what arrives until it is back is
 // refused.
-func (p *play) die(at float64) {
-	p.restarted, p.down = true, at+p.s.Faults.RestartTime
-	for _, c := range p.cores {
+func (sim *simulation) die(at float64) {
+	sim.restarted, sim.down = true, at+sim.s.Faults.RestartTime
+	for _, c := range sim.cores {
 		c.stepping = false
 		had := len(c.all)
 		for had > 0 && c.all[had-1].arrival > at { // an idle core's next step was begun ahead of time
@@ -165,25 +168,25 @@ func (p *play) die(at float64) {
 		for _, r := range c.all {
 			if !r.ended(at) {
 				r.gone = true
-				p.lost++
-				c.clients.answered(r, p.down)
+				sim.lost++
+				c.clients.answered(r, sim.down)
 			}
 		}
 	}
-	p.previous = append(p.previous, p.totals())
-	for _, c := range p.cores {
-		for c.clients.next() < p.down {
+	sim.previous = append(sim.previous, sim.totals())
+	for _, c := range sim.cores {
+		for c.clients.next() < sim.down {
 			r := c.clients.take()
-			p.refused++
-			c.clients.answered(r, p.down)
+			sim.refused++
+			c.clients.answered(r, sim.down)
 		}
 	}
 }
 
 // totals returns what the clients have counted since the server process began.
-func (p *play) totals() Totals {
-	t := p.tally.totals()
-	for _, c := range p.cores {
+func (sim *simulation) totals() Totals {
+	t := sim.tally.totals()
+	for _, c := range sim.cores {
 		for _, r := range c.all {
 			t.add(r)
 		}
@@ -192,27 +195,27 @@ func (p *play) totals() Totals {
 }
 
 // page returns the exposition, or nil if nothing answers.
-func (p *play) page(names nameSet) []byte {
-	if p.down < never {
+func (sim *simulation) page(names nameSet) []byte {
+	if sim.down < never {
 		return nil
 	}
 	cpu := 0.0
-	for _, c := range p.cores {
-		cpu += c.front.cpu(p.now)
+	for _, c := range sim.cores {
+		cpu += c.front.cpu(sim.now)
 	}
 	// The CPU time in whole ticks, as the kernel counts it. Starting takes some, too.
-	ticks := math.Floor((12 + cpu*p.scale) * ticksPerSecond)
-	p.metrics.process.simulate(float64(p.process.UnixMilli())/1000, ticks/ticksPerSecond, apiServerMemory+p.s.Faults.RequestLeak*float64(p.served))
-	return p.metrics.reg.page(names)
+	ticks := math.Floor((12 + cpu*sim.scale) * ticksPerSecond)
+	sim.metrics.process.simulate(float64(sim.process.UnixMilli())/1000, ticks/ticksPerSecond, apiServerMemory+sim.s.Faults.RequestLeak*float64(sim.served))
+	return sim.metrics.reg.page(names)
 }
 
-// live is a scenario that an Engine plays on the wall clock.
+// live is a scenario that an Engine runs on the wall clock.
 type live struct {
 	mu sync.Mutex
-	*play
+	*simulation
 }
 
-// generate plays the scenario to its end, and returns when the server has then been idle
+// generate runs the scenario to its end, and returns when the server has then been idle
 // for as long as the scenario says.
 func (l *live) generate(ctx context.Context) error {
 	l.mu.Lock()
