@@ -34,13 +34,13 @@ var layers = [][]string{
 	{"internal/threads"}, // which everything that may hang counts in
 	{ // data types and helpers
 		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
-		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/demo", "internal/environ", "internal/pyvalue", "internal/spelling", "internal/stats",
+		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/environ", "internal/pyvalue", "internal/spelling", "internal/stats",
 		"bench/internal/...",
 	},
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
 		"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics", "internal/vllm/plugin",
 		"sampler", "sampler/proc", "probe/multiproc",
-		"internal/child", "internal/events", "internal/quantity", "internal/render", "internal/seriesfile",
+		"internal/child", "internal/demo", "internal/events", "internal/quantity", "internal/render", "internal/seriesfile",
 		"schema/internal/...",
 	},
 	{ // samplers, scraping, counters over a window
@@ -78,6 +78,8 @@ var only = []struct{ from, to []string }{
 	{[]string{"probe/..."}, []string{"probe/...", "internal/budget", "internal/curve", "internal/pyvalue", "internal/threads", "internal/vllm/...", "schema"}},
 	{[]string{"probe/exposition"}, nil},
 	{[]string{"probe/dcgm"}, []string{"probe/exposition"}},
+	// The simulated engine knows nothing of what reads it.
+	{[]string{"internal/demo"}, []string{"schema"}},
 	{[]string{"probe/multiproc"}, []string{"probe/exposition", "internal/pyvalue", "internal/threads"}},
 	// What is noted depends on the event, and on readings that the run passes on.
 	{[]string{"observe/validity"}, []string{"schema"}},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,9 +22,12 @@ func demoEngineCommand() *cli.Command {
 		Name:   "demo-engine",
 		Usage:  "run a simulated vLLM engine: no model, no GPU, real metrics",
 		Hidden: true,
+		Description: "The scenarios of --scenario, whose load lasts for a minute or two, or for --duration:\n\n" +
+			scenarioList(),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "`ADDRESS` of the metrics; port 0 takes a free one, unix:PATH a socket"},
 			&cli.DurationFlag{Name: "duration", Value: 4 * time.Second, Usage: "`TIME` of the generation phase"},
+			&cli.StringFlag{Name: "scenario", Usage: "run the scenario `NAME` instead of the generation phase"},
 			&cli.StringFlag{Name: "memory-file", Usage: "`FILE` that the simulated GPU's used bytes are written to"},
 			&cli.StringFlag{Name: "done", Usage: "`FILE`, mostly a FIFO, that gets a line a second after the generation phase, and a second before the engine ends"},
 		},
@@ -35,6 +39,16 @@ func demoEngineCommand() *cli.Command {
 			defer stop()
 			cfg := demo.DefaultConfig()
 			cfg.Addr, cfg.Duration, cfg.MemoryFile = c.String("listen"), c.Duration("duration"), c.String("memory-file")
+			if name := c.String("scenario"); name != "" {
+				scenario, err := demo.FindScenario(name)
+				if err != nil {
+					return fail(exitUsage, err)
+				}
+				cfg.Scenario = scenario
+				if !c.IsSet("duration") {
+					cfg.Duration = 0 // the scenario's own
+				}
+			}
 			if name := c.String("done"); name != "" {
 				cfg.Linger = time.Second
 				cfg.Done = func() error { return writeDone(name) }
@@ -50,6 +64,15 @@ func demoEngineCommand() *cli.Command {
 			return nil
 		},
 	}
+}
+
+// scenarioList has a line for each scenario.
+func scenarioList() string {
+	var b strings.Builder
+	for _, s := range demo.Scenarios() {
+		fmt.Fprintf(&b, "   %-22s%s\n", s.Name, s.Doc)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // writeDone writes a line to a file. Opened for reading, too, a FIFO never blocks.

@@ -18,7 +18,7 @@ const DefaultModel = "vobs-demo/simulated-8b"
 // draftTokens is num_speculative_tokens of the simulated ngram proposer.
 const draftTokens = 3
 
-// maxBatchedTokens is the simulated max_num_batched_tokens (chunked prefill).
+// maxBatchedTokens is max_num_batched_tokens unless Config says otherwise.
 const maxBatchedTokens = 2048
 
 // Config describes one simulated server. Zero fields take their defaults, except for
@@ -35,7 +35,8 @@ type Config struct {
 	Engines int
 	// Duration is the wall time of one generation phase: all times of the
 	// simulation are scaled to it. With the defaults and 4 s, an engine step takes
-	// 10 to 20 ms.
+	// 10 to 20 ms. Of a scenario it is the wall time of its load and of the idle time
+	// after that; the default is the scenario's own.
 	Duration time.Duration
 	// Startup is the time Run spends "loading the model" before it listens.
 	Startup time.Duration
@@ -54,6 +55,8 @@ type Config struct {
 	// BlockSize is the number of tokens in a KV block, NumGPUBlocks the number of
 	// blocks of one engine (one of them is vLLM's null block and never used).
 	BlockSize, NumGPUBlocks int
+	// Scenario, if set, is what Generate runs, and its Settings replace those above.
+	Scenario *Scenario
 	// Seed determines the workload; 0 is a valid seed.
 	Seed int64
 	// Speculative turns on simulated ngram speculation and its families.
@@ -101,6 +104,13 @@ func (c *Config) fill() {
 	if c.Model == "" {
 		c.Model = DefaultModel
 	}
+	if s := c.Scenario; s != nil {
+		if c.Duration == 0 {
+			c.Duration = seconds(s.length())
+		}
+		c.Scenario = s.filled()
+		c.useScenario()
+	}
 	if c.Duration == 0 {
 		c.Duration = 4 * time.Second
 	}
@@ -114,6 +124,29 @@ func (c *Config) fill() {
 	def(&c.MaxTokens, 192)
 	def(&c.BlockSize, 16)
 	def(&c.NumGPUBlocks, 1537)
+}
+
+// useScenario copies the scenario's settings to the fields that the page shows.
+func (c *Config) useScenario() {
+	set := &c.Scenario.Settings
+	c.Engines, c.MaxNumSeqs, c.BlockSize, c.NumGPUBlocks = set.Engines, set.MaxNumSeqs, set.BlockSize, set.NumGPUBlocks
+	c.Speculative = set.NumSpeculativeTokens > 0
+	c.PromptTokens, c.SharedPrefix, c.MaxTokens = c.Scenario.Load.longest()
+}
+
+// settings returns what the engine was started with.
+func (c *Config) settings() *Settings {
+	if c.Scenario != nil {
+		return &c.Scenario.Settings
+	}
+	set := &Settings{
+		MaxNumSeqs: c.MaxNumSeqs, MaxNumBatchedTokens: maxBatchedTokens, BlockSize: c.BlockSize, NumGPUBlocks: c.NumGPUBlocks,
+		Engines: c.Engines, Cost: phaseCost,
+	}
+	if c.Speculative {
+		set.NumSpeculativeTokens, set.Acceptance = draftTokens, acceptProbability
+	}
+	return set
 }
 
 // maxPrompt is the longest prompt that the workload can draw.
@@ -131,6 +164,11 @@ func (c *Config) maxModelLen() int {
 
 // check refuses a configuration with which the simulation would not end.
 func (c *Config) check() error {
+	if c.Scenario != nil {
+		if err := c.Scenario.checkLoad(); err != nil {
+			return err
+		}
+	}
 	for _, f := range []struct {
 		name string
 		v    int
@@ -145,13 +183,16 @@ func (c *Config) check() error {
 	if c.SharedPrefix < 0 || c.SharedPrefix >= c.PromptTokens {
 		return fmt.Errorf("demo: SharedPrefix is %d, want 0 to PromptTokens-1 (%d)", c.SharedPrefix, c.PromptTokens-1)
 	}
-	if c.MaxNumSeqs > maxBatchedTokens {
-		return fmt.Errorf("demo: MaxNumSeqs is %d, want %d at most", c.MaxNumSeqs, maxBatchedTokens)
+	if limit := c.settings().MaxNumBatchedTokens; c.MaxNumSeqs > limit {
+		return fmt.Errorf("demo: MaxNumSeqs is %d, want %d at most", c.MaxNumSeqs, limit)
 	}
 	if c.Duration < 0 || c.Startup < 0 || c.Linger < 0 {
 		return errors.New("negative duration")
 	}
-	need := (c.maxPrompt() + c.MaxTokens + draftTokens + c.BlockSize - 1) / c.BlockSize
+	if n := c.settings().NumSpeculativeTokens; n > maxDraftTokens {
+		return fmt.Errorf("demo: NumSpeculativeTokens is %d, want %d at most", n, maxDraftTokens)
+	}
+	need := (c.maxPrompt() + c.MaxTokens + max(draftTokens, c.settings().NumSpeculativeTokens) + c.BlockSize - 1) / c.BlockSize
 	if need > c.NumGPUBlocks-1 {
 		return fmt.Errorf("demo: NumGPUBlocks is %d, but the longest request needs %d and the null block", c.NumGPUBlocks, need)
 	}

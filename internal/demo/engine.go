@@ -30,6 +30,8 @@ type Engine struct {
 	cores   []*core
 	phases  int
 	tally   tally
+
+	live *live // a scenario instead of generation phases; nil without
 }
 
 // tally holds what only the schedulers know, not a single request.
@@ -58,7 +60,10 @@ func New(cfg Config) (*Engine, error) {
 }
 
 func newEngine(cfg Config, memory *memoryFile) *Engine {
-	e := &Engine{cfg: cfg, created: time.Now(), memory: memory, metrics: newMetrics(&cfg)}
+	e := &Engine{cfg: cfg, created: time.Now(), memory: memory, metrics: newMetrics(&cfg, time.Now)}
+	if cfg.Scenario != nil {
+		e.live = &live{simulation: newSimulation(&e.cfg, e.created)}
+	}
 	for rank := range cfg.Engines {
 		e.cores = append(e.cores, newCore(&cfg, rank))
 	}
@@ -101,7 +106,7 @@ func phaseLength(c *Config, phase int) float64 {
 // of wall time and returns when the engine is idle again. Called again, it serves
 // another phase with other requests on warm caches, and the counters go on. If ctx ends
 // or Close is called, it returns context.Canceled (or ctx's error) at once; the page
-// stays as it was, and there is no further phase.
+// stays as it was, and there is no further phase. A scenario runs once.
 func (e *Engine) Generate(ctx context.Context) error {
 	e.generating.Lock()
 	defer e.generating.Unlock()
@@ -113,6 +118,10 @@ func (e *Engine) Generate(ctx context.Context) error {
 	defer context.AfterFunc(e.closed, cancel)()
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if e.live != nil {
+		e.broken = true // a scenario runs once
+		return e.live.generate(ctx)
 	}
 	e.mu.Lock()
 	phase := e.phases
@@ -169,7 +178,15 @@ func (e *Engine) step(c *core) bool {
 	defer e.mu.Unlock()
 	st := c.end()
 	e.metrics.record(c.rank, st)
-	t := &e.tally
+	e.tally.add(st)
+	if c.idle() {
+		return false
+	}
+	c.begin()
+	return true
+}
+
+func (t *tally) add(st *stepRecord) {
 	t.steps++
 	t.drafts += st.drafts
 	t.drafted += st.drafted
@@ -177,11 +194,6 @@ func (e *Engine) step(c *core) bool {
 	t.running = max(t.running, st.running)
 	t.waiting = max(t.waiting, st.waiting)
 	t.usage = max(t.usage, st.usage)
-	if c.idle() {
-		return false
-	}
-	c.begin()
-	return true
 }
 
 // report logs a line per engine, as vLLM does every ten seconds.

@@ -1,6 +1,9 @@
 package demo
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // vLLM's buckets (vllm/v1/metrics/loggers.py; the last list is that of
 // prometheus-fastapi-instrumentator).
@@ -39,19 +42,24 @@ func tokenBounds(maxModelLen int) []float64 {
 
 // engineSeries is one engine's share of the page: the children that its steps change.
 type engineSeries struct {
-	running, waiting, waitingCapacity, usage *child
+	running, waiting, waitingCapacity, waitingDeferred, usage *child
 
 	queries, hits, deviceHits, preemptions        *child
+	extQueries, extHits, externalHits             *child
+	externalTransfer                              *child
 	prompt, computed, cacheHit, cached, generated *child
 	success                                       map[string]*child
 
 	drafts, drafted, accepted *child // nil without speculation
-	acceptedAt                [draftTokens]*child
+	acceptedAt                []*child
 
 	requestPrompt, requestGeneration, requestMaxGeneration *child
 	iteration, paramsN, paramsMaxTokens                    *child
 	ttft, itl, tpot, e2e, queue, inference, prefill        *child
 	decode, requestPreemptions, prefillComputed            *child
+
+	connectorSeries
+	residencySeries
 }
 
 // metrics is the page of one server.
@@ -59,14 +67,17 @@ type metrics struct {
 	reg     registry
 	engines []*engineSeries
 	process processFamilies
+	scale   float64 // wall seconds per simulated second; 1 unless a scenario says otherwise
 
 	httpRequests, httpRequestSize, httpResponseSize, httpByHandler *family
 	httpHighr                                                      *child
 }
 
-// newMetrics registers everything in the order of a real page.
-func newMetrics(c *Config) *metrics {
-	m := &metrics{engines: make([]*engineSeries, c.Engines)}
+// newMetrics registers everything in the order of a real page. now is the time of every
+// _created sample.
+func newMetrics(c *Config, now func() time.Time) *metrics {
+	m := &metrics{engines: make([]*engineSeries, c.Engines), reg: registry{now: now}, scale: 1}
+	set := c.settings()
 	ids := make([]string, c.Engines)
 	for i := range ids {
 		m.engines[i] = &engineSeries{success: make(map[string]*child)}
@@ -85,17 +96,21 @@ func newMetrics(c *Config) *metrics {
 	r := &m.reg
 
 	m.process.register(r)
-	if c.Speculative {
-		m.registerSpeculative(each)
+	if set.NumSpeculativeTokens > 0 {
+		m.registerSpeculative(set.NumSpeculativeTokens, each)
 	}
+	m.registerConnector(set, each)
 	each(r.add(counter, "vllm:estimated_flops_per_gpu", "Estimated number of floating point operations per GPU (for Model Flops Utilization calculations)."), nil)
 	each(r.add(counter, "vllm:estimated_read_bytes_per_gpu", "Estimated number of bytes read from memory per GPU (for Model Flops Utilization calculations)."), nil)
 	each(r.add(counter, "vllm:estimated_write_bytes_per_gpu", "Estimated number of bytes written to memory per GPU (for Model Flops Utilization calculations)."), nil)
-	m.registerState(each)
-	m.registerTokens(c, each)
+	m.registerState(set, each)
+	m.registerTokens(c, set, each)
 	m.registerRequests(c, each)
 	m.registerLatencies(c, each)
-	m.registerCacheConfig(c, ids)
+	if set.KVCacheMetrics {
+		m.registerResidency(each)
+	}
+	m.registerCacheConfig(c, set, ids)
 
 	m.httpRequests = r.add(counter, "http_requests", "Total number of requests by method, status and handler.")
 	m.httpRequestSize = r.add(summary, "http_request_size_bytes", "Content length of incoming requests by handler. Only value of header is respected. Otherwise ignored. No percentile calculated. ")
@@ -108,7 +123,7 @@ func newMetrics(c *Config) *metrics {
 // perEngine adds a child of f for every engine: see newMetrics.
 type perEngine func(f *family, set func(*engineSeries, *child), more ...string)
 
-func (m *metrics) registerSpeculative(each perEngine) {
+func (m *metrics) registerSpeculative(n int, each perEngine) {
 	r := &m.reg
 	each(r.add(counter, "vllm:spec_decode_num_drafts", "Number of spec decoding drafts."),
 		func(e *engineSeries, c *child) { e.drafts = c })
@@ -117,12 +132,12 @@ func (m *metrics) registerSpeculative(each perEngine) {
 	each(r.add(counter, "vllm:spec_decode_num_accepted_tokens", "Number of accepted tokens."),
 		func(e *engineSeries, c *child) { e.accepted = c })
 	f := r.add(counter, "vllm:spec_decode_num_accepted_tokens_per_pos", "Accepted tokens per draft position.")
-	for i := range draftTokens {
-		each(f, func(e *engineSeries, c *child) { e.acceptedAt[i] = c }, "position", strconv.Itoa(i))
+	for i := range n {
+		each(f, func(e *engineSeries, c *child) { e.acceptedAt = append(e.acceptedAt, c) }, "position", strconv.Itoa(i))
 	}
 }
 
-func (m *metrics) registerState(each perEngine) {
+func (m *metrics) registerState(set *Settings, each perEngine) {
 	r := &m.reg
 	each(r.add(gauge, "vllm:num_requests_running", "Number of requests in model execution batches."),
 		func(e *engineSeries, c *child) { e.running = c })
@@ -130,7 +145,10 @@ func (m *metrics) registerState(each perEngine) {
 		func(e *engineSeries, c *child) { e.waiting = c })
 	f := r.add(gauge, "vllm:num_requests_waiting_by_reason", "Number of waiting requests by reason. Reason labels: 'capacity' = waiting for scheduling capacity; 'deferred' = deferred by transient constraints (LoRA budget, KV transfer, blocked status). Sum of all reasons equals vllm:num_requests_waiting.")
 	each(f, func(e *engineSeries, c *child) { e.waitingCapacity = c }, "reason", "capacity")
-	each(f, nil, "reason", "deferred")
+	each(f, func(e *engineSeries, c *child) { e.waitingDeferred = c }, "reason", "deferred")
+	if set.connector() {
+		m.registerFetchStages(each)
+	}
 	f = r.add(gauge, "vllm:engine_sleep_state", "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake; weights_offloaded = 1 means sleep level 1; discard_all = 1 means sleep level 2.")
 	each(f, func(_ *engineSeries, c *child) { c.value = 1 }, "sleep_state", "awake")
 	each(f, nil, "sleep_state", "weights_offloaded")
@@ -139,14 +157,16 @@ func (m *metrics) registerState(each perEngine) {
 		func(e *engineSeries, c *child) { e.usage = c })
 }
 
-func (m *metrics) registerTokens(c *Config, each perEngine) {
+func (m *metrics) registerTokens(c *Config, set *Settings, each perEngine) {
 	r := &m.reg
 	each(r.add(counter, "vllm:prefix_cache_queries", "Prefix cache queries, in terms of number of queried tokens."),
 		func(e *engineSeries, c *child) { e.queries = c })
 	each(r.add(counter, "vllm:prefix_cache_hits", "Prefix cache hits, in terms of number of cached tokens."),
 		func(e *engineSeries, c *child) { e.hits = c })
-	each(r.add(counter, "vllm:external_prefix_cache_queries", "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried tokens."), nil)
-	each(r.add(counter, "vllm:external_prefix_cache_hits", "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached tokens."), nil)
+	each(r.add(counter, "vllm:external_prefix_cache_queries", "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried tokens."),
+		func(e *engineSeries, c *child) { e.extQueries = c })
+	each(r.add(counter, "vllm:external_prefix_cache_hits", "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached tokens."),
+		func(e *engineSeries, c *child) { e.extHits = c })
 	each(r.add(counter, "vllm:mm_cache_queries", "Multi-modal cache queries, in terms of number of queried items."), nil)
 	each(r.add(counter, "vllm:mm_cache_hits", "Multi-modal cache hits, in terms of number of cached items."), nil)
 	each(r.add(counter, "vllm:num_preemptions", "Cumulative number of preemption from the engine."),
@@ -156,13 +176,21 @@ func (m *metrics) registerTokens(c *Config, each perEngine) {
 	f := r.add(counter, "vllm:prompt_tokens_by_source", "Number of prompt tokens by source.")
 	each(f, func(e *engineSeries, c *child) { e.computed = c }, "source", "local_compute")
 	each(f, func(e *engineSeries, c *child) { e.cacheHit = c }, "source", "local_cache_hit")
-	each(f, nil, "source", "external_kv_transfer")
+	each(f, func(e *engineSeries, c *child) { e.externalTransfer = c }, "source", "external_kv_transfer")
 	each(r.add(counter, "vllm:prompt_tokens_cached", "Number of cached prompt tokens (local + external)."),
 		func(e *engineSeries, c *child) { e.cached = c })
 	f = r.add(counter, "vllm:prompt_tokens_cached_by_source", "Prefix-cache hit tokens by the cache tier that supplied them: device (local HBM), host (offloaded to DRAM), disk, p2p (transferred from another vLLM instance) or external_unspecified. Counted at admission; sums to vllm:prefix_cache_hits + vllm:external_prefix_cache_hits.")
 	each(f, func(e *engineSeries, c *child) { e.deviceHits = c }, "source", "device")
+	external := "host"
+	if set.Transfer != nil {
+		external = "p2p"
+	}
 	for _, s := range []string{"host", "p2p", "disk", "external_unspecified"} {
-		each(f, nil, "source", s)
+		each(f, func(e *engineSeries, c *child) {
+			if s == external {
+				e.externalHits = c
+			}
+		}, "source", s)
 	}
 	each(r.add(counter, "vllm:generation_tokens", "Number of generation tokens processed."),
 		func(e *engineSeries, c *child) { e.generated = c })
@@ -219,19 +247,23 @@ func (m *metrics) registerLatencies(c *Config, each perEngine) {
 // registerCacheConfig writes CacheConfig's fields as vLLM prints them: Python strings,
 // without model_name. num_gpu_blocks is the sum over the engines, repeated on each;
 // kv_cache_size_tokens is that of one engine.
-func (m *metrics) registerCacheConfig(c *Config, ids []string) {
+func (m *metrics) registerCacheConfig(c *Config, set *Settings, ids []string) {
 	f := m.reg.add(gauge, "vllm:cache_config_info", "Information of the LLMEngine CacheConfig")
 	size := c.NumGPUBlocks * c.BlockSize
 	block := strconv.Itoa(c.BlockSize)
+	offloading := "None"
+	if o := set.Offload; o != nil { // in GiB
+		offloading = pythonRepr(float64(o.Blocks) * float64(c.BlockSize*bytesPerToken) / (1 << 30))
+	}
 	for _, id := range ids {
 		f.with(
 			"_block_size_resolved", "True", "block_size", block, "cache_dtype", "auto", "cache_hit_alignment_tokens", "None",
-			"effective_attention_block_size", block, "enable_mamba_shared_prefix_checkpoint", "False", "enable_prefix_caching", "True",
+			"effective_attention_block_size", block, "enable_mamba_shared_prefix_checkpoint", "False", "enable_prefix_caching", pythonBool(!set.NoPrefixCaching),
 			"engine", id, "gpu_memory_utilization", "0.92", "hash_block_size", "None", "is_attention_free", "False",
 			"kv_cache_dtype_skip_layers", "[]", "kv_cache_layout", "None",
 			"kv_cache_max_concurrency", pythonRepr(float64(size)/float64(c.maxModelLen())),
 			"kv_cache_memory_bytes", "None", "kv_cache_size_tokens", strconv.Itoa(size),
-			"kv_offloading_backend", "native", "kv_offloading_size", "None", "kv_sharing_fast_prefill", "False",
+			"kv_offloading_backend", "native", "kv_offloading_size", offloading, "kv_sharing_fast_prefill", "False",
 			"mamba_block_size", "None", "mamba_cache_dtype", "auto", "mamba_cache_mode", "none", "mamba_page_size_padded", "None",
 			"mamba_ssm_cache_dtype", "float32", "num_cpu_blocks", "None", "num_gpu_blocks", strconv.Itoa(c.NumGPUBlocks*c.Engines),
 			"num_gpu_blocks_override", "None", "prefix_cache_retention_interval", "0", "prefix_caching_hash_algo", "sha256",

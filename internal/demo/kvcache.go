@@ -21,6 +21,7 @@ type blockPool struct {
 	blocks []block
 	index  map[blockKey]int
 	free   int
+	use    *residency // nil without --kv-cache-metrics
 }
 
 func newBlockPool(n int) *blockPool {
@@ -53,6 +54,7 @@ func (p *blockPool) unlink(i int) {
 func (p *blockPool) take() int {
 	i := p.blocks[0].next
 	p.unlink(i)
+	p.use.taken(i)
 	b := &p.blocks[i]
 	if b.keyed {
 		delete(p.index, b.key)
@@ -68,6 +70,7 @@ func (p *blockPool) touch(i int) {
 		p.unlink(i)
 	}
 	p.blocks[i].refs++
+	p.use.touched(i)
 }
 
 // release drops one reference to each block, last block first, so that the

@@ -8,8 +8,13 @@ import (
 )
 
 // processFamilies are those that prometheus_client's ProcessCollector reads from /proc:
-// the real figures of this process. Without /proc they are absent, as in Python.
-type processFamilies struct{ virtual, resident, start, cpu, fds, maxFDs *family }
+// the real figures of this process. Without /proc they are absent, as in Python. A
+// scenario simulates them.
+type processFamilies struct {
+	virtual, resident, start, cpu, fds, maxFDs *family
+
+	simulated bool
+}
 
 // ticksPerSecond is USER_HZ, 100 on every Linux that Go runs on.
 const ticksPerSecond = 100
@@ -56,8 +61,22 @@ func (p *processFamilies) wanted(names nameSet) bool {
 	return false
 }
 
+// simulate sets the figures of a simulated API server: its start in seconds of Unix time,
+// its CPU time in seconds, and its resident memory in bytes.
+func (p *processFamilies) simulate(start, cpu, resident float64) {
+	p.simulated = true
+	for f, v := range map[*family]float64{
+		p.start: start, p.cpu: cpu, p.resident: resident, p.virtual: 32 << 30, p.fds: 64, p.maxFDs: 65536,
+	} {
+		f.hidden, f.children[0].value = false, v
+	}
+}
+
 // read puts the current figures into the families, or hides those that cannot be read.
 func (p *processFamilies) read() {
+	if p.simulated {
+		return
+	}
 	set := func(f *family, v float64, ok bool) {
 		f.hidden = !ok
 		f.children[0].value = v

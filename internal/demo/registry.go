@@ -11,7 +11,10 @@ import (
 // registry is as much of Python's prometheus_client as a page of vLLM needs: families in
 // order of registration, their children in order of first use. It has no lock of its
 // own.
-type registry struct{ families []*family }
+type registry struct {
+	families []*family
+	now      func() time.Time
+}
 
 // The kinds of a family, as in its TYPE line.
 const (
@@ -31,6 +34,7 @@ type family struct {
 	boundText        []string  // the same as text, with +Inf
 	hidden           bool      // not on the page (process_* without /proc)
 	children         []*child
+	now              func() time.Time
 }
 
 // child is one set of label values: a number, or the observations of a histogram or
@@ -47,7 +51,7 @@ type child struct {
 }
 
 func (r *registry) add(kind, name, help string) *family {
-	f := &family{name: name, help: help, kind: kind}
+	f := &family{name: name, help: help, kind: kind, now: r.now}
 	r.families = append(r.families, f)
 	return f
 }
@@ -87,7 +91,7 @@ func (f *family) with(pairs ...string) *child {
 		}
 	}
 	c := &child{family: f, key: key, before: strings.Join(before, ","), rest: strings.Join(rest, ",")}
-	c.created = float64(time.Now().UnixNano()) / 1e9
+	c.created = float64(f.now().UnixNano()) / 1e9
 	if f.kind == histo {
 		c.counts = make([]uint64, len(f.bounds)+1)
 	}
@@ -242,6 +246,13 @@ func formatFloat(v float64) string {
 		return strings.TrimRight(s[:1]+"."+s[1:dot]+s[dot+1:], "0.") + "e+0" + strconv.Itoa(dot-1)
 	}
 	return s
+}
+
+func pythonBool(b bool) string {
+	if b {
+		return "True"
+	}
+	return "False"
 }
 
 // pythonRepr formats a finite float as Python's repr does.

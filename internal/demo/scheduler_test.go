@@ -45,7 +45,7 @@ func TestPoolInvariants(t *testing.T) {
 					held[b] = true
 					refs++
 				}
-				if have := len(r.blocks) * e.blockSize; have < r.computed {
+				if have := len(r.blocks) * e.set.BlockSize; have < r.computed {
 					t.Fatalf("request %d holds %d tokens of blocks for %d computed", r.id, have, r.computed)
 				}
 			}
@@ -68,12 +68,12 @@ func TestPoolInvariants(t *testing.T) {
 			if want := float64(len(held)) / float64(len(e.pool.blocks)-1); math.Abs(st.usage-want) > 1e-12 {
 				t.Fatalf("usage %v, want %v", st.usage, want)
 			}
-			if st.running > e.maxSeqs || st.usage > 1 {
+			if st.running > e.set.MaxNumSeqs || st.usage > 1 {
 				t.Fatalf("%d running, usage %v", st.running, st.usage)
 			}
 		})
 		for _, r := range e.all {
-			if !r.done || r.output != r.target || r.cached%e.blockSize != 0 || r.cached >= r.prompt {
+			if !r.done || r.output != r.target || r.cached%e.set.BlockSize != 0 || r.cached >= r.prompt {
 				t.Fatalf("request %+v", r)
 			}
 			if !(r.arrival < r.queued && r.queued <= r.scheduled && r.scheduled < r.first && r.first <= r.last && r.last < r.finished) {

@@ -73,16 +73,34 @@ func (e *Engine) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
 	})
-	return mux
+	if e.live == nil {
+		return mux
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.live.mu.Lock()
+		down := e.live.down < never
+		e.live.mu.Unlock()
+		if down {
+			panic(http.ErrAbortHandler) // closes the connection, like a server that has just died
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func (e *Engine) servePage(w http.ResponseWriter, names nameSet) {
-	e.mu.Lock()
-	if e.metrics.process.wanted(names) {
-		e.metrics.process.read()
+	var page []byte
+	if l := e.live; l != nil {
+		l.mu.Lock()
+		page = l.page(names)
+		l.mu.Unlock()
+	} else {
+		e.mu.Lock()
+		if e.metrics.process.wanted(names) {
+			e.metrics.process.read()
+		}
+		page = e.metrics.reg.page(names)
+		e.mu.Unlock()
 	}
-	page := e.metrics.reg.page(names)
-	e.mu.Unlock()
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	w.Write(page)
@@ -109,9 +127,16 @@ func (e *Engine) serveModels(w http.ResponseWriter, _ *http.Request) {
 		ID: e.cfg.Model, Object: "model", Created: e.created.Unix(), OwnedBy: "vobs-demo",
 		Root: e.cfg.Model, MaxModelLen: e.cfg.maxModelLen(), Permission: []any{},
 	}}})
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.metrics.http("GET", "/v1/models", 0, n, time.Since(start))
+	m := e.metrics
+	if l := e.live; l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		m = l.metrics
+	} else {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+	}
+	m.http("GET", "/v1/models", "2xx", 0, n, time.Since(start))
 }
 
 // writeJSON responds with v, without a newline as FastAPI does, and returns the length

@@ -9,9 +9,13 @@ type Totals struct {
 	Requests int
 	Finished map[string]int
 
+	// Disconnected is the number of requests whose client hung up.
+	Disconnected int
+
 	// PromptTokens are the prompt tokens of requests that produced a first token.
-	// ComputedTokens of them were prefilled, CachedTokens came from the cache.
-	PromptTokens, ComputedTokens, CachedTokens int
+	// ComputedTokens of them were prefilled, CachedTokens came from the cache, and
+	// ExternalTokens from a KV connector.
+	PromptTokens, ComputedTokens, CachedTokens, ExternalTokens int
 	// GenerationTokens is the number of tokens delivered.
 	GenerationTokens int
 	// QueriedTokens and HitTokens are the prefix cache's, counted when a
@@ -31,19 +35,21 @@ type Totals struct {
 	// Steps of all engines; the highest gauge values after any of them.
 	Steps, RunningPeak, WaitingPeak int
 	KVUsagePeak                     float64
+
+	sentTokens, sharedTokens int // of all prompts; those in a group's prefix
 }
 
 // Totals returns the current counts. While Generate runs, they are ahead of the page by
 // the step that admits or preempts.
 func (e *Engine) Totals() Totals {
+	if l := e.live; l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.totals()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	y := e.tally
-	t := Totals{
-		Finished: make(map[string]int),
-		Drafts:   y.drafts, DraftTokens: y.drafted, AcceptedTokens: y.accepted,
-		Steps: y.steps, RunningPeak: y.running, WaitingPeak: y.waiting, KVUsagePeak: y.usage,
-	}
+	t := e.tally.totals()
 	for _, c := range e.cores {
 		for _, r := range c.all {
 			t.add(r)
@@ -52,8 +58,22 @@ func (e *Engine) Totals() Totals {
 	return t
 }
 
+// totals returns the part that is not the sum over requests.
+func (y *tally) totals() Totals {
+	return Totals{
+		Finished: make(map[string]int),
+		Drafts:   y.drafts, DraftTokens: y.drafted, AcceptedTokens: y.accepted,
+		Steps: y.steps, RunningPeak: y.running, WaitingPeak: y.waiting, KVUsagePeak: y.usage,
+	}
+}
+
 func (t *Totals) add(r *request) {
 	t.Requests++
+	t.sentTokens += r.prompt
+	t.sharedTokens += r.shared
+	if r.gone && r.disconnect > 0 {
+		t.Disconnected++
+	}
 	t.Preemptions += r.preemptions
 	if r.admitted {
 		t.QueriedTokens += r.prompt
@@ -62,12 +82,13 @@ func (t *Totals) add(r *request) {
 	if r.output > 0 {
 		t.PromptTokens += r.prompt
 		t.CachedTokens += r.cached
-		t.ComputedTokens += r.prompt - r.cached
+		t.ComputedTokens += r.prompt - r.cached - r.external
+		t.ExternalTokens += r.external
 		t.GenerationTokens += r.output
 	}
 	if r.done {
 		t.Finished[r.finishReason()]++
-		t.TTFTSeconds += (r.first - r.arrival) * r.scale
+		t.TTFTSeconds += (r.firstSeen - r.arrival) * r.scale
 		t.E2ESeconds += (r.finished - r.arrival) * r.scale
 		t.QueueSeconds += (r.scheduled - r.queued) * r.scale
 		t.PrefillSeconds += (r.first - r.scheduled) * r.scale

@@ -29,10 +29,24 @@ type request struct {
 	blocks      []int
 	keyed       int // how many of blocks are in the pool's index
 
-	scheduled, first, last, finished float64
-	done                             bool
-	scale                            float64 // wall seconds per simulated second in its phase
+	scheduled, first, last float64 // by the engine core's clock
+	firstSeen, finished    float64 // when the API server had processed the first and the last token
+	done                   bool
+	ends                   string  // the finish reason, if the engine ends it early: "error" or "abort"
+	disconnect             float64 // when its client hangs up; 0 if never
+	gone                   bool    // its client has hung up, or the engine has died
+
+	external int     // prompt tokens loaded by the KV connector at its first admission
+	loaded   bool    // its blocks hold what the KV connector loaded
+	loadEnd  float64 // when that is there
+	loadFail bool    // the load fails then
+	loadSize int     // tokens
+
+	scale float64 // wall seconds per simulated second in its phase
 }
+
+// ended reports whether the client had its response by then, or has given up.
+func (r *request) ended(by float64) bool { return r.gone || r.done && r.finished <= by }
 
 // tokens is the request's length so far.
 func (r *request) tokens() int { return r.prompt + r.output }
@@ -47,6 +61,9 @@ func (r *request) key(i, blockSize int) blockKey {
 
 // finishReason is the label value under which vLLM counts the request.
 func (r *request) finishReason() string {
+	if r.ends != "" {
+		return r.ends
+	}
 	if r.target < r.maxTokens {
 		return "stop"
 	}

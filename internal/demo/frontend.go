@@ -1,0 +1,61 @@
+package demo
+
+// Frontend is the CPU time of the API server, whose one thread does everything in order of
+// arrival: in seconds.
+type Frontend struct {
+	Request     float64 // each request: HTTP, validation
+	PromptToken float64 // tokenizing
+	Output      float64 // each sequence's output of a step: detokenizing, a chunk of the stream
+}
+
+// usualFrontend is an API server that keeps up.
+var usualFrontend = Frontend{Request: 0.4e-3, PromptToken: 0.5e-6, Output: 25e-6}
+
+// frontend is the API server's thread.
+type frontend struct {
+	cost Frontend
+	free float64 // when it has done all that it was given
+	busy float64 // CPU seconds, up to free
+}
+
+// work gives the thread something to do and returns when that is done.
+func (f *frontend) work(at, seconds float64) float64 {
+	f.free = max(f.free, at) + seconds
+	f.busy += seconds
+	return f.free
+}
+
+// cpu returns the CPU time used until now.
+func (f *frontend) cpu(now float64) float64 { return f.busy - max(0, f.free-now) }
+
+// arrive passes the requests that have arrived by then through the API server.
+func (e *core) arrive(by float64) {
+	for e.clients.next() <= by {
+		r := e.clients.take()
+		f := &e.front.cost
+		r.queued = e.front.work(r.arrival, f.Request+f.PromptToken*float64(r.prompt))
+		e.incoming = append(e.incoming, r)
+		e.all = append(e.all, r)
+	}
+}
+
+// respond passes the step's outputs through the API server.
+func (e *core) respond() {
+	st := &e.step
+	st.at = e.now
+	if e.front == nil {
+		return
+	}
+	if st.outputs > 0 {
+		st.at = e.front.work(e.now, e.front.cost.Output*float64(st.outputs))
+	} else {
+		st.at = max(e.now, e.front.free)
+	}
+	for _, r := range st.firstTokens {
+		r.firstSeen = st.at
+	}
+	for _, r := range st.finished {
+		r.finished = st.at
+		e.clients.answered(r, st.at)
+	}
+}
