@@ -1,5 +1,7 @@
 package demo
 
+import "slices"
+
 // Frontend is the CPU time of the API server, whose one thread does everything in order of
 // arrival: in seconds.
 type Frontend struct {
@@ -13,20 +15,33 @@ var usualFrontend = Frontend{Request: 0.4e-3, PromptToken: 0.5e-6, Output: 25e-6
 
 // frontend is the API server's thread.
 type frontend struct {
-	cost Frontend
-	free float64 // when it has done all that it was given
-	busy float64 // CPU seconds, up to free
+	cost    Frontend
+	free    float64 // when it has done all that it was given
+	busy    float64 // CPU seconds, up to free
+	planned []span  // of busy: what may lie in the future
 }
+
+// span is a stretch of simulated time.
+type span struct{ from, to float64 }
 
 // work gives the thread something to do and returns when that is done.
 func (f *frontend) work(at, seconds float64) float64 {
-	f.free = max(f.free, at) + seconds
+	from := max(f.free, at)
+	f.free = from + seconds
 	f.busy += seconds
+	f.planned = append(f.planned, span{from, f.free})
 	return f.free
 }
 
 // cpu returns the CPU time used until now.
-func (f *frontend) cpu(now float64) float64 { return f.busy - max(0, f.free-now) }
+func (f *frontend) cpu(now float64) float64 {
+	f.planned = slices.DeleteFunc(f.planned, func(s span) bool { return s.to <= now })
+	used := f.busy
+	for _, s := range f.planned {
+		used -= s.to - max(s.from, now)
+	}
+	return used
+}
 
 // arrive passes the requests that have arrived by then through the API server.
 func (e *core) arrive(by float64) {

@@ -158,12 +158,14 @@ func lowerBound(b *schema.Bounds) (float64, bool) {
 // atCap returns what shows that the engines run as many requests as they may; nil if nothing
 // does.
 func (f *figures) atCap() *schema.DiagnosisEvidence {
-	if share := f.utilization(); share.known {
-		if share.x < atCapShare {
-			return nil
+	for _, share := range []figure{f.utilization(), f.busiestEngine()} {
+		if share.known && share.x >= atCapShare {
+			e := share.is(">=", atCapShare)
+			return &e
 		}
-		e := share.is(">=", atCapShare)
-		return &e
+	}
+	if f.utilization().known {
+		return nil
 	}
 	if q := f.engine.Requests; q != nil {
 		if share := from("engine.requests.batch_utilization", q.BatchUtilization); share.known && share.x >= atCapShare {
@@ -172,6 +174,22 @@ func (f *figures) atCap() *schema.DiagnosisEvidence {
 		}
 	}
 	return nil
+}
+
+// busiestEngine is the share of its max_num_seqs that the busiest of several engines used.
+func (f *figures) busiestEngine() figure {
+	busiest := figure{field: "engine.instances.*.requests_running_peak"}
+	for _, in := range f.engine.Instances {
+		if !sameStage(in.Stage, f.engine.Stage) || !decodes(f.engine, in.Endpoint) || f.engines < 2 {
+			continue
+		}
+		if peak := from(busiest.field, in.RequestsRunningPeak); peak.known && (!busiest.known || peak.x > busiest.x) {
+			busiest = peak
+		}
+	}
+	each := f.runningLimit
+	each.field, each.x = "("+each.field+" / engines)", each.x/f.engines
+	return busiest.over(each)
 }
 
 // bindsCap looks for a cap on running requests while others wait and the KV cache has room.

@@ -85,8 +85,8 @@ func concurrencyCap(f *figures) result {
 		return missing("%s", unknown(f.waiting))
 	case !f.isQueueing():
 		return healthy
-	case f.binding != schema.BindingConcurrencyCap && f.binding != schema.BindingCapOrCompute && f.binding != schema.BindingCompute:
-		return healthy // something else binds first
+	case f.binding != schema.BindingConcurrencyCap && f.binding != schema.BindingCapOrCompute:
+		return healthy // something else binds
 	}
 	evidence := []schema.DiagnosisEvidence{*atCap, f.queueEvidence()}
 	n, gain, why := f.higherCap()
@@ -163,9 +163,9 @@ func tokenBudgetBound(f *figures) result {
 // many times as long as the others.
 func prefillDecodeInterference(f *figures) result {
 	const (
-		ratio       = 5    // of the 99th percentile to the median
-		noticeable  = 0.05 // seconds
-		longPrompts = 512  // tokens
+		ratio       = 5   // of the 99th percentile to the median
+		noticeable  = 0.1 // seconds: what users see as stuttering
+		longPrompts = 512 // tokens
 	)
 	d := f.latency("inter_token_latency")
 	if d == nil || d.Count < 100 {

@@ -123,7 +123,7 @@ func TestRules(t *testing.T) {
 			atCap(e, 40)
 			set(e, curveRunning, append(repeat(60, 20), repeat(60, 40)...)...)
 			set(e, curveGenerationRate, append(repeat(60, 1690), repeat(60, 1700)...)...)
-		}, Options{}, schema.BindingCompute, "concurrency_cap info"},
+		}, Options{}, schema.BindingCompute, ""},
 		"cap, by the series": {func(e *schema.GenerationObservability) {
 			atCap(e, 40)
 			set(e, curveRunning, append(repeat(60, 20), repeat(60, 40)...)...)
