@@ -148,7 +148,7 @@ func TestIgnoredAtStart(t *testing.T) {
 		other := "USR2"
 		s := startDriver(t, ignoring, []string{"-announce"}, []string{program("vobs-catch"), other})
 		s.out.wait(t, "ready")
-		s.out.wait(t, "driver") // Start has returned: ignored signals are caught only after the command's start
+		s.out.wait(t, "driver")             // Start has returned: ignored signals are caught only after the command's start
 		if name == "HUP" || name == "INT" { // Go itself un-ignores the others
 			s.send(t, sig)
 		}
