@@ -51,6 +51,7 @@ func documents(t *testing.T) []string {
 // go test -update writes the output of a command that printed something else; put the …
 // back where they belong.
 func TestDocumentExamples(t *testing.T) {
+	t.Parallel()
 	for _, file := range documents(t) {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()

@@ -94,7 +94,7 @@ uuid GPU-00000000-cccc
 					switch {
 					case want == "" && got == nil:
 					case want == "nvml_gpm" && got != nil && got.Max != 0.75:
-					case want == "dcgm" && got != nil && got.Max == 0.75 && got.Mean > 0.4 && got.Mean < 0.6:
+					case want == "dcgm" && got != nil && got.Max == 0.75 && got.Mean > 0.3 && got.Mean < 0.7: // half of the time each, give or take a pause of the machine
 					default:
 						t.Errorf("GPU %d: %s is %+v", i, field, got)
 					}

@@ -33,6 +33,7 @@ func runVobs(t *testing.T, dir string, env []string, args ...string) []byte {
 // A golden event fixes the keys, their order, what is null, and the values that do not depend
 // on the machine or the clock. go test -update rewrites it.
 func TestGoldenEvents(t *testing.T) {
+	t.Parallel()
 	t.Run("bare", func(t *testing.T) {
 		t.Parallel()
 		event := runVobs(t, t.TempDir(), []string{"LD_LIBRARY_PATH=" + brokenNVML(t)}, "run", "--label", "case=golden", "--", "sh", "-c", "exit 0")

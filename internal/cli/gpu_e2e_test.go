@@ -30,12 +30,17 @@ func TestE2EGPU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for lie, wants := range map[string][]string{
-		"":       {"e2e-gpu: PASS on 2 device(s)", "all: GPU 0 (Simulated GPU,", "all: GPU 1 (", "index: GPU 1 (", "prefix: GPU 1 ("},
-		"peak":   {"FAIL: all: GPU 0: the peak is 2972 MiB above a context's, wanted 3072 MiB", "FAIL: all: GPU 1: the peak is"},
-		"device": {"FAIL: all: GPU 0: the peak is 3136 MiB above a context's, wanted 3072 MiB"},
+	for name, test := range map[string]struct {
+		lie   string
+		cases string // of run.sh, which runs "all" before any other; uuid behaves like index and prefix
+		wants []string
+	}{
+		"index":          {"", "index", []string{"e2e-gpu: PASS on 2 device(s)", "all: GPU 0 (Simulated GPU,", "all: GPU 1 (", "index: GPU 1 ("}},
+		"prefix":         {"", "prefix", []string{"e2e-gpu: PASS on 2 device(s)", "all: GPU 0 (Simulated GPU,", "all: GPU 1 (", "prefix: GPU 1 ("}},
+		"a false peak":   {"peak", "all", []string{"FAIL: all: GPU 0: the peak is 2972 MiB above a context's, wanted 3072 MiB", "FAIL: all: GPU 1: the peak is"}},
+		"a false device": {"device", "all", []string{"FAIL: all: GPU 0: the peak is 3136 MiB above a context's, wanted 3072 MiB"}},
 	} {
-		t.Run("lie="+lie, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			script := "devices 2\n"
@@ -54,22 +59,18 @@ func TestE2EGPU(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "gpu"), []byte(script), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			cases := []string{"index", "prefix"} // uuid behaves like these
-			if lie != "" {
-				cases = []string{"all"}
-			}
-			cmd := exec.CommandContext(t.Context(), filepath.Join(here, "run.sh"), cases...)
+			cmd := exec.CommandContext(t.Context(), filepath.Join(here, "run.sh"), test.cases)
 			cmd.Dir = dir
 			cmd.Env = append(os.Environ(), "VOBS=vobs", "OUT="+filepath.Join(dir, "out"), "ALLOC="+filepath.Join(here, "fake_alloc.py"),
 				"LD_LIBRARY_PATH="+library, "FAKE_NVML_SCRIPT="+filepath.Join(dir, "gpu"), "FAKE_NVML_LOG="+filepath.Join(dir, "calls"),
-				"FAKE_ALLOC="+dir, "FAKE_ALLOC_LIES="+lie)
+				"FAKE_ALLOC="+dir, "FAKE_ALLOC_LIES="+test.lie)
 			var output bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &output, &output
 			err := cmd.Run()
-			if (err == nil) != (lie == "") || (lie == "") == strings.Contains(output.String(), "FAIL") {
+			if (err == nil) != (test.lie == "") || (test.lie == "") == strings.Contains(output.String(), "FAIL") {
 				t.Errorf("it ended with %v", err)
 			}
-			for _, want := range wants {
+			for _, want := range test.wants {
 				if !strings.Contains(output.String(), want) {
 					t.Errorf("it does not say %q", want)
 				}

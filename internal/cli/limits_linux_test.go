@@ -88,8 +88,7 @@ func pidsCgroup(t *testing.T, limit int) string {
 	t.Helper()
 	var errs []error
 	for _, parent := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
-		dir := filepath.Join(parent, fmt.Sprintf("vobs-test-%d", os.Getpid()))
-		err := os.Mkdir(dir, 0o755)
+		dir, err := os.MkdirTemp(parent, "vobs-test-")
 		if err == nil {
 			t.Cleanup(func() {
 				eventually(t, func() error { return os.Remove(dir) }) // busy while a process is ending
@@ -107,6 +106,7 @@ func pidsCgroup(t *testing.T, limit int) string {
 // A command uses up the limit on processes of its cgroup, at any moment and for any time. It
 // ends as it would, and the event is whole.
 func TestPidsLimit(t *testing.T) {
+	t.Parallel()
 	dir := pidsCgroup(t, 64)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -142,6 +142,7 @@ func (p *process) run(t *testing.T) {
 
 // The same with the limit of a user (ulimit -u), which root is exempt from.
 func TestUserLimit(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: processes of another user have to be counted: run the test as root")
 	}
@@ -200,6 +201,7 @@ func TestAddressSpaceLimit(t *testing.T) {
 
 // Too few threads before the start are an error that says what to do.
 func TestNoThreadsAtStart(t *testing.T) {
+	t.Parallel()
 	if !cgo {
 		t.Skip("SKIPPED: without cgo the Go runtime's own message appears")
 	}
