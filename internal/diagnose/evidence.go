@@ -15,18 +15,20 @@ import (
 // fieldNames are names for people of expressions that evidence is often about. Any other field is
 // shown by its path.
 var fieldNames = map[string]string{
-	"engine.requests.preemptions / engine.requests.finished": "preemptions per finished request",
-	"engine.requests.running.peak":                           "running requests at most",
-	"engine.requests.running.mean":                           "running requests on average",
-	"engine.requests.waiting.peak":                           "waiting requests at most",
-	"engine.requests.waiting.mean":                           "waiting requests on average",
-	"engine.kv_cache.usage.peak":                             "KV cache usage at most",
-	"engine.kv_cache.usage.mean":                             "KV cache usage on average",
-	"engine.prefix_cache.local.hit_rate":                     "prefix cache hit rate",
-	"engine_runtime_config.max_num_seqs":                     "max_num_seqs",
-	"engine_runtime_config.max_num_batched_tokens":           "max_num_batched_tokens",
-	"engine.config.values.max_num_seqs":                      "max_num_seqs",
-	"engine.config.values.max_num_batched_tokens":            "max_num_batched_tokens",
+	"engine.requests.preemptions / engine.requests.finished":                       "preemptions per finished request",
+	"engine.requests.running.peak / engine.requests.running_limit":                 "peak of running requests / max_num_seqs",
+	"engine.requests.running.peak":                                                 "peak of running requests",
+	"engine.requests.running.mean":                                                 "mean of running requests",
+	"engine.requests.running_limit":                                                "max_num_seqs",
+	"engine.requests.waiting.peak":                                                 "peak of waiting requests",
+	"engine.requests.waiting.mean":                                                 "mean of waiting requests",
+	"engine.kv_cache.usage.peak":                                                   "peak of KV cache usage",
+	"engine.kv_cache.usage.mean":                                                   "mean of KV cache usage",
+	"engine.prefix_cache.local.hit_rate":                                           "prefix cache hit rate",
+	"engine.tokens.per_iteration.mean":                                             "tokens per step",
+	"engine.tokens.per_iteration.mean / engine.tokens.per_iteration_limit":         "tokens per step / max_num_batched_tokens",
+	"engine.tokens.per_iteration.p50_bounds.0 / engine.tokens.per_iteration_limit": "lower bound of the median of tokens per step / max_num_batched_tokens",
+	"engine.tokens.per_iteration_limit":                                            "max_num_batched_tokens",
 }
 
 // fieldName returns the name of a field of evidence for people.
