@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -94,17 +95,16 @@ func TestPrometheus(t *testing.T) {
 // plain is the simulated engine without a scenario.
 const plain = "plain"
 
-// scenarios returns the scenarios of the simulated engine, by its help.
-func scenarios(t *testing.T, vobs string) []string {
+// scenarios returns the scenarios of the simulated engine, by its help; without any, the plain one.
+func scenarios(t *testing.T, vobs string) (out []string) {
 	t.Helper()
 	help, err := exec.Command(vobs, "demo-engine", "--help").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := []string{plain}
 	_, list, found := strings.Cut(string(help), "The scenarios of --scenario")
 	if !found {
-		return out
+		return []string{plain}
 	}
 	list, _, _ = strings.Cut(list, "OPTIONS:")
 	for _, m := range regexp.MustCompile(`(?m)^ {4,}([a-z][a-z0-9-]*) {2,}\S`).FindAllStringSubmatch(list, -1) {
@@ -202,31 +202,43 @@ func (s server) values(t *testing.T, metric, job string, to time.Time) (out []po
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		t.Fatal(err)
 	}
+	sums := map[int64]float64{}
 	for _, series := range answer.Data.Result {
-		for i, v := range series.Values {
+		for _, v := range series.Values {
 			value, err := strconv.ParseFloat(v[1].(string), 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i >= len(out) {
-				out = append(out, point{at: time.UnixMilli(int64(v[0].(float64)*1e3 + 0.5))})
-			}
-			out[i].value += value
+			sums[int64(v[0].(float64)*1e3+0.5)] += value
 		}
+	}
+	for _, ms := range slices.Sorted(maps.Keys(sums)) {
+		out = append(out, point{time.UnixMilli(ms), sums[ms]})
 	}
 	return out
 }
 
 // gain returns what a counter gained between the last scrape before a window and the last one
-// inside.
-func (s server) gain(t *testing.T, metric, job string, from, to time.Time) int64 {
+// inside, and how often its process was replaced there by a new one, which counts from zero.
+func (s server) gain(t *testing.T, metric, job string, from, to time.Time) (gain float64, restarts int64) {
 	t.Helper()
-	points := s.values(t, metric, job, to)
+	points, starts := s.values(t, metric, job, to), map[time.Time]float64{}
+	for _, p := range s.values(t, "process_start_time_seconds", job, to) {
+		starts[p.at] = p.value
+	}
 	inside := slices.IndexFunc(points, func(p point) bool { return p.at.After(from) })
 	if inside < 1 {
 		t.Fatalf("%s has no scrape before the window", metric)
 	}
-	return int64(points[len(points)-1].value - points[inside-1].value)
+	for i := inside; i < len(points); i++ {
+		if starts[points[i].at] == starts[points[i-1].at] {
+			gain += points[i].value - points[i-1].value
+		} else {
+			gain += points[i].value
+			restarts++
+		}
+	}
+	return gain, restarts
 }
 
 // compare compares a live diagnosis with that of the same time from Prometheus, and the counters
@@ -260,12 +272,13 @@ func (s server) compare(t *testing.T, vobs, job string, live report) {
 		"vllm:prompt_tokens_total":     *e.Engine.Tokens.Prompt,
 		"vllm:num_preemptions_total":   *e.Engine.Requests.Preemptions,
 	} {
-		if want := s.gain(t, metric, job, live.StartedAt, live.EndedAt); got != want {
-			t.Errorf("%s gained %d, and the event has %d", metric, want, got)
+		want, restarts := s.gain(t, metric, job, live.StartedAt, live.EndedAt)
+		if float64(got) != want {
+			t.Errorf("%s gained %v, and the event has %d", metric, want, got)
 		}
-	}
-	if w := e.Engine.Window; w.Base != "scraped" || w.Resets != 0 {
-		t.Errorf("window %s", testkit.JSON(w))
+		if w := e.Engine.Window; w.Base != "scraped" || w.Resets != restarts {
+			t.Errorf("%d restarts, window %s", restarts, testkit.JSON(w))
+		}
 	}
 }
 

@@ -100,16 +100,16 @@ func (r Reports) WriteJSON(w io.Writer) error {
 
 // bindingNames are the names of binding resources for people.
 var bindingNames = map[schema.BindingCode]string{
-	schema.BindingConcurrencyCap: "concurrency cap (max_num_seqs)",
-	schema.BindingCapOrCompute:   "concurrency cap (max_num_seqs) or compute",
+	schema.BindingConcurrencyCap: "concurrency cap, max_num_seqs",
+	schema.BindingCapOrCompute:   "concurrency cap, max_num_seqs, or compute",
 	schema.BindingCompute:        "compute",
 	schema.BindingKVCache:        "KV cache",
-	schema.BindingTokenBudget:    "token budget (max_num_batched_tokens)",
+	schema.BindingTokenBudget:    "token budget, max_num_batched_tokens",
 	schema.BindingFrontend:       "API server",
-	schema.BindingClient:         "client (the engine could take more load)",
+	schema.BindingClient:         "client load",
 	schema.BindingOffload:        "KV offloading",
 	schema.BindingKVTransfer:     "KV transfers",
-	schema.BindingStalled:        "stalled engine",
+	schema.BindingStalled:        "stall: requests wait, and no token counter moves",
 	schema.BindingUnknown:        "unknown",
 }
 

@@ -102,7 +102,7 @@ func TestTextWidth(t *testing.T) {
 }
 
 func TestHeadline(t *testing.T) {
-	const want = "KV cache (confidence 90 %): preemptions per finished request 0.064 > 0.05, KV cache usage at its peak 99.9 % >= 90 %; critical: engine_errors; warning: kv_cache_thrashing"
+	const want = "KV cache (confidence 90 %): preemptions per finished request 0.064 > 0.05, peak of KV cache usage 99.9 % >= 90 %; critical: engine_errors; warning: kv_cache_thrashing"
 	if got := Headline(thrashing()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
