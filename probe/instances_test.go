@@ -380,3 +380,47 @@ func TestInstanceWithoutCounters(t *testing.T) {
 		t.Errorf("instances %s", testkit.JSON(in))
 	}
 }
+
+// Each engine behind an address has its own means, by its own times: one that did three times the
+// work had three times the requests. Its preemptions and its waiting requests are its own, too.
+func TestInstanceRequests(t *testing.T) {
+	t.Parallel()
+	label := func(i int) string { return fmt.Sprintf("engine=%q", strconv.Itoa(i)) }
+	factor := func(i int) float64 { return float64(1 + 2*i) }
+	page := func(name string, waiting int, preemptions int) string {
+		page := multiply(testkit.Recorded(t, name), 2, label, factor, func(int) float64 { return float64(waiting) })
+		page = testkit.SetValues(t, page, fmt.Sprintf(`vllm:num_requests_waiting{engine="1",model_name="tiny"} %d`, waiting))
+		return testkit.SetValues(t, page, fmt.Sprintf(`vllm:num_preemptions_total{engine="1",model_name="tiny"} %d`, preemptions))
+	}
+	pre, post := page("serve_default_pre", 0, 0), page("serve_default_post", 0, 0)
+	pl := newPlayer(t, target(t, "http://127.0.0.1:8000"))
+	pl.run(runPages{pre, page("serve_default_pre", 7, 0), post})
+	report := pl.report(10)
+	whole, in := report.Engine.Requests, report.Engine.Instances
+	if len(in) != 2 || whole.Running.Mean == nil || *whole.Running.Method != "littles_law" {
+		t.Fatalf("running %s, instances %s", testkit.JSON(whole.Running), testkit.JSON(in))
+	}
+	for i, part := range []float64{0.25, 0.75} {
+		for _, f := range []struct {
+			name      string
+			got, want *schema.Float
+		}{{"running", in[i].RequestsRunningMean, whole.Running.Mean}, {"waiting", in[i].RequestsWaitingMean, whole.Waiting.Mean}} {
+			if f.got == nil || math.Abs(float64(*f.got)-part*float64(*f.want)) > 1e-9 {
+				t.Errorf("%s of engine %d: %s, want %v of %s", f.name, i, testkit.JSON(f.got), part, testkit.JSON(f.want))
+			}
+		}
+	}
+	if *in[0].RequestsWaitingPeak != 0 || *in[1].RequestsWaitingPeak != 7 {
+		t.Errorf("waiting peaks %d and %d", *in[0].RequestsWaitingPeak, *in[1].RequestsWaitingPeak)
+	}
+	pl = newPlayer(t, target(t, "http://127.0.0.1:8000"))
+	pl.run(runPages{pre, page("serve_default_pre", 7, 2), page("serve_default_post", 0, 5)})
+	in = pl.report(10).Engine.Instances
+	if *in[0].Preemptions != 0 || *in[1].Preemptions != 5 {
+		t.Errorf("preemptions %d and %d", *in[0].Preemptions, *in[1].Preemptions)
+	}
+	// Preemptions of one engine leave the other's mean exact.
+	if got := in[0].RequestsRunningMean; got == nil || math.Abs(float64(*got)-float64(*whole.Running.Mean)/4) > 1e-9 {
+		t.Errorf("running of the engine without preemptions: %s", testkit.JSON(got))
+	}
+}

@@ -538,8 +538,16 @@ type Instance struct {
 	KVCacheUsagePeak *Float `json:"kv_cache_usage_peak" kind:"sampled peak" unit:"fraction"`
 	// Highest polled number of running requests.
 	RequestsRunningPeak *int64 `json:"requests_running_peak" kind:"sampled peak" unit:"requests"`
+	// Mean number of running requests: from the engine's own times if they prove it, otherwise from the polls, as `engine.requests.running.mean`.
+	RequestsRunningMean *Float `json:"requests_running_mean" kind:"sampled mean" unit:"requests"`
+	// Highest polled number of waiting requests.
+	RequestsWaitingPeak *int64 `json:"requests_waiting_peak" kind:"sampled peak" unit:"requests" better:"lower"`
+	// Mean number of waiting requests, obtained as `requests_running_mean`.
+	RequestsWaitingMean *Float `json:"requests_waiting_mean" kind:"sampled mean" unit:"requests" better:"lower"`
 	// Requests that finished within the window.
 	RequestsFinished *int64 `json:"requests_finished" kind:"counter" unit:"requests"`
+	// Preemptions (events, not requests) within the window.
+	Preemptions *int64 `json:"preemptions" kind:"counter" unit:"preemptions" better:"lower"`
 	// Prompt tokens within the window.
 	PromptTokens *int64 `json:"prompt_tokens" kind:"counter" unit:"tokens"`
 	// Tokens generated within the window.

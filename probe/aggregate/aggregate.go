@@ -85,6 +85,8 @@ type view struct {
 	*aggregator
 	stage     string
 	endpoints []*endpoint
+	// engine restricts the view to one engine behind its only endpoint; nil if it has all.
+	engine *window.EngineID
 }
 
 // newView returns the view of all endpoints, without a stage.
@@ -99,6 +101,13 @@ func (v view) at(stage string) view {
 // of returns the view of some endpoints.
 func (v view) of(endpoints ...*endpoint) view {
 	v.endpoints = endpoints
+	return v
+}
+
+// ofEngine returns the view of one engine behind an endpoint.
+func (v view) ofEngine(e *endpoint, id window.EngineID) view {
+	v = v.of(e).at(id.Stage)
+	v.engine = &id
 	return v
 }
 

@@ -106,6 +106,7 @@ func (v view) countedMean(id metrics.ID) (mean countedMean, why string) {
 		if mean.missed = v.whyPollsMissed(running + waiting); mean.missed == "" && id == metrics.RequestsRunning {
 			v.subtractWaiting(&mean, running+waiting, waiting)
 		}
+	case v.engine != nil && v.restarted(): // the estimate is too rough for one engine
 	case whyUnknown != "" && preemptions == 0 && v.restarted() && !uncertain:
 		v.addUncounted(&mean, id, counted, counted*seconds/max(finished, 1))
 	}
@@ -186,6 +187,9 @@ func (v view) timeIn(id metrics.ID) (seconds, finished float64, why string) {
 	n, why := v.counter(metrics.RequestSuccess)
 	if why != "" {
 		return 0, 0, why
+	}
+	if len(found) == 0 && v.engine != nil {
+		return 0, 0, "the engine has no sample of " + id.CanonicalName()
 	}
 	h := window.MergeHistograms(found)
 	if h.Count != float64(n) {

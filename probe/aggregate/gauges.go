@@ -91,6 +91,9 @@ func (v view) combinedGauge(id metrics.ID, value string) window.GaugeStats {
 		if lost := e.Final == FinalLastGood && !e.Refused; id.IsPolled() && e.Base != BaseLate && !lost {
 			span.Seconds = seconds
 		}
+		if v.engine != nil {
+			return v.gauges.At(id, window.GaugeKey{Endpoint: e.Index, Engine: *v.engine, LabelValue: value}, span.Seconds)
+		}
 		spans = append(spans, span)
 	}
 	return v.gauges.Combine(id, window.GroupKey{Stage: v.stage, LabelValue: value}, spans)

@@ -58,7 +58,7 @@ func stagesIn(c *window.Counters) map[string]bool {
 }
 
 // instanceCounters are the counters that each engine has of its own in the event.
-var instanceCounters = []metrics.ID{metrics.RequestSuccess, metrics.PromptTokens, metrics.GenerationTokens}
+var instanceCounters = []metrics.ID{metrics.RequestSuccess, metrics.PromptTokens, metrics.GenerationTokens, metrics.Preemptions}
 
 // instances returns each engine's own figures.
 func (v view) instances() []schema.Instance {
@@ -81,8 +81,9 @@ func (v view) instances() []schema.Instance {
 			in.RequestsFinished = count("requests_finished", metrics.RequestSuccess)
 			in.PromptTokens = count("prompt_tokens", metrics.PromptTokens)
 			in.GenerationTokens = count("generation_tokens", metrics.GenerationTokens)
+			in.Preemptions = count("preemptions", metrics.Preemptions)
 			peak := func(field string, metric metrics.ID) *schema.Float {
-				stats, why := v.gauges.At(metric, window.GaugeKey{Endpoint: e.Index, Engine: id}), e.unrecorded[id.Stage]
+				stats, why := v.gauges.At(metric, window.GaugeKey{Endpoint: e.Index, Engine: id}, 0), e.unrecorded[id.Stage]
 				if stats.PeakKnown && (why == "" || stats.Peak > 0) {
 					if why = v.whyInstanceUnseen(e, metric, stats, engines[id]); why == "" {
 						return schema.F(stats.Peak)
@@ -104,10 +105,42 @@ func (v view) instances() []schema.Instance {
 			if n := peak("requests_running_peak", metrics.RequestsRunning); n != nil {
 				in.RequestsRunningPeak = schema.Ptr(int64(*n))
 			}
+			running, missing := v.instanceRequests(e, id, metrics.RequestsRunning)
+			if in.RequestsRunningMean = running.Mean; in.RequestsRunningMean == nil {
+				v.Notes.Missing(path+"requests_running_mean", missing.mean)
+			}
+			waiting, missing := v.instanceRequests(e, id, metrics.RequestsWaiting)
+			if in.RequestsWaitingMean = waiting.Mean; in.RequestsWaitingMean == nil {
+				v.Notes.Missing(path+"requests_waiting_mean", missing.mean)
+			}
+			if peak, ok := waiting.Peak.Value(); ok {
+				in.RequestsWaitingPeak = schema.Ptr(int64(peak))
+			} else {
+				v.Notes.Missing(path+"requests_waiting_peak", missing.peak)
+			}
 			out = append(out, in)
 		}
 	}
 	return out
+}
+
+// instanceRequests returns the gauge of one engine's running or waiting requests, with the reasons
+// for what is missing of it.
+func (v view) instanceRequests(e *endpoint, id window.EngineID, metric metrics.ID) (*schema.RequestGauge, gaugeReasons) {
+	why := ""
+	switch {
+	case e.MixedKVRoles:
+		why = v.whySplitUnknown // engines of several servers may have one number
+	case e.lacksStage(id.Stage):
+		why = "the engine's series have no stage label, although others have one"
+	default:
+		r, missing, none := v.ofEngine(e, id).readRequestGauge(metric)
+		if none == "" {
+			return r, missing
+		}
+		why = none
+	}
+	return &schema.RequestGauge{}, gaugeReasons{why, why, why}
 }
 
 // engineCounts returns the instanceCounters of each engine behind an endpoint, and why some

@@ -36,7 +36,7 @@ func (v view) metricsWithLabel(id metrics.ID, value string) (found []*window.Met
 // selectMetrics is metricsOf for a metric that depends on the endpoint, and for those
 // that match.
 func (v view) selectMetrics(idOf func(*endpoint) metrics.ID, match func(*window.Metric) bool) (found []*window.Metric, why string) {
-	if v.whySplitUnknown != "" {
+	if v.whySplitUnknown != "" && v.engine == nil {
 		return nil, v.whySplitUnknown
 	}
 	exported, stageless := false, ""
@@ -57,7 +57,7 @@ func (v view) selectMetrics(idOf func(*endpoint) metrics.ID, match func(*window.
 		}
 		exported = true
 		for _, m := range e.Counters.Metrics() {
-			if m.Desc != desc || !match(m) {
+			if m.Desc != desc || !match(m) || v.engine != nil && m.Engine != *v.engine {
 				continue
 			}
 			if m.Engine.Stage != v.stage {

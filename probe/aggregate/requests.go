@@ -36,12 +36,25 @@ func (v view) requests() *schema.Requests {
 
 // requestGauge is gauge for requests, whose mean the engine's histograms may prove.
 func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
-	g, missing, why := v.readGauge(id, "")
+	r, missing, why := v.readRequestGauge(id)
 	if why != "" {
 		v.Notes.Missing(path, why)
 		return nil
 	}
-	r := &schema.RequestGauge{Gauge: *g}
+	if r.Mean == nil {
+		v.Notes.Missing(path+".method", cmp.Or(missing.mean, "there is no mean"))
+	}
+	v.noteGauge(path, &r.Gauge, missing)
+	return r
+}
+
+// readRequestGauge is readGauge for requests.
+func (v view) readRequestGauge(id metrics.ID) (r *schema.RequestGauge, missing gaugeReasons, why string) {
+	g, missing, why := v.readGauge(id, "")
+	if why != "" {
+		return nil, missing, why
+	}
+	r = &schema.RequestGauge{Gauge: *g}
 	method := polled
 	if counted, why := v.countedMean(id); why == "" {
 		if counted.method != littlesLaw {
@@ -67,11 +80,8 @@ func (v view) requestGauge(path string, id metrics.ID) *schema.RequestGauge {
 		if peak, ok := r.Peak.Value(); ok && mean > 1.02*peak+0.05 {
 			r.Peak, missing.peak = nil, fmt.Sprintf("the highest poll found %.0f, and the mean by the engine's own times is %.3g: the polls missed the peak", peak, mean)
 		}
-	} else {
-		v.Notes.Missing(path+".method", cmp.Or(missing.mean, "there is no mean"))
 	}
-	v.noteGauge(path, &r.Gauge, missing)
-	return r
+	return r, missing, ""
 }
 
 // batchUtilization is the mean number of running requests while the engine worked, divided

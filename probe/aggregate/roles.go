@@ -179,7 +179,7 @@ func (v view) roles() []schema.Role {
 
 // whyNotAddedUp returns why the gauges of the view's endpoints are not added up, or "".
 func (v view) whyNotAddedUp(id metrics.ID) string {
-	if id.Kind() == metrics.KindGauge {
+	if id.Kind() == metrics.KindGauge && v.engine == nil {
 		return v.whySplitUnknown
 	}
 	return ""

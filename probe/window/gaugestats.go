@@ -37,9 +37,10 @@ type Span struct {
 	Seconds  float64
 }
 
-// At returns the statistics of one gauge; zero without a reading.
-func (g *Gauges) At(id metrics.ID, k GaugeKey) GaugeStats {
-	return g.state(id, k).stats(0)
+// At returns the statistics of one gauge, which is known over at least some seconds as a [Span]
+// is; zero without a reading.
+func (g *Gauges) At(id metrics.ID, k GaugeKey, seconds float64) GaugeStats {
+	return g.state(id, k).stats(seconds)
 }
 
 func (s *gaugeState) stats(atLeast float64) GaugeStats {
