@@ -91,8 +91,11 @@ func concurrencyCap(f *figures) result {
 	evidence := []schema.DiagnosisEvidence{*atCap, f.queueEvidence()}
 	n, gain, why := f.higherCap()
 	if n == 0 || f.binding != schema.BindingConcurrencyCap {
-		r := found(schema.FindingInfo, 0.8, "as many requests run as --max-num-seqs allows, and others wait: a higher limit is not shown to help", evidence...)
-		return r.because("more load than the engine can take at once").
+		if why == "" || f.binding != schema.BindingConcurrencyCap {
+			why = "whether it would help cannot be told"
+		}
+		return found(schema.FindingInfo, 0.8, "as many requests run as --max-num-seqs allows, and others wait; no gain from a higher limit is predicted: "+why, evidence...).
+			because("more load than the engine can take at once").
 			settledBy("a run of the same load with --max-num-seqs a quarter higher, compared with this one by vobs compare")
 	}
 	step := f.tokensPerStep()
@@ -106,10 +109,10 @@ func concurrencyCap(f *figures) result {
 
 // higherCap returns a higher max_num_seqs for each engine, and by how much throughput rises at
 // most; 0 if no gain is predicted. It is the least of what the load asks for, what the KV cache
-// holds, and what a step computes at no cost.
+// holds, and what a step computes at no cost; why says which.
 func (f *figures) higherCap() (n int, gain float64, why string) {
 	step := f.tokensPerStep()
-	if !f.runningLimit.known || !step.known || step.x <= 0 || step.x >= weightsBoundTokens {
+	if !f.runningLimit.known || !step.known || step.x <= 0 {
 		return 0, 0, ""
 	}
 	now := f.runningLimit.x / f.engines
@@ -128,7 +131,7 @@ func (f *figures) higherCap() (n int, gain float64, why string) {
 		}
 	}
 	if float64(n) < raiseShare*now {
-		return 0, 0, ""
+		return 0, 0, why
 	}
 	return n, float64(n) / now, why
 }
