@@ -15,18 +15,32 @@ var usualFrontend = Frontend{Request: 0.4e-3, PromptToken: 0.5e-6, Output: 25e-6
 type frontend struct {
 	cost Frontend
 	free float64 // when it has done all that it was given
-	busy float64 // CPU seconds, up to free
+	done float64 // CPU seconds of what is not in work any more
+	todo []span  // what it was given, in order
 }
+
+// span is a time at which the thread works.
+type span struct{ from, to float64 }
 
 // work gives the thread something to do and returns when that is done.
 func (f *frontend) work(at, seconds float64) float64 {
-	f.free = max(f.free, at) + seconds
-	f.busy += seconds
+	begin := max(f.free, at)
+	f.free = begin + seconds
+	f.todo = append(f.todo, span{begin, f.free})
 	return f.free
 }
 
-// cpu returns the CPU time used until now.
-func (f *frontend) cpu(now float64) float64 { return f.busy - max(0, f.free-now) }
+// cpu returns the CPU time used until now, which must not decrease from call to call.
+func (f *frontend) cpu(now float64) float64 {
+	for len(f.todo) > 0 && f.todo[0].to <= now {
+		f.done += f.todo[0].to - f.todo[0].from
+		f.todo = f.todo[1:]
+	}
+	if len(f.todo) == 0 {
+		return f.done
+	}
+	return f.done + max(0, now-f.todo[0].from)
+}
 
 // arrive passes the requests that have arrived by then through the API server.
 func (e *core) arrive(by float64) {
