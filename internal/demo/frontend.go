@@ -1,7 +1,5 @@
 package demo
 
-import "slices"
-
 // Frontend is the CPU time of the API server, whose one thread does everything in order of
 // arrival: in seconds.
 type Frontend struct {
@@ -15,32 +13,33 @@ var usualFrontend = Frontend{Request: 0.4e-3, PromptToken: 0.5e-6, Output: 25e-6
 
 // frontend is the API server's thread.
 type frontend struct {
-	cost    Frontend
-	free    float64 // when it has done all that it was given
-	busy    float64 // CPU seconds, up to free
-	planned []span  // of busy: what may lie in the future
+	cost Frontend
+	free float64 // when it has done all that it was given
+	done float64 // CPU seconds of what is not in work any more
+	todo []span  // what it was given, in order
 }
 
-// span is a stretch of simulated time.
+// span is a time at which the thread works.
 type span struct{ from, to float64 }
 
 // work gives the thread something to do and returns when that is done.
 func (f *frontend) work(at, seconds float64) float64 {
-	from := max(f.free, at)
-	f.free = from + seconds
-	f.busy += seconds
-	f.planned = append(f.planned, span{from, f.free})
+	begin := max(f.free, at)
+	f.free = begin + seconds
+	f.todo = append(f.todo, span{begin, f.free})
 	return f.free
 }
 
-// cpu returns the CPU time used until now.
+// cpu returns the CPU time used until now, which must not decrease from call to call.
 func (f *frontend) cpu(now float64) float64 {
-	f.planned = slices.DeleteFunc(f.planned, func(s span) bool { return s.to <= now })
-	used := f.busy
-	for _, s := range f.planned {
-		used -= s.to - max(s.from, now)
+	for len(f.todo) > 0 && f.todo[0].to <= now {
+		f.done += f.todo[0].to - f.todo[0].from
+		f.todo = f.todo[1:]
 	}
-	return used
+	if len(f.todo) == 0 {
+		return f.done
+	}
+	return f.done + max(0, now-f.todo[0].from)
 }
 
 // arrive passes the requests that have arrived by then through the API server.

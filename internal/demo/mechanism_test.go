@@ -107,18 +107,18 @@ func TestPrefixCaches(t *testing.T) {
 		return float64(o.totals.HitTokens) / float64(max(1, o.totals.QueriedTokens))
 	}
 	for name, want := range map[string]struct{ low, high, shared float64 }{
-		"shared-prefix": {0.7, 0.9, 0.75}, "no-shared-prefix": {0, 0, 0}, "prefix-cache-off": {0, 0, 0.75}, "cache-too-small": {0, 0.25, 0.75},
+		"shared-prefix": {0.7, 0.9, 0.75}, "no-shared-prefix": {0, 0, 0}, "prefix-cache-off": {0, 0, 0.75}, "cache-too-small": {0, 0.25, 0.5},
 	} {
 		o := outcomeOf(t, name, nil)
-		if r := rate(o); r < want.low || r > want.high || o.rec.SharedPrefix < want.shared || o.totals.WaitingPeak > 8 {
+		if r := rate(o); r < want.low || r > want.high || o.rec.SharedPrefix < want.shared || r > o.rec.SharedPrefix || o.totals.WaitingPeak > 8 {
 			t.Errorf("%s: hit rate %.2f, shared %.2f, %+v", name, r, o.rec.SharedPrefix, o.totals)
 		}
 	}
 	small, large := outcomeOf(t, "cache-too-small", nil), outcomeOf(t, "cache-too-small", func(s *Scenario) { s.NumGPUBlocks = 32001 })
-	if r := rate(large); r < 0.3 {
+	if r := rate(large); r < 0.5 {
 		t.Errorf("hit rate %.2f with a cache that has room for the prefixes", r)
 	}
-	// A prefix comes again after 60 s on average, and is evicted long before.
+	// A prefix comes again after 26 s on average, and is mostly evicted before.
 	evicted, _ := small.dist("vllm:kv_block_idle_before_evict_seconds")
 	if idle := small.mean("vllm:kv_block_idle_before_evict_seconds"); evicted < 100 || idle > 20 || idle > small.mean("vllm:kv_block_lifetime_seconds") {
 		t.Errorf("%v evictions, after %.1f s on average", evicted, idle)
@@ -258,7 +258,7 @@ func TestLeaks(t *testing.T) {
 	}
 	m := outcomeOf(t, "host-memory-leak", nil)
 	first := figures{t, parse(t, m.rec.Pages[0].Text)}
-	if grown := m.value("process_resident_memory_bytes") - first.value("process_resident_memory_bytes"); grown != float64(m.totals.Requests)*(2<<20) {
+	if grown := m.value("process_resident_memory_bytes") - first.value("process_resident_memory_bytes"); grown != float64(m.totals.Requests)*(1<<20) {
 		t.Errorf("grown by %v bytes after %d requests", grown, m.totals.Requests)
 	}
 }

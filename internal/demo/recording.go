@@ -29,8 +29,8 @@ type Recording struct {
 	// Lost is the number of requests that ended with a server process, and Refused that of
 	// requests sent while none ran. No page counts either.
 	Lost, Refused int
-	// SharedPrefix is the share of the prompt tokens sent that were in prefixes which other
-	// prompts had, too.
+	// SharedPrefix is the share of the prompt tokens that a perfect prefix cache would have
+	// found: full blocks of prefixes that an earlier prompt had, too.
 	SharedPrefix float64
 }
 
@@ -70,11 +70,11 @@ func record(s Scenario, seed int64, pollEvery time.Duration, see func(*core, *st
 	}
 	rec.Totals = append(sim.previous, sim.totals())
 	rec.Lost, rec.Refused = sim.lost, sim.refused
-	all, shared := 0, 0
+	all, reusable := 0, 0
 	for _, t := range rec.Totals {
 		all += t.sentTokens
-		shared += t.sharedTokens
+		reusable += t.reusableTokens
 	}
-	rec.SharedPrefix = float64(shared) / float64(max(1, all))
+	rec.SharedPrefix = float64(reusable) / float64(max(1, all))
 	return rec, nil
 }

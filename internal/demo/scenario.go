@@ -126,7 +126,7 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "shared-prefix", Doc: "prompts that share most of their tokens, found in the prefix cache",
-			Settings: Settings{KVCacheMetrics: true},
+			Settings: Settings{MaxNumBatchedTokens: 512, KVCacheMetrics: true},
 			Load:     Load{Seconds: 90, Rate: 6, Kinds: kinds{{Weight: 1, Prompt: 1600, Shared: 1280, Groups: 8, Output: 160}}},
 			Truth: Truth{
 				Binding: schema.BindingClient, Permitted: findings{schema.FindingClientLimited},
@@ -135,7 +135,7 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "no-shared-prefix", Doc: "prompts that have nothing in common: a hit rate of 0, which is right",
-			Settings: Settings{KVCacheMetrics: true},
+			Settings: Settings{MaxNumBatchedTokens: 512, KVCacheMetrics: true},
 			Load:     Load{Seconds: 90, Rate: 4, Kinds: kinds{{Weight: 1, Prompt: 1600, Groups: 1, Output: 160}}},
 			Truth: Truth{
 				Binding: schema.BindingClient, Permitted: findings{schema.FindingClientLimited},
@@ -144,7 +144,7 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "prefix-cache-off", Doc: "prompts that share most of their tokens, with prefix caching switched off",
-			Settings: Settings{NoPrefixCaching: true},
+			Settings: Settings{MaxNumBatchedTokens: 512, NoPrefixCaching: true},
 			Load:     Load{Seconds: 90, Rate: 4, Kinds: kinds{{Weight: 1, Prompt: 1600, Shared: 1280, Groups: 8, Output: 160}}},
 			Truth: Truth{
 				Binding:  schema.BindingClient,
@@ -154,12 +154,12 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "cache-too-small", Doc: "prompts that share most of their tokens in many groups: evicted before they come again",
-			Settings: Settings{NumGPUBlocks: 4001, KVCacheMetrics: true},
-			Load:     Load{Seconds: 90, Rate: 4, Kinds: kinds{{Weight: 1, Prompt: 1600, Shared: 1280, Groups: 240, Output: 160}}},
+			Settings: Settings{MaxNumBatchedTokens: 512, NumGPUBlocks: 4001, KVCacheMetrics: true},
+			Load:     Load{Seconds: 90, Rate: 5, Kinds: kinds{{Weight: 1, Prompt: 1600, Shared: 1280, Groups: 130, Output: 160}}},
 			Truth: Truth{
 				Binding:  schema.BindingClient,
 				Findings: findings{schema.FindingPrefixCacheIneffective}, Permitted: findings{schema.FindingClientLimited},
-				Why: "the groups' prefixes are 307200 tokens, the KV cache has 64000; only who knows the load's sharing can tell",
+				Why: "the groups' prefixes are 166400 tokens, the KV cache has 64000; only who knows the load's sharing can tell",
 			},
 		},
 		{
@@ -174,12 +174,12 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "host-memory-leak", Doc: "the API server's memory grows with each request",
-			Load:   Load{Seconds: 120, Rate: 6, Kinds: kinds{chat}},
-			Faults: Faults{RequestLeak: 2 << 20},
+			Load:   Load{Seconds: 660, Rate: 2, Kinds: kinds{chat}},
+			Faults: Faults{RequestLeak: 1 << 20},
 			Truth: Truth{
 				Binding:  schema.BindingClient,
 				Findings: findings{schema.FindingHostMemoryLeak}, Permitted: findings{schema.FindingClientLimited},
-				Why: "2 MiB a request, 12 MiB/s, and none of it comes back",
+				Why: "1 MiB a request, 2 MiB/s for 11 minutes, and none of it comes back",
 			},
 		},
 		{
@@ -197,7 +197,7 @@ func Scenarios() []Scenario {
 			Settings: Settings{Engines: 2, MaxNumSeqs: 16},
 			Load:     Load{Seconds: 90, Clients: 40, Kinds: kinds{chat}, Shares: []float64{0.95, 0.05}},
 			Truth: Truth{
-				Binding: schema.BindingConcurrencyCap, AlsoRight: bindings{schema.BindingCapOrCompute},
+				Binding: schema.BindingConcurrencyCap, AlsoRight: bindings{schema.BindingCapOrCompute, schema.BindingUnknown},
 				Findings: findings{schema.FindingReplicaImbalance}, Permitted: findings{schema.FindingConcurrencyCap, schema.FindingQueueSaturation},
 				Why: "requests queue at one engine's cap while the other is nearly idle",
 			},
@@ -244,7 +244,7 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "offload", Doc: "long shared prefixes that come back from host memory over a slow link",
-			Settings: Settings{NumGPUBlocks: 4001, Offload: &Offload{Blocks: 60000, BytesPerSecond: 0.6e9}},
+			Settings: Settings{MaxNumBatchedTokens: 512, NumGPUBlocks: 4001, Offload: &Offload{Blocks: 60000, BytesPerSecond: 0.6e9}},
 			Load:     Load{Seconds: 90, Clients: 14, Kinds: kinds{{Weight: 1, Prompt: 2800, Shared: 2400, Groups: 60, Output: 100}}},
 			Truth: Truth{
 				Binding:  schema.BindingOffload,
@@ -254,7 +254,7 @@ func Scenarios() []Scenario {
 		},
 		{
 			Name: "kv-transfer-failures", Doc: "a decode server of which one KV transfer in six fails after 4 s",
-			Settings: Settings{Transfer: &Transfer{Base: 5e-3, BytesPerSecond: 8e9, FailedShare: 1. / 6, Timeout: 4}},
+			Settings: Settings{MaxNumBatchedTokens: 512, Transfer: &Transfer{Base: 5e-3, BytesPerSecond: 8e9, FailedShare: 1. / 6, Timeout: 4}},
 			Load:     Load{Seconds: 90, Rate: 6, Kinds: kinds{{Weight: 1, Prompt: 1600, Groups: 1, Output: 160}}},
 			Truth: Truth{
 				Binding:  schema.BindingKVTransfer,

@@ -121,7 +121,7 @@ func TestScenarioConservation(t *testing.T) {
 			if usage := o.value("vllm:kv_cache_usage_perc"); (usage > 0) != (s.Faults.LeakedRequests > 0) || (o.leaked > 0) != (usage > 0) {
 				t.Errorf("usage %v at the end, %d references leaked", usage, o.leaked)
 			}
-			o.checkFirstPage()
+			o.checkPages()
 			// That the clients are the limit means the same in each scenario.
 			tot := o.totals
 			client := tot.QueueSeconds < 0.01*tot.E2ESeconds && float64(tot.RunningPeak) < 0.8*float64(o.s.MaxNumSeqs) && tot.KVUsagePeak < 0.8
@@ -197,15 +197,39 @@ func (o *outcome) optional(name string) float64 {
 	return o.value(name)
 }
 
-// checkFirstPage checks that the recording begins before the first request, and that its
-// pages are at equal intervals, but for a server that is down.
-func (o *outcome) checkFirstPage() {
+// checkPages checks that the recording begins before the first request, that its pages are
+// at equal intervals, but for a server that is down, and that a counter decreases only when
+// the server has died.
+func (o *outcome) checkPages() {
 	o.t.Helper()
 	first := figures{o.t, parse(o.t, o.rec.Pages[0].Text)}
 	if n := first.value("vllm:request_success_total") + first.value("vllm:generation_tokens_total"); n != 0 || !o.rec.Pages[0].At.Equal(RecordedFrom) {
 		o.t.Errorf("first page at %v: counters %v", o.rec.Pages[0].At, n)
 	}
-	gaps := 0
+	gaps, resets := 0, 0
+	var before map[string]float64
+	for _, p := range o.rec.Pages {
+		counters, reset := map[string]float64{}, false
+		for line := range strings.Lines(string(p.Text)) {
+			series, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			if name, _, _ := strings.Cut(series, "{"); !strings.HasSuffix(name, "_total") && !strings.HasSuffix(name, "_bucket") && !strings.HasSuffix(name, "_sum") {
+				continue
+			}
+			v, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				o.t.Fatalf("%s: %v", line, err)
+			}
+			reset = reset || v < before[series]
+			counters[series] = v
+		}
+		before = counters
+		if reset {
+			resets++
+		}
+	}
+	if resets != len(o.rec.Totals)-1 {
+		o.t.Errorf("counters decreased %d times, with %d server processes", resets, len(o.rec.Totals))
+	}
 	for i, p := range o.rec.Pages[1:] {
 		switch p.At.Sub(o.rec.Pages[i].At) {
 		case 5 * time.Second:

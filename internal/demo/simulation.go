@@ -187,8 +187,13 @@ func (sim *simulation) die(at float64) {
 func (sim *simulation) totals() Totals {
 	t := sim.tally.totals()
 	for _, c := range sim.cores {
+		seen := make(map[int]bool) // groups
 		for _, r := range c.all {
 			t.add(r)
+			if seen[r.group] {
+				t.reusableTokens += r.shared / c.set.BlockSize * c.set.BlockSize
+			}
+			seen[r.group] = true
 		}
 	}
 	return t

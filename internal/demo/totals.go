@@ -36,7 +36,7 @@ type Totals struct {
 	Steps, RunningPeak, WaitingPeak int
 	KVUsagePeak                     float64
 
-	sentTokens, sharedTokens int // of all prompts; those in a group's prefix
+	sentTokens, reusableTokens int // of all prompts; those that a perfect prefix cache has
 }
 
 // Totals returns the current counts. While Generate runs, they are ahead of the page by
@@ -70,7 +70,6 @@ func (y *tally) totals() Totals {
 func (t *Totals) add(r *request) {
 	t.Requests++
 	t.sentTokens += r.prompt
-	t.sharedTokens += r.shared
 	if r.gone && r.disconnect > 0 {
 		t.Disconnected++
 	}
