@@ -12,7 +12,7 @@ import (
 type checker struct {
 	strict    bool // unknown keys are errors everywhere
 	path      []string
-	base      int // the length of the path of the event itself: a log record has it in ctx
+	at        *fieldNode // what package schema knows of the figures at path; nil if nothing
 	problems  []Problem
 	nulls     []place // nulls that the schema allows
 	forbidden []place // nulls that it does not allow
@@ -100,9 +100,7 @@ func (n *node) allows(v *value) bool {
 	if len(n.Type) == 0 {
 		return true
 	}
-	return slices.ContainsFunc(n.Type, func(name string) bool {
-		return name == v.kind.String() || name == "integer" && v.kind == kindNumber && isInteger(v.text)
-	})
+	return n.kinds[v.kind] || n.isInteger && v.kind == kindNumber && isInteger(v.text)
 }
 
 func expected(n *node, orNull bool) string {
@@ -138,21 +136,35 @@ func (c *checker) array(n *node, v *value) {
 	if n.Items == nil {
 		return
 	}
+	group := c.at
+	c.at = group.index()
 	for i, e := range v.elems {
 		c.in(strconv.Itoa(i), func() { c.check(n.Items, e) })
 	}
+	c.at = group
 }
 
 func (c *checker) object(n *node, v *value) {
+	next := 0 // vobs writes the keys in the order of the schema
 	for _, key := range n.Required {
-		if v.get(key) == nil {
+		for next < len(v.members) && v.members[next].key != key && !slices.Contains(n.Required, v.members[next].key) {
+			next++
+		}
+		switch {
+		case next < len(v.members) && v.members[next].key == key:
+			next++
+		case v.get(key) == nil:
 			c.in(key, func() { c.add(v.line, "the key is missing") })
 		}
 	}
-	for _, m := range v.members {
+	group := c.at
+	defer func() { c.at = group }()
+	for i := range v.members {
+		m := &v.members[i]
 		if m.hidden {
 			continue
 		}
+		c.at = group.step(m.key)
 		c.in(m.key, func() {
 			switch known := n.child(m.key); {
 			case known != nil:
@@ -182,18 +194,22 @@ func unexplained(event *value, nulls []place) []place {
 	}
 	var out []place
 	for _, n := range nulls {
-		if notApplicable(event, n.path) {
-			continue
-		}
-		explained := false
-		for i := range n.path {
-			explained = explained || reasons[strings.Join(n.path[:i+1], ".")]
-		}
-		if !explained {
+		if !isExplained(n.path, reasons) && !notApplicable(event, n.path) {
 			out = append(out, n)
 		}
 	}
 	return out
+}
+
+// isExplained reports whether there is a reason for a path or for a group above it.
+func isExplained(path []string, reasons map[string]bool) bool {
+	full, end := strings.Join(path, "."), -1
+	for _, step := range path {
+		if end += 1 + len(step); reasons[full[:end]] {
+			return true
+		}
+	}
+	return false
 }
 
 // notApplicable reports whether a null at path means that the key does not apply
@@ -245,7 +261,10 @@ func (c *checker) plausible(v *value) {
 		}
 		return
 	}
-	switch f, _ := fieldAt(c.path[c.base:]); {
+	if c.at == nil || c.at.field == nil {
+		return
+	}
+	switch f := c.at.field; {
 	case f.Impossible(x) == "":
 	case f.Unit == UnitFraction:
 		c.warn(v.line, "expected a fraction from 0 to 1, found %s", v.text)

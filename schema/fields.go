@@ -99,17 +99,9 @@ func FieldAt(path string) (Field, bool) { return fieldAt(strings.Split(path, "."
 func fieldAt(steps []string) (Field, bool) {
 	n := &registry().root
 	for i, step := range steps {
-		next := n.children[step]
-		if next == nil {
-			next = n.children["*"]
-			if next != nil && !next.inMap && !isIndex(step) {
-				return Field{}, false
-			}
-		}
-		if next == nil {
+		if n = n.step(step); n == nil {
 			return Field{}, false
 		}
-		n = next
 		// A map's key may hold dots, so that the rest of the path is one key.
 		if n.inMap && i < len(steps)-1 && n.field != nil {
 			break
@@ -132,6 +124,28 @@ type fieldNode struct {
 	children map[string]*fieldNode
 	field    *Field // nil for a group
 	inMap    bool   // the step is a map's key
+}
+
+// step returns the node below n for one step of a path, or nil if there is none.
+func (n *fieldNode) step(step string) *fieldNode {
+	if n == nil {
+		return nil
+	}
+	if next := n.children[step]; next != nil {
+		return next
+	}
+	if next := n.children["*"]; next != nil && (next.inMap || isIndex(step)) {
+		return next
+	}
+	return nil
+}
+
+// index returns the node below n for any index of a list, or nil if n is not one.
+func (n *fieldNode) index() *fieldNode {
+	if n == nil {
+		return nil
+	}
+	return n.children["*"]
 }
 
 type fieldRegistry struct {

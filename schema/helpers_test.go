@@ -80,7 +80,7 @@ func texts(problems []Problem) string {
 
 func parse(t testing.TB, doc []byte) *value {
 	t.Helper()
-	v, err := newParser(doc).document()
+	v, err := newParser(doc, new(arena)).document()
 	if err != nil {
 		t.Fatalf("line %d: %s", err.line, err.message)
 	}

@@ -82,8 +82,11 @@ type node struct {
 	MinItems   int              `json:"minItems"`
 	MaxItems   *int             `json:"maxItems"`
 
-	target *node  // the definition that Ref refers to
-	name   string // the name of a definition; "" for other schemas
+	target     *node                // the definition that Ref refers to
+	name       string               // the name of a definition; "" for other schemas
+	kinds      [kindObject + 1]bool // those of Type; numbers that are not integers count for "number" only
+	isInteger  bool                 // Type has "integer"
+	isNullable bool                 // see nullable
 }
 
 // typeNames is the value of the keyword type: one name or several.
@@ -144,6 +147,11 @@ func (n *node) link(defs map[string]*node) error {
 			return fmt.Errorf("no definition for %s", n.Ref)
 		}
 	}
+	for k := range n.kinds {
+		n.kinds[k] = slices.Contains(n.Type, kind(k).String())
+	}
+	n.isInteger = slices.Contains(n.Type, "integer")
+	n.isNullable = len(n.AnyOf) > 0 || n.kinds[kindNull]
 	if len(n.AnyOf) > 0 && (len(n.AnyOf) != 2 || !slices.Equal(n.AnyOf[1].Type, typeNames{"null"})) {
 		return errors.New("anyOf is supported only for a schema or null")
 	}
@@ -185,9 +193,7 @@ func (n *node) resolve() *node {
 
 // nullable reports whether the schema itself allows null. It does not follow
 // references.
-func (n *node) nullable() bool {
-	return len(n.AnyOf) > 0 || slices.Contains(n.Type, "null")
-}
+func (n *node) nullable() bool { return n.isNullable }
 
 // isAny reports whether the schema allows any value.
 func (n *node) isAny() bool { return n.Ref == "" && len(n.AnyOf) == 0 && len(n.Type) == 0 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -27,11 +28,14 @@ func (k kind) String() string {
 
 // value is a JSON value with its line number, which encoding/json does not provide.
 type value struct {
-	kind    kind
-	line    int
-	text    string // a string decoded; the literal of a number or boolean
-	members []member
-	elems   []*value
+	kind     kind
+	isParsed bool // number and isFloat are set
+	isFloat  bool // the number fits a 64-bit float
+	line     int
+	number   float64
+	text     string // a string decoded; the literal of a number or boolean
+	members  []member
+	elems    []*value
 }
 
 type member struct {
@@ -47,12 +51,30 @@ func (v *value) get(key string) *value {
 	if v == nil || v.kind != kindObject {
 		return nil
 	}
-	for i := len(v.members) - 1; i >= 0; i-- {
-		if v.members[i].key == key {
-			return v.members[i].value
-		}
+	if i := lastMember(v.members, key, nil); i >= 0 {
+		return v.members[i].value
 	}
 	return nil
+}
+
+// manyMembers is the number of members from which on a map finds a key faster than a search.
+const manyMembers = 64
+
+// lastMember returns the index of the last member with a key, or -1. If index is not nil, it
+// holds the indexes of all keys.
+func lastMember(members []member, key string, index map[string]int) int {
+	if index != nil {
+		if i, ok := index[key]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := len(members) - 1; i >= 0; i-- {
+		if members[i].key == key {
+			return i
+		}
+	}
+	return -1
 }
 
 // float returns the value of a number, and whether v is a number that fits a 64-bit
@@ -61,8 +83,11 @@ func (v *value) float() (float64, bool) {
 	if v == nil || v.kind != kindNumber {
 		return 0, false
 	}
-	x, err := strconv.ParseFloat(v.text, 64)
-	return x, err == nil
+	if !v.isParsed {
+		x, err := strconv.ParseFloat(v.text, 64)
+		v.isParsed, v.isFloat, v.number = true, err == nil, x
+	}
+	return v.number, v.isFloat
 }
 
 // given reports whether v is present and not null.
@@ -111,14 +136,62 @@ type syntaxError struct {
 // not UTF-8 as problems, because consumers treat them differently.
 type parser struct {
 	data     []byte
+	text     string // data; the texts of values are parts of it
 	pos      int
 	line     int
 	depth    int
+	spaced   bool // there was white space
 	path     []string
 	problems []Problem
+	tree     *arena
 }
 
-func newParser(data []byte) *parser { return &parser{data: data, line: 1} }
+func newParser(data []byte, t *arena) *parser {
+	t.reset()
+	return &parser{data: data, text: string(data), line: 1, tree: t}
+}
+
+// An arena holds the values of parsed documents. It allocates many at a time, and can be used again
+// once they are not needed any more.
+type arena struct {
+	values  []value
+	members []member
+	// The members of objects and the elements of arrays that are not closed yet.
+	openMembers []member
+	openElems   []*value
+}
+
+// reset makes the arena empty. What was in it must not be used any more.
+func (t *arena) reset() {
+	clear(t.values)
+	clear(t.members)
+	t.values, t.members = t.values[:0], t.members[:0]
+}
+
+// add returns a new value.
+func (t *arena) add(line int) *value {
+	n := len(t.values)
+	if n == cap(t.values) {
+		t.values, n = make([]value, 0, min(2*n+64, maxBlock)), 0 // the old ones stay where they are
+	}
+	t.values = t.values[:n+1]
+	t.values[n].line = line
+	return &t.values[n]
+}
+
+// maxBlock is how many values or members are allocated at a time at most.
+const maxBlock = 4096
+
+// close returns the members of an object: the open ones from an index on.
+func (t *arena) close(from int) []member {
+	open, n := t.openMembers[from:], len(t.members)
+	if n+len(open) > cap(t.members) {
+		t.members, n = make([]member, 0, max(len(open), min(2*n+64, maxBlock))), 0
+	}
+	t.members = append(t.members, open...)
+	t.openMembers = t.openMembers[:from]
+	return t.members[n:len(t.members):len(t.members)]
+}
 
 func (p *parser) end() bool { return p.pos >= len(p.data) }
 
@@ -155,6 +228,7 @@ func (p *parser) skipSpace() {
 		default:
 			return
 		}
+		p.spaced = true
 		p.pos++
 	}
 }
@@ -192,6 +266,7 @@ func (p *parser) document() (v *value, err *syntaxError) {
 		}
 	}()
 	p.depth, p.path = 0, p.path[:0]
+	p.tree.openMembers, p.tree.openElems = p.tree.openMembers[:0], p.tree.openElems[:0]
 	p.skipSpace()
 	return p.value("a JSON value", ""), nil
 }
@@ -201,7 +276,7 @@ func (p *parser) value(what, key string) *value {
 	if p.end() {
 		p.expected(naming(what, key))
 	}
-	v := &value{line: p.line}
+	v := p.tree.add(p.line)
 	switch c := p.data[p.pos]; {
 	case c == '{':
 		p.object(v)
@@ -265,11 +340,12 @@ func (p *parser) object(v *value) {
 		p.leave()
 		return
 	}
-	seen := map[string]int{}
+	from := len(p.tree.openMembers)
+	var index map[string]int // of many members
 	for {
 		if p.end() || p.data[p.pos] != '"' {
 			what := "a key in double quotes"
-			if len(v.members) == 0 {
+			if len(p.tree.openMembers) == from {
 				what += " or '}'"
 			}
 			p.expected(what)
@@ -277,11 +353,20 @@ func (p *parser) object(v *value) {
 		m := member{line: p.line}
 		m.key = p.str()
 		p.path = append(p.path, m.key)
-		if first, twice := seen[m.key]; twice {
-			p.report("duplicate key: it is already on line %d, and consumers disagree on which one counts", v.members[first].line)
-			v.members[first].hidden = true
+		if members := p.tree.openMembers[from:]; len(members) == manyMembers {
+			index = make(map[string]int, 2*manyMembers)
+			for i := range members {
+				index[members[i].key] = i
+			}
 		}
-		seen[m.key] = len(v.members)
+		if first := lastMember(p.tree.openMembers[from:], m.key, index); first >= 0 {
+			first := &p.tree.openMembers[from+first]
+			p.report("duplicate key: it is already on line %d, and consumers disagree on which one counts", first.line)
+			first.hidden = true
+		}
+		if index != nil {
+			index[m.key] = len(p.tree.openMembers) - from
+		}
 		p.skipSpace()
 		if p.end() || p.data[p.pos] != ':' {
 			p.expected(naming("':' after the key ", m.key))
@@ -290,7 +375,7 @@ func (p *parser) object(v *value) {
 		p.skipSpace()
 		m.value = p.value("a value for the key ", m.key)
 		p.path = p.path[:len(p.path)-1]
-		v.members = append(v.members, m)
+		p.tree.openMembers = append(p.tree.openMembers, m)
 		p.skipSpace()
 		if !p.end() && p.data[p.pos] == ',' {
 			p.pos++
@@ -299,6 +384,7 @@ func (p *parser) object(v *value) {
 		}
 		if !p.end() && p.data[p.pos] == '}' {
 			p.leave()
+			v.members = p.tree.close(from)
 			return
 		}
 		p.expected(naming("',' or '}' after the value of ", m.key))
@@ -312,9 +398,10 @@ func (p *parser) array(v *value) {
 		p.leave()
 		return
 	}
+	from := len(p.tree.openElems)
 	for {
-		p.path = append(p.path, strconv.Itoa(len(v.elems)))
-		v.elems = append(v.elems, p.value("a value in the array", ""))
+		p.path = append(p.path, strconv.Itoa(len(p.tree.openElems)-from))
+		p.tree.openElems = append(p.tree.openElems, p.value("a value in the array", ""))
 		p.path = p.path[:len(p.path)-1]
 		p.skipSpace()
 		if !p.end() && p.data[p.pos] == ',' {
@@ -324,6 +411,8 @@ func (p *parser) array(v *value) {
 		}
 		if !p.end() && p.data[p.pos] == ']' {
 			p.leave()
+			v.elems = slices.Clone(p.tree.openElems[from:])
+			p.tree.openElems = p.tree.openElems[:from]
 			return
 		}
 		p.expected("',' or ']' in the array")
@@ -334,13 +423,16 @@ func (p *parser) str() string {
 	start := p.pos
 	escaped := false
 	for p.pos++; ; p.pos++ {
+		for !p.end() && isPlainByte[p.data[p.pos]] {
+			p.pos++
+		}
 		if p.end() {
 			p.fail("expected the closing '\"' of a string, found the end of the input")
 		}
 		switch c := p.data[p.pos]; {
 		case c == '"':
 			p.pos++
-			return p.decode(p.data[start:p.pos], escaped)
+			return p.decode(start, escaped)
 		case c == '\n':
 			p.fail("expected the closing '\"' of a string, found the end of the line")
 		case c < ' ':
@@ -351,6 +443,14 @@ func (p *parser) str() string {
 		}
 	}
 }
+
+// isPlainByte reports which bytes stand for themselves in a string.
+var isPlainByte = func() (plain [256]bool) {
+	for c := range plain {
+		plain[c] = c >= ' ' && c != '"' && c != '\\'
+	}
+	return plain
+}()
 
 // escape checks an escape sequence, and leaves the position at its last character.
 func (p *parser) escape() {
@@ -376,12 +476,13 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// decode returns the text of a string literal.
-func (p *parser) decode(literal []byte, escaped bool) string {
+// decode returns the text of the string literal from start to the current position.
+func (p *parser) decode(start int, escaped bool) string {
+	literal := p.data[start:p.pos]
 	if !utf8.Valid(literal) {
 		p.report("the string is not UTF-8")
 	} else if !escaped {
-		return string(literal[1 : len(literal)-1])
+		return p.text[start+1 : p.pos-1]
 	}
 	var s string
 	if err := json.Unmarshal(literal, &s); err != nil {
@@ -417,7 +518,7 @@ func (p *parser) number() string {
 		}
 		p.digits("a digit in the exponent")
 	}
-	return string(p.data[start:p.pos])
+	return p.text[start:p.pos]
 }
 
 func (p *parser) digits(what string) {
@@ -442,6 +543,9 @@ func (p *parser) report(format string, args ...any) {
 // isInteger reports whether the value of a number literal is an integer. For JSON
 // Schema 1.0 and 1e3 are integers.
 func isInteger(literal string) bool {
+	if strings.IndexByte(literal, '.') < 0 && strings.IndexByte(literal, 'e') < 0 && strings.IndexByte(literal, 'E') < 0 {
+		return true
+	}
 	mantissa, exponent := literal, ""
 	if i := strings.IndexAny(literal, "eE"); i >= 0 {
 		mantissa, exponent = literal[:i], literal[i+1:]

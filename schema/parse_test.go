@@ -63,7 +63,7 @@ var syntaxCases = []struct {
 
 func TestSyntax(t *testing.T) {
 	for _, c := range syntaxCases {
-		_, err := newParser([]byte(c.doc)).document()
+		_, err := newParser([]byte(c.doc), new(arena)).document()
 		switch {
 		case err == nil && c.want != "":
 			t.Errorf("%q was accepted", c.doc)
@@ -82,7 +82,7 @@ func TestSyntax(t *testing.T) {
 // the same values from them.
 func sameSyntax(t *testing.T, doc []byte) {
 	t.Helper()
-	p := newParser(doc)
+	p := newParser(doc, new(arena))
 	v, err := p.document()
 	ok := err == nil
 	if ok {

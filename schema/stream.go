@@ -31,6 +31,11 @@ type StreamValidator struct {
 	events int
 	parts  bool // some part was not empty
 	failed bool // some problem was not a warning
+	// last is the event that was found last; nil if there was none, or one in a log record. It
+	// is in tree.
+	last   *value
+	spaced bool // there is white space in it or after it
+	tree   arena
 }
 
 // Part checks the documents that begin in text[:size], the next part of the file;
@@ -39,12 +44,44 @@ type StreamValidator struct {
 // begins where ValidateStream would begin to read a document. Part returns the
 // problems found, ordered by line.
 func (v *StreamValidator) Part(text []byte, size, line int) []Problem {
-	f := newFile(text, v.Options, line)
+	f := v.newFile(text, line)
 	if f.p.pos >= size {
 		return nil
 	}
-	v.parts = true
 	f.documents(size)
+	return v.add(f)
+}
+
+// Document checks a part that is one document, as Part does. ok is false, and nothing was
+// checked, if it is not one.
+func (v *StreamValidator) Document(text []byte, line int) (problems []Problem, ok bool) {
+	f := v.newFile(text, line)
+	if f.p.end() {
+		return nil, false
+	}
+	doc, err := f.p.document()
+	if err != nil {
+		return nil, false
+	}
+	if f.p.skipSpace(); !f.p.end() {
+		return nil, false
+	}
+	f.document(doc)
+	return v.add(f), true
+}
+
+// newFile starts the check of a part.
+func (v *StreamValidator) newFile(text []byte, line int) *file {
+	v.last = nil
+	f := newFile(text, v.Options, line, &v.tree)
+	f.p.spaced = false // the white space before the document does not count
+	return f
+}
+
+// add adds the result of a part, and returns its problems.
+func (v *StreamValidator) add(f *file) []Problem {
+	v.parts = true
+	v.last, v.spaced = f.last, f.p.spaced
 	v.events += f.events
 	problems := f.sorted()
 	v.failed = v.failed || slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning })
@@ -53,6 +90,10 @@ func (v *StreamValidator) Part(text []byte, size, line int) []Problem {
 
 // Events returns the number of events so far, valid or not.
 func (v *StreamValidator) Events() int { return v.events }
+
+// Compact reports whether the part that was checked last is an event without white space around
+// its tokens.
+func (v *StreamValidator) Compact() bool { return v.last != nil && !v.spaced }
 
 // End returns what is wrong with the file as a whole: that it holds no event.
 func (v *StreamValidator) End() []Problem {

@@ -47,7 +47,7 @@ func (p Problem) String() string {
 // Optional keys, which are newer than the first events of the schema_version, may be
 // absent from a full event: they count as null, and need no reason.
 func Validate(doc []byte, opt Options) []Problem {
-	f := newFile(doc, opt, 1)
+	f := newFile(doc, opt, 1, new(arena))
 	if f.p.end() {
 		return f.empty()
 	}
@@ -75,7 +75,7 @@ func UnexplainedNulls(e *GenerationObservability) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	v, syntax := newParser(b).document()
+	v, syntax := newParser(b, new(arena)).document()
 	if syntax != nil {
 		return []string{syntax.message}
 	}
@@ -91,11 +91,12 @@ type file struct {
 	opt      Options
 	events   int
 	problems []Problem
+	last     *value // the document, if the file has one and it is not a log record
 }
 
 // newFile starts the check of data, which begins on the given line.
-func newFile(data []byte, opt Options, line int) *file {
-	f := &file{p: newParser(data), opt: opt}
+func newFile(data []byte, opt Options, line int, t *arena) *file {
+	f := &file{p: newParser(data, t), opt: opt}
 	f.p.line = line
 	f.p.skipSpace()
 	return f
@@ -135,11 +136,13 @@ func (f *file) document(v *value) {
 		return
 	}
 	c := &checker{strict: f.opt.Strict}
+	f.last = nil
 	switch {
 	case v.kind != kindObject:
 		f.events++
 		c.add(v.line, "expected an event, a JSON object, found %s", v.describe())
 	case v.get("schema_version") != nil || v.get("run") != nil:
+		f.last = v
 		f.events++
 		c.full(root, v)
 	case v.get("message") != nil || v.get("ctx") != nil:
@@ -147,6 +150,7 @@ func (f *file) document(v *value) {
 			f.events++
 		}
 	default:
+		f.last = v
 		f.events++
 		c.core(root, v)
 	}
@@ -161,6 +165,7 @@ func (c *checker) full(root *node, v *value) {
 		c.add(version.line, "written by a newer vobs, which is needed to check it: expected schema_version %d, found %s", Version, version.text)
 		return
 	}
+	c.at = &registry().root
 	c.check(root, v)
 	for _, n := range unexplained(v, c.nulls) {
 		c.problems = append(c.problems, Problem{
@@ -178,6 +183,7 @@ func (c *checker) full(root *node, v *value) {
 func (c *checker) core(root *node, v *value) {
 	def := *root.Defs["Core"]
 	def.Required = nil
+	c.at = &registry().root
 	c.check(&def, v)
 	prefix := strings.Join(append(slices.Clone(c.path), "engine_runtime_config."), ".")
 	for i, p := range c.problems {
@@ -218,7 +224,6 @@ func (c *checker) record(root *node, v *value) bool {
 	case ctx.kind != kindObject:
 		c.add(ctx.line, "expected object, found %s", ctx.describe())
 	default:
-		c.base = len(at)
 		c.core(root, ctx)
 	}
 	return true

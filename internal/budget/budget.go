@@ -17,8 +17,9 @@ import (
 const (
 	// Whole is the share of one core that all of vobs may take.
 	Whole = 0.01
-	// planned is what is planned for after the first seconds: costs vary.
-	planned = 0.97 * Whole
+	// planned is what is planned for after the first seconds: costs vary, and the end of a
+	// run may take more than finishCost.
+	planned = 0.96 * Whole
 	// GPUs is the largest share of one core that reading the GPUs may take.
 	GPUs = 0.008
 	// margin is CPU time kept out of every plan: costs are known only afterwards.

@@ -60,13 +60,16 @@ type Cure struct {
 	Since string `json:"since"`
 }
 
+// maxBounds is how many bounds are collected before those that are equal become one.
+const maxBounds = 10_000
+
 // cure returns what would decide the undecided limits, or nil if that is nothing. The option
 // replaces the bounds of a histogram, so the value has vLLM's own ones, and those that the
 // events show, too.
 func cure(all []Event) *Cure {
 	bounds := map[string][]float64{}
-	for _, e := range all {
-		for _, c := range e.Checks {
+	for i := range all {
+		for _, c := range all[i].Checks {
 			family, ok := bucketFamily(c.figure)
 			if !ok || c.Verdict != Undecided || c.atUpperBound() || c.Limit <= 0 {
 				continue
@@ -75,12 +78,11 @@ func cure(all []Event) *Cure {
 			if list == nil {
 				list = slices.Clone(family.Defaults)
 			}
-			for _, b := range c.buckets {
-				if b[0] != nil && *b[0] > 0 {
-					list = append(list, *b[0])
-				}
+			if len(list) > maxBounds {
+				slices.Sort(list)
+				list = slices.Compact(list)
 			}
-			bounds[family.Key] = append(list, c.Limit)
+			bounds[family.Key] = append(append(list, c.buckets...), c.Limit)
 		}
 	}
 	if len(bounds) == 0 {

@@ -26,12 +26,13 @@ type Options struct {
 // Run evaluates the events of files, which it reads with open. It stops at the first file that
 // cannot be read or that holds something else than events.
 func Run(o Options, files []string, open func(name string) (io.ReadCloser, error)) (Result, error) {
-	r := Result{Events: []Event{}}
+	r := Result{Events: []Event{}, texts: map[string]string{}}
 	for _, name := range files {
 		if err := r.addFile(o, name, open); err != nil {
 			return Result{}, err
 		}
 	}
+	r.texts = nil
 	r.finish()
 	return r, nil
 }
@@ -42,15 +43,48 @@ func (r *Result) addFile(o Options, name string, open func(name string) (io.Read
 		return err
 	}
 	defer in.Close()
-	number := 0
+	number, first := 0, len(r.Events)
 	for e, err := range events.Read(in) {
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", name, err)
 		}
 		number++
 		r.Events = append(r.Events, o.evaluate(name, number, e))
+		r.detach(&r.Events[len(r.Events)-1])
+	}
+	for i := range r.Events[first:] {
+		r.Events[first+i].numbered = number > 1
 	}
 	return nil
+}
+
+// detach copies the texts of an outcome, which are parts of the event's document: otherwise the
+// documents of all events would stay in memory.
+func (r *Result) detach(e *Event) {
+	shared := func(text *string) {
+		known, ok := r.texts[*text]
+		if !ok {
+			known = strings.Clone(*text)
+			r.texts[known] = known
+		}
+		*text = known
+	}
+	if e.RunID != nil {
+		id := strings.Clone(*e.RunID)
+		e.RunID = &id
+	}
+	for i := range e.Checks {
+		c := &e.Checks[i]
+		shared(&c.Name)
+		shared(&c.Path)
+		shared(&c.Reason)
+	}
+	for i := range e.Notes {
+		n := &e.Notes[i]
+		shared((*string)(&n.Code))
+		shared((*string)(&n.Severity))
+		shared(&n.Message)
+	}
 }
 
 // evaluate compares one event with the limits.
@@ -223,8 +257,8 @@ func (o Options) check(l Limit, t target, why string, r reading) Check {
 	}
 	c.Fails = c.Verdict == Failed || c.Verdict == Undecided && !o.AllowUndecided || c.Verdict == Missing && !o.AllowMissing
 	if r.missing == "" {
-		if r.low == r.high {
-			c.Value = &r.low
+		if value := r.low; r.low == r.high {
+			c.Value = &value
 		}
 		if r.isBound {
 			c.Low, c.High = finite(r.low), finite(r.high)
@@ -232,7 +266,11 @@ func (o Options) check(l Limit, t target, why string, r reading) Check {
 	}
 	reasons := []string{why, r.missing}
 	if c.Verdict == Undecided {
-		c.buckets = r.buckets
+		for _, b := range r.buckets {
+			if b[0] != nil && *b[0] > 0 {
+				c.buckets = append(c.buckets, *b[0])
+			}
+		}
 		reasons = append(reasons, undecidedReason(c))
 	}
 	c.Reason = strings.Join(slices.DeleteFunc(reasons, func(s string) bool { return s == "" }), "; ")

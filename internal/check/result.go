@@ -1,6 +1,7 @@
 package check
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,6 +29,8 @@ type Result struct {
 	Events  []Event `json:"events"`
 	// Cure is what would decide the limits that are undecided, if something would.
 	Cure *Cure `json:"cure"`
+
+	texts map[string]string // that the events share; nil once all are read
 }
 
 // Event is the outcome of one event.
@@ -41,7 +44,8 @@ type Event struct {
 	Checks  []Check `json:"checks"`
 	Notes   []Note  `json:"notes"`
 
-	strict bool // doubts make it fail
+	strict   bool // doubts make it fail
+	numbered bool // the file has several events
 }
 
 // Check is the outcome of one limit on one figure.
@@ -63,8 +67,8 @@ type Check struct {
 	Fails  bool   `json:"fails"`
 	Reason string `json:"reason"`
 
-	figure  string          // path of the figure or of its distribution, with its *
-	buckets []schema.Bucket // of an undecided percentile
+	figure  string    // path of the figure or of its distribution, with its *
+	buckets []float64 // the finite bounds above 0 of an undecided percentile's buckets
 }
 
 // Codes of a [Note] that are not in `validity`. Other notes have the codes of package schema.
@@ -129,11 +133,8 @@ func (r Result) Headline() string {
 // label names an event: by its file, by its number if the file has several, and by its run.
 func (r Result) label(e Event) string {
 	text := e.File
-	for _, other := range r.Events {
-		if other.File == e.File && other.Number != e.Number {
-			text += fmt.Sprintf(", event %d", e.Number)
-			break
-		}
+	if e.numbered {
+		text += fmt.Sprintf(", event %d", e.Number)
 	}
 	if e.RunID != nil {
 		text += ", run " + *e.RunID
@@ -196,27 +197,26 @@ func (c Check) verdictText() string {
 
 // WriteText writes the result for a terminal.
 func (r Result) WriteText(w io.Writer) error {
-	var b strings.Builder
+	b := bufio.NewWriter(w)
 	b.WriteString(r.Headline() + "\n")
 	for _, e := range r.Events {
-		fmt.Fprintf(&b, "\n%s: %s\n", render.Printable(r.label(e)), e.Verdict)
+		fmt.Fprintf(b, "\n%s: %s\n", render.Printable(r.label(e)), e.Verdict)
 		if len(e.Checks) > 0 {
-			if err := e.table(false).WriteText(&b, render.TextOptions{Indent: 2}); err != nil {
+			if err := e.table(false).WriteText(b, render.TextOptions{Indent: 2}); err != nil {
 				return err
 			}
 		}
 		for _, line := range e.reasons() {
-			fmt.Fprintf(&b, "  %s\n", render.Printable(line))
+			fmt.Fprintf(b, "  %s\n", render.Printable(line))
 		}
 		for _, n := range e.Notes {
-			fmt.Fprintf(&b, "  %s\n", render.Printable(fmt.Sprintf("%s %s: %s", n.Severity, n.Code, n.Message)))
+			fmt.Fprintf(b, "  %s\n", render.Printable(fmt.Sprintf("%s %s: %s", n.Severity, n.Code, n.Message)))
 		}
 	}
 	if r.Cure != nil {
 		b.WriteString("\n" + r.Cure.text() + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return b.Flush()
 }
 
 // reasons returns the reasons of the checks, each once, behind the names of the figures.

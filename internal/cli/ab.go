@@ -1,16 +1,13 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,14 +15,10 @@ import (
 	"github.com/vobs/vobs/internal/ab"
 	"github.com/vobs/vobs/internal/bracket"
 	"github.com/vobs/vobs/internal/compare"
-	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/sampler/gpu"
 	"github.com/vobs/vobs/schema"
 )
-
-// notPassedOn are flags of run that ab has in its own way.
-var notPassedOn = []string{"output", "append", "label", "schema", "summary", "quiet", "verbose", "wandb-run-id", githubFlag}
 
 func abCommand() *cli.Command {
 	return &cli.Command{
@@ -60,11 +53,6 @@ Exits as vobs compare does, and with 4 if a command fails.`,
 	}
 }
 
-// passedOn returns the flags of run that every run gets.
-func passedOn() []cli.Flag {
-	return slices.DeleteFunc(runCommand().Flags, func(f cli.Flag) bool { return slices.Contains(notPassedOn, f.Names()[0]) })
-}
-
 func abAction(c *cli.Context, step githubStep) error {
 	m := &messages{w: os.Stderr}
 	opt, format, err := decisionOptions(c)
@@ -76,10 +64,9 @@ func abAction(c *cli.Context, step githubStep) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := bracket.UntilSignal()
 	defer stop()
-	reader := compare.Reader{Metrics: opt.Metrics}
-	pairs := map[int]map[ab.Side]*compare.Run{}
+	pairs := ab.NewPairs(opt.Metrics)
 	left := map[ab.Side]bool{}
 	run.Done = func(step ab.Step, e *schema.GenerationObservability) {
 		if len(e.Run.Leftovers) > 0 && !left[step.Side] {
@@ -87,13 +74,7 @@ func abAction(c *cli.Context, step githubStep) error {
 			m.warn(fmt.Sprintf("the command of side %s leaves %s behind, such as %q: they run beside the next runs, unless --kill-leftovers ends them",
 				step.Side, render.Count(len(e.Run.Leftovers), "process"), e.Run.Leftovers[0].Command))
 		}
-		if e.Run.ExitCode == nil || *e.Run.ExitCode != 0 || e.Run.Interrupted {
-			return
-		}
-		if pairs[step.Pair] == nil {
-			pairs[step.Pair] = map[ab.Side]*compare.Run{}
-		}
-		pairs[step.Pair][step.Side] = reader.Run(e, step.String())
+		pairs.Add(step, e)
 	}
 	failures := 0
 	run.Failed = func(err *ab.FailedError) {
@@ -102,12 +83,7 @@ func abAction(c *cli.Context, step githubStep) error {
 	}
 	run.Waiting = func(why string) { m.line("waiting: " + why) }
 	runErr := ab.Run(ctx, *run)
-	var base, new []*compare.Run
-	for _, pair := range pairs {
-		if pair[ab.A] != nil && pair[ab.B] != nil {
-			base, new = append(base, pair[ab.A]), append(new, pair[ab.B])
-		}
-	}
+	base, new := pairs.Complete()
 	code, failed := exitOK, (*ab.FailedError)(nil)
 	switch {
 	case errors.Is(runErr, ab.ErrStopped):
@@ -245,53 +221,4 @@ func commands(c *cli.Context) (a, b []string, err error) {
 		return nil, nil, withHint(fmt.Errorf("expected two commands with %s between them", separator), "vobs ab [flags] -- COMMAND_A... --- COMMAND_B..., or --same for one command on both sides")
 	}
 	return args[:i], args[i+1:], nil
-}
-
-// flagsForRun returns the flags of run that were given.
-func flagsForRun(c *cli.Context) []string {
-	var out []string
-	for _, f := range passedOn() {
-		name := f.Names()[0]
-		if !c.IsSet(name) {
-			continue
-		}
-		switch f.(type) {
-		case *cli.BoolFlag:
-			out = append(out, fmt.Sprintf("--%s=%t", name, c.Bool(name)))
-		case *cli.StringSliceFlag:
-			for _, v := range c.StringSlice(name) {
-				out = append(out, "--"+name+"="+v)
-			}
-		case *cli.DurationFlag:
-			out = append(out, "--"+name+"="+c.Duration(name).String())
-		default:
-			out = append(out, "--"+name+"="+c.String(name))
-		}
-	}
-	out = append(out, "--"+githubFlag+"="+string(github.Off)) // ab reports for all of them
-	if !c.Bool("verbose") {
-		out = append(out, "--quiet")
-	}
-	return append(out, "--schema=full") // whatever VOBS_SCHEMA is
-}
-
-// untilSignal returns a context that ends at INT, TERM or HUP.
-func untilSignal() (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		for s := range signals {
-			cause := error(nil)
-			if s != syscall.SIGTERM { // the terminal sent it to the run as well
-				cause = bracket.ErrInterrupt
-			}
-			cancel(cause)
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(signals)
-		cancel(nil)
-	}
 }

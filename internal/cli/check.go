@@ -62,6 +62,7 @@ func checkAction(c *cli.Context, step githubStep) error {
 	if err != nil {
 		return err
 	}
+	collectEarly()
 	result, err := check.Run(options, files, events.Open)
 	if err != nil {
 		return err
@@ -69,11 +70,13 @@ func checkAction(c *cli.Context, step githubStep) error {
 	if err := writeResult(c, func(w io.Writer) error { return result.Write(w, format) }); err != nil {
 		return err
 	}
-	var failures []github.Annotation
-	for _, f := range result.Failures() {
-		failures = append(failures, github.Annotation{Severity: github.Error, Title: "vobs check: " + f.Title, Message: f.Message})
+	if step.Step != nil {
+		var failures []github.Annotation
+		for _, f := range result.Failures() {
+			failures = append(failures, github.Annotation{Severity: github.Error, Title: "vobs check: " + f.Title, Message: f.Message})
+		}
+		step.report("vobs check: "+string(result.Verdict), result.WriteMarkdown, failures...)
 	}
-	step.report("vobs check: "+string(result.Verdict), result.WriteMarkdown, failures...)
 	if result.Verdict == check.Passed {
 		return nil
 	}

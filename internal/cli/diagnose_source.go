@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/vobs/vobs/internal/bracket"
 	"github.com/vobs/vobs/internal/events"
 	sources "github.com/vobs/vobs/internal/source" // a function of this package is called source
 	"github.com/vobs/vobs/probe/scrape"
@@ -109,7 +110,7 @@ func diagnoseLive(c *cli.Context, m *messages, add func(from string, e *schema.G
 	if file := c.String("metrics-ca"); file != "" {
 		o.Flags = append(o.Flags, "--metrics-ca="+file)
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := bracket.UntilSignal()
 	defer stop()
 	e, err := sources.Live(ctx, o)
 	if err != nil {
@@ -146,7 +147,7 @@ func diagnosePast(c *cli.Context, m *messages, add func(from string, e *schema.G
 	if err != nil {
 		return false, fmt.Errorf("--prometheus: %w", err)
 	}
-	ctx, stop := untilSignal()
+	ctx, stop := bracket.UntilSignal()
 	defer stop()
 	e, warnings, err := p.Event(ctx, c.String("selector"), from, to, Version())
 	for _, text := range warnings {

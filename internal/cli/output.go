@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -27,28 +27,33 @@ func checkStdout(c *cli.Context, what string) error {
 }
 
 // writeResult writes a subcommand's result to stdout, or to the file of --output.
-func writeResult(c *cli.Context, write func(io.Writer) error) error {
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		return err
-	}
-	name := c.String("output")
-	switch name {
+func writeResult(c *cli.Context, write func(io.Writer) error) (err error) {
+	switch name := c.String("output"); name {
 	case "":
 		if err := checkStdout(c, "result"); err != nil {
 			return err
 		}
-		if _, err := c.App.Writer.Write(b.Bytes()); err != nil {
-			return fmt.Errorf("writing the result: %w", err)
-		}
-		return nil
+		err = writeBuffered(c.App.Writer, write)
 	case "-":
 		return withHint(errors.New("--output -: not the name of a file"), "the result goes to stdout without --output")
+	default:
+		var f *os.File
+		if f, err = os.Create(name); err == nil {
+			err = errors.Join(writeBuffered(f, write), f.Close())
+		}
 	}
-	if err := os.WriteFile(name, b.Bytes(), 0o666); err != nil {
+	if err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil
+}
+
+func writeBuffered(w io.Writer, write func(io.Writer) error) error {
+	b := bufio.NewWriter(w)
+	if err := write(b); err != nil {
+		return err
+	}
+	return b.Flush()
 }
 
 // filesOf returns the files that a subcommand reads, - for stdin. Flags behind the first file

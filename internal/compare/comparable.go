@@ -2,6 +2,7 @@ package compare
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -25,7 +26,7 @@ var disqualifying = []schema.Code{
 
 // derived are the settings that an engine works out from the memory it finds, so that they
 // differ between two starts.
-var derived = []string{"num_gpu_blocks", "kv_cache_size_tokens", "kv_cache_max_concurrency"}
+var derived = [...]string{"num_gpu_blocks", "kv_cache_size_tokens", "kv_cache_max_concurrency"}
 
 // lengthTolerance is by how much the mean lengths of prompts and answers may differ.
 const lengthTolerance = 0.02
@@ -51,7 +52,8 @@ type Difference struct {
 
 // differences returns the conditions in which the sides differ. Those whose field, or a
 // group above it, is in ignore do not matter.
-func differences(base, new []*Run, treatment bool, ignore []string) []Difference {
+func differences(baseRuns, newRuns []*Run, treatment bool, ignore []string) []Difference {
+	base, new := side{baseRuns, groupsOf(baseRuns)}, side{newRuns, groupsOf(newRuns)}
 	var out []Difference
 	add := func(field, b, n string, severity Severity) {
 		if severity == Matters && slices.ContainsFunc(ignore, func(i string) bool { return field == i || strings.HasPrefix(field, i+".") }) {
@@ -66,8 +68,8 @@ func differences(base, new []*Run, treatment bool, ignore []string) []Difference
 		return Noted
 	}
 	for i, c := range conditions {
-		of := func(r *Run) string { return r.facts[i] }
-		if b, n := values(base, of), values(new, of); b != n && b != "" && n != "" {
+		of := func(m *made) string { return m.facts[i] }
+		if b, n := base.values(of), new.values(of); b != n && b != "" && n != "" {
 			add(c.field, b, n, severity(c.matters))
 		} else if b != n {
 			add(c.field, cmp.Or(b, "unknown"), cmp.Or(n, "unknown"), Noted)
@@ -78,13 +80,41 @@ func differences(base, new []*Run, treatment bool, ignore []string) []Difference
 	addOutcomes(base, new, add)
 	addLabels(base, new, add)
 	addCodes(base, new, add)
-	command := func(r *Run) string { return r.command }
-	switch b, n := values(base, command), values(new, command); {
+	command := func(m *made) string { return m.command }
+	switch b, n := base.values(command), new.values(command); {
 	case treatment && (strings.Contains(b, separator) || strings.Contains(n, separator)):
 		add("run.command", b, n, Matters) // runs of vobs ab with different commands
 	case b != n:
 		b, n = differing(b, n)
 		add("run.command", b, n, Treatment)
+	}
+	return out
+}
+
+// A side is one of the two sets of runs.
+type side struct {
+	runs   []*Run
+	groups []group
+}
+
+// A group is all runs of one side that were made alike.
+type group struct {
+	*made
+	runs int
+}
+
+// groupsOf returns the groups of runs, in the order of their first ones.
+func groupsOf(runs []*Run) []group {
+	var out []group
+	index := map[*made]int{}
+	for _, r := range runs {
+		i, known := index[r.made]
+		if !known {
+			i = len(out)
+			index[r.made] = i
+			out = append(out, group{made: r.made})
+		}
+		out[i].runs++
 	}
 	return out
 }
@@ -140,13 +170,18 @@ func CheckIgnore(keys []string) error {
 
 // alike returns the runs that were made in the conditions of others, as far as these matter.
 func alike(runs, others []*Run) (out []*Run) {
-	for _, r := range runs {
+	groups := groupsOf(others)
+	isAlike := map[*made]bool{}
+	for _, g := range groupsOf(runs) {
 		differs := false
 		for i, c := range conditions {
-			of := func(r *Run) string { return r.facts[i] }
-			differs = differs || c.matters && r.facts[i] != "" && !slices.ContainsFunc(others, func(o *Run) bool { return of(o) == of(r) || of(o) == "" })
+			fact := g.facts[i]
+			differs = differs || c.matters && fact != "" && !slices.ContainsFunc(groups, func(o group) bool { return o.facts[i] == fact || o.facts[i] == "" })
 		}
-		if !differs {
+		isAlike[g.made] = !differs
+	}
+	for _, r := range runs {
+		if isAlike[r.made] {
 			out = append(out, r)
 		}
 	}
@@ -163,28 +198,28 @@ const (
 const failureTolerance = 0.01
 
 // addOutcomes adds the number of requests and the share of failed ones if they differ.
-func addOutcomes(base, new []*Run, add func(field, b, n string, s Severity)) {
-	count := func(r *Run) float64 { return r.requests }
-	if b, n := medianOf(base, count), medianOf(new, count); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
+func addOutcomes(base, new side, add func(field, b, n string, s Severity)) {
+	count := func(r *Run) float64 { return r.get(columnRequests) }
+	if b, n := medianOf(base.runs, count), medianOf(new.runs, count); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
 		add(requests, fmt.Sprintf("%.5g", b), fmt.Sprintf("%.5g", n), Noted)
 	}
-	failed := func(r *Run) float64 { return r.failed }
-	if b, n := medianOf(base, failed), medianOf(new, failed); math.Abs(b-n) > failureTolerance {
+	failed := func(r *Run) float64 { return r.get(columnFailed) }
+	if b, n := medianOf(base.runs, failed), medianOf(new.runs, failed); math.Abs(b-n) > failureTolerance {
 		add(failures, fmt.Sprintf("%.3g %%", 100*b), fmt.Sprintf("%.3g %%", 100*n), Matters)
 	}
 }
 
 // addLabels adds the labels of the runs that differ.
-func addLabels(base, new []*Run, add func(field, b, n string, s Severity)) {
+func addLabels(base, new side, add func(field, b, n string, s Severity)) {
 	names := map[string]bool{}
-	for _, r := range slices.Concat(base, new) {
-		for name := range r.labels {
-			names[name] = true
+	for _, g := range slices.Concat(base.groups, new.groups) {
+		for _, l := range g.labels {
+			names[l.name] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		of := func(r *Run) string { return r.labels[name] }
-		if b, n := values(base, of), values(new, of); b != n && !strings.Contains(b, separator) && !strings.Contains(n, separator) {
+		of := func(m *made) string { return find(m.labels, name) }
+		if b, n := base.values(of), new.values(of); b != n && !strings.Contains(b, separator) && !strings.Contains(n, separator) {
 			add("run.labels."+name, cmp.Or(b, "unknown"), cmp.Or(n, "unknown"), Noted)
 		}
 	}
@@ -194,40 +229,79 @@ func addLabels(base, new []*Run, add func(field, b, n string, s Severity)) {
 const separator = " | "
 
 // values returns the different texts of the runs, at most three of them.
-func values(runs []*Run, of func(*Run) string) string {
-	var out []string
-	for _, r := range runs {
-		if s := of(r); s != "" && !slices.Contains(out, s) {
-			out = append(out, s)
+func (s side) values(of func(*made) string) string {
+	texts := map[string]bool{}
+	for _, g := range s.groups {
+		if text := of(g.made); text != "" {
+			texts[text] = true
 		}
 	}
-	slices.Sort(out)
-	if len(out) > 3 {
-		out = append(out[:3], fmt.Sprintf("and %d more", len(out)-3))
+	return joined(slices.Sorted(maps.Keys(texts)), len(texts))
+}
+
+// derived returns the different values of a setting that the engine derives, at most three of
+// them.
+func (s side) derived(index int) string {
+	var xs []float64
+	for _, r := range s.runs {
+		if x := r.get(columnDerived + index); !math.IsNaN(x) {
+			xs = append(xs, x)
+		}
 	}
-	return strings.Join(out, separator)
+	slices.Sort(xs)
+	xs = slices.Compact(xs)
+	var texts []string
+	for _, x := range xs[:min(len(xs), maxValues)] {
+		if text, err := json.Marshal(x); err == nil {
+			texts = append(texts, string(text))
+		}
+	}
+	if others := s.values(func(m *made) string { return find(m.settings, derived[index]) }); others != "" {
+		texts = append(texts, others) // those that are not numbers
+	}
+	return joined(texts, max(len(xs), len(texts)))
+}
+
+// maxValues is how many different values of one side are listed.
+const maxValues = 3
+
+// joined returns the first of n texts in one.
+func joined(texts []string, n int) string {
+	if n > maxValues {
+		texts = append(texts[:maxValues:maxValues], fmt.Sprintf("and %d more", n-maxValues))
+	}
+	return strings.Join(texts, separator)
 }
 
 // addSettings adds the engine's settings that differ. They are the treatment if a command
 // line names them, or if the sides of vobs ab went to different servers.
-func addSettings(base, new []*Run, treatment bool, add func(field, b, n string, s Severity)) {
+func addSettings(base, new side, treatment bool, add func(field, b, n string, s Severity)) {
 	names, given := map[string]bool{}, map[string]bool{} // given by a command line or the user
-	for _, r := range slices.Concat(base, new) {
-		for name := range r.settings {
-			names[name] = true
+	for _, g := range slices.Concat(base.groups, new.groups) {
+		for _, s := range g.settings {
+			names[s.name] = true
 		}
-		for _, name := range r.named {
+		for _, name := range g.named {
 			given[name] = true
 		}
 	}
-	endpoints := func(r *Run) string { return r.endpoints }
-	servers := treatment && values(base, endpoints) != values(new, endpoints)
+	endpoints := func(m *made) string { return m.endpoints }
+	servers := treatment && base.values(endpoints) != new.values(endpoints)
+	for _, name := range derived {
+		names[name] = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		of := func(r *Run) string { return r.settings[name] }
-		b, n := values(base, of), values(new, of)
+		var b, n string
+		index := slices.Index(derived[:], name)
+		if index >= 0 {
+			b, n = base.derived(index), new.derived(index)
+		} else {
+			of := func(m *made) string { return find(m.settings, name) }
+			b, n = base.values(of), new.values(of)
+		}
 		switch {
 		case b == n || b == "" || n == "" || name == "version":
-		case slices.Contains(derived, name):
+		case index >= 0:
 			add("engine.config.values."+name, b, n, Noted)
 		case given[name] || servers:
 			add("engine.config.values."+name, b, n, Treatment)
@@ -252,36 +326,35 @@ func medianOf(runs []*Run, value func(*Run) float64) float64 {
 }
 
 // addLengths adds the mean lengths of prompts and answers if they differ.
-func addLengths(base, new []*Run, add func(field, b, n string, s Severity)) {
+func addLengths(base, new side, add func(field, b, n string, s Severity)) {
 	for i, field := range lengths {
-		of := func(r *Run) float64 { return r.lengths[i] }
-		if b, n := medianOf(base, of), medianOf(new, of); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
+		of := func(r *Run) float64 { return r.get(columnLengths + i) }
+		if b, n := medianOf(base.runs, of), medianOf(new.runs, of); math.Abs(b-n) > lengthTolerance*math.Max(b, n) {
 			add(field, fmt.Sprintf("%.5g tokens", b), fmt.Sprintf("%.5g tokens", n), Matters)
 		}
 	}
 }
 
 // addCodes adds validity notes that runs of one side have, and those of the other side do not.
-func addCodes(base, new []*Run, add func(field, b, n string, s Severity)) {
+func addCodes(base, new side, add func(field, b, n string, s Severity)) {
 	codes := map[schema.Code]bool{}
-	for _, r := range slices.Concat(base, new) {
-		for _, c := range r.codes {
+	for _, g := range slices.Concat(base.groups, new.groups) {
+		for _, c := range g.codes {
 			codes[c] = true
 		}
 	}
-	share := func(runs []*Run, code schema.Code) (int, float64) {
-		n := 0
-		for _, r := range runs {
-			if slices.Contains(r.codes, code) {
-				n++
+	count := func(groups []group, code schema.Code) (with, all int) {
+		for _, g := range groups {
+			if all += g.runs; slices.Contains(g.codes, code) {
+				with += g.runs
 			}
 		}
-		return n, float64(n) / float64(len(runs))
+		return with, all
 	}
 	for _, code := range slices.Sorted(maps.Keys(codes)) {
-		b, baseShare := share(base, code)
-		n, newShare := share(new, code)
-		of := func(k int, runs []*Run) string { return fmt.Sprintf("%d of %d runs", k, len(runs)) }
+		b, ofBase := count(base.groups, code)
+		n, ofNew := count(new.groups, code)
+		baseShare, newShare := float64(b)/float64(ofBase), float64(n)/float64(ofNew)
 		severity := Noted
 		switch {
 		case slices.Contains(disqualifying, code), code == schema.CodeWarmPrefixCache && math.Abs(baseShare-newShare) > 0.5:
@@ -293,6 +366,6 @@ func addCodes(base, new []*Run, add func(field, b, n string, s Severity)) {
 		if code == leftovers {
 			field = "run.leftovers"
 		}
-		add(field, of(b, base), of(n, new), severity)
+		add(field, fmt.Sprintf("%d of %d runs", b, ofBase), fmt.Sprintf("%d of %d runs", n, ofNew), severity)
 	}
 }

@@ -100,8 +100,9 @@ type Result struct {
 func Compare(base, new []*Run, opt Options) *Result {
 	opt.Alpha = cmp.Or(opt.Alpha, DefaultAlpha)
 	base, new = byTime(base), byTime(new)
-	settleRates(slices.Concat(base, new, opt.History), opt.Metrics)
-	settleShares(slices.Concat(base, new, opt.History), opt.Metrics)
+	all := [][]*Run{base, new, opt.History}
+	settleRates(all, opt.Metrics)
+	settleShares(all, opt.Metrics)
 	r := &Result{
 		Reasons: []string{}, Metrics: []Comparison{}, BaseRuns: len(base), NewRuns: len(new),
 		Comparability: differences(base, new, opt.Treatment, opt.Ignore),
@@ -131,25 +132,27 @@ func Compare(base, new []*Run, opt Options) *Result {
 func byTime(runs []*Run) []*Run {
 	runs = slices.Clone(runs)
 	slices.SortStableFunc(runs, func(a, b *Run) int {
-		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Source, b.Source))
+		return cmp.Or(cmp.Compare(a.started, b.started), cmp.Compare(*a.source, *b.source))
 	})
 	return runs
 }
 
 // settleRates makes rates alike: if those of some runs are over the whole window, because their
 // active time is not resolved, all of them are.
-func settleRates(all []*Run, metrics []Metric) {
+func settleRates(all [][]*Run, metrics []Metric) {
 	index := slices.IndexFunc(conditions, func(c condition) bool { return c.field == over })
-	if !slices.ContainsFunc(all, func(r *Run) bool { return r.facts[index] == "window" }) {
+	if !contains(all, func(r *Run) bool { return r.facts[index] == "window" }) {
 		return
 	}
 	for i, m := range metrics {
 		if m.count == "" {
 			continue
 		}
-		for _, r := range all {
-			if rate, ok := r.rates[i]; ok {
-				r.values[i] = rate
+		for _, runs := range all {
+			for _, r := range runs {
+				if rate := r.get(lowOf(i)); !math.IsNaN(rate) {
+					r.set(valueOf(i), rate)
+				}
 			}
 		}
 	}
@@ -157,30 +160,35 @@ func settleRates(all []*Run, metrics []Metric) {
 
 // settleShares makes shares of requests exact for runs whose bucket below the limit is empty,
 // which are those of an engine that counts up to that limit.
-func settleShares(all []*Run, metrics []Metric) {
+func settleShares(all [][]*Run, metrics []Metric) {
 	for i, m := range metrics {
 		if m.limit == 0 {
 			continue
 		}
-		isBound := slices.ContainsFunc(all, func(r *Run) bool { return r.shares[i].isBound })
-		for _, r := range all {
-			s, ok := r.shares[i]
-			if isBound && ok {
-				s.high = s.low
-				r.shares[i] = s
-			}
-			if ok && s.low == s.high {
-				r.values[i] = s.low
+		isBound := contains(all, func(r *Run) bool { return r.isBound[i] })
+		for _, runs := range all {
+			for _, r := range runs {
+				low := r.get(lowOf(i))
+				if isBound && !math.IsNaN(low) {
+					r.set(highOf(i), low)
+				}
+				if low == r.get(highOf(i)) {
+					r.set(valueOf(i), low)
+				}
 			}
 		}
 	}
 }
 
+func contains(all [][]*Run, f func(*Run) bool) bool {
+	return slices.ContainsFunc(all, func(runs []*Run) bool { return slices.ContainsFunc(runs, f) })
+}
+
 // numbers returns the values of one metric that are not null.
 func numbers(runs []*Run, metric int) []float64 {
-	var xs []float64
+	xs := make([]float64, 0, len(runs))
 	for _, r := range runs {
-		if x := r.values[metric]; !math.IsNaN(x) {
+		if x := r.value(metric); !math.IsNaN(x) {
 			xs = append(xs, x)
 		}
 	}
@@ -193,21 +201,23 @@ func pairsOf(base, new []*Run) [][2]*Run {
 	if len(base) != len(new) {
 		return nil
 	}
-	waiting := map[string][]*Run{}
-	for _, r := range base {
-		if r.Pair == "" {
+	// The base's runs that wait for theirs are lists: first has the index in base of the first
+	// run of each pair, and next that of the run after another, both from 1.
+	first, next := map[uint64]int{}, make([]int, len(base))
+	for i, r := range slices.Backward(base) {
+		if r.pair == 0 {
 			return nil
 		}
-		waiting[r.Pair] = append(waiting[r.Pair], r)
+		next[i], first[r.pair] = first[r.pair], i+1
 	}
-	var pairs [][2]*Run
+	pairs := make([][2]*Run, 0, len(new))
 	for _, r := range new {
-		first := waiting[r.Pair]
-		if len(first) == 0 {
+		i := first[r.pair] - 1
+		if i < 0 {
 			return nil
 		}
-		pairs = append(pairs, [2]*Run{first[0], r})
-		waiting[r.Pair] = first[1:]
+		pairs = append(pairs, [2]*Run{base[i], r})
+		first[r.pair] = next[i]
 	}
 	return pairs
 }

@@ -56,7 +56,7 @@ func because(runs []*Run, metric int) string {
 	count := map[string]int{}
 	most := ""
 	for _, r := range runs {
-		if !math.IsNaN(r.values[metric]) {
+		if !math.IsNaN(r.value(metric)) {
 			continue
 		}
 		if why := r.whyNull(metric); why != "" {
@@ -120,7 +120,7 @@ func (t *test) rank(x, y []float64, pairs [][2]*Run, index int) {
 	}
 	var differences []float64
 	for _, p := range pairs {
-		if b, n := p[0].values[index], p[1].values[index]; !math.IsNaN(b) && !math.IsNaN(n) {
+		if b, n := p[0].value(index), p[1].value(index); !math.IsNaN(b) && !math.IsNaN(n) {
 			differences = append(differences, scale(n)-scale(b))
 		}
 	}

@@ -50,14 +50,14 @@ func sessionsOf(runs []*Run) [][]*Run {
 	for i, r := range runs {
 		if i > 0 {
 			last := runs[i-1]
-			if r.session == last.session && (r.session != "" || r.host == last.host && r.Started.Sub(last.ended()) < sessionGap) {
+			if r.session == last.session && (r.session != "" || r.host == last.host && r.after(last) < sessionGap) {
 				out[len(out)-1] = append(out[len(out)-1], r)
 				continue
 			}
 		}
 		out = append(out, []*Run{r})
 	}
-	slices.SortStableFunc(out, func(a, b []*Run) int { return a[0].Started.Compare(b[0].Started) })
+	slices.SortStableFunc(out, func(a, b []*Run) int { return cmp.Compare(a[0].started, b[0].started) })
 	return out
 }
 
@@ -72,7 +72,7 @@ func historyOf(sessions [][]*Run, new []*Run, metric int, alpha float64) *Histor
 		if len(xs) == 0 {
 			continue
 		}
-		values, started = append(values, xs), append(started, s[0].Started)
+		values, started = append(values, xs), append(started, s[0].startTime())
 		h.Sessions++
 		h.Runs += len(xs)
 		h.logs = h.logs && slices.Min(xs) > 0

@@ -54,7 +54,7 @@ func NoiseOf(base, new []*Run, opt Options) []Noise {
 		}
 		var differences []float64
 		for _, p := range pairs {
-			differences = append(differences, math.Log(p[1].values[i]/p[0].values[i]))
+			differences = append(differences, math.Log(p[1].value(i)/p[0].value(i)))
 		}
 		tolerance := -math.Log1p(-min(0.9, max(m.Relative, m.Absolute/middle)))
 		if d := detectable(len(differences), deviation(differences), alpha, tolerance); !math.IsNaN(d) && !math.IsInf(d, 0) {

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/vobs/vobs/internal/stats"
@@ -33,7 +34,7 @@ func orderOf(base, new []*Run) Order {
 	for _, r := range new {
 		all = append(all, started{r, true})
 	}
-	slices.SortStableFunc(all, func(a, b started) int { return a.run.Started.Compare(b.run.Started) })
+	slices.SortStableFunc(all, func(a, b started) int { return cmp.Compare(a.run.started, b.run.started) })
 	sides := make([]bool, len(all))
 	for i, s := range all {
 		sides[i] = s.new

@@ -1,8 +1,8 @@
 package compare
 
 import (
-	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"strconv"
@@ -20,121 +20,140 @@ const (
 	LabelSession  = "session"     // runs of one session share what drifts between sessions
 )
 
-// Run is what a comparison needs of an event. It is small, so that many thousands fit into
-// memory: runs that were made alike share what describes that.
+// Run is what a comparison needs of an event. It is small, so that 100,000 runs take little
+// memory: its numbers are in the table of its [Reader], and runs that were made alike share what
+// describes that.
 type Run struct {
-	// Source names the file that the event comes from.
-	Source string
-	// Started is when the command was started.
-	Started time.Time
-	// Duration is how long the command ran.
-	Duration time.Duration
-	// Pair is the run's pair in vobs ab; "" without one.
-	Pair string
-
-	ab      bool                  // the run is part of a vobs ab
-	session string                // its label; "" without one
-	values  []float64             // of the metrics, in their order; NaN if null
-	shares  map[int]share         // of the metrics that are shares of requests
-	rates   map[int]float64       // over the whole window, of the metrics that are rates
-	lengths [len(lengths)]float64 // NaN if unknown
-	// requests is the number of requests that finished, and failed the share of those, and of
-	// the responses, that failed; NaN if unknown.
-	requests, failed float64
 	*made
+	table    *table
+	row      int32
+	duration float32 // in seconds
+	source   *string // the name of the file that the event comes from
+	started  int64   // in microseconds since 1970
+	pair     uint64  // a hash of the label of the run's pair in vobs ab; 0 without one
 }
 
-// made describes how a run was made.
-type made struct {
-	host      string
-	command   string
-	endpoints string
-	facts     []string          // of the conditions, in their order; "" if unknown
-	settings  map[string]string // of the engine, as JSON
-	named     []string          // settings that the command line or the user named
-	codes     []schema.Code
-	labels    map[string]string // but those of vobs ab and of the session
-	why       []string          // why each metric is null, in their order
-}
+func (r *Run) get(column int) float64 { return r.table.get(int(r.row), column) }
 
-func (r *Run) ended() time.Time { return r.Started.Add(r.Duration) }
+func (r *Run) set(column int, x float64) { r.table.set(int(r.row), column, x) }
+
+// value returns the value of a metric, NaN if it is null.
+func (r *Run) value(metric int) float64 { return r.get(valueOf(metric)) }
+
+func (r *Run) startTime() time.Time { return time.UnixMicro(r.started) }
+
+// after returns the time from the end of another run to the start of this one.
+func (r *Run) after(other *Run) time.Duration {
+	return time.Duration(r.started-other.started)*time.Microsecond - time.Duration(float64(other.duration)*float64(time.Second))
+}
 
 // whyNull returns why a metric is null.
 func (r *Run) whyNull(metric int) string {
-	if s, ok := r.shares[metric]; ok && s.low != s.high {
+	if r.get(lowOf(metric)) != r.get(highOf(metric)) && !math.IsNaN(r.get(highOf(metric))) {
 		return "the limit lies within a bucket of the engine's histogram: use the bound of a bucket, or serve with one there"
 	}
 	return r.why[metric]
 }
 
+// maxReasons is how many different reasons for null metrics a [Reader] keeps. Some have numbers
+// of the run in them.
+const maxReasons = 1000
+
 // Reader reduces events to runs of the metrics.
 type Reader struct {
 	Metrics []Metric
 
-	ids     map[string]string // where the event of a run was read, by the run's id
-	made    map[string]*made  // by their own text
-	strings map[string]string // that runs share
+	table    *table             // of its own: the runs keep it, and not the rest of the reader
+	ids      map[digest]*string // where the event of a run was read, by the run's id
+	made     map[madeKey]*made
+	setups   map[digest]*setup
+	strings  map[string]*string // that runs share
+	settings map[setting]*setting
+	reasons  map[string]bool
 }
 
 // Read reduces one event; source names where it comes from. It is an error if an event of the
 // same run was read before: a run counts once.
 func (r *Reader) Read(e *schema.GenerationObservability, source string) (*Run, error) {
 	if r.ids == nil {
-		r.ids = map[string]string{}
+		r.ids = map[digest]*string{}
 	}
-	if before, ok := r.ids[e.Run.ID]; ok {
-		return nil, fmt.Errorf("%s: run %s was read from %s already: a run counts once", source, e.Run.ID, before)
+	id := digestOf([]byte(e.Run.ID))
+	if before := r.ids[id]; before != nil {
+		return nil, fmt.Errorf("%s: run %s was read from %s already: a run counts once", source, e.Run.ID, *before)
 	}
-	r.ids[strings.Clone(e.Run.ID)] = source
+	r.ids[id] = r.shared(source)
 	return r.Run(e, source), nil
 }
 
 // Run reduces one event, as Read does, of a run that is known to be another one.
 func (r *Reader) Run(e *schema.GenerationObservability, source string) *Run {
-	run := &Run{
-		Source: source, Pair: r.shared(e.Run.Labels[LabelPair]), session: r.shared(e.Run.Labels[LabelSession]),
-		Duration: time.Duration(float64(e.Run.DurationSeconds) * float64(time.Second)),
-		values:   make([]float64, len(r.Metrics)),
+	if r.table == nil {
+		r.table = &table{}
 	}
-	_, run.ab = e.Run.Labels[LabelSide]
-	run.Started, _ = time.Parse(time.RFC3339Nano, e.Run.StartedAt)
+	run := &Run{table: r.table, row: int32(r.table.addRow()), source: r.shared(source), duration: float32(e.Run.DurationSeconds)}
+	if pair := e.Run.Labels[LabelPair]; pair != "" {
+		hash := fnv.New64a()
+		hash.Write([]byte(pair))
+		run.pair = max(1, hash.Sum64())
+	}
+	started, _ := time.Parse(time.RFC3339Nano, e.Run.StartedAt)
+	run.started = started.UnixMicro()
 	for i, path := range lengths {
-		run.lengths[i] = math.NaN()
 		if x, ok := figure(e, path); ok {
-			run.lengths[i] = x
+			run.set(columnLengths+i, x)
 		}
 	}
-	run.requests, run.failed = outcomes(e)
+	requests, failed := outcomes(e)
+	run.set(columnRequests, requests)
+	run.set(columnFailed, failed)
 	m := madeOf(e)
+	m.settings = r.settingsOf(e, run)
+	m.labels = r.labelsOf(e)
+	m.why = make([]string, len(r.Metrics))
+	m.isBound = make([]bool, len(r.Metrics))
 	for i := range r.Metrics {
-		x, why := math.NaN(), ""
-		if metric := &r.Metrics[i]; metric.limit > 0 {
-			if s, ok := metric.shareOf(e); ok {
-				if run.shares == nil {
-					run.shares = map[int]share{}
-				}
-				run.shares[i] = s
-			} else {
-				why = e.Reason(metric.path)
-			}
-		} else if value, ok := figure(e, metric.path); ok {
-			x = value
-			if metric.count != "" {
-				if rate, ok := metric.windowRate(e); ok {
-					if run.rates == nil {
-						run.rates = map[int]float64{}
-					}
-					run.rates[i] = rate
-				}
+		metric := &r.Metrics[i]
+		known := false
+		if metric.limit > 0 {
+			var s share
+			if s, known = metric.shareOf(e); known {
+				m.isBound[i] = s.isBound
+				run.set(lowOf(i), s.low)
+				run.set(highOf(i), s.high)
 			}
 		} else {
-			why = e.Reason(metric.path)
+			var x float64
+			if x, known = figure(e, metric.path); known {
+				run.set(valueOf(i), x)
+			}
+			if metric.count != "" && known {
+				if rate, ok := metric.windowRate(e); ok {
+					run.set(lowOf(i), rate)
+				}
+			}
 		}
-		run.values[i] = x
-		m.why = append(m.why, why)
+		if !known {
+			m.why[i] = r.reason(e.Reason(metric.path))
+		}
 	}
 	run.made = r.sharedMade(m)
 	return run
+}
+
+// reason returns why, or "" if there were too many different reasons already.
+func (r *Reader) reason(why string) string {
+	switch {
+	case why == "" || r.reasons[why]:
+		return why
+	case len(r.reasons) == maxReasons:
+		return ""
+	case r.reasons == nil:
+		r.reasons = map[string]bool{}
+	}
+	why = strings.Clone(why)
+	r.reasons[why] = true
+	return why
 }
 
 // outcomes returns the number of requests that finished, and the share of failed ones: of those
@@ -164,77 +183,6 @@ func outcomes(e *schema.GenerationObservability) (requests, failed float64) {
 		failed = errors / responses
 	}
 	return requests, failed
-}
-
-// madeOf returns how a run was made, but for why metrics are null.
-func madeOf(e *schema.GenerationObservability) *made {
-	m := &made{host: e.Run.Hostname, command: strings.Join(e.Run.Command, " ")}
-	for _, c := range conditions {
-		m.facts = append(m.facts, c.of(e))
-	}
-	for _, v := range e.Validity {
-		if !slices.Contains(m.codes, v.Code) {
-			m.codes = append(m.codes, v.Code)
-		}
-	}
-	if e.Partial {
-		m.codes = append(m.codes, partial)
-	}
-	if len(e.Run.Leftovers) > 0 {
-		m.codes = append(m.codes, leftovers)
-	}
-	for name, value := range e.Run.Labels {
-		if name != LabelSide && name != LabelPair && name != LabelPosition && name != LabelSession {
-			if m.labels == nil {
-				m.labels = map[string]string{}
-			}
-			m.labels[name] = value
-		}
-	}
-	if e.Engine != nil {
-		for _, endpoint := range e.Engine.Endpoints {
-			m.endpoints += endpoint.URL + " "
-		}
-		if e.Engine.Config != nil {
-			m.settings = make(map[string]string, len(e.Engine.Config.Values))
-			for name, v := range e.Engine.Config.Values {
-				if b, err := json.Marshal(v); err == nil {
-					m.settings[name] = string(b)
-				}
-			}
-		}
-	}
-	m.named = append(m.named, e.FlagsChecked...)
-	for _, f := range e.FlagsUnchecked {
-		m.named = append(m.named, f.Flag)
-	}
-	return m
-}
-
-// sharedMade returns what is equal to m and known already, or m.
-func (r *Reader) sharedMade(m *made) *made {
-	key := fmt.Sprintf("%q", *m)
-	if known := r.made[key]; known != nil {
-		return known
-	}
-	if r.made == nil {
-		r.made = map[string]*made{}
-	}
-	r.made[key] = m
-	return m
-}
-
-// shared returns a copy of s that runs share.
-func (r *Reader) shared(s string) string {
-	if r.strings == nil {
-		r.strings = map[string]string{}
-	}
-	if known, ok := r.strings[s]; ok {
-		return known
-	}
-	s = strings.Clone(s)
-	r.strings[s] = s
-	return s
 }
 
 // FromAB reports whether all runs are part of a vobs ab.

@@ -60,16 +60,16 @@ func (l *limited) Read(p []byte) (int, error) {
 // last. It returns the number of events found; err is an error of r.
 func Validate(r io.Reader, opt schema.Options, report func(schema.Problem)) (int, error) {
 	v := schema.StreamValidator{Options: opt}
-	s := newSplitter(r)
+	c := newChecker(r, &v)
 	for {
-		part, err := s.next()
+		_, problems, err := c.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return v.Events(), err
 		}
-		for _, p := range v.Part(part.text, part.size, part.line) {
+		for _, p := range problems {
 			report(p)
 		}
 	}
@@ -77,6 +77,33 @@ func Validate(r io.Reader, opt schema.Options, report func(schema.Problem)) (int
 		report(p)
 	}
 	return v.Events(), nil
+}
+
+// A checker cuts a file into parts and checks each of them.
+type checker struct {
+	*splitter
+	v        *schema.StreamValidator
+	problems []schema.Problem
+	checked  bool // problems are those of the next part
+}
+
+func newChecker(r io.Reader, v *schema.StreamValidator) *checker {
+	c := &checker{splitter: &splitter{r: r, chunk: defaultChunk, line: 1}, v: v}
+	c.isDocument = func(text []byte, line int) bool {
+		c.problems, c.checked = v.Document(text, line)
+		return c.checked
+	}
+	return c
+}
+
+// next returns the next part and its problems, ordered by line, or an error of the reader.
+func (c *checker) next() (part, []schema.Problem, error) {
+	c.checked = false
+	part, err := c.splitter.next()
+	if err == nil && !c.checked {
+		c.problems = c.v.Part(part.text, part.size, part.line)
+	}
+	return part, c.problems, err
 }
 
 // Event is an event read from a file.
@@ -113,22 +140,22 @@ func Read(r io.Reader) iter.Seq2[*Event, error] {
 			}
 			return nil
 		}
-		s := newSplitter(r)
+		c := newChecker(r, &v)
 		for {
-			part, err := s.next()
+			before := v.Events()
+			part, problems, err := c.next()
 			if err == io.EOF {
 				break
 			}
-			before := v.Events()
 			if err == nil {
-				err = firstError(v.Part(part.text, part.size, part.line))
+				err = firstError(problems)
 			}
 			if err == nil && v.Events() == before {
 				continue // a log record of another kind
 			}
 			var e *Event
 			if err == nil {
-				if e, err = parse(part.text[:part.size]); err != nil {
+				if e, err = decode(&v, part); err != nil {
 					err = fmt.Errorf("line %d: %w", part.line, err)
 				}
 			}
@@ -142,7 +169,20 @@ func Read(r io.Reader) iter.Seq2[*Event, error] {
 	}
 }
 
-// parse decodes a document that was found to be an event.
+// decode decodes the part that v found to be an event.
+func decode(v *schema.StreamValidator, p part) (*Event, error) {
+	e, coreOnly, ok := v.Event()
+	if !ok || !v.Compact() {
+		return parse(p.text[:p.size])
+	}
+	line := p.text
+	if len(line) != p.size+1 || line[p.size] != '\n' {
+		line = append(bytes.Clone(line[:p.size]), '\n')
+	}
+	return &Event{GenerationObservability: e, Line: line, CoreOnly: coreOnly}, nil
+}
+
+// parse decodes a document with encoding/json.
 func parse(doc []byte) (*Event, error) {
 	var line bytes.Buffer
 	if err := json.Compact(&line, doc); err != nil {

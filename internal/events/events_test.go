@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"github.com/vobs/vobs/schema"
 )
 
@@ -91,6 +93,54 @@ func TestReadRefuses(t *testing.T) {
 		events, err := readAll(strings.NewReader(c.file))
 		if err == nil || !strings.Contains(err.Error(), c.want) || len(events) != c.events {
 			t.Errorf("%s: %d events, %v, want %d and an error with %q", name, len(events), err, c.events, c.want)
+		}
+	}
+}
+
+// Events are decoded as encoding/json decodes them.
+func TestDecodesAsJSON(t *testing.T) {
+	example := readFile(t, exampleFile)
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, example); err != nil {
+		t.Fatal(err)
+	}
+	text := compact.String()
+	for name, doc := range map[string]string{
+		"lines":              string(readFile(t, "../../testdata/compare/runs.jsonl")),
+		"indented":           string(example),
+		"compact":            text,
+		"escapes":            strings.Replace(text, `"hostname":"bench-07"`, `"hostname":"a\u00e4\"\n"`, 1),
+		"labels":             strings.Replace(text, `"labels":{`, `"labels":{"a.b":"c","":"d",`, 1),
+		"unknown keys":       strings.Replace(text, `"schema_version":1`, `"schema_version":1,"later":{"a":[1,{}]}`, 1),
+		"duplicate keys":     strings.Replace(text, `"partial":false`, `"partial":false,"loadavg_pre":[1,2,3],"host":{"cpu_count":1}`, 1),
+		"a threshold":        strings.Replace(text, `"threshold":0.01`, `"threshold":{"a":[true,null,"x",1e3]}`, 1),
+		"the core":           `{"peak_vram_gb":64,"loadavg_pre":null,"engine_runtime_config":{"max_num_seqs":64,"kv_cache_dtype":null}}`,
+		"the core, settings": `{"peak_vram_gb":6.4e1,"engine_runtime_config":{"max_num_seqs":64,"dtype":"half"}}`,
+		"an empty core":      `{}`,
+	} {
+		fast := 0
+		v := schema.StreamValidator{}
+		c := newChecker(strings.NewReader(doc), &v)
+		for {
+			part, _, err := c.next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, gotErr := decode(&v, part)
+			want, wantErr := parse(part.text[:part.size])
+			if diff := gocmp.Diff(want, got); diff != "" || gotErr != nil || wantErr != nil {
+				t.Errorf("%s: %v, want %v (-want +got)\n%s", name, gotErr, wantErr, diff)
+			}
+			if _, _, ok := v.Event(); ok && v.Compact() {
+				fast++
+			}
+		}
+		slow := name == "indented" || name == "duplicate keys" || name == "the core, settings" || name == "an empty core"
+		if (fast == 0) != slow {
+			t.Errorf("%s: %d events were decoded without encoding/json", name, fast)
 		}
 	}
 }

@@ -34,9 +34,10 @@ type splitter struct {
 	buf   []byte // read, but not returned yet
 	line  int    // of buf[0]
 	err   error  // of r, io.EOF included
+	// isDocument reports whether a text is one document, which begins on the given line of the
+	// stream. It may check the document then: next returns it as the next part.
+	isDocument func(text []byte, line int) bool
 }
-
-func newSplitter(r io.Reader) *splitter { return &splitter{r: r, chunk: defaultChunk, line: 1} }
 
 // next returns the next part, io.EOF at the end.
 func (s *splitter) next() (part, error) {
@@ -44,7 +45,7 @@ func (s *splitter) next() (part, error) {
 		return part{}, err
 	}
 	if end, ok := s.lineDocument(); ok {
-		return s.cut(end, end)
+		return s.cut(end, end+1)
 	}
 	end, fault, err := s.document()
 	switch {
@@ -68,7 +69,7 @@ func (s *splitter) lineDocument() (end int, ok bool) {
 	for from := 0; ; {
 		if i := bytes.IndexByte(s.buf[from:], '\n'); i >= 0 {
 			end = from + i
-			return end, json.Valid(s.buf[:end])
+			return end, s.isDocument(s.buf[:end], s.line)
 		}
 		from = len(s.buf)
 		if from > longLine || !s.fill() {

@@ -38,16 +38,17 @@ func compare(t testing.TB, data []byte, chunk int) {
 	}
 	var got []schema.Problem
 	v := schema.StreamValidator{}
-	s := &splitter{r: bytes.NewReader(data), chunk: chunk, line: 1}
+	c := newChecker(bytes.NewReader(data), &v)
+	c.chunk = chunk
 	for {
-		part, err := s.next()
+		_, problems, err := c.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, v.Part(part.text, part.size, part.line)...)
+		got = append(got, problems...)
 	}
 	got = append(got, v.End()...)
 	// Problems on one line may come in another order.

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/curve"
 
 	"golang.org/x/sys/unix"
@@ -41,8 +42,8 @@ func content(t *testing.T, name string) string {
 	return string(text)
 }
 
-// Lines are in the file after a tick, without Close: a killed vobs leaves them.
-func TestLinesAreWrittenAtOnce(t *testing.T) {
+// Lines are in the file after a second, without Close: a killed vobs leaves them.
+func TestLinesAreWrittenSoon(t *testing.T) {
 	f, name := open(t)
 	defer f.Close()
 	start := time.Now()
@@ -69,7 +70,7 @@ func TestLinesAreWrittenAtOnce(t *testing.T) {
 	}
 }
 
-// A thousand readings a second make four writes a second.
+// A thousand readings a second make one write a second.
 func TestWritesAreBatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, name := open(t)
@@ -83,7 +84,7 @@ func TestWritesAreBatched(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		f.Close()
-		if writes < 38 || writes > 42 {
+		if writes < 9 || writes > 11 {
 			t.Errorf("%d writes in 10 s", writes)
 		}
 		if n := bytes.Count(written.Bytes(), []byte("\n")); n != 10_000 {
@@ -95,6 +96,43 @@ func TestWritesAreBatched(t *testing.T) {
 			t.Errorf("the file itself has %q", got)
 		}
 	})
+}
+
+// A reading is in the file a second and a tick later at most, and the next tick if very many wait.
+func TestWritesAreInTime(t *testing.T) {
+	for perMillisecond, limit := range map[int]time.Duration{1: writeInterval + budget.Tick, 20: 2 * budget.Tick} {
+		synctest.Test(t, func(t *testing.T) {
+			f, _ := open(t)
+			var mu sync.Mutex
+			var waiting []time.Time // of the readings that are not written yet
+			f.write = func(b []byte) (int, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				for range bytes.Count(b, []byte("\n")) {
+					if late := time.Since(waiting[0]); late > limit {
+						t.Errorf("%d readings a millisecond: one was written after %v", perMillisecond, late)
+					}
+					waiting = waiting[1:]
+				}
+				return len(b), nil
+			}
+			f.Start(time.Now(), nil)
+			for range 3000 {
+				for range perMillisecond {
+					now := time.Now()
+					mu.Lock()
+					waiting = append(waiting, now)
+					mu.Unlock()
+					f.Add(curve.Reading{At: now, Name: "x", Value: 1})
+				}
+				time.Sleep(time.Millisecond)
+			}
+			f.Close()
+			if len(waiting) > 0 {
+				t.Errorf("%d readings were not written", len(waiting))
+			}
+		})
+	}
 }
 
 // A write that fails is warned about once; what is in the file ends with a whole line.
