@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 
+	"github.com/vobs/vobs/internal/stats"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -93,38 +94,48 @@ const (
 	leakBytes, leakShare = 64 << 20, 0.02
 )
 
-// growth looks for a curve of memory that rises throughout the run.
-func (f *figures) growth(curve string) (t trend, rises bool, why string) {
+// growth looks for a curve of memory that rises throughout the run: by how many bytes, with its
+// evidence. Memory in use wanders, so that a curve without a clear trend is judged by its
+// increments.
+func (f *figures) growth(curve string) (bytes float64, evidence schema.DiagnosisEvidence, why string) {
 	if !f.duration.known || f.duration.x < trendSeconds {
-		return t, false, fmt.Sprintf("the run is shorter than %d s", trendSeconds)
+		return 0, evidence, fmt.Sprintf("the run is shorter than %d s", trendSeconds)
 	}
-	if t, why = f.trend(curve); why != "" {
-		return t, false, why
+	if f.series.missing(curve) != "" {
+		return 0, evidence, "the event has no series " + curve
 	}
-	return t, t.isRising(trendAlpha) && t.rise >= max(leakBytes, leakShare*t.level), ""
+	values := f.series.means(curve)
+	if len(values) < 2 {
+		return 0, evidence, "series " + curve + " has fewer than two readings"
+	}
+	p := figure{"p value of the increments of series " + curve, stats.Increments(values), true}
+	if p.x >= trendAlpha {
+		return 0, evidence, ""
+	}
+	bytes = values[len(values)-1] - values[0]
+	if bytes < max(leakBytes, leakShare*mean(values)) {
+		return 0, evidence, ""
+	}
+	return bytes, p.is("<", trendAlpha), ""
 }
 
 // hostMemoryLeak looks for processes of the engine whose memory grows.
 func hostMemoryLeak(f *figures) result {
 	why := ""
 	for _, curve := range []string{curveEngineRSS, curveProcessRSS} {
-		t, rises, missing := f.growth(curve)
-		if rises {
-			return found(schema.FindingWarning, 0.8, fmt.Sprintf("the engine's processes grew by about %.0f MiB during the run", t.rise/(1<<20)), t.evidence(curve)).
+		bytes, evidence, missing := f.growth(curve)
+		switch {
+		case bytes > 0:
+			return found(schema.FindingWarning, 0.8, fmt.Sprintf("the engine's processes grew by %.0f MiB during the run", bytes/(1<<20)), evidence).
 				because("a leak in the engine, a plugin or a connector", "caches that are still filling").
 				settledBy("a longer run: a cache stops growing")
-		}
-		if why == "" || missing == "" {
+		case missing == "":
+			return healthy
+		case why == "":
 			why = missing
 		}
-		if missing == "" {
-			break
-		}
 	}
-	if why != "" {
-		return missing("%s", why)
-	}
-	return healthy
+	return missing("%s", why)
 }
 
 // gpuMemoryGrowth looks for GPU memory that grows: vLLM allocates its own at the start.
@@ -138,12 +149,12 @@ func gpuMemoryGrowth(f *figures) result {
 		if g.UsedByJob != nil && !*g.UsedByJob {
 			continue
 		}
-		t, rises, missing := f.growth(fmt.Sprintf("gpus.%d.memory_used_bytes", i))
-		if !rises {
+		bytes, evidence, missing := f.growth(fmt.Sprintf("gpus.%d.memory_used_bytes", i))
+		if bytes == 0 {
 			why = max(why, missing)
 			continue
 		}
-		r := found(schema.FindingWarning, 0.6, fmt.Sprintf("the memory in use on GPU %d grew by about %.0f MiB during the run", g.Index, t.rise/(1<<20)), t.evidence(fmt.Sprintf("gpus.%d.memory_used_bytes", i)))
+		r := found(schema.FindingWarning, 0.6, fmt.Sprintf("the memory in use on GPU %d grew by %.0f MiB during the run", g.Index, bytes/(1<<20)), evidence)
 		if len(g.ForeignProcesses) > 0 {
 			r = r.because("another process on the GPU: see gpus[].foreign_processes")
 		}

@@ -206,3 +206,31 @@ func correlationTime(values []float64) float64 {
 	neighbors := min((n*r[0]+2)/(n-4), 0.999)
 	return max(0, sum, neighbors/(1-neighbors))
 }
+
+// maxIncrements is the number of increments that [Increments] tests.
+const maxIncrements = 20
+
+// Increments tests whether a series rises: it returns the p value, one-sided, of as many rises
+// among the increments between equally distant readings if rises and falls are equally likely.
+// It is for levels that wander, as memory in use does, whose readings depend on each other for
+// ever, and whose increments do not. Increments of 0 do not count.
+func Increments(readings []float64) float64 {
+	steps := min(maxIncrements, len(readings)-1)
+	rises, n := 0, 0
+	for i := range max(steps, 0) {
+		from, to := readings[i*(len(readings)-1)/steps], readings[(i+1)*(len(readings)-1)/steps]
+		if to > from {
+			rises++
+		}
+		if to != from {
+			n++
+		}
+	}
+	// The upper tail of a binomial distribution.
+	p, term := 0.0, math.Pow(0.5, float64(n))
+	for k := n; k >= rises; k-- {
+		p += term
+		term *= float64(k) / float64(n-k+1)
+	}
+	return min(p, 1)
+}

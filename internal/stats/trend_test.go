@@ -108,3 +108,37 @@ func TestTrendOfBlocks(t *testing.T) {
 		t.Error("a trend of nothing")
 	}
 }
+
+func TestIncrements(t *testing.T) {
+	up, walk := make([]float64, 21), make([]float64, 101)
+	for i := range up {
+		up[i] = float64(i * i)
+	}
+	if got := Increments(up); math.Abs(got-math.Pow(0.5, 20)) > 1e-15 {
+		t.Errorf("20 rises of 20: %v", got)
+	}
+	up[20] = 0
+	if got := Increments(up); math.Abs(got-21*math.Pow(0.5, 20)) > 1e-15 {
+		t.Errorf("19 rises of 20: %v", got)
+	}
+	for _, flat := range [][]float64{nil, {1}, {1, 1, 1, 1}} {
+		if got := Increments(flat); got != 1 {
+			t.Errorf("%v: %v, want 1", flat, got)
+		}
+	}
+	// A random walk rises in as many cases as the level allows.
+	const seed, runs = 19, 4000
+	rng := rand.New(rand.NewPCG(seed, 0))
+	found := 0
+	for range runs {
+		for i := range walk[1:] {
+			walk[i+1] = walk[i] + rng.NormFloat64()
+		}
+		if Increments(walk) < 0.01 {
+			found++
+		}
+	}
+	if found > runs/100*2 {
+		t.Errorf("seed %d: %d of %d random walks rise at the level 0.01", seed, found, runs)
+	}
+}
