@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/probe"
 	"github.com/vobs/vobs/probe/scrape"
@@ -329,11 +330,15 @@ func TestCoreExits(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSimulatedServer(t, c.ownGroup)
+			s.exit(c.code)
+			// A pidfd has the exit status once the parent has waited for the process.
+			testkit.Await(t, "the core is gone", func() bool {
+				return errors.Is(unix.Kill(s.pids[core], 0), unix.ESRCH)
+			})
 			s.health.Store(http.StatusServiceUnavailable)
 			if c.closed {
 				s.http.Close()
 			}
-			s.exit(c.code)
 			s.awaitExamined(core)
 			if c.want == "" {
 				s.wantNoDeath()

@@ -39,7 +39,8 @@ func TestBudgetOfTheProgram(t *testing.T) {
 		return float64(e.Overhead.CPUSeconds / e.Run.DurationSeconds), e.GPUs[0].Sampling
 	}
 	// Both figures depend on the machine; but their ratio is clear: 20 % of a core and more
-	// against 1 to 3 %. With the race detector, most of both is the start.
+	// against 1 to 3 %. With the race detector, most of both is the start. On a busy machine
+	// the readings every 5 ms come late and cost less: the ratio is of what they would cost.
 	for attempt := 1; ; attempt++ {
 		auto, paced := observe()
 		kept, given := observe("--interval", "5ms")
@@ -50,7 +51,7 @@ func TestBudgetOfTheProgram(t *testing.T) {
 		if period := float64(*paced.PeriodSeconds); period < 0.05 {
 			problems = append(problems, fmt.Sprintf("auto: read every %v s, at 1 ms of CPU time each", period))
 		}
-		if auto > kept/3 && !testkit.RaceEnabled {
+		if late := max(1, float64(*given.PeriodSeconds)/0.005); auto > kept*late/3 && !testkit.RaceEnabled {
 			problems = append(problems, fmt.Sprintf("auto took %.2f %% of a core, 5 ms %.2f %%", 100*auto, 100*kept))
 		}
 		if len(problems) == 0 {

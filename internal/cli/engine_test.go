@@ -225,7 +225,7 @@ func ask(args []string) error {
 }
 
 func post(client *http.Client, url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), samplingPatience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, &bytes.Buffer{})
 	if err != nil {

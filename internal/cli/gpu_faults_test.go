@@ -119,7 +119,7 @@ func (f gpuFault) run(t *testing.T, dir string) (event []byte, late time.Duratio
 		}
 	}
 	// Longer than any bound checked here: what hangs must not outlive the test.
-	ctx, cancel := context.WithTimeout(t.Context(), 2*gpuPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*samplingPatience)
 	defer cancel()
 	args := append(inside, "vobs", "run", "-o", "e.json", "--", "sh", "-c", f.command+"\n: >ended; exit 3")
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
@@ -263,7 +263,7 @@ func driverCalls(call string) int {
 }
 
 func awaitDriver(happened func() bool) int {
-	for deadline := time.Now().Add(gpuPatience); !happened(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(samplingPatience); !happened(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			fmt.Fprintln(os.Stderr, "waited in vain")
 			return 1

@@ -15,9 +15,9 @@ import (
 // patience bounds waits for what takes milliseconds on an idle machine.
 const patience = 60 * time.Second
 
-// gpuPatience bounds waits for readings of the GPUs. On an idle machine they take up to 30 s,
-// because vobs spends less than 1 % of a core on them.
-const gpuPatience = 4 * time.Minute
+// samplingPatience bounds waits for what vobs reads. On an idle machine enough readings of
+// the GPUs take up to 30 s, because vobs spends less than 1 % of a core on them.
+const samplingPatience = 4 * time.Minute
 
 // The test binary is several programs, chosen by the name it is called by: vobs as main.go
 // makes it, an engine with its client, commands for the fake GPU.

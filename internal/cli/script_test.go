@@ -407,7 +407,7 @@ func untilSampledMain(args []string) int {
 	}
 	const processes, memory, clocks = "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetCurrentClocks"
 	p, m, c := count(processes), count(memory), count(clocks)
-	for deadline := time.Now().Add(gpuPatience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(samplingPatience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		lists := count(processes) - p
 		measured := count(clocks) >= c+4*devices || lists >= 8*devices
 		if lists >= 2*devices && measured && count(memory) >= m+rounds*devices {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/vobs/vobs/internal/budget"
 	"github.com/vobs/vobs/internal/curve"
+	"github.com/vobs/vobs/internal/testkit"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,7 +59,7 @@ func TestLinesAreWrittenSoon(t *testing.T) {
 {"seconds":1.5235,"name":"engine.kv_cache.usage","value":0.25,"endpoint":"http://a/\"b","stage":"1"}
 {"seconds":2.0000,"name":"x","value":1e-09}
 `
-	for end := time.Now().Add(10 * time.Second); content(t, name) != want; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); content(t, name) != want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the file has %q, want %q", content(t, name), want)
 		}
@@ -184,11 +185,11 @@ func TestHangingWrite(t *testing.T) {
 		f.Add(curve.Reading{At: time.Now(), Name: "x", Value: 1})
 		time.Sleep(time.Millisecond)
 	}
-	if took := time.Since(begin); took > 10*time.Second {
+	if took := time.Since(begin); took > testkit.Patience {
 		t.Errorf("1000 readings took %v", took)
 	}
 	f.Close()
-	if took := time.Since(begin); took > 15*time.Second {
+	if took := time.Since(begin); took > 2*testkit.Patience {
 		t.Errorf("it took %v to give the write up", took)
 	}
 	f.Add(curve.Reading{At: time.Now(), Name: "x", Value: 1})

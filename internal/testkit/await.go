@@ -7,7 +7,7 @@ import (
 
 // Patience is the longest that a test waits for something that takes milliseconds on an
 // idle machine.
-const Patience = 30 * time.Second
+const Patience = 60 * time.Second
 
 // Await waits until condition holds. It fails the test with what, a description of the
 // condition, if that takes longer than [Patience].

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vobs/vobs/internal/testkit"
 	"github.com/vobs/vobs/probe/exposition"
 )
 
@@ -72,7 +73,7 @@ func TestRecordOnlyGaugesOf(t *testing.T) {
 	r.OnlyGaugesOf(func(process, _ string) bool { return process == "1" })
 	var page exposition.Page
 	defer r.StopRecord()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(mtimeTick) {
+	for deadline := time.Now().Add(testkit.Patience); ; time.Sleep(mtimeTick) {
 		if err := r.Read(&page, false); err != nil {
 			t.Fatal(err)
 		}

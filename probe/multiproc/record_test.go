@@ -78,7 +78,7 @@ func TestRecord(t *testing.T) {
 	var last time.Time
 	for range 3 {
 		at, err := nextRound(t, r, page)
-		if err != nil || !at.After(last) || time.Since(at) > 10*time.Second {
+		if err != nil || !at.After(last) || time.Since(at) > testkit.Patience {
 			t.Fatalf("a round of %v after one of %v: %v", at, last, err)
 		}
 		last = at
