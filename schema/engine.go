@@ -148,6 +148,8 @@ type Requests struct {
 	Running *RequestGauge `json:"running" unit:"requests"`
 	// Requests waiting to be processed.
 	Waiting *RequestGauge `json:"waiting" unit:"requests" better:"lower"`
+	// Waiting requests by why they wait: `capacity`, until the scheduler has room for them; `deferred`, because of a passing constraint, such as the LoRA budget or a transfer of their KV.
+	WaitingByReason map[string]Gauge `json:"waiting_by_reason" schema:"nullable" unit:"requests" better:"lower"`
 	// Requests that left without being counted as finished, at least: those with a first token less those that finished. vLLM counts aborted requests nowhere. Null unless the engine was idle at both ends of the window.
 	UnaccountedMin *int64 `json:"unaccounted_min" kind:"counter" unit:"requests" better:"lower"`
 	// How many requests the engines may run at once: max_num_seqs each, by what the engines report, or by the servers' command lines.

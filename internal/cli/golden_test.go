@@ -109,10 +109,10 @@ var volatile = regexp.MustCompile(`^(` + strings.Join([]string{
 
 // precise are the figures that are null if the readings happen to differ too much, or to come
 // too late.
-var precise = regexp.MustCompile(`^(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|kv_offload\..*\.mean|throughput\..*|instances\.\d\.requests_(running_mean|waiting_mean|waiting_peak))|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\..*)$`)
+var precise = regexp.MustCompile(`^(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|kv_offload\..*\.mean|throughput\..*|instances\.\d\.requests_(running_mean|waiting_mean|waiting_peak)|requests\.waiting_by_reason\.\w+\.(mean|peak))|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\..*)$`)
 
 // imprecise are the reasons for that: why, or of what.
-var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between|"field": "(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|instances\.\d\.requests_(running_mean|waiting_mean|waiting_peak))|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\.\w+)"`)
+var imprecise = regexp.MustCompile(`too few polls for a gauge|the window lasted between|"field": "(engine\.((requests\.(running|waiting)|kv_cache\.usage)\.(mean|method)|requests\.batch_utilization|instances\.\d\.requests_(running_mean|waiting_mean|waiting_peak)|requests\.waiting_by_reason\.\w+\.(mean|peak))|omni\..*\.mean|gpus\.\d\.(energy_active_joules|idle_watts)|efficiency\.\w+)"`)
 
 var machine = regexp.MustCompile(`^host\.(cpu_count|cpu_limit|memory_.*|tree_.*|pressure.*|energy_joules)$`)
 

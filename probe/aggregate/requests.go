@@ -3,7 +3,9 @@ package aggregate
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/vobs/vobs/internal/vllm"
 	"github.com/vobs/vobs/internal/vllm/metrics"
@@ -19,6 +21,7 @@ func (v view) requests() *schema.Requests {
 		Running:               v.requestGauge("engine.requests.running", metrics.RequestsRunning),
 		Waiting:               v.requestGauge("engine.requests.waiting", metrics.RequestsWaiting),
 	}
+	q.WaitingByReason = v.waitingByReason(q.Waiting)
 	if n, why := v.unaccounted(); why != "" {
 		v.Notes.Missing("engine.requests.unaccounted_min", why)
 	} else {
@@ -32,6 +35,49 @@ func (v view) requests() *schema.Requests {
 	}
 	q.BatchUtilization = v.batchUtilization(q.Running, most, why)
 	return q
+}
+
+// leastError is by how much a mean number of requests may always be off.
+const leastError = 0.01
+
+// waitingByReason returns the waiting requests by why they wait. Only polls tell them apart, so
+// they are known only as far as the polls saw all of those that waited.
+func (v view) waitingByReason(waiting *schema.RequestGauge) map[string]schema.Gauge {
+	const path, id = "engine.requests.waiting_by_reason", metrics.WaitingByReason
+	values := slices.Sorted(maps.Keys(v.labelValues(id)))
+	if len(values) == 0 {
+		v.Notes.Missing(path, v.whyNoGauge(id, ""))
+		return nil
+	}
+	out, reasons := map[string]schema.Gauge{}, map[string]gaugeReasons{}
+	polled := 0.0
+	for _, value := range values {
+		g, missing, why := v.readGauge(id, value)
+		if why != "" { // the others would look like all of them
+			v.Notes.Missing(path, why)
+			return nil
+		}
+		out[value], reasons[value] = *g, missing
+		polled += v.combinedGauge(id, value).Mean
+	}
+	noPeak, noMean := waiting == nil || waiting.Peak == nil, ""
+	if waiting == nil || waiting.Mean == nil {
+		noMean = "the mean of all waiting requests is unknown: see engine.requests.waiting"
+	} else if mean := float64(*waiting.Mean); math.Abs(polled-mean) > max((polledTolerance-1)*mean, leastError) {
+		noMean = fmt.Sprintf("the polls found %.3g waiting requests on average, and there were %.3g: see engine.requests.waiting", polled, mean)
+	}
+	for _, value := range values {
+		g, missing := out[value], reasons[value]
+		if noPeak && g.Peak != nil {
+			g.Peak, missing.peak = nil, "the peak of all waiting requests is unknown: see engine.requests.waiting"
+		}
+		if noMean != "" && g.Mean != nil {
+			g.Mean, missing.mean = nil, noMean
+		}
+		v.noteGauge(path+"."+value, &g, missing)
+		out[value] = g
+	}
+	return out
 }
 
 // requestGauge is gauge for requests, whose mean the engine's histograms may prove.

@@ -14,6 +14,7 @@ const (
 	KVCacheUsage ID = iota
 	RequestsRunning
 	RequestsWaiting
+	WaitingByReason
 	PromptTokens
 	PromptBySource
 	PromptCachedBySource
@@ -155,6 +156,7 @@ var coreDescs = []Desc{
 	{KVCacheUsage, KindGaugeMax, "vllm:gpu_cache_usage_perc", "", "0.8 – 0.11.2 (0.11 hides it by default), V0", Unscaled},
 	{RequestsRunning, KindGauge, "vllm:num_requests_running", "", "0.8 –, V0", Unscaled},
 	{RequestsWaiting, KindGauge, "vllm:num_requests_waiting", "", "0.8 –, V0", Unscaled},
+	{WaitingByReason, KindGauge, "vllm:num_requests_waiting_by_reason", "reason", "0.20 –", Unscaled},
 	{PromptTokens, KindCounter, "vllm:prompt_tokens_total", "", "0.8 –, V0", Unscaled},
 	{PromptBySource, KindCounter, "vllm:prompt_tokens_by_source_total", "source", "0.16 –", Unscaled},
 	{PromptCachedBySource, KindCounter, "vllm:prompt_tokens_cached_by_source_total", "source", "after 0.20, in 0.32", Unscaled},
@@ -202,6 +204,7 @@ var PollNames = []string{
 	"vllm:gpu_cache_usage_perc",
 	"vllm:num_requests_running",
 	"vllm:num_requests_waiting",
+	"vllm:num_requests_waiting_by_reason",
 	"vllm:prompt_tokens_total",
 	"vllm:generation_tokens_total",
 	ProcessStartName,

@@ -109,6 +109,7 @@ func (c *comparer) peaks() {
 	} {
 		c.peak(f.path, f.path, combine(c.facts.traces(f.gauge), f.over))
 	}
+	c.waitingByReason()
 	c.instances()
 	if got, ok := c.number("engine.kv_cache.peak_tokens"); ok {
 		usage := combine(c.facts.traces(func(f *engineFacts) *trace { return &f.usageGauge }), highest).peak(c.started, c.ended)
@@ -118,6 +119,26 @@ func (c *comparer) peaks() {
 			x.wrong = fmt.Sprintf("%v, truth %.0f", got, usage*size)
 		}
 		c.add(x)
+	}
+}
+
+// waitingByReason compares the requests that wait for capacity, which are all that wait.
+func (c *comparer) waitingByReason() {
+	const path = "engine.requests.waiting_by_reason.capacity"
+	waiting := combine(c.facts.traces(func(f *engineFacts) *trace { return &f.waitingGauge }), sum)
+	c.peak(path+".peak", path+".peak", waiting)
+	if got, ok := c.number(path + ".mean"); ok {
+		low, high := c.gaugeMean(waiting)
+		c.add(near(aMean, path+".mean", got, low, high, fewRequests))
+	}
+	for _, figure := range []string{".last", ".peak", ".mean"} {
+		if got, ok := c.number("engine.requests.waiting_by_reason.deferred" + figure); ok {
+			x := comparison{kind: aPeak, path: "engine.requests.waiting_by_reason.deferred" + figure, given: true}
+			if got != 0 {
+				x.wrong = fmt.Sprintf("%v, truth 0", got)
+			}
+			c.add(x)
+		}
 	}
 }
 

@@ -189,6 +189,9 @@ func (p *pageWriter) typeOf(f reflect.StructField) string {
 		kind = fmt.Sprintf("%d numbers", t.Len())
 	case reflect.Map:
 		kind = "map to " + plural(t.Elem())
+		if t.Elem().Kind() == reflect.Struct {
+			kind = "map to " + p.link(t.Elem(), "objects")
+		}
 	case reflect.Interface:
 		return "any"
 	default:
@@ -241,10 +244,10 @@ func scalar(t reflect.Type) string {
 	return "string"
 }
 
-// structIn returns the struct behind pointers and lists, or nil.
+// structIn returns the struct behind pointers, lists and maps, or nil.
 func structIn(t reflect.Type) reflect.Type {
 	switch t.Kind() {
-	case reflect.Pointer, reflect.Slice:
+	case reflect.Pointer, reflect.Slice, reflect.Map:
 		return structIn(t.Elem())
 	case reflect.Struct:
 		return t
@@ -252,9 +255,9 @@ func structIn(t reflect.Type) reflect.Type {
 	return nil
 }
 
-// star returns what a path needs after the key of a list: the place of an index.
+// star returns what a path needs after the key of a list or a map: the place of an index or a key.
 func star(t reflect.Type) string {
-	if t.Kind() == reflect.Slice {
+	if t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		return ".*"
 	}
 	return ""
