@@ -36,7 +36,7 @@ const createdName = "vllm:prompt_tokens_created"
 
 // names matches the names of the series that are read: an engine's, its process's and its HTTP
 // front end's, and those of Prometheus about the scrape.
-const names = `up|scrape_duration_seconds|process_.+|http_requests_total|(ray_)?vllm[:_].+|lmcache[:_].+`
+const names = `up|scrape_duration_seconds|process_start_time_seconds|http_requests_total|(ray_)?vllm[:_].+|lmcache[:_].+`
 
 // isWanted reports whether the samples of a series are kept.
 func isWanted(name string) bool {
