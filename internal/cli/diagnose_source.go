@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -122,7 +123,11 @@ func diagnoseLive(c *cli.Context, m *messages, add func(from string, e *schema.G
 		}
 		return false, err
 	}
-	add(o.Targets[0].Name(), e)
+	var names []string
+	for _, t := range o.Targets {
+		names = append(names, t.Name())
+	}
+	add(strings.Join(names, ", "), e)
 	return ctx.Err() != nil, nil
 }
 

@@ -58,14 +58,14 @@ func wordsOf(c *cli.Command, f cli.Flag) []string {
 // autoInterval leaves an interval to vobs.
 const autoInterval = "auto"
 
-// refuseEmpty refuses an empty value of a flag that names a file, limits or sides. It most likely
+// refuseEmpty refuses an empty value of a flag that names a file, a server, limits or sides. It most likely
 // comes from a variable that is not set in CI, and ignoring it would drop what is to be decided.
 // vobs run keeps its empty values: there they stand for the default.
 func refuseEmpty(c *cli.Context) error {
 	if c.Command.Name == "run" {
 		return nil
 	}
-	for _, name := range []string{"append", "by", "history", "limits", "output", "slo"} {
+	for _, name := range []string{"append", "at", "by", "history", "limits", "output", "prometheus", "prometheus-basic-auth-file", "prometheus-token-file", "selector", "slo"} {
 		if c.IsSet(name) && c.String(name) == "" {
 			return withHint(fmt.Errorf("--%s is empty", name), "leave the flag out, or set the variable that its value comes from")
 		}
