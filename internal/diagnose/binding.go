@@ -86,11 +86,14 @@ func (f *figures) bindsKVCache() *schema.BindingResource {
 // bindsTransfers looks for requests that wait for their KV to arrive.
 func (f *figures) bindsTransfers() *schema.BindingResource {
 	code := schema.BindingKVTransfer
-	if f.engine.KVOffload != nil {
+	switch {
+	case f.engine.KVOffload != nil:
 		code = schema.BindingOffload
+	case len(f.engine.KVConnectors) == 0:
+		return nil // what is deferred waits for something else, such as a LoRA adapter's turn
 	}
 	if deferred := f.deferredShare(); deferred.known && deferred.x >= transferShare && f.isQueueing() {
-		return binds(code, 0.9, deferred.is(">=", transferShare), f.waiting.is(">=", float64(waitingRequests)))
+		return binds(code, 0.9, deferred.is(">=", transferShare), f.queueEvidence())
 	}
 	if delay := f.lookupShare(); delay.known && delay.x >= transferShare {
 		return binds(schema.BindingOffload, 0.8, delay.is(">=", transferShare))

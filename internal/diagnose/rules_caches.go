@@ -166,9 +166,15 @@ func gpuMemoryGrowth(f *figures) result {
 	return healthy
 }
 
-// deferredShare is the share of the waiting requests that wait for their KV to be loaded.
+// deferredShare is the share of the waiting requests that waited for a passing constraint: where
+// KV is offloaded or transferred, that is its arrival.
 func (f *figures) deferredShare() figure {
-	return figure{field: "engine.requests.waiting_by_reason"}
+	field := "engine.requests.waiting_by_reason.deferred.mean"
+	if q := f.engine.Requests; q != nil && q.WaitingByReason != nil {
+		deferred := q.WaitingByReason["deferred"]
+		return from(field, deferred.Mean).over(f.waiting)
+	}
+	return figure{field: field}.over(f.waiting)
 }
 
 // lookupShare is the share of the time to first token that look-ups in the offload tiers took.

@@ -206,6 +206,20 @@ func TestRules(t *testing.T) {
 		"many failed KV transfers": {func(e *schema.GenerationObservability) {
 			e.Engine.KVConnectors = []schema.KVConnector{{Name: "nixl", Failures: schema.Ptr(int64(300))}}
 		}, Options{}, schema.BindingClient, "kv_transfer_failures critical, client_limited info"},
+		"offload": {func(e *schema.GenerationObservability) {
+			queue(e)
+			e.Engine.KVOffload = &schema.KVOffload{}
+			e.Engine.Requests.WaitingByReason = map[string]schema.Gauge{"capacity": {Mean: schema.F(10)}, "deferred": {Mean: schema.F(40)}}
+		}, Options{}, schema.BindingOffload, "offload_bound warning"},
+		"KV transfer": {func(e *schema.GenerationObservability) {
+			queue(e)
+			e.Engine.KVConnectors = []schema.KVConnector{{Name: "nixl"}}
+			e.Engine.Requests.WaitingByReason = map[string]schema.Gauge{"capacity": {Mean: schema.F(10)}, "deferred": {Mean: schema.F(40)}}
+		}, Options{}, schema.BindingKVTransfer, ""},
+		"LoRA": {func(e *schema.GenerationObservability) {
+			queue(e)
+			e.Engine.Requests.WaitingByReason = map[string]schema.Gauge{"capacity": {Mean: schema.F(10)}, "deferred": {Mean: schema.F(40)}}
+		}, Options{}, schema.BindingUnknown, ""},
 		"speculation": {func(e *schema.GenerationObservability) {
 			e.Engine.Speculative = &schema.Speculative{Drafts: schema.Ptr(int64(1000)), AcceptedPerPosition: []int64{600, 300, 40, 10}}
 		}, Options{}, schema.BindingClient, "speculative_waste info, client_limited info"},
