@@ -44,6 +44,8 @@ with 130 after Ctrl-C. docs/diagnosis.md describes the rules.`,
 			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https servers with the certificates in `FILE` (PEM); by default with the system's, and engines on a loopback address not at all"},
 			&cli.StringFlag{Name: "preset", Value: string(diagnose.Default), Usage: "`RULES` to apply: default, or document for those of the production document, to the letter"},
 			&cli.Float64Flag{Name: "shared-prefix", Usage: "`SHARE` of the prompt tokens, from 0 to 1, that a perfect prefix cache would have found, if it is known"},
+			&cli.Int64Flag{Name: "max-num-seqs", Usage: "the engines' max_num_seqs is `N`, where an event does not have it"},
+			&cli.Int64Flag{Name: "max-num-batched-tokens", Usage: "the engines' max_num_batched_tokens is `N`, where an event does not have it"},
 			&cli.StringFlag{Name: "format", Value: string(diagnose.Text), Usage: "`FORMAT` of the result: text, json or markdown"},
 			outputFlag(),
 			githubSummaryFlag(),
@@ -102,6 +104,11 @@ func diagnoseOptions(c *cli.Context) (o diagnose.Options, err error) {
 			return o, fmt.Errorf("--shared-prefix %v: use a share from 0 to 1, as 0.5", share)
 		}
 		o.SharedPrefix = &share
+	}
+	for name, into := range map[string]*int64{"max-num-seqs": &o.MaxNumSeqs, "max-num-batched-tokens": &o.MaxNumBatchedTokens} {
+		if *into = c.Int64(name); c.IsSet(name) && *into <= 0 {
+			return o, fmt.Errorf("--%s %d: use a number above 0", name, *into)
+		}
 	}
 	return o, nil
 }

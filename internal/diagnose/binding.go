@@ -350,10 +350,10 @@ func (f *figures) bindsClient() *schema.BindingResource {
 func (f *figures) undecided() schema.BindingResource {
 	b := schema.BindingResource{Code: schema.BindingUnknown}
 	if !f.runningLimit.known {
-		b.WouldSettle = append(b.WouldSettle, "max_num_seqs, which no metric reports: start the server with VLLM_SERVER_DEV_MODE=1 in its environment, or with --max-num-seqs")
+		b.WouldSettle = append(b.WouldSettle, "max_num_seqs, which no metric reports: start the server with VLLM_SERVER_DEV_MODE=1 in its environment or with --max-num-seqs, or pass vobs diagnose --max-num-seqs")
 	}
 	if !f.stepLimit.known {
-		b.WouldSettle = append(b.WouldSettle, "max_num_batched_tokens, which no metric reports: start the server with VLLM_SERVER_DEV_MODE=1 in its environment, or with --max-num-batched-tokens")
+		b.WouldSettle = append(b.WouldSettle, "max_num_batched_tokens, which no metric reports: start the server with VLLM_SERVER_DEV_MODE=1 in its environment or with --max-num-batched-tokens, or pass vobs diagnose --max-num-batched-tokens")
 	}
 	if text := unknown(f.waiting, f.runningPeak, f.kvPeak, f.queueShare()); text != "" {
 		b.WouldSettle = append(b.WouldSettle, "a longer run in which the gauges are polled while the engine works: "+text)

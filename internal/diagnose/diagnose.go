@@ -37,6 +37,9 @@ type Options struct {
 	// SharedPrefix is the share of the prompt tokens, from 0 to 1, that a perfect prefix cache
 	// would have found; nil if unknown.
 	SharedPrefix *float64
+	// MaxNumSeqs and MaxNumBatchedTokens are the flags of each engine's server, for events in
+	// which they are unknown; 0 if they are not given.
+	MaxNumSeqs, MaxNumBatchedTokens int64
 }
 
 // Diagnose returns the diagnosis of an event; nil if it has no figures of an engine. It does not

@@ -103,6 +103,12 @@ func newFigures(e *schema.GenerationObservability, o Options) *figures {
 	t := orEmpty(g.Tokens)
 	f.promptTokens, f.generationTokens = from("engine.tokens.prompt", t.Prompt), from("engine.tokens.generation", t.Generation)
 	f.stepLimit = from("engine.tokens.per_iteration_limit", t.PerIterationLimit)
+	if n := o.MaxNumSeqs; n > 0 && !f.runningLimit.known {
+		f.runningLimit.x, f.runningLimit.known = float64(n)*f.engines, true
+	}
+	if n := o.MaxNumBatchedTokens; n > 0 && !f.stepLimit.known {
+		f.stepLimit.x, f.stepLimit.known = float64(n), true
+	}
 	return f
 }
 

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/vobs/vobs/schema"
@@ -104,23 +105,38 @@ func clientLimited(f *figures) result {
 }
 
 // frontendTime returns the part of the time to first token that is neither queue nor prefill:
-// as a share of all requests' sums, and its mean in seconds.
+// as a share of all requests' sums, and its mean in seconds. vLLM counts the time to first token
+// when it comes, and the others when the request ends: with requests in flight at an end of the
+// window they are about different requests, and nothing is known if these are many.
 func (f *figures) frontendTime() (share, seconds figure) {
+	const inFlight = 0.05 // of the requests
 	ttft, queue, prefill := f.latencySum("time_to_first_token"), f.latencySum("request_queue_time"), f.latencySum("request_prefill_time")
 	rest := figure{fmt.Sprintf("(%s - %s - %s)", ttft.field, queue.field, prefill.field), max(0, ttft.x-queue.x-prefill.x), ttft.known && queue.known && prefill.known}
 	share = rest.over(ttft)
-	count := figure{field: "engine.latency_seconds.time_to_first_token.count"}
-	if d := f.latency("time_to_first_token"); d != nil {
-		count = from(count.field, &d.Count)
+	first, ended := f.latencyCount("time_to_first_token"), f.latencyCount("request_queue_time")
+	if rest.known && math.Abs(first.x-ended.x) > inFlight*min(first.x, ended.x) {
+		share.known, rest.known = false, false
 	}
-	return share, rest.over(count)
+	return share, rest.over(first)
+}
+
+// latencyCount returns the number of observations of a latency.
+func (f *figures) latencyCount(key string) figure {
+	a := figure{field: "engine.latency_seconds." + key + ".count"}
+	if d := f.latency(key); d != nil {
+		return from(a.field, &d.Count)
+	}
+	return a
 }
 
 // frontendBound looks for time to first token that is spent in the API server.
 func frontendBound(f *figures) result {
 	share, seconds := f.frontendTime()
 	if !share.known {
-		return missing("%s", unknown(f.latencySum("time_to_first_token"), f.latencySum("request_queue_time"), f.latencySum("request_prefill_time")))
+		if text := unknown(f.latencySum("time_to_first_token"), f.latencySum("request_queue_time"), f.latencySum("request_prefill_time")); text != "" {
+			return missing("%s", text)
+		}
+		return missing("many requests were in flight at an end of the window: their times to first token and in the queue are about different requests")
 	}
 	cpu := f.frontendCPU()
 	if share.x < frontendShare || seconds.x < frontendSeconds {

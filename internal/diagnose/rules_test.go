@@ -170,6 +170,9 @@ func TestRules(t *testing.T) {
 		"front-end": {func(e *schema.GenerationObservability) {
 			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
 		}, Options{}, schema.BindingFrontend, "frontend_bound warning"},
+		"in flight at the end": {func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1100})
+		}, Options{}, schema.BindingClient, "client_limited info"},
 		"busy front-end": {func(e *schema.GenerationObservability) {
 			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
 			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(10)}, {CPUSeconds: schema.F(115)}}
