@@ -63,6 +63,10 @@ func TestServerNextToFiles(t *testing.T) {
 		t.Errorf("version %s", testkit.JSON(v))
 	}
 	alone := readFilesAndServers(t)
+	if limit := report.Engine.Tokens.PerIterationLimit; limit == nil || *limit != 2048 || alone.Engine.Tokens.PerIterationLimit != nil {
+		t.Errorf("limits of a step %s and, without a server, %s", testkit.JSON(limit), testkit.JSON(alone.Engine.Tokens.PerIterationLimit))
+	}
+	report.Engine.Tokens.PerIterationLimit = nil
 	if got, want := testkit.JSON(report.Engine.Tokens), testkit.JSON(alone.Engine.Tokens); got != want {
 		t.Errorf("tokens with a server next to the files %s, without %s", got, want)
 	}
