@@ -183,8 +183,13 @@ func (f *figures) queueShare() figure {
 	return f.latencySum("request_queue_time").over(f.latencySum("e2e_request_latency"))
 }
 
-// preemptionsPerRequest is the number of preemptions per finished request.
-func (f *figures) preemptionsPerRequest() figure { return f.preemptions.over(f.finished) }
+// preemptionsPerRequest is the number of preemptions per finished request; unknown with few of
+// both.
+func (f *figures) preemptionsPerRequest() figure {
+	share := f.preemptions.over(f.finished)
+	share.known = share.known && f.preemptions.x+f.finished.x >= minRequests
+	return share
+}
 
 // utilization is the share of the running limit that was in use at the peak.
 func (f *figures) utilization() figure { return f.runningPeak.over(f.runningLimit) }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// minRequests is the least number of finished requests for a share of them.
+	// minRequests is the least number of finished requests and preemptions for their quotient.
 	minRequests = 20
 	// raiseShare is the least rise of a limit that is worth a change.
 	raiseShare = 1.1
@@ -19,7 +19,7 @@ const (
 func kvCacheThrashing(f *figures) result {
 	share := f.preemptionsPerRequest()
 	if !share.known {
-		return missing("%s", unknownOr(f.preemptions, f.finished, "no request finished"))
+		return missing("%s", unknownOr(f.preemptions, f.finished, fmt.Sprintf("fewer than %d requests finished", minRequests)))
 	}
 	if share.x <= thrashingShare {
 		return healthy
