@@ -161,7 +161,7 @@ func frontendBound(f *figures) result {
 func replicaImbalance(f *figures) result {
 	const (
 		ratio     = 1.5 // of the busiest engine to the mean
-		perEngine = 50  // requests
+		perEngine = 100 // requests
 	)
 	var tokens []float64
 	requests, known := 0.0, true
