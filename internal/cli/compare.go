@@ -14,7 +14,6 @@ import (
 	"github.com/vobs/vobs/internal/events"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/render"
-	"github.com/vobs/vobs/schema"
 )
 
 func compareCommand() *cli.Command {
@@ -157,12 +156,12 @@ func readSides(c *cli.Context, reader *compare.Reader) (base, new []*compare.Run
 	}
 	of := map[string][]*compare.Run{}
 	for _, name := range files {
-		err := eachEvent(name, func(e *schema.GenerationObservability, source string) error {
+		err := eachEvent(name, func(e *events.Event, source string) error {
 			value := e.Run.Labels[label]
-			if value != baseValue && value != newValue {
+			if !e.CoreOnly && value != baseValue && value != newValue {
 				return nil
 			}
-			run, err := reader.Read(e, source)
+			run, err := readRun(reader, e, source)
 			of[value] = append(of[value], run)
 			return err
 		})
@@ -180,17 +179,25 @@ func readSides(c *cli.Context, reader *compare.Reader) (base, new []*compare.Run
 
 // runsIn reads the runs of a file, of a folder's files, or of stdin.
 func runsIn(reader *compare.Reader, name string) (runs []*compare.Run, err error) {
-	err = eachEvent(name, func(e *schema.GenerationObservability, source string) error {
-		run, err := reader.Read(e, source)
+	err = eachEvent(name, func(e *events.Event, source string) error {
+		run, err := readRun(reader, e, source)
 		runs = append(runs, run)
 		return err
 	})
 	return runs, err
 }
 
+// readRun reads the run of an event.
+func readRun(reader *compare.Reader, e *events.Event, source string) (*compare.Run, error) {
+	if e.CoreOnly {
+		return nil, fmt.Errorf("reading %s: an event has the eight keys of the core alone, which do not show what was compared", source)
+	}
+	return reader.Read(e.GenerationObservability, source)
+}
+
 // eachEvent calls add with each event of a file, of a folder's files, or of stdin, and with the
 // file's name.
-func eachEvent(name string, add func(e *schema.GenerationObservability, source string) error) error {
+func eachEvent(name string, add func(e *events.Event, source string) error) error {
 	files, err := events.Files(name)
 	if err != nil {
 		return err
@@ -205,10 +212,7 @@ func eachEvent(name string, add func(e *schema.GenerationObservability, source s
 			if err != nil {
 				return fmt.Errorf("reading %s: %w", file, err)
 			}
-			if e.CoreOnly {
-				return fmt.Errorf("reading %s: an event has the eight keys of the core alone, which do not show what was compared", file)
-			}
-			if err := add(e.GenerationObservability, file); err != nil {
+			if err := add(e, file); err != nil {
 				return err
 			}
 		}

@@ -59,17 +59,13 @@ func eachEventOfFiles(c *cli.Context, add func(from string, e *schema.Generation
 	if err != nil {
 		return err
 	}
-	for _, file := range files {
-		in, err := events.Open(file)
+	for _, name := range files {
+		err := eachEvent(name, func(e *events.Event, source string) error {
+			add(source, e.GenerationObservability)
+			return nil
+		})
 		if err != nil {
 			return err
-		}
-		defer in.Close()
-		for e, err := range events.Read(events.Limit(in, events.MaxFile)) {
-			if err != nil {
-				return fmt.Errorf("reading %s: %w", file, err)
-			}
-			add(file, e.GenerationObservability)
 		}
 	}
 	return nil
