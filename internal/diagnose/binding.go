@@ -230,7 +230,7 @@ type rise struct {
 func (f *figures) throughputRises() (r rise, known bool) {
 	const minSlots = 4
 	s := f.series
-	if s.missing(curveRunning, curveGenerationRate, curvePromptRate) != "" {
+	if s.missing(curveRunning, curveWaiting, curveGenerationRate, curvePromptRate) != "" {
 		return r, false
 	}
 	var peak float64
@@ -251,6 +251,11 @@ func (f *figures) throughputRises() (r rise, known bool) {
 		case running < 0.3*peak || running > 0.6*peak && running < 0.9*peak:
 			continue
 		case running <= 0.6*peak:
+			// With requests that wait, the engine runs as many in the next step: the poll came
+			// between the end of one request and the admission of another.
+			if waiting, ok := s.mean(curveWaiting, i); !ok || waiting >= waitingRequests {
+				continue
+			}
 			g = &fewer
 		}
 		g.running, g.tokens, g.prompt = append(g.running, running), append(g.tokens, generated+prompt), append(g.prompt, prompt)
