@@ -304,18 +304,9 @@ func (f *figures) bindsFrontend() *schema.BindingResource {
 	if !share.known || share.x < frontendShare || seconds.x < frontendSeconds {
 		return nil
 	}
-	cpu := f.frontendCPU()
-	confidence := 0.6
-	switch {
-	case cpu.known && cpu.x >= busyFrontend:
-		confidence = 0.9
-	case cpu.known && cpu.x < busyFrontend/2:
-		confidence = 0.4
-	}
-	b := binds(schema.BindingFrontend, confidence, share.is(">=", frontendShare), seconds.is(">=", frontendSeconds), cpu.is(">=", busyFrontend))
-	if !cpu.known {
-		b.WouldSettle = []string{"the CPU time of the API server's process (" + cpu.field + "): near one core of a Python process it is the limit"}
-	}
+	confidence, cpu := f.frontendConfidence()
+	b := binds(schema.BindingFrontend, confidence, share.is(">=", frontendShare), seconds.is(">=", frontendSeconds), cpu)
+	b.WouldSettle = f.frontendSettledBy()
 	return b
 }
 

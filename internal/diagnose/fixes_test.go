@@ -56,6 +56,14 @@ func TestComputedFixes(t *testing.T) {
 			thrashing(e)
 			e.EngineRuntimeConfig.KVCacheDtype = schema.Ptr("fp8_e4m3")
 		}, schema.FindingKVCacheThrashing, "--kv-cache-dtype", nil, ""},
+		"busy front-end": {func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
+			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(115)}}
+		}, schema.FindingFrontendBound, "--api-server-count", 2, "process of its own"},
+		"idle front-end": {func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
+			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(12)}}
+		}, schema.FindingFrontendBound, "--api-server-count", nil, ""},
 		// 40 requests at a KV peak of 0.5 leave room for 72, and a step of 117 tokens for 87.
 		"cap, by the KV cache": {func(e *schema.GenerationObservability) { atCap(e, 40) }, schema.FindingConcurrencyCap, "--max-num-seqs", int64(72), "50 % full"},
 		"cap, by the step": {func(e *schema.GenerationObservability) {

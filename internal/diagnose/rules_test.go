@@ -182,6 +182,10 @@ func TestRules(t *testing.T) {
 			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
 			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(10)}, {CPUSeconds: schema.F(115)}}
 		}, Options{}, schema.BindingFrontend, "frontend_bound warning"},
+		"idle front-end": {func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
+			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(12)}}
+		}, Options{}, schema.BindingFrontend, "frontend_bound warning"},
 		"prefix": {func(e *schema.GenerationObservability) {}, Options{SharedPrefix: schema.Ptr(0.6)}, schema.BindingClient, "prefix_cache_ineffective warning, client_limited info"},
 		"prefix off": {func(e *schema.GenerationObservability) {
 			e.EngineRuntimeConfig.EnablePrefixCaching, e.Engine.PrefixCache.Local = schema.Ptr(false), nil
