@@ -9,7 +9,8 @@
 #
 # The loads of crowded and fitted run twice each, in the order crowded, fitted, fitted,
 # crowded, so that what else the machine does weighs on both. During capped and crowded,
-# `vobs diagnose --metrics-url` reads the same server for LIVE_SECONDS.
+# `vobs diagnose --metrics-url` reads the same server for LIVE_SECONDS. DIAGNOSES selects a part:
+# "load" has the first three, "cache" the other two; the default is both.
 # shellcheck shell=bash disable=SC2154
 
 LIVE_SECONDS=${LIVE_SECONDS:-20}
@@ -75,32 +76,43 @@ case_i() {
     }
   }
   local -A ports=() servers=()
-  serve_i roomy --max-num-seqs 64
-  serve_i capped --max-num-seqs 2
-  serve_i crowded --max-num-seqs 64 "${larger[@]}"
-  for name in roomy capped crowded; do ready_i "$name"; done
-
-  # A request of the short load has one block, and one of the long load has four at its end.
-  local short=(--requests 160 --concurrency 16 --prompt-tokens 88 --max-tokens 32)
-  local long=(--requests 48 --concurrency 16 --prompt-tokens 300 --max-tokens 190 --spread 0.2)
   # on SERVER [--live] NAME CLIENT-ARGUMENT...
   on() { diagnosed "${ports[$1]}" "${servers[$1]}" "${@:2}"; }
-  on roomy single "${short[@]}" --requests 24 --concurrency 1 --seed 41
-  check_diagnosis single || failed=1
-  on roomy moderate "${short[@]}" --seed 42
-  check_diagnosis moderate || failed=1
-  on capped --live capped "${short[@]}" --seed 42
-  check_diagnosis capped || failed=1
-  on crowded --live crowded "${long[@]}" --seed 43
-  check_diagnosis crowded || failed=1
 
-  seqs=$(check_diagnosis recommended) || die "(i) the diagnosis recommends no --max-num-seqs"
-  say "(i) the recommended --max-num-seqs is $seqs"
-  serve_i fitted --max-num-seqs "$seqs" "${larger[@]}"
-  ready_i fitted
-  on fitted fitted "${long[@]}" --seed 43
-  on fitted fitted2 "${long[@]}" --seed 44
-  on crowded crowded2 "${long[@]}" --seed 44
-  check_diagnosis fitted || failed=1
+  local parts=" ${DIAGNOSES:-load cache} "
+  if [[ $parts == *" load "* ]]; then
+    serve_i roomy --max-num-seqs 64
+    serve_i capped --max-num-seqs 2
+  fi
+  if [[ $parts == *" cache "* ]]; then
+    serve_i crowded --max-num-seqs 64 "${larger[@]}"
+  fi
+  for name in "${!servers[@]}"; do ready_i "$name"; done
+
+  if [[ $parts == *" load "* ]]; then
+    # Each request has one block.
+    local short=(--requests 160 --concurrency 16 --prompt-tokens 88 --max-tokens 32)
+    on roomy single "${short[@]}" --requests 24 --concurrency 1 --seed 41
+    check_diagnosis single || failed=1
+    on roomy moderate "${short[@]}" --seed 42
+    check_diagnosis moderate || failed=1
+    on capped --live capped "${short[@]}" --seed 42
+    check_diagnosis capped || failed=1
+  fi
+  if [[ $parts == *" cache "* ]]; then
+    # Each request has four blocks at its end. They are greedy: where a seeded request's prompt
+    # is computed in chunks, vLLM 0.32.0 fails on a CPU ("CPU Generator does not use offset").
+    local long=(--requests 48 --concurrency 16 --prompt-tokens 300 --max-tokens 190 --spread 0.2 --temperature 0)
+    on crowded --live crowded "${long[@]}" --seed 43
+    check_diagnosis crowded || failed=1
+    seqs=$(check_diagnosis recommended) || die "(i) the diagnosis recommends no --max-num-seqs"
+    say "(i) the recommended --max-num-seqs is $seqs"
+    serve_i fitted --max-num-seqs "$seqs" "${larger[@]}"
+    ready_i fitted
+    on fitted fitted "${long[@]}" --seed 43
+    on fitted fitted2 "${long[@]}" --seed 44
+    on crowded crowded2 "${long[@]}" --seed 44
+    check_diagnosis fitted || failed=1
+  fi
   return "$failed"
 }
