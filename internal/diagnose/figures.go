@@ -244,7 +244,7 @@ func (f *figures) requestTokens() (mean figure, deviation float64) {
 	return total.over(f.finished), 0
 }
 
-// standardDeviation estimates that of a distribution from its buckets: as if the observations
+// standardDeviation estimates that of a number of tokens from its buckets: as if the observations
 // were spread evenly over the lower or the upper part of each bucket, the same share of each, so
 // that their mean is the exact one. 0 if it is unknown.
 func standardDeviation(d *schema.Distribution) float64 {
@@ -275,6 +275,7 @@ func bucketMoments(d *schema.Distribution, from, to float64) moments {
 		high, n := low, float64(*b[1])-before
 		if b[0] != nil {
 			high = float64(*b[0])
+			low = max(low, boundBelow(high))
 		}
 		middle, width := low+(from+to)/2*(high-low), (to-from)*(high-low)
 		sum += n * middle
@@ -283,6 +284,20 @@ func bucketMoments(d *schema.Distribution, from, to float64) moments {
 	}
 	mean := sum / float64(d.Count)
 	return moments{mean, squares/float64(d.Count) - mean*mean}
+}
+
+// boundBelow returns the bucket bound below one of vLLM's histograms of tokens, whose bounds are 1,
+// 2, 5, 10, 20, 50 and so on (build_1_2_5_buckets). An event lacks the buckets without
+// observations, so that the bound before one in the event may be much lower.
+func boundBelow(bound float64) (below float64) {
+	for scale := 1.0; ; scale *= 10 {
+		for _, digit := range []float64{1, 2, 5} {
+			if digit*scale >= bound {
+				return below
+			}
+			below = digit * scale
+		}
+	}
 }
 
 // kvTokens returns how many tokens the KV caches of all engines hold.

@@ -131,18 +131,27 @@ func TestSpreadOfLengths(t *testing.T) {
 
 func TestStandardDeviation(t *testing.T) {
 	// Evenly from 0 to 100: 100/sqrt(12).
-	if got := standardDeviation(histogram(50_000, [2]float64{50, 500}, [2]float64{100, 1000})); got < 28.8 || got > 28.9 {
+	evenly := histogram(50_000, [2]float64{1, 10}, [2]float64{2, 20}, [2]float64{5, 50}, [2]float64{10, 100}, [2]float64{20, 200}, [2]float64{50, 500}, [2]float64{100, 1000})
+	if got := standardDeviation(evenly); got < 28.8 || got > 28.9 {
 		t.Errorf("%v, want 28.87", got)
 	}
-	// All in the bucket from 200 to 500. With this mean they lie evenly from 200 to 340, or from
-	// 400 to 500.
+	// All in the bucket from 200 to 500, and the event has no other. With these means they lie
+	// evenly from 200 to 340, or from 400 to 500.
 	for mean, want := range map[float64]float64{270: 140 / math.Sqrt(12), 450: 100 / math.Sqrt(12)} {
-		if got := standardDeviation(histogram(1000*mean, [2]float64{200, 0}, [2]float64{500, 1000})); math.Abs(got-want) > 0.01 {
+		if got := standardDeviation(histogram(1000*mean, [2]float64{500, 1000})); math.Abs(got-want) > 0.01 {
 			t.Errorf("with a mean of %v: %v, want %v", mean, got, want)
 		}
 	}
 	if got := standardDeviation(&schema.Distribution{Count: 5, Mean: schema.F(3)}); got != 0 {
 		t.Errorf("without buckets %v", got)
+	}
+}
+
+func TestBoundBelow(t *testing.T) {
+	for bound, want := range map[float64]float64{1: 0, 2: 1, 5: 2, 10: 5, 200: 100, 500: 200, 100_000: 50_000, 300: 200} {
+		if got := boundBelow(bound); got != want {
+			t.Errorf("below %v: %v, want %v", bound, got, want)
+		}
 	}
 }
 
