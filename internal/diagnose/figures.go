@@ -287,15 +287,20 @@ func bucketMoments(d *schema.Distribution, from, to float64) moments {
 }
 
 // boundBelow returns the bucket bound below one of vLLM's histograms of tokens, whose bounds are 1,
-// 2, 5, 10, 20, 50 and so on (build_1_2_5_buckets). An event lacks the buckets without
-// observations, so that the bound before one in the event may be much lower.
+// 2, 5, 10, 20, 50 and so on (build_1_2_5_buckets in vllm/v1/metrics/buckets.py); 0 for a bound that
+// is none of these (custom_histogram_buckets). An event lacks the buckets without observations, so
+// that the bound before one in the event may be much lower.
 func boundBelow(bound float64) (below float64) {
 	for scale := 1.0; ; scale *= 10 {
 		for _, digit := range []float64{1, 2, 5} {
-			if digit*scale >= bound {
+			switch x := digit * scale; {
+			case x == bound:
 				return below
+			case x > bound:
+				return 0
+			default:
+				below = x
 			}
-			below = digit * scale
 		}
 	}
 }
