@@ -12,6 +12,8 @@
 #   (g) a script with LLM() that leaves its statistics off, with and without
 #       --instrument (instrument.sh);
 #   (h) --instrument with a server, a benchmark and a script: the settings;
+#   (i) what the diagnosis says of a full KV cache, of a cap and of little load, and
+#       whether its change helps (diagnosis.sh);
 #   (k) loads of many kinds on few servers: every polled or estimated figure
 #       compared with the engine's multiprocess files (figures.sh);
 #   (n) as (b), with --api-server-count 2;
@@ -23,7 +25,7 @@
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. If vLLM's packages cannot
 # be fetched, it prints "e2e-vllm: SKIPPED" and exits with status 0.
 #
-#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [k] [n] [v] [x]    all by default
+#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [i] [k] [n] [v] [x]    all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -32,6 +34,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$E2E_SRC/deaths.sh"
 # shellcheck source=e2e/vllm/instrument.sh
 source "$E2E_SRC/instrument.sh"
+# shellcheck source=e2e/vllm/diagnosis.sh
+source "$E2E_SRC/diagnosis.sh"
 # shellcheck source=e2e/vllm/figures.sh
 source "$E2E_SRC/figures.sh"
 # shellcheck source=e2e/vllm/validity.sh
@@ -248,12 +252,12 @@ main() {
   engine_env
   # Settings of vobs in the user's environment.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c d e f g h k n v x
+  [ $# -gt 0 ] || set -- a b c d e f g h i k n v x
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c | d | e | f | g | h | k | n | v | x) "case_$case" || failed=1 ;;
+    a | b | c | d | e | f | g | h | i | k | n | v | x) "case_$case" || failed=1 ;;
     *) die "unknown case: $case" ;;
     esac
     stop_all

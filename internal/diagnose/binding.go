@@ -233,7 +233,7 @@ type rise struct {
 func (f *figures) throughputRises() (r rise, known bool) {
 	const minSlots = 4
 	s := f.series
-	if s.missing(curveRunning, curveGenerationRate, curvePromptRate) != "" {
+	if s.missing(curveRunning, curveWaiting, curveGenerationRate, curvePromptRate) != "" {
 		return r, false
 	}
 	var peak float64
@@ -254,6 +254,11 @@ func (f *figures) throughputRises() (r rise, known bool) {
 		case running < 0.3*peak || running > 0.6*peak && running < 0.9*peak:
 			continue
 		case running <= 0.6*peak:
+			// With requests that wait, the engine runs as many in the next step: the poll came
+			// between the end of one request and the admission of another.
+			if waiting, ok := s.mean(curveWaiting, i); !ok || waiting >= waitingRequests {
+				continue
+			}
 			g = &fewer
 		}
 		g.running, g.tokens, g.prompt = append(g.running, running), append(g.tokens, generated+prompt), append(g.prompt, prompt)
@@ -302,18 +307,9 @@ func (f *figures) bindsFrontend() *schema.BindingResource {
 	if !share.known || share.x < frontendShare || seconds.x < frontendSeconds {
 		return nil
 	}
-	cpu := f.frontendCPU()
-	confidence := 0.6
-	switch {
-	case cpu.known && cpu.x >= busyFrontend:
-		confidence = 0.9
-	case cpu.known && cpu.x < busyFrontend/2:
-		confidence = 0.4
-	}
-	b := binds(schema.BindingFrontend, confidence, share.is(">=", frontendShare), seconds.is(">=", frontendSeconds), cpu.is(">=", busyFrontend))
-	if !cpu.known {
-		b.WouldSettle = []string{"the CPU time of the API server's process (" + cpu.field + "): near one core of a Python process it is the limit"}
-	}
+	confidence, cpu := f.frontendConfidence()
+	b := binds(schema.BindingFrontend, confidence, share.is(">=", frontendShare), seconds.is(">=", frontendSeconds), cpu)
+	b.WouldSettle = f.frontendSettledBy()
 	return b
 }
 

@@ -255,24 +255,65 @@ func (f *figures) requestTokens() (mean figure, deviation float64) {
 	return total.over(f.finished), 0
 }
 
-// standardDeviation estimates that of a distribution from its buckets: as if the observations
-// were spread evenly over each.
+// standardDeviation estimates that of a number of tokens from its buckets: as if the observations
+// were spread evenly over the lower or the upper part of each bucket, the same share of each, so
+// that their mean is the exact one. 0 if it is unknown.
 func standardDeviation(d *schema.Distribution) float64 {
 	if d.Count < 2 || d.Mean == nil {
 		return 0
 	}
-	squares, low, before := 0.0, 0.0, 0.0
+	lows, highs, widths := bucketMoments(d, 0, 0), bucketMoments(d, 1, 1), bucketMoments(d, 0, 1)
+	mean, from, to := float64(*d.Mean), 0.0, 1.0
+	if half := (highs.mean - lows.mean) / 2; half > 0 {
+		switch {
+		case mean < widths.mean:
+			to = max(0, (mean-lows.mean)/half)
+		default:
+			from = 1 - max(0, (highs.mean-mean)/half)
+		}
+	}
+	return math.Sqrt(max(0, bucketMoments(d, from, to).variance))
+}
+
+// moments are the mean and the variance of a distribution.
+type moments struct{ mean, variance float64 }
+
+// bucketMoments returns the moments if the observations of each bucket are spread evenly from one
+// share of its width to another.
+func bucketMoments(d *schema.Distribution, from, to float64) moments {
+	sum, squares, low, before := 0.0, 0.0, 0.0, 0.0
 	for _, b := range d.Buckets {
 		high, n := low, float64(*b[1])-before
 		if b[0] != nil {
 			high = float64(*b[0])
+			low = max(low, boundBelow(high))
 		}
-		middle, width := (low+high)/2, high-low
+		middle, width := low+(from+to)/2*(high-low), (to-from)*(high-low)
+		sum += n * middle
 		squares += n * (middle*middle + width*width/12)
 		low, before = high, float64(*b[1])
 	}
-	mean := float64(*d.Mean)
-	return math.Sqrt(max(0, squares/float64(d.Count)-mean*mean))
+	mean := sum / float64(d.Count)
+	return moments{mean, squares/float64(d.Count) - mean*mean}
+}
+
+// boundBelow returns the bucket bound below one of vLLM's histograms of tokens, whose bounds are 1,
+// 2, 5, 10, 20, 50 and so on (build_1_2_5_buckets in vllm/v1/metrics/buckets.py); 0 for a bound that
+// is none of these (custom_histogram_buckets). An event lacks the buckets without observations, so
+// that the bound before one in the event may be much lower.
+func boundBelow(bound float64) (below float64) {
+	for scale := 1.0; ; scale *= 10 {
+		for _, digit := range []float64{1, 2, 5} {
+			switch x := digit * scale; {
+			case x == bound:
+				return below
+			case x > bound:
+				return 0
+			default:
+				below = x
+			}
+		}
+	}
 }
 
 // kvTokens returns how many tokens the KV caches of all engines hold.

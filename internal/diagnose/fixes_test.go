@@ -37,17 +37,25 @@ func TestComputedFixes(t *testing.T) {
 		want any // nil: no such fix
 		why  string
 	}{
-		// Requests of 500 + 200 tokens; 64,000 / 700 = 91 without spread.
+		// Requests of 500 + 200 tokens, without spread: 44 blocks each, and 3999 can be used.
 		"equal lengths": {func(e *schema.GenerationObservability) {
 			thrashing(e)
 			e.Engine.Tokens.PromptPerRequest, e.Engine.Tokens.GenerationPerRequest = &schema.Distribution{Count: 1000, Mean: schema.F(500)}, &schema.Distribution{Count: 1000, Mean: schema.F(200)}
-		}, schema.FindingKVCacheThrashing, "--max-num-seqs", int64(91), "64000 tokens"},
+		}, schema.FindingKVCacheThrashing, "--max-num-seqs", int64(90), "64000 tokens"},
 		"two engines": {func(e *schema.GenerationObservability) {
 			thrashing(e)
 			e.Engine.Tokens.PromptPerRequest, e.Engine.Tokens.GenerationPerRequest = &schema.Distribution{Count: 1000, Mean: schema.F(500)}, &schema.Distribution{Count: 1000, Mean: schema.F(200)}
 			e.Engine.Instances = append(e.Engine.Instances, e.Engine.Instances[0])
 			e.Engine.Requests.RunningLimit = schema.Ptr(int64(256))
-		}, schema.FindingKVCacheThrashing, "--max-num-seqs", int64(91), "64000 tokens"},
+		}, schema.FindingKVCacheThrashing, "--max-num-seqs", int64(90), "64000 tokens"},
+		// A real engine with blocks of 128 tokens, of which it has 24. With 6 requests of 4 blocks
+		// each, some are preempted.
+		"large blocks": {func(e *schema.GenerationObservability) {
+			thrashing(e)
+			e.Engine.Tokens.PromptPerRequest, e.Engine.Tokens.GenerationPerRequest = &schema.Distribution{Count: 1000, Mean: schema.F(99)}, &schema.Distribution{Count: 1000, Mean: schema.F(346)}
+			k := e.Engine.KVCache
+			k.NumGPUBlocks, k.BlockSize, k.SizeTokens = schema.Ptr(int64(24)), schema.Ptr(int64(128)), schema.Ptr(int64(3072))
+		}, schema.FindingKVCacheThrashing, "--max-num-seqs", int64(5), "3072 tokens"},
 		"fits already": {func(e *schema.GenerationObservability) {
 			thrashing(e)
 			e.Engine.Requests.RunningLimit = schema.Ptr(int64(20))
@@ -56,6 +64,14 @@ func TestComputedFixes(t *testing.T) {
 			thrashing(e)
 			e.EngineRuntimeConfig.KVCacheDtype = schema.Ptr("fp8_e4m3")
 		}, schema.FindingKVCacheThrashing, "--kv-cache-dtype", nil, ""},
+		"busy front-end": {func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
+			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(115)}}
+		}, schema.FindingFrontendBound, "--api-server-count", 2, "process of its own"},
+		"idle front-end": {func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
+			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(12)}}
+		}, schema.FindingFrontendBound, "--api-server-count", nil, ""},
 		// 40 requests at a KV peak of 0.5 leave room for 72, and a step of 117 tokens for 87.
 		"cap, by the KV cache": {func(e *schema.GenerationObservability) { atCap(e, 40) }, schema.FindingConcurrencyCap, "--max-num-seqs", int64(72), "50 % full"},
 		"cap, by the step": {func(e *schema.GenerationObservability) {
@@ -105,20 +121,37 @@ func TestSpreadOfLengths(t *testing.T) {
 	f := newFigures(e, Options{})
 	n, how := f.fittingRequests()
 	mean, deviation := f.requestTokens()
-	// n requests have mean*n tokens, and exceed that by two deviations of their sum at most.
-	sum := func(n float64) float64 { return n*mean.x + 2*deviation*math.Sqrt(n) }
-	if deviation <= 0 || sum(float64(n)) > 64_000 || sum(float64(n+1)) <= 64_000 || !strings.Contains(how, "standard deviation") {
+	// n requests have mean*n tokens, and exceed that by two deviations of their sum at most. The
+	// last of a request's blocks of 16 is half empty, and one block is never used.
+	sum := func(n float64) float64 { return n*(mean.x+7.5) + 2*deviation*math.Sqrt(n) }
+	if deviation <= 0 || sum(float64(n)) > 64_000-16 || sum(float64(n+1)) <= 64_000-16 || !strings.Contains(how, "standard deviation") {
 		t.Errorf("%d requests of %v ± %v: %s", n, mean.x, deviation, how)
 	}
 }
 
 func TestStandardDeviation(t *testing.T) {
 	// Evenly from 0 to 100: 100/sqrt(12).
-	if got := standardDeviation(histogram(50_000, [2]float64{50, 500}, [2]float64{100, 1000})); got < 28.8 || got > 28.9 {
+	evenly := histogram(50_000, [2]float64{1, 10}, [2]float64{2, 20}, [2]float64{5, 50}, [2]float64{10, 100}, [2]float64{20, 200}, [2]float64{50, 500}, [2]float64{100, 1000})
+	if got := standardDeviation(evenly); got < 28.8 || got > 28.9 {
 		t.Errorf("%v, want 28.87", got)
+	}
+	// All in the bucket from 200 to 500, and the event has no other. With these means they lie
+	// evenly from 200 to 340, or from 400 to 500.
+	for mean, want := range map[float64]float64{270: 140 / math.Sqrt(12), 450: 100 / math.Sqrt(12)} {
+		if got := standardDeviation(histogram(1000*mean, [2]float64{500, 1000})); math.Abs(got-want) > 0.01 {
+			t.Errorf("with a mean of %v: %v, want %v", mean, got, want)
+		}
 	}
 	if got := standardDeviation(&schema.Distribution{Count: 5, Mean: schema.F(3)}); got != 0 {
 		t.Errorf("without buckets %v", got)
+	}
+}
+
+func TestBoundBelow(t *testing.T) {
+	for bound, want := range map[float64]float64{1: 0, 2: 1, 5: 2, 10: 5, 200: 100, 500: 200, 100_000: 50_000, 300: 0} {
+		if got := boundBelow(bound); got != want {
+			t.Errorf("below %v: %v, want %v", bound, got, want)
+		}
 	}
 }
 

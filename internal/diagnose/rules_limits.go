@@ -54,18 +54,27 @@ func fitToKVCache(f *figures, r result) result {
 
 // fittingRequests returns how many requests of the lengths seen one engine's KV cache holds at
 // their full length, and how that was computed; 0 if it is unknown. Lengths vary: the sum of n
-// of them exceeds n times the mean by two of its standard deviations in one case of 40.
+// of them exceeds n times the mean by two of its standard deviations in one case of 40. vLLM
+// allocates whole blocks, of which a request's last is half empty on average, and uses all of
+// them but one (BlockPool's null_block).
 func (f *figures) fittingRequests() (n int, how string) {
 	tokens := f.kvTokens()
 	length, deviation := f.requestTokens()
 	if !tokens.known || !length.known || length.x <= 0 {
 		return 0, ""
 	}
-	capacity := tokens.x / f.engines
+	capacity, needed := tokens.x/f.engines, length.x
+	if k := f.engine.KVCache; k.BlockSize != nil {
+		block := float64(*k.BlockSize)
+		capacity, needed = capacity-block, needed+(block-1)/2
+	}
+	if capacity <= 0 {
+		return 0, ""
+	}
 	// n*mean + 2*sqrt(n)*deviation = capacity, solved for sqrt(n).
-	root := (math.Sqrt(deviation*deviation+length.x*capacity) - deviation) / length.x
+	root := (math.Sqrt(deviation*deviation+needed*capacity) - deviation) / needed
 	n = int(root * root)
-	how = fmt.Sprintf("the KV cache holds %.0f tokens, and a request has %.0f of its own at its end on average", capacity, length.x)
+	how = fmt.Sprintf("the KV cache holds %.0f tokens, and a request has %.0f of its own at its end on average", tokens.x/f.engines, length.x)
 	if deviation > 0 {
 		how += fmt.Sprintf(" (standard deviation about %.0f)", deviation)
 	}

@@ -17,6 +17,8 @@ const (
 	// busyFrontend is the share of a core from which the API server's process, which runs most
 	// of its Python on one, is busy.
 	busyFrontend = 0.85
+	// idleFrontend is the share of a core below which the process's own work is not the limit.
+	idleFrontend = busyFrontend / 2
 )
 
 // engineErrors looks for requests that ended in an error of the engine or of its server.
@@ -138,23 +140,50 @@ func frontendBound(f *figures) result {
 		}
 		return missing("many requests were in flight at an end of the window: their times to first token and in the queue are about different requests")
 	}
-	cpu := f.frontendCPU()
 	if share.x < frontendShare || seconds.x < frontendSeconds {
 		return healthy
 	}
-	confidence := 0.6
-	if cpu.known && cpu.x >= busyFrontend {
-		confidence = 0.9
-	}
+	confidence, cpu := f.frontendConfidence()
 	r := found(schema.FindingWarning, confidence, fmt.Sprintf("%.0f %% of the time to first token is neither queue nor prefill: %.0f ms on average", 100*share.x, 1000*seconds.x),
-		share.is(">=", frontendShare), seconds.is(">=", frontendSeconds))
-	if cpu.known {
-		r.finding.Evidence = append(r.finding.Evidence, cpu.is(">=", busyFrontend))
-	} else {
-		r = r.settledBy("the CPU time of the API server's process: near one core it is the limit")
+		share.is(">=", frontendShare), seconds.is(">=", frontendSeconds), cpu)
+	r = r.settledBy(f.frontendSettledBy()...)
+	if f.isFrontendIdle() {
+		return r.because("the API server's process waits for a CPU: see the finding cpu_bound_host", "slow clients that do not read their streams")
 	}
 	return r.because("the API server's process is busy: long prompts to tokenize, many streams to write, multimodal inputs", "slow clients that do not read their streams").
 		fix("--api-server-count", 2, "each API server is a process of its own, with its own Python", "time to first token falls if the API server's CPU was the limit")
+}
+
+// isFrontendIdle reports whether the API server's process is known to use so little of a core
+// that its own work is not the limit.
+func (f *figures) isFrontendIdle() bool {
+	cpu := f.frontendCPU()
+	return cpu.known && cpu.x < idleFrontend
+}
+
+// frontendConfidence returns how sure it is that the front-end binds, by the CPU time of the API
+// server's process, and that CPU time as evidence.
+func (f *figures) frontendConfidence() (float64, schema.DiagnosisEvidence) {
+	cpu := f.frontendCPU()
+	switch {
+	case cpu.known && cpu.x >= busyFrontend:
+		return 0.9, cpu.is(">=", busyFrontend)
+	case f.isFrontendIdle():
+		return 0.4, cpu.is("<", idleFrontend)
+	}
+	return 0.6, cpu.is("<", busyFrontend)
+}
+
+// frontendSettledBy returns what would settle whether the front-end binds; nil if its CPU time
+// does.
+func (f *figures) frontendSettledBy() []string {
+	switch cpu := f.frontendCPU(); {
+	case !cpu.known:
+		return []string{"the CPU time of the API server's process (" + cpu.field + "): near one core of a Python process it is the limit"}
+	case f.isFrontendIdle():
+		return []string{"a run on a host whose CPUs are free: the API server's process is not busy itself, so it may only wait for a CPU"}
+	}
+	return nil
 }
 
 // replicaImbalance looks for engines that get much more of the load than others.

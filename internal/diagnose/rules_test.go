@@ -122,13 +122,21 @@ func TestRules(t *testing.T) {
 		"compute": {func(e *schema.GenerationObservability) {
 			atCap(e, 40)
 			set(e, curveRunning, append(repeat(60, 20), repeat(60, 40)...)...)
+			set(e, curveWaiting, append(repeat(60, 0), repeat(60, 100)...)...)
 			set(e, curveGenerationRate, append(repeat(60, 1690), repeat(60, 1700)...)...)
 		}, Options{}, schema.BindingCompute, ""},
 		"cap, by the series": {func(e *schema.GenerationObservability) {
 			atCap(e, 40)
 			set(e, curveRunning, append(repeat(60, 20), repeat(60, 40)...)...)
+			set(e, curveWaiting, append(repeat(60, 0), repeat(60, 100)...)...)
 			set(e, curveGenerationRate, append(repeat(60, 900), repeat(60, 1700)...)...)
 			set(e, curvePromptRate, append(repeat(60, 2200), repeat(60, 4200)...)...)
+		}, Options{}, schema.BindingConcurrencyCap, "concurrency_cap warning"},
+		// Polls between the end of one request and the admission of another see one fewer: with
+		// a cap of 2 that looks like half the load, at the same throughput.
+		"cap of two": {func(e *schema.GenerationObservability) {
+			atCap(e, 2)
+			set(e, curveRunning, append(repeat(30, 1), repeat(90, 2)...)...)
 		}, Options{}, schema.BindingConcurrencyCap, "concurrency_cap warning"},
 		"KV cache": {func(e *schema.GenerationObservability) {
 			queue(e)
@@ -176,6 +184,10 @@ func TestRules(t *testing.T) {
 		"busy front-end": {func(e *schema.GenerationObservability) {
 			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
 			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(10)}, {CPUSeconds: schema.F(115)}}
+		}, Options{}, schema.BindingFrontend, "frontend_bound warning"},
+		"idle front-end": {func(e *schema.GenerationObservability) {
+			e.Engine.LatencySeconds.TimeToFirstToken = histogram(2000, [2]float64{5, 1000})
+			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(12)}}
 		}, Options{}, schema.BindingFrontend, "frontend_bound warning"},
 		"prefix": {func(e *schema.GenerationObservability) {}, Options{SharedPrefix: schema.Ptr(0.6)}, schema.BindingClient, "prefix_cache_ineffective warning, client_limited info"},
 		"prefix off": {func(e *schema.GenerationObservability) {
