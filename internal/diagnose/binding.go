@@ -55,7 +55,7 @@ func (f *figures) bindingResource() schema.BindingResource {
 
 // binds returns a verdict.
 func binds(code schema.BindingCode, confidence float64, evidence ...schema.DiagnosisEvidence) *schema.BindingResource {
-	return &schema.BindingResource{Code: code, Confidence: schema.Float(confidence), Evidence: known(evidence)}
+	return &schema.BindingResource{Code: code, Confidence: schema.Float(confidence), Evidence: holding(evidence)}
 }
 
 func (f *figures) bindsStall() *schema.BindingResource {
@@ -316,7 +316,7 @@ func (f *figures) bindsFrontend() *schema.BindingResource {
 // bindsClient looks for an engine that could have taken more.
 func (f *figures) bindsClient() *schema.BindingResource {
 	share := f.queueShare()
-	if f.isQueueing() || !share.known && !f.waiting.known {
+	if f.isQueueing() || !share.known && !f.waiting.known || f.engineLost() {
 		return nil
 	}
 	evidence := []schema.DiagnosisEvidence{share.is("<", shortQueueShare), f.waiting.is("<", float64(waitingRequests))}
@@ -345,6 +345,10 @@ func (f *figures) bindsClient() *schema.BindingResource {
 // undecided is the verdict if no other one is shown: it says what would settle it.
 func (f *figures) undecided() schema.BindingResource {
 	b := schema.BindingResource{Code: schema.BindingUnknown}
+	if f.engineLost() {
+		b.WouldSettle = []string{"the server's log: the engine stopped answering, and its last figures are not those of a working one"}
+		return b
+	}
 	if !f.runningLimit.known {
 		b.WouldSettle = append(b.WouldSettle, "max_num_seqs, which no metric reports: start the server with VLLM_SERVER_DEV_MODE=1 in its environment or with --max-num-seqs, or pass vobs diagnose --max-num-seqs")
 	}

@@ -93,14 +93,32 @@ var healthy = result{}
 // missing is the result of a rule that lacks an input.
 func missing(format string, args ...any) result { return result{missing: fmt.Sprintf(format, args...)} }
 
-// found is the result of a rule whose condition is met. Evidence without a value is left out.
+// found is the result of a rule whose condition is met. Evidence that does not hold is left out.
 func found(severity schema.FindingSeverity, confidence float64, message string, evidence ...schema.DiagnosisEvidence) result {
-	return result{finding: &schema.Finding{Severity: severity, Confidence: schema.Float(confidence), Message: message, Evidence: known(evidence)}}
+	return result{finding: &schema.Finding{Severity: severity, Confidence: schema.Float(confidence), Message: message, Evidence: holding(evidence)}}
 }
 
-// known returns the evidence that has a value.
-func known(evidence []schema.DiagnosisEvidence) []schema.DiagnosisEvidence {
-	return slices.DeleteFunc(evidence, func(e schema.DiagnosisEvidence) bool { return e.Value == nil })
+// holding returns the evidence whose comparison is true: a rule may list figures of which one is
+// enough, or that are unknown.
+func holding(evidence []schema.DiagnosisEvidence) []schema.DiagnosisEvidence {
+	return slices.DeleteFunc(evidence, func(e schema.DiagnosisEvidence) bool {
+		x, ok := e.Value.(schema.Float)
+		threshold, isNumber := e.Threshold.(schema.Float)
+		if !ok || !isNumber {
+			return e.Value == nil
+		}
+		switch e.Operator {
+		case "<":
+			return x >= threshold
+		case "<=":
+			return x > threshold
+		case ">":
+			return x <= threshold
+		case ">=":
+			return x < threshold
+		}
+		return false
+	})
 }
 
 // because adds the likely causes, the likeliest first.

@@ -28,6 +28,11 @@ func engineErrors(f *figures) result {
 			schema.DiagnosisEvidence{Field: "validity", Value: string(schema.CodeEngineDied), Operator: "==", Threshold: string(schema.CodeEngineDied)}).
 			because("the server's log has the reason: lack of GPU memory or host memory, a CUDA error, a bug")
 	}
+	if f.engineLost() {
+		return found(schema.FindingCritical, 0.8, "the engine, which ran before, no longer answered at the end",
+			schema.DiagnosisEvidence{Field: "validity", Value: string(schema.CodeFinalReadingLost), Operator: "==", Threshold: string(schema.CodeFinalReadingLost)}).
+			because("the engine or its server crashed: the server's log has the reason", "it was stopped, or the network was lost")
+	}
 	var finished, responses map[string]int64
 	if f.engine.Requests != nil {
 		finished = f.engine.Requests.Finished
@@ -51,6 +56,13 @@ func engineErrors(f *figures) result {
 	}
 	return found(severity, 0.95, fmt.Sprintf("%.0f requests ended in an error of the server", worst.x), worst.is(">", 0.0), share.is(">", errorShare)).
 		because("the server's log has the reason")
+}
+
+// engineLost reports whether an engine that was there before the run was gone at its end. One that
+// the command started may end with it.
+func (f *figures) engineLost() bool {
+	w := f.engine.Window
+	return w != nil && w.Base == "scraped" && slices.ContainsFunc(f.event.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeFinalReadingLost })
 }
 
 // engineRestarts looks for engines whose counters started anew.

@@ -277,6 +277,11 @@ func TestRules(t *testing.T) {
 		var got []string
 		for _, f := range d.Findings {
 			got = append(got, string(f.Code)+" "+string(f.Severity))
+			for _, v := range f.Evidence {
+				if len(holding([]schema.DiagnosisEvidence{v})) == 0 {
+					t.Errorf("%s: false evidence: %s", name, testkit.JSON(v))
+				}
+			}
 			if f.Message == "" || len(f.Evidence) == 0 || f.Confidence <= 0 || f.Confidence > 1 {
 				t.Errorf("%s: an incomplete finding: %s", name, testkit.JSON(f))
 			}
