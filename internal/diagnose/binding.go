@@ -137,7 +137,7 @@ func (f *figures) fullSteps() (*schema.DiagnosisEvidence, float64) {
 	if t := f.engine.Tokens; t != nil && t.PerIteration != nil && t.PerIteration.Count > 0 {
 		median = from("engine.tokens.per_iteration.p50_est", t.PerIteration.P50Est)
 		if low, ok := lowerBound(t.PerIteration.P50Bounds); ok && low >= fullStepShare*f.stepLimit.x {
-			e := figure{"engine.tokens.per_iteration.p50_bounds.0 / " + f.stepLimit.field, low / f.stepLimit.x, true}.is(">=", fullStepShare)
+			e := figure{field: "engine.tokens.per_iteration.p50_bounds.0 / " + f.stepLimit.field, x: low / f.stepLimit.x, known: true}.is(">=", fullStepShare)
 			return &e, 0.95
 		}
 	}
@@ -272,7 +272,7 @@ func (f *figures) throughputRises() (r rise, known bool) {
 	}
 	requests, tokens := mean(many.running)/mean(fewer.running), mean(many.tokens)/mean(fewer.tokens)
 	// The share of the additional requests that became additional throughput.
-	r.figure = figure{"rise of " + curveGenerationRate + " + " + curvePromptRate + " per rise of " + curveRunning, (tokens - 1) / (requests - 1), true}
+	r.figure = figure{field: "rise of " + curveGenerationRate + " + " + curvePromptRate + " per rise of " + curveRunning, x: (tokens - 1) / (requests - 1), known: true}
 	switch {
 	case r.x >= 0.4:
 		r.threshold, r.rises = 0.4, true
@@ -325,9 +325,12 @@ func (f *figures) bindsClient() *schema.BindingResource {
 		evidence[0] = share.is("<", longQueueShare)
 		confidence = 0.6
 	}
-	if used := f.utilization(); used.known && used.x >= roomyShare {
+	switch used := f.utilization(); {
+	case !used.known:
+		confidence = min(confidence, 0.8)
+	case used.x >= roomyShare:
 		confidence = min(confidence, 0.6)
-	} else {
+	default:
 		evidence = append(evidence, used.is("<", roomyShare))
 	}
 	if f.kvPeak.known && f.kvPeak.x >= roomyShare {
@@ -357,6 +360,9 @@ func (f *figures) undecided() schema.BindingResource {
 	}
 	if text := unknown(f.waiting, f.runningPeak, f.kvPeak, f.queueShare()); text != "" {
 		b.WouldSettle = append(b.WouldSettle, "a longer run in which the gauges are polled while the engine works: "+text)
+	}
+	if f.isQueueing() {
+		b.Evidence = holding([]schema.DiagnosisEvidence{f.queueEvidence()})
 	}
 	if len(b.WouldSettle) == 0 {
 		b.WouldSettle = []string{"a longer run at full load, or a profile of the engine: the figures show requests that wait, and nothing that they wait for"}

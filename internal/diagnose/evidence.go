@@ -15,6 +15,7 @@ import (
 // fieldNames are names for people of expressions that evidence is often about. Any other field is
 // shown by its path.
 var fieldNames = map[string]string{
+	stalledField: "seconds in which requests waited and no token counter moved",
 	"engine.requests.preemptions / engine.requests.finished":                                         "preemptions per finished request",
 	"engine.requests.running.peak / engine.requests.running_limit":                                   "peak of running requests / max_num_seqs",
 	"engine.requests.running.peak":                                                                   "peak of running requests",

@@ -13,6 +13,7 @@ type figure struct {
 	field string // its path, or the expression
 	x     float64
 	known bool
+	why   string // it is unknown, if there is more to say
 }
 
 // is returns the figure as evidence.
@@ -41,7 +42,7 @@ func significant(x float64) float64 {
 
 // over returns the quotient of two figures; unknown if b is 0.
 func (a figure) over(b figure) figure {
-	return figure{a.field + " / " + b.field, a.x / b.x, a.known && b.known && b.x > 0}
+	return figure{field: a.field + " / " + b.field, x: a.x / b.x, known: a.known && b.known && b.x > 0}
 }
 
 // from returns the figure of a value that may be null.
@@ -49,7 +50,7 @@ func from[T ~float64 | ~int64](field string, v *T) figure {
 	if v == nil || math.IsNaN(float64(*v)) {
 		return figure{field: field}
 	}
-	return figure{field, float64(*v), true}
+	return figure{field: field, x: float64(*v), known: true}
 }
 
 // sumOf returns the sum of a map of counters; unknown if it is null.
@@ -109,8 +110,27 @@ func newFigures(e *schema.GenerationObservability, o Options) *figures {
 	if n := o.MaxNumBatchedTokens; n > 0 && !f.stepLimit.known {
 		f.stepLimit.x, f.stepLimit.known = float64(n), true
 	}
+	// A limit that the figures exceed is not the engine's.
+	f.runningLimit.contradictedBy(f.runningPeak, 1)
+	f.stepLimit.contradictedBy(f.tokensPerStep(), contradiction)
 	return f
 }
+
+// contradictedBy makes a limit unknown if it is not above 0, or if a figure is more than a number
+// of times as high.
+func (a *figure) contradictedBy(b figure, times float64) {
+	switch {
+	case !a.known:
+	case a.x <= 0:
+		a.known, a.why = false, fmt.Sprintf("%s is %v, which is impossible", plainName(a.field), a.x)
+	case b.known && b.x > times*a.x:
+		a.known, a.why = false, fmt.Sprintf("%s cannot be %v: %s is %.6g", plainName(a.field), a.x, plainName(b.field), b.x)
+	}
+}
+
+// contradiction is by how much the mean number of tokens per step may exceed the limit: without
+// the engine's histogram it is an estimate.
+const contradiction = 1.25
 
 // orEmpty returns what p points to, or the zero value.
 func orEmpty[T any](p *T) T {
@@ -220,9 +240,9 @@ func (f *figures) computedTokens() figure {
 		return figure{field: "engine.tokens"}
 	}
 	if n, ok := t.PromptBySource["local_compute"]; ok {
-		return figure{"(engine.tokens.prompt_by_source.local_compute + engine.tokens.generation)", float64(n) + f.generationTokens.x, true}
+		return figure{field: "(engine.tokens.prompt_by_source.local_compute + engine.tokens.generation)", x: float64(n) + f.generationTokens.x, known: true}
 	}
-	return figure{"(engine.tokens.prompt + engine.tokens.generation)", f.promptTokens.x + f.generationTokens.x, true}
+	return figure{field: "(engine.tokens.prompt + engine.tokens.generation)", x: f.promptTokens.x + f.generationTokens.x, known: true}
 }
 
 // activeSeconds returns the time in which the engines worked, or the window's length.
@@ -251,7 +271,7 @@ func (f *figures) requestTokens() (mean figure, deviation float64) {
 		mean.x, mean.known = own*float64(*p.Mean)+float64(*g.Mean), true
 		return mean, math.Hypot(own*standardDeviation(p), standardDeviation(g))
 	}
-	total := figure{"(engine.tokens.prompt + engine.tokens.generation)", f.promptTokens.x + f.generationTokens.x, f.promptTokens.known && f.generationTokens.known}
+	total := figure{field: "(engine.tokens.prompt + engine.tokens.generation)", x: f.promptTokens.x + f.generationTokens.x, known: f.promptTokens.known && f.generationTokens.known}
 	return total.over(f.finished), 0
 }
 
@@ -327,7 +347,7 @@ func (f *figures) kvTokens() figure {
 		return size
 	}
 	blocks, size := from("engine.kv_cache.num_gpu_blocks", k.NumGPUBlocks), from("engine.kv_cache.block_size", k.BlockSize)
-	return figure{blocks.field + " * " + size.field, blocks.x * size.x, blocks.known && size.known}
+	return figure{field: blocks.field + " * " + size.field, x: blocks.x * size.x, known: blocks.known && size.known}
 }
 
 // setting returns a setting that the engine reports.
@@ -344,13 +364,25 @@ func (f *figures) setting(name string) (any, bool) {
 	return nil, false
 }
 
+// plainName returns a figure's name for people if it has one, otherwise its path.
+func plainName(field string) string {
+	if name := fieldNames[field]; name != "" {
+		return name
+	}
+	return field
+}
+
 // unknown lists those of the figures that are unknown, as "a and b are unknown"; "" if all are
 // known.
 func unknown(figures ...figure) string {
 	var names []string
 	for _, a := range figures {
-		if !a.known {
-			names = append(names, a.field)
+		switch {
+		case a.known:
+		case a.why != "":
+			return a.why
+		default:
+			names = append(names, plainName(a.field))
 		}
 	}
 	switch len(names) {

@@ -58,7 +58,7 @@ func TestComputedFixes(t *testing.T) {
 		}, schema.FindingKVCacheThrashing, "--max-num-seqs", int64(5), "3072 tokens"},
 		"fits already": {func(e *schema.GenerationObservability) {
 			thrashing(e)
-			e.Engine.Requests.RunningLimit = schema.Ptr(int64(20))
+			e.Engine.Requests.RunningLimit, e.Engine.Requests.Running.Peak = schema.Ptr(int64(20)), schema.F(20)
 		}, schema.FindingKVCacheThrashing, "--max-num-seqs", nil, ""},
 		"FP8 already": {func(e *schema.GenerationObservability) {
 			thrashing(e)

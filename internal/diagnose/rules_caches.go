@@ -18,7 +18,7 @@ func prefixCacheIneffective(f *figures) result {
 	if f.options.SharedPrefix == nil {
 		return missing("how much of the prompts is shared is unknown: vobs diagnose --shared-prefix takes it")
 	}
-	shared := figure{"shared prefix", *f.options.SharedPrefix, true}
+	shared := figure{field: "shared prefix", x: *f.options.SharedPrefix, known: true}
 	if shared.x < leastShared {
 		return healthy
 	}
@@ -31,26 +31,31 @@ func prefixCacheIneffective(f *figures) result {
 		rate = from(rate.field, p.Local.HitRate)
 	}
 	if !enabled {
-		rate = figure{rate.field, 0, true}
+		rate = figure{field: rate.field, x: 0, known: true}
 	}
+	evidence := rate.is("<", foundShare*shared.x)
 	prefill, ttft := f.latencyMean("request_prefill_time"), f.latencyMean("time_to_first_token")
 	if text := unknown(rate, prefill, ttft); text != "" {
 		return missing("%s", text)
 	}
 	// What the cache misses would not be computed in prefill.
-	saved := figure{fmt.Sprintf("(shared prefix - %s) * %s", rate.field, prefill.field), (shared.x - rate.x) / max(1-rate.x, 1e-9) * prefill.x, true}.over(ttft)
+	saved := figure{field: fmt.Sprintf("(shared prefix - %s) * %s", rate.field, prefill.field), x: (shared.x - rate.x) / max(1-rate.x, 1e-9) * prefill.x, known: true}.over(ttft)
 	if rate.x >= foundShare*shared.x || saved.x < savedShare {
 		return healthy
 	}
 	r := found(schema.FindingWarning, 0.85, fmt.Sprintf("the prefix cache finds %.0f %% of the prompt tokens, and %.0f %% are shared: it could save about %.0f %% of the time to first token", 100*rate.x, 100*shared.x, 100*saved.x),
-		rate.is("<", foundShare*shared.x), saved.is(">=", savedShare))
+		evidence, saved.is(">=", savedShare))
 	if !enabled {
+		r.finding.Evidence[0] = schema.DiagnosisEvidence{Field: "engine_runtime_config.enable_prefix_caching", Value: false, Operator: "==", Threshold: false}
 		return r.because("prefix caching is off").fix("--enable-prefix-caching", true, "the engine reports that it is off", "time to first token falls")
 	}
 	if f.kvPeak.known && f.kvPeak.x >= nearlyFullKV {
 		r = r.because("the KV cache is too small: prefixes are evicted before they are used again")
 	}
-	return r.because("requests with the same prefix go to different engines", "the shared part is shorter than a block, or does not begin the prompt").
+	if f.engines > 1 {
+		r = r.because("requests with the same prefix go to different engines")
+	}
+	return r.because("prefixes are evicted before they are used again", "the shared part is shorter than a block, or does not begin the prompt").
 		fix("", nil, "route requests with the same prefix to the same engine, and put what is shared first", "time to first token falls")
 }
 
@@ -74,10 +79,10 @@ func kvNotReleased(f *figures) result {
 	if k := f.engine.KVCache; k != nil && k.NumGPUBlocks != nil && *k.NumGPUBlocks > 0 {
 		block = 1.5 * f.engines / float64(*k.NumGPUBlocks)
 	}
-	held := figure{"seconds in a row of series " + curveKVUsage + " above one block while " + curveRunning + " and " + curveWaiting + " are 0", s.longest(func(slot int) bool {
+	held := figure{field: "seconds in a row of series " + curveKVUsage + " above one block while " + curveRunning + " and " + curveWaiting + " are 0", x: s.longest(func(slot int) bool {
 		usage, ok := s.mean(curveKVUsage, slot)
 		return ok && usage > block && idle(slot)
-	}), true}
+	}), known: true}
 	if held.x < seconds {
 		return healthy
 	}
@@ -105,10 +110,10 @@ func (f *figures) growth(curve string) (bytes float64, evidence schema.Diagnosis
 		return 0, evidence, "the event has no series " + curve
 	}
 	values := f.series.means(curve)
-	if len(values) < 2 {
-		return 0, evidence, "series " + curve + " has fewer than two readings"
+	if float64(len(values))*f.series.slot < trendSeconds {
+		return 0, evidence, fmt.Sprintf("series %s has readings of less than %d s", curve, trendSeconds)
 	}
-	p := figure{"p value of the increments of series " + curve, stats.Increments(values), true}
+	p := figure{field: "p value of the increments of series " + curve, x: stats.Increments(values), known: true}
 	if p.x >= trendAlpha {
 		return 0, evidence, ""
 	}
@@ -121,7 +126,7 @@ func (f *figures) growth(curve string) (bytes float64, evidence schema.Diagnosis
 
 // hostMemoryLeak looks for processes of the engine whose memory grows.
 func hostMemoryLeak(f *figures) result {
-	why := ""
+	why, evaluated := "", false
 	for _, curve := range []string{curveEngineRSS, curveProcessRSS} {
 		bytes, evidence, missing := f.growth(curve)
 		switch {
@@ -130,12 +135,15 @@ func hostMemoryLeak(f *figures) result {
 				because("a leak in the engine, a plugin or a connector", "caches that are still filling").
 				settledBy("a longer run: a cache stops growing")
 		case missing == "":
-			return healthy
+			evaluated = true
 		case why == "":
 			why = missing
 		}
 	}
-	return missing("%s", why)
+	if !evaluated {
+		return missing("%s", why)
+	}
+	return healthy
 }
 
 // gpuMemoryGrowth looks for GPU memory that grows: vLLM allocates its own at the start.
@@ -244,10 +252,11 @@ func kvTransferFailures(f *figures) result {
 	if failed.x == 0 {
 		return healthy
 	}
-	severity := schema.FindingWarning
-	if share := failed.over(f.finished); share.known && share.x > 0.05 {
+	const criticalShare = 0.05
+	severity, share := schema.FindingWarning, failed.over(f.finished)
+	if share.known && share.x > criticalShare {
 		severity = schema.FindingCritical
 	}
-	return found(severity, 0.95, fmt.Sprintf("%.0f KV transfers failed or expired:%s", failed.x, names), failed.is(">", 0.0)).
+	return found(severity, 0.95, fmt.Sprintf("%.0f KV transfers failed or expired:%s", failed.x, names), failed.is(">", 0.0), share.is(">", criticalShare)).
 		because("the network between the servers", "KV that expired before it was fetched: the decoding servers are behind")
 }

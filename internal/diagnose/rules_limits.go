@@ -162,7 +162,7 @@ func tokenBudgetBound(f *figures) result {
 	}
 	now := f.stepLimit.x
 	next := max(2048, 2*int64(now))
-	r := found(schema.FindingWarning, confidence, fmt.Sprintf("most steps compute as many tokens as --max-num-batched-tokens allows (%.0f), and requests wait for their prefill", now), *full, f.queueEvidence())
+	r := found(schema.FindingWarning, confidence, fmt.Sprintf("steps compute nearly as many tokens as --max-num-batched-tokens allows (%.0f), and requests wait for their prefill", now), *full, f.queueEvidence())
 	r = r.because("prompts bring more tokens than a step may compute", "--max-num-batched-tokens is lower than vLLM's default, which is 2048 to 16384 for a server, depending on the GPU")
 	if now < 8192 {
 		return r.fix("--max-num-batched-tokens", next, fmt.Sprintf("twice %.0f, and at least vLLM's lowest default", now), "more prompt tokens per second and a shorter queue; inter-token latency rises while prompts are computed")
@@ -195,7 +195,7 @@ func prefillDecodeInterference(f *figures) result {
 	if !ok1 || !ok2 || !prompt.known {
 		return missing("%s", unknown(figure{field: "engine.latency_seconds.inter_token_latency.p50_bounds", known: ok1 && ok2}, prompt))
 	}
-	spread := figure{"engine.latency_seconds.inter_token_latency.p99_bounds.0 / engine.latency_seconds.inter_token_latency.p50_bounds.1", low / high, high > 0}
+	spread := figure{field: "engine.latency_seconds.inter_token_latency.p99_bounds.0 / engine.latency_seconds.inter_token_latency.p50_bounds.1", x: low / high, known: high > 0}
 	if !spread.known || spread.x < ratio || low < noticeable || prompt.x < longPrompts || !f.mixedSteps() {
 		return healthy
 	}

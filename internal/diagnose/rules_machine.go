@@ -7,6 +7,9 @@ import (
 	"github.com/vobs/vobs/schema"
 )
 
+// stalledField is the expression of [figures.stalledSeconds].
+const stalledField = "seconds in a row of series " + curveWaiting + " above 0 while " + curveGenerationRate + " and " + curvePromptRate + " are 0"
+
 // stalledSeconds returns the longest time in which requests waited and no token counter moved.
 func (f *figures) stalledSeconds() (figure, string) {
 	s := f.series
@@ -16,7 +19,7 @@ func (f *figures) stalledSeconds() (figure, string) {
 	flat := func(slot int) bool {
 		return s.isIn(curveWaiting, 0.5, inf)(slot) && s.isIn(curveGenerationRate, 0, 0)(slot) && s.isIn(curvePromptRate, 0, 0)(slot)
 	}
-	return figure{"seconds in a row of series " + curveWaiting + " above 0 while " + curveGenerationRate + " and " + curvePromptRate + " are 0", s.longest(flat), true}, ""
+	return figure{field: stalledField, x: s.longest(flat), known: true}, ""
 }
 
 // admissionStalled looks for requests that wait while nothing moves.
@@ -63,10 +66,11 @@ func speculativeWaste(f *figures) result {
 	if useful == positions {
 		return healthy
 	}
-	last := figure{fmt.Sprintf("engine.speculative.accepted_per_position.%d / engine.speculative.drafts", useful), float64(s.AcceptedPerPosition[useful]) / drafts, true}
+	last := figure{field: fmt.Sprintf("engine.speculative.accepted_per_position.%d / engine.speculative.drafts", useful), x: float64(s.AcceptedPerPosition[useful]) / drafts, known: true}
 	severity := schema.FindingInfo
 	step := f.tokensPerStep()
-	if useful == 0 || step.known && step.x >= weightsBoundTokens {
+	rate := from("engine.speculative.acceptance_rate", s.AcceptanceRate)
+	if useful == 0 || rate.known && rate.x < 2*rarely || step.known && step.x >= weightsBoundTokens {
 		severity = schema.FindingWarning
 	}
 	r := found(severity, 0.8, fmt.Sprintf("the drafted token at position %d is accepted in %.1f %% of the drafts: computing it is wasted", useful+1, 100*last.x), last.is("<", rarely))
@@ -78,7 +82,7 @@ func speculativeWaste(f *figures) result {
 			fix("--speculative-config", nil, "leave it out", "fewer tokens are computed for each that is returned; tokens per second rise, most of all in large batches")
 	}
 	return r.because("num_speculative_tokens is higher than the acceptance supports").
-		fix("--speculative-config", map[string]any{"num_speculative_tokens": useful}, fmt.Sprintf("it is %d, and later positions are accepted in under %.0f %% of the drafts", positions, 100*rarely), "fewer tokens are computed for each that is returned; tokens per second rise, most of all in large batches")
+		fix("--speculative-config.num_speculative_tokens", int64(useful), fmt.Sprintf("it is %d, and later positions are accepted in under %.0f %% of the drafts", positions, 100*rarely), "fewer tokens are computed for each that is returned; tokens per second rise, most of all in large batches")
 }
 
 // cpuBoundHost looks for processes that wait for a CPU.
@@ -94,11 +98,12 @@ func cpuBoundHost(f *figures) result {
 	if h == nil || h.PressureSomeSeconds == nil || h.PressureSomeSeconds.CPU == nil {
 		return missing("%s", unknown(figure{field: "host.pressure_some_seconds.cpu"}))
 	}
-	share := from("host.pressure_some_seconds.cpu", h.PressureSomeSeconds.CPU).over(figure{"run.duration_seconds", float64(f.event.Run.DurationSeconds), true})
+	share := from("host.pressure_some_seconds.cpu", h.PressureSomeSeconds.CPU).over(figure{field: "run.duration_seconds", x: float64(f.event.Run.DurationSeconds), known: true})
 	if !share.known || share.x < pressure {
 		return healthy
 	}
-	return found(schema.FindingWarning, 0.6, fmt.Sprintf("in %.0f %% of the run processes on this host waited for a CPU: the engine's own may be among them", 100*min(share.x, 1)), share.is(">=", pressure)).
+	share.x = min(share.x, 1) // it is read a moment before the start, and after the end
+	return found(schema.FindingWarning, 0.6, fmt.Sprintf("in %.0f %% of the run processes on this host waited for a CPU: the engine's own may be among them", 100*share.x), share.is(">=", pressure)).
 		because("more busy processes than CPUs: data loaders, other jobs, a CPU limit on the container").
 		settledBy("whether the engine's processes are on this host, and their own pressure (/sys/fs/cgroup/…/cpu.pressure)")
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -41,8 +42,8 @@ func engineErrors(f *figures) result {
 	if finished == nil && responses == nil {
 		return missing("%s", unknown(figure{field: "engine.requests.finished"}, figure{field: "engine.http"}))
 	}
-	failed := figure{"engine.requests.finished.error", float64(finished["error"]), finished != nil}
-	serverErrors := figure{"engine.http.5xx", float64(responses["5xx"]), responses != nil}
+	failed := figure{field: "engine.requests.finished.error", x: float64(finished["error"]), known: finished != nil}
+	serverErrors := figure{field: "engine.http.5xx", x: float64(responses["5xx"]), known: responses != nil}
 	worst, total := failed, sumOf("engine.requests.finished", finished)
 	if serverErrors.x > failed.x {
 		worst, total = serverErrors, sumOf("engine.http", responses)
@@ -75,7 +76,7 @@ func engineRestarts(f *figures) result {
 	if resets.x == 0 {
 		return healthy
 	}
-	return found(schema.FindingCritical, 0.95, fmt.Sprintf("the engine restarted during the run (%.0f times): requests in flight were lost", resets.x), resets.is(">", 0.0)).
+	return found(schema.FindingCritical, 0.95, fmt.Sprintf("the engine restarted during the run (%s): requests in flight were lost", render.Count(int(resets.x), "time")), resets.is(">", 0.0)).
 		because("the engine crashed, or was killed for lack of memory", "it was redeployed")
 }
 
@@ -85,11 +86,11 @@ func abortedRequests(f *figures) result {
 	if q == nil || q.Finished == nil {
 		return missing("%s", unknown(figure{field: "engine.requests.finished"}))
 	}
-	aborted := figure{"engine.requests.finished.abort", float64(q.Finished["abort"]), true}
+	aborted, total := figure{field: "engine.requests.finished.abort", x: float64(q.Finished["abort"]), known: true}, f.finished
 	if lost := from("engine.requests.unaccounted_min", q.UnaccountedMin); lost.known && lost.x > 0 {
-		aborted = figure{aborted.field + " + " + lost.field, aborted.x + lost.x, true}
+		aborted = figure{field: "(" + aborted.field + " + " + lost.field + ")", x: aborted.x + lost.x, known: true}
+		total = figure{field: "(" + total.field + " + " + lost.field + ")", x: total.x + lost.x, known: true}
 	}
-	total := figure{"engine.requests.finished", f.finished.x + aborted.x - float64(q.Finished["abort"]), true}
 	share := aborted.over(total)
 	switch {
 	case !share.known:
@@ -125,7 +126,7 @@ func clientLimited(f *figures) result {
 func (f *figures) frontendTime() (share, seconds figure) {
 	const inFlight = 0.05 // of the requests
 	ttft, queue, prefill := f.latencySum("time_to_first_token"), f.latencySum("request_queue_time"), f.latencySum("request_prefill_time")
-	rest := figure{fmt.Sprintf("(%s - %s - %s)", ttft.field, queue.field, prefill.field), max(0, ttft.x-queue.x-prefill.x), ttft.known && queue.known && prefill.known}
+	rest := figure{field: fmt.Sprintf("(%s - %s - %s)", ttft.field, queue.field, prefill.field), x: max(0, ttft.x-queue.x-prefill.x), known: ttft.known && queue.known && prefill.known}
 	share = rest.over(ttft)
 	first, ended := f.latencyCount("time_to_first_token"), f.latencyCount("request_queue_time")
 	if rest.known && math.Abs(first.x-ended.x) > inFlight*min(first.x, ended.x) {
@@ -225,7 +226,7 @@ func replicaImbalance(f *figures) result {
 	case requests < perEngine*float64(len(tokens)):
 		return missing("fewer than %d requests per engine finished", perEngine)
 	}
-	busiest := figure{"engine.instances: most tokens of an engine / mean", slices.Max(tokens) / mean(tokens), mean(tokens) > 0}
+	busiest := figure{field: "engine.instances: most tokens of an engine / mean", x: slices.Max(tokens) / mean(tokens), known: mean(tokens) > 0}
 	if !busiest.known || busiest.x < ratio {
 		return healthy
 	}

@@ -210,10 +210,22 @@ func TestRules(t *testing.T) {
 				rss = append(rss, float64(4<<30+i*8*mib+[]int{0, 300, 100}[i%3]*kib))
 			}
 			set(e, curveEngineRSS, rss...)
+			e.Series.SlotSeconds = 10
+		}, Options{}, schema.BindingClient, "host_memory_leak warning, client_limited info"},
+		"leak, by the page": {func(e *schema.GenerationObservability) {
+			e.Engine.Window.DurationSeconds = 1200
+			var rss []float64
+			for i := range 120 {
+				rss = append(rss, float64(1<<30+i*i*mib))
+			}
+			set(e, curveEngineRSS, repeat(120, 1<<30)...)
+			set(e, curveProcessRSS, rss...)
+			e.Series.SlotSeconds = 10
 		}, Options{}, schema.BindingClient, "host_memory_leak warning, client_limited info"},
 		"no leak": {func(e *schema.GenerationObservability) {
 			e.Engine.Window.DurationSeconds = 1200
 			set(e, curveEngineRSS, append(repeat(10, 1<<30), repeat(110, 4<<30)...)...)
+			e.Series.SlotSeconds = 10
 		}, Options{}, schema.BindingClient, "client_limited info"},
 		"KV transfers": {func(e *schema.GenerationObservability) {
 			e.Engine.KVConnectors = []schema.KVConnector{{Name: "nixl", Failures: schema.Ptr(int64(3))}}
@@ -326,5 +338,35 @@ func TestNotEvaluated(t *testing.T) {
 	}
 	if Diagnose(&schema.GenerationObservability{}, Options{}) != nil {
 		t.Error("a diagnosis without an engine")
+	}
+}
+
+// A limit that the figures exceed, or that is impossible, is not the engine's.
+func TestContradictedLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit    func(e *schema.GenerationObservability)
+		options Options
+		code    schema.FindingCode
+		want    string
+	}{
+		"max_num_seqs":           {func(e *schema.GenerationObservability) { e.Engine.Requests.RunningLimit = nil }, Options{MaxNumSeqs: 8}, schema.FindingConcurrencyCap, "cannot be 8"},
+		"max_num_batched_tokens": {func(e *schema.GenerationObservability) { e.Engine.Tokens.PerIterationLimit = nil }, Options{MaxNumBatchedTokens: 50}, schema.FindingTokenBudgetBound, "cannot be 50"},
+		"0":                      {func(e *schema.GenerationObservability) { e.Engine.Tokens.PerIterationLimit = schema.Ptr(int64(0)) }, Options{}, schema.FindingTokenBudgetBound, "impossible"},
+		"negative":               {func(e *schema.GenerationObservability) { e.Engine.Requests.RunningLimit = schema.Ptr(int64(-8)) }, Options{}, schema.FindingConcurrencyCap, "impossible"},
+	} {
+		e := busyEvent()
+		queue(e)
+		c.edit(e)
+		d := Diagnose(e, c.options)
+		i := slices.IndexFunc(d.NotEvaluated, func(n schema.NotEvaluated) bool { return n.Code == c.code })
+		if i < 0 || !strings.Contains(d.NotEvaluated[i].Reason, c.want) {
+			t.Errorf("%s: %s", name, testkit.JSON(d.NotEvaluated))
+		}
+	}
+	e := busyEvent()
+	e.Engine.Requests.RunningLimit = nil
+	queue(e)
+	if d := Diagnose(e, Options{MaxNumSeqs: 60}); d.BindingResource.Code != schema.BindingConcurrencyCap {
+		t.Errorf("a limit that fits: %s", testkit.JSON(d.BindingResource))
 	}
 }

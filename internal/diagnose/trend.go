@@ -22,7 +22,7 @@ func (t trend) isRising(alpha float64) bool { return t.P < alpha && t.rise > 0 }
 
 // evidence returns the rise of a curve.
 func (t trend) evidence(curve string) schema.DiagnosisEvidence {
-	return figure{"p-value of the trend of series " + curve, t.P, true}.is("<", trendAlpha)
+	return figure{field: "p-value of the trend of series " + curve, x: t.P, known: true}.is("<", trendAlpha)
 }
 
 // trend returns that of a curve, or why there is none.
