@@ -42,10 +42,11 @@ with 130 after Ctrl-C. docs/diagnosis.md describes the rules.`,
 			&cli.StringFlag{Name: "prometheus-basic-auth-file", Usage: "send the USER:PASSWORD in `FILE` to Prometheus"},
 			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the engines, or to Prometheus, and to nothing else (repeatable) [$VOBS_METRICS_HEADER]"},
 			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https servers with the certificates in `FILE` (PEM); by default with the system's, and engines on a loopback address not at all"},
+			&cli.StringFlag{Name: "event", Usage: "write the event that was read by --metrics-url or --prometheus to `FILE`, too"},
 			&cli.StringFlag{Name: "preset", Value: string(diagnose.Default), Usage: "`RULES` to apply: default, or document for those of the production document, to the letter"},
 			&cli.Float64Flag{Name: "shared-prefix", Usage: "`SHARE` of the prompt tokens, from 0 to 1, that a perfect prefix cache would have found, if it is known"},
-			&cli.Int64Flag{Name: "max-num-seqs", Usage: "the engines' max_num_seqs is `N`, where an event does not have it"},
-			&cli.Int64Flag{Name: "max-num-batched-tokens", Usage: "the engines' max_num_batched_tokens is `N`, where an event does not have it"},
+			&cli.Int64Flag{Name: "max-num-seqs", DefaultText: "the engine's", Usage: "the engines' max_num_seqs is `N`, where an event does not have it"},
+			&cli.Int64Flag{Name: "max-num-batched-tokens", DefaultText: "the engine's", Usage: "the engines' max_num_batched_tokens is `N`, where an event does not have it"},
 			&cli.StringFlag{Name: "format", Value: string(diagnose.Text), Usage: "`FORMAT` of the result: text, json or markdown"},
 			outputFlag(),
 			githubSummaryFlag(),
@@ -67,10 +68,13 @@ func diagnoseAction(c *cli.Context, step githubStep) error {
 	var unread []error
 	add := func(source string, e *schema.GenerationObservability) {
 		if d := diagnose.Diagnose(e, options); d != nil {
-			reports = append(reports, diagnose.NewReport(source, e, d))
+			reports = append(reports, diagnose.NewReport(source, e, d, options.Preset))
 		} else {
 			unread = append(unread, fmt.Errorf("%s: nothing to diagnose: %s", source, whyNoEngine(e)))
 		}
+	}
+	if err := checkResultTarget(c); err != nil {
+		return err
 	}
 	interrupted, err := eachEventToDiagnose(c, step.m, add)
 	if err != nil {

@@ -38,19 +38,42 @@ func eachEventToDiagnose(c *cli.Context, m *messages, add func(from string, e *s
 		with   string
 	}{
 		{"for", live || past, "--metrics-url or --prometheus"}, {"at", past, "--prometheus"}, {"selector", past, "--prometheus"},
+		{"metrics-header", live || past, "--metrics-url or --prometheus"}, {"event", live || past, "--metrics-url or --prometheus"},
 		{"prometheus-token-file", past, "--prometheus"}, {"prometheus-basic-auth-file", past, "--prometheus"},
 	} {
 		if c.IsSet(flag.name) && !flag.usable {
 			return false, fmt.Errorf("--%s is for %s", flag.name, flag.with)
 		}
 	}
+	var failed error
+	keep := func(from string, e *schema.GenerationObservability) {
+		add(from, e)
+		failed = writeEvent(c.String("event"), e)
+	}
 	switch {
 	case live:
-		return diagnoseLive(c, m, add)
+		interrupted, err = diagnoseLive(c, m, keep)
 	case past:
-		return diagnosePast(c, m, add)
+		interrupted, err = diagnosePast(c, m, keep)
+	default:
+		return false, eachEventOfFiles(c, add)
 	}
-	return false, eachEventOfFiles(c, add)
+	return interrupted, errors.Join(err, failed)
+}
+
+// writeEvent writes an event to a file, if one is named.
+func writeEvent(name string, e *schema.GenerationObservability) error {
+	if name == "" {
+		return nil
+	}
+	text, err := e.Encode(schema.Full)
+	if err == nil {
+		err = os.WriteFile(name, text, 0o666)
+	}
+	if err != nil {
+		return fmt.Errorf("--event: %w", err)
+	}
+	return nil
 }
 
 // eachEventOfFiles calls add with each event of the files in the arguments.

@@ -26,6 +26,23 @@ func checkStdout(c *cli.Context, what string) error {
 	return nil
 }
 
+// checkResultTarget returns an error if the result could not be written: for subcommands that
+// take a while before they write it.
+func checkResultTarget(c *cli.Context) error {
+	name := c.String("output")
+	if name == "" {
+		return checkStdout(c, "result")
+	}
+	if name == "-" {
+		return nil // writeResult says what is wrong with it
+	}
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fmt.Errorf("writing the result: %w", err)
+	}
+	return file.Close()
+}
+
 // writeResult writes a subcommand's result to stdout, or to the file of --output.
 func writeResult(c *cli.Context, write func(io.Writer) error) (err error) {
 	switch name := c.String("output"); name {

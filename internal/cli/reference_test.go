@@ -106,6 +106,9 @@ func flagRow(f cli.DocGenerationFlag) string {
 	byDefault := ""
 	if f.TakesValue() {
 		byDefault = strings.Trim(f.GetValue(), `"[]`)
+		if text := f.GetDefaultText(); text != "" && (byDefault == "0" || byDefault == "0s") {
+			byDefault = strings.Trim(text, `"`)
+		}
 	}
 	cell := func(s string) string {
 		if s == "" {

@@ -203,11 +203,11 @@ func (f *figures) queueShare() figure {
 	return f.latencySum("request_queue_time").over(f.latencySum("e2e_request_latency"))
 }
 
-// preemptionsPerRequest is the number of preemptions per finished request; unknown with few of
-// both.
+// preemptionsPerRequest is the number of preemptions per finished request; unknown with few
+// requests and fewer preemptions.
 func (f *figures) preemptionsPerRequest() figure {
 	share := f.preemptions.over(f.finished)
-	share.known = share.known && f.preemptions.x+f.finished.x >= minRequests
+	share.known = share.known && (f.finished.x >= minRequests || f.preemptions.x >= minPreemptions)
 	return share
 }
 

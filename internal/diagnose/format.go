@@ -41,12 +41,36 @@ type Report struct {
 	// StartedAt and EndedAt are the event's; EndedAt is nil if the event is partial.
 	StartedAt string  `json:"started_at"`
 	EndedAt   *string `json:"ended_at"`
+	// DurationSeconds is the event's, in seconds.
+	DurationSeconds schema.Float `json:"duration_seconds"`
+	// Preset names the rules.
+	Preset Preset `json:"preset"`
+	// Validity has the event's notes of severity warning and error: what may be off in the
+	// figures that the diagnosis rests on.
+	Validity []schema.Validity `json:"validity"`
 	*schema.Diagnosis
 }
 
 // NewReport returns the report on an event from a source.
-func NewReport(source string, e *schema.GenerationObservability, d *schema.Diagnosis) Report {
-	return Report{Source: source, RunID: e.Run.ID, StartedAt: e.Run.StartedAt, EndedAt: e.Run.EndedAt, Diagnosis: d}
+func NewReport(source string, e *schema.GenerationObservability, d *schema.Diagnosis, preset Preset) Report {
+	r := Report{
+		Source: source, RunID: e.Run.ID, StartedAt: e.Run.StartedAt, EndedAt: e.Run.EndedAt, DurationSeconds: e.Run.DurationSeconds,
+		Preset: preset, Validity: []schema.Validity{}, Diagnosis: d,
+	}
+	for _, v := range e.Validity {
+		if v.Severity != schema.Info {
+			r.Validity = append(r.Validity, v)
+		}
+	}
+	return r
+}
+
+// doubts returns the notes of the event for people.
+func (r Report) doubts() (texts []string) {
+	for _, v := range r.Validity {
+		texts = append(texts, render.Printable(v.Message))
+	}
+	return texts
 }
 
 // heading names the event.
@@ -56,6 +80,14 @@ func (r Report) heading() string {
 		text += ", run " + render.Printable(r.RunID)
 	}
 	return text
+}
+
+// window returns the time that the event covers, or nothing if it is unknown.
+func (r Report) window() []string {
+	if r.DurationSeconds <= 0 || r.StartedAt == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("%.3g s from %s", float64(r.DurationSeconds), render.Printable(r.StartedAt))}
 }
 
 // Reports are the diagnoses of one event or several.

@@ -27,10 +27,14 @@ func (r Reports) WriteMarkdown(w io.Writer) error {
 func writeMarkdown(b *strings.Builder, r Report) error {
 	d := r.Diagnosis
 	verdict := render.Table{Columns: []render.Column{{Key: "event"}, {Key: "limited by"}, {Key: "evidence"}}}
-	verdict.Add(render.String(r.heading()), render.String(bindingText(&d.BindingResource)), lines(evidenceTexts(d.BindingResource.Evidence)))
+	verdict.Add(lines(append([]string{r.heading()}, r.window()...)), render.String(bindingText(&d.BindingResource)), lines(evidenceTexts(d.BindingResource.Evidence)))
 	if settle := d.BindingResource.WouldSettle; len(settle) > 0 {
 		verdict.Columns = append(verdict.Columns, render.Column{Key: "to settle"})
 		verdict.Rows[0] = append(verdict.Rows[0], lines(settle))
+	}
+	if doubts := r.doubts(); len(doubts) > 0 {
+		verdict.Columns = append(verdict.Columns, render.Column{Key: "in doubt"})
+		verdict.Rows[0] = append(verdict.Rows[0], lines(doubts))
 	}
 	if err := verdict.WriteMarkdown(b); err != nil {
 		return err

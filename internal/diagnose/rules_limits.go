@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// minRequests is the least number of finished requests and preemptions for their quotient.
-	minRequests = 20
+	// minRequests is the least number of finished requests, or minPreemptions that of preemptions,
+	// for their quotient.
+	minRequests, minPreemptions = 20, 3
 	// raiseShare is the least rise of a limit that is worth a change.
 	raiseShare = 1.1
 )

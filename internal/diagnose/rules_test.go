@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -368,5 +370,24 @@ func TestContradictedLimits(t *testing.T) {
 	queue(e)
 	if d := Diagnose(e, Options{MaxNumSeqs: 60}); d.BindingResource.Code != schema.BindingConcurrencyCap {
 		t.Errorf("a limit that fits: %s", testkit.JSON(d.BindingResource))
+	}
+}
+
+// The diagnosis in the example event is the one of its figures.
+func TestExample(t *testing.T) {
+	text, err := os.ReadFile("../../testdata/events/example.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e schema.GenerationObservability
+	if err := json.Unmarshal(text, &e); err != nil {
+		t.Fatal(err)
+	}
+	var again schema.Diagnosis // whole numbers of any type lose their fraction
+	if err := json.Unmarshal([]byte(testkit.JSON(Diagnose(&e, Options{}))), &again); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := testkit.JSON(again), testkit.JSON(e.Diagnosis); got != want {
+		t.Errorf("the example has %s, want %s", want, got)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/vobs/vobs/internal/render"
-	"github.com/vobs/vobs/schema"
 )
 
 // WriteText writes the reports for a terminal of a width in characters: the verdict first, then
@@ -18,17 +17,20 @@ func (r Reports) WriteText(w io.Writer, width int) error {
 			b.WriteString("\n")
 		}
 		b.WriteString(report.heading() + "\n")
-		writeText(&b, report.Diagnosis, width)
+		writeText(&b, report, width)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func writeText(b *strings.Builder, d *schema.Diagnosis, width int) {
+func writeText(b *strings.Builder, r Report, width int) {
+	d := r.Diagnosis
 	verdict := rows{width: width, indent: 2}
 	verdict.add("limited by", bindingText(&d.BindingResource))
 	verdict.add("evidence", evidenceTexts(d.BindingResource.Evidence)...)
 	verdict.add("to settle", d.BindingResource.WouldSettle...)
+	verdict.add("over", r.window()...)
+	verdict.add("in doubt", r.doubts()...)
 	verdict.write(b)
 	for _, f := range bySeverity(d.Findings) {
 		b.WriteString("\n")

@@ -50,15 +50,16 @@ func thrashing() *schema.Diagnosis {
 }
 
 func reports() Reports {
-	e := &schema.GenerationObservability{Run: schema.Run{ID: "019aa8f2-6c1e-7b6a-9d0e-3f6f1d2a9c11", StartedAt: "2026-11-22T10:00:00.000Z", EndedAt: schema.Ptr("2026-11-22T10:01:00.000Z")}}
-	return Reports{NewReport("event.json", e, thrashing())}
+	e := &schema.GenerationObservability{Run: schema.Run{ID: "019aa8f2-6c1e-7b6a-9d0e-3f6f1d2a9c11", StartedAt: "2026-11-22T10:00:00.000Z", EndedAt: schema.Ptr("2026-11-22T10:01:00.000Z"), DurationSeconds: 60}}
+	e.Validity = []schema.Validity{{Code: schema.CodeShortWindow, Severity: schema.Info, Message: "a short window"}, {Code: schema.CodeScrapesFailed, Severity: schema.Warning, Message: "12 of 390 readings failed"}}
+	return Reports{NewReport("event.json", e, thrashing(), Default)}
 }
 
 // The three formats, as golden files.
 func TestWrite(t *testing.T) {
 	unknown := &schema.Diagnosis{BindingResource: schema.BindingResource{Code: schema.BindingUnknown, WouldSettle: []string{"the series of the run"}}}
 	unknown.FillLists()
-	several := append(reports(), NewReport("other\x1b.json", &schema.GenerationObservability{}, unknown))
+	several := append(reports(), NewReport("other\x1b.json", &schema.GenerationObservability{}, unknown, Default))
 	for _, c := range []struct {
 		file    string
 		reports Reports
