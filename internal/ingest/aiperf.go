@@ -66,7 +66,7 @@ func readAIPerf(raw json.RawMessage) (*result, error) {
 		Over:                      schema.Ptr("all"),
 	}
 	if c.Goodput = float(metrics["goodput"].Avg); c.Goodput != nil {
-		r.missing("slo", "the result does not have the targets of --goodput under one name")
+		r.missing("slo", "the targets of --goodput are not read from input_config")
 	}
 	if c.Requests.Completed == nil || *c.Requests.Completed == 0 {
 		c.LatencySeconds = nil

@@ -15,7 +15,7 @@ func isLoad(o object) bool {
 	var client struct {
 		Tool string `json:"tool"`
 	}
-	return o.has("client") && json.Unmarshal(o.keys["client"], &client) == nil && client.Tool != ""
+	return o.has("client") && json.Unmarshal(o.keys["client"], &client) == nil && client.Tool == vobsLoad
 }
 
 func readLoad(raw json.RawMessage) (*result, error) {
