@@ -30,26 +30,25 @@ func (r *run) readResult() (*schema.Client, schema.Notes) {
 	if r.cfg.Ingest == "" {
 		return nil, notes
 	}
-	client, reasons, err := r.parseResult(r.cfg.Ingest)
+	client, read, err := r.parseResult(r.cfg.Ingest)
 	if err != nil {
 		r.cfg.Warn(fmt.Sprintf("--ingest: %v", err))
 		notes.Missing("client", err.Error())
 		return nil, notes
 	}
-	notes.Unavailable = reasons
-	return client, notes
+	return client, read
 }
 
-func (r *run) parseResult(file string) (*schema.Client, []schema.Unavailable, error) {
+func (r *run) parseResult(file string) (*schema.Client, schema.Notes, error) {
 	data, err := bounded.Call(file, ingestTimeout, func() ([]byte, error) { return readNewFile(file, r.startedAt) })
 	if err != nil {
-		return nil, nil, err
+		return nil, schema.Notes{}, err
 	}
-	client, reasons, err := ingest.Parse(data, r.startedAt)
+	client, notes, err := ingest.Parse(data, r.startedAt)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", file, err)
+		return nil, schema.Notes{}, fmt.Errorf("%s: %w", file, err)
 	}
-	return client, reasons, nil
+	return client, notes, nil
 }
 
 // readNewFile reads a file that has been written since the run's start.

@@ -27,26 +27,26 @@ const maxResults = 10_000
 var errUnknown = errors.New("not a result of vllm bench serve, vllm bench sweep, GuideLLM, AIPerf, inference-perf or vobs load")
 
 // Parse reads a result. since is when the run began: of several results in one file, those that
-// say they are older are left out. Parse returns the group, and for each of its nulls a reason
-// whose field begins with `client.`.
-func Parse(data []byte, since time.Time) (*schema.Client, []schema.Unavailable, error) {
+// say they are older are left out. Parse returns the group; its notes have a reason for each of
+// the group's nulls, and what vobs load doubts of its own figures.
+func Parse(data []byte, since time.Time) (*schema.Client, schema.Notes, error) {
 	if len(data) > MaxBytes {
-		return nil, nil, TooLarge(int64(len(data)))
+		return nil, schema.Notes{}, TooLarge(int64(len(data)))
 	}
 	objects, err := split(data)
 	if err != nil {
-		return nil, nil, err
+		return nil, schema.Notes{}, err
 	}
 	t, err := recognise(objects[len(objects)-1])
 	if err != nil {
-		return nil, nil, err
+		return nil, schema.Notes{}, err
 	}
 	results, err := t.read(objects, since)
 	if err != nil {
-		return nil, nil, fmt.Errorf("a result of %s that cannot be read: %w", t.name, err)
+		return nil, schema.Notes{}, fmt.Errorf("a result of %s that cannot be read: %w", t.name, err)
 	}
 	r := combine(results)
-	return r.client, r.reasons(), nil
+	return r.client, schema.Notes{Unavailable: r.reasons(), Validity: r.validity}, nil
 }
 
 // TooLarge returns the error for a file of more than [MaxBytes].

@@ -29,12 +29,12 @@ func read(t testing.TB, name string) []byte {
 
 func parse(t testing.TB, name string) (*schema.Client, map[string]string) {
 	t.Helper()
-	c, reasons, err := Parse(read(t, name), start)
+	c, notes, err := Parse(read(t, name), start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	why := map[string]string{}
-	for _, u := range reasons {
+	for _, u := range notes.Unavailable {
 		why[u.Field] = u.Reason
 	}
 	return c, why
@@ -61,7 +61,7 @@ func TestGolden(t *testing.T) {
 		}
 		n++
 		t.Run(name, func(t *testing.T) {
-			c, reasons, err := Parse(read(t, name), start)
+			c, notes, err := Parse(read(t, name), start)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,13 +70,14 @@ func TestGolden(t *testing.T) {
 			}
 			got, err := json.MarshalIndent(struct {
 				Client      *schema.Client       `json:"client"`
+				Validity    []schema.Validity    `json:"validity,omitempty"`
 				Unavailable []schema.Unavailable `json:"unavailable"`
-			}{c, reasons}, "", "\t")
+			}{c, notes.Validity, notes.Unavailable}, "", "\t")
 			if err != nil {
 				t.Fatal(err)
 			}
 			testkit.Golden(t, filepath.Join("testdata", "golden", strings.TrimSuffix(name, filepath.Ext(name))+".json"), append(got, '\n'))
-			event := &schema.GenerationObservability{Client: c, Unavailable: reasons}
+			event := &schema.GenerationObservability{Client: c, Unavailable: notes.Unavailable}
 			testkit.AssertNullsExplained(t, event, "client")
 		})
 	}
@@ -311,14 +312,14 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, reasons, err := Parse(data, start)
+		c, notes, err := Parse(data, start)
 		if err != nil {
 			return
 		}
 		if c.Tool == "" || c.Settings == nil {
 			t.Fatalf("%s", testkit.JSON(c))
 		}
-		testkit.AssertNullsExplained(t, &schema.GenerationObservability{Client: c, Unavailable: reasons}, "client")
+		testkit.AssertNullsExplained(t, &schema.GenerationObservability{Client: c, Unavailable: notes.Unavailable}, "client")
 		if _, err := json.Marshal(c); err != nil {
 			t.Fatal(err)
 		}

@@ -3,13 +3,18 @@ package ingest
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/vobs/vobs/schema"
 )
 
-// vobsLoad is the last line of `vobs load`: an object with the group client.
+// vobsLoad is the last line of `vobs load`: an object with the group client, and with notes
+// about it as an event has them.
 const vobsLoad = "vobs load"
+
+// maxNotes bounds the notes of validity that are taken over.
+const maxNotes = 32
 
 func isLoad(o object) bool {
 	var client struct {
@@ -21,6 +26,7 @@ func isLoad(o object) bool {
 func readLoad(raw json.RawMessage) (*result, error) {
 	var line struct {
 		Client      *schema.Client       `json:"client"`
+		Validity    []schema.Validity    `json:"validity"`
 		Unavailable []schema.Unavailable `json:"unavailable"`
 	}
 	if err := json.Unmarshal(raw, &line); err != nil {
@@ -37,6 +43,12 @@ func readLoad(raw json.RawMessage) (*result, error) {
 	for _, u := range line.Unavailable {
 		if path, ok := strings.CutPrefix(u.Field, "client."); ok {
 			r.missing(path, "%s", u.Reason)
+		}
+	}
+	severities := []schema.Severity{schema.Info, schema.Warning, schema.Error}
+	for _, v := range line.Validity[:min(len(line.Validity), maxNotes)] {
+		if v.Code != "" && slices.Contains(severities, v.Severity) {
+			r.validity = append(r.validity, v)
 		}
 	}
 	return r, nil

@@ -15,6 +15,8 @@ type result struct {
 	client *schema.Client
 	why    map[string]string // reasons by path below client, for figures and groups that are null
 	other  string            // reason for the other nulls
+
+	validity []schema.Validity // what the tool doubts of its figures
 }
 
 // newResult returns a result of a tool without any figures. other is the reason for the nulls
