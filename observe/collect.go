@@ -91,7 +91,7 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 
 // collect reads the load averages and the load generator's result, stops discovery, the GPU
 // sampler and the prober, and waits for descendants that are still ending, side by side: all
-// that takes 2 s at most.
+// that takes 2 s at most, but for a large result on a slow machine.
 func (r *run) collect(ctx context.Context, command *child.Command, exit child.Exit, stopDiscovery func() error, got *readings) {
 	end := time.Now().Add(endTimeout)
 	// The prober's report has what the plugin reported.
