@@ -10,7 +10,8 @@ import (
 
 const (
 	// requestsApart is the share of a load generator's requests by which the engine's may
-	// differ, and at least one: vllm bench serve sends a test request that it does not count.
+	// differ, and at least one: vllm bench serve can send a test request that it does not count
+	// (--ready-check-timeout-sec).
 	requestsApart = 0.02
 	// tokensApart is that share of generated tokens. Tools that have no usage from the server
 	// count them with a tokenizer, which is not exact.
