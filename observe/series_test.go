@@ -86,6 +86,6 @@ func TestSeries(t *testing.T) {
 // seriesText returns the group series of an event's text.
 func seriesText(event []byte) string {
 	_, rest, _ := bytes.Cut(event, []byte(`"efficiency":null,`))
-	text, _, _ := bytes.Cut(rest, []byte(`,"validity":`))
+	text, _, _ := bytes.Cut(rest, []byte(`,"diagnosis":`))
 	return string(text)
 }
