@@ -27,6 +27,8 @@ type readings struct {
 	engine   aggregate.Output
 	// hostCurves are the figures of the process tree, and of the engines' processes, over the run.
 	hostCurves []curve.Figure
+	// client is what the load generator measured; nil if there is none.
+	client *schema.Client
 
 	// What the event has no key for.
 	cpu       *validity.CPU
@@ -87,8 +89,9 @@ func (r *run) finish(command *child.Command, stopDiscovery func() error) {
 	r.keepUsedDirs(command)
 }
 
-// collect reads the load averages, stops discovery, the GPU sampler and the prober, and waits
-// for descendants that are still ending, side by side: all that takes 2 s at most.
+// collect reads the load averages and the load generator's result, stops discovery, the GPU
+// sampler and the prober, and waits for descendants that are still ending, side by side: all
+// that takes 2 s at most, but for a large result on a slow machine.
 func (r *run) collect(ctx context.Context, command *child.Command, exit child.Exit, stopDiscovery func() error, got *readings) {
 	end := time.Now().Add(endTimeout)
 	// The prober's report has what the plugin reported.
@@ -113,6 +116,8 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 		defer cancel()
 		got.engine = r.finishProber(ctx, time.Until(end)+proberSlack, exit.Ended)
 	})
+	var clientNotes schema.Notes
+	wg.Go(func() { r.recovered("client", func() { got.client, clientNotes = r.readResult() }) })
 	wg.Go(func() {
 		select {
 		case <-command.NoChildren():
@@ -133,6 +138,7 @@ func (r *run) collect(ctx context.Context, command *child.Command, exit child.Ex
 	if discoveryErr != nil && got.engine.Engine == nil {
 		r.notes.missing("engine", fmt.Sprintf("looking for an engine among the command's processes: %v", discoveryErr))
 	}
+	r.notes.add(clientNotes)
 	r.notes.add(r.introspection.notes(r.redactor, r.cfg.Debug))
 	r.notes.add(got.gpus.Notes)
 	r.notes.add(got.engine.Notes)
@@ -167,6 +173,9 @@ func (r *run) readIntrospection() {
 func (r *run) finishUnstarted(start *child.StartError) {
 	ended := time.Now()
 	got := readings{loadPost: r.readLoad("loadavg_post")}
+	if r.cfg.Ingest != "" {
+		r.notes.missing("client", "the command did not start")
+	}
 	r.recovered("gpus", func() {
 		got.gpus = r.gpus.Stop(0)
 		r.introspection.addTorch(&got.gpus)

@@ -32,6 +32,9 @@ type Config struct {
 	View schema.View
 	// Output is where the event is written.
 	Output *deliver.Output
+	// Ingest is the file with the result of a load generator, which the command writes; "" if
+	// there is none.
+	Ingest string
 	// Series is the file for every reading; nil if there is none.
 	Series *seriesfile.File
 	// Forward selects the signals that are passed on to the command.

@@ -60,6 +60,7 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 	e := newEvent(about, &got.engine)
 	e.PeakVRAMGB, e.LoadavgPre, e.LoadavgPost = got.gpus.PeakVRAMGB, r.loadPre, got.loadPost
 	e.Host, e.GPUs = &got.host, got.gpus.GPUs
+	e.Client = got.client
 	r.compareIntents(e, &got.engine, &notes)
 	if e.Omni == nil { // this counts only after a panic: otherwise the prober has given its reason
 		notes.Missing("omni", "the engine was not read")
@@ -110,6 +111,7 @@ func (r *run) redact(e *schema.GenerationObservability) {
 			*text = schema.Ptr(r.redactor.Text(**text))
 		}
 	}
+	r.redactClient(e.Client)
 	if e.Engine == nil || e.Engine.Config == nil {
 		return
 	}

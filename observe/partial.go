@@ -111,6 +111,9 @@ func (r *run) partialEvent(command *child.Command) *schema.GenerationObservabili
 	about.Interrupted = command.Interrupted()
 	notes.Missing("run.exit_code", fmt.Sprintf("the command was still running %.1f s after its start", float64(about.DurationSeconds)))
 	notes.Missing("loadavg_post", "the command was still running")
+	if r.cfg.Ingest != "" {
+		notes.Missing("client", "the command was still running")
+	}
 	e := r.assemble(about, got, notes)
 	e.Partial = true
 	return e

@@ -40,7 +40,7 @@ var layers = [][]string{
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
 		"internal/vllm/args", "internal/vllm/config", "internal/vllm/metrics", "internal/vllm/plugin",
 		"sampler", "sampler/proc", "probe/multiproc",
-		"internal/child", "internal/demo", "internal/events", "internal/quantity", "internal/render", "internal/seriesfile",
+		"internal/child", "internal/demo", "internal/events", "internal/ingest", "internal/quantity", "internal/render", "internal/seriesfile",
 		"schema/internal/...",
 	},
 	{ // samplers, scraping, counters over a window
@@ -84,7 +84,7 @@ var only = []struct{ from, to []string }{
 	// What is noted depends on the event, and on readings that the run passes on.
 	{[]string{"observe/validity"}, []string{"schema"}},
 	// Analysis needs events only: no engine, no machine.
-	{[]string{"internal/events", "internal/quantity", "internal/render"}, []string{"schema"}},
+	{[]string{"internal/events", "internal/ingest", "internal/quantity", "internal/render"}, []string{"schema"}},
 	{[]string{"internal/github"}, []string{"internal/bounded", "internal/render", "schema"}},
 	{[]string{"internal/slo"}, []string{"internal/quantity", "internal/spelling", "schema"}},
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
@@ -96,8 +96,8 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/check", "internal/curve", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/ingest", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/check", "internal/curve", "internal/ingest", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
 	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"sync/..."}},
 }
 

@@ -44,6 +44,7 @@ whitespace; labels and headers are separated by newlines.`,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the event to `FILE`, complete or not at all; pipes and devices are written directly (%h host, %p pid, %i run id, %r rank by SLURM_PROCID or RANK)"},
 			&cli.StringFlag{Name: "append", Usage: "append the event to `FILE` as one line, in one write under a lock (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "series", EnvVars: []string{"VOBS_SERIES"}, Usage: "write every reading to `FILE` as it is taken, one line of JSON each: seconds since the start, name, value (%h, %p, %i, %r as for --output)"},
+			&cli.StringFlag{Name: "ingest", EnvVars: []string{"VOBS_INGEST"}, Usage: "put the result that COMMAND writes to `FILE` into the event's group client: of vllm bench serve, GuideLLM, AIPerf, inference-perf or vobs load (%h, %p, %i, %r as for --output)"},
 			&cli.StringFlag{Name: "schema", Value: "full", EnvVars: []string{"VOBS_SCHEMA"}, Usage: "`VIEW` to write: full, core (the eight keys of NeMo Safe Synthesizer's GenerationObservability) or log (its log record)"},
 			&cli.StringFlag{Name: "command", Value: string(redact.CommandFull), EnvVars: []string{"VOBS_COMMAND"}, Usage: "`MODE` in which the event shows command lines: full, without secrets; names, the program and the names of its flags; none, a digest"},
 			&cli.StringSliceFlag{Name: "label", Usage: "label the event with `NAME=VALUE` (repeatable) [$VOBS_LABEL]"},
@@ -181,8 +182,29 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	if cfg.Output, err = deliver.Open(deliver.Spec{File: c.String("output"), Append: c.String("append"), RunID: cfg.RunID}); err != nil {
 		return cfg, err
 	}
+	if cfg.Ingest, err = ingestFile(c, cfg.RunID); err != nil {
+		return cfg, err
+	}
 	cfg.Series, err = openSeries(c, cfg.RunID)
 	return cfg, err
+}
+
+// ingestFile returns the file of --ingest; "" without it.
+func ingestFile(c *cli.Context, runID string) (string, error) {
+	name := c.String("ingest")
+	if name == "" {
+		return "", nil
+	}
+	file, err := deliver.ExpandName(name, runID)
+	if err != nil {
+		return "", fmt.Errorf("ingest %s: %w", name, err)
+	}
+	for _, flag := range []string{"output", "append", "series"} {
+		if other, err := deliver.ExpandName(c.String(flag), runID); err == nil && sameFile(other, file) {
+			return "", fmt.Errorf("--ingest and --%s name the same file, %s", flag, file)
+		}
+	}
+	return file, nil
 }
 
 // openSeries opens the file of --series; nil without it.

@@ -25,6 +25,9 @@ func summarize(e *schema.GenerationObservability, width int) string {
 	if g := e.Engine; g != nil {
 		engineLines(g, line, func(name string, top float64, label string) string { return sparkline(e, name, top, label, width) })
 	}
+	if text := clientText(e.Client); text != "" {
+		line("client", text)
+	}
 	if text := efficiencyText(e.Efficiency); text != "" {
 		line("efficiency", text)
 	}
@@ -81,6 +84,46 @@ func gpuText(g *schema.GPU) string {
 		parts = append(parts, fmt.Sprintf("throttled %.1f %% (%s)", 100*x, strings.Join(g.ThrottleReasons, ", ")))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// clientText returns what a load generator measured: requests, the time to the first token, and
+// tokens per second.
+func clientText(c *schema.Client) string {
+	if c == nil {
+		return ""
+	}
+	var parts []string
+	if q := c.Requests; q != nil {
+		if q.Completed != nil {
+			parts = append(parts, fmt.Sprintf("%d completed", *q.Completed))
+		}
+		failed := int64(0)
+		for _, n := range q.Failed {
+			failed += n
+		}
+		if q.Failed != nil {
+			parts = append(parts, fmt.Sprintf("%d failed", failed))
+		}
+	}
+	if l := c.LatencySeconds; l != nil && l.TimeToFirstToken != nil {
+		p50, hasP50 := l.TimeToFirstToken.P50.Value()
+		p99, hasP99 := l.TimeToFirstToken.P99.Value()
+		switch {
+		case hasP50 && hasP99:
+			parts = append(parts, fmt.Sprintf("TTFT p50 %s, p99 %s", render.Seconds(p50), render.Seconds(p99)))
+		case hasP50:
+			parts = append(parts, "TTFT p50 "+render.Seconds(p50))
+		}
+	}
+	if t := c.Throughput; t != nil {
+		if x, ok := t.GenerationTokensPerSecond.Value(); ok {
+			parts = append(parts, fmt.Sprintf("%.1f tokens/s", x))
+		}
+	}
+	if len(parts) == 0 {
+		return c.Tool
+	}
+	return c.Tool + ": " + strings.Join(parts, ", ")
 }
 
 func efficiencyText(x *schema.Efficiency) string {

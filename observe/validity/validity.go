@@ -100,6 +100,7 @@ var rules = []struct {
 	{schema.CodeProfiled, profiled},
 	{schema.CodeFlagDidNotEngage, flagDidNotEngage},
 	{schema.CodeStatsDisabled, statsDisabled},
+	{schema.CodeEngineShared, engineShared},
 	{schema.CodeWarmPrefixCache, warmPrefixCache},
 	{schema.CodeEngineWarmedUp, engineWarmedUp},
 	{schema.CodeForeignProcesses, foreignProcesses},

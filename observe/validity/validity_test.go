@@ -77,6 +77,10 @@ var ruleCases = []ruleCase{
 	{"flag mismatch", func(in *Input) { in.Event.FlagMismatches = []string{"max_num_seqs: intended=8 actual=16"} }, "flag_did_not_engage:warning", `{"field":"flag_mismatches","value":1,"threshold":0}`},
 	{"flags not compared", func(in *Input) { in.Event.FlagMismatches = nil }, "", ""},
 
+	{"shared engine", func(in *Input) {
+		*in = withClient()
+		in.Event.Engine.Requests.Finished["stop"] += 100
+	}, "engine_shared:warning", `{"field":"engine.requests.finished","value":1100,"threshold":1000}`},
 	{"no statistics", func(in *Input) { in.Engines.WithoutStats = []string{"http://127.0.0.1:8000/metrics"} }, "stats_disabled:warning", ""},
 
 	{"warm cache", func(in *Input) { in.Engines.WarmCache = &WarmCache{Hits: 10, Prompt: 1000} }, "warm_prefix_cache:warning", `{"field":"engine.tokens.prompt_by_source","value":0.01,"threshold":0.01}`},
