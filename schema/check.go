@@ -228,7 +228,9 @@ func notApplicable(event *value, path []string) bool {
 	switch strings.Join(pattern, ".") {
 	case "engine.requests.running.mean_bounds", "engine.requests.waiting.mean_bounds":
 		return true
-	case "diagnosis": // not asked for
+	case "diagnosis", "client": // not asked for
+		return true
+	case "client.slo", "client.goodput": // no targets were given
 		return true
 	case "run.signal", "run.start_error", "gpus.*.mig_of", "engine.stage", "engine.instances.*.stage",
 		"engine.instances.*.replica", "validity.*.evidence",
@@ -243,7 +245,7 @@ func notApplicable(event *value, path []string) bool {
 	switch {
 	case path[n-1] == "above":
 		return true
-	case n > 1 && path[n-1] == "1" && strings.HasSuffix(path[n-2], "_bounds"):
+	case n > 1 && path[n-1] == "1" && (strings.HasSuffix(path[n-2], "_bounds") || path[n-2] == "p99_interval"):
 		return true // nothing bounds the figure from above
 	}
 	return n > 2 && path[n-1] == "0" && path[n-3] == "buckets" // the bucket's bound is +Inf
@@ -294,6 +296,13 @@ func (c *checker) consistent(name string, v *value) {
 		c.atMost(v, "baseline_bytes", "peak_bytes")
 	case "Distribution":
 		c.quantiles(v)
+	case "ClientDistribution":
+		for i, name := range []string{"p90", "p95", "p99", "max"} {
+			c.atMost(v, []string{"p50", "p90", "p95", "p99"}[i], name)
+		}
+		c.withinBounds(v, "p99", "p99_interval")
+	case "ClientRequests":
+		c.atMost(v, "completed", "started")
 	case "Run":
 		if v.get("exit_code").given() && (v.get("signal").given() || v.get("start_error").given()) {
 			c.in("exit_code", func() {

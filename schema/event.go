@@ -61,6 +61,8 @@ type GenerationObservability struct {
 	Series *Series `json:"series"`
 	// What limits the engine, and what to change. Null if no engine was read.
 	Diagnosis *Diagnosis `json:"diagnosis"`
+	// What a load generator measured of its requests. Null if none reported to this run.
+	Client *Client `json:"client"`
 	// What casts doubt on figures of this event.
 	Validity []Validity `json:"validity"`
 	// Which figures are null, and why.

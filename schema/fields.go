@@ -53,6 +53,7 @@ const (
 	KindRatio         Kind = "ratio"         // a counter divided by another one or by a time
 	KindMean          Kind = "mean"          // an exact mean: a sum divided by a count
 	KindQuantile      Kind = "quantile"      // an estimate from a histogram's buckets
+	KindPercentile    Kind = "percentile"    // an exact percentile of the observations
 	KindEstimate      Kind = "estimate"      // another figure that rests on polls
 	KindSampledMean   Kind = "sampled mean"  // the mean of periodic readings
 	KindSampledPeak   Kind = "sampled peak"  // the highest of periodic readings: a lower bound

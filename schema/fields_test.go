@@ -36,7 +36,7 @@ func numericLeaves(path string, t reflect.Type) (out []string) {
 // Every number of the event has an entry, no entry is stale, and all entries are
 // complete.
 func TestFieldsComplete(t *testing.T) {
-	kinds := []Kind{KindCounter, KindRatio, KindMean, KindQuantile, KindEstimate, KindSampledMean, KindSampledPeak, KindPeak,
+	kinds := []Kind{KindCounter, KindRatio, KindMean, KindQuantile, KindPercentile, KindEstimate, KindSampledMean, KindSampledPeak, KindPeak,
 		KindReading, KindDuration, KindInstant, KindBound, KindCoverage, KindConfiguration, KindIdentity}
 	var paths []string
 	for _, f := range Fields() {
@@ -198,7 +198,7 @@ func TestFieldAt(t *testing.T) {
 
 // isSettingOrEvidence reports whether a number at a path is not a figure.
 func isSettingOrEvidence(path string) bool {
-	return strings.HasPrefix(path, "engine.config.values.") || strings.Contains(path, ".evidence.") || strings.Contains(path, ".fixes.")
+	return strings.HasPrefix(path, "engine.config.values.") || strings.HasPrefix(path, "client.settings.") || strings.Contains(path, ".evidence.") || strings.Contains(path, ".fixes.")
 }
 
 // Every number in an event is a figure, except in values of any type.

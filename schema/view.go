@@ -111,6 +111,9 @@ func (e *GenerationObservability) fillLists() {
 	if e.Diagnosis != nil {
 		e.Diagnosis.FillLists()
 	}
+	if e.Client != nil {
+		e.Client.FillLists()
+	}
 	for _, v := range e.Validity {
 		if v.Evidence != nil {
 			v.Evidence.Value = finite(v.Evidence.Value)

@@ -87,7 +87,7 @@ func TestKeyOrder(t *testing.T) {
 		"peak_vram_gb", "kv_cache_usage_perc", "prefix_cache_hit_rate", "spec_accept_rate", "loadavg_pre", "loadavg_post",
 		"engine_runtime_config", "flag_did_not_engage",
 		"schema_version", "partial", "flag_mismatches", "flags_checked", "flags_unchecked", "run", "overhead", "host", "gpus", "engine",
-		"omni", "efficiency", "series", "diagnosis", "validity", "unavailable",
+		"omni", "efficiency", "series", "diagnosis", "client", "validity", "unavailable",
 	}
 	if d := cmp.Diff(want, keys); d != "" {
 		t.Error(d)
@@ -220,7 +220,7 @@ func TestNoNaN(t *testing.T) {
 				t.Errorf("%s lacks the nulls: %s", v, b)
 			}
 		}
-		if b := encode(t, &e, Full); bytes.Count(b, []byte(`{"deep":[null,null,1]}`)) != 8 {
+		if b := encode(t, &e, Full); bytes.Count(b, []byte(`{"deep":[null,null,1]}`)) != 9 {
 			t.Errorf("NaN or infinities are left in values of any type: %s", b)
 		}
 	}
@@ -250,6 +250,7 @@ func TestEmptyLists(t *testing.T) {
 		g.Method = nil // "" is not one of its values
 	}
 	e.Engine.KVCache.Usage.Method, e.Engine.Throughput.Over = nil, nil
+	e.Client.Tokens.From, e.Client.Throughput.Over = nil, nil
 	check(&e)
 }
 
