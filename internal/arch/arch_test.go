@@ -34,7 +34,7 @@ var layers = [][]string{
 	{"internal/threads"}, // which everything that may hang counts in
 	{ // data types and helpers
 		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
-		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/environ", "internal/pyvalue", "internal/spelling", "internal/stats",
+		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/environ", "internal/load/sse", "internal/pyvalue", "internal/spelling", "internal/stats",
 		"bench/internal/...",
 	},
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
@@ -89,6 +89,8 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/slo"}, []string{"internal/quantity", "internal/spelling", "schema"}},
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
 	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},
+	// The format of a stream does not depend on what it carries.
+	{[]string{"internal/load/sse"}, nil},
 	{[]string{"internal/intent"}, []string{"internal/pyvalue", "internal/vllm/args", "schema"}},
 	{[]string{"internal/wandb/..."}, []string{"internal/wandb/...", "internal/events", "internal/pyvalue", "schema"}},
 }
