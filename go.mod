@@ -7,6 +7,7 @@ go 1.26.0
 godebug updatemaxprocs=0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/NVIDIA/go-nvml v0.13.0-1
 	github.com/creack/pty v1.1.24
 	github.com/goccy/go-yaml v1.19.2
