@@ -25,6 +25,25 @@ const (
 	steadyLengths  = 2
 )
 
+const latencyPath = "client.latency_seconds."
+
+// latency is one of the distributions of a result.
+type latency struct {
+	key, title string
+	d          *schema.ClientDistribution
+}
+
+func latencies(c *schema.Client) []latency {
+	l := c.LatencySeconds
+	return []latency{
+		{"time_to_first_token", "time to first token", l.TimeToFirstToken},
+		{"inter_token_latency", "inter-token latency", l.InterTokenLatency},
+		{"time_per_output_token", "time per output token", l.TimePerOutputToken},
+		{"e2e_request_latency", "E2E request latency", l.E2ERequestLatency},
+		{"send_lateness", "send lateness", l.SendLateness},
+	}
+}
+
 // Result is what a run measured.
 type Result struct {
 	Client *schema.Client
@@ -140,14 +159,14 @@ func (c *collector) result(o *Options, model string) *Result {
 			result.Notes.Missing("client.throughput.prompt_tokens_per_second", "the server sends no usage")
 		}
 	}
-	latency := &schema.ClientLatency{
+	distributions := &schema.ClientLatency{
 		TimeToFirstToken: exact(ttft), InterTokenLatency: c.gaps.distribution(), TimePerOutputToken: exact(perToken),
 		E2ERequestLatency: exact(e2e), SendLateness: exact(late),
 	}
 	client := &schema.Client{
 		Tool:     "vobs load",
 		Requests: &schema.ClientRequests{Started: &started, Completed: &completed, Failed: failed, Cancelled: &cancelled},
-		Tokens:   tokens, LatencySeconds: latency, Settings: o.Settings,
+		Tokens:   tokens, LatencySeconds: distributions, Settings: o.Settings,
 	}
 	client.FillLists()
 	client.Settings["model"] = model
@@ -162,11 +181,10 @@ func (c *collector) result(o *Options, model string) *Result {
 	if started > 0 {
 		client.DurationSeconds = schema.F((last - first).Seconds())
 		c.throughput(o, client, tokens.Prompt != nil, first, last)
-	} else {
-		result.Notes.Missing("client", "no request was sent")
 	}
 	result.Client = client
 	result.doubts()
+	result.missing()
 	return result
 }
 
@@ -256,6 +274,22 @@ func meets(r *Request, targets []slo.Objective) bool {
 		}
 	}
 	return true
+}
+
+// missing explains what is null.
+func (r *Result) missing() {
+	for _, l := range latencies(r.Client) {
+		if *l.d.Count == 0 {
+			r.Notes.Missing(latencyPath+l.key, "nothing was observed")
+		}
+	}
+	r.Notes.Missing(latencyPath+"inter_token_latency.p99_interval", "times between the chunks of one stream are not independent of each other")
+	if r.Client.DurationSeconds == nil {
+		r.Notes.Missing("client.duration_seconds", "no request was sent")
+	}
+	if r.Client.Throughput == nil {
+		r.Notes.Missing("client.throughput", "no time has passed")
+	}
 }
 
 // doubts notes what casts doubt on the figures.

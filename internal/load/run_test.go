@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/vobs/vobs/internal/load/loadtest"
 	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/schema"
 )
@@ -41,7 +42,7 @@ func options(t testing.TB) *Options {
 
 func mustRun(t testing.TB, url string, o *Options) *Result {
 	t.Helper()
-	s, err := NewServer(url, "", nil)
+	s, err := NewServer(url, ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +51,18 @@ func mustRun(t testing.TB, url string, o *Options) *Result {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// simulated returns a server that answers at once, unless stream says otherwise.
+func simulated(t testing.TB, stream func(a *loadtest.Answer, number int)) *loadtest.Server {
+	s := loadtest.New(stream)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func bodies(s *loadtest.Server) []loadtest.Body {
+	b, _ := s.Requests()
+	return b
 }
 
 func seconds(t testing.TB, f *schema.Float) float64 {
@@ -65,18 +78,19 @@ func seconds(t testing.TB, f *schema.Float) float64 {
 func TestCounts(t *testing.T) {
 	for _, endpoint := range []Endpoint{Completions, Chat} {
 		t.Run(string(endpoint), func(t *testing.T) {
-			s := newSimulated(t, nil)
+			s := simulated(t, nil)
 			o := options(t)
 			o.Endpoint, o.PromptTokens, o.OutputTokens = endpoint, lengths(t, "10..60"), lengths(t, "lognormal:6,0.5")
 			c := mustRun(t, s.URL, o).Client
 			if *c.Requests.Started != 40 || *c.Requests.Completed != 40 || len(c.Requests.Failed) != 0 || *c.Requests.Cancelled != 0 {
 				t.Errorf("requests: %+v", c.Requests)
 			}
-			if s.finished != 40 || *c.Tokens.Generation != s.tokens || *c.Tokens.Prompt != s.prompt || *c.Tokens.From != "usage" {
-				t.Errorf("%d requests, %d and %d tokens at the server; %d and %d at the client", s.finished, s.prompt, s.tokens, *c.Tokens.Prompt, *c.Tokens.Generation)
+			want := s.Totals()
+			if got := (loadtest.Totals{Requests: *c.Requests.Completed, PromptTokens: *c.Tokens.Prompt, GenerationTokens: *c.Tokens.Generation}); got != want || *c.Tokens.From != "usage" {
+				t.Errorf("%+v, by %s; at the server %+v", got, *c.Tokens.From, want)
 			}
-			if n := *c.LatencySeconds.InterTokenLatency.Count; n != s.tokens-40 {
-				t.Errorf("%d times between chunks of %d tokens", n, s.tokens)
+			if n := *c.LatencySeconds.InterTokenLatency.Count; n != want.GenerationTokens-40 {
+				t.Errorf("%d times between chunks of %d tokens", n, want.GenerationTokens)
 			}
 			if n := *c.LatencySeconds.TimeToFirstToken.Count; n != 40 {
 				t.Errorf("%d first tokens", n)
@@ -84,7 +98,7 @@ func TestCounts(t *testing.T) {
 			if c.Settings["model"] != "tiny" {
 				t.Errorf("settings: %v", c.Settings)
 			}
-			for _, b := range s.requests {
+			for _, b := range bodies(s) {
 				if !b.Stream || !b.StreamOptions.IncludeUsage || !b.IgnoreEOS || b.MinTokens != b.MaxTokens || b.Model != "tiny" {
 					t.Fatalf("request %+v", b)
 				}
@@ -96,12 +110,12 @@ func TestCounts(t *testing.T) {
 // The same seed makes the same requests, in whatever order they are sent; another one does not.
 func TestSeed(t *testing.T) {
 	sent := func(seed uint64, concurrency int) []string {
-		s := newSimulated(t, nil)
+		s := simulated(t, nil)
 		o := options(t)
 		o.Seed, o.Concurrency, o.PromptTokens, o.OutputTokens, o.SharedPrefix = seed, concurrency, lengths(t, "30..50"), lengths(t, "1..9"), 0.5
 		mustRun(t, s.URL, o)
 		var out []string
-		for _, b := range s.requests {
+		for _, b := range bodies(s) {
 			out = append(out, fmt.Sprint(b.Prompt, b.MaxTokens))
 		}
 		slices.Sort(out)
@@ -121,13 +135,13 @@ func TestSeed(t *testing.T) {
 
 // Every prompt begins with the shared part, and no two go on alike.
 func TestSharedPrefix(t *testing.T) {
-	s := newSimulated(t, nil)
+	s := simulated(t, nil)
 	o := options(t)
 	o.SharedPrefix = 0.75
 	mustRun(t, s.URL, o)
 	rest := map[string]bool{}
-	for _, b := range s.requests {
-		if !slices.Equal(b.Prompt[:15], s.requests[0].Prompt[:15]) || len(b.Prompt) != 20 {
+	for _, b := range bodies(s) {
+		if !slices.Equal(b.Prompt[:15], bodies(s)[0].Prompt[:15]) || len(b.Prompt) != 20 {
 			t.Fatalf("prompt %v", b.Prompt)
 		}
 		rest[fmt.Sprint(b.Prompt[15:])] = true
@@ -139,38 +153,38 @@ func TestSharedPrefix(t *testing.T) {
 
 // Each way to fail has its kind, and what failed is in no latency.
 func TestFailures(t *testing.T) {
-	s := newSimulated(t, func(a *answer, number int) {
+	s := simulated(t, func(a *loadtest.Answer, number int) {
 		switch number % 10 {
 		case 0:
 			http.Error(a, `{"error":{"message":"too  many\nrequests","code":429}}`, http.StatusTooManyRequests)
 		case 1: // cut within a chunk
-			a.start()
-			a.token()
-			a.write(`data: {"choi`)
-			a.abort()
+			a.Start()
+			a.Token()
+			a.Send(`data: {"choi`)
+			a.Abort()
 		case 2: // an orderly end, but not of the stream
-			a.start()
-			a.token()
+			a.Start()
+			a.Token()
 		case 3:
-			a.start()
-			a.token()
-			a.write(`data: {"error":{"message":"engine is dead","type":"Internal"}}` + "\n\n")
+			a.Start()
+			a.Token()
+			a.Send(`data: {"error":{"message":"engine is dead","type":"Internal"}}` + "\n\n")
 		case 4: // vLLM before 0.10
-			a.start()
-			a.write(`data: {"object":"error","message":"engine is dead","code":500}` + "\n\ndata: [DONE]\n\n")
+			a.Start()
+			a.Send(`data: {"object":"error","message":"engine is dead","code":500}` + "\n\ndata: [DONE]\n\n")
 		case 5:
-			a.start()
-			a.write("event: error\ndata: overloaded\n\n")
+			a.Start()
+			a.Send("event: error\ndata: overloaded\n\n")
 		case 6:
-			a.start()
-			a.write("data: hello\n\n")
+			a.Start()
+			a.Send("data: hello\n\n")
 		case 7:
 			io.WriteString(a, `{"choices":[{"text":"x"}]}`)
 		case 8:
-			a.start()
-			a.write("data: [DONE]\n\n")
+			a.Start()
+			a.Send("data: [DONE]\n\n")
 		default:
-			a.all()
+			a.All()
 		}
 	})
 	r := mustRun(t, s.URL, options(t))
@@ -188,10 +202,10 @@ func TestFailures(t *testing.T) {
 }
 
 func TestTimeoutAndConnect(t *testing.T) {
-	s := newSimulated(t, func(a *answer, number int) {
-		a.start()
-		a.token()
-		<-a.request.Context().Done()
+	s := simulated(t, func(a *loadtest.Answer, number int) {
+		a.Start()
+		a.Token()
+		<-a.Request.Context().Done()
 	})
 	o := options(t)
 	o.Requests, o.Timeout = 4, 50*time.Millisecond
@@ -208,18 +222,18 @@ func TestTimeoutAndConnect(t *testing.T) {
 // Chunks may be cut anywhere, inside a character too, come with comments between them, or
 // several at once.
 func TestPieces(t *testing.T) {
-	s := newSimulated(t, func(a *answer, number int) {
-		a.start()
+	s := simulated(t, func(a *loadtest.Answer, number int) {
+		a.Start()
 		text := ": ping\r\n\r\ndata: {\"choices\":[{\"text\":\" é漢😀\",\"finish_reason\":null}]}\r\n\r\n" +
 			"data: {\"choices\":\ndata: [{\"text\":\"\",\"finish_reason\":null}]}\n\n" + // a token that ends within a character
 			"data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
 		for i := range len(text) {
 			if number == 0 {
-				a.write(text[i : i+1])
+				a.Send(text[i : i+1])
 			}
 		}
 		if number > 0 {
-			a.write(text)
+			a.Send(text)
 		}
 	})
 	o := options(t)
@@ -235,12 +249,12 @@ func TestPieces(t *testing.T) {
 func TestStall(t *testing.T) {
 	const stall = 500 * time.Millisecond
 	var until atomic.Int64
-	s := newSimulated(t, func(a *answer, number int) {
+	s := simulated(t, func(a *loadtest.Answer, number int) {
 		if number == 20 {
 			until.Store(time.Now().Add(stall).UnixNano())
 		}
-		a.pause(time.Until(time.Unix(0, until.Load())))
-		a.all()
+		a.Pause(time.Until(time.Unix(0, until.Load())))
+		a.All()
 	})
 	o := options(t)
 	o.Concurrency, o.Rate, o.Requests = 0, 100, 100
@@ -257,7 +271,7 @@ func TestStall(t *testing.T) {
 
 // Times are those of the server's pace.
 func TestPace(t *testing.T) {
-	s := newSimulated(t, func(a *answer, _ int) { a.paced(60*time.Millisecond, 20*time.Millisecond) })
+	s := simulated(t, func(a *loadtest.Answer, _ int) { a.Paced(60*time.Millisecond, 20*time.Millisecond) })
 	o := options(t)
 	o.Requests = 12
 	o.SLO = []slo.Objective{{Metric: slo.TTFT, Percentile: 95, Seconds: 10}, {Metric: slo.ITL, Percentile: 95, Seconds: 10}, {Metric: slo.E2E, Percentile: 95, Seconds: 10}}
@@ -286,7 +300,7 @@ func TestPace(t *testing.T) {
 
 // Some requests are cancelled, as planned; the server sees them go.
 func TestCancel(t *testing.T) {
-	s := newSimulated(t, func(a *answer, _ int) { a.paced(0, time.Millisecond) })
+	s := simulated(t, func(a *loadtest.Answer, _ int) { a.Paced(0, time.Millisecond) })
 	o := options(t)
 	o.Cancel = 0.5
 	want := int64(0)
@@ -302,7 +316,7 @@ func TestCancel(t *testing.T) {
 }
 
 func TestWarmup(t *testing.T) {
-	s := newSimulated(t, nil)
+	s := simulated(t, nil)
 	o := options(t)
 	o.Warmup = 10
 	var warm, counted int
@@ -314,15 +328,15 @@ func TestWarmup(t *testing.T) {
 		}
 	}
 	c := mustRun(t, s.URL, o).Client
-	if len(s.requests) != 50 || warm != 10 || counted != 40 || *c.Requests.Started != 40 || *c.LatencySeconds.InterTokenLatency.Count != 40*7 {
-		t.Errorf("%d requests, %d in the warm-up, %d counted; %+v", len(s.requests), warm, counted, c.Requests)
+	if len(bodies(s)) != 50 || warm != 10 || counted != 40 || *c.Requests.Started != 40 || *c.LatencySeconds.InterTokenLatency.Count != 40*7 {
+		t.Errorf("%d requests, %d in the warm-up, %d counted; %+v", len(bodies(s)), warm, counted, c.Requests)
 	}
 }
 
 // A run by time ends by itself, and awaits what is under way.
 func TestDuration(t *testing.T) {
 	for _, rate := range []float64{0, 200} {
-		s := newSimulated(t, func(a *answer, _ int) { a.paced(time.Millisecond, time.Millisecond) })
+		s := simulated(t, func(a *loadtest.Answer, _ int) { a.Paced(time.Millisecond, time.Millisecond) })
 		o := options(t)
 		o.Requests, o.Duration, o.WarmupTime, o.Ramp, o.Rate = 0, 300*time.Millisecond, 100*time.Millisecond, 50*time.Millisecond, rate
 		if rate > 0 {
@@ -342,18 +356,18 @@ func TestDuration(t *testing.T) {
 // Ctrl-C ends a run with what was measured.
 func TestInterrupt(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
-	s := newSimulated(t, func(a *answer, number int) {
+	s := simulated(t, func(a *loadtest.Answer, number int) {
 		if number < 6 {
-			a.all()
+			a.All()
 			return
 		}
-		a.start()
+		a.Start()
 		if number == 9 {
 			interrupt()
 		}
-		<-a.request.Context().Done()
+		<-a.Request.Context().Done()
 	})
-	server, err := NewServer(s.URL, "", nil)
+	server, err := NewServer(s.URL, ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,23 +382,29 @@ func TestInterrupt(t *testing.T) {
 
 func TestSocketAndKey(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	s := newSimulated(t, func(a *answer, number int) {
-		if number > 0 {
+	s := simulated(t, func(a *loadtest.Answer, number int) {
+		if number%2 > 0 {
 			http.Error(a, `{"error":"the key sk-secret-1 is wrong"}`, http.StatusUnauthorized)
 			return
 		}
-		a.all()
+		a.All()
 	})
-	for _, address := range []string{s.onSocket(filepath.Join(t.TempDir(), "s")), s.URL + "/v1/"} {
-		s.requests, s.headers = nil, nil
-		server, err := NewServer(address, "sk-secret-1", nil)
+	socket := filepath.Join(t.TempDir(), "s")
+	closeSocket, err := s.Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeSocket()
+	for _, address := range []string{"unix://" + socket, s.URL + "/v1/"} {
+		server, err := NewServer(address, ServerOptions{Key: "sk-secret-1"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		o := options(t)
 		o.Requests = 2
 		r, err := Run(t.Context(), server, o)
-		if err != nil || *r.Client.Requests.Completed != 1 || s.headers[0].Get("Authorization") != "Bearer sk-secret-1" {
+		_, headers := s.Requests()
+		if err != nil || *r.Client.Requests.Completed != 1 || headers[len(headers)-1].Get("Authorization") != "Bearer sk-secret-1" {
 			t.Fatalf("%v: %+v", err, r)
 		}
 		text, err := json.Marshal(r)
@@ -395,9 +415,9 @@ func TestSocketAndKey(t *testing.T) {
 }
 
 func TestSetupErrors(t *testing.T) {
-	s := newSimulated(t, nil)
-	s.noTokens = true
-	server, _ := NewServer(s.URL, "", nil)
+	s := simulated(t, nil)
+	s.NoTokenizer = true
+	server, _ := NewServer(s.URL, ServerOptions{})
 	if _, err := Run(t.Context(), server, options(t)); err == nil || err.Error() != "the server has no /tokenize (status 404: 404 page not found)" {
 		t.Errorf("%v", err)
 	}
@@ -410,7 +430,7 @@ func TestSetupErrors(t *testing.T) {
 		"127.0.0.1:8000": "not a valid URL", "localhost:8000": "does not begin with", "ftp://x": "does not begin with", "http://": "has no host",
 		"http://x/?a=b": "has a query", "unix://x": "unix:///PATH", "": "does not begin with",
 	} {
-		if _, err := NewServer(address, "", nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := NewServer(address, ServerOptions{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}

@@ -29,16 +29,33 @@ const (
 // Server is an OpenAI-compatible server, and how it is reached.
 type Server struct {
 	base *url.URL // without /v1
+	name string
 	http *http.Client
 	key  string
 }
 
+// ServerOptions are how a server is reached.
+type ServerOptions struct {
+	// Key is sent as a bearer token, if it is not empty.
+	Key string
+	// CA verifies https servers; nil means the system's CAs, with no verification of a
+	// loopback server.
+	CA *x509.CertPool
+}
+
+// Key returns the key in a text, which is one line.
+func Key(text string) (string, error) {
+	key := strings.TrimSpace(text)
+	if key == "" || strings.ContainsAny(key, "\r\n\x00") {
+		return "", errors.New("does not have exactly one line")
+	}
+	return key, nil
+}
+
 // NewServer returns the server at an address: http://HOST:PORT, https://… or
-// unix:///PATH/TO.sock; /v1 at its end may be left out. It sends key as a bearer token, if key
-// is not empty. ca verifies https servers; nil means the system's CAs, with no verification
-// of a loopback server. Proxies are those of the environment, but never for a loopback server
-// or a socket.
-func NewServer(address, key string, ca *x509.CertPool) (*Server, error) {
+// unix:///PATH/TO.sock; /v1 at its end may be left out. Proxies are those of the environment,
+// but never for a loopback server or a socket.
+func NewServer(address string, o ServerOptions) (*Server, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, errors.New("the address is not a valid URL: use http://HOST:PORT or unix:///PATH")
@@ -69,7 +86,7 @@ func NewServer(address, key string, ca *x509.CertPool) (*Server, error) {
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 100_000,
 		IdleConnTimeout:     time.Minute,
-		TLSClientConfig:     &tls.Config{RootCAs: ca, InsecureSkipVerify: loopback && ca == nil},
+		TLSClientConfig:     &tls.Config{RootCAs: o.CA, InsecureSkipVerify: loopback && o.CA == nil},
 	}
 	if loopback {
 		transport.Proxy = nil
@@ -79,14 +96,21 @@ func NewServer(address, key string, ca *x509.CertPool) (*Server, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		}
 	}
+	name := "unix://" + socket
+	if socket == "" {
+		name = u.Scheme + "://" + u.Host + u.Path
+	}
 	noRedirects := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Server{base: u, key: key, http: &http.Client{Transport: transport, CheckRedirect: noRedirects}}, nil
+	return &Server{base: u, name: name, key: o.Key, http: &http.Client{Transport: transport, CheckRedirect: noRedirects}}, nil
 }
 
 func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
+
+// Name returns the server's address without user info.
+func (s *Server) Name() string { return s.name }
 
 // Close closes all connections that serve no request.
 func (s *Server) Close() { s.http.CloseIdleConnections() }
