@@ -2,8 +2,8 @@
 // sees: `vobs load`.
 //
 // Three rules keep the figures honest. A latency counts from the time at which the request
-// was meant to be sent, not from that at which a busy client got round to it: otherwise a
-// server that stalls would delay its own bad figures away (coordinated omission). How late
+// was meant to be sent, not from that at which a busy client sent it: otherwise the requests
+// that are due while a server stalls would be sent late, and look fast (coordinated omission). How late
 // requests were sent is a figure of its own, send_lateness. And tokens are those that the
 // server counts in `usage`, because a chunk of a stream may hold several.
 //

@@ -191,68 +191,80 @@ func (c *collector) result(o *Options, model string) *Result {
 // throughput sets the rates: over the steady part of the run, if it is long enough.
 //
 // The steady part begins when the load is at its level and the first counted request has been
-// answered, and ends when the last one is sent. Requests count where they end.
+// answered, and ends when the last one is sent, or when the first one was sent that the end of
+// the run cut short. A request counts there with the share of its
+// time that lies in it: if requests end in waves, as those of a closed loop do, the number that
+// ended would depend on where the part begins.
 func (c *collector) throughput(o *Options, client *schema.Client, hasPrompt bool, first, last time.Duration) {
-	from, to := time.Duration(math.MaxInt64), time.Duration(0)
+	from, to, cut := time.Duration(math.MaxInt64), time.Duration(0), time.Duration(math.MaxInt64)
 	for _, r := range c.requests {
 		if r.Warmup {
 			continue
 		}
 		to = max(to, r.Sent)
-		if r.completed() {
+		switch {
+		case r.completed():
 			from = min(from, r.End)
+		case r.Cancelled && r.plan.cancelAfter < 0: // by the end of the run: how long it would have taken is unknown
+			cut = min(cut, r.Intended)
 		}
 	}
-	from = max(from, o.Ramp)
+	from, to = max(from, o.Ramp), min(to, cut)
 	over := "steady"
 	rates := c.count(o, client, from, to, true)
 	e2e, _ := client.LatencySeconds.E2ERequestLatency.Mean.Value()
 	if rates.requests < steadyRequests || rates.seconds < steadyLengths*e2e {
 		over = "all"
-		rates = c.count(o, client, first-1, last, false)
+		rates = c.count(o, client, first, last, false)
 	}
 	if rates.seconds <= 0 {
 		return
 	}
 	client.Throughput = &schema.ClientThroughput{
-		RequestsPerSecond:         schema.F(float64(rates.requests) / rates.seconds),
-		GenerationTokensPerSecond: schema.F(float64(rates.generation) / rates.seconds),
+		RequestsPerSecond:         schema.F(rates.requests / rates.seconds),
+		GenerationTokensPerSecond: schema.F(rates.generation / rates.seconds),
 		Over:                      &over,
 	}
 	if hasPrompt {
-		client.Throughput.PromptTokensPerSecond = schema.F(float64(rates.prompt) / rates.seconds)
+		client.Throughput.PromptTokensPerSecond = schema.F(rates.prompt / rates.seconds)
 	}
 	if client.SLO != nil {
-		client.Goodput = schema.F(float64(rates.good) / rates.seconds)
+		client.Goodput = schema.F(rates.good / rates.seconds)
 	}
 }
 
-// counts are what ended in a time.
+// counts are what was completed in a time.
 type counts struct {
 	seconds                            float64
-	requests, good, prompt, generation int64
+	requests, good, prompt, generation float64
 }
 
-// count counts the completed requests that ended after from and until to.
-func (c *collector) count(o *Options, client *schema.Client, from, to time.Duration, withWarmup bool) counts {
+// count counts the completed requests: all that were counted, or if shares is set, the shares
+// of all requests that lie between from and to.
+func (c *collector) count(o *Options, client *schema.Client, from, to time.Duration, shares bool) counts {
 	n := counts{seconds: (to - from).Seconds()}
 	tokens := (*Request).tokens
 	if *client.Tokens.From == "chunks" {
 		tokens = func(r *Request) int64 { return r.Chunks }
 	}
 	for _, r := range c.requests {
-		if !r.completed() || r.Warmup && !withWarmup || r.End <= from || r.End > to {
+		if !r.completed() || r.Warmup && !shares {
 			continue
 		}
-		n.requests++
-		n.generation += tokens(r)
+		share := 1.0
+		if whole := r.End - r.Intended; shares && whole > 0 {
+			inside := min(r.End, to) - max(r.Intended, from)
+			share = max(0, inside.Seconds()) / whole.Seconds()
+		}
+		n.requests += share
+		n.generation += share * float64(tokens(r))
 		if r.HasUsage {
-			n.prompt += r.Prompt
+			n.prompt += share * float64(r.Prompt)
 		} else {
-			n.prompt += int64(r.plan.prompt)
+			n.prompt += share * float64(r.plan.prompt)
 		}
 		if meets(r, o.SLO) {
-			n.good++
+			n.good += share
 		}
 	}
 	return n
