@@ -3,30 +3,28 @@ package cli
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/vobs/vobs/internal/load/loadtest"
 )
 
 // openaiMain is a simulated OpenAI-compatible server on the unix socket args[0], until it is
-// killed. Mode args[1] is fast, paced, refuse (it answers 503), or hang (from the fifth request
-// on, which it reports by the file `hanging`). When it listens, it writes the file
-// args[0].ready.
+// killed. Mode args[1] is fast, refuse (it answers 503), or hang (from the fifth request on; the
+// sixth writes the file `hanging`). When it listens, it writes the file args[0].ready.
 func openaiMain(args []string) int {
 	s := loadtest.New(func(a *loadtest.Answer, number int) {
 		switch args[1] {
 		case "refuse":
 			a.WriteHeader(503)
 			a.Send(`{"error":{"message":"overloaded"}}`)
-		case "paced":
-			a.Paced(20*time.Millisecond, 5*time.Millisecond)
 		case "hang":
 			if number < 4 {
 				a.All()
 				return
 			}
 			a.Start()
-			_ = os.WriteFile("hanging", nil, 0o600)
+			if number == 5 {
+				_ = os.WriteFile("hanging", nil, 0o600)
+			}
 			<-a.Request.Context().Done()
 		default:
 			a.All()

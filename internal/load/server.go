@@ -20,6 +20,10 @@ import (
 const (
 	// setupTimeout bounds a request before the load begins.
 	setupTimeout = 30 * time.Second
+	// idleTimeout is how long a connection without a request is kept: less than the 5 s after
+	// which vLLM's server closes it (VLLM_HTTP_TIMEOUT_KEEP_ALIVE in vllm/envs.py), so that no
+	// request meets a connection that is being closed.
+	idleTimeout = 4 * time.Second
 	// maxAnswer is the size limit of an answer that is no stream, in bytes.
 	maxAnswer = 8 << 20
 	// maxMessage is the length limit of a server's error message, in bytes.
@@ -85,7 +89,7 @@ func NewServer(address string, o ServerOptions) (*Server, error) {
 		Proxy:               http.ProxyFromEnvironment,
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 100_000,
-		IdleConnTimeout:     time.Minute,
+		IdleConnTimeout:     idleTimeout,
 		TLSClientConfig:     &tls.Config{RootCAs: o.CA, InsecureSkipVerify: loopback && o.CA == nil},
 	}
 	if loopback {
