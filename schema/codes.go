@@ -19,6 +19,11 @@ const (
 	CodeWarmPrefixCache  Code = "warm_prefix_cache"
 )
 
+// Codes about a load generator.
+const (
+	CodeClientLate Code = "client_late"
+)
+
 // Codes about how the command ended and what the run was made with.
 const (
 	CodeNonzeroExit Code = "nonzero_exit"
@@ -128,6 +133,9 @@ func Codes() []CodeGroup {
 			{CodeEngineDied, failure, "An engine core on this host ended while its API server was still running, and nothing had asked it to."},
 			{CodeEngineWarmedUp, info, "An engine came up during the run and served requests. The first ones may have paid for compilation, for the capture of CUDA graphs and for cold caches."},
 			{CodeWarmPrefixCache, warning, "An engine had served requests before the run, and at least 1 % of this run's prompt tokens came from its prefix cache. Some of them may have been cached before the run: a run on a fresh engine would be slower. Not evaluated after a restart, nor if the prefix cache was reset through the API."},
+		}},
+		{"A load generator", []CodeInfo{
+			{CodeClientLate, warning, "The load generator sent more than 1 % of its requests more than 2 ms late, and by more than 5 % of the median time to first token. Latencies count from the intended time and include this; the client, not the server, may be the bottleneck."},
 		}},
 		{"The run", []CodeInfo{
 			{CodeNonzeroExit, warning, "The command failed: its exit code is not 0, or a signal killed it. Its figures may be those of a part of the work."},

@@ -56,6 +56,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Usage: "bracket a vLLM generation run and write one JSON event",
 		UsageText: `vobs run [flags] [--] COMMAND [ARGUMENT...]
 vobs ab [flags] [--] COMMAND_A... --- COMMAND_B...
+vobs load [flags] URL
 vobs compare [flags] BASE NEW
 vobs check [flags] EVENT...
 vobs diagnose [flags] EVENT... | --metrics-url URL | --prometheus URL
@@ -91,6 +92,7 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 	app.Commands = []*cli.Command{
 		runCommand(),
 		abCommand(),
+		loadCommand(),
 		compareCommand(),
 		checkCommand(),
 		diagnoseCommand(),

@@ -18,7 +18,7 @@ const (
 	exitUsage      = 2   // wrong usage, or something cannot be read; not of run
 	exitUndecided  = 3   // the answer is not known: the runs do not decide it
 	exitFailed     = 4   // ab: a command failed
-	exitInterrupt  = 130 // ab, diagnose: Ctrl-C
+	exitInterrupt  = 130 // ab, load, diagnose: Ctrl-C
 	exitNotStarted = 125 // run: vobs failed before the command started
 )
 

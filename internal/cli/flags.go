@@ -14,6 +14,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/diagnose"
 	"github.com/vobs/vobs/internal/github"
+	"github.com/vobs/vobs/internal/load"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
@@ -35,6 +36,9 @@ var flagWords = map[string][]string{
 	"ab format":       formatWords,
 	"diagnose format": {string(diagnose.Text), string(diagnose.JSON), string(diagnose.Markdown)},
 	"preset":          {string(diagnose.Default), string(diagnose.Document)},
+	"endpoint":        {string(load.Completions), string(load.Chat)},
+	"arrivals":        {"poisson", "constant"},
+	"scenario":        scenarioNames(),
 	"ab order":        {string(ab.ABBA), string(ab.Random)},
 	"slo":             slo.Names(),
 	githubFlag:        {string(github.Auto), string(github.On), string(github.Off)},
@@ -65,7 +69,7 @@ func refuseEmpty(c *cli.Context) error {
 	if c.Command.Name == "run" {
 		return nil
 	}
-	for _, name := range []string{"append", "at", "by", "history", "limits", "output", "prometheus", "prometheus-basic-auth-file", "prometheus-token-file", "selector", "slo"} {
+	for _, name := range []string{"api-key-env", "api-key-file", "append", "at", "by", "ca", "history", "limits", "output", "prometheus", "prometheus-basic-auth-file", "prometheus-token-file", "save-requests", "scenario", "selector", "slo"} {
 		if c.IsSet(name) && c.String(name) == "" {
 			return withHint(fmt.Errorf("--%s is empty", name), "leave the flag out, or set the variable that its value comes from")
 		}
@@ -160,15 +164,15 @@ func interval(c *cli.Context, name string, shortest time.Duration) (time.Duratio
 	return d, nil
 }
 
-// readCA reads certificates in PEM format.
-func readCA(file string) (*x509.CertPool, error) {
+// readCA reads certificates in PEM format. what names the file in errors.
+func readCA(what, file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("metrics CA: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("metrics CA: %s has no certificate in PEM format", file)
+		return nil, fmt.Errorf("%s: %s has no certificate in PEM format", what, file)
 	}
 	return pool, nil
 }

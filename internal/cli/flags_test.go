@@ -17,6 +17,7 @@ import (
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/diagnose"
 	"github.com/vobs/vobs/internal/github"
+	"github.com/vobs/vobs/internal/load"
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
@@ -37,6 +38,9 @@ var flagParsers = map[string]func(string) error{
 	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
 	"diagnose format": func(s string) error { _, err := diagnose.ParseFormat(s); return err },
 	"preset":          func(s string) error { _, err := diagnose.ParsePreset(s); return err },
+	"endpoint":        func(s string) error { _, err := load.ParseEndpoint(s); return err },
+	"arrivals":        func(s string) error { _, err := load.ParseArrivals(s); return err },
+	"scenario":        func(s string) error { _, err := parseScenario(s); return err },
 	"ab order":        func(s string) error { _, err := ab.ParseOrder(s); return err },
 	"slo":             func(s string) error { _, err := slo.Parse(s); return err },
 	githubFlag:        func(s string) error { _, err := github.ParseMode(s); return err },

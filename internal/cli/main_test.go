@@ -26,6 +26,8 @@ var programs = map[string]func(){
 	"vllm":   func() { os.Exit(engineMain(os.Args[1:])) },
 	"client": func() { os.Exit(clientMain(os.Args[1:])) },
 
+	"openai": func() { os.Exit(openaiMain(os.Args[1:])) },
+
 	"until-sampled": func() { os.Exit(untilSampledMain(os.Args[1:])) },
 	"catch":         func() { os.Exit(catchMain(os.Args[1:])) },
 	"become-root":   func() { os.Exit(becomeRootMain(os.Args[1:])) },

@@ -84,7 +84,7 @@ func metricsAccess(c *cli.Context) (cfg probe.Config, err error) {
 		return cfg, err
 	}
 	if file := c.String("metrics-ca"); file != "" {
-		cfg.CA, err = readCA(file)
+		cfg.CA, err = readCA("metrics CA", file)
 	}
 	return cfg, err
 }

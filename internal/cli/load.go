@@ -1,0 +1,391 @@
+package cli
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/vobs/vobs/internal/bracket"
+	"github.com/vobs/vobs/internal/load"
+	"github.com/vobs/vobs/internal/render"
+	"github.com/vobs/vobs/internal/slo"
+	"github.com/vobs/vobs/schema"
+)
+
+// progressEvery is how often the progress line is written.
+const progressEvery = time.Second
+
+// defaultDuration is how long a load lasts if neither a time nor a number of requests is given.
+const defaultDuration = time.Minute
+
+func loadCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "load",
+		Usage:     "send a load to an OpenAI-compatible server, and measure what its clients see",
+		ArgsUsage: "URL",
+		Description: `URL is the server's: http://HOST:PORT, https://HOST:PORT or unix:///PATH/TO.sock.
+
+A closed loop (--concurrency) sends a request when another one has ended; an open loop
+(--rate) sends requests at their times, whatever the server does. Latencies count from
+the time at which a request was meant to be sent.
+
+   vobs load --rate 5 --duration 2m --slo chat http://127.0.0.1:8000
+   vobs load --scenario saturation -o client.json http://127.0.0.1:8000
+
+The result is one line of JSON with the event's group client; a table goes to stderr.
+
+Exits with 0, with 1 if no request was completed, with 2 if the flags are wrong or the
+server cannot be read, with 130 after Ctrl-C, when it has written what was measured.
+docs/load.md describes the figures.`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "scenario", Usage: "use the flags that the `SCENARIO` stands for, unless they are given: low, saturation, long-prompts, long-outputs or burst"},
+			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, Usage: "closed loop: keep `N` requests under way"},
+			&cli.Float64Flag{Name: "rate", Usage: "open loop: send `N` requests per second"},
+			&cli.StringFlag{Name: "arrivals", Value: load.Poisson.String(), Usage: "`PROCESS` of the arrivals of an open loop: poisson, constant, or gamma:SHAPE (a shape below 1 makes bursts)"},
+			&cli.DurationFlag{Name: "ramp", Usage: "raise the rate, or the concurrency, from 0 over this `TIME`"},
+			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, Usage: "stop after `N` requests"},
+			&cli.DurationFlag{Name: "duration", DefaultText: "60s without --requests", Usage: "stop after this `TIME`, and await what is under way"},
+			&cli.StringFlag{Name: "warmup", Usage: "do not count the first requests: `N` of them, or those of a time such as 10s"},
+			&cli.StringFlag{Name: "prompt-tokens", Value: "512", Usage: "`LENGTH` of prompts: a number, a range like 100..500, or lognormal:MEDIAN,SIGMA"},
+			&cli.StringFlag{Name: "output-tokens", Value: "256", Usage: "`LENGTH` of outputs, as for prompts"},
+			&cli.BoolFlag{Name: "ignore-eos", Value: true, Usage: "make vLLM generate exactly the planned number of tokens (ignore_eos and min_tokens); =false for servers that refuse this"},
+			&cli.Float64Flag{Name: "shared-prefix", Usage: "`SHARE` of each prompt, from 0 to 1, that all prompts begin with"},
+			&cli.Float64Flag{Name: "cancel", Usage: "`SHARE` of the requests, from 0 to 1, that the client cancels at a random token"},
+			&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "`SEED` of lengths, prompts and arrivals: equal seeds make equal loads, which the server's prefix cache may know"},
+			&cli.StringFlag{Name: "endpoint", Value: string(load.Completions), Usage: "`ENDPOINT` of the API: completions (prompts of exact length, as token ids) or chat (text)"},
+			&cli.StringFlag{Name: "model", DefaultText: "the first one that the server serves", Usage: "`NAME` of the model"},
+			&cli.IntFlag{Name: "vocab", DefaultText: "common words by the server's /tokenize", Usage: "make prompts of the ids of a vocabulary of `N` tokens"},
+			&cli.DurationFlag{Name: "timeout", Value: 10 * time.Minute, Usage: "give a request up after this `TIME`"},
+			&cli.StringFlag{Name: "slo", Usage: "count the requests that meet the `SLO` as goodput: chat, code, batch, rag or agentic, or targets like ttft=500ms,itl=50ms,e2e=10s"},
+			&cli.StringFlag{Name: "api-key-env", Usage: "send the key in the environment variable `NAME` as a bearer token"},
+			&cli.StringFlag{Name: "api-key-file", Usage: "send the key in `FILE` as a bearer token"},
+			&cli.StringFlag{Name: "ca", Usage: "verify an https server with the certificates in `FILE` (PEM); by default with the system's, and a server on a loopback address not at all"},
+			outputFlag(),
+			&cli.StringFlag{Name: "save-requests", Usage: "write every request to `FILE` as it ends, one line of JSON each"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print neither the table nor the progress"},
+		},
+		Action: loadAction,
+	}
+}
+
+// scenario is a name for flags. The numbers are those of "Test Scenarios" in a published guide
+// to vLLM v1's metrics in production.
+type scenario struct {
+	name                                string
+	concurrency, requests               int
+	promptTokens, outputTokens, purpose string
+}
+
+var scenarios = []scenario{
+	{"low", 1, 50, "512", "256", "latency under low load"},
+	{"saturation", 64, 500, "512", "256", "throughput at saturation"},
+	{"long-prompts", 8, 50, "8192", "256", "how the time to first token grows with the prompt"},
+	{"long-outputs", 16, 50, "256", "4096", "sustained decoding"},
+	{"burst", 128, 200, "512", "256", "queueing under sudden load"},
+}
+
+func scenarioNames() []string {
+	var names []string
+	for _, s := range scenarios {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func parseScenario(name string) (scenario, error) {
+	for _, s := range scenarios {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return scenario{}, fmt.Errorf("scenario %q: use %s", name, strings.Join(scenarioNames(), ", "))
+}
+
+// applyScenario sets the flags of --scenario that are not given, and prints all of them.
+func applyScenario(c *cli.Context, m *messages) error {
+	if !c.IsSet("scenario") {
+		return nil
+	}
+	s, err := parseScenario(c.String("scenario"))
+	if err != nil {
+		return fmt.Errorf("--scenario: %w", err)
+	}
+	text := "scenario " + s.name + ", " + s.purpose + ":"
+	for _, f := range [][2]string{
+		{"concurrency", strconv.Itoa(s.concurrency)}, {"requests", strconv.Itoa(s.requests)},
+		{"prompt-tokens", s.promptTokens}, {"output-tokens", s.outputTokens},
+	} {
+		if f[0] == "concurrency" && c.IsSet("rate") || f[0] == "requests" && c.IsSet("duration") {
+			continue
+		}
+		if !c.IsSet(f[0]) {
+			if err := c.Set(f[0], f[1]); err != nil {
+				return err
+			}
+		}
+		text += " --" + f[0] + " " + fmt.Sprint(c.Value(f[0]))
+	}
+	if !c.Bool("quiet") {
+		m.line(text)
+	}
+	return nil
+}
+
+func loadAction(c *cli.Context) (err error) {
+	m := &messages{w: os.Stderr}
+	if err := refuseEmpty(c); err != nil {
+		return err
+	}
+	if err := applyScenario(c, m); err != nil {
+		return err
+	}
+	server, err := loadServer(c)
+	if err != nil {
+		return err
+	}
+	options, err := loadOptions(c)
+	if err != nil {
+		return err
+	}
+	options.Settings = loadSettings(c)
+	options.Settings["url"] = server.Name()
+	if c.String("output") == "" {
+		if err := checkStdout(c, "result"); err != nil {
+			return err
+		}
+	}
+	closeRequests, err := saveRequests(c, options)
+	if err != nil {
+		return err
+	}
+	clear := func() {}
+	if isTerminal(os.Stderr) && !c.Bool("quiet") {
+		clear = reportProgress(options, os.Stderr)
+	}
+	ctx, stop := bracket.UntilSignal()
+	defer stop()
+	result, err := load.Run(ctx, server, options)
+	clear()
+	err = errors.Join(err, closeRequests())
+	if result == nil {
+		if ctx.Err() != nil {
+			return fail(exitInterrupt, err)
+		}
+		if errors.As(err, new(*load.NoTokenizerError)) {
+			return withHint(err, "--vocab N makes prompts of the ids of a vocabulary of N tokens; --endpoint chat sends text")
+		}
+		return err
+	}
+	return errors.Join(err, writeLoad(c, m, result))
+}
+
+// writeLoad writes the result, and returns the error that makes the exit code.
+func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
+	if !c.Bool("quiet") {
+		if err := writeBuffered(m.w, result.WriteText); err != nil {
+			return err
+		}
+		for _, note := range result.Notes.Validity {
+			if note.Severity == schema.Info {
+				m.line("note: " + note.Message)
+			} else {
+				m.warn(note.Message)
+			}
+		}
+	}
+	if err := writeResult(c, result.Write); err != nil {
+		return err
+	}
+	switch {
+	case result.Interrupted:
+		return fail(exitInterrupt, nil)
+	case *result.Client.Requests.Completed == 0:
+		return fail(exitProblems, errors.New("no request was completed"))
+	}
+	return nil
+}
+
+// loadServer returns the server that the argument and the flags describe.
+func loadServer(c *cli.Context) (*load.Server, error) {
+	hint := "vobs load [flags] http://HOST:PORT"
+	switch {
+	case c.NArg() == 0:
+		return nil, withHint(errors.New("no server to send the load to"), hint)
+	case c.NArg() > 1:
+		return nil, withHint(fmt.Errorf("unexpected argument %q", c.Args().Get(1)), hint+"; flags go in front of the URL")
+	case c.IsSet("api-key-env") && c.IsSet("api-key-file"):
+		return nil, errors.New("--api-key-env and --api-key-file exclude each other")
+	}
+	key, err := "", error(nil)
+	if name := c.String("api-key-env"); name != "" {
+		if key, err = load.Key(os.Getenv(name)); err != nil {
+			return nil, fmt.Errorf("--api-key-env: the variable %s %w", name, err)
+		}
+	}
+	if name := c.String("api-key-file"); name != "" {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("--api-key-file: %w", err)
+		}
+		if key, err = load.Key(string(text)); err != nil {
+			return nil, fmt.Errorf("--api-key-file: %s %w", name, err)
+		}
+	}
+	var options load.ServerOptions
+	options.Key = key
+	if name := c.String("ca"); name != "" {
+		if options.CA, err = readCA("--ca", name); err != nil {
+			return nil, err
+		}
+	}
+	server, err := load.NewServer(c.Args().First(), options)
+	if err != nil {
+		return nil, withHint(err, hint)
+	}
+	return server, nil
+}
+
+// loadOptions turns the flags into what is to be sent.
+func loadOptions(c *cli.Context) (o *load.Options, err error) {
+	o = &load.Options{
+		Plan:  load.Plan{Seed: c.Uint64("seed"), SharedPrefix: c.Float64("shared-prefix"), Cancel: c.Float64("cancel"), Rate: c.Float64("rate"), Ramp: c.Duration("ramp")},
+		Model: c.String("model"), Vocab: c.Int("vocab"), IgnoreEOS: c.Bool("ignore-eos"),
+		Concurrency: c.Int("concurrency"), Requests: c.Int("requests"), Duration: c.Duration("duration"), Timeout: c.Duration("timeout"),
+	}
+	if o.Endpoint, err = load.ParseEndpoint(c.String("endpoint")); err != nil {
+		return nil, fmt.Errorf("--endpoint %w", err)
+	}
+	if o.Arrivals, err = load.ParseArrivals(c.String("arrivals")); err != nil {
+		return nil, fmt.Errorf("--arrivals %w", err)
+	}
+	if o.PromptTokens, err = load.ParseLengths(c.String("prompt-tokens")); err != nil {
+		return nil, fmt.Errorf("--prompt-tokens %w", err)
+	}
+	if o.OutputTokens, err = load.ParseLengths(c.String("output-tokens")); err != nil {
+		return nil, fmt.Errorf("--output-tokens %w", err)
+	}
+	if o.Warmup, o.WarmupTime, err = parseWarmup(c.String("warmup")); err != nil {
+		return nil, err
+	}
+	if text := c.String("slo"); text != "" {
+		if o.SLO, err = slo.Parse(text); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case !c.IsSet("concurrency") && !c.IsSet("rate"):
+		return nil, withHint(errors.New("no load is given"), "--concurrency N for a closed loop, --rate N for an open one, or --scenario")
+	case c.IsSet("concurrency") && c.IsSet("rate"):
+		return nil, withHint(errors.New("--concurrency and --rate exclude each other"), "the first is a closed loop, the second an open one")
+	case c.IsSet("concurrency") && (o.Concurrency < 1 || o.Concurrency > 100_000):
+		return nil, fmt.Errorf("--concurrency %d: use a number from 1 to 100000", o.Concurrency)
+	case c.IsSet("rate") && !(o.Rate > 0 && o.Rate <= 1e6):
+		return nil, fmt.Errorf("--rate %v: use a number above 0, and at most a million", o.Rate)
+	case c.IsSet("arrivals") && !c.IsSet("rate"):
+		return nil, errors.New("--arrivals needs --rate: in a closed loop, requests follow each other")
+	case c.IsSet("requests") && o.Requests < 1:
+		return nil, fmt.Errorf("--requests %d: use a number from 1 on", o.Requests)
+	case !(o.SharedPrefix >= 0 && o.SharedPrefix <= 1):
+		return nil, fmt.Errorf("--shared-prefix %v: use a share from 0 to 1, as 0.5", o.SharedPrefix)
+	case !(o.Cancel >= 0 && o.Cancel <= 1):
+		return nil, fmt.Errorf("--cancel %v: use a share from 0 to 1, as 0.02", o.Cancel)
+	case c.IsSet("vocab") && (o.Vocab < 16 || o.Vocab > 10_000_000):
+		return nil, fmt.Errorf("--vocab %d: use a number from 16 to 10000000", o.Vocab)
+	}
+	for _, name := range []string{"ramp", "duration", "timeout"} {
+		if c.IsSet(name) && c.Duration(name) <= 0 {
+			return nil, fmt.Errorf("--%s %v: use a time above 0", name, c.Duration(name))
+		}
+	}
+	if o.Requests == 0 {
+		o.Duration = cmp.Or(o.Duration, defaultDuration)
+	}
+	return o, nil
+}
+
+// parseWarmup reads a number of requests or a time.
+func parseWarmup(text string) (requests int, duration time.Duration, err error) {
+	if text == "" {
+		return 0, 0, nil
+	}
+	if requests, err = strconv.Atoi(text); err == nil && requests >= 0 {
+		return requests, 0, nil
+	}
+	if duration, err = time.ParseDuration(text); err == nil && duration >= 0 {
+		return 0, duration, nil
+	}
+	return 0, 0, fmt.Errorf("--warmup %q: use a number of requests like 20, or a time like 10s", text)
+}
+
+// loadSettings returns the flags that describe the load, with their values.
+func loadSettings(c *cli.Context) map[string]any {
+	settings := map[string]any{}
+	for _, name := range []string{
+		"scenario", "concurrency", "rate", "arrivals", "ramp", "requests", "duration", "warmup", "prompt-tokens", "output-tokens",
+		"ignore-eos", "shared-prefix", "cancel", "seed", "endpoint", "vocab", "timeout",
+	} {
+		switch value := c.Value(name).(type) {
+		case time.Duration:
+			if name == "duration" && value == 0 && c.Int("requests") == 0 {
+				value = defaultDuration
+			}
+			if value > 0 {
+				settings[name] = value.String()
+			}
+		case string:
+			if value != "" && (name != "arrivals" || c.IsSet("rate")) {
+				settings[name] = value
+			}
+		default:
+			if value != 0 && value != 0.0 {
+				settings[name] = value
+			}
+		}
+	}
+	return settings
+}
+
+// saveRequests makes the run write its requests to the file of --save-requests. It returns a
+// function that closes the file.
+func saveRequests(c *cli.Context, o *load.Options) (closeFile func() error, err error) {
+	name := c.String("save-requests")
+	if name == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("--save-requests: %w", err)
+	}
+	w := bufio.NewWriter(f)
+	o.Done = func(r *load.Request) { err = cmp.Or(err, r.Write(w)) }
+	return func() error {
+		if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
+			return fmt.Errorf("--save-requests: %w", err)
+		}
+		return nil
+	}, nil
+}
+
+// reportProgress makes the run write a progress line to a terminal. It returns a function that
+// removes the line.
+func reportProgress(o *load.Options, terminal *os.File) (clear func()) {
+	const removeLine = "\r\x1b[K"
+	w := &messageStream{f: terminal}
+	o.ReportEvery = progressEvery
+	o.Report = func(s load.Status) {
+		line := render.Printable(s.String())
+		if width := terminalWidth(terminal); width > 0 && len(line) >= width {
+			line = line[:width-1]
+		}
+		_, _ = io.WriteString(w, removeLine+line)
+	}
+	return func() { _, _ = io.WriteString(w, removeLine) }
+}

@@ -1,0 +1,215 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/vobs/vobs/internal/load/sse"
+)
+
+// The kinds of failures, beside http_STATUS for an answer other than 200.
+const (
+	failedConnect = "connect" // no connection
+	failedTimeout = "timeout" // --timeout passed
+	failedCut     = "cut"     // the stream or the connection ended early
+	failedStream  = "stream"  // the server sent an error within the stream
+	failedFormat  = "format"  // the answer is no stream of chunks
+	failedEmpty   = "empty"   // a complete stream without a token
+)
+
+// Request is one request and what the client saw of it. Times are since the start of the run.
+type Request struct {
+	Number int
+	Warmup bool
+	// Intended is when the request was meant to be sent, Sent when it was; First and Last are
+	// the arrivals of the first and the last chunk with a token, 0 without any; End is that of
+	// the end of the answer.
+	Intended, Sent, First, Last, End time.Duration
+	// Prompt and Generation are the server's counts of tokens. HasUsage reports whether it
+	// sent any.
+	Prompt, Generation int64
+	HasUsage           bool
+	Chunks             int64 // with a token
+	// Failure is the kind of failure, and Message what is known of it; both are "" if the
+	// request did not fail.
+	Failure, Message string
+	// Cancelled reports whether the client cancelled it: on purpose, or because the run ended.
+	Cancelled bool
+
+	plan planned
+	body []byte
+	gaps []time.Duration // between chunks with a token
+}
+
+// completed reports whether the request was answered completely.
+func (r *Request) completed() bool { return r.Failure == "" && !r.Cancelled }
+
+// tokens returns the generated tokens: those that the server counted, or the chunks.
+func (r *Request) tokens() int64 {
+	if r.HasUsage {
+		return r.Generation
+	}
+	return r.Chunks
+}
+
+// perToken returns the time per token after the first, if there are any.
+func (r *Request) perToken() (time.Duration, bool) {
+	if n := r.tokens() - 1; n > 0 {
+		return (r.Last - r.First) / time.Duration(n), true
+	}
+	return 0, false
+}
+
+// client sends requests.
+type client struct {
+	server  *Server
+	path    string
+	timeout time.Duration
+	start   time.Time
+}
+
+// now returns the time since the start of the run, by the monotonic clock.
+func (c *client) now() time.Duration { return time.Since(c.start) }
+
+var errCancelled = errors.New("cancelled on purpose")
+
+// do sends a request and reads its answer to the end.
+func (c *client) do(ctx context.Context, r *Request, reader *sse.Reader) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	request, err := c.server.newRequest(ctx, c.path, r.body)
+	r.body = nil
+	r.Sent = c.now()
+	if err == nil {
+		err = c.exchange(request, r, reader)
+	}
+	r.End = c.now()
+	switch {
+	case err == nil:
+	case errors.Is(err, errCancelled), errors.Is(ctx.Err(), context.Canceled):
+		r.Cancelled = true
+	case r.Failure == "":
+		r.Failure, r.Message = failureKind(err), c.server.message([]byte(c.server.clean(err).Error()))
+	}
+}
+
+func failureKind(err error) string {
+	var timeout net.Error
+	var op *net.OpError
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
+		return failedTimeout
+	case errors.As(err, &dns), errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):
+		return failedConnect
+	}
+	return failedCut
+}
+
+// exchange sends a request and reads the stream.
+func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader) error {
+	response, err := c.server.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+		r.Failure, r.Message = "http_"+strconv.Itoa(response.StatusCode), c.server.message(text)
+		return nil
+	}
+	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "text/event-stream" {
+		r.Failure, r.Message = failedFormat, "the answer is of type "+strconv.Quote(kind)+", expected text/event-stream"
+		return nil
+	}
+	arrivals := &timedReader{Reader: response.Body, now: c.now}
+	reader.Reset(arrivals)
+	defer reader.Reset(nil)
+	if r.plan.cancelAfter == 0 {
+		return errCancelled
+	}
+	return c.stream(reader, arrivals, r)
+}
+
+// timedReader keeps the time at which the last bytes arrived: that of all chunks in them.
+type timedReader struct {
+	io.Reader
+	now func() time.Duration
+	at  time.Duration
+}
+
+func (t *timedReader) Read(b []byte) (int, error) {
+	n, err := t.Reader.Read(b)
+	if n > 0 {
+		t.at = t.now()
+	}
+	return n, err
+}
+
+// stream reads the stream to its end. It sets r.Failure, or returns an error of the
+// connection.
+func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) error {
+	var ch chunk
+	done := false
+	for {
+		event, err := reader.Next()
+		switch {
+		case err != nil && done:
+			return nil
+		case errors.Is(err, io.EOF):
+			r.Failure, r.Message = failedCut, "the stream ended without [DONE]"
+			return nil
+		case errors.Is(err, sse.ErrTooLarge):
+			r.Failure, r.Message = failedFormat, err.Error()
+			return nil
+		case err != nil:
+			return err
+		case done:
+			continue // to the end of the body, so that the connection can be kept
+		case string(event.Data) == "[DONE]":
+			done = true
+			if r.Chunks == 0 && !(r.HasUsage && r.Generation == 0) {
+				r.Failure, r.Message = failedEmpty, "the stream had no token"
+			}
+			continue
+		}
+		err = ch.parse(event.Data)
+		switch {
+		case err != nil && string(event.Type) == "error":
+			ch.failed, ch.failure = true, event.Data
+		case err != nil:
+			r.Failure, r.Message = failedFormat, err.Error()
+			return nil
+		}
+		if ch.failed || string(event.Type) == "error" {
+			if ch.failure == nil {
+				ch.failure = event.Data
+			}
+			r.Failure, r.Message = failedStream, c.server.message(ch.failure)
+			return nil
+		}
+		if ch.hasUsage {
+			r.HasUsage, r.Prompt, r.Generation = true, ch.prompt, ch.generation
+		}
+		if !ch.token {
+			continue
+		}
+		if r.Chunks++; r.Chunks == 1 {
+			r.First = arrivals.at
+		} else {
+			r.gaps = append(r.gaps, arrivals.at-r.Last)
+		}
+		r.Last = arrivals.at
+		if r.Chunks == int64(r.plan.cancelAfter) {
+			return errCancelled
+		}
+	}
+}

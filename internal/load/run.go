@@ -1,0 +1,245 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vobs/vobs/internal/load/sse"
+	"github.com/vobs/vobs/internal/slo"
+)
+
+// Options is what a run sends, and how.
+type Options struct {
+	Plan
+	Endpoint Endpoint
+	// Model is the model that requests name; "" for the first one that the server serves.
+	Model string
+	// Vocab is the size of the model's vocabulary; 0 to take common tokens from the server.
+	Vocab int
+	// IgnoreEOS makes vLLM generate as many tokens as are planned.
+	IgnoreEOS bool
+
+	// Concurrency is how many requests of a closed loop are under way; 0 for an open loop.
+	Concurrency int
+	// Requests and Duration end the run, whichever comes first; 0 for no limit. Neither
+	// includes the warm-up. Requests that are under way then are awaited.
+	Requests int
+	Duration time.Duration
+	// Warmup is how many requests, and WarmupTime for how long requests, are sent first without
+	// being counted.
+	Warmup     int
+	WarmupTime time.Duration
+	// Timeout bounds one request.
+	Timeout time.Duration
+
+	// SLO are the targets that goodput counts. They hold for each request: percentiles are
+	// ignored.
+	SLO []slo.Objective
+	// Settings are what the result reports as its settings.
+	Settings map[string]any
+
+	// Done, if set, is called with each request when it has ended, never twice at once.
+	Done func(*Request)
+	// Report, if set, is called every ReportEvery.
+	Report      func(Status)
+	ReportEvery time.Duration
+}
+
+// retryPause is how long a closed loop waits after a request without a connection.
+const retryPause = 100 * time.Millisecond
+
+// prepared is how many requests are prepared ahead, at least.
+const prepared = 64
+
+// run is a run in progress.
+type run struct {
+	*Options
+	client  client
+	ready   chan *Request
+	claimed atomic.Int64 // counted requests
+	// firstCounted is when the first of them was meant to be sent; -1 before.
+	firstCounted atomic.Int64
+	readers      sync.Pool
+	collector
+}
+
+// Run sends the load that o describes until it is over, or until ctx ends. Then requests
+// under way are cancelled, and the result has Interrupted set.
+func Run(ctx context.Context, s *Server, o *Options) (*Result, error) {
+	defer s.Close()
+	p, err := newPrompts(ctx, s, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("interrupted before the load began")
+		}
+		return nil, err
+	}
+	r := &run{
+		Options: o, ready: make(chan *Request, max(prepared, o.Concurrency)),
+		client:    client{server: s, path: p.path(), timeout: o.Timeout},
+		readers:   sync.Pool{New: func() any { return sse.NewReader(nil) }},
+		collector: collector{gaps: newGapHistogram(), done: o.Done},
+	}
+	r.firstCounted.Store(-1)
+	outer := ctx
+	ctx, stop := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer stop()
+	primed := make(chan struct{})
+	background.Go(func() { r.prepare(ctx, p, primed) })
+	<-primed
+	r.client.start = time.Now()
+	if o.Report != nil {
+		background.Go(func() { r.report(ctx) })
+	}
+	if o.Concurrency > 0 {
+		r.closedLoop(ctx)
+	} else {
+		r.openLoop(ctx)
+	}
+	result := r.result(o, p.model)
+	result.Interrupted = outer.Err() != nil
+	return result, nil
+}
+
+// prepare makes requests ahead of the time at which they are sent. It closes primed when
+// there is no room for more.
+func (r *run) prepare(ctx context.Context, p *prompts, primed chan<- struct{}) {
+	defer close(r.ready)
+	most := cap(r.ready)
+	if r.Requests > 0 && r.WarmupTime == 0 {
+		most = min(most, r.Requests+r.Warmup)
+	}
+	for number := 0; ; number++ {
+		if number == most {
+			close(primed)
+		}
+		request := &Request{Number: number, plan: r.request(number)}
+		request.body = p.body(number, request.plan)
+		select {
+		case r.ready <- request:
+		case <-ctx.Done():
+			if number < most {
+				close(primed)
+			}
+			return
+		}
+	}
+}
+
+// claim reports whether a request that is meant to be sent at a time is part of the run.
+func (r *run) claim(request *Request, intended time.Duration) bool {
+	request.Intended = intended
+	request.Warmup = request.Number < r.Warmup || intended < r.WarmupTime
+	if request.Warmup {
+		return true
+	}
+	r.firstCounted.CompareAndSwap(-1, int64(intended))
+	if r.Duration > 0 && intended >= time.Duration(r.firstCounted.Load())+r.Duration {
+		return false
+	}
+	return r.Requests == 0 || r.claimed.Add(1) <= int64(r.Requests)
+}
+
+// send sends a request and records it.
+func (r *run) send(ctx context.Context, request *Request) {
+	r.begin()
+	reader := r.readers.Get().(*sse.Reader)
+	r.client.do(ctx, request, reader)
+	r.readers.Put(reader)
+	r.end(request)
+}
+
+// closedLoop keeps a number of requests under way. A request is meant to be sent when the one
+// before it has ended.
+func (r *run) closedLoop(ctx context.Context) {
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	for i := range r.Concurrency {
+		intended := r.Ramp * time.Duration(i) / time.Duration(r.Concurrency)
+		workers.Go(func() {
+			for r.wait(ctx, intended) {
+				request, ok := <-r.ready
+				if !ok || ctx.Err() != nil || !r.claim(request, intended) {
+					return
+				}
+				r.send(ctx, request)
+				intended = request.End
+				if request.Failure == failedConnect {
+					intended += retryPause
+				}
+			}
+		})
+	}
+}
+
+// openLoop sends requests at their times, however many are under way.
+func (r *run) openLoop(ctx context.Context) {
+	var requests sync.WaitGroup
+	defer requests.Wait()
+	next := r.arrivals()
+	for request := range r.ready {
+		intended := time.Duration(next() * float64(time.Second))
+		if !r.claim(request, intended) || !r.wait(ctx, intended) {
+			return
+		}
+		requests.Go(func() { r.send(ctx, request) })
+	}
+}
+
+// wait waits until a time of the run. It reports false if ctx has ended.
+func (r *run) wait(ctx context.Context, until time.Duration) bool {
+	left := until - r.client.now()
+	if left <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Status is how far a run is.
+type Status struct {
+	Elapsed time.Duration
+	// Left is how much of the run is left, by its duration or by the requests so far; 0 if
+	// unknown.
+	Left                       time.Duration
+	Running, Completed, Failed int64
+	// Rate is the number of requests completed per second, and TTFT the mean time to first
+	// token of these, since the last report.
+	Rate float64
+	TTFT time.Duration
+}
+
+func (r *run) report(ctx context.Context) {
+	ticker := time.NewTicker(r.ReportEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		s := r.status(r.ReportEvery)
+		s.Elapsed = r.client.now()
+		if r.Duration > 0 {
+			s.Left = max(0, r.WarmupTime+r.Duration-s.Elapsed)
+		}
+		if ended := s.Completed + s.Failed; r.Requests > 0 && ended > 0 {
+			left := time.Duration(float64(s.Elapsed) * float64(int64(r.Requests+r.Warmup)-ended) / float64(ended))
+			if left = max(0, left); r.Duration == 0 || left < s.Left {
+				s.Left = left
+			}
+		}
+		r.Report(s)
+	}
+}
