@@ -104,6 +104,9 @@ func newFigures(e *schema.GenerationObservability, o Options) *figures {
 	t := orEmpty(g.Tokens)
 	f.promptTokens, f.generationTokens = from("engine.tokens.prompt", t.Prompt), from("engine.tokens.generation", t.Generation)
 	f.stepLimit = from("engine.tokens.per_iteration_limit", t.PerIterationLimit)
+	if f.options.SharedPrefix == nil {
+		f.options.SharedPrefix = sharedByLoad(e.Client)
+	}
 	if n := o.MaxNumSeqs; n > 0 && !f.runningLimit.known {
 		f.runningLimit.x, f.runningLimit.known = float64(n)*f.engines, true
 	}
@@ -114,6 +117,19 @@ func newFigures(e *schema.GenerationObservability, o Options) *figures {
 	f.runningLimit.contradictedBy(f.runningPeak, 1)
 	f.stepLimit.contradictedBy(f.tokensPerStep(), contradiction)
 	return f
+}
+
+// sharedByLoad returns the share of each prompt that vobs load made common to all; nil if the
+// event has no such load.
+func sharedByLoad(c *schema.Client) *float64 {
+	if c == nil || c.Tool != "vobs load" {
+		return nil
+	}
+	share, ok := c.Settings["shared-prefix"].(float64)
+	if !ok {
+		return nil
+	}
+	return &share
 }
 
 // contradictedBy makes a limit unknown if it is not above 0, or if a figure is more than a number

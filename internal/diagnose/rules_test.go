@@ -192,6 +192,9 @@ func TestRules(t *testing.T) {
 			e.Engine.Endpoints = []schema.Endpoint{{CPUSeconds: schema.F(12)}}
 		}, Options{}, schema.BindingFrontend, "frontend_bound warning"},
 		"prefix": {func(e *schema.GenerationObservability) {}, Options{SharedPrefix: schema.Ptr(0.6)}, schema.BindingClient, "prefix_cache_ineffective warning, client_limited info"},
+		"prefix of the load": {func(e *schema.GenerationObservability) {
+			e.Client = &schema.Client{Tool: "vobs load", Settings: map[string]any{"shared-prefix": 0.6}}
+		}, Options{}, schema.BindingClient, "prefix_cache_ineffective warning, client_limited info"},
 		"prefix off": {func(e *schema.GenerationObservability) {
 			e.EngineRuntimeConfig.EnablePrefixCaching, e.Engine.PrefixCache.Local = schema.Ptr(false), nil
 		}, Options{SharedPrefix: schema.Ptr(0.6)}, schema.BindingClient, "prefix_cache_ineffective warning, client_limited info"},
