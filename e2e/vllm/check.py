@@ -20,7 +20,7 @@ import sys
 
 # Nulls that mean "does not apply" and need no reason.
 BARE_NULLS = {"mig_of", "stage", "replica", "above", "mean_bounds", "evidence"}
-BARE_PATHS = {"run.signal", "run.start_error"}
+BARE_PATHS = {"run.signal", "run.start_error", "client", "diagnosis"}
 
 
 class Checker:
