@@ -157,10 +157,8 @@ func loadAction(c *cli.Context) (err error) {
 	}
 	options.Settings = loadSettings(c)
 	options.Settings["url"] = server.Name()
-	if c.String("output") == "" {
-		if err := checkStdout(c, "result"); err != nil {
-			return err
-		}
+	if err := checkResultTarget(c); err != nil {
+		return err
 	}
 	closeRequests, err := saveRequests(c, options)
 	if err != nil {

@@ -30,15 +30,22 @@ func checkStdout(c *cli.Context, what string) error {
 // take a while before they write it.
 func checkResultTarget(c *cli.Context) error {
 	name := c.String("output")
-	if name == "" {
+	switch name {
+	case "":
 		return checkStdout(c, "result")
+	case "-":
+		return withHint(errors.New("--output -: not the name of a file"), "the result goes to stdout without --output")
 	}
-	if name == "-" {
-		return nil // writeResult says what is wrong with it
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil // the reader of a pipe must not see its end yet
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
-	if err != nil {
-		return fmt.Errorf("writing the result: %w", err)
+	file, openErr := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if openErr != nil {
+		return fmt.Errorf("writing the result: %w", openErr)
+	}
+	if err != nil { // it did not exist
+		_ = os.Remove(name)
 	}
 	return file.Close()
 }
@@ -46,13 +53,11 @@ func checkResultTarget(c *cli.Context) error {
 // writeResult writes a subcommand's result to stdout, or to the file of --output.
 func writeResult(c *cli.Context, write func(io.Writer) error) (err error) {
 	switch name := c.String("output"); name {
-	case "":
-		if err := checkStdout(c, "result"); err != nil {
+	case "", "-":
+		if err := checkResultTarget(c); err != nil {
 			return err
 		}
 		err = writeBuffered(c.App.Writer, write)
-	case "-":
-		return withHint(errors.New("--output -: not the name of a file"), "the result goes to stdout without --output")
 	default:
 		var f *os.File
 		if f, err = os.Create(name); err == nil {
