@@ -22,7 +22,7 @@ type frontend struct {
 // span is a time at which the thread works.
 type span struct{ from, to float64 }
 
-// work gives the thread something to do and returns when that is done.
+// work queues something for the thread, and returns the time at which it is done.
 func (f *frontend) work(at, seconds float64) float64 {
 	begin := max(f.free, at)
 	f.free = begin + seconds

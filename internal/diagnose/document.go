@@ -115,10 +115,7 @@ func documentMemoryLeak(f *figures) result {
 
 // documentPrefixCacheMisses is: prefix_cache_hit_rate < 0.1 AND enable_prefix_caching = true.
 func documentPrefixCacheMisses(f *figures) result {
-	rate := figure{field: "engine.prefix_cache.local.hit_rate"}
-	if p := f.engine.PrefixCache; p != nil && p.Local != nil {
-		rate = from(rate.field, p.Local.HitRate)
-	}
+	rate := f.prefixHitRate()
 	enabled, known := f.setting("enable_prefix_caching")
 	on, _ := enabled.(bool)
 	if text := unknown(rate, figure{field: "engine.config.values.enable_prefix_caching", known: known}); text != "" {

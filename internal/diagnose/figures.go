@@ -280,15 +280,22 @@ func (f *figures) requestTokens() (mean figure, deviation float64) {
 	mean = figure{field: "engine.tokens.prompt_per_request.mean + engine.tokens.generation_per_request.mean"}
 	p, g := t.PromptPerRequest, t.GenerationPerRequest
 	if p != nil && g != nil && p.Mean != nil && g.Mean != nil {
-		own := 1.0
-		if c := f.engine.PrefixCache; c != nil && c.Local != nil && c.Local.HitRate != nil {
-			own = 1 - float64(*c.Local.HitRate)
-		}
+		own := 1 - f.prefixHitRate().x // 0 if unknown
 		mean.x, mean.known = own*float64(*p.Mean)+float64(*g.Mean), true
 		return mean, math.Hypot(own*standardDeviation(p), standardDeviation(g))
 	}
 	total := figure{field: "(engine.tokens.prompt + engine.tokens.generation)", x: f.promptTokens.x + f.generationTokens.x, known: f.promptTokens.known && f.generationTokens.known}
 	return total.over(f.finished), 0
+}
+
+// prefixHitRate returns the share of the queried prompt tokens that the engines' own prefix cache
+// found.
+func (f *figures) prefixHitRate() figure {
+	rate := figure{field: "engine.prefix_cache.local.hit_rate"}
+	if p := f.engine.PrefixCache; p != nil && p.Local != nil {
+		return from(rate.field, p.Local.HitRate)
+	}
+	return rate
 }
 
 // standardDeviation estimates that of a number of tokens from its buckets: as if the observations

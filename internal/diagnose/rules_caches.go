@@ -26,10 +26,7 @@ func prefixCacheIneffective(f *figures) result {
 	if v, ok := f.setting("enable_prefix_caching"); ok {
 		enabled, _ = v.(bool)
 	}
-	rate := figure{field: "engine.prefix_cache.local.hit_rate"}
-	if p := f.engine.PrefixCache; p != nil && p.Local != nil {
-		rate = from(rate.field, p.Local.HitRate)
-	}
+	rate := f.prefixHitRate()
 	if !enabled {
 		rate = figure{field: rate.field, x: 0, known: true}
 	}

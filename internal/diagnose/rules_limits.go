@@ -234,21 +234,19 @@ func queueSaturation(f *figures) result {
 	}
 	const grown = 5 // requests
 	t, why := f.trend(curveWaiting)
-	rising := why == "" && t.isRising(trendAlpha) && t.rise >= grown
-	if refused.known && refused.x > 0 {
-		return found(schema.FindingWarning, 0.95, fmt.Sprintf("%.0f requests were refused because the queue was full", refused.x), refused.is(">", 0.0)).
-			because("more requests arrive than the engine serves").
-			fix("", nil, "what binds the engine is in the verdict", "more replicas, or less load")
-	}
+	var r result
 	switch {
-	case rising:
-		return found(schema.FindingWarning, 0.9, fmt.Sprintf("the queue grew by about %.0f requests during the run: more arrive than the engine serves", t.rise), t.evidence(curveWaiting)).
-			because("more requests arrive than the engine serves").
-			fix("", nil, "what binds the engine is in the verdict", "more replicas, or less load")
+	case refused.known && refused.x > 0:
+		r = found(schema.FindingWarning, 0.95, fmt.Sprintf("%.0f requests were refused because the queue was full", refused.x), refused.is(">", 0.0))
 	case why != "":
 		return missing("%s", why)
+	case t.isRising(trendAlpha) && t.rise >= grown:
+		r = found(schema.FindingWarning, 0.9, fmt.Sprintf("the queue grew by about %.0f requests during the run: more arrive than the engine serves", t.rise), t.evidence(curveWaiting))
+	default:
+		return healthy
 	}
-	return healthy
+	return r.because("more requests arrive than the engine serves").
+		fix("", nil, "what binds the engine is in the verdict", "more replicas, or less load")
 }
 
 // unknownOr is unknown, or otherwise if all figures are known.

@@ -118,7 +118,7 @@ func throttledGPU(f *figures) result {
 		return healthy
 	}
 	v := f.event.Validity[i]
-	e := schema.DiagnosisEvidence{Field: "validity", Value: string(v.Code), Operator: "==", Threshold: string(v.Code)}
+	e := noted(v.Code)
 	if v.Evidence != nil {
 		e = schema.DiagnosisEvidence{Field: v.Evidence.Field, Value: v.Evidence.Value, Operator: ">", Threshold: v.Evidence.Threshold}
 	}

@@ -24,14 +24,12 @@ const (
 
 // engineErrors looks for requests that ended in an error of the engine or of its server.
 func engineErrors(f *figures) result {
-	if slices.ContainsFunc(f.event.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeEngineDied }) {
-		return found(schema.FindingCritical, 1, "an engine core died while its server was running",
-			schema.DiagnosisEvidence{Field: "validity", Value: string(schema.CodeEngineDied), Operator: "==", Threshold: string(schema.CodeEngineDied)}).
+	if f.isNoted(schema.CodeEngineDied) {
+		return found(schema.FindingCritical, 1, "an engine core died while its server was running", noted(schema.CodeEngineDied)).
 			because("the server's log has the reason: lack of GPU memory or host memory, a CUDA error, a bug")
 	}
 	if f.engineLost() {
-		return found(schema.FindingCritical, 0.8, "the engine, which ran before, no longer answered at the end",
-			schema.DiagnosisEvidence{Field: "validity", Value: string(schema.CodeFinalReadingLost), Operator: "==", Threshold: string(schema.CodeFinalReadingLost)}).
+		return found(schema.FindingCritical, 0.8, "the engine, which ran before, no longer answered at the end", noted(schema.CodeFinalReadingLost)).
 			because("the engine or its server crashed: the server's log has the reason", "it was stopped, or the network was lost")
 	}
 	var finished, responses map[string]int64
@@ -63,7 +61,17 @@ func engineErrors(f *figures) result {
 // the command started may end with it.
 func (f *figures) engineLost() bool {
 	w := f.engine.Window
-	return w != nil && w.Base == "scraped" && slices.ContainsFunc(f.event.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeFinalReadingLost })
+	return w != nil && w.Base == "scraped" && f.isNoted(schema.CodeFinalReadingLost)
+}
+
+// isNoted reports whether the event has a validity note with a code.
+func (f *figures) isNoted(code schema.Code) bool {
+	return slices.ContainsFunc(f.event.Validity, func(v schema.Validity) bool { return v.Code == code })
+}
+
+// noted returns such a note as evidence.
+func noted(code schema.Code) schema.DiagnosisEvidence {
+	return schema.DiagnosisEvidence{Field: "validity", Value: string(code), Operator: "==", Threshold: string(code)}
 }
 
 // engineRestarts looks for engines whose counters started anew.

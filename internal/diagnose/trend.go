@@ -14,7 +14,7 @@ const trendAlpha = 0.005
 // trend is the trend of a curve over the run.
 type trend struct {
 	stats.Trend
-	rise, level float64 // from the first slot to the last one, and the curve's mean
+	rise float64 // from the first slot to the last one
 }
 
 // isRising reports whether the curve rises at a level of significance.
@@ -35,5 +35,5 @@ func (f *figures) trend(curve string) (t trend, why string) {
 	if !ok {
 		return t, fmt.Sprintf("series %s is too short for a trend: its readings depend on each other for too long", curve)
 	}
-	return trend{Trend: r, rise: r.Slope * float64(len(values)), level: mean(values)}, ""
+	return trend{Trend: r, rise: r.Slope * float64(len(values))}, ""
 }

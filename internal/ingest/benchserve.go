@@ -173,7 +173,7 @@ func (b *benchResult) latencies(r *result, o object) {
 	b.explain(r, "latency_seconds.send_lateness")
 }
 
-// explain gives the reasons for nulls in the distribution at path.
+// explain adds the reasons for nulls in the distribution at path.
 func (b *benchResult) explain(r *result, path string) {
 	for _, name := range []string{"p50", "p90", "p95", "p99"} {
 		r.missing(path+"."+name, "not in the result: vllm bench serve writes the percentiles of --metric-percentiles, or all with --save-detailed")

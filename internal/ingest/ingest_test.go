@@ -47,7 +47,7 @@ func near(t testing.TB, what string, got *schema.Float, want float64) {
 	}
 }
 
-// Each file gives the group in its golden file, with a reason for every null.
+// Each file is parsed into the group in its golden file, with a reason for every null.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "*"))
 	if err != nil {
