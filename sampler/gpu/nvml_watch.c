@@ -4,9 +4,13 @@
 #include "nvml_watch.h"
 
 #include <dlfcn.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 // nvmlMemory_t and nvmlMemory_v2_t of nvml.h, the version word of the latter, and the
 // codes with which a driver rejects v2.
@@ -21,6 +25,9 @@ enum { invalid_argument = 2, not_supported = 3, function_not_found = 13, argumen
 enum { max_hold = 2000000000 };
 // CPU time of a round, ns, from which on two rounds suffice to see that they are expensive.
 enum { expensive = 2000000 };
+// Calls that return within this time, ns, are not expensive: their CPU time is not measured, which
+// takes a system call. With the factors in use, a round of that cost causes no pause.
+enum { cheap = 50000 };
 
 // One reading of a device, before it is added to the summary.
 typedef struct {
@@ -31,7 +38,9 @@ typedef struct {
 
 struct vobs_watch {
     pthread_mutex_t mutex; // never held during a driver call
-    pthread_cond_t wake;   // to the thread: something changed; from the thread: it ended
+    uint32_t changes;      // a futex: to the thread: something changed; from the thread: it ended
+    clockid_t clock;       // of the thread's CPU time
+    int has_clock, measured; // measured: state.cpu is of the end of the round before
     read_v1 v1;
     read_v2 v2;
     int stopping, ended;
@@ -50,6 +59,20 @@ static int64_t clock_ns(clockid_t clock) {
     struct timespec t;
     clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// wait_for_change waits, without the mutex, until changes has another value than seen, or until a
+// time of CLOCK_MONOTONIC. It may return earlier. A condition variable would cost a third more per
+// round: it makes the next unlocking of the mutex a system call too.
+static void wait_for_change(vobs_watch *w, uint32_t seen, int64_t until) {
+    struct timespec t = {until / 1000000000, until % 1000000000};
+    syscall(SYS_futex, &w->changes, FUTEX_WAIT_BITSET_PRIVATE, seen, &t, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+// notify_change wakes all that wait for a change. The mutex is held.
+static void notify_change(vobs_watch *w) {
+    __atomic_add_fetch(&w->changes, 1, __ATOMIC_RELEASE);
+    syscall(SYS_futex, &w->changes, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 int64_t vobs_monotonic(void) { return clock_ns(CLOCK_MONOTONIC); }
@@ -98,6 +121,7 @@ static void *run(void *p) {
     vobs_watch *w = p;
     pthread_setname_np(pthread_self(), "vobs-gpu");
     pthread_mutex_lock(&w->mutex);
+    w->has_clock = pthread_getcpuclockid(pthread_self(), &w->clock) == 0;
     for (;;) {
         int last = w->stopping;
         int64_t began = vobs_monotonic(), now = began;
@@ -119,7 +143,8 @@ static void *run(void *p) {
             now = r->at = vobs_monotonic();
         }
 
-        int64_t cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        int measure = now - began >= cheap || last;
+        int64_t cpu = measure ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0, cost = 0;
         pthread_mutex_lock(&w->mutex);
         for (int i = 0; i < w->n; i++) {
             reading *r = &w->readings[i];
@@ -129,12 +154,18 @@ static void *run(void *p) {
         }
         // The cheapest of the last rounds decides, so that one round that was expensive by
         // chance causes no pause, nor do two short ones during which a hypervisor took the CPU.
-        int64_t cost = cpu - w->state.cpu, least = cost < w->cost[0] ? cost : w->cost[0];
+        if (measure) {
+            cost = cpu - w->state.cpu;
+            // That may be of several rounds; a call takes no more CPU time than time.
+            if (!w->measured && cost > now - began) cost = now - began;
+            w->state.cpu = cpu;
+        }
+        w->measured = measure;
+        int64_t least = cost < w->cost[0] ? cost : w->cost[0];
         if (cost < expensive && w->cost[1] < least) least = w->cost[1];
         w->hold = least * w->factor;
         w->cost[1] = w->cost[0], w->cost[0] = cost;
         if (w->hold > max_hold) w->hold = max_hold;
-        w->state.cpu = cpu;
         w->state.rounds++;
         w->state.busy_since = 0;
         if (last) break;
@@ -142,18 +173,19 @@ static void *run(void *p) {
             int64_t next = began + w->interval, earliest = now + w->hold;
             if (next < earliest) next = earliest;
             if (vobs_monotonic() >= next) break;
-            struct timespec t = {next / 1000000000, next % 1000000000};
-            pthread_cond_timedwait(&w->wake, &w->mutex, &t);
+            uint32_t seen = w->changes;
+            pthread_mutex_unlock(&w->mutex);
+            wait_for_change(w, seen, next);
+            pthread_mutex_lock(&w->mutex);
         }
     }
     w->ended = 1;
-    pthread_cond_broadcast(&w->wake);
+    notify_change(w);
     pthread_mutex_unlock(&w->mutex);
     return NULL;
 }
 
 void vobs_watch_free(vobs_watch *w) {
-    pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->mutex);
     free(w->devices);
     free(w->slots);
@@ -181,11 +213,6 @@ vobs_watch *vobs_watch_start(const char *library, int n, const uintptr_t *handle
     w->handles = calloc((size_t)n, sizeof *w->handles);
 
     pthread_mutex_init(&w->mutex, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->wake, &attr);
-    pthread_condattr_destroy(&attr);
 
     int ok = (w->v1 != NULL || w->v2 != NULL) && w->devices != NULL && w->slots != NULL && w->readings != NULL && w->handles != NULL;
     if (ok) {
@@ -215,7 +242,7 @@ void vobs_watch_set_interval(vobs_watch *w, int64_t interval, int32_t factor) {
     w->interval = interval;
     w->factor = factor;
     w->hold = 0;
-    if (early) pthread_cond_broadcast(&w->wake);
+    if (early) notify_change(w);
     pthread_mutex_unlock(&w->mutex);
 }
 
@@ -223,6 +250,8 @@ void vobs_watch_read(vobs_watch *w, vobs_device *to, vobs_watch_state *state) {
     pthread_mutex_lock(&w->mutex);
     for (int i = 0; i < w->n; i++) to[i] = w->devices[i];
     *state = w->state;
+    struct timespec t;
+    if (w->has_clock && !w->ended && clock_gettime(w->clock, &t) == 0) state->cpu = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
     pthread_mutex_unlock(&w->mutex);
 }
 
@@ -235,11 +264,15 @@ int vobs_watch_take(vobs_watch *w, int device, vobs_part *to) {
 
 int vobs_watch_stop(vobs_watch *w, int64_t timeout) {
     int64_t until = vobs_monotonic() + timeout;
-    struct timespec t = {until / 1000000000, until % 1000000000};
     pthread_mutex_lock(&w->mutex);
     w->stopping = 1;
-    pthread_cond_broadcast(&w->wake);
-    while (!w->ended && pthread_cond_timedwait(&w->wake, &w->mutex, &t) == 0) {}
+    notify_change(w);
+    while (!w->ended && vobs_monotonic() < until) {
+        uint32_t seen = w->changes;
+        pthread_mutex_unlock(&w->mutex);
+        wait_for_change(w, seen, until);
+        pthread_mutex_lock(&w->mutex);
+    }
     int ended = w->ended;
     pthread_mutex_unlock(&w->mutex);
     return ended;

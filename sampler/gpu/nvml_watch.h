@@ -30,7 +30,7 @@ typedef struct {
 
 typedef struct {
     int64_t rounds;
-    int64_t cpu;        // CPU time of the thread, ns
+    int64_t cpu;        // CPU time of the thread, a round under way included, ns
     int64_t busy_since; // start of the current round; 0 between rounds
 } vobs_watch_state;
 
