@@ -35,6 +35,10 @@ func clientDifference(c *schema.Client, g *schema.Engine, notes *schema.Notes) *
 	if c.Warmup != nil && c.Warmup.LatencySeconds != nil {
 		warmup = c.Warmup.LatencySeconds
 	}
+	orOthers := ", or requests of other clients"
+	if c.Tool != "vobs load" { // which reports its warm-up
+		orOthers = ", a warm-up" + orOthers
+	}
 	difference := &schema.ClientDifference{}
 	l, e := c.LatencySeconds, g.LatencySeconds
 	for _, x := range []struct {
@@ -59,7 +63,7 @@ func clientDifference(c *schema.Client, g *schema.Engine, notes *schema.Notes) *
 		case x.engine == nil || x.engine.Mean == nil:
 			why = "the engine did not report it"
 		case count < x.engine.Count:
-			why = fmt.Sprintf("%s has %d observations and the engine %d, which has others too: %s, a warm-up, or requests of other clients", c.Tool, count, x.engine.Count, x.others)
+			why = fmt.Sprintf("%s has %d observations and the engine %d, which has others too: %s%s", c.Tool, count, x.engine.Count, x.others, orOthers)
 		case count > x.engine.Count:
 			why = fmt.Sprintf("%s has %d observations and the engine %d: other engines, or steps of several tokens, have the rest", c.Tool, count, x.engine.Count)
 		default:
