@@ -60,7 +60,7 @@ help: ## print this list
 test: $(FAKENVML) ## run all tests that need no GPU, no vLLM and no network; slow simulations are cut short
 	$(GOTEST) ./...
 	@command -v python3 >/dev/null || { echo "SKIPPED: the tests of the end-to-end checkers need python3" >&2; exit 0; }; \
-	for checker in vllm/check vllm/check_offline vllm/check_instrument vllm/check_deaths vllm/check_figures vllm/check_validity vllm/check_ab vllm/check_diagnosis gpu/check; do echo "e2e/$${checker}_test.py"; python3 -B e2e/$${checker}_test.py; done
+	for checker in vllm/check vllm/check_offline vllm/check_instrument vllm/check_deaths vllm/check_figures vllm/check_validity vllm/check_ab vllm/check_diagnosis vllm/check_load gpu/check; do echo "e2e/$${checker}_test.py"; python3 -B e2e/$${checker}_test.py; done
 
 check-long: $(FAKENVML) ## run the same tests with slow simulations in full
 	VOBS_TEST_LONG=1 $(GOTEST) -timeout 30m ./...

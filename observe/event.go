@@ -70,6 +70,9 @@ func (r *run) assemble(about schema.Run, got readings, notes schema.Notes) *sche
 	if e.Series == nil {
 		notes.Missing("series", whyNoSeries(&about))
 	}
+	if e.Client != nil {
+		e.Client.EngineDifferenceSeconds = clientDifference(e.Client, e.Engine, &notes)
+	}
 	e.Efficiency = efficiency(e, &got.engine, &notes)
 	e.Overhead = overhead(&notes)
 	validity.Check(r.conditions(e, got, notes), &notes)

@@ -60,6 +60,7 @@ func TestReadResult(t *testing.T) {
 				if text := testkit.JSON(client); strings.Contains(text, "s3cr3t") || strings.Contains(text, "u:p") {
 					t.Error(text)
 				}
+				client.EngineDifferenceSeconds = clientDifference(client, nil, &notes)
 				testkit.AssertNullsExplained(t, &schema.GenerationObservability{Client: client, Unavailable: notes.Unavailable}, "client")
 				return
 			}

@@ -10,6 +10,10 @@ type Client struct {
 	Tokens *ClientTokens `json:"tokens"`
 	// Latencies of completed requests.
 	LatencySeconds *ClientLatency `json:"latency_seconds" unit:"seconds" better:"lower"`
+	// The client's mean latencies less the engine's, over the same requests, those of the warm-up included: the time in the network, in the server's front end and in the client.
+	EngineDifferenceSeconds *ClientDifference `json:"engine_difference_seconds" unit:"seconds" better:"lower"`
+	// The requests that were sent first. No other figure here has them, except those of `engine_difference_seconds`; the engine's figures have them. Null if there were none.
+	Warmup *ClientWarmup `json:"warmup"`
 	// Time from the first request's intended start to the end of the last one.
 	DurationSeconds *Float `json:"duration_seconds" kind:"duration" unit:"seconds"`
 	// Rates over that time, or over the steady part of it: see `over`.
@@ -67,6 +71,50 @@ type ClientLatency struct {
 	E2ERequestLatency *ClientDistribution `json:"e2e_request_latency"`
 	// From the intended time of sending to that at which the request was sent.
 	SendLateness *ClientDistribution `json:"send_lateness"`
+}
+
+// ClientDifference holds the means of a load generator's latencies less those of the engine's.
+// A mean is exact on both sides. A difference is null unless both have as many observations.
+type ClientDifference struct {
+	// Of the time to first token. The engine's begins when the front end has the request.
+	TimeToFirstToken *Float `json:"time_to_first_token" kind:"difference"`
+	// Of the inter-token latency.
+	InterTokenLatency *Float `json:"inter_token_latency" kind:"difference"`
+	// Of the time per output token.
+	TimePerOutputToken *Float `json:"time_per_output_token" kind:"difference"`
+	// Of the end-to-end latency.
+	E2ERequestLatency *Float `json:"e2e_request_latency" kind:"difference"`
+}
+
+// ClientWarmup holds the figures of the requests that a load generator sent before those that
+// it counts.
+type ClientWarmup struct {
+	// Its requests.
+	Requests *ClientRequests `json:"requests"`
+	// The tokens of completed requests.
+	Tokens *ClientTokens `json:"tokens"`
+	// Mean latencies of completed requests.
+	LatencySeconds *ClientMeans `json:"latency_seconds" unit:"seconds" better:"neither"`
+}
+
+// ClientMeans holds the means of a load generator's latencies.
+type ClientMeans struct {
+	// As in `client.latency_seconds`.
+	TimeToFirstToken *ClientMean `json:"time_to_first_token"`
+	// As in `client.latency_seconds`.
+	InterTokenLatency *ClientMean `json:"inter_token_latency"`
+	// As in `client.latency_seconds`.
+	TimePerOutputToken *ClientMean `json:"time_per_output_token"`
+	// As in `client.latency_seconds`.
+	E2ERequestLatency *ClientMean `json:"e2e_request_latency"`
+}
+
+// ClientMean is the mean of observations of a load generator.
+type ClientMean struct {
+	// Number of observations.
+	Count int64 `json:"count" kind:"counter" unit:"observations" better:"neither"`
+	// Mean.
+	Mean Float `json:"mean" kind:"mean"`
 }
 
 // ClientDistribution summarises observations of a load generator. Percentiles are those of

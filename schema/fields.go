@@ -57,6 +57,7 @@ const (
 	KindEstimate      Kind = "estimate"      // another figure that rests on polls
 	KindSampledMean   Kind = "sampled mean"  // the mean of periodic readings
 	KindSampledPeak   Kind = "sampled peak"  // the highest of periodic readings: a lower bound
+	KindDifference    Kind = "difference"    // one mean less another; it may be negative
 	KindPeak          Kind = "peak"          // an exact maximum, kept by the kernel or an allocator
 	KindReading       Kind = "reading"       // one reading, at a fixed moment
 	KindDuration      Kind = "duration"      // a time span by the monotonic clock
@@ -86,7 +87,7 @@ func (f Field) Impossible(x float64) string {
 	switch {
 	case f.Unit == UnitFraction && (x < 0 || x > 1):
 		return "a fraction is from 0 to 1"
-	case x < 0 && f.Unit != UnitCelsius && f.Kind != KindInstant:
+	case x < 0 && f.Unit != UnitCelsius && f.Kind != KindInstant && f.Kind != KindDifference:
 		return "it cannot be negative"
 	}
 	return ""

@@ -36,7 +36,7 @@ func numericLeaves(path string, t reflect.Type) (out []string) {
 // Every number of the event has an entry, no entry is stale, and all entries are
 // complete.
 func TestFieldsComplete(t *testing.T) {
-	kinds := []Kind{KindCounter, KindRatio, KindMean, KindQuantile, KindPercentile, KindEstimate, KindSampledMean, KindSampledPeak, KindPeak,
+	kinds := []Kind{KindCounter, KindRatio, KindMean, KindQuantile, KindPercentile, KindDifference, KindEstimate, KindSampledMean, KindSampledPeak, KindPeak,
 		KindReading, KindDuration, KindInstant, KindBound, KindCoverage, KindConfiguration, KindIdentity}
 	var paths []string
 	for _, f := range Fields() {
@@ -266,6 +266,7 @@ func TestImpossible(t *testing.T) {
 		{"prefix_cache_hit_rate", 1, ""},
 		{"prefix_cache_hit_rate", 1.01, "a fraction is from 0 to 1"},
 		{"loadavg_pre.0", 1.01, ""},
+		{"client.engine_difference_seconds.inter_token_latency", -1e-6, ""},
 	} {
 		f, ok := FieldAt(c.path)
 		if got := f.Impossible(c.x); !ok || got != c.want {

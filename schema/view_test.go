@@ -250,7 +250,7 @@ func TestEmptyLists(t *testing.T) {
 		g.Method = nil // "" is not one of its values
 	}
 	e.Engine.KVCache.Usage.Method, e.Engine.Throughput.Over = nil, nil
-	e.Client.Tokens.From, e.Client.Throughput.Over = nil, nil
+	e.Client.Tokens.From, e.Client.Warmup.Tokens.From, e.Client.Throughput.Over = nil, nil, nil
 	check(&e)
 }
 

@@ -20,7 +20,7 @@ import sys
 
 # Nulls that mean "does not apply" and need no reason.
 BARE_NULLS = {"mig_of", "stage", "replica", "above", "mean_bounds", "evidence"}
-BARE_PATHS = {"run.signal", "run.start_error", "client", "diagnosis"}
+BARE_PATHS = {"run.signal", "run.start_error", "client", "client.slo", "client.goodput", "client.warmup", "diagnosis"}
 
 
 class Checker:
@@ -95,7 +95,7 @@ def check_nulls(c):
         dotted = ".".join(path)
         if path[-1] in BARE_NULLS or "evidence" in path or dotted in BARE_PATHS:
             continue
-        if len(path) > 2 and (path[-2].endswith("_bounds") and path[-1] == "1" or path[-3] == "buckets" and path[-1] == "0"):
+        if len(path) > 2 and (path[-2].endswith(("_bounds", "p99_interval")) and path[-1] == "1" or path[-3] == "buckets" and path[-1] == "0"):
             continue  # nothing bounds the figure from above; a bucket up to +Inf
         if path[:2] == ("series", "curves") and path[-1].isdigit():
             continue  # a slot without a reading

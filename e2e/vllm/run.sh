@@ -16,16 +16,18 @@
 #       whether its change helps (diagnosis.sh);
 #   (k) loads of many kinds on few servers: every polled or estimated figure
 #       compared with the engine's multiprocess files (figures.sh);
+#   (l) `vobs load --observe`: the client's counts and latencies beside the engine's
+#       (load.sh);
 #   (n) as (b), with --api-server-count 2;
 #   (v) what makes a run doubtful: a warm prefix cache, a busy host (validity.sh);
 #   (x) `vobs ab` on two equal servers, and on two that differ (ab.sh).
 #
 # In all but (c) the event's figures must equal what the clients counted, and in
-# (d), (e) and (k) the difference of the servers' own pages before and after.
+# (d), (e), (k) and (l) the difference of the servers' own pages before and after.
 # Needs bin/vobs (another one: VOBS=path). Writes .e2e/out. If vLLM's packages cannot
 # be fetched, it prints "e2e-vllm: SKIPPED" and exits with status 0.
 #
-#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [i] [k] [n] [v] [x]    all by default
+#     run.sh [a] [b] [c] [d] [e] [f] [g] [h] [i] [k] [l] [n] [v] [x]    all by default
 set -euo pipefail
 
 # shellcheck source=e2e/vllm/env.sh
@@ -38,6 +40,8 @@ source "$E2E_SRC/instrument.sh"
 source "$E2E_SRC/diagnosis.sh"
 # shellcheck source=e2e/vllm/figures.sh
 source "$E2E_SRC/figures.sh"
+# shellcheck source=e2e/vllm/load.sh
+source "$E2E_SRC/load.sh"
 # shellcheck source=e2e/vllm/validity.sh
 source "$E2E_SRC/validity.sh"
 # shellcheck source=e2e/vllm/ab.sh
@@ -252,12 +256,12 @@ main() {
   engine_env
   # Settings of vobs in the user's environment.
   unset "${!VOBS_@}"
-  [ $# -gt 0 ] || set -- a b c d e f g h i k n v x
+  [ $# -gt 0 ] || set -- a b c d e f g h i k l n v x
   for case in "$@"; do
     began=$SECONDS
     say "($case) begins; an engine takes one to three minutes to start"
     case $case in
-    a | b | c | d | e | f | g | h | i | k | n | v | x) "case_$case" || failed=1 ;;
+    a | b | c | d | e | f | g | h | i | k | l | n | v | x) "case_$case" || failed=1 ;;
     *) die "unknown case: $case" ;;
     esac
     stop_all

@@ -41,11 +41,12 @@ the time at which a request was meant to be sent.
    vobs load --scenario saturation -o client.json http://127.0.0.1:8000
 
 The result is one line of JSON with the event's group client; a table goes to stderr.
+With --observe it is a whole event: the load runs inside vobs run, whose variables hold.
 
 Exits with 0, with 1 if no request was completed, with 2 if the flags are wrong or the
 server cannot be read, with 130 after Ctrl-C, when it has written what was measured.
 docs/load.md describes the figures.`,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "scenario", Usage: "use the flags that the `SCENARIO` stands for, unless they are given: low, saturation, long-prompts, long-outputs or burst"},
 			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, Usage: "closed loop: keep `N` requests under way"},
 			&cli.Float64Flag{Name: "rate", Usage: "open loop: send `N` requests per second"},
@@ -71,7 +72,7 @@ docs/load.md describes the figures.`,
 			outputFlag(),
 			&cli.StringFlag{Name: "save-requests", Usage: "write every request to `FILE` as it ends, one line of JSON each"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print neither the table nor the progress"},
-		},
+		}, observeFlags()...),
 		Action: loadAction,
 	}
 }
@@ -133,7 +134,7 @@ func applyScenario(c *cli.Context, m *messages) error {
 		}
 		text += " --" + f[0] + " " + fmt.Sprint(c.Value(f[0]))
 	}
-	if !c.Bool("quiet") {
+	if !c.Bool("quiet") && !observes(c) {
 		m.line(text)
 	}
 	return nil
@@ -141,7 +142,7 @@ func applyScenario(c *cli.Context, m *messages) error {
 
 func loadAction(c *cli.Context) (err error) {
 	m := &messages{w: os.Stderr}
-	if err := refuseEmpty(c); err != nil {
+	if err := errors.Join(refuseEmpty(c), redirectObserved(c)); err != nil {
 		return err
 	}
 	if err := applyScenario(c, m); err != nil {
@@ -163,6 +164,9 @@ func loadAction(c *cli.Context) (err error) {
 	closeRequests, err := saveRequests(c, options)
 	if err != nil {
 		return err
+	}
+	if observes(c) {
+		return errors.Join(closeRequests(), observeLoad(c))
 	}
 	clear := func() {}
 	if isTerminal(os.Stderr) && !c.Bool("quiet") {

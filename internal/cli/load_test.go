@@ -3,6 +3,9 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
+	"testing"
 
 	"github.com/vobs/vobs/internal/load/loadtest"
 )
@@ -39,4 +42,48 @@ func openaiMain(args []string) int {
 		return 1
 	}
 	select {}
+}
+
+// On a terminal there is a progress line until the load ends. Ctrl-C ends it with what was
+// measured, with and without a bracket around it.
+func TestLoadOnTerminal(t *testing.T) {
+	for name, flags := range map[string][]string{"alone": nil, "observed": {"--observe", "URL"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := loadtest.New(func(a *loadtest.Answer, number int) {
+				if number < 4 {
+					a.All()
+					return
+				}
+				a.Start()
+				<-a.Request.Context().Done()
+			})
+			t.Cleanup(s.Close)
+			args := append([]string{"vobs", "load", "-c", "2", "-n", "100", "--output-tokens", "4", "-o", "out.json"}, flags...)
+			for i := range args {
+				args[i] = strings.Replace(args[i], "URL", s.URL, 1)
+			}
+			p := prepare(t, append(args, s.URL+"/v1")...)
+			p.launchOnTerminal(t)
+			p.waitOutput(t, `\r\x1b\[K\d+s, \d+\.\d requests/s, 2 running, 4 completed, 0 failed, [^\r\n]*left`)
+			p.typeKeys(t, ctrlC)
+			if got := p.finish(t); got != "130" {
+				t.Errorf("it ended with %s; it said:\n%s", got, &p.output)
+			}
+			// The line goes before the table comes.
+			p.waitOutput(t, `left(\^C)?\r\x1b\[Krequests +6 started, 4 completed, 0 failed, 2 cancelled\r\n`)
+			if flags == nil {
+				text, err := os.ReadFile(filepath.Join(p.Dir, "out.json"))
+				if err != nil || !strings.Contains(string(text), `"requests":{"started":6,"completed":4,"failed":{},"cancelled":2}`) {
+					t.Errorf("%v: %s", err, text)
+				}
+				return
+			}
+			e := p.event(t, "out.json")
+			wantRun(t, e, "130", true)
+			if q := e.Client.Requests; *q.Completed != 4 || *q.Cancelled != 2 || e.Engine.Requests.Finished["length"] != 4 {
+				t.Errorf("requests: %+v; the engine finished %v", q, e.Engine.Requests.Finished)
+			}
+		})
+	}
 }

@@ -80,14 +80,24 @@ whitespace; labels and headers are separated by newlines.`,
 }
 
 func runAction(c *cli.Context, step githubStep) error {
-	m := step.m
-	upload, err := newUploader(c, m)
+	exit, err := runCommandLine(c, step)
 	if err != nil {
 		return err
 	}
+	exit.Mirror()
+	return nil
+}
+
+// runCommandLine runs the command that the arguments and flags describe, and returns how it ended.
+func runCommandLine(c *cli.Context, step githubStep) (exit child.Exit, err error) {
+	m := step.m
+	upload, err := newUploader(c, m)
+	if err != nil {
+		return exit, err
+	}
 	cfg, err := runConfig(c)
 	if err != nil {
-		return err
+		return exit, err
 	}
 	if upload != nil {
 		upload.printWarnings()
@@ -105,12 +115,10 @@ func runAction(c *cli.Context, step githubStep) error {
 		step.warn(step.ReportRun(e, !m.quiet))
 	}
 	threads.Reserve()
-	exit, err := observe.Run(cfg)
-	if err != nil {
-		return fail(exitNotStarted, err)
+	if exit, err = observe.Run(cfg); err != nil {
+		return exit, fail(exitNotStarted, err)
 	}
-	exit.Mirror()
-	return nil
+	return exit, nil
 }
 
 // runConfig turns the flags into a configuration. Nothing has been started yet.

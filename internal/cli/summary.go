@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -27,6 +28,9 @@ func summarize(e *schema.GenerationObservability, width int) string {
 	}
 	if text := clientText(e.Client); text != "" {
 		line("client", text)
+	}
+	if text := differenceText(e.Client); text != "" {
+		line("difference", text)
 	}
 	if text := efficiencyText(e.Efficiency); text != "" {
 		line("efficiency", text)
@@ -124,6 +128,28 @@ func clientText(c *schema.Client) string {
 		return c.Tool
 	}
 	return c.Tool + ": " + strings.Join(parts, ", ")
+}
+
+// differenceText returns by how much the client's mean latencies exceed the engine's; "" if that is
+// unknown.
+func differenceText(c *schema.Client) string {
+	if c == nil || c.EngineDifferenceSeconds == nil {
+		return ""
+	}
+	d := c.EngineDifferenceSeconds
+	var parts []string
+	for _, x := range []struct {
+		name  string
+		value *schema.Float
+	}{{"TTFT", d.TimeToFirstToken}, {"ITL", d.InterTokenLatency}, {"TPOT", d.TimePerOutputToken}, {"E2E", d.E2ERequestLatency}} {
+		if seconds, ok := x.value.Value(); ok {
+			parts = append(parts, fmt.Sprintf("%s %+.3f ms", x.name, math.Round(1e6*seconds)/1000+0)) // +0: no -0.000
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "client less engine, on average: " + strings.Join(parts, ", ")
 }
 
 func efficiencyText(x *schema.Efficiency) string {

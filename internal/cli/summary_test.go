@@ -46,6 +46,19 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+// A difference may be negative, or too small to show; those that are null are left out.
+func TestDifferenceText(t *testing.T) {
+	c := &schema.Client{EngineDifferenceSeconds: &schema.ClientDifference{TimeToFirstToken: schema.F(0.0123), InterTokenLatency: schema.F(-1e-7), E2ERequestLatency: schema.F(-0.00204)}}
+	if got := differenceText(c); got != "client less engine, on average: TTFT +12.300 ms, ITL +0.000 ms, E2E -2.040 ms" {
+		t.Error(got)
+	}
+	for _, c := range []*schema.Client{nil, {}, {EngineDifferenceSeconds: &schema.ClientDifference{}}} {
+		if got := differenceText(c); got != "" {
+			t.Error(got)
+		}
+	}
+}
+
 // Quantiles with wide bounds are described by what is proven.
 func TestQuantileText(t *testing.T) {
 	between := func(low, high float64) *schema.Bounds { return &schema.Bounds{schema.F(low), schema.F(high)} }

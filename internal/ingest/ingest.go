@@ -28,7 +28,8 @@ var errUnknown = errors.New("not a result of vllm bench serve, vllm bench sweep,
 
 // Parse reads a result. since is when the run began: of several results in one file, those that
 // say they are older are left out. Parse returns the group; its notes have a reason for each of
-// the group's nulls, and what vobs load doubts of its own figures.
+// the group's nulls but engine_difference_seconds, which takes an engine's figures to compute, and
+// what vobs load doubts of its own figures.
 func Parse(data []byte, since time.Time) (*schema.Client, schema.Notes, error) {
 	if len(data) > MaxBytes {
 		return nil, schema.Notes{}, TooLarge(int64(len(data)))

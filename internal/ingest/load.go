@@ -36,6 +36,7 @@ func readLoad(raw json.RawMessage) (*result, error) {
 	if c == nil {
 		return nil, errors.New("its group client is null")
 	}
+	c.EngineDifferenceSeconds = nil // the run computes it
 	if c.Settings == nil {
 		c.Settings = map[string]any{}
 	}

@@ -36,6 +36,9 @@ func newResult(tool, other string) *result {
 	}
 }
 
+// engineDifference is the path of what an engine's figures are needed for.
+const engineDifference = "engine_difference_seconds"
+
 // missing records why the figure or the group at path, below client, is null. Only the first
 // reason for a path is kept.
 func (r *result) missing(path, format string, args ...any) {
@@ -48,6 +51,9 @@ func (r *result) missing(path, format string, args ...any) {
 func (r *result) reasons() []schema.Unavailable {
 	var out []schema.Unavailable
 	for _, path := range nulls(reflect.ValueOf(r.client).Elem(), "") {
+		if path == engineDifference {
+			continue // it is no figure of the tool's: the run computes it
+		}
 		reason, known := r.why[path]
 		for group := path; !known && strings.Contains(group, "."); {
 			group = group[:strings.LastIndexByte(group, '.')]
@@ -56,6 +62,8 @@ func (r *result) reasons() []schema.Unavailable {
 		switch {
 		case known:
 		case path == "slo" || path == "goodput": // there were no targets
+			continue
+		case path == "warmup" && r.client.Tool == vobsLoad: // there was none
 			continue
 		default:
 			reason = r.other

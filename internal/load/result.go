@@ -27,6 +27,13 @@ const (
 
 const latencyPath = "client.latency_seconds."
 
+// Reasons for nulls.
+const (
+	noUsage         = "the server sends no usage"
+	nothingObserved = "nothing was observed"
+	notObserved     = "the engine was not read: vobs load --observe reads it, or vobs run --ingest"
+)
+
 // latency is one of the distributions of a result.
 type latency struct {
 	key, title string
@@ -57,11 +64,12 @@ type Result struct {
 
 // collector takes up requests as they end.
 type collector struct {
-	mu       sync.Mutex
-	requests []*Request
-	gaps     *gapHistogram // of completed requests after the warm-up
-	failures map[string]string
-	done     func(*Request)
+	mu         sync.Mutex
+	requests   []*Request
+	gaps       *gapHistogram // of completed requests after the warm-up
+	warmupGaps timeSum       // of completed requests of the warm-up
+	failures   map[string]string
+	done       func(*Request)
 
 	running, completed, failed int64
 	recent                     int64 // completed since the last status
@@ -83,7 +91,9 @@ func (c *collector) end(r *Request) {
 		c.completed++
 		c.recent++
 		c.recentTTFT += r.First - r.Intended
-		if !r.Warmup {
+		if r.Warmup {
+			c.warmupGaps.add(r.gaps)
+		} else {
 			c.gaps.add(r.gaps)
 		}
 	case !r.Cancelled:
@@ -119,54 +129,26 @@ func (c *collector) result(o *Options, model string) *Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	result := &Result{Failures: c.failures}
-	var started, completed, cancelled, prompt, planned, generation, chunks int64
-	failed, allUsage := map[string]int64{}, true
-	var ttft, perToken, e2e, late []time.Duration
-	first, last := time.Duration(math.MaxInt64), time.Duration(0)
+	counted, warmup := newTally(), newTally()
 	for _, r := range c.requests {
 		if r.Warmup {
-			continue
+			warmup.add(r)
+		} else {
+			counted.add(r)
 		}
-		started++
-		first, last = min(first, r.Intended), max(last, r.End)
-		late = append(late, r.Sent-r.Intended)
-		switch {
-		case r.Cancelled:
-			cancelled++
-			continue
-		case r.Failure != "":
-			failed[r.Failure]++
-			continue
-		}
-		completed++
-		e2e = append(e2e, r.End-r.Intended)
-		if r.Chunks > 0 {
-			ttft = append(ttft, r.First-r.Intended)
-		}
-		if x, ok := r.perToken(); ok {
-			perToken = append(perToken, x)
-		}
-		allUsage = allUsage && r.HasUsage
-		prompt, planned = prompt+r.Prompt, planned+int64(r.plan.prompt)
-		generation, chunks = generation+r.Generation, chunks+r.Chunks
 	}
-	tokens := &schema.ClientTokens{Prompt: &prompt, Generation: &generation, From: schema.Ptr("usage")}
-	if !allUsage {
-		*tokens = schema.ClientTokens{Prompt: &planned, Generation: &chunks, From: schema.Ptr("chunks")}
-		if o.Endpoint == Chat { // the template adds tokens
-			tokens.Prompt = nil
-			result.Notes.Missing("client.tokens.prompt", "the server sends no usage")
-			result.Notes.Missing("client.throughput.prompt_tokens_per_second", "the server sends no usage")
-		}
+	tokens := counted.tokens(o.Endpoint)
+	if tokens.Prompt == nil {
+		result.Notes.Missing("client.tokens.prompt", noUsage)
+		result.Notes.Missing("client.throughput.prompt_tokens_per_second", noUsage)
 	}
 	distributions := &schema.ClientLatency{
-		TimeToFirstToken: exact(ttft), InterTokenLatency: c.gaps.distribution(), TimePerOutputToken: exact(perToken),
-		E2ERequestLatency: exact(e2e), SendLateness: exact(late),
+		TimeToFirstToken: exact(counted.ttft), InterTokenLatency: c.gaps.distribution(), TimePerOutputToken: exact(counted.perToken),
+		E2ERequestLatency: exact(counted.e2e), SendLateness: exact(counted.late),
 	}
 	client := &schema.Client{
-		Tool:     "vobs load",
-		Requests: &schema.ClientRequests{Started: &started, Completed: &completed, Failed: failed, Cancelled: &cancelled},
-		Tokens:   tokens, LatencySeconds: distributions, Settings: o.Settings,
+		Tool: "vobs load", Requests: counted.requests(), Tokens: tokens, LatencySeconds: distributions,
+		Warmup: warmup.warmup(o.Endpoint, c.warmupGaps, &result.Notes), Settings: o.Settings,
 	}
 	client.FillLists()
 	client.Settings["model"] = model
@@ -178,9 +160,9 @@ func (c *collector) result(o *Options, model string) *Result {
 		}
 		client.SLO = schema.Ptr(strings.Join(targets, ","))
 	}
-	if started > 0 {
-		client.DurationSeconds = schema.F((last - first).Seconds())
-		c.throughput(o, client, tokens.Prompt != nil, first, last)
+	if counted.started > 0 {
+		client.DurationSeconds = schema.F((counted.last - counted.first).Seconds())
+		c.throughput(o, client, tokens.Prompt != nil, counted.first, counted.last)
 	}
 	result.Client = client
 	result.doubts()
@@ -292,10 +274,11 @@ func meets(r *Request, targets []slo.Objective) bool {
 func (r *Result) missing() {
 	for _, l := range latencies(r.Client) {
 		if *l.d.Count == 0 {
-			r.Notes.Missing(latencyPath+l.key, "nothing was observed")
+			r.Notes.Missing(latencyPath+l.key, nothingObserved)
 		}
 	}
 	r.Notes.Missing(latencyPath+"inter_token_latency.p99_interval", "times between the chunks of one stream are not independent of each other")
+	r.Notes.Missing("client.engine_difference_seconds", notObserved)
 	if r.Client.DurationSeconds == nil {
 		r.Notes.Missing("client.duration_seconds", "no request was sent")
 	}

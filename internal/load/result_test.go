@@ -78,6 +78,7 @@ func TestResultIsValid(t *testing.T) {
 	one := ended(0, 1)
 	one.Generation, one.Chunks = 1, 1
 	failed := &Request{Failure: failedConnect, Message: "refused"}
+	warm := &Request{Failure: failedConnect, Message: "refused", Warmup: true}
 	noUsage := ended(0, 1)
 	noUsage.HasUsage = false
 	chat := options(t)
@@ -87,7 +88,8 @@ func TestResultIsValid(t *testing.T) {
 		requests []*Request
 	}{
 		"nothing": {options(t), nil}, "one token": {options(t), []*Request{one}}, "a failure": {options(t), []*Request{failed}},
-		"no usage": {chat, []*Request{noUsage}},
+		"no usage": {chat, []*Request{noUsage}}, "a failure in the warm-up": {options(t), []*Request{warm, ended(0, 1)}},
+		"no usage in the warm-up": {chat, []*Request{{Warmup: true, Chunks: 2, Last: 1, End: 1}, ended(0, 1)}},
 	} {
 		r := summed(c.o, c.requests)
 		var event schema.GenerationObservability

@@ -331,6 +331,16 @@ func TestWarmup(t *testing.T) {
 	if len(bodies(s)) != 50 || warm != 10 || counted != 40 || *c.Requests.Started != 40 || *c.LatencySeconds.InterTokenLatency.Count != 40*7 {
 		t.Errorf("%d requests, %d in the warm-up, %d counted; %+v", len(bodies(s)), warm, counted, c.Requests)
 	}
+	// Together with the warm-up, the counts are the server's.
+	w := c.Warmup
+	sum := loadtest.Totals{Requests: *c.Requests.Completed + *w.Requests.Completed, PromptTokens: *c.Tokens.Prompt + *w.Tokens.Prompt, GenerationTokens: *c.Tokens.Generation + *w.Tokens.Generation}
+	if sum != s.Totals() || *w.Requests.Completed != 10 || w.LatencySeconds.InterTokenLatency.Count != 10*7 || w.LatencySeconds.TimeToFirstToken.Count != 10 {
+		t.Errorf("%+v with the warm-up, and %+v at the server", sum, s.Totals())
+	}
+	o.Warmup, o.Done = 0, nil
+	if w := mustRun(t, s.URL, o).Client.Warmup; w != nil {
+		t.Errorf("a warm-up without one: %+v", w)
+	}
 }
 
 // A run by time ends by itself, and awaits what is under way.

@@ -25,27 +25,39 @@ var partly = []schema.Code{schema.CodeLateBase, schema.CodeCounterReset, schema.
 // if both are complete.
 func engineShared(in Input, n *schema.Notes) {
 	c, g := in.Event.Client, in.Event.Engine
-	if !allCompleted(c) || !coversRun(g, n) {
+	if c == nil || !allCompleted(c.Requests) || !coversRun(g, n) {
 		return
 	}
-	completed, finished := *c.Requests.Completed, int64(0)
+	completed, received, finished := *c.Requests.Completed, comparableTokens(c.Tokens), int64(0)
+	who, why := "", "other clients used it, or the engine also counts test and warm-up requests that the tool leaves out"
+	if w := c.Warmup; w != nil { // the engine's counts have it
+		if !allCompleted(w.Requests) {
+			return
+		}
+		completed += *w.Requests.Completed
+		if more := comparableTokens(w.Tokens); received > 0 && more > 0 {
+			received += more
+		} else {
+			received = 0
+		}
+		who, why = fmt.Sprintf(", %d of them in the warm-up", *w.Requests.Completed), "other clients used it"
+	}
 	for _, k := range g.Requests.Finished {
 		finished += k
 	}
 	if more := finished - completed; float64(abs(more)) > math.Max(1, requestsApart*float64(completed)) {
-		why := "other clients used it, or the engine also counts test and warm-up requests that the tool leaves out"
 		if more < 0 {
 			why = "other engines answered the rest"
 		}
 		n.Doubt(schema.CodeEngineShared, schema.Warning,
-			fmt.Sprintf("%s completed %d requests, and the engine finished %d, %s: %s", c.Tool, completed, finished, apart(more, completed), why),
+			fmt.Sprintf("%s completed %d requests%s, and the engine finished %d, %s: %s", c.Tool, completed, who, finished, apart(more, completed), why),
 			&schema.Evidence{Field: "engine.requests.finished", Value: finished, Threshold: completed})
 		return
 	}
-	if !comparableTokens(c) || g.Tokens == nil || g.Tokens.Generation == nil {
+	if received == 0 || g.Tokens == nil || g.Tokens.Generation == nil {
 		return
 	}
-	received, generated := *c.Tokens.Generation, *g.Tokens.Generation
+	generated := *g.Tokens.Generation
 	if more := generated - received; float64(abs(more)) > tokensApart*float64(received) {
 		n.Doubt(schema.CodeEngineShared, schema.Warning,
 			fmt.Sprintf("%s counts %d generated tokens in as many requests, and the engine generated %d, %s", c.Tool, received, generated, apart(more, received)),
@@ -55,16 +67,16 @@ func engineShared(in Input, n *schema.Notes) {
 
 // allCompleted reports whether the load generator counts its requests, and all of them were
 // completed. The engine counts some of the others, and not the rest.
-func allCompleted(c *schema.Client) bool {
-	if c == nil || c.Requests == nil || c.Requests.Completed == nil || *c.Requests.Completed == 0 || c.Requests.Failed == nil {
+func allCompleted(r *schema.ClientRequests) bool {
+	if r == nil || r.Completed == nil || *r.Completed == 0 || r.Failed == nil {
 		return false
 	}
-	for _, k := range c.Requests.Failed {
+	for _, k := range r.Failed {
 		if k != 0 {
 			return false
 		}
 	}
-	return c.Requests.Cancelled == nil || *c.Requests.Cancelled == 0
+	return r.Cancelled == nil || *r.Cancelled == 0
 }
 
 // coversRun reports whether the engine's requests are those of the whole run. If the roles of
@@ -79,11 +91,13 @@ func coversRun(g *schema.Engine, n *schema.Notes) bool {
 	return !slices.ContainsFunc(n.Validity, func(v schema.Validity) bool { return slices.Contains(partly, v.Code) })
 }
 
-// comparableTokens reports whether the load generator's generated tokens are, as a rule, those
-// of the server's usage.
-func comparableTokens(c *schema.Client) bool {
-	t := c.Tokens
-	return t != nil && t.Generation != nil && *t.Generation > 0 && t.From != nil && (*t.From == "usage" || *t.From == "tool")
+// comparableTokens returns the load generator's generated tokens if they are, as a rule, those
+// of the server's usage; 0 if they are not.
+func comparableTokens(t *schema.ClientTokens) int64 {
+	if t == nil || t.Generation == nil || t.From == nil || *t.From != "usage" && *t.From != "tool" {
+		return 0
+	}
+	return max(0, *t.Generation)
 }
 
 // apart returns a difference from a count as text.

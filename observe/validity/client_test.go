@@ -23,6 +23,14 @@ func withClient() Input {
 	return in
 }
 
+// warmup returns a warm-up that was completed.
+func warmup(requests, tokens int64) *schema.ClientWarmup {
+	return &schema.ClientWarmup{
+		Requests: &schema.ClientRequests{Completed: &requests, Failed: map[string]int64{}, Cancelled: schema.Ptr(int64(0))},
+		Tokens:   &schema.ClientTokens{Generation: &tokens, From: schema.Ptr("usage")},
+	}
+}
+
 func TestEngineShared(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -46,6 +54,28 @@ func TestEngineShared(t *testing.T) {
 			*c.Tokens.From, *g.Tokens.Generation = "tokenizer", 40_000
 		}, ""},
 		{"chunks", func(c *schema.Client, g *schema.Engine) { *c.Tokens.From, *g.Tokens.Generation = "chunks", 40_000 }, ""},
+		{"a warm-up", func(c *schema.Client, g *schema.Engine) {
+			c.Warmup = warmup(100, 2000)
+			g.Requests.Finished["stop"], *g.Tokens.Generation = 500, 22_000
+		}, ""},
+		{"others beside a warm-up", func(c *schema.Client, g *schema.Engine) {
+			c.Warmup = warmup(100, 2000)
+			g.Requests.Finished["stop"] = 700
+		}, "vllm bench serve completed 1100 requests, 100 of them in the warm-up, and the engine finished 1300, 200 more (18.2 %): other clients used it"},
+		{"tokens beside a warm-up", func(c *schema.Client, g *schema.Engine) {
+			c.Warmup = warmup(100, 2000)
+			g.Requests.Finished["stop"], *g.Tokens.Generation = 500, 25_000
+		}, "counts 22000 generated tokens in as many requests, and the engine generated 25000"},
+		{"chunks of a warm-up", func(c *schema.Client, g *schema.Engine) {
+			c.Warmup = warmup(100, 2000)
+			*c.Warmup.Tokens.From = "chunks"
+			g.Requests.Finished["stop"], *g.Tokens.Generation = 500, 25_000
+		}, ""},
+		{"a failure in the warm-up", func(c *schema.Client, g *schema.Engine) {
+			c.Warmup = warmup(100, 2000)
+			c.Warmup.Requests.Failed["timeout"] = 1
+			g.Requests.Finished["stop"] = 700
+		}, ""},
 
 		// Where the counts are not complete, they are not compared.
 		{"failures", func(c *schema.Client, g *schema.Engine) {

@@ -27,6 +27,7 @@ type Server struct {
 	requests []Body
 	headers  []http.Header
 	totals   Totals
+	metrics  metrics
 }
 
 // Totals are what a server has sent in answers that it has finished.
@@ -53,6 +54,7 @@ type Answer struct {
 	Body    Body
 	server  *Server
 	sent    int
+	timing  timing
 }
 
 // New returns a server on a loopback port. Close ends it.
@@ -91,10 +93,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/v1/models":
 		io.WriteString(w, `{"object":"list","data":[{"id":"tiny","object":"model"}]}`)
+	case "/metrics", "/metrics/":
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.metrics.write(w)
 	case "/tokenize":
 		s.tokenize(w, r)
 	case "/v1/completions", "/v1/chat/completions":
-		a := &Answer{ResponseWriter: w, Request: r, server: s}
+		a := &Answer{ResponseWriter: w, Request: r, server: s, timing: timing{arrived: time.Now()}}
 		if err := json.NewDecoder(r.Body).Decode(&a.Body); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -103,7 +110,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		number := len(s.requests)
 		s.requests = append(s.requests, a.Body)
 		s.headers = append(s.headers, r.Header)
+		s.metrics.running++
 		s.mu.Unlock()
+		defer func() {
+			s.mu.Lock()
+			s.metrics.running--
+			s.mu.Unlock()
+		}()
 		if s.Stream != nil {
 			s.Stream(a, number)
 		} else {
@@ -152,6 +165,9 @@ func (a *Answer) Send(text string) {
 // Token sends a chunk with one token.
 func (a *Answer) Token() {
 	a.sent++
+	a.server.mu.Lock()
+	a.server.metrics.token(&a.timing, time.Now())
+	a.server.mu.Unlock()
 	end := "null"
 	if a.sent == a.Body.MaxTokens {
 		end = `"length"`
@@ -182,6 +198,9 @@ func (a *Answer) PromptTokens() int64 {
 
 // End sends the usage and the end of the stream.
 func (a *Answer) End() {
+	a.server.mu.Lock()
+	a.server.metrics.finish(&a.timing, a.PromptTokens(), a.sent)
+	a.server.mu.Unlock()
 	a.Send(fmt.Sprintf(`data: {"choices":[],"usage":{"prompt_tokens":%d,"total_tokens":0,"completion_tokens":%d}}`+"\n\ndata: [DONE]\n\n", a.PromptTokens(), a.sent))
 	a.server.mu.Lock()
 	defer a.server.mu.Unlock()
