@@ -31,7 +31,7 @@ type planned struct {
 
 // The streams of random numbers of a plan.
 const (
-	streamRequest = iota << 56
+	streamRequest = iota
 	streamArrivals
 	streamPrefix
 	streamPrompt
