@@ -121,6 +121,7 @@ func (c *collector) result(o *Options, model string) *Result {
 	result := &Result{Failures: c.failures}
 	var started, completed, cancelled, prompt, planned, generation, chunks int64
 	failed, allUsage := map[string]int64{}, true
+	knownPrompt := o.Endpoint == Completions // on chat, the template adds tokens
 	var ttft, perToken, e2e, late []time.Duration
 	first, last := time.Duration(math.MaxInt64), time.Duration(0)
 	for _, r := range c.requests {
@@ -147,13 +148,14 @@ func (c *collector) result(o *Options, model string) *Result {
 			perToken = append(perToken, x)
 		}
 		allUsage = allUsage && r.HasUsage
+		knownPrompt = knownPrompt && r.plan.prompt > 0
 		prompt, planned = prompt+r.Prompt, planned+int64(r.plan.prompt)
 		generation, chunks = generation+r.Generation, chunks+r.Chunks
 	}
 	tokens := &schema.ClientTokens{Prompt: &prompt, Generation: &generation, From: schema.Ptr("usage")}
 	if !allUsage {
 		*tokens = schema.ClientTokens{Prompt: &planned, Generation: &chunks, From: schema.Ptr("chunks")}
-		if o.Endpoint == Chat { // the template adds tokens
+		if !knownPrompt {
 			tokens.Prompt = nil
 			result.Notes.Missing("client.tokens.prompt", "the server sends no usage")
 			result.Notes.Missing("client.throughput.prompt_tokens_per_second", "the server sends no usage")
