@@ -74,6 +74,7 @@ type run struct {
 	claimed atomic.Int64 // counted requests
 	// numbered is how many turns of conversations have a number.
 	numbered atomic.Int64
+	ended    atomic.Bool // whether the dataset had no more requests
 	// stop ends the run. The first error is kept.
 	stop context.CancelFunc
 	errs chan error
@@ -121,10 +122,12 @@ func Run(ctx context.Context, s *Server, o *Options) (*Result, error) {
 	}
 	result := r.result(o, p.model)
 	result.Interrupted = outer.Err() != nil
+	result.Exhausted = !result.Interrupted && r.ended.Load() && (o.Requests == 0 || r.claimed.Load() < int64(o.Requests))
 	stop()
 	background.Wait()
 	select {
 	case err = <-r.errs:
+		result.Exhausted = false
 	default:
 	}
 	return result, err
@@ -236,7 +239,11 @@ func (r *run) closedLoop(ctx context.Context) {
 		workers.Go(func() {
 			for r.wait(ctx, intended) {
 				request, ok := <-r.ready
-				if !ok || ctx.Err() != nil || !r.claim(request, intended) {
+				if !ok || ctx.Err() != nil {
+					r.ended.Store(!ok)
+					return
+				}
+				if !r.claim(request, intended) {
 					return
 				}
 				request, over := r.converse(ctx, request)
@@ -264,6 +271,7 @@ func (r *run) openLoop(ctx context.Context) {
 		}
 		requests.Go(func() { r.converse(ctx, request) })
 	}
+	r.ended.Store(true)
 }
 
 // times returns the times at which the requests of an open loop are sent: those of the
@@ -322,6 +330,9 @@ func (r *run) report(ctx context.Context) {
 		most := r.Requests + r.Warmup
 		if d := r.Dataset; d != nil && r.Turns.high <= 1 && (r.Requests == 0 || d.Count < most) {
 			most = d.Count
+		}
+		if d := r.Dataset; d != nil && r.Rate == 0 && r.Concurrency == 0 && d.Span > 0 && r.Requests == 0 {
+			s.Left, most = max(0, time.Duration(float64(d.Span)/r.Scale)-s.Elapsed), 0
 		}
 		if ended := s.Completed + s.Failed; most > 0 && ended > 0 {
 			left := time.Duration(float64(s.Elapsed) * float64(int64(most)-ended) / float64(ended))

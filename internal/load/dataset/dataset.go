@@ -48,9 +48,9 @@ type Dataset struct {
 	skipped int
 }
 
-// records returns the texts of records, one after another, with the lines on which they begin.
+// records returns records, one after another, with the lines on which they begin.
 type records interface {
-	next() (text []byte, line int, err error)
+	next() (o object, line int, err error)
 }
 
 // Open opens a file and checks its records: all of them, or those that options ask for. Of a
@@ -128,14 +128,14 @@ func (d *Dataset) start() error {
 	}
 	lines := &lines{in: in}
 	d.begun, d.last, d.Ended = false, 0, false
-	d.records = lines
+	d.records = texts{lines}
 	first, err := lines.blank()
 	if err != nil && err != io.EOF {
 		return d.wrong(lines.line, err)
 	}
 	switch first {
 	case '[':
-		d.records = &array{in: in, line: lines.line}
+		d.records = texts{&array{in: in, line: lines.line}}
 	case '{', 0:
 	default:
 		header, line, err := lines.next()
@@ -175,14 +175,14 @@ var errSkip = errors.New("no request")
 
 func (d *Dataset) read() (*Record, error) {
 	for {
-		text, line, err := d.records.next()
+		o, line, err := d.records.next()
 		if err == io.EOF {
 			return nil, err
 		}
 		if err != nil {
 			return nil, d.wrong(line, err)
 		}
-		r, seconds, err := d.parse(text)
+		r, seconds, err := d.parse(o)
 		switch {
 		case errors.Is(err, errSkip):
 			d.skipped++

@@ -224,7 +224,7 @@ func TestErrors(t *testing.T) {
 		"a,b\n1,2": "FILE, line 1: the file is neither JSON nor a CSV with the columns of BurstGPT: Timestamp, Request tokens, Response tokens",
 		"<html>\n": "FILE, line 1: the file is neither JSON nor a CSV with the columns of BurstGPT: Timestamp, Request tokens, Response tokens",
 		"Timestamp,Request tokens,Response tokens\n1,2":     "FILE, line 2: the row has 2 fields, and the header has 3",
-		"Timestamp,Request tokens,Response tokens\n\n1,2,x": `FILE, line 3: Response tokens is "x", not a number`,
+		"Timestamp,Request tokens,Response tokens\n\n1,2,x": `FILE, line 3: Response tokens is x: use a number from 0 on`,
 		"Timestamp,Request tokens,Response tokens\n1,2,\"":  "FILE, line 2: the quotes of the row do not match",
 		"Timestamp,Request tokens,Response tokens\n1,2,{}":  "FILE, line 2: Response tokens is {}: use a number from 0 on",
 		"Timestamp,Request tokens,Response tokens\n":        "FILE: there is no record",

@@ -33,11 +33,7 @@ var kinds = []struct {
 }
 
 // parse reads a record. The first one sets the format. seconds is its time, as it is written.
-func (d *Dataset) parse(text []byte) (r *Record, seconds float64, err error) {
-	var o object
-	if err := json.Unmarshal(text, &o); err != nil || o == nil {
-		return nil, 0, fmt.Errorf("the record is not a JSON object (%w)", plain(err))
-	}
+func (d *Dataset) parse(o object) (r *Record, seconds float64, err error) {
 	format, key := Format(""), ""
 	for _, k := range kinds {
 		switch {
@@ -70,6 +66,24 @@ func (d *Dataset) parse(text []byte) (r *Record, seconds float64, err error) {
 		seconds, err = r.burst(o)
 	}
 	return r, seconds, err
+}
+
+// texts returns the records that texts of JSON hold.
+type texts struct {
+	in interface {
+		next() (text []byte, line int, err error)
+	}
+}
+
+func (t texts) next() (o object, line int, err error) {
+	text, line, err := t.in.next()
+	if err != nil {
+		return nil, line, err
+	}
+	if err := json.Unmarshal(text, &o); err != nil || o == nil {
+		return nil, line, fmt.Errorf("the record is not a JSON object (%w)", plain(err))
+	}
+	return o, line, nil
 }
 
 // plain returns what is wrong with a JSON text.
