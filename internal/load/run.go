@@ -332,7 +332,10 @@ func (r *run) report(ctx context.Context) {
 			most = d.Count
 		}
 		if d := r.Dataset; d != nil && r.Rate == 0 && r.Concurrency == 0 && d.Span > 0 && r.Requests == 0 {
-			s.Left, most = max(0, time.Duration(float64(d.Span)/r.Scale)-s.Elapsed), 0
+			most = 0 // its times are known
+			if left := max(0, time.Duration(float64(d.Span)/r.Scale)-s.Elapsed); r.Duration == 0 || left < s.Left {
+				s.Left = left
+			}
 		}
 		if ended := s.Completed + s.Failed; most > 0 && ended > 0 {
 			left := time.Duration(float64(s.Elapsed) * float64(int64(most)-ended) / float64(ended))

@@ -39,7 +39,7 @@ type Dataset struct {
 
 	name    string
 	options Options
-	file    *os.File
+	file    io.ReadSeekCloser
 	records records
 	first   *Record // read by Open already
 	begin   float64 // seconds of the first record
@@ -60,8 +60,15 @@ func Open(name string, options Options) (*Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a directory", name)
+	}
 	d := &Dataset{name: name, options: options, file: f}
-	if err := d.check(); err != nil {
+	if err == nil {
+		err = d.check(info.Mode().IsRegular())
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -71,18 +78,11 @@ func Open(name string, options Options) (*Dataset, error) {
 // Close closes the file.
 func (d *Dataset) Close() error { return d.file.Close() }
 
-func (d *Dataset) check() error {
-	info, err := d.file.Stat()
-	switch {
-	case err != nil:
-		return err
-	case info.IsDir():
-		return fmt.Errorf("%s is a directory", d.name)
-	}
+// check checks the records. Unless the file can be read again, that is the first one only.
+func (d *Dataset) check(again bool) error {
 	if err := d.start(); err != nil {
 		return err
 	}
-	again := info.Mode().IsRegular()
 	for d.options.Records == 0 || d.Count < d.options.Records {
 		r, err := d.read()
 		if err == io.EOF {
