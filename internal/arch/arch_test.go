@@ -34,7 +34,7 @@ var layers = [][]string{
 	{"internal/threads"}, // which everything that may hang counts in
 	{ // data types and helpers
 		"schema", "probe/exposition", "internal/vllm", "sampler/internal/open",
-		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/environ", "internal/load/sse", "internal/pyvalue", "internal/spelling", "internal/stats",
+		"internal/bounded", "internal/budget", "internal/curve", "internal/deliver", "internal/environ", "internal/load/dataset", "internal/load/sse", "internal/pyvalue", "internal/spelling", "internal/stats",
 		"bench/internal/...",
 	},
 	{ // what vobs knows of vLLM; readers of one source; reading and printing events
@@ -89,9 +89,9 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/slo"}, []string{"internal/quantity", "internal/spelling", "schema"}},
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
 	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},
-	{[]string{"internal/load"}, []string{"internal/load/sse", "internal/render", "internal/slo", "schema"}},
+	{[]string{"internal/load"}, []string{"internal/load/dataset", "internal/load/sse", "internal/render", "internal/slo", "schema"}},
 	// The format of a stream does not depend on what it carries.
-	{[]string{"internal/load/sse"}, nil},
+	{[]string{"internal/load/dataset", "internal/load/sse"}, nil},
 	{[]string{"internal/intent"}, []string{"internal/pyvalue", "internal/vllm/args", "schema"}},
 	{[]string{"internal/wandb/..."}, []string{"internal/wandb/...", "internal/events", "internal/pyvalue", "schema"}},
 }

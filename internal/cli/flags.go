@@ -69,7 +69,7 @@ func refuseEmpty(c *cli.Context) error {
 	if c.Command.Name == "run" {
 		return nil
 	}
-	for _, name := range []string{"api-key-env", "api-key-file", "append", "at", "by", "ca", "history", "limits", "output", "prometheus", "prometheus-basic-auth-file", "prometheus-token-file", "save-requests", "scenario", "selector", "slo"} {
+	for _, name := range []string{"api-key-env", "api-key-file", "append", "at", "by", "ca", "dataset", "history", "limits", "output", "prometheus", "prometheus-basic-auth-file", "prometheus-token-file", "save-requests", "scenario", "selector", "slo", "think-time", "turn-tokens"} {
 		if c.IsSet(name) && c.String(name) == "" {
 			return withHint(fmt.Errorf("--%s is empty", name), "leave the flag out, or set the variable that its value comes from")
 		}

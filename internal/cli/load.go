@@ -72,7 +72,7 @@ docs/load.md describes the figures.`,
 			outputFlag(),
 			&cli.StringFlag{Name: "save-requests", Usage: "write every request to `FILE` as it ends, one line of JSON each"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print neither the table nor the progress"},
-		}, observeFlags()...),
+		}, append(datasetFlags(), observeFlags()...)...),
 		Action: loadAction,
 	}
 }
@@ -112,13 +112,14 @@ func parseScenario(name string) (scenario, error) {
 
 // applyScenario sets the flags of --scenario that are not given, and prints all of them.
 func applyScenario(c *cli.Context, m *messages) error {
-	if !c.IsSet("scenario") {
-		return nil
+	if err := checkScale(c); err != nil || !c.IsSet("scenario") {
+		return err
 	}
 	s, err := parseScenario(c.String("scenario"))
 	if err != nil {
 		return fmt.Errorf("--scenario: %w", err)
 	}
+	s = s.scaled(c.Float64("scale"))
 	text := "scenario " + s.name + ", " + s.purpose + ":"
 	for _, f := range [][2]string{
 		{"concurrency", strconv.Itoa(s.concurrency)}, {"requests", strconv.Itoa(s.requests)},
@@ -156,7 +157,11 @@ func loadAction(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if options.Dataset != nil {
+		defer options.Dataset.Close()
+	}
 	options.Settings = loadSettings(c)
+	addDatasetSettings(c, options)
 	options.Settings["url"] = server.Name()
 	if err := checkResultTarget(c); err != nil {
 		return err
@@ -168,6 +173,7 @@ func loadAction(c *cli.Context) (err error) {
 	if observes(c) {
 		return errors.Join(closeRequests(), observeLoad(c))
 	}
+	describeDataset(c, m, options)
 	clear := func() {}
 	if isTerminal(os.Stderr) && !c.Bool("quiet") {
 		clear = reportProgress(options, os.Stderr)
@@ -186,7 +192,8 @@ func loadAction(c *cli.Context) (err error) {
 		}
 		return err
 	}
-	return errors.Join(err, writeLoad(c, m, result))
+	warnExhausted(c, m, options, result)
+	return errors.Join(withTurnsHint(err), writeLoad(c, m, result))
 }
 
 // writeLoad writes the result, and returns the error that makes the exit code.
@@ -283,7 +290,7 @@ func loadOptions(c *cli.Context) (o *load.Options, err error) {
 		}
 	}
 	switch {
-	case !c.IsSet("concurrency") && !c.IsSet("rate"):
+	case !c.IsSet("concurrency") && !c.IsSet("rate") && !c.IsSet("dataset"):
 		return nil, withHint(errors.New("no load is given"), "--concurrency N for a closed loop, --rate N for an open one, or --scenario")
 	case c.IsSet("concurrency") && c.IsSet("rate"):
 		return nil, withHint(errors.New("--concurrency and --rate exclude each other"), "the first is a closed loop, the second an open one")
@@ -307,7 +314,10 @@ func loadOptions(c *cli.Context) (o *load.Options, err error) {
 			return nil, fmt.Errorf("--%s %v: use a time above 0", name, c.Duration(name))
 		}
 	}
-	if o.Requests == 0 {
+	if err := datasetOptions(c, o); err != nil {
+		return nil, err
+	}
+	if o.Requests == 0 && o.Dataset == nil {
 		o.Duration = cmp.Or(o.Duration, defaultDuration)
 	}
 	return o, nil
@@ -330,13 +340,13 @@ func parseWarmup(text string) (requests int, duration time.Duration, err error) 
 // loadSettings returns the flags that describe the load, with their values.
 func loadSettings(c *cli.Context) map[string]any {
 	settings := map[string]any{}
-	for _, name := range []string{
+	for _, name := range append([]string{
 		"scenario", "concurrency", "rate", "arrivals", "ramp", "requests", "duration", "warmup", "prompt-tokens", "output-tokens",
 		"ignore-eos", "shared-prefix", "cancel", "seed", "endpoint", "vocab", "timeout",
-	} {
+	}, datasetSettings...) {
 		switch value := c.Value(name).(type) {
 		case time.Duration:
-			if name == "duration" && value == 0 && c.Int("requests") == 0 {
+			if name == "duration" && value == 0 && c.Int("requests") == 0 && !c.IsSet("dataset") {
 				value = defaultDuration
 			}
 			if value > 0 {

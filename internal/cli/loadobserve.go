@@ -93,6 +93,11 @@ func literal(name string) string { return strings.ReplaceAll(name, "%", "%%") }
 // observingFlags returns the flags of vobs run that observe the load. It returns an error unless
 // every engine answers.
 func observingFlags(c *cli.Context) ([]string, error) {
+	if name := c.String("dataset"); name != "" {
+		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("--observe reads --dataset twice, and %s is not a regular file: save the dataset in one", name)
+		}
+	}
 	access := probe.Config{}
 	var err error
 	if access.Headers, err = headers(list(c, "metrics-header", "\n")); err != nil {

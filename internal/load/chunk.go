@@ -16,6 +16,8 @@ type chunk struct {
 	failed                   bool
 	failure                  []byte // the server's error, as JSON
 	text, role, end, choices bool
+	// content is the text of the token, without reasoning, and ids are the token ids; both as JSON.
+	content, ids []byte
 }
 
 var errBadChunk = errors.New("a chunk of the stream is not a JSON object")
@@ -67,12 +69,16 @@ func (c *chunk) choice(s *scanner) func(key []byte) bool {
 	return func(key []byte) bool {
 		switch string(key) {
 		case "text":
-			return c.value(s)
+			return c.value(s, &c.content)
+		case "token_ids":
+			return c.value(s, &c.ids)
 		case "delta":
 			return s.null() || s.object(func(key []byte) bool {
 				switch string(key) {
-				case "content", "reasoning_content", "reasoning", "refusal", "tool_calls":
-					return c.value(s)
+				case "content":
+					return c.value(s, &c.content)
+				case "reasoning_content", "reasoning", "refusal", "tool_calls":
+					return c.value(s, nil)
 				case "role":
 					if !s.null() {
 						c.role = true
@@ -93,8 +99,9 @@ func (c *chunk) choice(s *scanner) func(key []byte) bool {
 	}
 }
 
-// value takes up a value that a token makes: a text or a list that is not empty.
-func (c *chunk) value(s *scanner) bool {
+// value takes up a value that a token makes: a text or a list that is not empty. It is kept if
+// keep is not nil.
+func (c *chunk) value(s *scanner, keep *[]byte) bool {
 	if s.null() {
 		return true
 	}
@@ -104,6 +111,9 @@ func (c *chunk) value(s *scanner) bool {
 	}
 	if v := s.b[from:s.i]; len(v) > 2 {
 		c.text = true
+		if keep != nil {
+			*keep = v
+		}
 	}
 	return true
 }

@@ -19,22 +19,32 @@ type Plan struct {
 	// Rate is the rate of an open loop in requests per second; 0 for a closed loop.
 	Rate     float64
 	Arrivals Arrivals
+	// Turns is how many turns conversations have; zero for single requests. TurnTokens is the
+	// length of what the user adds in each turn but the first, and ThinkTime the time between
+	// the end of an answer and the next turn.
+	Turns      Lengths
+	TurnTokens Lengths
+	ThinkTime  Times
 	// Ramp is how long the rate, or the concurrency, rises to its level.
 	Ramp time.Duration
 }
 
 // planned is one request of a plan.
 type planned struct {
-	prompt, shared, output int // tokens; shared is the part of prompt
+	prompt, shared, output int // tokens; shared is the part of prompt; prompt is 0 if unknown
 	cancelAfter            int // cancel after so many chunks; -1 for never
 }
 
 // The streams of random numbers of a plan.
 const (
-	streamRequest = iota << 56
+	streamRequest = iota
 	streamArrivals
 	streamPrefix
 	streamPrompt
+	streamTurns
+	streamTurn
+	streamTurnPrompt
+	streamThink
 )
 
 func (p *Plan) random(stream, number uint64) *rand.Rand {
@@ -46,10 +56,15 @@ func (p *Plan) request(number int) planned {
 	rng := p.random(streamRequest, uint64(number))
 	r := planned{prompt: p.PromptTokens.draw(rng), output: p.OutputTokens.draw(rng), cancelAfter: -1}
 	r.shared = int(math.Round(p.SharedPrefix * float64(r.prompt)))
+	p.cancel(rng, &r)
+	return r
+}
+
+// cancel decides whether the client cancels a request.
+func (p *Plan) cancel(rng *rand.Rand, r *planned) {
 	if p.Cancel > 0 && rng.Float64() < p.Cancel {
 		r.cancelAfter = rng.IntN(r.output)
 	}
-	return r
 }
 
 // arrivals returns the times at which the requests of an open loop are sent, one per call, in

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/vobs/vobs/internal/load/dataset"
 )
 
 // words are those that text prompts are made of: short and common, so that most are one token
@@ -25,13 +27,18 @@ const batch = 16
 
 // prompts makes the bodies of requests.
 type prompts struct {
-	plan       *Plan
-	endpoint   Endpoint
-	model      string
-	ignoreEOS  bool
-	vocabulary []int    // token ids, or for chat indices into words
-	words      []string // for chat
-	prefix     []int
+	plan      *Plan
+	endpoint  Endpoint
+	model     string
+	ignoreEOS bool
+	returnIDs bool // of answers, which the next turn's prompt needs
+	server    *Server
+	dataset   *dataset.Dataset
+	// fixedOutput makes the plan's length of outputs take precedence over the dataset's.
+	fixedOutput bool
+	vocabulary  []int    // token ids, or for chat indices into words
+	words       []string // for chat
+	prefix      []int
 }
 
 // vocabulary returns token ids to make prompts of. Without a size, they are those of common
@@ -102,15 +109,19 @@ func singleWords(ctx context.Context, s *Server, model string) ([]string, error)
 
 // newPrompts asks the server for what is needed to make prompts.
 func newPrompts(ctx context.Context, s *Server, o *Options) (*prompts, error) {
-	p := &prompts{plan: &o.Plan, endpoint: o.Endpoint, model: o.Model, ignoreEOS: o.IgnoreEOS}
+	p := &prompts{
+		plan: &o.Plan, endpoint: o.Endpoint, model: o.Model, ignoreEOS: o.IgnoreEOS, server: s, dataset: o.Dataset, fixedOutput: o.FixedOutput,
+		returnIDs: o.Endpoint == Completions && o.Turns.high > 1,
+	}
 	var err error
 	if p.model == "" {
 		if p.model, err = s.model(ctx); err != nil {
 			return nil, err
 		}
 	}
-	switch p.endpoint {
-	case Chat:
+	switch {
+	case p.dataset != nil && !p.dataset.Format.Timed(): // has its own prompts
+	case p.endpoint == Chat:
 		p.words, err = singleWords(ctx, s, p.model)
 		for i := range p.words {
 			p.vocabulary = append(p.vocabulary, i)
@@ -139,38 +150,70 @@ type streamOptions struct {
 // body is the body of a request. vLLM takes ignore_eos and min_tokens; both make it generate
 // exactly max_tokens tokens.
 type body struct {
-	Model         string        `json:"model"`
-	Prompt        []int         `json:"prompt,omitempty"`
-	Messages      []message     `json:"messages,omitempty"`
-	MaxTokens     int           `json:"max_tokens"`
-	MinTokens     int           `json:"min_tokens,omitempty"`
-	IgnoreEOS     bool          `json:"ignore_eos,omitempty"`
+	Model     string `json:"model"`
+	Prompt    any    `json:"prompt,omitempty"`   // []int or string
+	Messages  any    `json:"messages,omitempty"` // a list
+	MaxTokens int    `json:"max_tokens"`
+	MinTokens int    `json:"min_tokens,omitempty"`
+	IgnoreEOS bool   `json:"ignore_eos,omitempty"`
+	// ReturnTokenIDs makes vLLM 0.10.2 and later return the ids of the tokens
+	// (vllm-project/vllm#22587).
+	ReturnTokenIDs bool `json:"return_token_ids,omitempty"`
+
 	Stream        bool          `json:"stream"`
 	StreamOptions streamOptions `json:"stream_options"`
 }
 
-// body returns the body of the request of a number.
-func (p *prompts) body(number int, r planned) []byte {
-	b := body{Model: p.model, MaxTokens: r.output, Stream: true, StreamOptions: streamOptions{true}}
-	if p.ignoreEOS {
-		b.IgnoreEOS, b.MinTokens = true, r.output
+// next returns the request of a number, which follows on the one before; io.EOF at the end of
+// the dataset.
+func (p *prompts) next(number int) (*Request, error) {
+	if p.dataset != nil {
+		return p.replay(number)
 	}
-	ids := p.plan.tokenIDs(number, r, p.prefix, p.vocabulary)
+	r := &Request{Number: number, plan: p.plan.request(number)}
+	ids := p.plan.tokenIDs(number, r.plan, p.prefix, p.vocabulary)
+	c := &conversation{number: number, turns: p.plan.turns(number), ids: ids}
+	if c.turns > 1 && p.endpoint == Chat {
+		c.messages = []any{message{"user", p.text(ids)}}
+	}
+	p.begin(r, c)
+	p.fill(r, ids)
+	return r, nil
+}
+
+// fill makes the body of a request from its prompt.
+func (p *prompts) fill(r *Request, ids []int) {
 	if p.endpoint == Chat {
-		var text strings.Builder
-		for i, id := range ids {
-			if i > 0 {
-				text.WriteByte(' ')
-			}
-			text.WriteString(p.words[id])
-		}
-		b.Messages = []message{{"user", text.String()}}
+		r.body = p.encode(r, nil, []message{{"user", p.text(ids)}})
 	} else {
-		b.Prompt = ids
+		r.body = p.encode(r, ids, nil)
+	}
+}
+
+// text returns a prompt of words.
+func (p *prompts) text(ids []int) string {
+	var text strings.Builder
+	for i, id := range ids {
+		if i > 0 {
+			text.WriteByte(' ')
+		}
+		text.WriteString(p.words[id])
+	}
+	return text.String()
+}
+
+// encode returns the body of a request with a prompt or messages; the other one is nil.
+func (p *prompts) encode(r *Request, prompt, messages any) []byte {
+	b := body{
+		Model: p.model, Prompt: prompt, Messages: messages, MaxTokens: r.plan.output, Stream: true, StreamOptions: streamOptions{true},
+		ReturnTokenIDs: p.returnIDs,
+	}
+	if p.ignoreEOS {
+		b.IgnoreEOS, b.MinTokens = true, r.plan.output
 	}
 	encoded, err := json.Marshal(b)
 	if err != nil {
-		panic(err) // texts and numbers only
+		panic(err) // texts, numbers and JSON only
 	}
 	return encoded
 }

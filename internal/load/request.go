@@ -33,6 +33,9 @@ type Request struct {
 	// the arrivals of the first and the last chunk with a token, 0 without any; End is that of
 	// the end of the answer.
 	Intended, Sent, First, Last, End time.Duration
+	// Conversation is the number of the conversation, from 0, and Turn that of the turn, from 1;
+	// Turn is 0 for single requests.
+	Conversation, Turn int
 	// Prompt and Generation are the server's counts of tokens. HasUsage reports whether it
 	// sent any.
 	Prompt, Generation int64
@@ -46,7 +49,12 @@ type Request struct {
 
 	plan planned
 	body []byte
-	gaps []time.Duration // between chunks with a token
+	at   time.Duration // in a trace, since its beginning
+	// conversation is nil for single requests. answer collects what the next turn needs, if
+	// there is one.
+	conversation *conversation
+	answer       *answer
+	gaps         []time.Duration // between chunks with a token
 }
 
 // completed reports whether the request was answered completely.
@@ -201,6 +209,9 @@ func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) e
 		}
 		if !ch.token {
 			continue
+		}
+		if r.answer != nil {
+			r.answer.add(&ch)
 		}
 		if r.Chunks++; r.Chunks == 1 {
 			r.First = arrivals.at

@@ -60,6 +60,8 @@ type Result struct {
 	Failures map[string]string
 	// Interrupted reports whether the run was ended early.
 	Interrupted bool
+	// Exhausted reports whether the run ended because its dataset did.
+	Exhausted bool
 }
 
 // collector takes up requests as they end.

@@ -3,10 +3,12 @@ package load
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/vobs/vobs/internal/load/dataset"
 	"github.com/vobs/vobs/internal/load/sse"
 	"github.com/vobs/vobs/internal/slo"
 )
@@ -22,7 +24,16 @@ type Options struct {
 	// IgnoreEOS makes vLLM generate as many tokens as are planned.
 	IgnoreEOS bool
 
-	// Concurrency is how many requests of a closed loop are under way; 0 for an open loop.
+	// Dataset is what the requests are made of, instead of PromptTokens; nil for none.
+	// FixedOutput makes OutputTokens hold for records that have a length of their own, too.
+	Dataset     *dataset.Dataset
+	FixedOutput bool
+	// Scale makes a trace so many times as fast, if it is sent at its own times: in an open
+	// loop with a Rate of 0.
+	Scale float64
+
+	// Concurrency is how many requests, or conversations, of a closed loop are under way; 0 for
+	// an open loop.
 	Concurrency int
 	// Requests and Duration end the run, whichever comes first; 0 for no limit. Neither
 	// includes the warm-up. Requests that are under way then are awaited.
@@ -58,8 +69,15 @@ const prepared = 64
 type run struct {
 	*Options
 	client  client
+	prompts *prompts
 	ready   chan *Request
 	claimed atomic.Int64 // counted requests
+	// numbered is how many turns of conversations have a number.
+	numbered atomic.Int64
+	ended    atomic.Bool // whether the dataset had no more requests
+	// stop ends the run. The first error is kept.
+	stop context.CancelFunc
+	errs chan error
 	// firstCounted is when the first of them was meant to be sent; -1 before.
 	firstCounted atomic.Int64
 	readers      sync.Pool
@@ -78,7 +96,7 @@ func Run(ctx context.Context, s *Server, o *Options) (*Result, error) {
 		return nil, err
 	}
 	r := &run{
-		Options: o, ready: make(chan *Request, max(prepared, o.Concurrency)),
+		Options: o, prompts: p, errs: make(chan error, 1), ready: make(chan *Request, max(prepared, o.Concurrency)),
 		client:    client{server: s, path: p.path(), timeout: o.Timeout},
 		readers:   sync.Pool{New: func() any { return sse.NewReader(nil) }},
 		collector: collector{gaps: newGapHistogram(), done: o.Done},
@@ -86,11 +104,12 @@ func Run(ctx context.Context, s *Server, o *Options) (*Result, error) {
 	r.firstCounted.Store(-1)
 	outer := ctx
 	ctx, stop := context.WithCancel(ctx)
+	r.stop = stop
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer stop()
 	primed := make(chan struct{})
-	background.Go(func() { r.prepare(ctx, p, primed) })
+	background.Go(func() { r.prepare(ctx, primed) })
 	<-primed
 	r.client.start = time.Now()
 	if o.Report != nil {
@@ -103,12 +122,20 @@ func Run(ctx context.Context, s *Server, o *Options) (*Result, error) {
 	}
 	result := r.result(o, p.model)
 	result.Interrupted = outer.Err() != nil
-	return result, nil
+	result.Exhausted = !result.Interrupted && r.ended.Load() && (o.Requests == 0 || r.claimed.Load() < int64(o.Requests))
+	stop()
+	background.Wait()
+	select {
+	case err = <-r.errs:
+		result.Exhausted = false
+	default:
+	}
+	return result, err
 }
 
 // prepare makes requests ahead of the time at which they are sent. It closes primed when
 // there is no room for more.
-func (r *run) prepare(ctx context.Context, p *prompts, primed chan<- struct{}) {
+func (r *run) prepare(ctx context.Context, primed chan<- struct{}) {
 	defer close(r.ready)
 	most := cap(r.ready)
 	if r.Requests > 0 && r.WarmupTime == 0 {
@@ -118,8 +145,16 @@ func (r *run) prepare(ctx context.Context, p *prompts, primed chan<- struct{}) {
 		if number == most {
 			close(primed)
 		}
-		request := &Request{Number: number, plan: r.request(number)}
-		request.body = p.body(number, request.plan)
+		request, err := r.prompts.next(number)
+		if err != nil {
+			if err != io.EOF {
+				r.fail(err)
+			}
+			if number < most {
+				close(primed)
+			}
+			return
+		}
 		select {
 		case r.ready <- request:
 		case <-ctx.Done():
@@ -131,9 +166,21 @@ func (r *run) prepare(ctx context.Context, p *prompts, primed chan<- struct{}) {
 	}
 }
 
+// fail ends the run with an error.
+func (r *run) fail(err error) {
+	select {
+	case r.errs <- err:
+	default:
+	}
+	r.stop()
+}
+
 // claim reports whether a request that is meant to be sent at a time is part of the run.
 func (r *run) claim(request *Request, intended time.Duration) bool {
 	request.Intended = intended
+	if request.conversation != nil {
+		request.Number = int(r.numbered.Add(1)) - 1
+	}
 	request.Warmup = request.Number < r.Warmup || intended < r.WarmupTime
 	if request.Warmup {
 		return true
@@ -154,6 +201,34 @@ func (r *run) send(ctx context.Context, request *Request) {
 	r.end(request)
 }
 
+// converse sends a request and the turns that follow on it. It returns the last one, and
+// whether the run was over before the conversation was. A turn is meant to be sent when the
+// user has thought about the answer to the one before.
+func (r *run) converse(ctx context.Context, request *Request) (last *Request, over bool) {
+	for {
+		r.send(ctx, request)
+		next, answered := r.prompts.following(request), request.answer
+		request.conversation, request.answer = nil, nil // not to be kept with the request
+		if next == nil {
+			return request, false
+		}
+		intended := request.End + r.think(next.Conversation, next.Turn)
+		if ctx.Err() != nil || !r.claim(next, intended) {
+			return request, true
+		}
+		if err := r.prompts.continueWith(ctx, next, answered); err != nil {
+			if ctx.Err() == nil {
+				r.fail(err)
+			}
+			return request, true
+		}
+		if !r.wait(ctx, intended) {
+			return request, true
+		}
+		request = next
+	}
+}
+
 // closedLoop keeps a number of requests under way. A request is meant to be sent when the one
 // before it has ended.
 func (r *run) closedLoop(ctx context.Context) {
@@ -164,10 +239,17 @@ func (r *run) closedLoop(ctx context.Context) {
 		workers.Go(func() {
 			for r.wait(ctx, intended) {
 				request, ok := <-r.ready
-				if !ok || ctx.Err() != nil || !r.claim(request, intended) {
+				if !ok || ctx.Err() != nil {
+					r.ended.Store(!ok)
 					return
 				}
-				r.send(ctx, request)
+				if !r.claim(request, intended) {
+					return
+				}
+				request, over := r.converse(ctx, request)
+				if over {
+					return
+				}
 				intended = request.End
 				if request.Failure == failedConnect {
 					intended += retryPause
@@ -181,14 +263,25 @@ func (r *run) closedLoop(ctx context.Context) {
 func (r *run) openLoop(ctx context.Context) {
 	var requests sync.WaitGroup
 	defer requests.Wait()
-	next := r.arrivals()
+	next := r.times()
 	for request := range r.ready {
-		intended := time.Duration(next() * float64(time.Second))
+		intended := next(request)
 		if !r.claim(request, intended) || !r.wait(ctx, intended) {
 			return
 		}
-		requests.Go(func() { r.send(ctx, request) })
+		requests.Go(func() { r.converse(ctx, request) })
 	}
+	r.ended.Store(true)
+}
+
+// times returns the times at which the requests of an open loop are sent: those of the
+// arrivals, or of the trace.
+func (r *run) times() func(*Request) time.Duration {
+	if r.Rate == 0 {
+		return func(request *Request) time.Duration { return time.Duration(float64(request.at) / r.Scale) }
+	}
+	next := r.arrivals()
+	return func(*Request) time.Duration { return time.Duration(next() * float64(time.Second)) }
 }
 
 // wait waits until a time of the run. It reports false if ctx has ended.
@@ -234,8 +327,18 @@ func (r *run) report(ctx context.Context) {
 		if r.Duration > 0 {
 			s.Left = max(0, r.WarmupTime+r.Duration-s.Elapsed)
 		}
-		if ended := s.Completed + s.Failed; r.Requests > 0 && ended > 0 {
-			left := time.Duration(float64(s.Elapsed) * float64(int64(r.Requests+r.Warmup)-ended) / float64(ended))
+		most := r.Requests + r.Warmup
+		if d := r.Dataset; d != nil && r.Turns.high <= 1 && (r.Requests == 0 || d.Count < most) {
+			most = d.Count
+		}
+		if d := r.Dataset; d != nil && r.Rate == 0 && r.Concurrency == 0 && d.Span > 0 && r.Requests == 0 {
+			most = 0 // its times are known
+			if left := max(0, time.Duration(float64(d.Span)/r.Scale)-s.Elapsed); r.Duration == 0 || left < s.Left {
+				s.Left = left
+			}
+		}
+		if ended := s.Completed + s.Failed; most > 0 && ended > 0 {
+			left := time.Duration(float64(s.Elapsed) * float64(int64(most)-ended) / float64(ended))
 			if left = max(0, left); r.Duration == 0 || left < s.Left {
 				s.Left = left
 			}

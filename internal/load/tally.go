@@ -15,6 +15,7 @@ type tally struct {
 	// what is known without it.
 	prompt, planned, generation, chunks int64
 	allUsage                            bool
+	unplanned                           bool            // the length of some prompt is unknown without the server's count
 	ttft, perToken, e2e, late           []time.Duration // all but late of completed requests
 	first, last                         time.Duration   // the time of all requests
 }
@@ -44,6 +45,7 @@ func (t *tally) add(r *Request) {
 		t.perToken = append(t.perToken, x)
 	}
 	t.allUsage = t.allUsage && r.HasUsage
+	t.unplanned = t.unplanned || r.plan.prompt <= 0
 	t.prompt, t.planned = t.prompt+r.Prompt, t.planned+int64(r.plan.prompt)
 	t.generation, t.chunks = t.generation+r.Generation, t.chunks+r.Chunks
 }
@@ -53,12 +55,12 @@ func (t *tally) requests() *schema.ClientRequests {
 }
 
 // tokens returns the tokens of completed requests. Without usage, the length of a prompt is
-// unknown in a chat, whose template adds tokens.
+// unknown in a chat, whose template adds tokens, and if the prompt is a dataset's text.
 func (t *tally) tokens(e Endpoint) *schema.ClientTokens {
 	switch {
 	case t.allUsage:
 		return &schema.ClientTokens{Prompt: &t.prompt, Generation: &t.generation, From: schema.Ptr("usage")}
-	case e == Chat:
+	case e == Chat || t.unplanned:
 		return &schema.ClientTokens{Generation: &t.chunks, From: schema.Ptr("chunks")}
 	}
 	return &schema.ClientTokens{Prompt: &t.planned, Generation: &t.chunks, From: schema.Ptr("chunks")}

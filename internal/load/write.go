@@ -141,7 +141,7 @@ type record struct {
 	FirstToken       *schema.Float `json:"first_token_seconds"`
 	LastToken        *schema.Float `json:"last_token_seconds"`
 	End              schema.Float  `json:"end_seconds"`
-	PlannedPrompt    int           `json:"planned_prompt_tokens"`
+	PlannedPrompt    *int          `json:"planned_prompt_tokens"`
 	PlannedOutput    int           `json:"planned_output_tokens"`
 	PromptTokens     *int64        `json:"prompt_tokens"` // null without usage
 	GenerationTokens *int64        `json:"generation_tokens"`
@@ -149,13 +149,21 @@ type record struct {
 	Failure          *string       `json:"failure"`
 	Message          *string       `json:"message"`
 	Cancelled        bool          `json:"cancelled"`
+	Conversation     *int          `json:"conversation,omitempty"` // of several turns
+	Turn             *int          `json:"turn,omitempty"`
 }
 
 // Write writes the request as one line of JSON.
 func (r *Request) Write(w io.Writer) error {
 	out := record{
-		Number: r.Number, Warmup: r.Warmup, Chunks: r.Chunks, Cancelled: r.Cancelled, PlannedPrompt: r.plan.prompt, PlannedOutput: r.plan.output,
+		Number: r.Number, Warmup: r.Warmup, Chunks: r.Chunks, Cancelled: r.Cancelled, PlannedOutput: r.plan.output,
 		Intended: schema.Float(r.Intended.Seconds()), Sent: schema.Float(r.Sent.Seconds()), End: schema.Float(r.End.Seconds()),
+	}
+	if r.plan.prompt > 0 {
+		out.PlannedPrompt = &r.plan.prompt
+	}
+	if r.Turn > 0 {
+		out.Conversation, out.Turn = &r.Conversation, &r.Turn
 	}
 	if r.Chunks > 0 {
 		out.FirstToken, out.LastToken = schema.F(r.First.Seconds()), schema.F(r.Last.Seconds())

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -20,8 +21,8 @@ type Server struct {
 	// Stream writes the answer of the request of a number, counted as they arrive; if nil,
 	// every request is answered at once.
 	Stream func(a *Answer, number int)
-	// NoTokenizer makes /tokenize missing.
-	NoTokenizer bool
+	// NoTokenizer makes /tokenize missing, and NoTokenIDs return_token_ids unknown.
+	NoTokenizer, NoTokenIDs bool
 
 	mu       sync.Mutex
 	requests []Body
@@ -37,7 +38,8 @@ type Totals struct{ Requests, PromptTokens, GenerationTokens int64 }
 type Body struct {
 	Model         string
 	Prompt        []int
-	Messages      []struct{ Role, Content string }
+	Text          string // the prompt, if it is no list of ids
+	Messages      []Message
 	MaxTokens     int  `json:"max_tokens"`
 	MinTokens     int  `json:"min_tokens"`
 	IgnoreEOS     bool `json:"ignore_eos"`
@@ -45,6 +47,41 @@ type Body struct {
 	StreamOptions struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
+	ReturnTokenIDs bool `json:"return_token_ids"`
+}
+
+// UnmarshalJSON reads the body of a request.
+func (b *Body) UnmarshalJSON(text []byte) error {
+	type plain Body
+	in := struct {
+		*plain
+		Prompt json.RawMessage
+	}{plain: (*plain)(b)}
+	if err := json.Unmarshal(text, &in); err != nil || in.Prompt == nil {
+		return err
+	}
+	if json.Unmarshal(in.Prompt, &b.Text) == nil {
+		return nil
+	}
+	return json.Unmarshal(in.Prompt, &b.Prompt)
+}
+
+// Message is a message of a chat. Content that is no text is kept as JSON.
+type Message struct{ Role, Content string }
+
+// UnmarshalJSON reads a message.
+func (m *Message) UnmarshalJSON(text []byte) error {
+	var in struct {
+		Role    string
+		Content json.RawMessage
+	}
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	if m.Role = in.Role; json.Unmarshal(in.Content, &m.Content) != nil {
+		m.Content = string(in.Content)
+	}
+	return nil
 }
 
 // Answer is one streamed answer.
@@ -162,6 +199,9 @@ func (a *Answer) Send(text string) {
 	a.Flush()
 }
 
+// FirstID is less by 1 than the id of the first token of every answer; the others follow it.
+const FirstID = 1000
+
 // Token sends a chunk with one token.
 func (a *Answer) Token() {
 	a.sent++
@@ -173,7 +213,11 @@ func (a *Answer) Token() {
 		end = `"length"`
 	}
 	if a.Request.URL.Path == "/v1/completions" {
-		a.Send(fmt.Sprintf(`data: {"id":"cmpl-1","object":"text_completion","choices":[{"index":0,"text":" é%d","logprobs":null,"finish_reason":%s}],"usage":null}`+"\n\n", a.sent, end))
+		ids := ""
+		if a.Body.ReturnTokenIDs && !a.server.NoTokenIDs {
+			ids = fmt.Sprintf(`,"token_ids":[%d]`, FirstID+a.sent)
+		}
+		a.Send(fmt.Sprintf(`data: {"id":"cmpl-1","object":"text_completion","choices":[{"index":0,"text":" é%d","logprobs":null,"finish_reason":%s%s}],"usage":null}`+"\n\n", a.sent, end, ids))
 		return
 	}
 	if a.sent == 1 {
@@ -184,16 +228,14 @@ func (a *Answer) Token() {
 
 // PromptTokens returns the length of the prompt; a template adds five tokens in a chat.
 func (a *Answer) PromptTokens() int64 {
-	if len(a.Body.Messages) > 0 {
-		words := 1
-		for _, c := range a.Body.Messages[0].Content {
-			if c == ' ' {
-				words++
-			}
-		}
+	words := 0
+	for _, m := range a.Body.Messages {
+		words += len(strings.Fields(m.Content))
+	}
+	if words > 0 {
 		return int64(words) + 5
 	}
-	return int64(len(a.Body.Prompt))
+	return int64(len(a.Body.Prompt) + len(strings.Fields(a.Body.Text)))
 }
 
 // End sends the usage and the end of the stream.
