@@ -1,10 +1,11 @@
 """Sends requests with the request function of `vllm bench serve`, as its benchmark() does
 (vllm/benchmarks/serve.py), and prints what they cost as one line of JSON.
 
-    client.py endpoint_request_func.py URL REQUESTS TOKENS CONCURRENCY RATE PROCESS FIRST_ID MODEL
+    client.py endpoint_request_func.py URL REQUESTS TOKENS CONCURRENCY RATE PROCESS FIRST_ID MODEL EARLY
 
 CONCURRENCY of 0 means no limit, RATE of 0 means that all requests are sent at once. PROCESS
-is that of the arrivals: poisson or constant. The CPU time is that from the first request on:
+is that of the arrivals: poisson or constant. Chunks that come less than EARLY seconds after
+the one before are counted. The CPU time is that from the first request on:
 what Python and the imports take is not in it.
 """
 
@@ -30,7 +31,7 @@ def load(path):
     return module
 
 
-async def main(path, url, requests, tokens, concurrency, rate, process, first_id, model):
+async def main(path, url, requests, tokens, concurrency, rate, process, first_id, model, early):
     vllm = load(path)
     connector = aiohttp.TCPConnector(
         limit=concurrency,
@@ -81,6 +82,7 @@ async def main(path, url, requests, tokens, concurrency, rate, process, first_id
         "CPUSeconds": cpu,
         "Completed": sum(o.success for o in outputs),
         "Chunks": sum(len(o.itl) + 1 for o in outputs if o.success),
+        "Early": sum(gap < early for o in outputs for gap in o.itl),
         "TTFT": {n: o.ttft for n, o in enumerate(outputs) if o.success},
         "Failure": failures[0][-500:] if failures else "",
     }
@@ -90,5 +92,5 @@ async def main(path, url, requests, tokens, concurrency, rate, process, first_id
 if __name__ == "__main__":
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    path, url, requests, tokens, concurrency, rate, process, first_id, model = sys.argv[1:]
-    asyncio.run(main(path, url, int(requests), int(tokens), int(concurrency), float(rate), process, int(first_id), model))
+    path, url, requests, tokens, concurrency, rate, process, first_id, model, early = sys.argv[1:]
+    asyncio.run(main(path, url, int(requests), int(tokens), int(concurrency), float(rate), process, int(first_id), model, float(early)))

@@ -27,6 +27,8 @@ type work struct {
 	rate             float64 // requests per second; 0 for no limit
 	constant         bool    // gaps between requests are equal, not those of a Poisson process
 	mayFail          bool    // failed requests are a result, not an error
+	// pace is the time between two chunks of the server, if it has one.
+	pace time.Duration
 }
 
 // clientTimeout bounds one run of a client.
@@ -37,6 +39,7 @@ type outcome struct {
 	completed int
 	chunks    int64           // with a token, of completed requests
 	ttft      map[int]float64 // seconds, by the number of the request
+	early     int64           // chunks that came less than a quarter of the pace after the one before
 	cpu       float64         // seconds; 0 for that of the whole process
 	failure   string          // one of the failures
 }
@@ -48,6 +51,7 @@ type result struct {
 	completed int
 	failed    int
 	added     []float64 // to the times to first token, in seconds
+	merged    float64   // the share of the chunks that were taken together with the one before
 	served    served
 }
 
@@ -113,6 +117,7 @@ func (c client) measure(dir string, s *serverProcess, w work) (r result, err err
 	case out.chunks != int64(w.requests*w.tokens) || r.served.Chunks != out.chunks:
 		return r, fmt.Errorf("it saw %d chunks, and the server sent %d; expected %d", out.chunks, r.served.Chunks, w.requests*w.tokens)
 	}
+	r.merged = float64(out.early) / float64(max(1, out.chunks))
 	for number, ttft := range out.ttft {
 		delay, ok := r.served.Delays[number]
 		if !ok {
@@ -191,19 +196,20 @@ func pythonRequests(python, function string) func(string, string, work) ([]strin
 			arrivals = "constant"
 		}
 		argv := []string{python, "bench/load/client.py", function, url, fmt.Sprint(w.requests), fmt.Sprint(w.tokens), fmt.Sprint(w.concurrency),
-			fmt.Sprint(w.rate), arrivals, fmt.Sprint(firstID), model}
+			fmt.Sprint(w.rate), arrivals, fmt.Sprint(firstID), model, fmt.Sprint(w.pace.Seconds() / 4)}
 		return argv, func(stdout []byte) (outcome, error) {
 			var line struct {
 				CPUSeconds float64
 				Completed  int
 				Chunks     int64
+				Early      int64
 				TTFT       map[int]float64
 				Failure    string
 			}
 			if err := json.Unmarshal(stdout, &line); err != nil {
 				return outcome{}, fmt.Errorf("client.py: %w: %s", err, tail(stdout))
 			}
-			return outcome{line.Completed, line.Chunks, line.TTFT, line.CPUSeconds, line.Failure}, nil
+			return outcome{completed: line.Completed, chunks: line.Chunks, ttft: line.TTFT, early: line.Early, cpu: line.CPUSeconds, failure: line.Failure}, nil
 		}
 	}
 }
@@ -244,6 +250,11 @@ func rustRequests(binary, tokenizer string) func(string, string, work) ([]string
 				}
 				out.chunks += int64(len(file.ITLs[i]) + 1)
 				out.ttft[i] = ttft
+				for _, gap := range file.ITLs[i] {
+					if gap < w.pace.Seconds()/4 {
+						out.early++
+					}
+				}
 			}
 			return out, err
 		}
