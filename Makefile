@@ -25,7 +25,7 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 
 .PHONY: build demo install clean help \
 	test check-long check-shared soak race test-plugin fuzz lint \
-	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-vllm
+	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-load bench-vllm
 
 ##@ Build and run
 
@@ -162,6 +162,9 @@ bench-long: bin/vobs $(FAKENVML) ## measure all of it, with more repetitions
 	VOBS=bin/vobs go run ./bench/overhead -long
 	go run -tags $(TAGS) ./bench/reader -long
 	VOBS_TEST_LONG=1 $(BENCHMARKS) $(call packages-with,^func Benchmark)
+
+bench-load: bin/vobs ## measure vobs load beside the clients of vllm bench serve (330 MB, into .e2e), and 10 000 streams; a missed target fails
+	VOBS=bin/vobs go run ./bench/load
 
 bench-vllm: bin/vobs ## measure a real vLLM's throughput and latency with and without vobs, in turn
 	bench/engine.sh

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/vobs/vobs/bench/internal/process"
 )
 
 // A contender is one way to run a command.
@@ -54,7 +56,7 @@ func run(env, argv []string, watch bool) (r result, err error) {
 					highest <- rss
 					return
 				case <-time.After(20 * time.Millisecond):
-					rss = max(rss, peakRSS(pid))
+					rss = max(rss, process.PeakRSS(pid))
 				}
 			}
 		}()
@@ -75,15 +77,6 @@ func run(env, argv []string, watch bool) (r result, err error) {
 		err = fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
 	}
 	return r, err
-}
-
-// peakRSS returns a process's VmHWM in MiB: its highest resident memory since its exec.
-func peakRSS(pid int) float64 {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(status), "\nVmHWM:")
-	number, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	kib, _ := strconv.ParseFloat(number, 64) // none if the process has ended
-	return kib / 1024
 }
 
 // readReport reads the report of minimal or seed_sampler.py: samples, period, gap, peaks.
