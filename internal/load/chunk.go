@@ -15,7 +15,7 @@ type chunk struct {
 	prompt, generation       int64
 	failed                   bool
 	failure                  []byte // the server's error, as JSON
-	text, role, end, choices bool
+	text, role, end, choices bool   // end: with a finish reason
 	// content is the text of the token, without reasoning, and ids are the token ids; both as JSON.
 	content, ids []byte
 }

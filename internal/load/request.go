@@ -167,6 +167,7 @@ func (t *timedReader) Read(b []byte) (int, error) {
 func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) error {
 	var ch chunk
 	done := false
+	ended := time.Duration(0) // when a chunk without a text came that ends the answer
 	for {
 		event, err := reader.Next()
 		switch {
@@ -184,6 +185,11 @@ func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) e
 			continue // to the end of the body, so that the connection can be kept
 		case string(event.Data) == "[DONE]":
 			done = true
+			// vLLM's last chunk holds a token that has no text, at which generation stops; other
+			// servers send such a chunk without a token.
+			if ended > 0 && r.HasUsage && r.Generation == r.Chunks+1 {
+				r.countChunk(ended)
+			}
 			if r.Chunks == 0 && !(r.HasUsage && r.Generation == 0) {
 				r.Failure, r.Message = failedEmpty, "the stream had no token"
 			}
@@ -208,19 +214,27 @@ func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) e
 			r.HasUsage, r.Prompt, r.Generation = true, ch.prompt, ch.generation
 		}
 		if !ch.token {
+			if ch.end {
+				ended = arrivals.at
+			}
 			continue
 		}
 		if r.answer != nil {
 			r.answer.add(&ch)
 		}
-		if r.Chunks++; r.Chunks == 1 {
-			r.First = arrivals.at
-		} else {
-			r.gaps = append(r.gaps, arrivals.at-r.Last)
-		}
-		r.Last = arrivals.at
+		r.countChunk(arrivals.at)
 		if r.Chunks == int64(r.plan.cancelAfter) {
 			return errCancelled
 		}
 	}
+}
+
+// countChunk takes up a chunk with a token.
+func (r *Request) countChunk(at time.Duration) {
+	if r.Chunks++; r.Chunks == 1 {
+		r.First = at
+	} else {
+		r.gaps = append(r.gaps, at-r.Last)
+	}
+	r.Last = at
 }

@@ -244,6 +244,36 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// A last chunk without a text has a token if the server counted one more than there are chunks
+// with a text: vLLM's does, if generation stops at a stop token.
+func TestStopToken(t *testing.T) {
+	const last = 30 * time.Millisecond
+	s := simulated(t, func(a *loadtest.Answer, number int) {
+		a.Start()
+		texts := number % 3 // 0: the stop token is the only one
+		for range texts {
+			a.Token()
+		}
+		a.Pause(last)
+		a.Send("data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\n\n")
+		generated := texts + 1
+		if number >= 3 { // a server that sends a chunk of its own at the end
+			generated = max(1, texts)
+		}
+		a.Send(fmt.Sprintf("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":%d}}\n\ndata: [DONE]\n\n", generated))
+	})
+	o := options(t)
+	o.Requests, o.Concurrency = 6, 1
+	c := mustRun(t, s.URL, o).Client
+	if *c.Requests.Completed != 6 || *c.Tokens.Generation != 1+2+3+1+1+2 || *c.LatencySeconds.TimeToFirstToken.Count != 6 {
+		t.Errorf("%+v, %d tokens, %d first tokens", c.Requests, *c.Tokens.Generation, *c.LatencySeconds.TimeToFirstToken.Count)
+	}
+	// The gaps: 1 and 2 of requests 1 and 2, whose last one is that before the stop token; 1 of request 5.
+	if l := c.LatencySeconds.InterTokenLatency; *l.Count != 4 || float64(*l.Max) < last.Seconds() {
+		t.Errorf("inter-token latency: %d, at most %v", *l.Count, *l.Max)
+	}
+}
+
 // While the server stalls, an open loop's requests are due, and their latency counts from
 // then: the stall is in the percentiles of all that came meanwhile.
 func TestStall(t *testing.T) {
