@@ -12,8 +12,10 @@ const (
 	Confirmations = 3
 	// factor is by how much the rate rises, or falls, until it is bracketed.
 	factor = 2
-	// deepest is how far below the first rate the search goes, as a factor.
-	deepest = 1000
+	// deepest is how far below the first rate the search goes, as a factor; without a limit of
+	// time it is deepestUntimed, because steps of a number of requests grow long.
+	deepest        = 1000
+	deepestUntimed = 32
 	// highest bounds all rates, in requests per second.
 	highest = 1e6
 	// fewest is how many requests a step can have at its limit, at least: at lower rates, the
@@ -161,9 +163,9 @@ func Search(ctx context.Context, o Options, run Runner) (*Result, error) {
 	if s.rate(s.most) < s.Highest {
 		s.most++ // the highest rate itself
 	}
-	lowest := o.Start / deepest
+	lowest := o.Start / deepestUntimed
 	if o.Duration > 0 {
-		lowest = max(lowest, fewest/o.Duration.Seconds())
+		lowest = max(o.Start/deepest, fewest/o.Duration.Seconds())
 	}
 	s.lowest = min(0, o.steps(lowest)+1)
 	s.low, s.high = s.lowest-1, s.most+1

@@ -66,7 +66,7 @@ func TestSearchFindsLimit(t *testing.T) {
 	for _, limit := range []float64{0.9, 1, 3.3, 57, 4321} {
 		for _, start := range []float64{1, 100} {
 			for _, resolution := range []float64{0.01, 0.05, 1} {
-				o := Options{Targets: oneSecond, Start: start, Highest: math.Inf(1), Resolution: resolution, Requests: 2000}
+				o := Options{Targets: oneSecond, Start: start, Highest: math.Inf(1), Resolution: resolution, Requests: 2000, Duration: time.Hour}
 				r := find(t, o, steady(above(limit)))
 				if r.Rate > limit || r.Rate*(1+resolution)*1.001 < limit || !r.Confirmed || r.StoppedBy != Resolved {
 					t.Errorf("limit %v from %v: %v, confirmed %v, %s", limit, start, r.Rate, r.Confirmed, r.StoppedBy)
@@ -96,6 +96,11 @@ func TestSearchEnds(t *testing.T) {
 	r = find(t, o, steady(above(0)))
 	if lowest := r.Steps[len(r.Steps)-1].Rate; r.Rate != 0 || r.Confirmed || r.StoppedBy != AtLowest || lowest < 1 || lowest > 1.06 {
 		t.Errorf("all rates miss: %v, %s, down to %v", r.Rate, r.StoppedBy, lowest)
+	}
+	untimed := Options{Targets: oneSecond, Start: 64, Highest: 100, Resolution: 1, Requests: 100}
+	r = find(t, untimed, steady(above(0)))
+	if lowest := r.Steps[len(r.Steps)-1].Rate; r.StoppedBy != AtLowest || lowest < 2 || lowest > 4 {
+		t.Errorf("all rates miss without a limit of time: %s, down to %v", r.StoppedBy, lowest)
 	}
 	late := func(ctx context.Context, step Step, w *Watch) (Ran, error) {
 		ran, err := steady(above(33))(ctx, step, w)

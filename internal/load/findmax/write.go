@@ -113,7 +113,7 @@ func (r *Result) text(o *Options) string {
 	case AtHighest:
 		text += "; it is the highest allowed rate: the server may take more"
 	case AtLowest:
-		text += fmt.Sprintf(": %s requests/s did not, and lower rates are too low for a step to judge", rateText(r.lowestRun()))
+		text += fmt.Sprintf(": %s requests/s did not, and lower ones are not tried", rateText(r.lowestRun()))
 	case Interrupted:
 		text += "; interrupted"
 	case Failed:
