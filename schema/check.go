@@ -230,7 +230,9 @@ func notApplicable(event *value, path []string) bool {
 		return true
 	case "diagnosis", "client": // not asked for
 		return true
-	case "client.slo", "client.goodput", "client.warmup": // no targets, or no warm-up
+	case "client.slo", "client.goodput", "client.find_max", "client.warmup": // not asked for
+		return true
+	case "client.find_max.rate", "client.find_max.proven.*": // there is none
 		return true
 	case "run.signal", "run.start_error", "gpus.*.mig_of", "engine.stage", "engine.instances.*.stage",
 		"engine.instances.*.replica", "validity.*.evidence",

@@ -22,12 +22,17 @@ type Client struct {
 	SLO *string `json:"slo"`
 	// Completed requests per second that met all targets of `slo`.
 	Goodput *Float `json:"goodput" kind:"ratio" unit:"requests/second" better:"higher"`
+	// The search for the highest rate that meets the targets; null without `--find-max`.
+	FindMax *ClientFindMax `json:"find_max"`
 	// What the load generator was told to do, by its own names.
 	Settings map[string]any `json:"settings"`
 }
 
-// FillLists replaces nil settings by empty ones, and numbers without a JSON form in them by nil.
+// FillLists replaces nil settings and lists by empty ones, and numbers without a JSON form in them by nil.
 func (c *Client) FillLists() {
+	if c.FindMax != nil {
+		c.FindMax.fillLists()
+	}
 	if c.Settings == nil {
 		c.Settings = map[string]any{}
 	}

@@ -50,7 +50,7 @@ var layers = [][]string{
 	{"probe/aggregate", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir", "observe/validity"},
 	{ // analysis of events, destinations of events
-		"internal/check", "internal/compare", "internal/diagnose", "internal/sink/...", "internal/wandb",
+		"internal/check", "internal/compare", "internal/diagnose", "internal/load/findmax", "internal/sink/...", "internal/wandb",
 	},
 	{ // a run, and the subcommands that read or start live engines
 		"observe",
@@ -90,6 +90,7 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
 	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},
 	{[]string{"internal/load"}, []string{"internal/load/dataset", "internal/load/sse", "internal/render", "internal/slo", "schema"}},
+	{[]string{"internal/load/findmax"}, []string{"internal/render", "internal/stats", "schema"}},
 	// The format of a stream does not depend on what it carries.
 	{[]string{"internal/load/dataset", "internal/load/sse"}, nil},
 	{[]string{"internal/intent"}, []string{"internal/pyvalue", "internal/vllm/args", "schema"}},
@@ -99,8 +100,8 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/ingest", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
-	{[]string{"internal/check", "internal/curve", "internal/ingest", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
+	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/ingest", "internal/load/findmax", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/check", "internal/curve", "internal/ingest", "internal/load/findmax", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
 	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"sync/..."}},
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,12 +40,14 @@ the time at which a request was meant to be sent.
 
    vobs load --rate 5 --duration 2m --slo chat http://127.0.0.1:8000
    vobs load --scenario saturation -o client.json http://127.0.0.1:8000
+   vobs load --find-max --rate 2 --slo ttft=500ms,itl=50ms http://127.0.0.1:8000
 
 The result is one line of JSON with the event's group client; a table goes to stderr.
 With --observe it is a whole event: the load runs inside vobs run, whose variables hold.
 
-Exits with 0, with 1 if no request was completed, with 2 if the flags are wrong or the
-server cannot be read, with 130 after Ctrl-C, when it has written what was measured.
+Exits with 0, with 1 if no request was completed or --find-max found no rate, with 2 if
+the flags are wrong or the server cannot be read, with 130 after Ctrl-C, when it has
+written what was measured.
 docs/load.md describes the figures.`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "scenario", Usage: "use the flags that the `SCENARIO` stands for, unless they are given: low, saturation, long-prompts, long-outputs or burst"},
@@ -72,7 +75,7 @@ docs/load.md describes the figures.`,
 			outputFlag(),
 			&cli.StringFlag{Name: "save-requests", Usage: "write every request to `FILE` as it ends, one line of JSON each"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print neither the table nor the progress"},
-		}, append(datasetFlags(), observeFlags()...)...),
+		}, slices.Concat(datasetFlags(), observeFlags(), findMaxFlags())...),
 		Action: loadAction,
 	}
 }
@@ -146,7 +149,7 @@ func loadAction(c *cli.Context) (err error) {
 	if err := errors.Join(refuseEmpty(c), redirectObserved(c)); err != nil {
 		return err
 	}
-	if err := applyScenario(c, m); err != nil {
+	if err := errors.Join(prepareFindMax(c), applyScenario(c, m)); err != nil {
 		return err
 	}
 	server, err := loadServer(c)
@@ -180,7 +183,7 @@ func loadAction(c *cli.Context) (err error) {
 	}
 	ctx, stop := bracket.UntilSignal()
 	defer stop()
-	result, err := load.Run(ctx, server, options)
+	result, err := runLoad(ctx, c, m, server, options)
 	clear()
 	err = errors.Join(err, closeRequests())
 	if result == nil {
@@ -219,7 +222,7 @@ func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
 	case *result.Client.Requests.Completed == 0:
 		return fail(exitProblems, errors.New("no request was completed"))
 	}
-	return nil
+	return findMaxCode(result)
 }
 
 // loadServer returns the server that the argument and the flags describe.

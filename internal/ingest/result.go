@@ -61,7 +61,7 @@ func (r *result) reasons() []schema.Unavailable {
 		}
 		switch {
 		case known:
-		case path == "slo" || path == "goodput": // there were no targets
+		case path == "slo", path == "goodput", path == "find_max", path == "find_max.rate": // not asked for, or there is none
 			continue
 		case path == "warmup" && r.client.Tool == vobsLoad: // there was none
 			continue

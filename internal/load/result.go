@@ -254,22 +254,29 @@ func (c *collector) count(o *Options, client *schema.Client, from, to time.Durat
 	return n
 }
 
-// meets reports whether a completed request meets all targets. That for itl is compared with
-// its time per output token.
+// meets reports whether a completed request meets all targets.
 func meets(r *Request, targets []slo.Objective) bool {
 	for _, target := range targets {
-		x := r.End - r.Intended
-		switch target.Metric {
-		case slo.TTFT:
-			x = r.First - r.Intended
-		case slo.ITL:
-			x, _ = r.perToken()
-		}
-		if x.Seconds() > target.Seconds {
+		if r.Latency(target.Metric) > target.Seconds {
 			return false
 		}
 	}
 	return true
+}
+
+// Latency returns a latency of a request that ended, in seconds: +Inf if it was not completed.
+// That for a target of itl is its time per output token.
+func (r *Request) Latency(metric slo.Metric) float64 {
+	x := r.End - r.Intended
+	switch {
+	case !r.completed():
+		return math.Inf(1)
+	case metric == slo.TTFT:
+		x = r.First - r.Intended
+	case metric == slo.ITL:
+		x, _ = r.perToken()
+	}
+	return x.Seconds()
 }
 
 // missing explains what is null.

@@ -52,6 +52,9 @@ type Options struct {
 	// Settings are what the result reports as its settings.
 	Settings map[string]any
 
+	// More, if set, is called in an open loop before each request is sent, in their order. If it
+	// returns false, the run sends no more requests, and awaits those under way.
+	More func(*Request) bool
 	// Done, if set, is called with each request when it has ended, never twice at once.
 	Done func(*Request)
 	// Report, if set, is called every ReportEvery.
@@ -266,7 +269,7 @@ func (r *run) openLoop(ctx context.Context) {
 	next := r.times()
 	for request := range r.ready {
 		intended := next(request)
-		if !r.claim(request, intended) || !r.wait(ctx, intended) {
+		if !r.claim(request, intended) || !r.wait(ctx, intended) || r.More != nil && !r.More(request) {
 			return
 		}
 		requests.Go(func() { r.converse(ctx, request) })
@@ -302,6 +305,8 @@ func (r *run) wait(ctx context.Context, until time.Duration) bool {
 
 // Status is how far a run is.
 type Status struct {
+	// Of is what the run is a part of; "" if of nothing.
+	Of      string
 	Elapsed time.Duration
 	// Left is how much of the run is left, by its duration or by the requests so far; 0 if
 	// unknown.

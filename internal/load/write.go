@@ -123,6 +123,9 @@ func (s Status) String() string {
 		s.Elapsed.Round(time.Second).String(), fmt.Sprintf("%.1f requests/s", s.Rate), fmt.Sprintf("%d running", s.Running),
 		fmt.Sprintf("%d completed", s.Completed), fmt.Sprintf("%d failed", s.Failed),
 	}
+	if s.Of != "" {
+		parts = append([]string{s.Of}, parts...)
+	}
 	if s.TTFT > 0 {
 		parts = append(parts, "TTFT "+render.Seconds(s.TTFT.Seconds()))
 	}
