@@ -89,7 +89,7 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/slo"}, []string{"internal/quantity", "internal/spelling", "schema"}},
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
 	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},
-	{[]string{"internal/load"}, []string{"internal/load/dataset", "internal/load/sse", "internal/render", "internal/slo", "schema"}},
+	{[]string{"internal/load"}, []string{"internal/load/dataset", "internal/load/findmax", "internal/load/sse", "internal/render", "internal/slo", "schema"}},
 	{[]string{"internal/load/findmax"}, []string{"internal/render", "internal/stats", "schema"}},
 	// The format of a stream does not depend on what it carries.
 	{[]string{"internal/load/dataset", "internal/load/sse"}, nil},

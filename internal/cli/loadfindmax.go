@@ -5,20 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/vobs/vobs/internal/load"
 	"github.com/vobs/vobs/internal/load/findmax"
-	"github.com/vobs/vobs/internal/slo"
-	"github.com/vobs/vobs/schema"
 )
 
 const (
@@ -26,14 +20,6 @@ const (
 	findMaxStart = 1
 	// findMaxDuration limits a step if neither a time nor a number of requests is given.
 	findMaxDuration = 2 * time.Minute
-	// A step that has missed the SLO awaits its requests for as long as it has lasted, but at
-	// least hopelessDrain, and another one for twice as long, but at least minDrain. Then they
-	// are cancelled.
-	hopelessDrain = 10 * time.Second
-	minDrain      = time.Minute
-	// refusals is how many requests of a step must fail, and none be completed, for the server
-	// to count as one that refuses them.
-	refusals = 10
 )
 
 func findMaxFlags() []cli.Flag {
@@ -113,15 +99,10 @@ func runLoad(ctx context.Context, c *cli.Context, m *messages, server *load.Serv
 	if !c.Bool("quiet") {
 		m.line(findMaxPlan(f))
 	}
-	s := &stepper{server: server, options: o, results: map[int]*load.Result{}}
-	f.Report = func(p findmax.Progress) { s.progress = p.String() }
-	found, err := findmax.Search(ctx, *f, s.run)
-	result := s.figures(found)
+	result, found, err := load.FindMax(ctx, server, o, f)
 	if result == nil {
 		return nil, err
 	}
-	result.Interrupted = ctx.Err() != nil
-	result.Client.FindMax = found.Schema(f, s.seed)
 	if !c.Bool("quiet") {
 		if err := writeBuffered(m.w, func(w io.Writer) error { return found.WriteText(w, f) }); err != nil {
 			return result, err
@@ -149,142 +130,6 @@ func findMaxPlan(f *findmax.Options) string {
 		text += fmt.Sprintf("; %d steps, %v at most, if the answer is below %v", n, time.Duration(n)*f.Duration, f.Start*float64(int(1)<<doublings))
 	}
 	return text
-}
-
-// stepper runs the steps of a search.
-type stepper struct {
-	server   *load.Server
-	options  *load.Options
-	progress string
-	results  map[int]*load.Result // by step
-	last     *load.Result
-}
-
-// seed returns the seed of a step. No two steps have the same, so that no prompt is in the
-// server's prefix cache. It has at most 53 bits, which every reader of JSON keeps.
-func (s *stepper) seed(step int) int64 {
-	return int64((1000*s.options.Seed + uint64(step)) & (1<<53 - 1))
-}
-
-// run runs a step.
-func (s *stepper) run(ctx context.Context, step findmax.Step, w *findmax.Watch) (findmax.Ran, error) {
-	o := *s.options
-	o.Rate, o.Seed, o.Settings = step.Rate, uint64(s.seed(step.Number)), maps.Clone(s.options.Settings)
-	o.Settings["rate"], o.Settings["seed"] = o.Rate, o.Seed
-	if report := o.Report; report != nil {
-		o.Report = func(status load.Status) {
-			status.Of = s.progress
-			report(status)
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	start := time.Now()
-	drain := time.AfterFunc(o.Timeout, cancel)
-	drain.Stop()
-	defer drain.Stop()
-	if o.Duration > 0 {
-		drain.Reset(o.WarmupTime + o.Duration + max(minDrain, 2*o.Duration))
-	}
-	var mu sync.Mutex
-	first, sent, enough := -1, 0, false
-	var ended []*load.Request
-	o.More = func(r *load.Request) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		switch {
-		case enough:
-			drain.Reset(max(hopelessDrain, time.Since(start)))
-			return false
-		case r.Warmup:
-			return true
-		case first < 0:
-			first = r.Number
-		}
-		enough = w.Sent(r.Intended)
-		if sent++; sent == o.Requests {
-			drain.Reset(max(minDrain, 2*time.Since(start)))
-		}
-		return true
-	}
-	o.Done = func(r *load.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		if r.Warmup || r.Cancelled {
-			return
-		}
-		latencies := make([]float64, len(o.SLO))
-		for i, target := range o.SLO {
-			latencies[i] = r.Latency(target.Metric)
-		}
-		ended = append(ended, r)
-		enough = w.Ended(r.Number-first, r.End, latencies) || enough
-	}
-	result, err := load.Run(ctx, s.server, &o)
-	if err != nil {
-		return findmax.Ran{}, err
-	}
-	s.results[step.Number], s.last = result, result
-	return findmax.Ran{Seconds: time.Since(start).Seconds(), ClientLate: lateClient(result, ended, o.SLO)}, refused(result)
-}
-
-// lateClient reports whether requests that a late client sent would have met the targets
-// otherwise: without the time by which each was late, and as much again, by the median, for
-// what it then read late.
-func lateClient(result *load.Result, requests []*load.Request, targets []slo.Objective) bool {
-	if !slices.ContainsFunc(result.Notes.Validity, func(v schema.Validity) bool { return v.Code == schema.CodeClientLate }) {
-		return false
-	}
-	median, _ := result.Client.LatencySeconds.SendLateness.P50.Value()
-	for _, target := range targets {
-		met := 0
-		for _, r := range requests {
-			seconds := r.Latency(target.Metric)
-			if target.Metric != slo.ITL {
-				seconds -= (r.Sent - r.Intended).Seconds() + median
-			} else if median > target.Seconds && !math.IsInf(seconds, 1) { // it does not keep up with the chunks
-				seconds = 0
-			}
-			if seconds <= target.Seconds {
-				met++
-			}
-		}
-		if 100*met < target.Percentile*len(requests) {
-			return false
-		}
-	}
-	return true
-}
-
-// refused returns an error if the server refused all requests of a step for another reason than
-// overload.
-func refused(r *load.Result) error {
-	if *r.Client.Requests.Completed > 0 {
-		return nil
-	}
-	failed := int64(0)
-	for kind, n := range r.Client.Requests.Failed {
-		if kind == "timeout" || kind == "http_429" || kind == "http_503" {
-			return nil
-		}
-		failed += n
-	}
-	if failed < refusals {
-		return nil
-	}
-	kind := slices.Sorted(maps.Keys(r.Failures))[0]
-	return fmt.Errorf("the server answered no request of a step: %s: %s", kind, r.Failures[kind])
-}
-
-// figures returns the result of the run whose figures stand for the search: the last one at the
-// rate that was found, or the last one of all.
-func (s *stepper) figures(found *findmax.Result) *load.Result {
-	for _, step := range slices.Backward(found.Steps) {
-		if step.Rate == found.Rate && step.Met {
-			return s.results[step.Number]
-		}
-	}
-	return s.last
 }
 
 // findMaxCode returns the error of a search that found no rate.

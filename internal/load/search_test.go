@@ -1,4 +1,4 @@
-package cli
+package load
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vobs/vobs/internal/load"
 	"github.com/vobs/vobs/internal/load/findmax"
 	"github.com/vobs/vobs/internal/load/loadtest"
 	"github.com/vobs/vobs/internal/slo"
@@ -36,20 +35,19 @@ func TestFindMaxOverHTTP(t *testing.T) {
 		a.All()
 	})
 	defer s.Close()
-	server, err := load.NewServer(s.URL, load.ServerOptions{})
+	server, err := NewServer(s.URL, ServerOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &load.Options{
-		Endpoint: load.Completions, Model: "tiny", Vocab: 1000, Timeout: time.Minute, Requests: 250, Settings: map[string]any{},
+	o := &Options{
+		Endpoint: Completions, Model: "tiny", Vocab: 1000, Timeout: time.Minute, Requests: 250, Settings: map[string]any{},
 		SLO: []slo.Objective{{Metric: slo.TTFT, Percentile: 90, Seconds: 30}}, // a busy machine does not miss it
 	}
-	o.Seed, o.Rate, o.Arrivals = 1, 50, load.Poisson
-	o.PromptTokens, _ = load.ParseLengths("8")
-	o.OutputTokens, _ = load.ParseLengths("2")
+	o.Seed, o.Rate, o.Arrivals = 1, 50, Poisson
+	o.PromptTokens, _ = ParseLengths("8")
+	o.OutputTokens, _ = ParseLengths("2")
 	f := findmax.Options{Targets: []findmax.Target{{Name: "ttft", Seconds: 30, Share: 0.9}}, Start: 50, Highest: 1e4, Resolution: 0.25, Requests: 250}
-	st := &stepper{server: server, options: o, results: map[int]*load.Result{}}
-	found, err := findmax.Search(context.Background(), f, st.run)
+	result, found, err := FindMax(context.Background(), server, o, &f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +57,6 @@ func TestFindMaxOverHTTP(t *testing.T) {
 	if !found.Confirmed || found.StoppedBy != findmax.Resolved || math.Abs(math.Log2(found.Rate/taken)) > 1 {
 		t.Errorf("%v requests/s, confirmed %v, %s; the server takes %v", found.Rate, found.Confirmed, found.StoppedBy, taken)
 	}
-	result := st.figures(found)
 	if result.Client.Settings["rate"] != found.Rate {
 		t.Errorf("the figures are those at %v, not at %v", result.Client.Settings["rate"], found.Rate)
 	}
