@@ -27,7 +27,7 @@ func doubts(e schema.GenerationObservability, code schema.Code) (messages []stri
 }
 
 // ofMachine are the codes that a busy machine gives rise to in any run.
-var ofMachine = []schema.Code{schema.CodeBusyHost, schema.CodeShortWindow, schema.CodeSparseSamples, schema.CodeGPUSamplingLate, schema.CodeScrapesFailed}
+var ofMachine = []schema.Code{schema.CodeBusyHost, schema.CodeShortWindow, schema.CodeSparseSamples, schema.CodeGPUSamplingLate, schema.CodeScrapesFailed, schema.CodeScrapeCost}
 
 // Of a clean run, one that starts its engine and outlives none of its requests, nothing is
 // doubtful: only that the engine came up during the run, and that the power cap held the GPU
