@@ -32,7 +32,7 @@ which has several lines.
 | command | exit code |
 |---|---|
 | ` + "`vobs run`" + ` | that of COMMAND; if a signal killed COMMAND, vobs dies of the same signal. 125: vobs failed before it started COMMAND; 126: COMMAND cannot be executed; 127: COMMAND was not found |
-| all others | 0: done; 1: the answer is no (a limit is missed, a metric got worse, a finding is critical, an event is not valid, a page cannot be parsed, an event was not sent, no request was completed); 2: wrong usage, or a file or server cannot be read; 3: the runs do not decide it; 4: a command of ab failed; 130: Ctrl-C ended ab, load or diagnose |
+| all others | 0: done; 1: the answer is no (a limit is missed, a metric got worse, a finding is critical, an event is not valid, a page cannot be parsed, an event was not sent, no request was completed, doctor found a problem); 2: wrong usage, or a file or server cannot be read; 3: the runs do not decide it; 4: a command of ab failed; 130: Ctrl-C ended ab, load or diagnose |
 
 ` + "```console" + `
 $ vobs version
@@ -144,7 +144,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 			switch c.Name { // of those that have variables
 			case "run", "scrape":
 				suffixes = suffixes[1:]
-			case "ab", "diagnose": // for the runs that they start, and for some flags only
+			case "ab", "diagnose", "doctor": // for the runs that they start, and for some flags only
 			default:
 				suffixes = suffixes[:1]
 			}
