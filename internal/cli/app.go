@@ -103,6 +103,7 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 		wandbCommand(),
 		doctorCommand(),
 		completionCommand(app),
+		manCommand(app),
 		versionCommand(),
 		demoEngineCommand(),
 	}

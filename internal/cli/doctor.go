@@ -18,16 +18,13 @@ import (
 // maxDoctorTimeout is the longest time that a check may be given.
 const maxDoctorTimeout = 5 * time.Minute
 
-// doctorFlags are the flags of run that doctor takes: what they name is checked.
-var doctorFlags = []string{"append", "metrics-url", "metrics-header", "metrics-ca", "device"}
-
 func doctorCommand() *cli.Command {
-	command := &cli.Command{
+	return &cli.Command{
 		Name:  "doctor",
 		Usage: "check what vobs run can observe here, and what to do about the rest",
 		Description: `Checks the GPUs and their driver, the host, vLLM in this environment, servers on this
 host, W&B's settings and the output, without starting or changing anything. It takes
-flags of run: what they name is checked as run would use it.
+flags of run, and their variables: what they name is checked as run would use it.
 
 Each check is ok, a note (some figures will be missing) or a problem. Exits with 1 if there
 is a problem: an NVIDIA driver or GPU is there and GPU memory cannot be read; a server
@@ -38,24 +35,16 @@ could not be written. A machine without any NVIDIA driver and GPU is no problem.
 			&cli.BoolFlag{Name: "json", Usage: "the same as --format json"},
 			&cli.DurationFlag{Name: "timeout", Value: doctor.DefaultTimeout, Usage: "`TIME` that each check may take; they run side by side"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "check that run could write its event to `FILE`; nothing is written there"},
+			&cli.StringFlag{Name: "append", Usage: "check that run could append its event to `FILE`; nothing is written there"},
+			&cli.StringSliceFlag{Name: "metrics-url", Usage: "check that the engine's metrics can be read at `URL` (repeatable) [$VOBS_METRICS_URL]"},
+			&cli.StringSliceFlag{Name: "metrics-header", Usage: "send `NAME: VALUE` with every request to the addresses of --metrics-url, and to no other (repeatable) [$VOBS_METRICS_HEADER]"},
+			&cli.StringFlag{Name: "metrics-ca", EnvVars: []string{"VOBS_METRICS_CA"}, Usage: "verify https engines with the certificates in `FILE` (PEM); by default with the system's, and not at all on a loopback address"},
+			&cli.StringSliceFlag{Name: "device", Usage: "check `GPU` instead of those in CUDA_VISIBLE_DEVICES: index, UUID or a UUID prefix (repeatable) [$VOBS_DEVICE]"},
+			&cli.StringFlag{Name: "wandb", Value: string(wandb.Disabled), EnvVars: []string{"VOBS_WANDB"}, Usage: "check the settings for Weights & Biases as run would use them in `MODE` online, offline, auto or disabled; nothing is sent"},
+			&cli.StringFlag{Name: "wandb-project", EnvVars: []string{"VOBS_WANDB_PROJECT"}, Usage: "check the W&B `PROJECT`; by default WANDB_PROJECT, then uncategorized"},
 		},
 		Action: doctorAction,
 	}
-	run := runCommand()
-	for _, name := range doctorFlags {
-		for _, f := range run.Flags {
-			if f.Names()[0] == name {
-				command.Flags = append(command.Flags, f)
-			}
-		}
-	}
-	for _, f := range wandbFlags(wandb.Disabled) {
-		switch f.Names()[0] {
-		case "wandb", "wandb-project", "wandb-entity":
-			command.Flags = append(command.Flags, f)
-		}
-	}
-	return command
 }
 
 func doctorAction(c *cli.Context) error {
@@ -113,6 +102,6 @@ func doctorOptions(c *cli.Context) (o doctor.Options, err error) {
 	if err != nil {
 		return o, fmt.Errorf("%s: %w", source(c, "wandb"), err)
 	}
-	o.WandB = wandb.Input{Mode: mode, Project: c.String("wandb-project"), Entity: c.String("wandb-entity")}
+	o.WandB = wandb.Input{Mode: mode, Project: c.String("wandb-project")}
 	return o, nil
 }
