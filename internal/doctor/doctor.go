@@ -153,11 +153,11 @@ func (r *Report) findBlindness() {
 			seen[c.Name] = true
 		}
 	}
-	if seen["gpus"] || seen["proc"] || seen["server"] {
+	if seen["gpus"] || seen["server"] {
 		return
 	}
 	for i, c := range r.Checks {
-		if c.Name == "proc" {
+		if c.Name == "proc" && c.Message == noProcesses {
 			r.Checks[i].Status = Problem
 			r.Checks[i].Message += "; with no GPU and no server either, a run would observe nothing"
 		}

@@ -215,6 +215,14 @@ func TestChecks(t *testing.T) {
 		{"an unknown device", []func(*machine){func(m *machine) { m.gpus(gpu.Inspection{Count: 1, Unresolved: []string{"no GPU 9"}}) }}, "gpus", Problem, "no GPU 9"},
 		{"models of several kinds", []func(*machine){func(m *machine) { m.gpus(gpu.Inspection{Count: 2, OrderUnknown: true}) }}, "gpus", Note, "PCI_BUS_ID"},
 		{"no /proc", []func(*machine){func(m *machine) { m.remove("proc") }}, "proc", Problem, "would observe nothing"},
+		{"no GPU, no /proc, but a server", []func(*machine){func(m *machine) {
+			m.remove("proc")
+			_, port := server(m.T, "vllm:num_requests_running 0\n", "vllm")
+			m.Ports = []string{port}
+		}}, "proc", Note, "no process can be seen"},
+		{"hidepid", []func(*machine){func(m *machine) {
+			m.write("proc/self/mountinfo", "20 1 0:4 / /proc rw - proc proc rw,hidepid=2\n35 24 0:30 / /cg rw - cgroup2 cgroup2 rw\n")
+		}}, "proc", Note, "mounted with hidepid=2"},
 		{"no environment", []func(*machine){func(m *machine) { m.remove("proc/7/environ"); m.link("proc/7/environ", m.path("work")) }}, "inspection", Note, "sandbox"},
 		{"SYS_PTRACE", []func(*machine){func(m *machine) { m.write("proc/self/status", "CapEff:\t0000000000080000\n") }}, "inspection", OK, "SYS_PTRACE"},
 		{"little CPU", []func(*machine){func(m *machine) { m.write("cg/cpu.max", "50000 100000\n") }}, "cpu", Note, "allows 0.5"},
@@ -373,6 +381,22 @@ func TestServers(t *testing.T) {
 			m.check("server", c.status, c.text)
 		})
 	}
+	t.Run("no answer in time", func(t *testing.T) {
+		m := newMachine(t)
+		m.Timeout = time.Second
+		release := make(chan struct{})
+		s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+		defer s.Close()
+		defer close(release)
+		target, err := scrape.ParseTarget(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Targets = []scrape.Target{target}
+		m.check("server", Problem, "does not answer in time")
+		m.Targets, m.Ports = nil, []string{target.Port()}
+		m.check("server", Note, "does not answer in time")
+	})
 	t.Run("nothing listens", func(t *testing.T) {
 		m := newMachine(t)
 		target, err := scrape.ParseTarget("unix://" + m.path("socket"))

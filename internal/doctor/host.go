@@ -18,15 +18,16 @@ import (
 	"github.com/vobs/vobs/sampler/proc"
 )
 
+// noProcesses is the message of a machine whose processes cannot be seen at all.
+const noProcesses = "no process can be seen: there is no /proc"
+
 // processes checks whether the processes of this host can be seen and inspected.
 func (o *Options) processes(context.Context) []Check {
-	if runtime.GOOS != "linux" && o.ProcRoot == "/proc" {
-		return []Check{note("proc", "run vobs on Linux for figures of the host and of the process tree", "there is no /proc: only Linux has it")}
+	fix := "mount /proc"
+	if runtime.GOOS != "linux" {
+		fix = "run vobs on Linux for figures of the host and of the process tree"
 	}
-	entries, err := os.ReadDir(o.ProcRoot)
-	if err != nil {
-		return []Check{note("proc", "mount /proc", "the processes cannot be listed: %v", err)}
-	}
+	entries, _ := os.ReadDir(o.ProcRoot)
 	count, hidden := 0, 0
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -39,7 +40,7 @@ func (o *Options) processes(context.Context) []Check {
 		}
 	}
 	if count == 0 {
-		return []Check{note("proc", "mount /proc", "%s lists no process", o.ProcRoot)}
+		return []Check{note("proc", fix, noProcesses)}
 	}
 	checks := []Check{o.procVisibility(count, hidden)}
 	return append(checks, o.inspection())
@@ -49,7 +50,7 @@ func (o *Options) processes(context.Context) []Check {
 func (o *Options) procVisibility(count, hidden int) Check {
 	option := o.hidepid()
 	switch {
-	case option != "" && os.Geteuid() != 0:
+	case option != "" && !o.canTraceAll():
 		return note("proc", "run vobs as the user of the engine, or join the group of the mount option gid=", "%s is mounted with %s: of other users' processes nothing can be read", o.ProcRoot, option)
 	case hidden > 0:
 		return note("proc", "run vobs as the user of the engine", "%d of the %s in %s may not be read", hidden, render.Count(count, "process"), o.ProcRoot)
@@ -104,6 +105,12 @@ func (o *Options) inspection() Check {
 		return ok(name, "all processes can be inspected (SYS_PTRACE)")
 	}
 	return Check{name, OK, "processes of this user can be inspected, those of others cannot", "for an engine of another user: " + others}
+}
+
+// canTraceAll reports whether this process may inspect those of all users.
+func (o *Options) canTraceAll() bool {
+	status, err := proc.ReadFile(filepath.Join(o.ProcRoot, "self/status"), proc.MaxSmallFile)
+	return err == nil && capability(status, capSysPtrace)
 }
 
 // capSysPtrace is CAP_SYS_PTRACE of linux/capability.h.

@@ -63,16 +63,20 @@ func (o *Options) servers(ctx context.Context) []Check {
 // server checks what answers at one address. given reports whether the user named it.
 func (o *Options) server(ctx context.Context, t scrape.Target, given bool) []Check {
 	const name = "server"
-	// Less than the whole check may take, so that its result is known by then.
-	deadline := o.Timeout * 3 / 4
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
+	// Earlier than the end of the whole check, so that its result is known by then.
+	if deadline, limited := ctx.Deadline(); limited {
+		var cancel func()
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-o.Timeout/4))
+		defer cancel()
+	}
 	if !probe.Listening(ctx, t) {
 		if !given {
 			return nil
 		}
 		return []Check{problem(name, "start the server first, or correct the address", "nothing listens at %s", t.Name())}
 	}
+	err := probe.Check(ctx, o.probeFor(t), t)
+	late := ctx.Err() != nil
 	about := t.Name()
 	version, isVLLM := o.identify(ctx, t)
 	if isVLLM {
@@ -81,7 +85,6 @@ func (o *Options) server(ctx context.Context, t scrape.Target, given bool) []Che
 	if version != "" && isVLLM {
 		about += " " + version
 	}
-	err := probe.Check(ctx, o.probeFor(t), t)
 	owner := o.owner(ctx, t)
 	switch {
 	case err == nil && version == "" && !isVLLM:
@@ -93,6 +96,10 @@ func (o *Options) server(ctx context.Context, t scrape.Target, given bool) []Che
 			fix = "vobs run --metrics-url " + t.Name() + ", unless the address is among the command's arguments"
 		}
 		return append([]Check{{name, OK, about + ", and its metrics can be read" + owner.describe(), fix}}, owner.check()...)
+	case late && given:
+		return []Check{problem(name, "let it take longer with --timeout 30s", "%s accepts connections, but does not answer in time: %s", t.Name(), reason(err))}
+	case late:
+		return []Check{note(name, "let it take longer with --timeout 30s", "%s accepts connections, but does not answer in time", t.Name())}
 	case isVLLM:
 		status := Note
 		if given {
