@@ -5,7 +5,8 @@
 #   - the manifests by Kubernetes's own types, as an API server decodes them (its Go modules);
 #   - the steps of the Dockerfile: by docker or podman if one can build, otherwise as a script, with
 #     the image's files in a root directory of their own;
-#   - the Slurm script, with stand-ins for srun and vllm.
+#   - the Slurm script's directives by Debian's sbatch, which reads them before it looks for a
+#     controller, and the script with stand-ins for srun and vllm.
 #
 # What is missing is skipped with a line "SKIPPED". Exits with 1 if a check fails.
 set -euo pipefail
@@ -109,6 +110,50 @@ else
 			fail "it needs $newest; Ubuntu 22.04 has 2.35"
 		fi
 	fi
+fi
+
+# sbatch reads the directives, then finds no controller.
+slurm=$work/slurm-client
+fetch_slurm() {
+	command -v apt-get >/dev/null && command -v dpkg >/dev/null && [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || return 1
+	local apt=$work/apt suite
+	rm -rf "$slurm.new" "$work/debs"
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$work/debs"
+	# Separate lists: the machine's own apt is left as it is.
+	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" >"$apt/sources.list"
+	local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o "Dir::State::lists=$apt/lists"
+		-o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=2 -q)
+	apt-get "${options[@]}" update >"$work/apt.log" 2>&1 || return 1
+	(cd "$work/debs" && apt-get "${options[@]}" download slurm-client slurm-wlm-basic-plugins libmunge2 libhwloc15 >>"$work/apt.log" 2>&1) || return 1
+	for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$slurm.new"; done
+	rm -rf "$apt" "$work/debs"
+	mv "$slurm.new" "$slurm"
+}
+sbatch() {
+	local libraries
+	libraries=$(echo "$slurm"/usr/lib/*-linux-gnu)
+	# No key of munge is needed for what comes before the controller.
+	printf '%s\n' ClusterName=check 'SlurmctldHost=localhost(127.0.0.1)' AuthType=auth/none "PluginDir=$libraries/slurm-wlm" GresTypes=gpu \
+		'NodeName=localhost CPUs=2' 'PartitionName=all Nodes=ALL Default=YES' SlurmctldTimeout=1 MessageTimeout=2 >"$work/slurm.conf"
+	SLURM_CONF=$work/slurm.conf LD_LIBRARY_PATH=$libraries:$libraries/slurm-wlm "$slurm/usr/bin/sbatch" "$@"
+}
+if [ -d "$slurm" ] || fetch_slurm; then
+	for script in "${scripts[@]}"; do
+		got=$(sbatch --test-only "$script" 2>&1 || true)
+		case $got in
+		*"Unable to contact slurm controller"*) pass "sbatch reads the directives of $script" ;;
+		*) fail "sbatch: $script: $got" ;;
+		esac
+		# The check itself: a wrong directive is found.
+		sed 's/^#SBATCH --signal=.*/#SBATCH --signal=NONE@120/' "$script" >"$work/wrong.sbatch"
+		case $(sbatch --test-only "$work/wrong.sbatch" 2>&1 || true) in
+		*"Invalid --signal"*) ;;
+		*) fail "sbatch accepted a wrong directive" ;;
+		esac
+	done
+else
+	skip "the Slurm directives: Debian's slurm-client cannot be fetched (see .e2e/examples/apt.log)"
 fi
 
 # The Slurm script, as srun would run it: it starts one task.

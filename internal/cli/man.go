@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,11 +219,12 @@ func (m *man) paragraphs(text string) {
 	}
 }
 
-// commandLine matches a line that names a command: "bash: source <(vobs completion bash)".
-var commandLine = regexp.MustCompile(`^[A-Za-z ]+: +(vobs|source) `)
-
+// isVerbatim reports whether a paragraph is lines for a shell: it begins with a blank, or like
+// "bash: source <(vobs completion bash)".
 func isVerbatim(paragraph string) bool {
-	return strings.HasPrefix(paragraph, " ") || commandLine.MatchString(paragraph)
+	_, command, _ := strings.Cut(paragraph, ":")
+	command = strings.TrimLeft(command, " ")
+	return strings.HasPrefix(paragraph, " ") || strings.HasPrefix(command, "vobs man") || strings.HasPrefix(command, "source <(")
 }
 
 // verbatim writes lines as they are.
@@ -295,9 +295,25 @@ func sentenceOf(usage string) string { return strings.ToUpper(usage[:1]) + usage
 // roffArgument returns the argument of a macro.
 func roffArgument(text string) string { return `"` + strings.ReplaceAll(roff(text), `"`, `\(dq`) + `"` }
 
-// roffSpecials are characters that would be typeset as another: a minus that can be copied, and
-// quotation marks and others as they are typed (groff_char(7)).
-var roffSpecials = map[rune]string{'\\': `\e`, '-': `\-`, '\'': `\(aq`, '`': `\(ga`, '^': `\(ha`, '~': `\(ti`}
+// roffSpecial returns how roff writes a character that would be typeset as another: a minus that
+// can be copied, and quotation marks and others as they are typed (groff_char(7)).
+func roffSpecial(r rune) string {
+	switch r {
+	case '\\':
+		return `\e`
+	case '-':
+		return `\-`
+	case '\'':
+		return `\(aq`
+	case '`':
+		return `\(ga`
+	case '^':
+		return `\(ha`
+	case '~':
+		return `\(ti`
+	}
+	return ""
+}
 
 // roff returns a text as roff reads it. All of it is ASCII.
 func roff(text string) string {
@@ -306,8 +322,8 @@ func roff(text string) string {
 		b.WriteString(`\&`) // no request
 	}
 	for _, r := range text {
-		switch special, found := roffSpecials[r]; {
-		case found:
+		switch special := roffSpecial(r); {
+		case special != "":
 			b.WriteString(special)
 		case r > unicode.MaxASCII:
 			fmt.Fprintf(&b, `\[u%04X]`, r)

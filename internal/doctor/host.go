@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -182,7 +183,7 @@ func energy(in *host.Inspection) Check {
 
 // fastClocks are the clock sources that are read without a system call
 // (Documentation/timers/timekeeping.rst, and vdso_clock_mode of the drivers).
-var fastClocks = map[string]bool{"tsc": true, "kvm-clock": true, "hyperv_clocksource_tsc_page": true, "arch_sys_counter": true, "timebase": true}
+var fastClocks = []string{"tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter", "timebase"}
 
 // slackLimit is the timer slack, in nanoseconds, from which readings every 5 ms are late. The
 // kernel's default is 50000 (prctl(2), PR_SET_TIMERSLACK).
@@ -203,7 +204,7 @@ func (o *Options) clock(context.Context) []Check {
 	switch {
 	case slack >= slackLimit:
 		return []Check{note(name, "start vobs without the larger timer slack: systemd's TimerSlackNSec=, or the power settings of the session", "timers may be %v late (timer slack): GPU memory is read less evenly", fmt.Sprintf("%.3g ms", float64(slack)/1e6))}
-	case !fastClocks[clock]:
+	case !slices.Contains(fastClocks, clock):
 		return []Check{note(name, "see dmesg for why the kernel does not use tsc", "clock source %s: each reading of the clock is a system call, for vLLM too", clock)}
 	}
 	return []Check{ok(name, "clock source %s", clock)}

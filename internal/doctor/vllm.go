@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,10 +119,17 @@ func (o *Options) lookPath(name string) string {
 	return ""
 }
 
-// quotedPath is the interpreter in the second line of a script that begins with #!/bin/sh because
-// the interpreter's path is too long, or has a space: ”'exec' "/path/python" "$0" "$@"
-// (distlib, and uv).
-var quotedPath = regexp.MustCompile(`^'''exec' ["']?(/[^"']+?)["']? "\$0"`)
+// quotedPath returns the interpreter in the second line of a script that begins with #!/bin/sh
+// because the interpreter's path is too long, or has a space: ”'exec' "/path/python" "$0" "$@"
+// (distlib, and uv). "" if the line is another.
+func quotedPath(line string) string {
+	command, found := strings.CutPrefix(line, "'''exec' ")
+	command, _, ended := strings.Cut(command, ` "$0"`)
+	if command = strings.Trim(command, `"'`); found && ended && filepath.IsAbs(command) {
+		return command
+	}
+	return ""
+}
 
 // scriptInterpreter returns the Python in the first lines of a script; "" if it has none.
 func scriptInterpreter(script string) string {
@@ -138,8 +144,8 @@ func scriptInterpreter(script string) string {
 			return ""
 		}
 		line := strings.TrimSpace(lines.Text())
-		if m := quotedPath.FindStringSubmatch(line); m != nil {
-			return m[1]
+		if path := quotedPath(line); path != "" {
+			return path
 		}
 		if path, found := strings.CutPrefix(line, "#!"); found && strings.Contains(filepath.Base(path), "python") && !strings.Contains(path, " ") {
 			return path
@@ -170,9 +176,6 @@ func escapeGlob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// pythonVersion is the version in the name of an interpreter.
-var pythonVersion = regexp.MustCompile(`^python(3\.\d+)$`)
-
 // sitePackages returns the directories where an interpreter looks for distributions, as far as
 // they can be known without running it (site.py of CPython, and Debian's dist-packages).
 func (o *Options) sitePackages(python string) (dirs []string) {
@@ -189,8 +192,8 @@ func (o *Options) sitePackages(python string) (dirs []string) {
 		}
 	}
 	version := "3*"
-	if m := pythonVersion.FindStringSubmatch(filepath.Base(python)); m != nil {
-		version = m[1]
+	if number, found := strings.CutPrefix(filepath.Base(python), "python"); found && minor(number) != nil {
+		version = number
 	}
 	dirs = append(dirs, siteOf(prefix, version)...)
 	if isVenv {
