@@ -120,8 +120,10 @@ func (o *Options) lookPath(name string) string {
 }
 
 // quotedPath returns the interpreter in the second line of a script that begins with #!/bin/sh
-// because the interpreter's path is too long, or has a space: ”'exec' "/path/python" "$0" "$@"
-// (distlib, and uv). "" if the line is another.
+// because the interpreter's path is too long or has a space (distlib, and uv); "" if the line is
+// another. It is
+//
+//	'''exec' "/path/python" "$0" "$@"
 func quotedPath(line string) string {
 	command, found := strings.CutPrefix(line, "'''exec' ")
 	command, _, ended := strings.Cut(command, ` "$0"`)
