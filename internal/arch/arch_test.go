@@ -89,6 +89,8 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/slo"}, []string{"internal/quantity", "internal/spelling", "schema"}},
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
 	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},
+	// What is checked is read by the code of a run.
+	{[]string{"internal/doctor"}, []string{"internal/bounded", "internal/deliver", "internal/environ", "internal/render", "internal/vllm", "internal/vllm/args", "internal/vllm/config", "internal/wandb", "probe", "probe/scrape", "sampler/gpu", "sampler/host", "sampler/proc"}},
 	{[]string{"internal/load"}, []string{"internal/load/dataset", "internal/load/findmax", "internal/load/sse", "internal/render", "internal/slo", "schema"}},
 	{[]string{"internal/load/findmax"}, []string{"internal/render", "internal/stats", "schema"}},
 	// The format of a stream does not depend on what it carries.

@@ -63,7 +63,8 @@ vobs diagnose [flags] EVENT... | --metrics-url URL | --prometheus URL
 vobs schema [flags]
 vobs validate FILE...
 vobs scrape URL|FILE
-vobs wandb FILE...`,
+vobs wandb FILE...
+vobs doctor [flags]`,
 		Description: `vobs run starts COMMAND without getting in its way, samples the GPUs, the host and
 the vLLM engine while it runs, and writes one JSON event when it has ended:
 
@@ -100,7 +101,9 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 		validateCommand(),
 		scrapeCommand(),
 		wandbCommand(),
+		doctorCommand(),
 		completionCommand(app),
+		manCommand(app),
 		versionCommand(),
 		demoEngineCommand(),
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/diagnose"
+	"github.com/vobs/vobs/internal/doctor"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/load"
 	"github.com/vobs/vobs/internal/redact"
@@ -34,6 +35,7 @@ var flagWords = map[string][]string{
 	"check format":    {string(check.Text), string(check.JSON), string(check.Markdown), string(check.JUnit)},
 	"compare format":  formatWords,
 	"ab format":       formatWords,
+	"doctor format":   {string(doctor.Text), string(doctor.JSON)},
 	"diagnose format": {string(diagnose.Text), string(diagnose.JSON), string(diagnose.Markdown)},
 	"preset":          {string(diagnose.Default), string(diagnose.Document)},
 	"endpoint":        {string(load.Completions), string(load.Chat)},

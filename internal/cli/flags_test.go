@@ -16,6 +16,7 @@ import (
 	"github.com/vobs/vobs/internal/check"
 	"github.com/vobs/vobs/internal/child"
 	"github.com/vobs/vobs/internal/diagnose"
+	"github.com/vobs/vobs/internal/doctor"
 	"github.com/vobs/vobs/internal/github"
 	"github.com/vobs/vobs/internal/load"
 	"github.com/vobs/vobs/internal/redact"
@@ -36,6 +37,7 @@ var flagParsers = map[string]func(string) error{
 	"check format":    func(s string) error { _, err := check.ParseFormat(s); return err },
 	"compare format":  func(s string) error { _, err := render.ParseFormat(s); return err },
 	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
+	"doctor format":   func(s string) error { _, err := doctor.ParseFormat(s); return err },
 	"diagnose format": func(s string) error { _, err := diagnose.ParseFormat(s); return err },
 	"preset":          func(s string) error { _, err := diagnose.ParsePreset(s); return err },
 	"endpoint":        func(s string) error { _, err := load.ParseEndpoint(s); return err },

@@ -32,7 +32,7 @@ which has several lines.
 | command | exit code |
 |---|---|
 | ` + "`vobs run`" + ` | that of COMMAND; if a signal killed COMMAND, vobs dies of the same signal. 125: vobs failed before it started COMMAND; 126: COMMAND cannot be executed; 127: COMMAND was not found |
-| all others | 0: done; 1: the answer is no (a limit is missed, a metric got worse, a finding is critical, an event is not valid, a page cannot be parsed, an event was not sent, no request was completed); 2: wrong usage, or a file or server cannot be read; 3: the runs do not decide it; 4: a command of ab failed; 130: Ctrl-C ended ab, load or diagnose |
+| all others | 0: done; 1: the answer is no (a limit is missed, a metric got worse, a finding is critical, an event is not valid, a page cannot be parsed, an event was not sent, no request was completed, doctor found a problem); 2: wrong usage, or a file or server cannot be read; 3: the runs do not decide it; 4: a command of ab failed; 130: Ctrl-C ended ab, load or diagnose |
 
 ` + "```console" + `
 $ vobs version
@@ -67,7 +67,7 @@ func commandLineReference(app *cli.App) string {
 		for paragraph := range strings.SplitSeq(c.Description, "\n\n") {
 			switch {
 			case paragraph == "":
-			case strings.Contains(paragraph, "<("): // lines for a shell
+			case isVerbatim(paragraph): // lines for a shell
 				fmt.Fprintf(&b, "\n```\n%s\n```\n", paragraph)
 			default:
 				fmt.Fprintf(&b, "\n%s\n", markdown(paragraph))
@@ -77,38 +77,21 @@ func commandLineReference(app *cli.App) string {
 			b.WriteString("\n| flag | meaning | variable | default |\n|---|---|---|---|\n")
 		}
 		for _, f := range c.Flags {
-			b.WriteString(flagRow(f.(cli.DocGenerationFlag)))
+			b.WriteString(flagRow(f))
 		}
 	}
 	return b.String()
 }
 
-// flagRow is a flag's row of the table. A usage text has the name of the value in
-// backquotes, and of a flag that can be given several times the variable at its end:
-// the program reads that one itself (see list).
-func flagRow(f cli.DocGenerationFlag) string {
-	meaning, variables := f.GetUsage(), f.GetEnvVars()
-	if text, name, ok := strings.Cut(meaning, " [$"); ok {
-		meaning, variables = text, append(variables, strings.TrimSuffix(name, "]"))
-	}
-	value := ""
-	if parts := strings.Split(meaning, "`"); len(parts) == 3 {
-		value = " " + parts[1]
-	}
-	var names []string
-	for _, name := range f.Names() {
-		if len(name) == 1 {
-			names = append([]string{"`-" + name + "`"}, names...)
-		} else {
-			names = append(names, "`--"+name+value+"`")
+// flagRow is a flag's row of the table.
+func flagRow(f cli.Flag) string {
+	d := documented(f)
+	names := make([]string, len(d.Names))
+	for i, name := range d.Names {
+		if d.Value != "" && len(name) > 2 {
+			name += " " + d.Value
 		}
-	}
-	byDefault := ""
-	if f.TakesValue() {
-		byDefault = strings.Trim(f.GetValue(), `"[]`)
-		if text := f.GetDefaultText(); text != "" && (byDefault == "0" || byDefault == "0s") {
-			byDefault = strings.Trim(text, `"`)
-		}
+		names[i] = "`" + name + "`"
 	}
 	cell := func(s string) string {
 		if s == "" {
@@ -116,7 +99,7 @@ func flagRow(f cli.DocGenerationFlag) string {
 		}
 		return "`" + s + "`"
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s |\n", strings.Join(names, ", "), markdown(meaning), cell(strings.Join(variables, " ")), cell(byDefault))
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", strings.Join(names, ", "), markdown(d.Meaning), cell(strings.Join(d.Variables, " ")), cell(d.Default))
 }
 
 // markdown escapes a text for a table or a paragraph.
@@ -144,7 +127,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 			switch c.Name { // of those that have variables
 			case "run", "scrape":
 				suffixes = suffixes[1:]
-			case "ab", "diagnose": // for the runs that they start, and for some flags only
+			case "ab", "diagnose", "doctor": // for the runs that they start, and for some flags only
 			default:
 				suffixes = suffixes[:1]
 			}

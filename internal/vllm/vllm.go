@@ -8,6 +8,13 @@ package vllm
 // (vllm/entrypoints/openai/cli_args.py, vllm/benchmarks/serve.py).
 const DefaultPort = "8000"
 
+// OldestVersion and NewestVersion are the minor versions of vLLM that vobs supports, both
+// included. Others work as far as they are alike.
+const (
+	OldestVersion = "0.8"
+	NewestVersion = "0.32"
+)
+
 // Paths of a server (vllm/entrypoints/serve/, vllm/entrypoints/openai/).
 const (
 	MetricsPath = "/metrics"

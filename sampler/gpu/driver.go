@@ -126,14 +126,22 @@ func (e *callError) Error() string {
 	return fmt.Sprintf("%s: %s (NVML error %d)", e.call, codeText(e.code), e.code)
 }
 
-// Is reports, for errUnsupported, whether the call would fail again.
+// Is reports, for errUnsupported, whether the call would fail again, and for the causes of an
+// error of [Inspect] whether it is this one.
 func (e *callError) Is(target error) bool {
-	if target != errUnsupported {
-		return false
-	}
 	switch e.code {
-	case codeNotSupported, codeFunctionNotFound, codeNoPermission, codeArgumentVersion:
-		return true
+	case codeNotSupported, codeFunctionNotFound, codeArgumentVersion:
+		return target == errUnsupported
+	case codeNoPermission:
+		return target == errUnsupported || target == ErrNoPermission
+	case codeOperatingSystem:
+		return target == ErrNoPermission
+	case codeLibraryNotFound:
+		return target == ErrNoLibrary
+	case codeDriverNotLoaded:
+		return target == ErrNoDriver
+	case codeVersionMismatch:
+		return target == ErrMismatch
 	}
 	return false
 }

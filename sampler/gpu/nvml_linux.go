@@ -44,7 +44,7 @@ func (d *nvmlDriver) start() error {
 	if err := lib.Open(); err != nil {
 		// Unlike go-nvml's error, the loader's message distinguishes a missing library from
 		// an unusable one.
-		return fmt.Errorf("NVML cannot be loaded: %w: check that the NVIDIA driver is installed and, in a container, that it has access to a GPU", err)
+		return fmt.Errorf("%w: %w: check that the NVIDIA driver is installed and, in a container, that it has access to a GPU", ErrNoLibrary, err)
 	}
 	if lib.Lookup("nvmlInit_v2") != nil && lib.Lookup("nvmlInit") != nil {
 		return fmt.Errorf("%s is not an NVML library: it has no nvmlInit", libraryName)
