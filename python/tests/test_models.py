@@ -91,3 +91,29 @@ def test_the_package_is_typed():
 def test_import_needs_neither_pandas_nor_the_binary():
     code = "import sys; sys.modules['pandas'] = None; import vobs; vobs.Core()"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "", "PYTHONPATH": ":".join(sys.path)})
+
+
+def test_without_pydantic():
+    code = """
+import sys
+sys.modules["pydantic"] = None
+import vobs, vobs.__main__
+try:
+    vobs.read
+except ImportError as e:
+    print(e)
+try:
+    vobs.nothing
+except AttributeError as e:
+    print(e)
+"""
+    env = {"PYTHONPATH": ":".join(sys.path)}
+    out = subprocess.run([sys.executable, "-c", code], check=True, env=env, stdout=subprocess.PIPE, text=True)
+    assert out.stdout == (
+        "reading events needs pydantic: pip install 'pydantic>=2.7,<3'\nmodule 'vobs' has no attribute 'nothing'\n"
+    )
+
+
+def test_all_names_exist():
+    assert all(getattr(vobs, name) is not None for name in vobs.__all__)
+    assert dir(vobs) == sorted(vobs.__all__)

@@ -8,9 +8,13 @@
 Nothing here needs the ``vobs`` binary. https://github.com/vobs/vobs has the documentation.
 """
 
-from vobs._frame import frame
-from vobs._reader import Damaged, DamagedWarning, Event, Events, core, iter_events, read
-from vobs.models import Core, GenerationObservability
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vobs import models
+    from vobs._frame import frame
+    from vobs._reader import Damaged, DamagedWarning, Event, Events, core, iter_events, read
+    from vobs.models import Core, GenerationObservability
 
 try:
     from vobs._version import __version__
@@ -28,5 +32,25 @@ __all__ = [
     "core",
     "frame",
     "iter_events",
+    "models",
     "read",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # At the first use, because ``python -m vobs`` needs no pydantic.
+    if name not in __all__:
+        raise AttributeError(f"module 'vobs' has no attribute {name!r}")
+    try:
+        from vobs import _frame, _reader, models
+    except ModuleNotFoundError as e:
+        if e.name != "pydantic":
+            raise
+        raise ImportError("reading events needs pydantic: pip install 'pydantic>=2.7,<3'") from e
+    globals().update({n: getattr(_reader, n, None) or getattr(_frame, n, None) for n in __all__ if n not in globals()})
+    globals()["models"] = models
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
