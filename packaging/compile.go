@@ -52,7 +52,9 @@ func compile(ctx context.Context, o options, rel release, t target, out string) 
 	slices.Sort(ldflags)
 	cmd := o.goCommand(ctx, t, "build", "-buildvcs=false", "-trimpath", "-tags", tags, "-ldflags", strings.Join(ldflags, " "), "-o", out, ".")
 	cmd.Env = append(cmd.Env,
-		"CC="+filepath.Join(o.root, "packaging", "zigcc"), "CGO_CFLAGS=-O2 -g", "CGO_LDFLAGS=-O2 -g", "CGO_CPPFLAGS=",
+		"CC="+filepath.Join(o.root, "packaging", "zigcc"),
+		// Without -g, which would also keep zig from stripping: debugging information has paths.
+		"CGO_CFLAGS=-O2", "CGO_LDFLAGS=-O2", "CGO_CPPFLAGS=",
 		"ZIG="+filepath.Join(o.zig, "zig"), "ZIG_TARGET="+t.zigTarget, "NVML_WEAK="+weak,
 		"ZIG_GLOBAL_CACHE_DIR="+o.cache, "ZIG_LOCAL_CACHE_DIR="+o.cache,
 	)
@@ -136,6 +138,11 @@ func checkBinary(t target, program []byte) error {
 			if data, err := readAll(p); err != nil || strings.TrimRight(string(data), "\x00") != t.loader {
 				problem("its loader is %q, error %v", data, err)
 			}
+		}
+	}
+	for _, name := range []string{".debug_info", ".symtab"} {
+		if f.Section(name) != nil {
+			problem("it is not stripped: it has the section %s", name)
 		}
 	}
 	linked, err := f.ImportedLibraries()
