@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // check checks the packages of an earlier build: their checksums, that the binaries start with
@@ -192,7 +193,7 @@ func checkReproducible(ctx context.Context, o options, rel release) error {
 	if second.gocache == "" {
 		second.gocache = filepath.Join(tree, ".gocache")
 	}
-	second.version, second.commit, second.date = rel.Version, rel.Commit, rel.Date.Format("2006-01-02T15:04:05Z07:00")
+	second.version, second.commit, second.date = rel.Version, rel.Commit, rel.Date.Format(time.RFC3339)
 	if share, err := readTree(filepath.Join(o.out, "share"), "share"); err == nil {
 		for _, f := range share {
 			to := filepath.Join(second.out, filepath.FromSlash(f.name))

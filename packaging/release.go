@@ -93,11 +93,6 @@ func (r release) wheel(t target) string {
 	return fmt.Sprintf("vobs-%s-%s.whl", r.python(), t.wheelTag)
 }
 
-// flags are those that make another build the same.
-func (r release) flags() []string {
-	return []string{"-version", r.Version, "-commit", r.Commit, "-date", r.Date.Format(time.RFC3339)}
-}
-
 func git(ctx context.Context, o options, args ...string) (string, error) {
 	out, err := output(exec.CommandContext(ctx, "git", append([]string{"-C", o.root}, args...)...))
 	return strings.TrimSpace(string(out)), err

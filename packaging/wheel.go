@@ -97,9 +97,7 @@ func zipWheel(record string, date time.Time, files []file) ([]byte, error) {
 	})
 	var lines strings.Builder
 	add := func(f file) error {
-		// Only the old form of the date, which has no zone: it is UTC.
-		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate}
-		h.ModifiedDate, h.ModifiedTime = dosTime(date)
+		h := &zip.FileHeader{Name: f.name, Method: zip.Deflate, Modified: date.UTC().Truncate(time.Second)}
 		h.SetMode(0o644)
 		if f.executable {
 			h.SetMode(0o755)
@@ -126,12 +124,4 @@ func zipWheel(record string, date time.Time, files []file) ([]byte, error) {
 		return nil, err
 	}
 	return out.Bytes(), nil
-}
-
-// dosTime returns a date as zip files hold it.
-func dosTime(t time.Time) (date, clock uint16) {
-	t = t.UTC()
-	date = uint16(t.Day() + int(t.Month())<<5 + (t.Year()-1980)<<9)
-	clock = uint16(t.Second()/2 + t.Minute()<<5 + t.Hour()<<11)
-	return date, clock
 }
