@@ -36,6 +36,10 @@ ln -s "$root/testdata/fakenvml/build" tree/testdata/fakenvml/build
 tree/internal/demo/demo.sh >demo.json
 "$vobs" validate --strict demo.json
 
+# The loader binds all symbols at the start: no GPU figures, and no crash.
+LD_BIND_NOW=1 LD_LIBRARY_PATH=$root/testdata/fakenvml/build "$vobs" run -q -o bind_now.json -- sleep 0.5
+grep -q 'unset it in vobs' bind_now.json
+
 # The reader of events, with pydantic.
 if venv/bin/python -m pip install -q --disable-pip-version-check "pydantic>=2.7,<3"; then
 	venv/bin/python - <<'PYTHON'
