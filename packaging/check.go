@@ -22,7 +22,7 @@ import (
 
 // check checks the packages of an earlier build: their checksums, that the binaries start with
 // glibc 2.28, that no license is missing, that a wheel and an archive hold the same binary. Then it
-// builds them again, in another folder and with an empty cache, and compares.
+// builds them again, in another folder and with an empty Go cache, and compares.
 func check(ctx context.Context, o options) error {
 	targets, err := o.targets()
 	if err != nil {
