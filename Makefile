@@ -7,7 +7,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
-LDFLAGS := $(if $(VERSION),-X github.com/vobs/vobs/internal/cli.version=$(VERSION))
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null)
+COMMIT_DATE := $(shell TZ=UTC0 git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null)
+setting = $(if $(2),-X github.com/vobs/vobs/internal/cli.$(1)=$(2))
+LDFLAGS := $(call setting,version,$(VERSION)) $(call setting,commit,$(COMMIT)) $(call setting,date,$(COMMIT_DATE))
 # Without the documentation generators of urfave/cli, which vobs does not use and which
 # make every start slower.
 TAGS := urfave_cli_no_docs
@@ -23,8 +26,8 @@ VOBS_SHARED ?= ../shared
 # packages-with PATTERN: the packages that have a line like this in a test file.
 packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . | xargs -r -n 1 dirname | sort -u)
 
-.PHONY: build demo install clean help \
-	test check-long check-shared soak race test-plugin fuzz lint \
+.PHONY: build demo install clean help dist wheel check-dist \
+	test check-long check-shared soak race test-plugin check-python fuzz lint \
 	man completions share check-examples \
 	e2e e2e-truth e2e-nvml e2e-shells e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-load bench-vllm
 
@@ -61,7 +64,7 @@ completions: bin/vobs
 	@bin/vobs completion fish >dist/share/fish/vendor_completions.d/vobs.fish
 
 clean: ## remove what was built; .e2e stays, because it is slow to fetch again
-	rm -rf bin testdata/fakenvml/build
+	rm -rf bin dist testdata/fakenvml/build
 
 help: ## print this list
 	@awk -F ':.*## ' ' \
@@ -69,6 +72,35 @@ help: ## print this list
 		/^[a-z0-9-]+:.*## / { title[++n] = ""; name[n] = $$1; what[n] = $$2; if (length($$1) > width) width = length($$1) } \
 		END { for (i = 1; i <= n; i++) if (title[i] != "") printf "%s%s\n", (i > 1 ? "\n" : ""), title[i]; else printf "  %-" width "s  %s\n", name[i], what[i] }' \
 		$(MAKEFILE_LIST)
+
+##@ Package
+
+# zig is the C compiler of the packages: it builds for other architectures, and for an old glibc.
+ZIG_VERSION := $(shell sed -n 's/^ziglang==\([^ ]*\).*/\1/p' packaging/requirements.txt)
+ZIG := .e2e/ziglang-$(ZIG_VERSION)/ziglang
+$(ZIG)/zig: packaging/requirements.txt
+	@rm -rf .e2e/ziglang-$(ZIG_VERSION); python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --no-deps \
+		--require-hashes --target .e2e/ziglang-$(ZIG_VERSION) -r packaging/requirements.txt
+	@touch $@
+
+CYCLONEDX_VERSION := 1.10.0
+CYCLONEDX := .e2e/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
+$(CYCLONEDX):
+	@GOBIN=$(CURDIR)/$(dir $@) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v$(CYCLONEDX_VERSION)
+
+PACKAGING = go run -tags $(TAGS) ./packaging
+PACKAGING_TOOLS = -zig $(ZIG) -cyclonedx $(CYCLONEDX) -cache .e2e/zig-cache
+
+dist: share $(ZIG)/zig $(CYCLONEDX) ## build archives, Python wheels, SBOMs and checksums for Linux on amd64 and arm64, into dist (zig is 100 MB, into .e2e)
+	$(PACKAGING) build $(PACKAGING_TOOLS)
+
+wheel: share $(ZIG)/zig $(CYCLONEDX) ## build the same for this machine's architecture alone
+	$(PACKAGING) build $(PACKAGING_TOOLS) -arch $$(go env GOARCH)
+
+check-dist: $(ZIG)/zig $(CYCLONEDX) $(FAKENVML) ## check what make dist has built: glibc, licenses, SBOMs; build it again elsewhere and compare; run it in a fresh Python environment
+	packaging/check_install.sh
+	packaging/check_sbom.sh
+	$(PACKAGING) check $(PACKAGING_TOOLS)
 
 ##@ Check
 
@@ -92,6 +124,9 @@ race: $(FAKENVML) ## run the tests under the race detector, which makes each sta
 
 test-plugin: ## test the plugin of --instrument under Python 3.10 to 3.13 (PYTHONS=…), with a stand-in for vLLM
 	@internal/vllm/plugin/test_pythons.sh
+
+check-python: ## test the Python package under Python 3.10 to 3.13 (PYTHONS=…), with pydantic and pandas from PyPI (150 MB, into .e2e)
+	python/check.sh
 
 fuzz: ## run every fuzz target for a while (FUZZTIME=10s)
 	@for package in $(call packages-with,^func Fuzz); do \
@@ -124,14 +159,14 @@ lint: $(RUFF) $(ACTIONLINT) $(CHECK_JSONSCHEMA) ## check formatting, go vet, sta
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not formatted: $$out" >&2; exit 1; fi
 	go vet -tags $(TAGS) ./...
 	go tool staticcheck -tags $(TAGS) ./...
-	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/vllm/plugin && $(RUFF) format -q --no-cache --check internal/vllm/plugin; }
-	@[ ! -x $(ACTIONLINT) ] || $(ACTIONLINT) -shellcheck= -pyflakes= -ignore 'label "gpu" is unknown' docs/ci/github-*.yml
+	@[ ! -x $(RUFF) ] || { $(RUFF) check -q --no-cache internal/vllm/plugin python && $(RUFF) format -q --no-cache --check internal/vllm/plugin python; }
+	@[ ! -x $(ACTIONLINT) ] || $(ACTIONLINT) -shellcheck= -pyflakes= -ignore 'label "gpu" is unknown' docs/ci/github-*.yml .github/workflows/*.yml
 	@[ ! -x $(CHECK_JSONSCHEMA) ] || { check() { PYTHONPATH=$(dir $(CHECK_JSONSCHEMA)).. python3 $(CHECK_JSONSCHEMA) --builtin-schema "$$@"; }; \
 		check vendor.gitlab-ci docs/ci/gitlab.yml && check vendor.github-workflows docs/ci/github-*.yml && check vendor.github-actions .github/actions/vobs/action.yml; }
 	go mod tidy -diff
 	@mkdir -p bin/.fresh && cp docs/event.md bin/.fresh/
-	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -doc bin/.fresh/event.md
-	@cmp bin/.fresh/event.schema.json schema/event.schema.json && cmp bin/.fresh/event.md docs/event.md || { echo "generated files are stale: go generate ./schema" >&2; exit 1; }
+	@go run ./schema/internal/schemagen -dir schema -o bin/.fresh/event.schema.json -doc bin/.fresh/event.md -python bin/.fresh/models.py
+	@cmp bin/.fresh/event.schema.json schema/event.schema.json && cmp bin/.fresh/event.md docs/event.md && cmp bin/.fresh/models.py python/vobs/models.py || { echo "generated files are stale: go generate ./schema" >&2; exit 1; }
 	CGO_ENABLED=0 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null .
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null .

@@ -24,7 +24,7 @@
 // every figure, [Codes] every validity code.
 package schema
 
-//go:generate go run ./internal/schemagen -o event.schema.json -doc ../docs/event.md
+//go:generate go run ./internal/schemagen -o event.schema.json -doc ../docs/event.md -python ../python/vobs/models.py
 
 // Version is the schema_version that this package writes.
 const Version = 1

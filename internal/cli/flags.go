@@ -36,6 +36,7 @@ var flagWords = map[string][]string{
 	"compare format":  formatWords,
 	"ab format":       formatWords,
 	"doctor format":   {string(doctor.Text), string(doctor.JSON)},
+	"version format":  {string(render.Text), string(render.JSON)},
 	"diagnose format": {string(diagnose.Text), string(diagnose.JSON), string(diagnose.Markdown)},
 	"preset":          {string(diagnose.Default), string(diagnose.Document)},
 	"endpoint":        {string(load.Completions), string(load.Chat)},

@@ -37,6 +37,7 @@ var flagParsers = map[string]func(string) error{
 	"check format":    func(s string) error { _, err := check.ParseFormat(s); return err },
 	"compare format":  func(s string) error { _, err := render.ParseFormat(s); return err },
 	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
+	"version format":  func(s string) error { _, err := parseVersionFormat(s); return err },
 	"doctor format":   func(s string) error { _, err := doctor.ParseFormat(s); return err },
 	"diagnose format": func(s string) error { _, err := diagnose.ParseFormat(s); return err },
 	"preset":          func(s string) error { _, err := diagnose.ParsePreset(s); return err },

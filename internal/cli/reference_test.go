@@ -37,6 +37,7 @@ which has several lines.
 ` + "```console" + `
 $ vobs version
 vobs … …/… go1…
+…
 $ vobs schema | head -n 2
 {
   "$defs": {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"reflect"
 	"sync"
 	"time"
@@ -40,6 +41,12 @@ type nvmlDriver struct {
 }
 
 func (d *nvmlDriver) start() error {
+	// With LD_BIND_NOW the loader has looked for NVML's functions before their library was there.
+	// In the packages, whose references are weak (packaging/zigcc), the functions are null then;
+	// any other build has not started.
+	if os.Getenv("LD_BIND_NOW") != "" {
+		return errors.New("NVML cannot be used with LD_BIND_NOW: unset it in vobs's environment")
+	}
 	lib := dl.New(libraryName, dl.RTLD_LAZY|dl.RTLD_GLOBAL)
 	if err := lib.Open(); err != nil {
 		// Unlike go-nvml's error, the loader's message distinguishes a missing library from

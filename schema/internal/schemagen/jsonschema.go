@@ -14,34 +14,36 @@ import (
 //go:embed required.txt
 var requiredKeys string
 
-// eventSchema returns the JSON Schema of the event.
-func eventSchema(comments map[string]string) (map[string]any, error) {
+// eventSchema returns the JSON Schema of the event, and the keys of each object in it as the
+// types declare them.
+func eventSchema(comments map[string]string) (root map[string]any, order map[string][]string, err error) {
 	g := newGenerator(comments, requiredKeys)
 	g.object(reflect.TypeFor[schema.Core](), true)
-	root := g.body(reflect.TypeFor[schema.GenerationObservability](), false)
+	root = g.body(reflect.TypeFor[schema.GenerationObservability](), false)
 	if err := g.check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["$id"] = fmt.Sprintf("https://github.com/vobs/vobs/schema/v%d/event.schema.json", schema.Version)
 	root["title"] = "GenerationObservability"
 	root["$defs"] = g.defs
 	root["properties"].(map[string]any)["schema_version"].(map[string]any)["const"] = schema.Version
-	return root, nil
+	return root, g.order, nil
 }
 
 type generator struct {
 	comments map[string]string
 	defs     map[string]any
-	required map[string]bool // "Type.key" of required.txt; true once a field has it
-	old      map[string]bool // the types that required.txt names
+	order    map[string][]string // keys of a type as it declares them
+	required map[string]bool     // "Type.key" of required.txt; true once a field has it
+	old      map[string]bool     // the types that required.txt names
 	problems []string
 }
 
 // newGenerator returns a generator for the keys listed in required, the text of
 // required.txt.
 func newGenerator(comments map[string]string, required string) *generator {
-	g := &generator{comments: comments, defs: map[string]any{}, required: map[string]bool{}, old: map[string]bool{}}
+	g := &generator{comments: comments, defs: map[string]any{}, order: map[string][]string{}, required: map[string]bool{}, old: map[string]bool{}}
 	for line := range strings.Lines(required) {
 		key := strings.TrimSpace(line)
 		if key == "" || key[0] == '#' {
@@ -80,6 +82,7 @@ func (g *generator) body(t reflect.Type, closed bool) map[string]any {
 	properties := map[string]any{}
 	required := []string{}
 	g.fields(t, properties, &required)
+	g.order[t.Name()] = keys(t)
 	body := map[string]any{"type": "object"}
 	if len(properties) > 0 {
 		body["properties"] = properties
@@ -122,6 +125,20 @@ func (g *generator) fields(t reflect.Type, properties map[string]any, required *
 			g.problems = append(g.problems, key+" came after the first events of its schema_version, which lack it: it must be nullable, so that readers see that it is unknown")
 		}
 	}
+}
+
+// keys returns the keys of a struct in the order of its fields.
+func keys(t reflect.Type) (out []string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			out = append(out, keys(f.Type)...)
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		out = append(out, name)
+	}
+	return out
 }
 
 // canBeNull reports whether a field can be null, and so is null after an event

@@ -1,5 +1,5 @@
-// Schemagen writes event.schema.json, and the tables in docs/event.md, from the
-// Go types of package schema: run `go generate ./schema`.
+// Schemagen writes event.schema.json, the tables in docs/event.md, and the models of
+// the Python package from the Go types of package schema: run `go generate ./schema`.
 //
 // Doc comments become descriptions. Pointers and fields tagged
 // `schema:"nullable"` allow null, and `enum` tags list the allowed values. The
@@ -19,14 +19,15 @@ func main() {
 	out := flag.String("o", "event.schema.json", "write the JSON Schema to `FILE`")
 	dir := flag.String("dir", ".", "`FOLDER` of package schema")
 	page := flag.String("doc", "", "update the tables in `FILE`, a Markdown page")
+	models := flag.String("python", "", "write the pydantic models to `FILE`")
 	flag.Parse()
-	if err := run(*out, *dir, *page); err != nil {
+	if err := run(*out, *dir, *page, *models); err != nil {
 		fmt.Fprintln(os.Stderr, "schemagen:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out, dir, page string) error {
+func run(out, dir, page, models string) error {
 	comments, err := readComments(dir)
 	if err != nil {
 		return err
@@ -36,9 +37,18 @@ func run(out, dir, page string) error {
 			return err
 		}
 	}
-	root, err := eventSchema(comments)
+	root, order, err := eventSchema(comments)
 	if err != nil {
 		return err
+	}
+	if models != "" {
+		text, err := pythonModels(root, order)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(models, []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -28,8 +28,12 @@ func TestFresh(t *testing.T) {
 	if err := os.WriteFile(page, checkedIn, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(out, "../..", page); err != nil {
+	models := filepath.Join(t.TempDir(), "models.py")
+	if err := run(out, "../..", page, models); err != nil {
 		t.Fatal(err)
+	}
+	if !bytes.Equal(read(t, models), read(t, "../../../python/vobs/models.py")) {
+		t.Error("python/vobs/models.py is stale: run go generate ./schema")
 	}
 	if !bytes.Equal(read(t, page), checkedIn) {
 		t.Error("docs/event.md is stale: run go generate ./schema")
