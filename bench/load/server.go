@@ -68,7 +68,6 @@ type served struct {
 // written beforehand, with the frames of HTTP around them.
 type server struct {
 	pace
-	started time.Time
 
 	mu      sync.Mutex
 	answers map[int]*answer // by the number of tokens
