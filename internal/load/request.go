@@ -25,6 +25,13 @@ const (
 	failedEmpty   = "empty"   // a complete stream without a token
 )
 
+const (
+	// tailTimeout is how long the end of a body may come after the end of its stream, and
+	// maxTail how many bytes may be in between. Beyond, the connection is closed.
+	tailTimeout = 100 * time.Millisecond
+	maxTail     = 64 << 10
+)
+
 // Request is one request and what the client saw of it. Times are since the start of the run.
 type Request struct {
 	Number int
@@ -97,9 +104,11 @@ func (c *client) do(ctx context.Context, r *Request, reader *sse.Reader) {
 	r.body = nil
 	r.Sent = c.now()
 	if err == nil {
-		err = c.exchange(request, r, reader)
+		err = c.exchange(request, r, reader, cancel)
 	}
-	r.End = c.now()
+	if r.End == 0 {
+		r.End = c.now()
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, errCancelled), errors.Is(ctx.Err(), context.Canceled):
@@ -122,8 +131,8 @@ func failureKind(err error) string {
 	return failedCut
 }
 
-// exchange sends a request and reads the stream.
-func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader) error {
+// exchange sends a request and reads the stream. cancel is that of the request's context.
+func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader, cancel func()) error {
 	response, err := c.server.http.Do(request)
 	if err != nil {
 		return err
@@ -144,7 +153,13 @@ func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader)
 	if r.plan.cancelAfter == 0 {
 		return errCancelled
 	}
-	return c.stream(reader, arrivals, r)
+	err = c.stream(reader, arrivals, r)
+	if r.End > 0 { // the rest of the body is read so that the connection can be kept
+		late := time.AfterFunc(tailTimeout, cancel)
+		_, _ = io.CopyN(io.Discard, response.Body, maxTail)
+		late.Stop()
+	}
+	return err
 }
 
 // timedReader keeps the time at which the last bytes arrived: that of all chunks in them.
@@ -162,17 +177,14 @@ func (t *timedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// stream reads the stream to its end. It sets r.Failure, or returns an error of the
-// connection.
+// stream reads the stream to its end, [DONE], and sets r.End to its arrival. Otherwise it sets
+// r.Failure, or returns an error of the connection.
 func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) error {
 	var ch chunk
-	done := false
 	ended := time.Duration(0) // when a chunk without a text came that ends the answer
 	for {
 		event, err := reader.Next()
 		switch {
-		case err != nil && done:
-			return nil
 		case errors.Is(err, io.EOF):
 			r.Failure, r.Message = failedCut, "the stream ended without [DONE]"
 			return nil
@@ -181,10 +193,8 @@ func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) e
 			return nil
 		case err != nil:
 			return err
-		case done:
-			continue // to the end of the body, so that the connection can be kept
 		case string(event.Data) == "[DONE]":
-			done = true
+			r.End = arrivals.at
 			// vLLM's last chunk holds a token that has no text, at which generation stops; other
 			// servers send such a chunk without a token.
 			if ended > 0 && r.HasUsage && r.Generation == r.Chunks+1 {
@@ -193,7 +203,7 @@ func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) e
 			if r.Chunks == 0 && !(r.HasUsage && r.Generation == 0) {
 				r.Failure, r.Message = failedEmpty, "the stream had no token"
 			}
-			continue
+			return nil
 		}
 		err = ch.parse(event.Data)
 		switch {

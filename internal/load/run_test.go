@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,12 +12,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/vobs/vobs/internal/load/loadtest"
+	"github.com/vobs/vobs/internal/load/sse"
 	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/schema"
 )
@@ -271,6 +274,37 @@ func TestStopToken(t *testing.T) {
 	// The gaps: 1 and 2 of requests 1 and 2, whose last one is that before the stop token; 1 of request 5.
 	if l := c.LatencySeconds.InterTokenLatency; *l.Count != 4 || float64(*l.Max) < last.Seconds() {
 		t.Errorf("inter-token latency: %d, at most %v", *l.Count, *l.Max)
+	}
+}
+
+// A request ends with [DONE], though its body may go on.
+func TestOpenBody(t *testing.T) {
+	s := simulated(t, func(a *loadtest.Answer, number int) {
+		a.All()
+		if number < 4 {
+			<-a.Request.Context().Done()
+		}
+	})
+	o := options(t)
+	o.Requests, o.Timeout = 8, time.Minute
+	o.Done = func(r *Request) {
+		if r.End-r.Last > o.Timeout/2 {
+			t.Errorf("request %d ended %v after its last token", r.Number, r.End-r.Last)
+		}
+	}
+	if c := mustRun(t, s.URL, o).Client; *c.Requests.Completed != 8 || *c.Tokens.Generation != 64 {
+		t.Errorf("%+v, %+v", c.Requests, c.Tokens)
+	}
+}
+
+// The end is the arrival of [DONE]: nothing after it is awaited.
+func TestEnd(t *testing.T) {
+	now := time.Duration(0)
+	source := iotest.OneByteReader(strings.NewReader(`data: {"choices":[{"text":"a"}]}` + "\n\ndata: [DONE]\n\n"))
+	arrivals := &timedReader{Reader: io.MultiReader(source, iotest.ErrReader(errors.New("read on"))), now: func() time.Duration { now += time.Second; return now }}
+	r := &Request{plan: planned{cancelAfter: -1}}
+	if err := new(client).stream(sse.NewReader(arrivals), arrivals, r); err != nil || r.End != now || r.Chunks != 1 {
+		t.Errorf("%v; ended at %v of %v with %d chunks", err, r.End, now, r.Chunks)
 	}
 }
 
