@@ -114,7 +114,8 @@ func (c *client) do(ctx context.Context, r *Request, reader *sse.Reader) {
 	case errors.Is(err, errCancelled), errors.Is(ctx.Err(), context.Canceled):
 		r.Cancelled = true
 	case r.Failure == "":
-		r.Failure, r.Message = failureKind(err), c.server.message([]byte(c.server.clean(err).Error()))
+		r.Failure = failureKind(err)
+		r.Message = c.server.message([]byte(c.server.clean(err, c.timeout).Error()))
 	}
 }
 

@@ -202,6 +202,10 @@ func TestFailures(t *testing.T) {
 	if r.Failures["http_429"] != "too many requests" {
 		t.Errorf("messages: %v", r.Failures)
 	}
+	cut := []string{"the connection broke within the answer", "the stream ended without [DONE]"}
+	if !slices.Contains(cut, r.Failures["cut"]) {
+		t.Errorf("messages: %v", r.Failures)
+	}
 }
 
 func TestTimeoutAndConnect(t *testing.T) {
@@ -212,8 +216,8 @@ func TestTimeoutAndConnect(t *testing.T) {
 	})
 	o := options(t)
 	o.Requests, o.Timeout = 4, 50*time.Millisecond
-	if failed := mustRun(t, s.URL, o).Client.Requests.Failed; failed["timeout"] != 4 {
-		t.Errorf("%v", failed)
+	if r := mustRun(t, s.URL, o); r.Client.Requests.Failed["timeout"] != 4 || r.Failures["timeout"] != "no complete answer within 50ms" {
+		t.Errorf("%v: %v", r.Client.Requests.Failed, r.Failures)
 	}
 	o = options(t)
 	o.Model, o.Vocab, o.Requests, o.Concurrency = "tiny", 1000, 3, 1

@@ -148,13 +148,13 @@ func (s *Server) call(ctx context.Context, path string, body []byte, to any) err
 	}
 	response, err := s.http.Do(request)
 	if err != nil {
-		return s.clean(err)
+		return s.clean(err, setupTimeout)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	switch {
 	case err != nil:
-		return s.clean(err)
+		return s.clean(err, setupTimeout)
 	case response.StatusCode != http.StatusOK:
 		return &statusError{response.StatusCode, s.message(text)}
 	}
@@ -189,11 +189,20 @@ func (s *Server) message(answer []byte) string {
 	return text
 }
 
-// clean drops the URL from an error of net/http: it may have a password, and is known.
-func (s *Server) clean(err error) error {
+// clean drops the URL from an error of net/http, because it may have a password and is known, and
+// rewords errors that do not explain themselves. timeout is that of the request.
+func (s *Server) clean(err error, timeout time.Duration) error {
 	var e *url.Error
 	if errors.As(err, &e) {
 		err = e.Err
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no complete answer within %v", timeout)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection broke within the answer")
+	case errors.Is(err, io.EOF):
+		return errors.New("the server closed the connection without an answer")
 	}
 	return err
 }
