@@ -226,6 +226,21 @@ func TestTimeoutAndConnect(t *testing.T) {
 	}
 }
 
+// A closed loop does not flood a server that refuses its requests.
+func TestRefused(t *testing.T) {
+	s := simulated(t, func(a *loadtest.Answer, _ int) { http.Error(a, "busy", http.StatusServiceUnavailable) })
+	o := options(t)
+	o.Requests, o.Concurrency = 3, 1
+	var ended, intended []time.Duration
+	o.Done = func(r *Request) { ended, intended = append(ended, r.End), append(intended, r.Intended) }
+	mustRun(t, s.URL, o)
+	for i := 1; i < len(ended); i++ {
+		if intended[i] != ended[i-1]+retryPause {
+			t.Errorf("request %d was due at %v, the one before ended at %v", i, intended[i], ended[i-1])
+		}
+	}
+}
+
 // Chunks may be cut anywhere, inside a character too, come with comments between them, or
 // several at once.
 func TestPieces(t *testing.T) {
