@@ -68,11 +68,11 @@ func NewServer(address string, o ServerOptions) (*Server, error) {
 	switch u.Scheme {
 	case "http", "https":
 		if u.Host == "" {
-			return nil, fmt.Errorf("the address %q has no host: use http://HOST:PORT", address)
+			return nil, errors.New("the address has no host: use http://HOST:PORT")
 		}
 	case "unix":
 		if u.Host != "" || u.Path == "" {
-			return nil, fmt.Errorf("the address %q is not of the form unix:///PATH/TO.sock", address)
+			return nil, errors.New("the address is not of the form unix:///PATH/TO.sock")
 		}
 		socket = u.Path
 		u = &url.URL{Scheme: "http", Host: "localhost"}
