@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -110,7 +111,7 @@ func parseScenario(name string) (scenario, error) {
 			return s, nil
 		}
 	}
-	return scenario{}, fmt.Errorf("scenario %q: use %s", name, strings.Join(scenarioNames(), ", "))
+	return scenario{}, fmt.Errorf("%q: use %s", name, strings.Join(scenarioNames(), ", "))
 }
 
 // applyScenario sets the flags of --scenario that are not given, and prints all of them.
@@ -120,7 +121,7 @@ func applyScenario(c *cli.Context, m *messages) error {
 	}
 	s, err := parseScenario(c.String("scenario"))
 	if err != nil {
-		return fmt.Errorf("--scenario: %w", err)
+		return fmt.Errorf("--scenario %w", err)
 	}
 	s = s.scaled(c.Float64("scale"))
 	text := "scenario " + s.name + ", " + s.purpose + ":"
@@ -190,13 +191,26 @@ func loadAction(c *cli.Context) (err error) {
 		if ctx.Err() != nil {
 			return fail(exitInterrupt, err)
 		}
-		if errors.As(err, new(*load.NoTokenizerError)) {
-			return withHint(err, "--vocab N makes prompts of the ids of a vocabulary of N tokens; --endpoint chat sends text")
-		}
-		return err
+		return withSetupHint(c, err)
 	}
 	warnExhausted(c, m, options, result)
 	return errors.Join(withTurnsHint(err), writeLoad(c, m, result))
+}
+
+// withSetupHint adds a hint to the error of a server that a load cannot begin with.
+func withSetupHint(c *cli.Context, err error) error {
+	if errors.As(err, new(*load.NoTokenizerError)) {
+		return withHint(err, "--vocab N makes prompts of the ids of a vocabulary of N tokens; --endpoint chat sends text")
+	}
+	status := (*load.StatusError)(nil)
+	switch {
+	case !errors.As(err, &status):
+	case status.Status == http.StatusUnauthorized && !c.IsSet("api-key-env") && !c.IsSet("api-key-file"):
+		return withHint(err, "--api-key-env NAME or --api-key-file FILE sends a key")
+	case status.Status == http.StatusNotFound && !c.IsSet("model"):
+		return withHint(err, "is it an OpenAI-compatible server? Without /v1/models, use --model NAME")
+	}
+	return err
 }
 
 // writeLoad writes the result, and returns the error that makes the exit code.
@@ -238,7 +252,11 @@ func loadServer(c *cli.Context) (*load.Server, error) {
 	}
 	key, err := "", error(nil)
 	if name := c.String("api-key-env"); name != "" {
-		if key, err = load.Key(os.Getenv(name)); err != nil {
+		text, isSet := os.LookupEnv(name)
+		if !isSet {
+			return nil, fmt.Errorf("--api-key-env: the variable %s is not set", name)
+		}
+		if key, err = load.Key(text); err != nil {
 			return nil, fmt.Errorf("--api-key-env: the variable %s %w", name, err)
 		}
 	}

@@ -33,6 +33,7 @@ func openaiMain(args []string) int {
 			a.All()
 		}
 	})
+	s.Refuse = map[string]int{"locked": 401, "other": 404}[args[1]]
 	_, err := s.Listen(args[0])
 	if err == nil {
 		err = os.WriteFile(args[0]+".ready", []byte("ready\n"), 0o600)

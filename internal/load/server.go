@@ -50,8 +50,11 @@ type ServerOptions struct {
 // Key returns the key in a text, which is one line.
 func Key(text string) (string, error) {
 	key := strings.TrimSpace(text)
-	if key == "" || strings.ContainsAny(key, "\r\n\x00") {
-		return "", errors.New("does not have exactly one line")
+	if key == "" {
+		return "", errors.New("is empty")
+	}
+	if strings.ContainsAny(key, "\r\n\x00") {
+		return "", errors.New("has more than one line")
 	}
 	return key, nil
 }
@@ -156,7 +159,7 @@ func (s *Server) call(ctx context.Context, path string, body []byte, to any) err
 	case err != nil:
 		return s.clean(err, setupTimeout)
 	case response.StatusCode != http.StatusOK:
-		return &statusError{response.StatusCode, s.message(text)}
+		return &StatusError{response.StatusCode, s.message(text)}
 	}
 	if err := json.Unmarshal(text, to); err != nil {
 		return fmt.Errorf("%s does not answer in JSON: is it an OpenAI-compatible server?", path)
@@ -164,13 +167,15 @@ func (s *Server) call(ctx context.Context, path string, body []byte, to any) err
 	return nil
 }
 
-type statusError struct {
-	status  int
+// StatusError is returned if the server answers with another status than 200 before the load
+// begins.
+type StatusError struct {
+	Status  int
 	message string
 }
 
-func (e *statusError) Error() string {
-	text := fmt.Sprintf("status %d", e.status)
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("status %d", e.Status)
 	if e.message != "" {
 		text += ": " + e.message
 	}
@@ -211,7 +216,7 @@ func (s *Server) clean(err error, timeout time.Duration) error {
 func (s *Server) model(ctx context.Context) (string, error) {
 	var answer struct{ Data []struct{ ID string } }
 	if err := s.call(ctx, "/v1/models", nil, &answer); err != nil {
-		return "", fmt.Errorf("asking for the model: %w", err)
+		return "", fmt.Errorf("reading the model from /v1/models: %w", err)
 	}
 	if len(answer.Data) == 0 {
 		return "", errors.New("the server serves no model")
