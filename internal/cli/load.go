@@ -215,10 +215,9 @@ func withSetupHint(c *cli.Context, err error) error {
 
 // writeLoad writes the result, and returns the error that makes the exit code.
 func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
+	var textErr error // which must not lose the result
 	if !c.Bool("quiet") {
-		if err := writeBuffered(m.w, result.WriteText); err != nil {
-			return err
-		}
+		textErr = writeBuffered(m.w, result.WriteText)
 		for _, note := range result.Notes.Validity {
 			if note.Severity == schema.Info {
 				m.line("note: " + note.Message)
@@ -227,7 +226,7 @@ func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
 			}
 		}
 	}
-	if err := writeResult(c, result.Write); err != nil {
+	if err := errors.Join(writeResult(c, result.Write), textErr); err != nil {
 		return err
 	}
 	switch {
@@ -320,13 +319,15 @@ func loadOptions(c *cli.Context) (o *load.Options, err error) {
 	case c.IsSet("rate") && !(o.Rate > 0 && o.Rate <= 1e6):
 		return nil, fmt.Errorf("--rate %v: use a number above 0, and at most a million", o.Rate)
 	case c.IsSet("arrivals") && !c.IsSet("rate"):
-		return nil, errors.New("--arrivals needs --rate: in a closed loop, requests follow each other")
+		return nil, errors.New("--arrivals needs --rate: requests of a closed loop follow each other, and a trace has its times")
 	case c.IsSet("requests") && o.Requests < 1:
 		return nil, fmt.Errorf("--requests %d: use a number from 1 on", o.Requests)
 	case !(o.SharedPrefix >= 0 && o.SharedPrefix <= 1):
 		return nil, fmt.Errorf("--shared-prefix %v: use a share from 0 to 1, as 0.5", o.SharedPrefix)
 	case !(o.Cancel >= 0 && o.Cancel <= 1):
 		return nil, fmt.Errorf("--cancel %v: use a share from 0 to 1, as 0.02", o.Cancel)
+	case c.IsSet("vocab") && o.Endpoint == load.Chat:
+		return nil, errors.New("--vocab makes token ids, and --endpoint chat sends text")
 	case c.IsSet("vocab") && (o.Vocab < 16 || o.Vocab > 10_000_000):
 		return nil, fmt.Errorf("--vocab %d: use a number from 16 to 10000000", o.Vocab)
 	}
