@@ -147,7 +147,7 @@ func applyScenario(c *cli.Context, m *messages) error {
 
 func loadAction(c *cli.Context) (err error) {
 	m := &messages{w: os.Stderr}
-	if err := errors.Join(refuseEmpty(c), redirectObserved(c)); err != nil {
+	if err := errors.Join(refuseEmpty(c), redirectObserved(c), checkLoadFiles(c)); err != nil {
 		return err
 	}
 	if err := errors.Join(prepareFindMax(c), applyScenario(c, m)); err != nil {
@@ -385,6 +385,24 @@ func loadSettings(c *cli.Context) map[string]any {
 		}
 	}
 	return settings
+}
+
+// checkLoadFiles returns an error if a file that the load writes is another one of its files.
+// Devices may be both.
+func checkLoadFiles(c *cli.Context) error {
+	names := []string{"output", "save-requests", "dataset", "api-key-file", "ca"}
+	for i, written := range names[:2] {
+		for _, other := range names[i+1:] {
+			name := c.String(written)
+			if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+				continue
+			}
+			if sameFile(name, c.String(other)) {
+				return fmt.Errorf("--%s and --%s name the same file, %s", written, other, name)
+			}
+		}
+	}
+	return nil
 }
 
 // saveRequests makes the run write its requests to the file of --save-requests. It returns a
