@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vobs/vobs/internal/load/loadtest"
 )
@@ -29,6 +30,12 @@ func openaiMain(args []string) int {
 				_ = os.WriteFile("hanging", nil, 0o600)
 			}
 			<-a.Request.Context().Done()
+		case "wait":
+			_ = os.WriteFile("hanging", nil, 0o600)
+			for _, err := os.Stat("go-on"); err != nil; _, err = os.Stat("go-on") {
+				time.Sleep(5 * time.Millisecond)
+			}
+			a.All()
 		default:
 			a.All()
 		}
