@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,9 +27,11 @@ const (
 )
 
 const (
-	// tailTimeout is how long the end of a body may come after the end of its stream, and
-	// maxTail how many bytes may be in between. Beyond, the connection is closed.
-	tailTimeout = 100 * time.Millisecond
+	// The rest of a body behind the end of its stream is read, so that the connection can be kept,
+	// unless it takes longer than tailTimeout or has more than maxTail bytes. The next request
+	// waits for it no longer than tailWait, and opens another connection then.
+	tailTimeout = time.Second
+	tailWait    = time.Millisecond
 	maxTail     = 64 << 10
 )
 
@@ -89,6 +92,7 @@ type client struct {
 	path    string
 	timeout time.Duration
 	start   time.Time
+	tails   sync.WaitGroup // reads of what is behind the end of streams
 }
 
 // now returns the time since the start of the run, by the monotonic clock.
@@ -99,14 +103,14 @@ var errCancelled = errors.New("cancelled on purpose")
 // do sends a request and reads its answer to the end.
 func (c *client) do(ctx context.Context, r *Request, reader *sse.Reader) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	request, err := c.server.newRequest(ctx, c.path, r.body)
 	r.body = nil
 	r.Sent = c.now()
+	var body io.ReadCloser
 	if err == nil {
-		err = c.exchange(request, r, reader, cancel)
+		body, err = c.exchange(request, r, reader)
 	}
-	if r.End == 0 {
+	if r.End == 0 { // not by [DONE]
 		r.End = c.now()
 	}
 	switch {
@@ -116,6 +120,35 @@ func (c *client) do(ctx context.Context, r *Request, reader *sse.Reader) {
 	case r.Failure == "":
 		r.Failure = failureKind(err)
 		r.Message = c.server.message([]byte(c.server.clean(err, c.timeout).Error()))
+	}
+	switch {
+	case body == nil:
+	case err == nil && r.Failure == "":
+		c.readTail(body, cancel)
+		return
+	default:
+		body.Close()
+	}
+	cancel()
+}
+
+// readTail reads what is behind the end of a stream, closes its body, and calls cancel. It returns
+// after tailWait at the latest.
+func (c *client) readTail(body io.ReadCloser, cancel func()) {
+	ended := make(chan struct{})
+	c.tails.Go(func() {
+		defer cancel()
+		late := time.AfterFunc(tailTimeout, cancel)
+		defer late.Stop()
+		_, _ = io.CopyN(io.Discard, body, maxTail)
+		body.Close()
+		close(ended)
+	})
+	wait := time.NewTimer(tailWait)
+	defer wait.Stop()
+	select {
+	case <-ended:
+	case <-wait.C:
 	}
 }
 
@@ -132,35 +165,28 @@ func failureKind(err error) string {
 	return failedCut
 }
 
-// exchange sends a request and reads the stream. cancel is that of the request's context.
-func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader, cancel func()) error {
+// exchange sends a request and reads the stream. It returns the body, if there is one.
+func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader) (io.ReadCloser, error) {
 	response, err := c.server.http.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 		r.Failure, r.Message = "http_"+strconv.Itoa(response.StatusCode), c.server.message(text)
-		return nil
+		return response.Body, nil
 	}
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "text/event-stream" {
 		r.Failure, r.Message = failedFormat, "the answer is of type "+strconv.Quote(kind)+", expected text/event-stream"
-		return nil
+		return response.Body, nil
 	}
 	arrivals := &timedReader{Reader: response.Body, now: c.now}
 	reader.Reset(arrivals)
 	defer reader.Reset(nil)
 	if r.plan.cancelAfter == 0 {
-		return errCancelled
+		return response.Body, errCancelled
 	}
-	err = c.stream(reader, arrivals, r)
-	if r.End > 0 { // the rest of the body is read so that the connection can be kept
-		late := time.AfterFunc(tailTimeout, cancel)
-		_, _ = io.CopyN(io.Discard, response.Body, maxTail)
-		late.Stop()
-	}
-	return err
+	return response.Body, c.stream(reader, arrivals, r)
 }
 
 // timedReader keeps the time at which the last bytes arrived: that of all chunks in them.

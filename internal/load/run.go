@@ -129,6 +129,7 @@ func Run(ctx context.Context, s *Server, o *Options) (*Result, error) {
 	result.Exhausted = !result.Interrupted && r.ended.Load() && (o.Requests == 0 || r.claimed.Load() < int64(o.Requests))
 	stop()
 	background.Wait()
+	r.client.tails.Wait()
 	select {
 	case err = <-r.errs:
 		result.Exhausted = false
