@@ -47,16 +47,16 @@ The result is one line of JSON with the event's group client; a table goes to st
 With --observe it is a whole event: the load runs inside vobs run, whose variables hold.
 
 Exits with 0, with 1 if no request was completed or --find-max found no rate, with 2 if
-the flags are wrong or the server cannot be read, with 130 after Ctrl-C, when it has
-written what was measured.
+the flags are wrong or the server cannot be read, with 130 after Ctrl-C or
+SIGTERM, when it has written what was measured.
 docs/load.md describes the figures.`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "scenario", Usage: "use the flags that the `SCENARIO` stands for, unless they are given: low, saturation, long-prompts, long-outputs or burst"},
-			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, Usage: "closed loop: keep `N` requests under way"},
-			&cli.Float64Flag{Name: "rate", Usage: "open loop: send `N` requests per second"},
+			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, DefaultText: "none", Usage: "closed loop: keep `N` requests under way"},
+			&cli.Float64Flag{Name: "rate", DefaultText: "none", Usage: "open loop: send `N` requests per second"},
 			&cli.StringFlag{Name: "arrivals", Value: load.Poisson.String(), Usage: "`PROCESS` of the arrivals of an open loop: poisson, constant, or gamma:SHAPE (a shape below 1 makes bursts)"},
 			&cli.DurationFlag{Name: "ramp", Usage: "raise the rate, or the concurrency, from 0 over this `TIME`"},
-			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, Usage: "stop after `N` requests"},
+			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, DefaultText: "no limit", Usage: "stop after `N` requests"},
 			&cli.DurationFlag{Name: "duration", DefaultText: "60s without --requests", Usage: "stop after this `TIME`, and await what is under way"},
 			&cli.StringFlag{Name: "warmup", Usage: "do not count the first requests: `N` of them, or those of a time such as 10s"},
 			&cli.StringFlag{Name: "prompt-tokens", Value: "512", Usage: "`LENGTH` of prompts: a number, a range like 100..500, or lognormal:MEDIAN,SIGMA"},

@@ -31,7 +31,7 @@ const (
 	// unless it takes longer than tailTimeout or has more than maxTail bytes. The next request
 	// waits for it no longer than tailWait, and opens another connection then.
 	tailTimeout = time.Second
-	tailWait    = time.Millisecond
+	tailWait    = 500 * time.Microsecond
 	maxTail     = 64 << 10
 )
 
