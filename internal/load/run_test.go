@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -507,6 +511,20 @@ func TestSocketAndKey(t *testing.T) {
 		text, err := json.Marshal(r)
 		if err != nil || strings.Contains(string(text), "secret") || !strings.Contains(string(text), "the key \\u003credacted\\u003e is wrong") {
 			t.Errorf("%s, %v", text, err)
+		}
+	}
+}
+
+// Errors of the network say what happened.
+func TestClean(t *testing.T) {
+	for err, want := range map[error]string{
+		&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}: "too many open files: raise its limit, ulimit -n",
+		io.EOF:                   "closed the connection without an answer",
+		io.ErrUnexpectedEOF:      "broke within the answer",
+		context.DeadlineExceeded: "no complete answer within 3s",
+	} {
+		if got := new(Server).clean(&url.Error{Op: "Post", URL: "http://me:secret@x", Err: err}, 3*time.Second).Error(); !strings.Contains(got, want) || strings.Contains(got, "secret") {
+			t.Errorf("%v: %s", err, got)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -208,6 +209,8 @@ func (s *Server) clean(err error, timeout time.Duration) error {
 		return errors.New("the connection broke within the answer")
 	case errors.Is(err, io.EOF):
 		return errors.New("the server closed the connection without an answer")
+	case errors.Is(err, syscall.EMFILE):
+		return errors.New("this process has too many open files: raise its limit, ulimit -n, above the number of requests under way")
 	}
 	return err
 }
