@@ -194,7 +194,14 @@ func loadAction(c *cli.Context) (err error) {
 		return withSetupHint(c, err)
 	}
 	warnExhausted(c, m, options, result)
-	return errors.Join(withTurnsHint(err), writeLoad(c, m, result))
+	writeErr := writeLoad(c, m, result)
+	if err == nil {
+		return writeErr
+	}
+	if errors.As(writeErr, new(*exitError)) { // its message would hide err
+		writeErr = nil
+	}
+	return errors.Join(withTurnsHint(err), writeErr)
 }
 
 // withSetupHint adds a hint to the error of a server that a load cannot begin with.
