@@ -426,7 +426,7 @@ func saveRequests(c *cli.Context, o *load.Options) (closeFile func() error, err 
 	w := bufio.NewWriter(f)
 	o.Done = func(r *load.Request) { err = cmp.Or(err, r.Write(w)) }
 	return func() error {
-		if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
+		if err := errors.Join(cmp.Or(err, w.Flush()), f.Close()); err != nil { // Flush repeats err
 			return fmt.Errorf("--save-requests: %w", err)
 		}
 		return nil
