@@ -52,6 +52,22 @@ func openaiMain(args []string) int {
 	select {}
 }
 
+func TestMetricsAddress(t *testing.T) {
+	for _, f := range []struct{ address, server, want string }{
+		{"http://a:1", "http://a:1/v1", "http://a:1"},
+		{"http://a:1/v1/", "http://b", "http://a:1"},
+		{"http://a:1/x", "http://a:1/x/v1", "http://a:1/x/metrics"},
+		{"http://a:1/x/v1", "http://a:1/x/", "http://a:1/x/metrics"},
+		{"http://a:1/x/metrics", "http://a:1/x", "http://a:1/x/metrics"},
+		{"http://b:1/stats", "http://a:1/x", "http://b:1/stats"},
+		{"unix:///a.sock", "unix:///a.sock", "unix:///a.sock"},
+	} {
+		if got := metricsAddress(f.address, f.server); got != f.want {
+			t.Errorf("%s with %s: %s, want %s", f.address, f.server, got, f.want)
+		}
+	}
+}
+
 // On a terminal there is a progress line until the load ends. Ctrl-C ends it with what was
 // measured, with and without a bracket around it.
 func TestLoadOnTerminal(t *testing.T) {
