@@ -233,7 +233,13 @@ func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
 			}
 		}
 	}
-	if err := errors.Join(writeResult(c, result.Write), textErr); err != nil {
+	err := writeResult(c, result.Write)
+	if err != nil && c.IsSet("output") && os.Getenv(loadResultVariable) == "" && checkStdout(c, "result") == nil {
+		if writeBuffered(c.App.Writer, result.Write) == nil {
+			err = fmt.Errorf("%w: the result went to stdout instead", err)
+		}
+	}
+	if err := errors.Join(err, textErr); err != nil {
 		return err
 	}
 	switch {
