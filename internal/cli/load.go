@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -46,16 +47,16 @@ The result is one line of JSON with the event's group client; a table goes to st
 With --observe it is a whole event: the load runs inside vobs run, whose variables hold.
 
 Exits with 0, with 1 if no request was completed or --find-max found no rate, with 2 if
-the flags are wrong or the server cannot be read, with 130 after Ctrl-C, when it has
-written what was measured.
+the flags are wrong or the server cannot be read, with 130 after Ctrl-C or
+SIGTERM, when it has written what was measured.
 docs/load.md describes the figures.`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "scenario", Usage: "use the flags that the `SCENARIO` stands for, unless they are given: low, saturation, long-prompts, long-outputs or burst"},
-			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, Usage: "closed loop: keep `N` requests under way"},
-			&cli.Float64Flag{Name: "rate", Usage: "open loop: send `N` requests per second"},
+			&cli.IntFlag{Name: "concurrency", Aliases: []string{"c"}, DefaultText: "none", Usage: "closed loop: keep `N` requests under way"},
+			&cli.Float64Flag{Name: "rate", DefaultText: "none", Usage: "open loop: send `N` requests per second"},
 			&cli.StringFlag{Name: "arrivals", Value: load.Poisson.String(), Usage: "`PROCESS` of the arrivals of an open loop: poisson, constant, or gamma:SHAPE (a shape below 1 makes bursts)"},
 			&cli.DurationFlag{Name: "ramp", Usage: "raise the rate, or the concurrency, from 0 over this `TIME`"},
-			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, Usage: "stop after `N` requests"},
+			&cli.IntFlag{Name: "requests", Aliases: []string{"n"}, DefaultText: "no limit", Usage: "stop after `N` requests"},
 			&cli.DurationFlag{Name: "duration", DefaultText: "60s without --requests", Usage: "stop after this `TIME`, and await what is under way"},
 			&cli.StringFlag{Name: "warmup", Usage: "do not count the first requests: `N` of them, or those of a time such as 10s"},
 			&cli.StringFlag{Name: "prompt-tokens", Value: "512", Usage: "`LENGTH` of prompts: a number, a range like 100..500, or lognormal:MEDIAN,SIGMA"},
@@ -110,7 +111,7 @@ func parseScenario(name string) (scenario, error) {
 			return s, nil
 		}
 	}
-	return scenario{}, fmt.Errorf("scenario %q: use %s", name, strings.Join(scenarioNames(), ", "))
+	return scenario{}, fmt.Errorf("%q: use %s", name, strings.Join(scenarioNames(), ", "))
 }
 
 // applyScenario sets the flags of --scenario that are not given, and prints all of them.
@@ -120,7 +121,7 @@ func applyScenario(c *cli.Context, m *messages) error {
 	}
 	s, err := parseScenario(c.String("scenario"))
 	if err != nil {
-		return fmt.Errorf("--scenario: %w", err)
+		return fmt.Errorf("--scenario %w", err)
 	}
 	s = s.scaled(c.Float64("scale"))
 	text := "scenario " + s.name + ", " + s.purpose + ":"
@@ -146,7 +147,7 @@ func applyScenario(c *cli.Context, m *messages) error {
 
 func loadAction(c *cli.Context) (err error) {
 	m := &messages{w: os.Stderr}
-	if err := errors.Join(refuseEmpty(c), redirectObserved(c)); err != nil {
+	if err := errors.Join(refuseEmpty(c), redirectObserved(c), checkLoadFiles(c)); err != nil {
 		return err
 	}
 	if err := errors.Join(prepareFindMax(c), applyScenario(c, m)); err != nil {
@@ -190,21 +191,40 @@ func loadAction(c *cli.Context) (err error) {
 		if ctx.Err() != nil {
 			return fail(exitInterrupt, err)
 		}
-		if errors.As(err, new(*load.NoTokenizerError)) {
-			return withHint(err, "--vocab N makes prompts of the ids of a vocabulary of N tokens; --endpoint chat sends text")
-		}
-		return err
+		return withSetupHint(c, err)
 	}
 	warnExhausted(c, m, options, result)
-	return errors.Join(withTurnsHint(err), writeLoad(c, m, result))
+	writeErr := writeLoad(c, m, result)
+	if err == nil {
+		return writeErr
+	}
+	if errors.As(writeErr, new(*exitError)) { // its message would hide err
+		writeErr = nil
+	}
+	return errors.Join(withTurnsHint(err), writeErr)
+}
+
+// withSetupHint adds a hint to the error of a server that a load cannot begin with.
+func withSetupHint(c *cli.Context, err error) error {
+	if errors.As(err, new(*load.NoTokenizerError)) {
+		return withHint(err, "--vocab N makes prompts of the ids of a vocabulary of N tokens; --endpoint chat sends text")
+	}
+	status := (*load.StatusError)(nil)
+	switch {
+	case !errors.As(err, &status):
+	case status.Status == http.StatusUnauthorized && !c.IsSet("api-key-env") && !c.IsSet("api-key-file"):
+		return withHint(err, "--api-key-env NAME or --api-key-file FILE sends a key")
+	case status.Status == http.StatusNotFound && !c.IsSet("model"):
+		return withHint(err, "is it an OpenAI-compatible server? Without /v1/models, use --model NAME")
+	}
+	return err
 }
 
 // writeLoad writes the result, and returns the error that makes the exit code.
 func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
+	var textErr error // which must not lose the result
 	if !c.Bool("quiet") {
-		if err := writeBuffered(m.w, result.WriteText); err != nil {
-			return err
-		}
+		textErr = writeBuffered(m.w, result.WriteText)
 		for _, note := range result.Notes.Validity {
 			if note.Severity == schema.Info {
 				m.line("note: " + note.Message)
@@ -213,7 +233,13 @@ func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
 			}
 		}
 	}
-	if err := writeResult(c, result.Write); err != nil {
+	err := writeResult(c, result.Write)
+	if err != nil && c.IsSet("output") && os.Getenv(loadResultVariable) == "" && checkStdout(c, "result") == nil {
+		if writeBuffered(c.App.Writer, result.Write) == nil {
+			err = fmt.Errorf("%w: the result went to stdout instead", err)
+		}
+	}
+	if err := errors.Join(err, textErr); err != nil {
 		return err
 	}
 	switch {
@@ -238,7 +264,11 @@ func loadServer(c *cli.Context) (*load.Server, error) {
 	}
 	key, err := "", error(nil)
 	if name := c.String("api-key-env"); name != "" {
-		if key, err = load.Key(os.Getenv(name)); err != nil {
+		text, isSet := os.LookupEnv(name)
+		if !isSet {
+			return nil, fmt.Errorf("--api-key-env: the variable %s is not set", name)
+		}
+		if key, err = load.Key(text); err != nil {
 			return nil, fmt.Errorf("--api-key-env: the variable %s %w", name, err)
 		}
 	}
@@ -302,13 +332,15 @@ func loadOptions(c *cli.Context) (o *load.Options, err error) {
 	case c.IsSet("rate") && !(o.Rate > 0 && o.Rate <= 1e6):
 		return nil, fmt.Errorf("--rate %v: use a number above 0, and at most a million", o.Rate)
 	case c.IsSet("arrivals") && !c.IsSet("rate"):
-		return nil, errors.New("--arrivals needs --rate: in a closed loop, requests follow each other")
+		return nil, errors.New("--arrivals needs --rate: requests of a closed loop follow each other, and a trace has its times")
 	case c.IsSet("requests") && o.Requests < 1:
 		return nil, fmt.Errorf("--requests %d: use a number from 1 on", o.Requests)
 	case !(o.SharedPrefix >= 0 && o.SharedPrefix <= 1):
 		return nil, fmt.Errorf("--shared-prefix %v: use a share from 0 to 1, as 0.5", o.SharedPrefix)
 	case !(o.Cancel >= 0 && o.Cancel <= 1):
 		return nil, fmt.Errorf("--cancel %v: use a share from 0 to 1, as 0.02", o.Cancel)
+	case c.IsSet("vocab") && o.Endpoint == load.Chat:
+		return nil, errors.New("--vocab makes token ids, and --endpoint chat sends text")
 	case c.IsSet("vocab") && (o.Vocab < 16 || o.Vocab > 10_000_000):
 		return nil, fmt.Errorf("--vocab %d: use a number from 16 to 10000000", o.Vocab)
 	}
@@ -368,6 +400,24 @@ func loadSettings(c *cli.Context) map[string]any {
 	return settings
 }
 
+// checkLoadFiles returns an error if a file that the load writes is another one of its files.
+// Devices may be both.
+func checkLoadFiles(c *cli.Context) error {
+	names := []string{"output", "save-requests", "dataset", "api-key-file", "ca"}
+	for i, written := range names[:2] {
+		for _, other := range names[i+1:] {
+			name := c.String(written)
+			if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+				continue
+			}
+			if sameFile(name, c.String(other)) {
+				return fmt.Errorf("--%s and --%s name the same file, %s", written, other, name)
+			}
+		}
+	}
+	return nil
+}
+
 // saveRequests makes the run write its requests to the file of --save-requests. It returns a
 // function that closes the file.
 func saveRequests(c *cli.Context, o *load.Options) (closeFile func() error, err error) {
@@ -382,7 +432,7 @@ func saveRequests(c *cli.Context, o *load.Options) (closeFile func() error, err 
 	w := bufio.NewWriter(f)
 	o.Done = func(r *load.Request) { err = cmp.Or(err, r.Write(w)) }
 	return func() error {
-		if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
+		if err := errors.Join(cmp.Or(err, w.Flush()), f.Close()); err != nil { // Flush repeats err
 			return fmt.Errorf("--save-requests: %w", err)
 		}
 		return nil

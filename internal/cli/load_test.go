@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vobs/vobs/internal/load/loadtest"
 )
@@ -29,10 +30,17 @@ func openaiMain(args []string) int {
 				_ = os.WriteFile("hanging", nil, 0o600)
 			}
 			<-a.Request.Context().Done()
+		case "wait":
+			_ = os.WriteFile("hanging", nil, 0o600)
+			for _, err := os.Stat("go-on"); err != nil; _, err = os.Stat("go-on") {
+				time.Sleep(5 * time.Millisecond)
+			}
+			a.All()
 		default:
 			a.All()
 		}
 	})
+	s.Refuse = map[string]int{"locked": 401, "other": 404}[args[1]]
 	_, err := s.Listen(args[0])
 	if err == nil {
 		err = os.WriteFile(args[0]+".ready", []byte("ready\n"), 0o600)
@@ -42,6 +50,22 @@ func openaiMain(args []string) int {
 		return 1
 	}
 	select {}
+}
+
+func TestMetricsAddress(t *testing.T) {
+	for _, f := range []struct{ address, server, want string }{
+		{"http://a:1", "http://a:1/v1", "http://a:1"},
+		{"http://a:1/v1/", "http://b", "http://a:1"},
+		{"http://a:1/x", "http://a:1/x/v1", "http://a:1/x/metrics"},
+		{"http://a:1/x/v1", "http://a:1/x/", "http://a:1/x/metrics"},
+		{"http://a:1/x/metrics", "http://a:1/x", "http://a:1/x/metrics"},
+		{"http://b:1/stats", "http://a:1/x", "http://b:1/stats"},
+		{"unix:///a.sock", "unix:///a.sock", "unix:///a.sock"},
+	} {
+		if got := metricsAddress(f.address, f.server); got != f.want {
+			t.Errorf("%s with %s: %s, want %s", f.address, f.server, got, f.want)
+		}
+	}
 }
 
 // On a terminal there is a progress line until the load ends. Ctrl-C ends it with what was

@@ -126,6 +126,8 @@ func checkDataset(c *cli.Context, o *load.Options, d *dataset.Dataset, paced boo
 		return errors.New("--ramp needs --rate or --concurrency: a trace is sent at its times")
 	case c.IsSet("turns") && !d.Format.Chat():
 		return fmt.Errorf("--turns needs conversations: the format %s has single requests", d.Format)
+	case c.IsSet("vocab") && !timed:
+		return fmt.Errorf("--vocab makes prompts, and the format %s has its own", d.Format)
 	case d.Format.Chat() && c.IsSet("endpoint") && o.Endpoint != load.Chat:
 		return fmt.Errorf("--endpoint %s: the dataset has messages, which go to chat", o.Endpoint)
 	case d.Format.Chat():

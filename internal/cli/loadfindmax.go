@@ -41,7 +41,7 @@ func prepareFindMax(c *cli.Context) error {
 		}
 		return nil
 	}
-	for _, name := range []string{"concurrency", "ramp", "cancel", "save-requests", "dataset", "turns"} {
+	for _, name := range []string{"concurrency", "ramp", "cancel", "scale", "save-requests", "dataset", "turns"} {
 		if c.IsSet(name) {
 			return fmt.Errorf("--find-max and --%s exclude each other", name)
 		}

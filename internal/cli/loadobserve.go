@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,8 +112,7 @@ func observingFlags(c *cli.Context) ([]string, error) {
 		out = append(out, "--metrics-ca="+file)
 	}
 	for _, address := range c.StringSlice("observe") {
-		// The address of the API may end in /v1, where no metrics are.
-		address = strings.TrimSuffix(strings.TrimSuffix(address, "/"), "/v1")
+		address = metricsAddress(address, c.Args().First())
 		target, err := scrape.ParseTarget(address)
 		if err != nil {
 			return nil, fmt.Errorf("--observe: %w", err)
@@ -129,6 +129,17 @@ func observingFlags(c *cli.Context) ([]string, error) {
 		return append(out, "--quiet"), nil
 	}
 	return append(out, "--summary"), nil
+}
+
+// metricsAddress returns the address of an engine's metrics. The address of the API may end in
+// /v1, where no metrics are, and that of the server may have another path in front.
+func metricsAddress(address, server string) string {
+	root := func(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "/"), "/v1") }
+	address = root(address)
+	if u, err := url.Parse(address); err == nil && u.Scheme != "unix" && u.Path != "" && address == root(server) {
+		return address + "/metrics"
+	}
+	return address
 }
 
 // awaitEngine returns an error unless an engine's metrics can be read.

@@ -73,8 +73,8 @@ func (e *NoTokenizerError) Error() string {
 func (e *NoTokenizerError) Unwrap() error { return e.err }
 
 func noTokenizer(err error) error {
-	var status *statusError
-	if errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusMethodNotAllowed) {
+	var status *StatusError
+	if errors.As(err, &status) && (status.Status == http.StatusNotFound || status.Status == http.StatusMethodNotAllowed) {
 		return &NoTokenizerError{err}
 	}
 	return fmt.Errorf("tokenizing: %w", err)

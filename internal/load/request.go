@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,6 +24,15 @@ const (
 	failedStream  = "stream"  // the server sent an error within the stream
 	failedFormat  = "format"  // the answer is no stream of chunks
 	failedEmpty   = "empty"   // a complete stream without a token
+)
+
+const (
+	// The rest of a body behind the end of its stream is read, so that the connection can be kept,
+	// unless it takes longer than tailTimeout or has more than maxTail bytes. The next request
+	// waits for it no longer than tailWait, and opens another connection then.
+	tailTimeout = time.Second
+	tailWait    = 500 * time.Microsecond
+	maxTail     = 64 << 10
 )
 
 // Request is one request and what the client saw of it. Times are since the start of the run.
@@ -82,6 +92,7 @@ type client struct {
 	path    string
 	timeout time.Duration
 	start   time.Time
+	tails   sync.WaitGroup // reads of what is behind the end of streams
 }
 
 // now returns the time since the start of the run, by the monotonic clock.
@@ -92,20 +103,52 @@ var errCancelled = errors.New("cancelled on purpose")
 // do sends a request and reads its answer to the end.
 func (c *client) do(ctx context.Context, r *Request, reader *sse.Reader) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	request, err := c.server.newRequest(ctx, c.path, r.body)
 	r.body = nil
 	r.Sent = c.now()
+	var body io.ReadCloser
 	if err == nil {
-		err = c.exchange(request, r, reader)
+		body, err = c.exchange(request, r, reader)
 	}
-	r.End = c.now()
+	if r.End == 0 { // not by [DONE]
+		r.End = c.now()
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, errCancelled), errors.Is(ctx.Err(), context.Canceled):
 		r.Cancelled = true
 	case r.Failure == "":
-		r.Failure, r.Message = failureKind(err), c.server.message([]byte(c.server.clean(err).Error()))
+		r.Failure = failureKind(err)
+		r.Message = c.server.message([]byte(c.server.clean(err, c.timeout).Error()))
+	}
+	switch {
+	case body == nil:
+	case err == nil && r.Failure == "":
+		c.readTail(body, cancel)
+		return
+	default:
+		body.Close()
+	}
+	cancel()
+}
+
+// readTail reads what is behind the end of a stream, closes its body, and calls cancel. It returns
+// after tailWait at the latest.
+func (c *client) readTail(body io.ReadCloser, cancel func()) {
+	ended := make(chan struct{})
+	c.tails.Go(func() {
+		defer cancel()
+		late := time.AfterFunc(tailTimeout, cancel)
+		defer late.Stop()
+		_, _ = io.CopyN(io.Discard, body, maxTail)
+		body.Close()
+		close(ended)
+	})
+	wait := time.NewTimer(tailWait)
+	defer wait.Stop()
+	select {
+	case <-ended:
+	case <-wait.C:
 	}
 }
 
@@ -122,29 +165,28 @@ func failureKind(err error) string {
 	return failedCut
 }
 
-// exchange sends a request and reads the stream.
-func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader) error {
+// exchange sends a request and reads the stream. It returns the body, if there is one.
+func (c *client) exchange(request *http.Request, r *Request, reader *sse.Reader) (io.ReadCloser, error) {
 	response, err := c.server.http.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
 		r.Failure, r.Message = "http_"+strconv.Itoa(response.StatusCode), c.server.message(text)
-		return nil
+		return response.Body, nil
 	}
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "text/event-stream" {
 		r.Failure, r.Message = failedFormat, "the answer is of type "+strconv.Quote(kind)+", expected text/event-stream"
-		return nil
+		return response.Body, nil
 	}
 	arrivals := &timedReader{Reader: response.Body, now: c.now}
 	reader.Reset(arrivals)
 	defer reader.Reset(nil)
 	if r.plan.cancelAfter == 0 {
-		return errCancelled
+		return response.Body, errCancelled
 	}
-	return c.stream(reader, arrivals, r)
+	return response.Body, c.stream(reader, arrivals, r)
 }
 
 // timedReader keeps the time at which the last bytes arrived: that of all chunks in them.
@@ -162,17 +204,14 @@ func (t *timedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// stream reads the stream to its end. It sets r.Failure, or returns an error of the
-// connection.
+// stream reads the stream to its end, [DONE], and sets r.End to its arrival. Otherwise it sets
+// r.Failure, or returns an error of the connection.
 func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) error {
 	var ch chunk
-	done := false
 	ended := time.Duration(0) // when a chunk without a text came that ends the answer
 	for {
 		event, err := reader.Next()
 		switch {
-		case err != nil && done:
-			return nil
 		case errors.Is(err, io.EOF):
 			r.Failure, r.Message = failedCut, "the stream ended without [DONE]"
 			return nil
@@ -181,10 +220,8 @@ func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) e
 			return nil
 		case err != nil:
 			return err
-		case done:
-			continue // to the end of the body, so that the connection can be kept
 		case string(event.Data) == "[DONE]":
-			done = true
+			r.End = arrivals.at
 			// vLLM's last chunk holds a token that has no text, at which generation stops; other
 			// servers send such a chunk without a token.
 			if ended > 0 && r.HasUsage && r.Generation == r.Chunks+1 {
@@ -193,7 +230,7 @@ func (c *client) stream(reader *sse.Reader, arrivals *timedReader, r *Request) e
 			if r.Chunks == 0 && !(r.HasUsage && r.Generation == 0) {
 				r.Failure, r.Message = failedEmpty, "the stream had no token"
 			}
-			continue
+			return nil
 		}
 		err = ch.parse(event.Data)
 		switch {

@@ -92,7 +92,7 @@ func (c *collector) end(r *Request) {
 	case r.completed():
 		c.completed++
 		c.recent++
-		c.recentTTFT += r.First - r.Intended
+		c.recentTTFT += max(0, r.First-r.Intended) // First is 0 without a token
 		if r.Warmup {
 			c.warmupGaps.add(r.gaps)
 		} else {

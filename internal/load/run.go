@@ -62,7 +62,8 @@ type Options struct {
 	ReportEvery time.Duration
 }
 
-// retryPause is how long a closed loop waits after a request without a connection.
+// retryPause is how long a closed loop waits after a request that failed, so that it does not
+// flood a server that refuses requests.
 const retryPause = 100 * time.Millisecond
 
 // prepared is how many requests are prepared ahead, at least.
@@ -128,6 +129,7 @@ func Run(ctx context.Context, s *Server, o *Options) (*Result, error) {
 	result.Exhausted = !result.Interrupted && r.ended.Load() && (o.Requests == 0 || r.claimed.Load() < int64(o.Requests))
 	stop()
 	background.Wait()
+	r.client.tails.Wait()
 	select {
 	case err = <-r.errs:
 		result.Exhausted = false
@@ -254,7 +256,7 @@ func (r *run) closedLoop(ctx context.Context) {
 					return
 				}
 				intended = request.End
-				if request.Failure == failedConnect {
+				if request.Failure != "" {
 					intended += retryPause
 				}
 			}

@@ -3,20 +3,27 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/vobs/vobs/internal/load/loadtest"
+	"github.com/vobs/vobs/internal/load/sse"
 	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/schema"
 )
@@ -199,6 +206,10 @@ func TestFailures(t *testing.T) {
 	if r.Failures["http_429"] != "too many requests" {
 		t.Errorf("messages: %v", r.Failures)
 	}
+	cut := []string{"the connection broke within the answer", "the stream ended without [DONE]"}
+	if !slices.Contains(cut, r.Failures["cut"]) {
+		t.Errorf("messages: %v", r.Failures)
+	}
 }
 
 func TestTimeoutAndConnect(t *testing.T) {
@@ -209,13 +220,28 @@ func TestTimeoutAndConnect(t *testing.T) {
 	})
 	o := options(t)
 	o.Requests, o.Timeout = 4, 50*time.Millisecond
-	if failed := mustRun(t, s.URL, o).Client.Requests.Failed; failed["timeout"] != 4 {
-		t.Errorf("%v", failed)
+	if r := mustRun(t, s.URL, o); r.Client.Requests.Failed["timeout"] != 4 || r.Failures["timeout"] != "no complete answer within 50ms" {
+		t.Errorf("%v: %v", r.Client.Requests.Failed, r.Failures)
 	}
 	o = options(t)
 	o.Model, o.Vocab, o.Requests, o.Concurrency = "tiny", 1000, 3, 1
 	if failed := mustRun(t, "http://127.0.0.1:1", o).Client.Requests.Failed; failed["connect"] != 3 {
 		t.Errorf("%v", failed)
+	}
+}
+
+// A closed loop does not flood a server that refuses its requests.
+func TestRefused(t *testing.T) {
+	s := simulated(t, func(a *loadtest.Answer, _ int) { http.Error(a, "busy", http.StatusServiceUnavailable) })
+	o := options(t)
+	o.Requests, o.Concurrency = 3, 1
+	var ended, intended []time.Duration
+	o.Done = func(r *Request) { ended, intended = append(ended, r.End), append(intended, r.Intended) }
+	mustRun(t, s.URL, o)
+	for i := 1; i < len(ended); i++ {
+		if intended[i] != ended[i-1]+retryPause {
+			t.Errorf("request %d was due at %v, the one before ended at %v", i, intended[i], ended[i-1])
+		}
 	}
 }
 
@@ -271,6 +297,37 @@ func TestStopToken(t *testing.T) {
 	// The gaps: 1 and 2 of requests 1 and 2, whose last one is that before the stop token; 1 of request 5.
 	if l := c.LatencySeconds.InterTokenLatency; *l.Count != 4 || float64(*l.Max) < last.Seconds() {
 		t.Errorf("inter-token latency: %d, at most %v", *l.Count, *l.Max)
+	}
+}
+
+// A request ends with [DONE], though its body may go on.
+func TestOpenBody(t *testing.T) {
+	s := simulated(t, func(a *loadtest.Answer, number int) {
+		a.All()
+		if number < 4 {
+			<-a.Request.Context().Done()
+		}
+	})
+	o := options(t)
+	o.Requests, o.Timeout = 8, time.Minute
+	o.Done = func(r *Request) {
+		if r.End-r.Last > o.Timeout/2 {
+			t.Errorf("request %d ended %v after its last token", r.Number, r.End-r.Last)
+		}
+	}
+	if c := mustRun(t, s.URL, o).Client; *c.Requests.Completed != 8 || *c.Tokens.Generation != 64 {
+		t.Errorf("%+v, %+v", c.Requests, c.Tokens)
+	}
+}
+
+// The end is the arrival of [DONE]: nothing after it is awaited.
+func TestEnd(t *testing.T) {
+	now := time.Duration(0)
+	source := iotest.OneByteReader(strings.NewReader(`data: {"choices":[{"text":"a"}]}` + "\n\ndata: [DONE]\n\n"))
+	arrivals := &timedReader{Reader: io.MultiReader(source, iotest.ErrReader(errors.New("read on"))), now: func() time.Duration { now += time.Second; return now }}
+	r := &Request{plan: planned{cancelAfter: -1}}
+	if err := new(client).stream(sse.NewReader(arrivals), arrivals, r); err != nil || r.End != now || r.Chunks != 1 {
+		t.Errorf("%v; ended at %v of %v with %d chunks", err, r.End, now, r.Chunks)
 	}
 }
 
@@ -458,6 +515,20 @@ func TestSocketAndKey(t *testing.T) {
 	}
 }
 
+// Errors of the network say what happened.
+func TestClean(t *testing.T) {
+	for err, want := range map[error]string{
+		&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}: "too many open files: raise its limit, ulimit -n",
+		io.EOF:                   "closed the connection without an answer",
+		io.ErrUnexpectedEOF:      "broke within the answer",
+		context.DeadlineExceeded: "no complete answer within 3s",
+	} {
+		if got := new(Server).clean(&url.Error{Op: "Post", URL: "http://me:secret@x", Err: err}, 3*time.Second).Error(); !strings.Contains(got, want) || strings.Contains(got, "secret") {
+			t.Errorf("%v: %s", err, got)
+		}
+	}
+}
+
 func TestSetupErrors(t *testing.T) {
 	s := simulated(t, nil)
 	s.NoTokenizer = true
@@ -471,10 +542,10 @@ func TestSetupErrors(t *testing.T) {
 		t.Errorf("%+v", c.Requests)
 	}
 	for address, want := range map[string]string{
-		"127.0.0.1:8000": "not a valid URL", "localhost:8000": "does not begin with", "ftp://x": "does not begin with", "http://": "has no host",
+		"127.0.0.1:8000": "not a valid URL", "localhost:8000": "does not begin with", "ftp://x": "does not begin with", "http://": "has no host", "http://me:secret@": "has no host", "unix://me:secret@x/y": "unix:///PATH",
 		"http://x/?a=b": "has a query", "unix://x": "unix:///PATH", "": "does not begin with",
 	} {
-		if _, err := NewServer(address, ServerOptions{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := NewServer(address, ServerOptions{}); err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}

@@ -21,7 +21,7 @@ const (
 	hopelessDrain = 10 * time.Second
 	minDrain      = time.Minute
 	// refusals is how many requests of a step must fail, and none be completed, for the server
-	// to count as one that refuses them.
+	// to count as one that refuses them. Then the step sends no more.
 	refusals = 10
 )
 
@@ -77,7 +77,7 @@ func (s *stepper) run(ctx context.Context, step findmax.Step, w *findmax.Watch) 
 		drain.Reset(o.WarmupTime + o.Duration + max(minDrain, 2*o.Duration))
 	}
 	var mu sync.Mutex
-	first, sent, enough := -1, 0, false
+	first, sent, enough, answers := -1, 0, false, false
 	var ended []*Request
 	o.More = func(r *Request) bool {
 		mu.Lock()
@@ -103,12 +103,15 @@ func (s *stepper) run(ctx context.Context, step findmax.Step, w *findmax.Watch) 
 		if r.Warmup || r.Cancelled {
 			return
 		}
+		if r.Failure == "" || overloaded(r.Failure) {
+			answers = true
+		}
 		latencies := make([]float64, len(o.SLO))
 		for i, target := range o.SLO {
 			latencies[i] = r.Latency(target.Metric)
 		}
 		ended = append(ended, r)
-		enough = w.Ended(r.Number-first, r.End, latencies) || enough
+		enough = w.Ended(r.Number-first, r.End, latencies) || enough || !answers && len(ended) >= refusals
 	}
 	result, err := Run(ctx, s.server, &o)
 	if err != nil {
@@ -154,7 +157,7 @@ func refused(r *Result) error {
 	}
 	failed := int64(0)
 	for kind, n := range r.Client.Requests.Failed {
-		if kind == "timeout" || kind == "http_429" || kind == "http_503" {
+		if overloaded(kind) {
 			return nil
 		}
 		failed += n
@@ -164,6 +167,11 @@ func refused(r *Result) error {
 	}
 	kind := slices.Sorted(maps.Keys(r.Failures))[0]
 	return fmt.Errorf("the server answered no request of a step: %s: %s", kind, r.Failures[kind])
+}
+
+// overloaded reports whether a kind of failure may be due to overload.
+func overloaded(kind string) bool {
+	return kind == failedTimeout || kind == "http_429" || kind == "http_503"
 }
 
 // figures returns the result of the run whose figures stand for the search: the last one at the

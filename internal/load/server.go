@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -50,8 +51,11 @@ type ServerOptions struct {
 // Key returns the key in a text, which is one line.
 func Key(text string) (string, error) {
 	key := strings.TrimSpace(text)
-	if key == "" || strings.ContainsAny(key, "\r\n\x00") {
-		return "", errors.New("does not have exactly one line")
+	if key == "" {
+		return "", errors.New("is empty")
+	}
+	if strings.ContainsAny(key, "\r\n\x00") {
+		return "", errors.New("has more than one line")
 	}
 	return key, nil
 }
@@ -68,11 +72,11 @@ func NewServer(address string, o ServerOptions) (*Server, error) {
 	switch u.Scheme {
 	case "http", "https":
 		if u.Host == "" {
-			return nil, fmt.Errorf("the address %q has no host: use http://HOST:PORT", address)
+			return nil, errors.New("the address has no host: use http://HOST:PORT")
 		}
 	case "unix":
 		if u.Host != "" || u.Path == "" {
-			return nil, fmt.Errorf("the address %q is not of the form unix:///PATH/TO.sock", address)
+			return nil, errors.New("the address is not of the form unix:///PATH/TO.sock")
 		}
 		socket = u.Path
 		u = &url.URL{Scheme: "http", Host: "localhost"}
@@ -148,15 +152,15 @@ func (s *Server) call(ctx context.Context, path string, body []byte, to any) err
 	}
 	response, err := s.http.Do(request)
 	if err != nil {
-		return s.clean(err)
+		return s.clean(err, setupTimeout)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	switch {
 	case err != nil:
-		return s.clean(err)
+		return s.clean(err, setupTimeout)
 	case response.StatusCode != http.StatusOK:
-		return &statusError{response.StatusCode, s.message(text)}
+		return &StatusError{response.StatusCode, s.message(text)}
 	}
 	if err := json.Unmarshal(text, to); err != nil {
 		return fmt.Errorf("%s does not answer in JSON: is it an OpenAI-compatible server?", path)
@@ -164,13 +168,15 @@ func (s *Server) call(ctx context.Context, path string, body []byte, to any) err
 	return nil
 }
 
-type statusError struct {
-	status  int
+// StatusError is returned if the server answers with another status than 200 before the load
+// begins.
+type StatusError struct {
+	Status  int
 	message string
 }
 
-func (e *statusError) Error() string {
-	text := fmt.Sprintf("status %d", e.status)
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("status %d", e.Status)
 	if e.message != "" {
 		text += ": " + e.message
 	}
@@ -189,11 +195,22 @@ func (s *Server) message(answer []byte) string {
 	return text
 }
 
-// clean drops the URL from an error of net/http: it may have a password, and is known.
-func (s *Server) clean(err error) error {
+// clean drops the URL from an error of net/http, because it may have a password and is known, and
+// rewords errors that do not explain themselves. timeout is that of the request.
+func (s *Server) clean(err error, timeout time.Duration) error {
 	var e *url.Error
 	if errors.As(err, &e) {
 		err = e.Err
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no complete answer within %v", timeout)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the connection broke within the answer")
+	case errors.Is(err, io.EOF):
+		return errors.New("the server closed the connection without an answer")
+	case errors.Is(err, syscall.EMFILE):
+		return errors.New("this process has too many open files: raise its limit, ulimit -n, above the number of requests under way")
 	}
 	return err
 }
@@ -202,7 +219,7 @@ func (s *Server) clean(err error) error {
 func (s *Server) model(ctx context.Context) (string, error) {
 	var answer struct{ Data []struct{ ID string } }
 	if err := s.call(ctx, "/v1/models", nil, &answer); err != nil {
-		return "", fmt.Errorf("asking for the model: %w", err)
+		return "", fmt.Errorf("reading the model from /v1/models: %w", err)
 	}
 	if len(answer.Data) == 0 {
 		return "", errors.New("the server serves no model")

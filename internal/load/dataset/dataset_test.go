@@ -198,7 +198,7 @@ func TestErrors(t *testing.T) {
 		"{\"prompt\":\"a\"}\nx":  "FILE, line 2: the record is not a JSON object (invalid character 'x' looking for beginning of value)",
 		"{\"prompt\":\"a\"}\n[]": "FILE, line 2: the record is not a JSON object (it is of another type)",
 		"{\"prompt\":\"a\"}\n{\"messages\":[{\"role\":\"user\"}]}": `FILE, line 2: the record has the key "messages", but the file begins with the format prompts`,
-		`{"Prompt":"a"}`:                                                        "FILE, line 1: the record has no key of a known format: prompt, messages, conversations, or input_length",
+		`{"Prompt":"a"}`:                                                        "FILE, line 1: the record has no key of a known format: prompt, messages, conversations, input_length, or Request tokens",
 		`{"prompt":"a","messages":[]}`:                                          `FILE, line 1: the record has both "prompt" and "messages"`,
 		`{"prompt":""}`:                                                         "FILE, line 1: prompt is empty",
 		`{"prompt":[]}`:                                                         "FILE, line 1: prompt is empty",

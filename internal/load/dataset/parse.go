@@ -46,7 +46,7 @@ func (d *Dataset) parse(o object) (r *Record, seconds float64, err error) {
 	}
 	switch {
 	case format == "":
-		return nil, 0, errors.New("the record has no key of a known format: prompt, messages, conversations, or input_length")
+		return nil, 0, errors.New("the record has no key of a known format: prompt, messages, conversations, input_length, or Request tokens")
 	case d.Format == "":
 		d.Format = format
 	case d.Format != format:

@@ -23,6 +23,8 @@ type Server struct {
 	Stream func(a *Answer, number int)
 	// NoTokenizer makes /tokenize missing, and NoTokenIDs return_token_ids unknown.
 	NoTokenizer, NoTokenIDs bool
+	// Refuse, if not 0, is the status of all answers.
+	Refuse int
 
 	mu       sync.Mutex
 	requests []Body
@@ -127,6 +129,10 @@ func (s *Server) Listen(path string) (closeSocket func(), err error) {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.Refuse != 0 {
+		http.Error(w, `{"error":{"message":"no key"}}`, s.Refuse)
+		return
+	}
 	switch r.URL.Path {
 	case "/v1/models":
 		io.WriteString(w, `{"object":"list","data":[{"id":"tiny","object":"model"}]}`)
