@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,7 +16,6 @@ import (
 	"github.com/vobs/vobs/internal/bracket"
 	"github.com/vobs/vobs/internal/load"
 	"github.com/vobs/vobs/internal/render"
-	"github.com/vobs/vobs/internal/slo"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -79,70 +76,6 @@ docs/load.md describes the figures.`,
 		}, slices.Concat(datasetFlags(), observeFlags(), findMaxFlags())...),
 		Action: loadAction,
 	}
-}
-
-// scenario is a name for flags. The numbers are those of "Test Scenarios" in a published guide
-// to vLLM v1's metrics in production.
-type scenario struct {
-	name                                string
-	concurrency, requests               int
-	promptTokens, outputTokens, purpose string
-}
-
-var scenarios = []scenario{
-	{"low", 1, 50, "512", "256", "latency under low load"},
-	{"saturation", 64, 500, "512", "256", "throughput at saturation"},
-	{"long-prompts", 8, 50, "8192", "256", "how the time to first token grows with the prompt"},
-	{"long-outputs", 16, 50, "256", "4096", "sustained decoding"},
-	{"burst", 128, 200, "512", "256", "queueing under sudden load"},
-}
-
-func scenarioNames() []string {
-	var names []string
-	for _, s := range scenarios {
-		names = append(names, s.name)
-	}
-	return names
-}
-
-func parseScenario(name string) (scenario, error) {
-	for _, s := range scenarios {
-		if s.name == name {
-			return s, nil
-		}
-	}
-	return scenario{}, fmt.Errorf("%q: use %s", name, strings.Join(scenarioNames(), ", "))
-}
-
-// applyScenario sets the flags of --scenario that are not given, and prints all of them.
-func applyScenario(c *cli.Context, m *messages) error {
-	if err := checkScale(c); err != nil || !c.IsSet("scenario") {
-		return err
-	}
-	s, err := parseScenario(c.String("scenario"))
-	if err != nil {
-		return fmt.Errorf("--scenario %w", err)
-	}
-	s = s.scaled(c.Float64("scale"))
-	text := "scenario " + s.name + ", " + s.purpose + ":"
-	for _, f := range [][2]string{
-		{"concurrency", strconv.Itoa(s.concurrency)}, {"requests", strconv.Itoa(s.requests)},
-		{"prompt-tokens", s.promptTokens}, {"output-tokens", s.outputTokens},
-	} {
-		if f[0] == "concurrency" && c.IsSet("rate") || f[0] == "requests" && c.IsSet("duration") {
-			continue
-		}
-		if !c.IsSet(f[0]) {
-			if err := c.Set(f[0], f[1]); err != nil {
-				return err
-			}
-		}
-		text += " --" + f[0] + " " + fmt.Sprint(c.Value(f[0]))
-	}
-	if !c.Bool("quiet") && !observes(c) {
-		m.line(text)
-	}
-	return nil
 }
 
 func loadAction(c *cli.Context) (err error) {
@@ -249,155 +182,6 @@ func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
 		return fail(exitProblems, errors.New("no request was completed"))
 	}
 	return findMaxCode(result)
-}
-
-// loadServer returns the server that the argument and the flags describe.
-func loadServer(c *cli.Context) (*load.Server, error) {
-	hint := "vobs load [flags] http://HOST:PORT"
-	switch {
-	case c.NArg() == 0:
-		return nil, withHint(errors.New("no server to send the load to"), hint)
-	case c.NArg() > 1:
-		return nil, withHint(fmt.Errorf("unexpected argument %q", c.Args().Get(1)), hint+"; flags go in front of the URL")
-	case c.IsSet("api-key-env") && c.IsSet("api-key-file"):
-		return nil, errors.New("--api-key-env and --api-key-file exclude each other")
-	}
-	key, err := "", error(nil)
-	if name := c.String("api-key-env"); name != "" {
-		text, isSet := os.LookupEnv(name)
-		if !isSet {
-			return nil, fmt.Errorf("--api-key-env: the variable %s is not set", name)
-		}
-		if key, err = load.Key(text); err != nil {
-			return nil, fmt.Errorf("--api-key-env: the variable %s %w", name, err)
-		}
-	}
-	if name := c.String("api-key-file"); name != "" {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("--api-key-file: %w", err)
-		}
-		if key, err = load.Key(string(text)); err != nil {
-			return nil, fmt.Errorf("--api-key-file: %s %w", name, err)
-		}
-	}
-	var options load.ServerOptions
-	options.Key = key
-	if name := c.String("ca"); name != "" {
-		if options.CA, err = readCA("--ca", name); err != nil {
-			return nil, err
-		}
-	}
-	server, err := load.NewServer(c.Args().First(), options)
-	if err != nil {
-		return nil, withHint(err, hint)
-	}
-	return server, nil
-}
-
-// loadOptions turns the flags into what is to be sent.
-func loadOptions(c *cli.Context) (o *load.Options, err error) {
-	o = &load.Options{
-		Plan:  load.Plan{Seed: c.Uint64("seed"), SharedPrefix: c.Float64("shared-prefix"), Cancel: c.Float64("cancel"), Rate: c.Float64("rate"), Ramp: c.Duration("ramp")},
-		Model: c.String("model"), Vocab: c.Int("vocab"), IgnoreEOS: c.Bool("ignore-eos"),
-		Concurrency: c.Int("concurrency"), Requests: c.Int("requests"), Duration: c.Duration("duration"), Timeout: c.Duration("timeout"),
-	}
-	if o.Endpoint, err = load.ParseEndpoint(c.String("endpoint")); err != nil {
-		return nil, fmt.Errorf("--endpoint %w", err)
-	}
-	if o.Arrivals, err = load.ParseArrivals(c.String("arrivals")); err != nil {
-		return nil, fmt.Errorf("--arrivals %w", err)
-	}
-	if o.PromptTokens, err = load.ParseLengths(c.String("prompt-tokens")); err != nil {
-		return nil, fmt.Errorf("--prompt-tokens %w", err)
-	}
-	if o.OutputTokens, err = load.ParseLengths(c.String("output-tokens")); err != nil {
-		return nil, fmt.Errorf("--output-tokens %w", err)
-	}
-	if o.Warmup, o.WarmupTime, err = parseWarmup(c.String("warmup")); err != nil {
-		return nil, err
-	}
-	if text := c.String("slo"); text != "" {
-		if o.SLO, err = slo.Parse(text); err != nil {
-			return nil, err
-		}
-	}
-	switch {
-	case !c.IsSet("concurrency") && !c.IsSet("rate") && !c.IsSet("dataset"):
-		return nil, withHint(errors.New("no load is given"), "--concurrency N for a closed loop, --rate N for an open one, or --scenario")
-	case c.IsSet("concurrency") && c.IsSet("rate"):
-		return nil, withHint(errors.New("--concurrency and --rate exclude each other"), "the first is a closed loop, the second an open one")
-	case c.IsSet("concurrency") && (o.Concurrency < 1 || o.Concurrency > 100_000):
-		return nil, fmt.Errorf("--concurrency %d: use a number from 1 to 100000", o.Concurrency)
-	case c.IsSet("rate") && !(o.Rate > 0 && o.Rate <= 1e6):
-		return nil, fmt.Errorf("--rate %v: use a number above 0, and at most a million", o.Rate)
-	case c.IsSet("arrivals") && !c.IsSet("rate"):
-		return nil, errors.New("--arrivals needs --rate: requests of a closed loop follow each other, and a trace has its times")
-	case c.IsSet("requests") && o.Requests < 1:
-		return nil, fmt.Errorf("--requests %d: use a number from 1 on", o.Requests)
-	case !(o.SharedPrefix >= 0 && o.SharedPrefix <= 1):
-		return nil, fmt.Errorf("--shared-prefix %v: use a share from 0 to 1, as 0.5", o.SharedPrefix)
-	case !(o.Cancel >= 0 && o.Cancel <= 1):
-		return nil, fmt.Errorf("--cancel %v: use a share from 0 to 1, as 0.02", o.Cancel)
-	case c.IsSet("vocab") && o.Endpoint == load.Chat:
-		return nil, errors.New("--vocab makes token ids, and --endpoint chat sends text")
-	case c.IsSet("vocab") && (o.Vocab < 16 || o.Vocab > 10_000_000):
-		return nil, fmt.Errorf("--vocab %d: use a number from 16 to 10000000", o.Vocab)
-	}
-	for _, name := range []string{"ramp", "duration", "timeout"} {
-		if c.IsSet(name) && c.Duration(name) <= 0 {
-			return nil, fmt.Errorf("--%s %v: use a time above 0", name, c.Duration(name))
-		}
-	}
-	if err := datasetOptions(c, o); err != nil {
-		return nil, err
-	}
-	if o.Requests == 0 && o.Dataset == nil {
-		o.Duration = cmp.Or(o.Duration, defaultDuration)
-	}
-	return o, nil
-}
-
-// parseWarmup reads a number of requests or a time.
-func parseWarmup(text string) (requests int, duration time.Duration, err error) {
-	if text == "" {
-		return 0, 0, nil
-	}
-	if requests, err = strconv.Atoi(text); err == nil && requests >= 0 {
-		return requests, 0, nil
-	}
-	if duration, err = time.ParseDuration(text); err == nil && duration >= 0 {
-		return 0, duration, nil
-	}
-	return 0, 0, fmt.Errorf("--warmup %q: use a number of requests like 20, or a time like 10s", text)
-}
-
-// loadSettings returns the flags that describe the load, with their values.
-func loadSettings(c *cli.Context) map[string]any {
-	settings := map[string]any{}
-	for _, name := range append([]string{
-		"scenario", "concurrency", "rate", "arrivals", "ramp", "requests", "duration", "warmup", "prompt-tokens", "output-tokens",
-		"ignore-eos", "shared-prefix", "cancel", "seed", "endpoint", "vocab", "timeout",
-	}, datasetSettings...) {
-		switch value := c.Value(name).(type) {
-		case time.Duration:
-			if name == "duration" && value == 0 && c.Int("requests") == 0 && !c.IsSet("dataset") {
-				value = defaultDuration
-			}
-			if value > 0 {
-				settings[name] = value.String()
-			}
-		case string:
-			if value != "" && (name != "arrivals" || c.IsSet("rate")) {
-				settings[name] = value
-			}
-		default:
-			if value != 0 && value != 0.0 {
-				settings[name] = value
-			}
-		}
-	}
-	return settings
 }
 
 // checkLoadFiles returns an error if a file that the load writes is another one of its files.

@@ -27,13 +27,6 @@ func datasetFlags() []cli.Flag {
 // datasetSettings are the flags that describe the load.
 var datasetSettings = []string{"dataset", "scale", "turns", "turn-tokens", "think-time"}
 
-// scaled returns a scenario with so many times the requests and the concurrency.
-func (s scenario) scaled(by float64) scenario {
-	times := func(n int) int { return max(1, int(math.Round(float64(n)*by))) }
-	s.concurrency, s.requests = times(s.concurrency), times(s.requests)
-	return s
-}
-
 // checkScale refuses a --scale that nothing would follow, or that is out of bounds.
 func checkScale(c *cli.Context) error {
 	scale := c.Float64("scale")
