@@ -45,16 +45,16 @@ var layers = [][]string{
 	},
 	{ // samplers, scraping, counters over a window
 		"sampler/gpu", "sampler/host", "probe/dcgm", "probe/scrape", "probe/window",
-		"internal/bracket", "internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
+		"internal/bracket", "internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/trace", "internal/wandb/run",
 	},
-	{"probe/aggregate", "internal/wandb/api", "internal/wandb/transactionlog"},
+	{"probe/aggregate", "internal/trace/chrome", "internal/trace/nsys", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir", "observe/validity"},
 	{ // analysis of events, destinations of events
 		"internal/check", "internal/compare", "internal/diagnose", "internal/sink/...", "internal/wandb",
 	},
 	{ // a run, and the subcommands that read or start live engines
 		"observe",
-		"internal/ab", "internal/doctor", "internal/export", "internal/load", "internal/merge", "internal/report", "internal/trace", "internal/tune", "internal/watch",
+		"internal/ab", "internal/doctor", "internal/export", "internal/load", "internal/merge", "internal/report", "internal/tune", "internal/watch",
 	},
 	{"internal/source"}, // events of engines that no command was run for
 	{"internal/cli", "bench/minimal", "bench/overhead", "bench/reader"},
@@ -90,6 +90,9 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/check"}, []string{"internal/events", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/vllm/metrics", "schema"}},
 	{[]string{"internal/compare", "internal/diagnose"}, []string{"internal/events", "internal/intent", "internal/quantity", "internal/render", "internal/slo", "internal/stats", "schema"}},
 	{[]string{"internal/load"}, []string{"internal/load/sse", "internal/render", "internal/slo", "schema"}},
+	// Traces are analysed without knowing who wrote them.
+	{[]string{"internal/trace"}, []string{"internal/render"}},
+	{[]string{"internal/trace/..."}, []string{"internal/render", "internal/trace"}},
 	// The format of a stream does not depend on what it carries.
 	{[]string{"internal/load/sse"}, nil},
 	{[]string{"internal/intent"}, []string{"internal/pyvalue", "internal/vllm/args", "schema"}},
@@ -99,7 +102,7 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/ingest", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/ingest", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "internal/trace/...", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
 	{[]string{"internal/check", "internal/curve", "internal/ingest", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
 	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"sync/..."}},
 }
