@@ -202,7 +202,7 @@ func fishCompletion(app *cli.App) string {
 			}
 			fmt.Fprintf(&b, " -d %s\n", fishQuote(usage))
 		}
-		if c.Name == "check" || c.Name == "compare" || c.Name == "diagnose" || c.Name == "validate" || c.Name == "scrape" || c.Name == "wandb" {
+		if c.Name == "check" || c.Name == "compare" || c.Name == "diagnose" || c.Name == "trace" || c.Name == "validate" || c.Name == "scrape" || c.Name == "wandb" {
 			fmt.Fprintf(&b, "complete -c vobs -n '__fish_seen_subcommand_from %s' -F\n", c.Name)
 		}
 	}

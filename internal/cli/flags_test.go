@@ -21,6 +21,7 @@ import (
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
+	"github.com/vobs/vobs/internal/trace"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/schema"
@@ -37,6 +38,7 @@ var flagParsers = map[string]func(string) error{
 	"compare format":  func(s string) error { _, err := render.ParseFormat(s); return err },
 	"ab format":       func(s string) error { _, err := render.ParseFormat(s); return err },
 	"diagnose format": func(s string) error { _, err := diagnose.ParseFormat(s); return err },
+	"trace format":    func(s string) error { _, err := trace.ParseFormat(s); return err },
 	"preset":          func(s string) error { _, err := diagnose.ParsePreset(s); return err },
 	"endpoint":        func(s string) error { _, err := load.ParseEndpoint(s); return err },
 	"arrivals":        func(s string) error { _, err := load.ParseArrivals(s); return err },

@@ -49,6 +49,8 @@ const defaultClasses = `
 # writes to the KV cache
 other reshape_and_cache
 other concat_and_cache
+# a namespace, of kernels for embeddings
+other fbgemm_gpu::
 # NCCL, RCCL, vLLM's and FlashInfer's own all-reduce, DeepEP, NVSHMEM
 communication nccl
 communication rccl

@@ -25,7 +25,7 @@ func TestClasses(t *testing.T) {
 		"void vllm::rms_norm_kernel<c10::BFloat16>":                                           Other,
 		"void vllm::reshape_and_cache_flash_kernel<>":                                         Other,
 		"triton_poi_fused_mul_silu_0":                                                         Other,
-		"": Other,
+		"":                                                                                    Other,
 	} {
 		if got := DefaultClasses().Of([]byte(name)); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)

@@ -1,9 +1,6 @@
 package trace
 
 import (
-	"cmp"
-	"encoding/json"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -173,14 +170,6 @@ func (s *sweep) result(c *Collector) *Device {
 	return out
 }
 
-// WriteJSON writes the result as one JSON object.
-func (r *Result) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
-}
-
 // Document has the five figures of the production document's analyze_profile, which it
 // computes from sums of kernel times: kernels that run at the same time count twice, a kernel
 // whose name fits twice counts twice, and what it calls idle is the share of all other kernels.
@@ -225,18 +214,6 @@ func (s *documentSums) figures() *Document {
 		s.total / 1e9, s.attention / s.total, s.gemm / s.total, s.communication / s.total,
 		1 - (s.attention+s.gemm+s.communication)/s.total,
 	}
-}
-
-// totals returns the kernels of all devices, the longest first.
-func (r *Result) totals() []Kernel {
-	var out []Kernel
-	for name, k := range r.kernels {
-		out = append(out, Kernel{name, k.class, seconds(k.duration), k.count, seconds(k.duration) / float64(k.count)})
-	}
-	slices.SortFunc(out, func(a, b Kernel) int {
-		return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), cmp.Compare(a.Name, b.Name))
-	})
-	return out
 }
 
 // Computation returns the seconds in which a device ran at least one kernel other than
