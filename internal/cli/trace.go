@@ -13,6 +13,7 @@ import (
 
 	"github.com/vobs/vobs/internal/trace"
 	"github.com/vobs/vobs/internal/trace/chrome"
+	"github.com/vobs/vobs/internal/trace/nsys"
 )
 
 func traceCommand() *cli.Command {
@@ -21,7 +22,8 @@ func traceCommand() *cli.Command {
 		Usage:     "show what the GPUs did in a profiler's trace",
 		ArgsUsage: "FILE... (- is stdin)",
 		Description: `FILE is a trace of torch.profiler, as vLLM writes it (JSON, also compressed with gzip or
-zstd). Several files are the ranks of one engine.
+zstd), or an export of Nsight Systems (nsys export --type sqlite). Several files are the
+ranks of one engine.
 
 For each device: how long kernels and copies ran, counted once where they overlap; how
 much of it was attention, matrix products, communication; how much communication was not
@@ -122,22 +124,51 @@ func readTrace(file string, classes *trace.Classes, result *trace.Result) error 
 		name = "stdin"
 	}
 	collector := trace.NewCollector(name, classes)
-	err := openTrace(file, func(r io.Reader) error { return chrome.Read(r, collector) })
-	if err != nil {
+	read := func() error {
+		return openTrace(file, func(r io.Reader) error { return chrome.Read(r, collector) })
+	}
+	readCPU := func(gaps *trace.GapFinder) error {
+		return openTrace(file, func(r io.Reader) error { return chrome.ReadCPU(r, gaps) })
+	}
+	info, err := os.Stat(file)
+	once := file == "-" || err == nil && !info.Mode().IsRegular()
+	if !once {
+		database, err := isSQLite(file)
+		if err != nil {
+			return err
+		}
+		if database {
+			read = func() error { return nsys.Read(file, collector) }
+			readCPU = func(gaps *trace.GapFinder) error { return nsys.ReadCPU(file, gaps) }
+		}
+	}
+	if err := read(); err != nil {
 		return err
 	}
-	if file == "-" {
-		collector.Note("what the CPU did in the gaps is not known: stdin can be read once")
+	if once {
+		collector.Note("what the CPU did in the gaps is not known: a pipe can be read once")
 	}
 	gaps := trace.NewGapFinder(result.Add(collector))
-	if gaps == nil || file == "-" {
+	if gaps == nil || once {
 		return nil
 	}
-	if err := openTrace(file, func(r io.Reader) error { return chrome.ReadCPU(r, gaps) }); err != nil {
+	if err := readCPU(gaps); err != nil {
 		return err
 	}
 	gaps.Finish()
 	return nil
+}
+
+// isSQLite reports whether a file is a SQLite database.
+func isSQLite(file string) (bool, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	magic := make([]byte, len(nsys.Magic))
+	_, err = io.ReadFull(f, magic)
+	return err == nil && string(magic) == nsys.Magic, nil // what is shorter is none
 }
 
 // openTrace passes the content of a file, or of stdin, to read.

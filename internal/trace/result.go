@@ -219,3 +219,7 @@ func (s *documentSums) figures() *Document {
 // Computation returns the seconds in which a device ran at least one kernel other than
 // communication.
 func Computation(d *Device) float64 { return seconds(d.computation) }
+
+// KernelSpan returns the seconds from the start of the first kernel of a device to the end of
+// the last, without copies and sets.
+func KernelSpan(d *Device) float64 { return seconds(d.kernelSpan) }
