@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"io"
 
@@ -56,6 +57,18 @@ func (in *input) Read(p []byte) (int, error) {
 
 // clean replaces control characters by spaces.
 func clean(p []byte) {
+	const spaces, high = 0x2020202020202020, 0x8080808080808080
+	for len(p) >= 8 {
+		// A byte below 0x20 borrows into its highest bit.
+		if x := binary.LittleEndian.Uint64(p); (x-spaces)&^x&high != 0 {
+			cleanBytes(p[:8])
+		}
+		p = p[8:]
+	}
+	cleanBytes(p)
+}
+
+func cleanBytes(p []byte) {
 	for i, c := range p {
 		if c < ' ' {
 			p[i] = ' '
