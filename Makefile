@@ -25,7 +25,7 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 
 .PHONY: build demo install clean help \
 	test check-long check-shared soak race test-plugin fuzz lint \
-	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-vllm
+	e2e e2e-truth e2e-nvml e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-trace bench-vllm
 
 ##@ Build and run
 
@@ -162,6 +162,12 @@ bench-long: bin/vobs $(FAKENVML) ## measure all of it, with more repetitions
 	VOBS=bin/vobs go run ./bench/overhead -long
 	go run -tags $(TAGS) ./bench/reader -long
 	VOBS_TEST_LONG=1 $(BENCHMARKS) $(call packages-with,^func Benchmark)
+
+# A larger trace than the one in the repository gives steadier figures.
+BENCH_TRACE ?= $(firstword $(wildcard $(VOBS_SHARED)/data/torch_traces/kineto__resnet50*.json.gz) internal/trace/chrome/testdata/a100_nccl.json.gz)
+
+bench-trace: bin/vobs ## measure vobs trace on a trace of 1 GB, beside HolisticTraceAnalysis (500 MB, into .e2e) and Python's json
+	go run -tags $(TAGS) ./bench/trace -vobs bin/vobs -trace '$(BENCH_TRACE)'
 
 bench-vllm: bin/vobs ## measure a real vLLM's throughput and latency with and without vobs, in turn
 	bench/engine.sh

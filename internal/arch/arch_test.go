@@ -57,7 +57,7 @@ var layers = [][]string{
 		"internal/ab", "internal/doctor", "internal/export", "internal/load", "internal/merge", "internal/report", "internal/tune", "internal/watch",
 	},
 	{"internal/source"}, // events of engines that no command was run for
-	{"internal/cli", "bench/minimal", "bench/overhead", "bench/reader"},
+	{"internal/cli", "bench/minimal", "bench/overhead", "bench/reader", "bench/trace"},
 	{"."},
 }
 
