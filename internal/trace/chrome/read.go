@@ -178,21 +178,20 @@ func (p *parser) readEvents() error { return p.array(p.readEvent) }
 // scalar reads a number, or a string without its quotes. It returns nil for anything else, and
 // what it returns is valid until the next read.
 func (p *parser) scalar() ([]byte, error) {
-	switch p.dec.PeekKind() {
-	case '0', '"':
-		b, err := p.dec.ReadValue()
-		return bytes.Trim(b, `"`), err
+	b, err := p.dec.ReadValue()
+	switch b.Kind() {
+	case '0':
+		return b, err
+	case '"':
+		return b[1 : len(b)-1], err
 	}
-	return nil, p.dec.SkipValue()
+	return nil, err
 }
 
 // text reads a string into buffer, without its quotes and escapes.
 func (p *parser) text(buffer []byte) ([]byte, error) {
-	if p.dec.PeekKind() != '"' {
-		return buffer[:0], p.dec.SkipValue()
-	}
 	b, err := p.dec.ReadValue()
-	if err != nil {
+	if err != nil || b.Kind() != '"' {
 		return buffer[:0], err
 	}
 	if bytes.IndexByte(b, '\\') < 0 {
@@ -251,10 +250,28 @@ func (p *parser) readVersion() error {
 // integer reads an integer; a value that is none is otherwise.
 func (p *parser) integer(otherwise int64) (int64, error) {
 	b, err := p.scalar()
-	if n, parseErr := strconv.ParseInt(string(b), 10, 64); err == nil && parseErr == nil {
+	if n, ok := parseInt(b); err == nil && ok {
 		return n, nil
 	}
 	return otherwise, err
+}
+
+// parseInt reads an integer of at most 18 digits, without making a string.
+func parseInt(b []byte) (n int64, ok bool) {
+	digits, negative := bytes.CutPrefix(b, []byte("-"))
+	if len(digits) == 0 || len(digits) > 18 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if negative {
+		n = -n
+	}
+	return n, true
 }
 
 // category is what an event is, by its cat.
@@ -356,7 +373,7 @@ func (p *parser) member(key []byte) (err error) {
 		case kernel, memory, deviceAnnotation, runtime, unknownCategory:
 			return p.object(p.argument)
 		}
-		return p.dec.SkipValue()
+		_, err = p.dec.ReadValue() // faster than SkipValue, which reads token by token
 	default:
 		return p.dec.SkipValue()
 	}
@@ -376,7 +393,7 @@ func (p *parser) argument(key []byte) (err error) {
 		n, err = p.integer(0)
 		e.correlation = uint32(n)
 	default:
-		return p.dec.SkipValue()
+		_, err = p.dec.ReadValue()
 	}
 	return err
 }
@@ -385,8 +402,8 @@ func (p *parser) argument(key []byte) (err error) {
 // number stands.
 func (p *parser) id() (int64, error) {
 	b, err := p.scalar()
-	n, parseErr := strconv.ParseInt(string(b), 10, 64)
-	if parseErr != nil {
+	n, ok := parseInt(b)
+	if !ok {
 		n = hash(b)
 	}
 	return n, err
@@ -408,7 +425,7 @@ func (p *parser) pass(e *event) {
 		device = e.pid
 	}
 	if device != int64(int32(device)) {
-		device = -1
+		device = -1 // of a made-up process
 	}
 	switch e.category {
 	case kernel, memory:
