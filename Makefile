@@ -164,7 +164,7 @@ bench-long: bin/vobs $(FAKENVML) ## measure all of it, with more repetitions
 	VOBS_TEST_LONG=1 $(BENCHMARKS) $(call packages-with,^func Benchmark)
 
 # A larger trace than the one in the repository gives steadier figures.
-BENCH_TRACE ?= $(firstword $(wildcard $(VOBS_SHARED)/data/torch_traces/kineto__resnet50*.json.gz) internal/trace/chrome/testdata/a100_nccl.json.gz)
+BENCH_TRACE ?= $(firstword $(wildcard $(VOBS_SHARED)/data/torch_traces/kineto__resnet50*.json.gz) testdata/traces/torch/a100_nccl.json.gz)
 
 bench-trace: bin/vobs ## measure vobs trace on a trace of 1 GB, beside HolisticTraceAnalysis (500 MB, into .e2e) and Python's json
 	go run -tags $(TAGS) ./bench/trace -vobs bin/vobs -trace '$(BENCH_TRACE)'

@@ -34,7 +34,7 @@ import (
 
 func main() {
 	vobs := flag.String("vobs", "bin/vobs", "the binary")
-	file := flag.String("trace", "internal/trace/chrome/testdata/a100_nccl.json.gz", "the small trace")
+	file := flag.String("trace", "testdata/traces/torch/a100_nccl.json.gz", "the small trace")
 	megabytes := flag.Int64("mb", 1000, "size of the large trace in MB of JSON")
 	makeIn := flag.String("make-in", "", "only write the traces to `DIRECTORY`: used by the command itself")
 	flag.Parse()

@@ -41,7 +41,7 @@ func writeSections(w io.Writer, f Format, sections []section) error {
 		}
 		for _, line := range s.lines {
 			if f == Markdown {
-				line = "- " + line
+				line = "- " + strings.TrimSpace(line)
 			}
 			b.WriteString(render.Printable(line) + "\n")
 		}

@@ -11,7 +11,7 @@ import (
 
 // BenchmarkRead reads a real trace without its compression: the first pass.
 func BenchmarkRead(b *testing.B) {
-	text := uncompressed(b, "testdata/a100_nccl.json.gz")
+	text := uncompressed(b, "../../../testdata/traces/torch/a100_nccl.json.gz")
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	for b.Loop() {

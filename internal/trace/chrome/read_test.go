@@ -49,7 +49,7 @@ func near(t testing.TB, what string, got, want float64) {
 // The figures of real traces. Those of mi250 and a100_event_sync were added up by hand from
 // the events; TestSharedHolisticTraceAnalysis has the whole traces.
 func TestFiles(t *testing.T) {
-	r := analyze(t, "testdata/mi250.json.gz")
+	r := analyze(t, "../../../testdata/traces/torch/mi250.json.gz")
 	d := r.Devices[0]
 	if d.Device != 2 || d.Name != "AMD Radeon Graphics" || d.Classes["memory"].Kernels != 2 || d.Classes["gemm"].Kernels == 0 || len(r.Steps) != 0 {
 		t.Errorf("mi250: %+v", d)
@@ -57,7 +57,7 @@ func TestFiles(t *testing.T) {
 	near(t, "mi250: copies", d.Classes["memory"].Seconds, 38.161e-6)
 	near(t, "mi250: kernels", d.KernelBusySeconds, 110.881e-6)
 
-	d = analyze(t, "testdata/a100_event_sync.json.gz").Devices[0]
+	d = analyze(t, "../../../testdata/traces/torch/a100_event_sync.json.gz").Devices[0]
 	near(t, "a100: gemm", d.Classes["gemm"].Seconds, 369e-6)
 	near(t, "a100: busy", d.BusySeconds, 372e-6)
 	near(t, "a100: idle", d.IdleFraction, 19134./19506)
@@ -68,7 +68,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("a100: longest gap %+v, CPU %+v", g, g.CPU)
 	}
 
-	r = analyze(t, "testdata/cpu_only.json.gz")
+	r = analyze(t, "../../../testdata/traces/torch/cpu_only.json.gz")
 	if len(r.Devices) != 0 || r.Document != nil || len(r.Notes) != 1 || r.Notes[0] != "cpu_only.json.gz: no kernels: the trace has 60 events of the CPU alone" {
 		t.Errorf("cpu_only: %+v", r)
 	}

@@ -33,7 +33,7 @@ func TestFiles(t *testing.T) {
 		{"h100_nccl.sqlite", 1, 13470234, 13612666, 14195481, 254752, 254752, 142432, 1, 33},
 		{"rtx3080.sqlite", 0, 4129, 5761, 22453059, 0, 0, 1632, 0, 1},
 	} {
-		d := analyze(t, filepath.Join("testdata", c.file)).Devices[c.device]
+		d := analyze(t, filepath.Join("../../../testdata/traces/nsys", c.file)).Devices[c.device]
 		near(t, "kernels", d.KernelBusySeconds, c.kernel/1e9)
 		near(t, "busy", d.BusySeconds, c.busy/1e9)
 		near(t, "span", d.SpanSeconds, c.span/1e9)
