@@ -49,7 +49,6 @@ const chunkLen = 1 << 16
 // A deviceOps has the records of one device.
 type deviceOps struct {
 	id      int
-	name    string
 	chunks  [][]record
 	first   int64
 	last    int64

@@ -21,6 +21,7 @@ const (
 // A step is one annotation of the engine.
 type step struct {
 	start, end       int64
+	id               int64  // of the annotation, 0 if unknown
 	context          counts // requests whose prompt is computed
 	generation       counts
 	hasTokens, valid bool
@@ -47,8 +48,9 @@ func IsStep(name []byte) bool { return bytes.HasPrefix(name, []byte("execute_"))
 //
 //	execute_context_REQUESTS(TOKENS)_generation_REQUESTS(TOKENS)
 //
-// with (sqTOKENSsk…) in place of (TOKENS) if detailed_trace_annotation is set. Versions before
-// 0.14 write execute_new_REQUESTS_cached_REQUESTS.
+// with (sqTOKENSsk…) in place of (TOKENS) if detailed_trace_annotation is set. Older
+// versions write execute_new_REQUESTS_cached_REQUESTS, where new requests are those scheduled for
+// the first time.
 func parseStep(name []byte) (s step) {
 	read := func(prefix string, c *counts) bool {
 		rest, ok := bytes.CutPrefix(name, []byte(prefix))
@@ -86,23 +88,26 @@ func leadingInt(b []byte) (n int64, rest []byte, ok bool) {
 }
 
 // AddStep adds an annotation of the engine on the timeline of the CPU. Others are ignored.
-func (c *Collector) AddStep(start, end int64, name []byte) { addStep(c, &c.steps, start, end, name) }
+func (c *Collector) AddStep(start, end int64, name []byte) {
+	addStep(c, &c.steps, start, end, 0, name)
+}
 
 // AddDeviceStep adds an annotation of the engine on the timeline of a device: from the first
-// to the last of what was launched in it.
-func (c *Collector) AddDeviceStep(device int, start, end int64, name []byte) {
+// to the last of what was launched in it. There may be one for each stream, with the same id; 0 is
+// an unknown id.
+func (c *Collector) AddDeviceStep(device int, start, end, id int64, name []byte) {
 	if d := c.devices[device]; d != nil {
-		addStep(c, &d.steps, start, end, name)
+		addStep(c, &d.steps, start, end, id, name)
 		return
 	}
 	if IsStep(name) && len(c.devices) < maxDevices {
 		d := &deviceOps{id: device, streams: map[int64]bool{}, first: math.MaxInt64, last: math.MinInt64}
 		c.devices[device] = d
-		addStep(c, &d.steps, start, end, name)
+		addStep(c, &d.steps, start, end, id, name)
 	}
 }
 
-func addStep(c *Collector, steps *[]step, start, end int64, name []byte) {
+func addStep(c *Collector, steps *[]step, start, end, id int64, name []byte) {
 	s := parseStep(name)
 	if !s.valid || end < start {
 		return
@@ -111,7 +116,7 @@ func addStep(c *Collector, steps *[]step, start, end int64, name []byte) {
 		c.Note("the trace has more than %d steps: the others are left out", maxSteps)
 		return
 	}
-	s.start, s.end = start, end
+	s.start, s.end, s.id = start, end, id
 	*steps = append(*steps, s)
 }
 
@@ -123,17 +128,23 @@ type window struct {
 	tracks [numTracks]int64 // ns
 }
 
-// windowsOf returns the windows of steps. A device has an annotation on each of its streams:
-// those that overlap and are alike are one step.
+// windowsOf returns the windows of steps. Annotations with the same id are one step, on several
+// streams of a device; without ids those that overlap and are alike.
 func windowsOf(steps []step) []window {
 	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.start, b.start) })
 	var out []window
+	byID := map[int64]int{}
 	for _, s := range steps {
 		n := len(out) - 1
-		if n >= 0 && s.start < out[n].end && s.context == out[n].context && s.generation == out[n].generation {
-			out[n].end = max(out[n].end, s.end)
+		same, known := byID[s.id]
+		if s.id == 0 {
+			same, known = n, n >= 0 && s.start < out[n].end && s.context == out[n].context && s.generation == out[n].generation
+		}
+		if known {
+			out[same].end = max(out[same].end, s.end)
 			continue
 		}
+		byID[s.id] = len(out)
 		if n >= 0 {
 			out[n].until = s.start
 		}

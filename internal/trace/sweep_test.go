@@ -37,7 +37,7 @@ func TestSweep(t *testing.T) {
 		var edges []int64
 		for at := int64(0); at < length; at += 1 + random.Int64N(length) {
 			edges = append(edges, at)
-			c.AddDeviceStep(3, at, at+1, fmt.Appendf(nil, "execute_context_0(0)_generation_%d(1)", len(edges)))
+			c.AddDeviceStep(3, at, at+1, 0, fmt.Appendf(nil, "execute_context_0(0)_generation_%d(1)", len(edges)))
 		}
 
 		r := NewResult()

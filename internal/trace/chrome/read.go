@@ -316,6 +316,7 @@ type event struct {
 	device      int64 // -1 if args do not have it
 	stream      int64
 	correlation uint32
+	external    int64 // id, of an annotation
 	start, end  int64 // ns; end is the duration until the event is read
 	hasStart    bool
 }
@@ -392,6 +393,8 @@ func (p *parser) argument(key []byte) (err error) {
 		var n int64
 		n, err = p.integer(0)
 		e.correlation = uint32(n)
+	case `"External id"`, `"external id"`:
+		e.external, err = p.integer(0)
 	default:
 		_, err = p.dec.ReadValue()
 	}
@@ -437,7 +440,7 @@ func (p *parser) pass(e *event) {
 		p.collector.Add(&p.op)
 	case deviceAnnotation:
 		if trace.IsStep(e.name) {
-			p.collector.AddDeviceStep(int(device), e.start, e.end, e.name)
+			p.collector.AddDeviceStep(int(device), e.start, e.end, e.external, e.name)
 		}
 	case annotation:
 		p.collector.CountCPU()
