@@ -83,14 +83,15 @@ func traceAction(c *cli.Context) error {
 	if compared {
 		results = append(results, trace.NewResult())
 	}
+	names := traceNames(files)
 	for i, file := range files {
-		if err := readTrace(file, classes, results[min(i, len(results)-1)]); err != nil {
+		if err := readTrace(file, names[i], classes, results[min(i, len(results)-1)]); err != nil {
 			return fmt.Errorf("reading %s: %w", file, err)
 		}
 	}
 	return writeResult(c, func(w io.Writer) error {
 		if compared {
-			return trace.Compare(filepath.Base(files[0]), results[0], filepath.Base(files[1]), results[1]).Write(w, format)
+			return trace.Compare(names[0], results[0], names[1], results[1]).Write(w, format)
 		}
 		return results[0].Write(w, format)
 	})
@@ -113,15 +114,29 @@ func traceClasses(file string) (*trace.Classes, error) {
 	return classes, nil
 }
 
-// readTrace adds the trace in a file to a result. It reads the file a second time for what the
+// traceNames returns how files are named in the result: without their directories, unless two
+// have the same name.
+func traceNames(files []string) []string {
+	names := make([]string, len(files))
+	seen := map[string]bool{}
+	for i, file := range files {
+		names[i] = filepath.Base(file)
+		if file == "-" {
+			names[i] = "stdin"
+		}
+		if seen[names[i]] {
+			return files
+		}
+		seen[names[i]] = true
+	}
+	return names
+}
+
+// readTrace adds the trace in a file to a result, under a name. It reads the file a second time for what the
 // CPU did in the longest gaps, which are not known before.
-func readTrace(file string, classes *trace.Classes, result *trace.Result) error {
+func readTrace(file, name string, classes *trace.Classes, result *trace.Result) error {
 	if strings.HasSuffix(file, ".nsys-rep") || strings.HasSuffix(file, ".qdrep") {
 		return withHint(errors.New("a report of Nsight Systems"), "nsys export --type sqlite "+file+", and give vobs the .sqlite file")
-	}
-	name := filepath.Base(file)
-	if file == "-" {
-		name = "stdin"
 	}
 	collector := trace.NewCollector(name, classes)
 	read := func() error {

@@ -85,7 +85,7 @@ func (r *Result) sections() (out []section) {
 		out = append(out, section{
 			heading: "The production document's figures (sums of kernel times; overlap counts twice)",
 			lines: []string{
-				fmt.Sprintf("  attention_fraction %.3f, gemm_fraction %.3f, communication_fraction %.3f,", d.AttentionFraction, d.GEMMFraction, d.CommunicationFraction),
+				fmt.Sprintf("  attention_fraction %.3f, gemm_fraction %.3f, communication_fraction %.3f", d.AttentionFraction, d.GEMMFraction, d.CommunicationFraction),
 				fmt.Sprintf("  gpu_idle_fraction %.3f (the share of other kernels, not idle time), total %s", d.GPUIdleFraction, duration(d.TotalSeconds)),
 			},
 		})
@@ -226,10 +226,7 @@ const shownGaps = 5
 func (d *Device) gapSection() section {
 	s := section{heading: "Longest gaps"}
 	if c := d.Gaps.Causes; c != nil {
-		s.lines = []string{
-			fmt.Sprintf("  of the %d longest: %s of waiting for the CPU to launch,", len(d.Gaps.Longest), duration(c[LateLaunch])),
-			fmt.Sprintf("  %s with the next kernel launched already, %s unknown", duration(c[Queued]), duration(c[Unknown])),
-		}
+		s.lines = []string{fmt.Sprintf("  the %d longest by cause: late launch %s, queued %s, unknown %s", len(d.Gaps.Longest), duration(c[LateLaunch]), duration(c[Queued]), duration(c[Unknown]))}
 	}
 	s.table = &render.Table{Columns: []render.Column{
 		{Key: "start", Title: "at", Right: true}, {Key: "seconds", Title: "time", Right: true}, {Key: "cause"}, {Key: "cpu", Title: "CPU"}, {Key: "before", Title: "then"},
