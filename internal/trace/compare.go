@@ -177,7 +177,7 @@ func (c *Comparison) compareSteps(a, b *Result) {
 // sections returns the comparison for people.
 func (c *Comparison) sections() []section {
 	side := func(letter string, s Side) string {
-		return fmt.Sprintf("  %s %s: %s, span %s, idle %s, exposed communication %s", letter, s.File, render.Count(s.Devices, "device"), duration(s.SpanSeconds), render.Percent(s.IdleFraction), duration(s.ExposedCommunicationSeconds))
+		return fmt.Sprintf("  %s: %s, %s, span %s, idle %s, exposed comm. %s", letter, s.File, render.Count(s.Devices, "device"), duration(s.SpanSeconds), render.Percent(s.IdleFraction), duration(s.ExposedCommunicationSeconds))
 	}
 	text := func(s string) render.Cell { return render.String(s) }
 	classes := &render.Table{Columns: []render.Column{

@@ -86,7 +86,7 @@ func (r *Result) sections() (out []section) {
 			heading: "The production document's figures (sums of kernel times; overlap counts twice)",
 			lines: []string{
 				fmt.Sprintf("  attention_fraction %.3f, gemm_fraction %.3f, communication_fraction %.3f", d.AttentionFraction, d.GEMMFraction, d.CommunicationFraction),
-				fmt.Sprintf("  gpu_idle_fraction %.3f (the share of other kernels, not idle time), total %s", d.GPUIdleFraction, duration(d.TotalSeconds)),
+				fmt.Sprintf("  gpu_idle_fraction %.3f (other kernels, not idle time), total %s", d.GPUIdleFraction, duration(d.TotalSeconds)),
 			},
 		})
 	}
