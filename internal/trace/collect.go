@@ -79,7 +79,6 @@ type Collector struct {
 	rank    *int64
 	steps   []step // annotations on the timeline of the CPU
 	events  int64  // of the CPU
-	version string
 	notes   notes
 }
 
@@ -103,9 +102,6 @@ func (c *Collector) NameDevice(id int, name string) {
 
 // SetRank sets the rank of the process that the trace is of.
 func (c *Collector) SetRank(rank int64) { c.rank = &rank }
-
-// SetVersion sets the version of vLLM that wrote the trace.
-func (c *Collector) SetVersion(version string) { c.version = version }
 
 // CountCPU counts an event of the CPU.
 func (c *Collector) CountCPU() { c.events++ }

@@ -119,8 +119,6 @@ func (p *parser) readTop() error {
 			return p.readDevices()
 		case `"distributedInfo"`:
 			return p.readRank()
-		case `"vllm_version"`:
-			return p.readVersion()
 		}
 		return p.dec.SkipValue()
 	})
@@ -237,14 +235,6 @@ func (p *parser) readRank() error {
 		}
 		return err
 	})
-}
-
-func (p *parser) readVersion() error {
-	version, err := p.text(nil)
-	if err == nil && p.collector != nil {
-		p.collector.SetVersion(string(version))
-	}
-	return err
 }
 
 // integer reads an integer; a value that is none is otherwise.
