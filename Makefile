@@ -29,7 +29,7 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 .PHONY: build demo install clean help dist wheel check-dist \
 	test check-long check-shared soak race test-plugin check-python fuzz lint \
 	man completions share check-examples \
-	e2e e2e-truth e2e-nvml e2e-shells e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-load bench-vllm
+	e2e e2e-truth e2e-nvml e2e-shells e2e-gpu e2e-ray e2e-wandb e2e-prometheus e2e-vllm bench bench-long bench-load bench-trace bench-vllm
 
 ##@ Build and run
 
@@ -221,6 +221,12 @@ bench-long: bin/vobs $(FAKENVML) ## measure all of it, with more repetitions
 
 bench-load: bin/vobs ## measure vobs load beside the clients of vllm bench serve (330 MB, into .e2e), and 10 000 streams; a missed target fails
 	VOBS=bin/vobs go run ./bench/load
+
+# A larger trace than the one in the repository gives steadier figures.
+BENCH_TRACE ?= $(firstword $(wildcard $(VOBS_SHARED)/data/torch_traces/kineto__resnet50*.json.gz) testdata/traces/torch/a100_nccl.json.gz)
+
+bench-trace: bin/vobs ## measure vobs trace on a trace of 1 GB, beside HolisticTraceAnalysis (500 MB, into .e2e) and Python's json
+	go run -tags $(TAGS) ./bench/trace -vobs bin/vobs -trace '$(BENCH_TRACE)'
 
 bench-vllm: bin/vobs ## measure a real vLLM's throughput and latency with and without vobs, in turn
 	bench/engine.sh

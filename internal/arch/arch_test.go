@@ -45,19 +45,19 @@ var layers = [][]string{
 	},
 	{ // samplers, scraping, counters over a window
 		"sampler/gpu", "sampler/host", "probe/dcgm", "probe/scrape", "probe/window",
-		"internal/bracket", "internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/wandb/run",
+		"internal/bracket", "internal/github", "internal/intent", "internal/privatedir", "internal/redact", "internal/slo", "internal/trace", "internal/wandb/run",
 	},
-	{"probe/aggregate", "internal/wandb/api", "internal/wandb/transactionlog"},
+	{"probe/aggregate", "internal/trace/chrome", "internal/trace/nsys", "internal/wandb/api", "internal/wandb/transactionlog"},
 	{"probe", "internal/wandb/rundir", "observe/validity"},
 	{ // analysis of events, destinations of events
 		"internal/check", "internal/compare", "internal/diagnose", "internal/load/findmax", "internal/sink/...", "internal/wandb",
 	},
 	{ // a run, and the subcommands that read or start live engines
 		"observe",
-		"internal/ab", "internal/doctor", "internal/export", "internal/load", "internal/merge", "internal/report", "internal/trace", "internal/tune", "internal/watch",
+		"internal/ab", "internal/doctor", "internal/export", "internal/load", "internal/merge", "internal/report", "internal/tune", "internal/watch",
 	},
 	{"internal/source"}, // events of engines that no command was run for
-	{"internal/cli", "bench/load", "bench/minimal", "bench/overhead", "bench/reader", "packaging"},
+	{"internal/cli", "bench/load", "bench/minimal", "bench/overhead", "bench/reader", "bench/trace", "packaging"},
 	{"."},
 }
 
@@ -93,6 +93,9 @@ var only = []struct{ from, to []string }{
 	{[]string{"internal/doctor"}, []string{"internal/bounded", "internal/deliver", "internal/environ", "internal/render", "internal/vllm", "internal/vllm/args", "internal/vllm/config", "internal/wandb", "probe", "probe/scrape", "sampler/gpu", "sampler/host", "sampler/proc"}},
 	{[]string{"internal/load"}, []string{"internal/load/dataset", "internal/load/findmax", "internal/load/sse", "internal/render", "internal/slo", "schema"}},
 	{[]string{"internal/load/findmax"}, []string{"internal/render", "internal/stats", "schema"}},
+	// Traces are analysed without knowing who wrote them.
+	{[]string{"internal/trace"}, []string{"internal/render"}},
+	{[]string{"internal/trace/..."}, []string{"internal/render", "internal/trace"}},
 	// The format of a stream does not depend on what it carries.
 	{[]string{"internal/load/dataset", "internal/load/sse"}, nil},
 	{[]string{"internal/intent"}, []string{"internal/pyvalue", "internal/vllm/args", "schema"}},
@@ -102,7 +105,7 @@ var only = []struct{ from, to []string }{
 // pure lists packages whose output depends on their input only: they import none of the
 // packages in without, and they do not read the clock.
 var pure = []struct{ packages, without []string }{
-	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/ingest", "internal/load/findmax", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
+	{[]string{"internal/check", "internal/compare", "internal/curve", "internal/ingest", "internal/load/findmax", "internal/quantity", "internal/render", "internal/slo", "internal/spelling", "internal/stats", "internal/trace/...", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"math/rand/...", "net/...", "os/..."}},
 	{[]string{"internal/check", "internal/curve", "internal/ingest", "internal/load/findmax", "internal/stats", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"syscall", "golang.org/x/sys/..."}}, // render knows terminals
 	{[]string{"internal/curve", "observe/validity", "probe/aggregate", "probe/dcgm", "probe/window"}, []string{"sync/..."}},
 }

@@ -60,6 +60,7 @@ vobs load [flags] URL
 vobs compare [flags] BASE NEW
 vobs check [flags] EVENT...
 vobs diagnose [flags] EVENT... | --metrics-url URL | --prometheus URL
+vobs trace [flags] FILE...
 vobs schema [flags]
 vobs validate FILE...
 vobs scrape URL|FILE
@@ -97,6 +98,7 @@ the vLLM engine while it runs, and writes one JSON event when it has ended:
 		compareCommand(),
 		checkCommand(),
 		diagnoseCommand(),
+		traceCommand(),
 		schemaCommand(),
 		validateCommand(),
 		scrapeCommand(),

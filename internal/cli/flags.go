@@ -19,6 +19,7 @@ import (
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
+	"github.com/vobs/vobs/internal/trace"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/schema"
@@ -38,6 +39,7 @@ var flagWords = map[string][]string{
 	"doctor format":   {string(doctor.Text), string(doctor.JSON)},
 	"version format":  {string(render.Text), string(render.JSON)},
 	"diagnose format": {string(diagnose.Text), string(diagnose.JSON), string(diagnose.Markdown)},
+	"trace format":    {string(trace.Text), string(trace.JSON), string(trace.Markdown)},
 	"preset":          {string(diagnose.Default), string(diagnose.Document)},
 	"endpoint":        {string(load.Completions), string(load.Chat)},
 	"arrivals":        {"poisson", "constant"},
@@ -72,7 +74,7 @@ func refuseEmpty(c *cli.Context) error {
 	if c.Command.Name == "run" {
 		return nil
 	}
-	for _, name := range []string{"api-key-env", "api-key-file", "append", "at", "by", "ca", "dataset", "history", "limits", "output", "prometheus", "prometheus-basic-auth-file", "prometheus-token-file", "save-requests", "scenario", "selector", "slo", "think-time", "turn-tokens"} {
+	for _, name := range []string{"api-key-env", "api-key-file", "append", "at", "by", "ca", "classes", "dataset", "history", "limits", "output", "prometheus", "prometheus-basic-auth-file", "prometheus-token-file", "save-requests", "scenario", "selector", "slo", "think-time", "turn-tokens"} {
 		if c.IsSet(name) && c.String(name) == "" {
 			return withHint(fmt.Errorf("--%s is empty", name), "leave the flag out, or set the variable that its value comes from")
 		}

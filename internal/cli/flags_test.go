@@ -22,6 +22,7 @@ import (
 	"github.com/vobs/vobs/internal/redact"
 	"github.com/vobs/vobs/internal/render"
 	"github.com/vobs/vobs/internal/slo"
+	"github.com/vobs/vobs/internal/trace"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
 	"github.com/vobs/vobs/schema"
@@ -40,6 +41,7 @@ var flagParsers = map[string]func(string) error{
 	"version format":  func(s string) error { _, err := parseVersionFormat(s); return err },
 	"doctor format":   func(s string) error { _, err := doctor.ParseFormat(s); return err },
 	"diagnose format": func(s string) error { _, err := diagnose.ParseFormat(s); return err },
+	"trace format":    func(s string) error { _, err := trace.ParseFormat(s); return err },
 	"preset":          func(s string) error { _, err := diagnose.ParsePreset(s); return err },
 	"endpoint":        func(s string) error { _, err := load.ParseEndpoint(s); return err },
 	"arrivals":        func(s string) error { _, err := load.ParseArrivals(s); return err },

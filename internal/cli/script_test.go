@@ -78,7 +78,7 @@ func runScripts(t *testing.T, dir string) {
 				return err
 			}
 			env.Setenv("TOLD", told)
-			for name, path := range map[string]string{"RUNS": "../../testdata/compare/runs.jsonl", "EVENTS": "../../testdata/events"} {
+			for name, path := range map[string]string{"RUNS": "../../testdata/compare/runs.jsonl", "EVENTS": "../../testdata/events", "NSYS": "../../testdata/traces/nsys"} {
 				absolute, err := filepath.Abs(path)
 				if err != nil {
 					return err

@@ -1,0 +1,42 @@
+package trace
+
+import (
+	"fmt"
+	"io"
+)
+
+// Format is a form in which results are written.
+type Format string
+
+// The formats.
+const (
+	Text     Format = "text"
+	JSON     Format = "json"
+	Markdown Format = "markdown"
+)
+
+// ParseFormat returns the format with the given name.
+func ParseFormat(name string) (Format, error) {
+	for _, f := range []Format{Text, JSON, Markdown} {
+		if name == string(f) {
+			return f, nil
+		}
+	}
+	return "", fmt.Errorf("format %q: use text, json or markdown", name)
+}
+
+// Write writes the result in a format.
+func (r *Result) Write(w io.Writer, f Format) error {
+	if f == JSON {
+		return writeJSON(w, r)
+	}
+	return writeSections(w, f, r.sections())
+}
+
+// Write writes the comparison in a format.
+func (c *Comparison) Write(w io.Writer, f Format) error {
+	if f == JSON {
+		return writeJSON(w, c)
+	}
+	return writeSections(w, f, c.sections())
+}
