@@ -98,6 +98,13 @@ func runLoad(ctx context.Context, c *cli.Context, m *messages, server *load.Serv
 	}
 	if !c.Bool("quiet") {
 		m.line(findMaxPlan(f))
+		if o.Report == nil { // no progress line either: a step may take minutes
+			f.Report = func(p findmax.Progress) {
+				if p.Done != nil {
+					m.line(p.Done.Line(f))
+				}
+			}
+		}
 	}
 	result, found, err := load.FindMax(ctx, server, o, f)
 	if result == nil {

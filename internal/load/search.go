@@ -30,7 +30,13 @@ const (
 // The figures are there beside an error that ended the search.
 func FindMax(ctx context.Context, server *Server, o *Options, f *findmax.Options) (*Result, *findmax.Result, error) {
 	s := &stepper{server: server, options: o, results: map[int]*Result{}}
-	f.Report = func(p findmax.Progress) { s.progress = p.String() }
+	report := f.Report
+	f.Report = func(p findmax.Progress) {
+		s.progress = p.String()
+		if report != nil {
+			report(p)
+		}
+	}
 	found, err := findmax.Search(ctx, *f, s.run)
 	result := s.figures(found)
 	if result == nil {

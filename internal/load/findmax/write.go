@@ -157,6 +157,15 @@ func (p Progress) String() string {
 	return text
 }
 
+// Line returns a step and what it has shown as a line.
+func (s *StepResult) Line(o *Options) string {
+	text := fmt.Sprintf("step %d at %s requests/s: %d requests in %s", s.Number, rateText(s.Rate), s.Judged, render.Seconds(s.Seconds))
+	for i, share := range s.Shares {
+		text += fmt.Sprintf(", %.1f %% with %s", 100*share.Met, o.Targets[i].Name)
+	}
+	return text + ": " + s.text()
+}
+
 // rateText returns a rate with four digits.
 func rateText(rate float64) string {
 	text := strconv.FormatFloat(rate, 'g', 4, 64)
