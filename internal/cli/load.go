@@ -184,9 +184,12 @@ func writeLoad(c *cli.Context, m *messages, result *load.Result) error {
 	return findMaxCode(result)
 }
 
-// checkLoadFiles returns an error if a file that the load writes is another one of its files.
-// Devices may be both.
+// checkLoadFiles returns an error if a file that the load writes is stdout, or another one of its
+// files. Devices may be both.
 func checkLoadFiles(c *cli.Context) error {
+	if c.String("save-requests") == "-" {
+		return errors.New("--save-requests takes the name of a file: the result goes to stdout")
+	}
 	names := []string{"output", "save-requests", "dataset", "api-key-file", "ca"}
 	for i, written := range names[:2] {
 		for _, other := range names[i+1:] {
