@@ -244,17 +244,16 @@ func (a *Answer) PromptTokens() int64 {
 	return int64(len(a.Body.Prompt) + len(strings.Fields(a.Body.Text)))
 }
 
-// End sends the usage and the end of the stream.
+// End sends the usage and the end of the stream. The totals have the answer before the client has
+// its end.
 func (a *Answer) End() {
 	a.server.mu.Lock()
 	a.server.metrics.finish(&a.timing, a.PromptTokens(), a.sent)
-	a.server.mu.Unlock()
-	a.Send(fmt.Sprintf(`data: {"choices":[],"usage":{"prompt_tokens":%d,"total_tokens":0,"completion_tokens":%d}}`+"\n\ndata: [DONE]\n\n", a.PromptTokens(), a.sent))
-	a.server.mu.Lock()
-	defer a.server.mu.Unlock()
 	a.server.totals.Requests++
 	a.server.totals.PromptTokens += a.PromptTokens()
 	a.server.totals.GenerationTokens += int64(a.sent)
+	a.server.mu.Unlock()
+	a.Send(fmt.Sprintf(`data: {"choices":[],"usage":{"prompt_tokens":%d,"total_tokens":0,"completion_tokens":%d}}`+"\n\ndata: [DONE]\n\n", a.PromptTokens(), a.sent))
 }
 
 // All answers completely, and at once.
