@@ -17,7 +17,9 @@ TAGS := urfave_cli_no_docs
 GOBUILD := go build -buildvcs=false -trimpath -tags $(TAGS)
 GOTEST := go test -tags $(TAGS)
 FAKENVML := testdata/fakenvml/build/libnvidia-ml.so.1
-GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name '*.go' -print -o -name '*.[ch]' -print) go.mod go.sum
+# The sources, with the files that are embedded.
+GO_SOURCES := $(shell find . -path './.*' -prune -o -path ./bin -prune -o -name '*.go' -print -o -name '*.[ch]' -print) go.mod go.sum \
+	schema/event.schema.json internal/check/limits.schema.json internal/vllm/args/options.tsv $(shell find internal/vllm/plugin/plugin -type f)
 FUZZTIME ?= 10s
 PREFIX ?= /usr/local
 # Recordings of real engines and inputs that are too large for the repository: optional.
@@ -35,7 +37,12 @@ packages-with = $$(grep -rl --include='*_test.go' --exclude-dir='.?*' '$(1)' . |
 
 build: bin/vobs ## build bin/vobs
 
-bin/vobs: $(GO_SOURCES) schema/event.schema.json
+# Changes when the version or the commit does, which the program and its manual page have.
+bin/.version: FORCE
+	@mkdir -p bin; echo '$(VERSION) $(COMMIT)' | cmp -s - $@ || echo '$(VERSION) $(COMMIT)' >$@
+FORCE:
+
+bin/vobs: $(GO_SOURCES) bin/.version
 	@echo 'building $@' >&2 # not to stdout, where `make demo` prints its event
 	@$(GOBUILD) -ldflags '$(LDFLAGS)' -o $@ .
 

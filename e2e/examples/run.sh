@@ -164,7 +164,7 @@ printf '#!/bin/sh\nexec "$@"\n' >"$stubs/bin/srun"
 printf '#!/bin/sh\necho "Throughput: 1.00 requests/s"\n' >"$stubs/bin/vllm"
 ln -s "$vobs" "$stubs/bin/vobs"
 chmod +x "$stubs"/bin/*
-if (cd "$stubs/submit" && PATH=$stubs/bin:$PATH SLURM_JOB_ID=4711 SLURM_JOB_PARTITION=gpu bash "$OLDPWD/examples/slurm/bench.sbatch") >"$work/slurm.log" 2>&1 &&
+if (cd "$stubs/submit" && PATH=$stubs/bin:$PATH SLURM_JOB_ID=4711 SLURM_JOB_PARTITION=gpu SLURM_CPUS_PER_TASK=8 bash "$OLDPWD/examples/slurm/bench.sbatch") >"$work/slurm.log" 2>&1 &&
 	grep -q '"job":"4711"' "$stubs/submit/events/4711.json"; then
 	pass "the Slurm script writes an event, with stand-ins for srun and vllm"
 else

@@ -23,13 +23,13 @@ func doctorCommand() *cli.Command {
 		Name:  "doctor",
 		Usage: "check what vobs run can observe here, and what to do about the rest",
 		Description: `Checks the GPUs and their driver, the host, vLLM in this environment, servers on this
-host, W&B's settings and the output, without starting or changing anything. It takes
-flags of run, and their variables: what they name is checked as run would use it.
+host, W&B's settings and the output, without starting or changing anything. What these
+flags of run and their variables name is checked as run would use it.
 
 Each check is ok, a note (some figures will be missing) or a problem. Exits with 1 if there
 is a problem: an NVIDIA driver or GPU is there and GPU memory cannot be read; a server
-of --metrics-url cannot be read; nothing at all can be observed; or the event
-could not be written. A machine without any NVIDIA driver and GPU is no problem.`,
+given with --metrics-url cannot be read; nothing at all can be observed; or the event
+could not be written. A machine with neither an NVIDIA driver nor a GPU is not a problem.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Value: string(doctor.Text), Usage: "`FORMAT` of the result: text or json"},
 			&cli.BoolFlag{Name: "json", Usage: "the same as --format json"},
@@ -82,10 +82,10 @@ func doctorOptions(c *cli.Context) (o doctor.Options, err error) {
 		Output: c.String("output"), Append: c.String("append"), Timeout: c.Duration("timeout"),
 	}
 	if o.Timeout <= 0 || o.Timeout > maxDoctorTimeout {
-		return o, fmt.Errorf("--timeout %v: use a time up to %v", o.Timeout, maxDoctorTimeout)
+		return o, fmt.Errorf("--timeout %v: use a time above 0, up to %v", o.Timeout, maxDoctorTimeout)
 	}
 	if o.WorkDir, err = os.Getwd(); err != nil {
-		return o, err
+		o.WorkDir, err = ".", nil // it was removed: the check of the output finds out
 	}
 	o.Home, _ = os.UserHomeDir() // without one, there are no settings files to read there
 	if o.Probe, err = metricsAccess(c); err != nil {

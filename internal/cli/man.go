@@ -21,12 +21,13 @@ func manCommand(app *cli.App) *cli.Command {
 		Description: `To read it:    vobs man | man -l -
 To install it: vobs man >/usr/local/share/man/man1/vobs.1
 
-Its date is that of SOURCE_DATE_EPOCH, in seconds of Unix time, if the variable is set.`,
+Its date is that of SOURCE_DATE_EPOCH, in seconds of Unix time, if the variable is set, else
+that of the commit that vobs was built from.`,
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			date := ""
+			date, _, _ := strings.Cut(readBuild().Date, "T")
 			if text := os.Getenv("SOURCE_DATE_EPOCH"); text != "" {
 				seconds, err := strconv.ParseInt(text, 10, 64)
 				if err != nil {

@@ -11,7 +11,7 @@ import vobs
 
 def test_without_pandas(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r"vobs\[pandas\]"):
+    with pytest.raises(ImportError, match="pip install 'pandas>=2'"):
         vobs.read(runs).to_frame()
 
 

@@ -154,3 +154,9 @@ def test_wrong_arguments(runs, tmp_path):
         vobs.read(runs, on_error="ignore")
     with pytest.raises(FileNotFoundError):
         vobs.read(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("source", [5, b"x", ["events.jsonl"]])
+def test_no_source(source):
+    with pytest.raises(TypeError, match="a path, '-' or an open file is needed"):
+        vobs.read(source)

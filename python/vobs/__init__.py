@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     # At the first use, because ``python -m vobs`` needs no pydantic.
     if name not in __all__:
         raise AttributeError(f"module 'vobs' has no attribute {name!r}")
@@ -46,10 +46,22 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as e:
         if e.name != "pydantic":
             raise
-        raise ImportError("reading events needs pydantic: pip install 'pydantic>=2.7,<3'") from e
+        raise ImportError(_PYDANTIC) from None
+    except (AttributeError, ImportError) as e:  # pydantic 1 has other names
+        import pydantic
+
+        if pydantic.VERSION.startswith("2."):
+            raise
+        raise ImportError(f"{_PYDANTIC} (here is {pydantic.VERSION})") from e
     globals().update({n: getattr(_reader, n, None) or getattr(_frame, n, None) for n in __all__ if n not in globals()})
     globals()["models"] = models
     return globals()[name]
+
+
+_PYDANTIC = "reading events needs pydantic: pip install 'pydantic>=2.7,<3'"
+
+if not TYPE_CHECKING:  # which would otherwise take any name for an attribute
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

@@ -26,7 +26,7 @@ def frame(events: Iterable[Event]) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError as e:
-        raise ImportError("a data frame needs pandas: pip install 'vobs[pandas]'") from e
+        raise ImportError("a data frame needs pandas: pip install 'pandas>=2'") from e
     rows = [_row(e) for e in events]
     columns: dict[str, None] = {}  # an ordered set
     for row in rows:

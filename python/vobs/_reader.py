@@ -118,6 +118,8 @@ def _open(source: Source) -> Iterator[tuple[IO[bytes], str]]:
         with open(name, "rb") as file:
             yield _decompress(file), name
         return
+    if not hasattr(source, "read"):
+        raise TypeError(f"source: a path, '-' or an open file is needed, not {type(source).__name__}")
     name = str(getattr(source, "name", "the file"))
     if isinstance(source, io.TextIOBase):
         yield _Encoded(source), name
