@@ -184,7 +184,7 @@ func openFile(name string) (*Output, error) {
 	dir := filepath.Dir(path)
 	trial, err := createTemporary(dir)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && !exists(dir): // /proc exists, and takes no files
 		return nil, fmt.Errorf("output %s: directory %s does not exist", name, dir)
 	case err != nil:
 		return nil, fmt.Errorf("output %s: cannot create a file in its directory: %w", name, err)
@@ -429,4 +429,9 @@ func lock(f *os.File) bool {
 		}
 	}
 	return false
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -469,3 +469,21 @@ func TestFormats(t *testing.T) {
 		t.Errorf("%v %+v", err, back)
 	}
 }
+
+// What to do about a server depends on how it answered.
+func TestServerFixes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("no engine: %w", &scrape.StatusError{Status: 401}), "--metrics-header"},
+		{&scrape.StatusError{Status: 403}, "--metrics-header"},
+		{&scrape.StatusError{Status: 503}, "log"},
+		{&scrape.StatusError{Status: 404}, "correct the address"},
+		{errors.New("connection refused"), "that runs"},
+	} {
+		if got := fixOf(c.err); !strings.Contains(got, c.want) {
+			t.Errorf("%v: %q", c.err, got)
+		}
+	}
+}

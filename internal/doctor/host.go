@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -97,7 +98,7 @@ func (o *Options) inspection() Check {
 	if value, found := proc.StatusField(status, "PPid"); found {
 		parent, _ = strconv.Atoi(string(value))
 	}
-	if parent > 0 {
+	if parent > 0 && o.ownedByUser(parent) {
 		if _, err := proc.Environ(o.ProcRoot, parent); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return note(name, "check the sandbox (seccomp, AppArmor) that vobs runs in: it needs to read /proc/PID/environ of its own user's processes", "the environment of process %d, which started vobs, cannot be read: %v; metrics directories of processes and their sockets may not be found", parent, err)
 		}
@@ -106,6 +107,17 @@ func (o *Options) inspection() Check {
 		return ok(name, "all processes can be inspected (SYS_PTRACE)")
 	}
 	return Check{name, OK, "processes of this user can be inspected, those of others cannot", "for an engine of another user: " + others}
+}
+
+// ownedByUser reports whether a process belongs to the user that vobs runs as. Under sudo -u, the
+// parent does not.
+func (o *Options) ownedByUser(pid int) bool {
+	info, err := os.Stat(filepath.Join(o.ProcRoot, strconv.Itoa(pid)))
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || int(stat.Uid) == os.Geteuid()
 }
 
 // canTraceAll reports whether this process may inspect those of all users.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -109,9 +110,23 @@ func (o *Options) server(ctx context.Context, t scrape.Target, given bool) []Che
 		}
 		return []Check{{name, status, about + ", without metrics: " + reason(err), "start it without --disable-log-stats"}}
 	case given:
-		return []Check{problem(name, "correct the address, or give --metrics-header if the server asks for a key", "%s", reason(err))}
+		return []Check{problem(name, fixOf(err), "%s", reason(err))}
 	}
 	return []Check{note(name, "choose another port for a vLLM server that the command starts", "something that is not vLLM answers at %s%s", t.Name(), owner.describe())}
+}
+
+// fixOf returns what to do about a server that was given and cannot be read as an engine.
+func fixOf(err error) string {
+	var status *scrape.StatusError
+	switch {
+	case !errors.As(err, &status):
+		return "give the address of a vLLM server that runs"
+	case status.Status == http.StatusUnauthorized, status.Status == http.StatusForbidden:
+		return "give the server's key: --metrics-header 'Authorization: Bearer KEY'"
+	case status.Status >= http.StatusInternalServerError:
+		return "look at the server's log"
+	}
+	return "correct the address"
 }
 
 // probeFor returns how a target is read.
