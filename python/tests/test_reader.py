@@ -160,3 +160,21 @@ def test_wrong_arguments(runs, tmp_path):
 def test_no_source(source):
     with pytest.raises(TypeError, match="a path, '-' or an open file is needed"):
         vobs.read(source)
+
+
+def test_full(runs, tmp_path):
+    core = vobs.core(vobs.read(runs)[0]).model_dump_json()
+    file = tmp_path / "mixed.jsonl"
+    file.write_text(core + "\n" + runs.read_text())
+    events = vobs.read(file)
+    assert isinstance(events[0], vobs.Core)
+    assert events.full() == events[1:]
+
+
+def test_a_warning_names_the_caller(tmp_path):
+    file = tmp_path / "damaged.jsonl"
+    file.write_text("{\n")
+    with pytest.warns(vobs.DamagedWarning) as seen:
+        vobs.read(file, on_error="warn")
+        list(vobs.iter_events(file, on_error="warn"))
+    assert [w.filename for w in seen] == [__file__, __file__]

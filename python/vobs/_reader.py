@@ -17,7 +17,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -49,8 +49,15 @@ class DamagedWarning(UserWarning):
     """A document was skipped, because it is not an event."""
 
 
-class Events(list[Event]):
+E = TypeVar("E", bound=Event)
+
+
+class Events(list[E]):
     """A list of events."""
+
+    def full(self) -> Events[GenerationObservability]:
+        """Return the events without those that hold the eight keys of the core alone."""
+        return Events(e for e in self if isinstance(e, GenerationObservability))
 
     def to_frame(self) -> pandas.DataFrame:
         """Return a pandas data frame with a row for each event: see :func:`vobs.frame`."""
@@ -59,7 +66,7 @@ class Events(list[Event]):
         return frame(self)
 
 
-def read(source: Source, *, on_error: OnError = "raise") -> Events:
+def read(source: Source, *, on_error: OnError = "raise") -> Events[Event]:
     """Read all events of a file.
 
     ``source`` is a path, ``-`` for stdin, or an open file; gzip is recognized by its content.
@@ -68,13 +75,17 @@ def read(source: Source, *, on_error: OnError = "raise") -> Events:
     skips them silently.
 
     The events are :class:`GenerationObservability`, or :class:`Core` for documents that hold the
-    eight keys of the core alone.
+    eight keys of the core alone, which :meth:`Events.full` leaves out.
     """
-    return Events(iter_events(source, on_error=on_error))
+    return Events(_iterate(source, on_error, stacklevel=3))
 
 
 def iter_events(source: Source, *, on_error: OnError = "raise") -> Iterator[Event]:
     """Yield the events of a file as :func:`read` does, with one at a time in memory."""
+    return _iterate(source, on_error, stacklevel=2)
+
+
+def _iterate(source: Source, on_error: OnError, stacklevel: int) -> Iterator[Event]:
     if on_error not in ("raise", "warn", "skip"):
         raise ValueError(f"on_error={on_error!r}: use 'raise', 'warn' or 'skip'")
     with _open(source) as (file, name):
@@ -88,7 +99,7 @@ def iter_events(source: Source, *, on_error: OnError = "raise") -> Iterator[Even
                 if on_error == "raise":
                     raise damaged from None
                 if on_error == "warn":
-                    warnings.warn(f"skipped {damaged}", DamagedWarning, stacklevel=2)
+                    warnings.warn(f"skipped {damaged}", DamagedWarning, stacklevel=stacklevel)
                 continue
             if event is not None:
                 yield event
