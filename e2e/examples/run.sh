@@ -11,6 +11,8 @@
 # What is missing is skipped with a line "SKIPPED". Exits with 1 if a check fails.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=e2e/debian.sh
+. e2e/debian.sh
 work=$PWD/.e2e/examples
 vobs=${VOBS:-$PWD/bin/vobs}
 mkdir -p "$work"
@@ -44,7 +46,7 @@ scripts=(examples/slurm/*.sbatch)
 for script in "${scripts[@]}"; do bash -n "$script" || fail "$script is not bash"; done
 tool $SHELLCHECK shellcheck
 if [ -n "$tool" ]; then
-	if "$tool" --severity warning "${scripts[@]}" e2e/examples/run.sh e2e/shells/run.sh; then pass "shellcheck: ${scripts[*]}"; else fail "shellcheck"; fi
+	if "$tool" --external-sources --severity warning "${scripts[@]}" e2e/examples/run.sh e2e/shells/run.sh; then pass "shellcheck: ${scripts[*]}"; else fail "shellcheck"; fi
 else
 	skip "shellcheck cannot be installed: it needs python3 with pip, and PyPI"
 fi
@@ -114,22 +116,6 @@ fi
 
 # sbatch reads the directives, then finds no controller.
 slurm=$work/slurm-client
-fetch_slurm() {
-	command -v apt-get >/dev/null && command -v dpkg >/dev/null && [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || return 1
-	local apt=$work/apt suite
-	rm -rf "$slurm.new" "$work/debs"
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$work/debs"
-	# Separate lists: the machine's own apt is left as it is.
-	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" >"$apt/sources.list"
-	local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o "Dir::State::lists=$apt/lists"
-		-o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=2 -q)
-	apt-get "${options[@]}" update >"$work/apt.log" 2>&1 || return 1
-	(cd "$work/debs" && apt-get "${options[@]}" download slurm-client slurm-wlm-basic-plugins libmunge2 libhwloc15 >>"$work/apt.log" 2>&1) || return 1
-	for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$slurm.new"; done
-	rm -rf "$apt" "$work/debs"
-	mv "$slurm.new" "$slurm"
-}
 sbatch() {
 	local libraries
 	libraries=$(echo "$slurm"/usr/lib/*-linux-gnu)
@@ -138,7 +124,7 @@ sbatch() {
 		'NodeName=localhost CPUs=2' 'PartitionName=all Nodes=ALL Default=YES' SlurmctldTimeout=1 MessageTimeout=2 >"$work/slurm.conf"
 	SLURM_CONF=$work/slurm.conf LD_LIBRARY_PATH=$libraries:$libraries/slurm-wlm "$slurm/usr/bin/sbatch" "$@"
 }
-if [ -d "$slurm" ] || fetch_slurm; then
+if [ -d "$slurm" ] || unpack_debian "$work" "$slurm" main slurm-client slurm-wlm-basic-plugins libmunge2 libhwloc15; then
 	for script in "${scripts[@]}"; do
 		got=$(sbatch --test-only "$script" 2>&1 || true)
 		case $got in
@@ -153,7 +139,7 @@ if [ -d "$slurm" ] || fetch_slurm; then
 		esac
 	done
 else
-	skip "the Slurm directives: Debian's slurm-client cannot be fetched (see .e2e/examples/apt.log)"
+	skip "the Slurm directives: $debian_problem"
 fi
 
 # The Slurm script, as srun would run it: it starts one task.

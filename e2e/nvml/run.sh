@@ -5,6 +5,8 @@
 # cannot be fetched, it prints "e2e-nvml: SKIPPED" and exits with status 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=e2e/debian.sh
+. e2e/debian.sh
 vobs=${VOBS:-$PWD/bin/vobs}
 work=$PWD/.e2e/nvml
 
@@ -13,28 +15,12 @@ skip() {
 	exit 0
 }
 
-fetch() {
-	command -v apt-get >/dev/null && command -v dpkg >/dev/null || skip "apt-get and dpkg are needed: this test unpacks a Debian package"
-	[ "$(dpkg --print-architecture)" = amd64 ] || skip "this test is for amd64 only"
-	local apt=$work/apt
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-	# Separate lists: the machine's own apt is left as it is.
-	local suite
-	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-	[ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || skip "the Debian keyring is missing (package debian-archive-keyring)"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite non-free" >"$apt/sources.list"
-	local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o "Dir::State::lists=$apt/lists"
-		-o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=2 -q)
-	apt-get "${options[@]}" update >"$work/apt.log" 2>&1 || skip "Debian's package lists cannot be fetched (see .e2e/nvml/apt.log)"
-	(cd "$work" && apt-get "${options[@]}" download libnvidia-ml1 >>apt.log 2>&1) || skip "Debian's libnvidia-ml1 cannot be fetched (see .e2e/nvml/apt.log)"
-	dpkg -x "$work"/libnvidia-ml1_*.deb "$work/root"
-}
-
 mkdir -p "$work"
 find_library() { find "$work/root" -name libnvidia-ml.so.1 -print -quit 2>/dev/null || true; }
 library=$(find_library)
 if [ -z "$library" ]; then
-	fetch
+	[ "$(dpkg --print-architecture 2>/dev/null || echo amd64)" = amd64 ] || skip "this test is for amd64 only"
+	unpack_debian "$work" "$work/root" non-free libnvidia-ml1 || skip "$debian_problem"
 	library=$(find_library)
 fi
 [ -n "$library" ] || { echo "e2e-nvml: FAIL: the package has no libnvidia-ml.so.1" >&2; exit 1; }

@@ -5,6 +5,8 @@
 # "e2e-shells: SKIPPED" and exits with status 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=e2e/debian.sh
+. e2e/debian.sh
 work=$PWD/.e2e/shells
 root=$work/root
 
@@ -13,29 +15,9 @@ skip() {
 	exit 0
 }
 
-fetch() {
-	command -v apt-get >/dev/null && command -v dpkg >/dev/null || skip "apt-get and dpkg are needed: this test unpacks Debian packages"
-	local apt=$work/apt
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-	# Separate lists: the machine's own apt is left as it is.
-	local suite
-	suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-	[ -f /usr/share/keyrings/debian-archive-keyring.gpg ] || skip "the Debian keyring is missing (package debian-archive-keyring)"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian $suite main" >"$apt/sources.list"
-	local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/nonexistent -o "Dir::State::lists=$apt/lists"
-		-o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root -o Acquire::Retries=2 -q)
-	apt-get "${options[@]}" update >"$work/apt.log" 2>&1 || skip "Debian's package lists cannot be fetched (see .e2e/shells/apt.log)"
-	rm -rf "$root.new"
-	mkdir -p "$work/debs"
-	(cd "$work/debs" && apt-get "${options[@]}" download zsh zsh-common fish fish-common libpcre2-32-0 bash-completion groff-base libuchardet0 mandoc >>../apt.log 2>&1) ||
-		skip "Debian's zsh, fish, bash-completion, groff-base and mandoc cannot be fetched (see .e2e/shells/apt.log)"
-	for deb in "$work"/debs/*.deb; do dpkg -x "$deb" "$root.new"; done
-	rm -rf "$root" "$apt" "$work/debs"
-	mv "$root.new" "$root"
-}
-
 mkdir -p "$work"
-[ -d "$root" ] || fetch
+[ -d "$root" ] || unpack_debian "$work" "$root" main zsh zsh-common fish fish-common libpcre2-32-0 bash-completion groff-base libuchardet0 mandoc ||
+	skip "$debian_problem"
 command -v bash >/dev/null || skip "bash is not installed"
 vobs=${VOBS:-$PWD/bin/vobs}
 VOBS=$vobs VOBS_E2E_SHELLS=$root go test -count=1 -timeout 10m -tags urfave_cli_no_docs "$@" ./e2e/shells
