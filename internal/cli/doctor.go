@@ -13,7 +13,6 @@ import (
 
 	"github.com/vobs/vobs/internal/doctor"
 	"github.com/vobs/vobs/internal/wandb"
-	"github.com/vobs/vobs/probe/scrape"
 )
 
 // maxDoctorTimeout is the longest time that a check may be given.
@@ -92,12 +91,8 @@ func doctorOptions(c *cli.Context) (o doctor.Options, err error) {
 	if o.Probe, err = metricsAccess(c); err != nil {
 		return o, err
 	}
-	for _, address := range list(c, "metrics-url", " \t\n") {
-		t, err := scrape.ParseTarget(address)
-		if err != nil {
-			return o, err
-		}
-		o.Targets = append(o.Targets, t)
+	if o.Targets, err = targets(c); err != nil {
+		return o, err
 	}
 	mode, err := wandb.ParseMode(cmp.Or(c.String("wandb"), string(wandb.Disabled)))
 	if err != nil {

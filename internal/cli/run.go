@@ -21,7 +21,6 @@ import (
 	"github.com/vobs/vobs/internal/threads"
 	"github.com/vobs/vobs/internal/wandb"
 	"github.com/vobs/vobs/observe"
-	"github.com/vobs/vobs/probe/scrape"
 	"github.com/vobs/vobs/schema"
 )
 
@@ -164,12 +163,8 @@ func runConfig(c *cli.Context) (observe.Config, error) {
 	if cfg.Probe.Interval, err = interval(c, "scrape-interval", 10*time.Millisecond); err != nil {
 		return cfg, err
 	}
-	for _, address := range list(c, "metrics-url", " \t\n") {
-		t, err := scrape.ParseTarget(address)
-		if err != nil {
-			return cfg, err
-		}
-		cfg.Targets = append(cfg.Targets, t)
+	if cfg.Targets, err = targets(c); err != nil {
+		return cfg, err
 	}
 	if cfg.Intents, err = intents(c); err != nil {
 		return cfg, err

@@ -78,6 +78,18 @@ func readPage(c *cli.Context, from string) ([]byte, error) {
 	return probe.Fetch(context.Background(), cfg, t)
 }
 
+// targets returns the servers of --metrics-url, or of its variable.
+func targets(c *cli.Context) (out []scrape.Target, err error) {
+	for _, address := range list(c, "metrics-url", " \t\n") {
+		t, err := scrape.ParseTarget(address)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
 // metricsAccess returns the headers and the certificates for metrics addresses.
 func metricsAccess(c *cli.Context) (cfg probe.Config, err error) {
 	if cfg.Headers, err = headers(list(c, "metrics-header", "\n")); err != nil {
