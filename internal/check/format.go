@@ -24,12 +24,7 @@ func Formats() []Format { return []Format{Text, JSON, Markdown, JUnit} }
 
 // ParseFormat reads the name of a format.
 func ParseFormat(name string) (Format, error) {
-	for _, f := range Formats() {
-		if name == string(f) {
-			return f, nil
-		}
-	}
-	return "", fmt.Errorf("format %q: use text, json, markdown or junit", name)
+	return render.FormatNamed(name, Formats()...)
 }
 
 // Write writes the result in a format.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -90,11 +91,11 @@ func versionCommand() *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			asJSON, err := parseVersionFormat(c.String("format"))
+			format, err := parseVersionFormat(cmp.Or(c.String("format"), string(render.Text)))
 			switch b := readBuild(); {
 			case err != nil:
-				return err
-			case asJSON:
+				return fmt.Errorf("--%w", err)
+			case format == render.JSON:
 				enc := json.NewEncoder(c.App.Writer)
 				enc.SetEscapeHTML(false)
 				return enc.Encode(b)
@@ -105,12 +106,6 @@ func versionCommand() *cli.Command {
 	}
 }
 
-func parseVersionFormat(format string) (asJSON bool, err error) {
-	switch format {
-	case string(render.Text), "":
-		return false, nil
-	case string(render.JSON):
-		return true, nil
-	}
-	return false, fmt.Errorf("--format %q: use text or json", format)
+func parseVersionFormat(format string) (render.Format, error) {
+	return render.FormatNamed(format, render.Text, render.JSON)
 }

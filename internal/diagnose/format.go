@@ -25,12 +25,7 @@ func Formats() []Format { return []Format{Text, JSON, Markdown} }
 
 // ParseFormat returns the format with the given name.
 func ParseFormat(name string) (Format, error) {
-	for _, f := range Formats() {
-		if name == string(f) {
-			return f, nil
-		}
-	}
-	return "", fmt.Errorf("format %q: use text, json or markdown", name)
+	return render.FormatNamed(name, Formats()...)
 }
 
 // Report is the diagnosis of one event.

@@ -20,11 +20,7 @@ const (
 
 // ParseFormat returns the format with the given name.
 func ParseFormat(name string) (Format, error) {
-	switch f := Format(name); f {
-	case Text, JSON:
-		return f, nil
-	}
-	return "", fmt.Errorf("format %q: use text or json", name)
+	return render.FormatNamed(name, Text, JSON)
 }
 
 // TextOptions say how a report is laid out as text.

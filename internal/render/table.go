@@ -32,12 +32,24 @@ var Formats = []Format{Text, Markdown, CSV, JSON}
 
 // ParseFormat reads the name of a format.
 func ParseFormat(name string) (Format, error) {
-	for _, f := range Formats {
-		if name == string(f) {
+	return FormatNamed(name, Formats...)
+}
+
+// FormatNamed returns the one of several formats that has a name.
+func FormatNamed[F ~string](name string, formats ...F) (F, error) {
+	var use strings.Builder
+	for i, f := range formats {
+		switch {
+		case name == string(f):
 			return f, nil
+		case i > 0 && i == len(formats)-1:
+			use.WriteString(" or ")
+		case i > 0:
+			use.WriteString(", ")
 		}
+		use.WriteString(string(f))
 	}
-	return "", fmt.Errorf("format %q: use text, markdown, csv or json", name)
+	return "", fmt.Errorf("format %q: use %s", name, &use)
 }
 
 // Table is a result in rows and columns.

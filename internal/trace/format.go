@@ -1,8 +1,9 @@
 package trace
 
 import (
-	"fmt"
 	"io"
+
+	"github.com/vobs/vobs/internal/render"
 )
 
 // Format is a form in which results are written.
@@ -17,12 +18,7 @@ const (
 
 // ParseFormat returns the format with the given name.
 func ParseFormat(name string) (Format, error) {
-	for _, f := range []Format{Text, JSON, Markdown} {
-		if name == string(f) {
-			return f, nil
-		}
-	}
-	return "", fmt.Errorf("format %q: use text, json or markdown", name)
+	return render.FormatNamed(name, Text, JSON, Markdown)
 }
 
 // Write writes the result in a format.
