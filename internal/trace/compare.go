@@ -215,14 +215,7 @@ func (c *Comparison) sections() []section {
 		}
 		out = append(out, s)
 	}
-	if len(c.Notes) > 0 {
-		s := section{heading: "Notes"}
-		for _, note := range c.Notes {
-			s.lines = append(s.lines, "  "+note)
-		}
-		out = append(out, s)
-	}
-	return out
+	return appendNotes(out, c.Notes)
 }
 
 // points formats a change of a share in percentage points.

@@ -90,14 +90,19 @@ func (r *Result) sections() (out []section) {
 			},
 		})
 	}
-	if len(r.Notes) > 0 {
-		s := section{heading: "Notes"}
-		for _, note := range r.Notes {
-			s.lines = append(s.lines, "  "+note)
-		}
-		out = append(out, s)
+	return appendNotes(out, r.Notes)
+}
+
+// appendNotes appends a section of notes, if there are any.
+func appendNotes(out []section, notes []string) []section {
+	if len(notes) == 0 {
+		return out
 	}
-	return out
+	s := section{heading: "Notes"}
+	for _, note := range notes {
+		s.lines = append(s.lines, "  "+note)
+	}
+	return append(out, s)
 }
 
 // title names a device: "trace.json: GPU 0, NVIDIA H100, rank 0".
