@@ -106,17 +106,6 @@ type Result struct {
 	StoppedBy StoppedBy
 }
 
-// Confirming returns the runs that confirm the rate.
-func (r *Result) Confirming() []StepResult {
-	var out []StepResult
-	for _, s := range r.Steps {
-		if s.Confirms && s.Rate == r.Rate {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
 // MostSteps returns how many steps a search needs at most if the highest rate lies within a
 // factor of 2^doublings of the first, and if the first confirmation succeeds.
 func (o *Options) MostSteps(doublings int) int {
