@@ -42,7 +42,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.StringVar(&o.out, "out", "dist", "`FOLDER` of the packages")
 	flags.StringVar(&o.zig, "zig", "", "`FOLDER` of the Python package ziglang")
-	flags.StringVar(&o.cyclonedx, "cyclonedx", "", "`PROGRAM` cyclonedx-gomod; without it there is no SBOM")
+	flags.StringVar(&o.cyclonedx, "cyclonedx", "", "`PROGRAM` cyclonedx-gomod; without it no SBOM is written")
 	flags.StringVar(&o.cache, "cache", "", "`FOLDER` of zig's cache")
 	flags.StringVar(&o.gocache, "gocache", "", "`FOLDER` of the go command's cache")
 	flags.StringVar(&o.arches, "arch", "amd64,arm64", "architectures, separated by commas")

@@ -150,7 +150,7 @@ func TestTarball(t *testing.T) {
 	slices.Reverse(files)
 	b, err := tarball("vobs_1", commitDate.In(time.FixedZone("", 3600)), files)
 	if err != nil || !bytes.Equal(a, b) {
-		t.Fatalf("another order gives another archive, error %v", err)
+		t.Fatalf("an archive depends on the order of its files, error %v", err)
 	}
 	in, err := gzip.NewReader(bytes.NewReader(a))
 	if err != nil {
@@ -188,7 +188,7 @@ func TestWheel(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, err := makeWheel("..", rel, targets["amd64"], p); err != nil || !bytes.Equal(wheel, again) {
-		t.Errorf("another build gives another wheel, error %v", err)
+		t.Errorf("two builds of a wheel differ, error %v", err)
 	}
 	archive, err := zip.NewReader(bytes.NewReader(wheel), int64(len(wheel)))
 	if err != nil {

@@ -72,8 +72,8 @@ type Role struct {
 	GenerationTokens *int64 `json:"generation_tokens" kind:"counter" unit:"tokens"`
 }
 
-// Window is the time between the two readings whose difference gives the
-// counters' figures.
+// Window is the time between the two readings from which the counters' figures are
+// computed.
 type Window struct {
 	// What counters are counted from: `scraped`, a reading of an engine that was already up; `zero`, nothing, because the engine started during the run; `files`, metrics files.
 	Base string `json:"base" enum:"scraped,zero,files"`

@@ -271,7 +271,7 @@ type Evidence struct {
 	Threshold any `json:"threshold"`
 }
 
-// Unavailable gives the reason why a figure or a group of figures is null.
+// Unavailable explains why a figure or a group of figures is null.
 type Unavailable struct {
 	// Path of the figure in this event, such as `gpus.0.baseline_bytes`.
 	Field string `json:"field"`

@@ -290,7 +290,7 @@ class Role(Group):
 
 
 class Window(Group):
-    """Window is the time between the two readings whose difference gives the counters' figures."""
+    """Window is the time between the two readings from which the counters' figures are computed."""
 
     base: Literal["scraped", "zero", "files"] | str
     """What counters are counted from: `scraped`, a reading of an engine that was already up; `zero`, nothing, because the engine started during the run; `files`, metrics files."""
@@ -1361,7 +1361,7 @@ class Validity(Group):
 
 
 class Unavailable(Group):
-    """Unavailable gives the reason why a figure or a group of figures is null."""
+    """Unavailable explains why a figure or a group of figures is null."""
 
     field: str
     """Path of the figure in this event, such as `gpus.0.baseline_bytes`."""
